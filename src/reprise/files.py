@@ -2,47 +2,84 @@
 
 The commit rule: write into a fresh temporary name, fsync the files and their folder, rename,
 fsync the parent. A name without a leading dot is complete or does not exist. What is superseded
-is first renamed to a dotted name, then deleted. After a failed fsync the attempt is abandoned.
+is first renamed to a dotted name, durably, then deleted. After a failed fsync the attempt is
+abandoned.
 """
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 from reprise.errors import WriteError
 
 _DRAFT, _TRASH = ".draft-", ".trash-"
 
 
+class Disk:
+    """The primitive operations that change a file system. Everything below is made of them, so
+    that what a crash can leave behind is known by recording them (`tests/torture`).
+    """
+
+    def write(self, path: Path, mode: Literal["xb", "ab"], *chunks: bytes | memoryview) -> None:
+        """Create ("xb") or append to ("ab") a file, and fsync it by the descriptor that wrote."""
+        with open(path, mode, buffering=0) as file:
+            for chunk in chunks:
+                rest = memoryview(chunk)
+                while rest:  # a disk that fills up takes a part before it refuses
+                    rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+
+    def sync(self, path: Path) -> None:
+        """Make a file's content, or a folder's names, durable."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def make_folder(self, path: Path) -> None:
+        """Create one folder; FileExistsError where there is something."""
+        path.mkdir()
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Give a file or folder another name; a file that has it is replaced."""
+        path.replace(target)
+
+    def delete_file(self, path: Path) -> None:
+        """Remove a file."""
+        path.unlink()
+
+    def delete_folder(self, path: Path) -> None:
+        """Remove an empty folder."""
+        path.rmdir()
+
+
+disk = Disk()
+
+
 def write_file(path: Path, *chunks: bytes | memoryview) -> None:
     """Create `path` with the chunks one after another, and fsync it."""
-    with _refusals_named(path), open(path, "xb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
+    with _refusals_named(path):
+        disk.write(path, "xb", *chunks)
 
 
 def replace_file(path: Path, content: bytes) -> None:
     """Give `path` new content in one step: readers and crashes see the old or the new."""
     draft = path.with_name(f"{_DRAFT}{path.name}")
     with _refusals_named(path):
-        draft.unlink(missing_ok=True)
-        write_file(draft, content)
-        draft.replace(path)
-        sync_folder(path.parent)
+        _delete(draft)
+        disk.write(draft, "xb", content)
+        disk.rename(draft, path)
+        disk.sync(path.parent)
 
 
 def append_file(path: Path, content: bytes) -> None:
     """Append `content` to an existing file and fsync it."""
-    with _refusals_named(path), open(path, "ab") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    with _refusals_named(path):
+        disk.write(path, "ab", content)
 
 
 @contextmanager
@@ -69,8 +106,12 @@ def make_folder(path: Path) -> None:
         missing = [path, *path.parents]
         missing = missing[: next(i for i, folder in enumerate(missing) if folder.is_dir())]
         for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
-            sync_folder(folder.parent)
+            try:
+                disk.make_folder(folder)
+            except FileExistsError:
+                if not folder.is_dir():  # or another process was quicker
+                    raise
+            disk.sync(folder.parent)
 
 
 def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
@@ -81,23 +122,23 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
     draft = path.with_name(f"{_DRAFT}{os.getpid()}-{path.name}")
     with _refusals_named(path):
         _delete_abandoned_drafts(path)
-        draft.mkdir()
+        disk.make_folder(draft)
         try:
             fill(draft)
-            sync_folder(draft)
-            draft.rename(path)
+            disk.sync(draft)
+            disk.rename(draft, path)
         except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
+            _delete(draft)
             raise
-        sync_folder(path.parent)
+        disk.sync(path.parent)
 
 
 def move(path: Path, target: Path) -> None:
     """Rename within a file system, durably."""
     with _refusals_named(path):
-        path.rename(target)
-        sync_folder(target.parent)
-        sync_folder(path.parent)
+        disk.rename(path, target)
+        disk.sync(target.parent)
+        disk.sync(path.parent)
 
 
 def discard(path: Path) -> None:
@@ -106,9 +147,9 @@ def discard(path: Path) -> None:
     """
     trash = path.with_name(f"{_TRASH}{path.name.lstrip('.')}")
     try:
-        if trash.exists():
-            _delete(trash)
-        path.rename(trash)
+        _delete(trash)
+        disk.rename(path, trash)
+        disk.sync(path.parent)  # or a crash could bring the name back with files missing
         _delete(trash)
     except OSError:
         return
@@ -124,21 +165,8 @@ def sync_tree(folder: Path) -> None:
     """Make all files and folders under `folder` durable, whoever wrote them."""
     for parent, _, names in os.walk(folder):
         for name in names:
-            _sync(Path(parent, name))
-        _sync(Path(parent))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            disk.sync(Path(parent, name))
+        disk.sync(Path(parent))
 
 
 def _delete_abandoned_drafts(path: Path) -> None:
@@ -161,10 +189,14 @@ def _is_running(pid: int) -> bool:
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    """Delete a file or a whole folder, as far as the system lets us."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            for entry in list(path.iterdir()):
+                _delete(entry)
+            disk.delete_folder(path)
+        else:
+            disk.delete_file(path)
 
 
 @contextmanager
