@@ -107,6 +107,11 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "⚠️ 最优模型（第 {step} 步，recall {metric:.6f}）的权重已丢失；"
         "保留其指标，现存次优为 {path}。",
     ),
+    "environment_changed": (
+        "⚠️ The run was last saved under another environment ({changes}); it goes on, but its bytes "
+        "are no longer promised to be those of an undisturbed run.",
+        "⚠️ 上次保存时的运行环境不同（{changes}）；训练将继续，但不再保证与未中断的训练逐字节一致。",
+    ),
     "record_damaged": (
         "⚠️ {path} cannot be read ({reason}); it is made anew from the checkpoints.",
         "⚠️ 无法读取 {path}（{reason}）；将根据 checkpoint 重建。",

@@ -195,7 +195,7 @@ def test_run_json_is_no_authority_over_the_checkpoints(folder: RunFolder, conten
     said: list[str] = []
     run.check_identity(folder, IDENTITY, warnings_into(said))
     assert said == ["record_damaged"]
-    run.record_events(folder, IDENTITY, {}, [{"event": "resumed"}])
+    run.record_events(folder, IDENTITY, {}, {}, [{"event": "resumed"}])
     flipped = folder.record.read_text().replace('"seed": 19', '"seed": 18')
     folder.record.write_text(flipped)
     run.check_identity(folder, IDENTITY, warnings_into(said))
@@ -262,10 +262,10 @@ def test_a_failed_deletion_does_not_stop_a_save(
 ) -> None:
     """Scenario 18."""
 
-    def refuse(path: Path) -> None:
+    def refuse(disk: files.Disk, path: Path) -> None:
         raise PermissionError(path)
 
-    monkeypatch.setattr(files, "_delete", refuse)
+    monkeypatch.setattr(files.Disk, "delete_file", refuse)
     save_all(folder, rated({1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}))
     assert names(folder) == ["ckpt-3", "ckpt-4"]
 

@@ -32,6 +32,7 @@ def describe(path: Path, which: Source, warn: Warn) -> dict[str, Any]:
         "learning_rate": progress.learning_rate,
         "seconds": progress.seconds,
         "identity": dict(checkpoint.identity),
+        "environment": dict(checkpoint.environment),
         "arrays": [
             {
                 "name": name,
@@ -59,6 +60,8 @@ def report_lines(facts: Mapping[str, Any]) -> list[str]:
         "evaluations without improvement": facts["evaluations_without_improvement"],
         "learning rate": facts["learning_rate"],
         "seconds trained": f"{facts['seconds']:.1f}",
+        "environment": ", ".join(f"{key} {value}" for key, value in facts["environment"].items())
+        or "unknown",
         "state_digest": facts["state_digest"],
     }
     lines = [f"{key:<32} {value}" for key, value in plain.items()]

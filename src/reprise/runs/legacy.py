@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-SCHEMA = 2
+SCHEMA = 3
 FIRST_SCHEMA_WITH_BEST = 2
 
 
@@ -29,4 +29,9 @@ def _add_best(state: dict[str, Any]) -> dict[str, Any]:
     return state | {"schema": 2, "progress": unknown | state["progress"]}
 
 
-_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _add_best}
+def _add_environment(state: dict[str, Any]) -> dict[str, Any]:
+    """2 -> 3: what computed a checkpoint was not kept."""
+    return state | {"schema": 3, "environment": {}}
+
+
+_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _add_best, 2: _add_environment}

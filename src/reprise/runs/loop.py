@@ -24,7 +24,7 @@ from reprise.config import TrainConfig
 from reprise.data.dataset import Dataset, EvaluationUsers, Truth
 from reprise.models import ModelShape, get_model
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
-from reprise.runs import store
+from reprise.runs import environment, store
 from reprise.runs.run import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.training.batches import Sampler, make_sampler, prefetch
@@ -59,6 +59,7 @@ class Task:
 
     config: TrainConfig
     identity: dict[str, Any]
+    environment: dict[str, str]
     step: TrainStep
     interests: Interests
     sampler: Sampler
@@ -88,6 +89,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     return Task(
         config=config,
         identity=config.identity(dataset.fingerprint),
+        environment=environment.current(),
         step=make_train_step(model),
         interests=make_interests(model),
         sampler=make_sampler(
@@ -153,7 +155,7 @@ def train(
     )
 
     def write(snapshot: Snapshot) -> Path:
-        return store.save(folder.checkpoints, snapshot, task.identity)
+        return store.save(folder.checkpoints, snapshot, task.identity, task.environment)
 
     with closing(batches), BackgroundSaver(write, observer) as saver:
         while True:

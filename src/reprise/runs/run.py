@@ -1,7 +1,7 @@
 """A run's folder: its lock, run.json, the evaluations' log, and what a start resumes from.
 
 runs/<dataset>_<model>_b128_lr0.007_d64_len20_<name>/
-    run.json        configuration, dataset fingerprint, versions, history of starts
+    run.json        configuration, dataset fingerprint, environment, history of starts
     LOCK            flock: one writer at a time
     checkpoints/    see `store`
     metrics.jsonl   one line an evaluation, always as the resumed checkpoint knows it
@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from reprise import __version__, files
+from reprise import files
 from reprise.errors import CheckpointError, ConfigMismatchError, RunInUseError
 from reprise.runs import store
 from reprise.runs.store import Checkpoint, Warn
@@ -28,7 +27,6 @@ from reprise.training.state import Progress, Snapshot
 
 Source = Literal["latest", "best"]
 RUN_SCHEMA = 1
-_LIBRARIES = ("jax", "jaxlib", "numpy", "faiss-cpu")
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,7 @@ def record_events(
     folder: RunFolder,
     identity: Mapping[str, Any],
     config: Mapping[str, Any],
+    environment: Mapping[str, str],
     new_events: list[dict[str, Any]],
 ) -> None:
     """Add events (a start, a learning-rate change) to run.json, which is made where missing."""
@@ -129,7 +128,7 @@ def record_events(
         "schema": RUN_SCHEMA,
         "identity": dict(identity),
         "config": dict(config),
-        "versions": {"reprise": __version__, **{name: version(name) for name in _LIBRARIES}},
+        "environment": dict(environment),
         "events": events,
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -160,17 +159,18 @@ def resume(
     while checkpoints:
         latest = checkpoints[-1]
         best = store.best_of(checkpoints) or latest
-        loaded: dict[Path, Snapshot] = {}
+        chosen = best if source == "best" and not finished(latest.progress) else latest
+        needed = chosen
         try:
-            for needed in [latest] if best is latest else [latest, best]:
-                loaded[needed.path] = store.load(needed)
+            snapshot = store.load(chosen)
+            for needed in {latest.path: latest, best.path: best}.values():
+                if needed is not chosen:
+                    store.verify(needed)
         except store.DamagedCheckpointError as damage:
             store.set_aside(needed.path, str(damage), warn)
             checkpoints.remove(needed)
             continue
         _warn_of_lost_best(latest.progress, best, warn)
-        chosen = best if source == "best" and not finished(latest.progress) else latest
-        snapshot = loaded[chosen.path]
         rewound = chosen is not latest
         return Resumption(chosen, _rewind(snapshot, latest) if rewound else snapshot, rewound)
     if list((folder.checkpoints / store.QUARANTINE).glob("*")):

@@ -10,7 +10,7 @@ from reprise.config import TrainConfig, check_value
 from reprise.data.dataset import open_dataset
 from reprise.errors import ConfigMismatchError, UsageError
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
-from reprise.runs import run, store
+from reprise.runs import environment, run, store
 from reprise.runs.loop import (
     Observer,
     Task,
@@ -158,11 +158,15 @@ def _starting_state(
     folder = request.folder
     state = fresh_state(task) if resumption is None else restore(resumption.snapshot)
     progress = state.progress
+
+    def save(state: TrainState) -> None:
+        store.save(folder.checkpoints, take_snapshot(state), task.identity, task.environment)
+
     if resumption is not None and not resumption.checkpoint.best_known:
         if request.best_metric is None:
             announcer.say("old_checkpoint")
         state = measure_best(task, state, stop, request.best_metric)
-        store.save(folder.checkpoints, take_snapshot(state), task.identity)
+        save(state)
     elif request.best_metric is not None:
         announcer.say("best_metric_unused")
     events: list[dict[str, object]] = [
@@ -173,14 +177,19 @@ def _starting_state(
             "branch": progress.branch,
         }
     ]
+    before = {} if resumption is None else resumption.checkpoint.environment
+    if changes := environment.changes(before, task.environment):
+        announcer.say("environment_changed", changes="; ".join(changes))
+        events.append({"event": "environment changed", "changes": changes, "step": progress.step})
     rate = request.new_learning_rate
     if rate is not None and rate != progress.learning_rate:
         change = {"old": progress.learning_rate, "new": rate, "step": progress.step}
         announcer.say("learning_rate_changed", **change)
         events.append({"event": "learning rate changed", **change})
         state = state.at(state.arrays, learning_rate=rate)
-        store.save(folder.checkpoints, take_snapshot(state), task.identity)
-    run.record_events(folder, task.identity, dataclasses.asdict(task.config), events)
+        save(state)
+    config = dataclasses.asdict(task.config)
+    run.record_events(folder, task.identity, config, task.environment, events)
     return state
 
 

@@ -2,7 +2,7 @@
 
     checkpoints/ckpt-<step>/    ckpt-<step>-b<branch>/ after a rewind
         <array>.npy             one file an array
-        state.json              schema, progress, the run's identity
+        state.json              schema, progress, the run's identity and environment
         metrics.jsonl           the evaluations up to here
         MANIFEST.json           SHA-256, size (arrays: dtype, shape) of each file
     checkpoints/quarantine/     what failed its manifest
@@ -20,8 +20,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -49,13 +51,15 @@ class DamagedCheckpointError(Exception):
 class Checkpoint:
     """A checkpoint whose small files hold; its arrays are verified by `load`.
 
-    identity: the configuration and dataset the run belongs to. schema: the one it was written
-    with, its fields lifted to today's.
+    identity: the configuration and dataset the run belongs to. environment: what computed it (see
+    `environment`), empty where unknown. schema: the one it was written with, its fields lifted to
+    today's.
     """
 
     path: Path
     progress: Progress
     identity: Mapping[str, Any]
+    environment: Mapping[str, str]
     schema: int
 
     @property
@@ -69,7 +73,12 @@ class Checkpoint:
         return _parse(self.path.name)
 
 
-def save(folder: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> Path:
+def save(
+    folder: Path,
+    snapshot: Snapshot,
+    identity: Mapping[str, Any],
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
     """Write a checkpoint into `folder`, delete what it supersedes, and return its path; nothing
     is written where the very same state is stored already.
     """
@@ -77,7 +86,8 @@ def save(folder: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> Path:
         if stored.best_known and stored.progress.trajectory() == snapshot.progress.trajectory():
             return stored.path
     path = _free_path(folder, snapshot.progress)
-    files.publish_folder(path, lambda draft: _fill(draft, snapshot, identity))
+    about = {"identity": dict(identity), "environment": dict(environment)}
+    files.publish_folder(path, lambda draft: _fill(draft, snapshot, about))
     _retain(folder)
     return path
 
@@ -119,25 +129,37 @@ def read(path: Path) -> Checkpoint:
         if fields["best"] is not None:
             fields["best"] = Best(**fields["best"])
         progress = Progress(**fields, evaluations=tuple(lines))
-        identity = migrated["identity"]
+        identity, environment = dict(migrated["identity"]), dict(migrated["environment"])
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedCheckpointError(f"{_STATE}: {error!r}") from error
-    return Checkpoint(path, progress, identity, schema)
+    return Checkpoint(path, progress, identity, environment, schema)
 
 
 def load(checkpoint: Checkpoint) -> Snapshot:
-    """Read the arrays, each verified against the manifest; DamagedCheckpointError otherwise."""
+    """Read the arrays (read-only, without a second copy), each verified against the manifest;
+    DamagedCheckpointError otherwise.
+    """
     manifest = _read_manifest(checkpoint.path)
     arrays = {}
     for name, entry in manifest.items():
         if name.endswith(".npy"):
-            array = np.load(io.BytesIO(_verified(checkpoint.path, name, manifest)))
+            array = _parse_npy(_verified(checkpoint.path, name, manifest))
             if [array.dtype.str, list(array.shape)] != [entry["dtype"], entry["shape"]]:
                 raise DamagedCheckpointError(f"{name}: dtype or shape differs from the manifest")
             arrays[name.removesuffix(".npy")] = array
     if "rows" not in arrays:
         raise DamagedCheckpointError("rows.npy: not in the manifest")
     return Snapshot(arrays, checkpoint.progress)
+
+
+def verify(checkpoint: Checkpoint) -> None:
+    """Hold every file against the manifest; DamagedCheckpointError names the first that differs."""
+    manifest = _read_manifest(checkpoint.path)
+    for name, entry in manifest.items():
+        with _reading(checkpoint.path, name), open(checkpoint.path / name, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != entry["sha256"]:
+            raise DamagedCheckpointError(f"{name}: SHA-256 differs from the manifest")
 
 
 def set_aside(path: Path, reason: str, warn: Warn) -> None:
@@ -179,7 +201,7 @@ def _ignore(path: Path, reason: str) -> None:
     """Leave a damaged checkpoint for the next start to set aside."""
 
 
-def _fill(draft: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> None:
+def _fill(draft: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
     manifest: dict[str, dict[str, Any]] = {}
     for name, array in snapshot.arrays.items():
         facts = {"dtype": array.dtype.str, "shape": list(array.shape)}
@@ -191,12 +213,19 @@ def _fill(draft: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> None:
     }
     best = snapshot.progress.best
     progress["best"] = None if best is None else vars(best)
-    state = {"schema": legacy.SCHEMA, "progress": progress, "identity": dict(identity)}
+    state = {"schema": legacy.SCHEMA, "progress": progress, **about}
     manifest[_STATE] = _write(draft / _STATE, _json(state))
     log = "".join(f"{line}\n" for line in snapshot.progress.evaluations)
     manifest[_LOG] = _write(draft / _LOG, log.encode())
     text = _json(manifest)
     files.write_file(draft / _MANIFEST, _json({"files": manifest, "sha256": _sha256(text)}))
+
+
+def _parse_npy(content: bytes) -> NDArray[Any]:
+    file = io.BytesIO(content)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape)
 
 
 def _npy_chunks(array: NDArray[Any]) -> Iterator[bytes | memoryview]:
@@ -247,9 +276,15 @@ def _verified(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) 
 
 
 def _bytes_of(path: Path, name: str) -> bytes:
-    """Read a file; what is not there is damage, what the system refuses to read may be whole."""
-    try:
+    with _reading(path, name):
         return (path / name).read_bytes()
+
+
+@contextmanager
+def _reading(path: Path, name: str) -> Iterator[None]:
+    """What is not there is damage; what the system refuses to read may be whole."""
+    try:
+        yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise DamagedCheckpointError(f"{name}: {error.strerror}") from error
     except OSError as error:

@@ -1,0 +1,85 @@
+"""Moves and versions: a run goes on anywhere; another environment is said and recorded."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkpoints import rewrite_state
+from commands import run_small
+from reprise.runs import environment, store
+from reprise.runs.inspection import describe
+from reprise.runs.run import RunFolder
+
+
+def no_warning(key: str, **values: object) -> None:
+    raise AssertionError(f"{key}: {values}")
+
+
+def digest(folder: RunFolder) -> str:
+    return str(describe(folder.path, "latest", no_warning)["state_digest"])
+
+
+def test_the_environment_is_kept_in_every_checkpoint_and_in_run_json(
+    small_data: Path, tmp_path: Path
+) -> None:
+    _, _, folder = run_small(small_data, tmp_path, max_steps=8)
+    now = environment.current()
+    assert set(now) == {"reprise", "jax", "jaxlib", "numpy", "faiss-cpu", "device"}
+    for checkpoint in store.scan(folder.checkpoints, on_damage=lambda path, reason: None):
+        assert checkpoint.environment == now
+    assert json.loads(folder.record.read_text())["environment"] == now
+
+
+@pytest.mark.parametrize("name", ["jax", "device"])
+def test_another_environment_is_said_and_recorded_and_the_run_goes_on(
+    small_data: Path, tmp_path: Path, name: str
+) -> None:
+    _, _, folder = run_small(small_data, tmp_path, max_steps=8)
+
+    def of_another(state: dict[str, Any]) -> dict[str, Any]:
+        return state | {"environment": state["environment"] | {name: "another"}}
+
+    for path in folder.checkpoints.glob("ckpt-*"):
+        rewrite_state(path, of_another)
+    outcome, recorder, _ = run_small(small_data, tmp_path, max_steps=12)
+    assert outcome.progress.step == 12
+    assert recorder.keys.count("environment_changed") == 1
+    events = json.loads(folder.record.read_text())["events"]
+    assert events[-1] == {
+        "at": events[-1]["at"],
+        "event": "environment changed",
+        "changes": [f"{name}: another -> {environment.current()[name]}"],
+        "step": 8,
+    }
+    _, recorder, _ = run_small(small_data, tmp_path, max_steps=16)
+    assert "environment_changed" not in recorder.keys
+
+
+def test_an_unknown_environment_is_no_change() -> None:
+    assert environment.changes({}, environment.current()) == []
+    assert environment.changes({"jax": "1"}, {"jax": "1", "new": "2"}) == []
+    assert environment.changes({"gone": "1"}, {}) == ["gone: 1 -> -"]
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_run_goes_on_exactly_wherever_its_folder_is(
+    small_data: Path, tmp_path: Path, how: str
+) -> None:
+    """Moved or copied: the copy and the original are then two runs, each exact."""
+    _, _, undisturbed = run_small(small_data, tmp_path / "undisturbed")
+    _, _, folder = run_small(small_data, tmp_path / "here", max_steps=8)
+    place = tmp_path / "else where" / "runs"
+    if how == "moved":
+        place.parent.mkdir()
+        folder.path.parent.rename(place)
+    else:
+        shutil.copytree(folder.path.parent, place, copy_function=shutil.copyfile)
+        assert digest(run_small(small_data, tmp_path / "here")[2]) == digest(undisturbed)
+    _, recorder, moved = run_small(small_data, place)
+    assert recorder.resumption is not None
+    assert recorder.resumption.checkpoint.progress.step == 8
+    assert digest(moved) == digest(undisturbed)
+    assert moved.metrics.read_bytes() == undisturbed.metrics.read_bytes()
