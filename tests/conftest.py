@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,16 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     publish(draft, "small", data / "small")
     return data
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests counted by `record_property`: crash states tried, processes killed."""
+    counts: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "call":
+                counts.update(dict(report.user_properties))
+    if counts:
+        terminalreporter.section("counted")
+        for name, count in sorted(counts.items()):
+            terminalreporter.write_line(f"{count:>8,}  {name}")

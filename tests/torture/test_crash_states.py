@@ -1,0 +1,231 @@
+"""Power loss: whatever a disk keeps of a run's operations, the run goes on and ends the same."""
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crash_states import CrashState, RecordingDisk, crash_states
+
+from checkpoints import rewrite_state
+from commands import Recorder, run_small, small_config
+from reprise import files
+from reprise.data.dataset import open_dataset
+from reprise.runs import loop, run, store
+from reprise.runs.run import Resumption, RunFolder
+from reprise.training.state import Progress, Snapshot, TrainState
+
+CONFIG: dict[str, Any] = {
+    "model": "ComiRec-DR",
+    "embedding_dim": 8,
+    "hidden_size": 8,
+    "maxlen": 3,
+    "negatives": 8,
+}
+# The validation recall by branch and step: the best is soon older than the newest two.
+RECALLS = {
+    (0, 4): 0.2, (0, 8): 0.5, (0, 12): 0.3, (0, 16): 0.4, (0, 20): 0.1,
+    (1, 12): 0.3, (1, 16): 0.6, (1, 20): 0.2, (1, 24): 0.1, (1, 28): 0.6, (1, 32): 0.1,
+    (2, 32): 0.2, (2, 36): 0.1, (2, 40): 0.3, (2, 44): 0.2,
+}  # fmt: skip
+# What each start is asked for; the ones before it have run.
+STARTS: dict[str, dict[str, Any]] = {
+    "fresh": {"max_steps": 20},
+    "rewound": {"max_steps": 24, "resume_from": "best"},
+    "latest damaged": {"max_steps": 28},
+    "old schema": {"max_steps": 28, "new_learning_rate": 0.02},
+    "gone on": {"max_steps": 32},
+    "rewound again": {"max_steps": 44, "resume_from": "best"},
+}
+OPENED = {"rewound": 1, "rewound again": 2}  # the branch that a start opens
+# At least so many distinct states are tried of each start: over ten thousand in all.
+LEAST_STATES = {
+    "fresh": 3_500,
+    "rewound": 3_000,
+    "latest damaged": 1_000,
+    "old schema": 1_000,
+    "gone on": 500,
+    "rewound again": 3_000,
+}
+
+
+@dataclass
+class Acknowledged:
+    """What the run was told is stored: orders and metrics, in the order of telling."""
+
+    orders: list[tuple[int, int, int]] = field(default_factory=list)
+    metrics: list[float] = field(default_factory=list)
+    digests: dict[str, Progress] = field(default_factory=dict)
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(task: loop.Task, state: TrainState, stop: object) -> dict[str, float]:
+        return {"recall@10": RECALLS[state.progress.branch, state.progress.step]}
+
+    monkeypatch.setattr(loop, "_evaluate", evaluate)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where there is one: these tests sync tens of thousands of times."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        yield Path(folder)
+
+
+def start(data: Path, runs: Path, name: str, **changes: Any) -> RunFolder:
+    """Give the start `name` of STARTS."""
+    return run_small(data, runs, Recorder(), **CONFIG, **(STARTS[name] | changes))[2]
+
+
+def befall(folder: RunFolder, name: str) -> None:
+    """Do to the run what happens to it before the start `name`."""
+    if name == "latest damaged":
+        rows = folder.checkpoints / "ckpt-24-b1" / "rows.npy"
+        rows.write_bytes(rows.read_bytes()[:-1])
+    if name == "old schema":
+        for path in folder.checkpoints.glob("ckpt-*"):
+            rewrite_state(path, _as_schema_1)
+
+
+def _as_schema_1(state: dict[str, Any]) -> dict[str, Any]:
+    known = ("step", "branch", "learning_rate", "seconds")
+    progress = {key: state["progress"][key] for key in known}
+    return {"schema": 1, "progress": progress, "identity": state["identity"]}
+
+
+def record(
+    data: Path, runs: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[RecordingDisk, Acknowledged, RunFolder]:
+    """Run the starts before `name`, then `name` itself on a recording disk."""
+    runs.mkdir()
+    folder = RunFolder(runs / small_config(**CONFIG).run_name)
+    for earlier in list(STARTS)[: list(STARTS).index(name)]:
+        befall(folder, earlier)
+        start(data, runs, earlier)
+    befall(folder, name)
+    disk, told, real_save = RecordingDisk(runs), Acknowledged(), store.save
+    for checkpoint in store.scan(folder.checkpoints, on_damage=lambda path, reason: None):
+        with suppress(store.DamagedCheckpointError):
+            snapshot = store.load(checkpoint)
+            told.digests[snapshot.digest()] = snapshot.progress
+
+    def save(
+        path: Path, snapshot: Snapshot, identity: Mapping[str, Any], environment: Mapping[str, str]
+    ) -> Path:
+        told.digests[snapshot.digest()] = snapshot.progress
+        saved = real_save(path, snapshot, identity, environment)
+        checkpoint = store.read(saved)
+        told.orders.append(checkpoint.order)
+        rated = checkpoint.progress.is_rated and checkpoint.progress.metric is not None
+        told.metrics.append(checkpoint.progress.metric or 0.0 if rated else 0.0)
+        disk.acknowledge()
+        return saved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "disk", disk)
+        patch.setattr(store, "save", save)
+        start(data, runs, name)
+    return disk, told, folder
+
+
+@pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize("name", STARTS)
+def test_every_crash_state_opens_with_a_whole_best_and_a_whole_latest_and_resumes(
+    small_data: Path,
+    memory: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Scenarios 14, 17, 20, 21, 22, 26, 43 (power loss; lightning#688, transformers#35782)."""
+    disk, told, real = record(small_data, memory / "real", name, monkeypatch)
+    expected_end = ending(real)
+    identity = small_config(**CONFIG).identity(open_dataset(small_data / "small").fingerprint)
+    tried: Counter[str] = Counter()
+    outcomes: dict[object, CrashState] = {}
+    for state in crash_states(disk):
+        tried[state.model] += 1
+        trial = memory / "trial"
+        trial.mkdir()
+        state.build(trial)
+        folder = RunFolder(trial / real.path.name)
+        resumption = check(folder, identity, told, state, name)
+        if resumption is not None:
+            reached = (resumption.snapshot.digest(), resumption.snapshot.progress.evaluations)
+            outcomes.setdefault(reached, state)
+        shutil.rmtree(trial)
+    for number, state in enumerate(outcomes.values()):
+        runs = memory / f"ended-{number}"
+        runs.mkdir()
+        state.build(runs)
+        assert ending(finish(small_data, runs, name)) == expected_end, state.model
+    for model, count in tried.items():
+        record_property(f"crash states, {model}", count)
+    record_property("crash states in all", tried.total())
+    record_property("different resumptions of them, each trained to its end", len(outcomes))
+    assert tried.total() >= LEAST_STATES[name]
+
+
+def check(
+    folder: RunFolder,
+    identity: dict[str, Any],
+    told: Acknowledged,
+    state: CrashState,
+    name: str,
+) -> Resumption | None:
+    """Open and resume as a start does, and hold what was told to what is found."""
+    said: list[str] = []
+
+    def warn(key: str, **values: object) -> None:
+        said.append(f"{key} {values}")
+
+    with run.locked(folder):
+        run.check_identity(folder, identity, warn)
+        best = run.resume(folder, identity, "best", warn)
+        latest = run.resume(folder, identity, "latest", warn)
+        orders = told.orders[: state.acknowledged]
+        if latest is None or best is None:
+            assert not orders, state.model
+            return None
+        for resumption in (latest, best):
+            snapshot = store.load(resumption.checkpoint)
+            known = told.digests[snapshot.digest()]
+            assert replace(known, seconds=0) == replace(snapshot.progress, seconds=0), state.model
+        if orders:
+            assert latest.checkpoint.order >= max(orders), state.model
+            assert (best.checkpoint.progress.metric or 0.0) >= max(
+                told.metrics[: state.acknowledged]
+            ), state.model
+        damaged = ["quarantined"] if name == "latest damaged" else []
+        assert {line.split()[0] for line in said} <= set(damaged), said
+        run.reset_metrics(folder, latest.snapshot.progress.evaluations)
+        progress = replace(latest.snapshot.progress, step=latest.snapshot.progress.step + 1)
+        following = Snapshot(latest.snapshot.arrays, progress)
+        saved = store.save(folder.checkpoints, following, identity)
+        assert store.load(store.read(saved)).digest() == following.digest()
+    return latest
+
+
+def finish(data: Path, runs: Path, name: str) -> RunFolder:
+    """Give the interrupted start again: where the rewinding has been stored, it is not repeated."""
+    folder = RunFolder(runs / small_config(**CONFIG).run_name)
+    found = store.scan(folder.checkpoints, on_damage=lambda path, reason: None)
+    rewound = any(checkpoint.progress.branch == OPENED.get(name) for checkpoint in found)
+    asked = STARTS[name].get("resume_from", "latest")
+    return start(data, runs, name, resume_from="latest" if rewound else asked)
+
+
+def ending(folder: RunFolder) -> tuple[str, object, bytes]:
+    """What must not depend on crashes: the final state, its best, and the record."""
+    latest = store.scan(folder.checkpoints, on_damage=lambda path, reason: None)[-1]
+    return store.load(latest).digest(), latest.progress.best, folder.metrics.read_bytes()
