@@ -21,8 +21,8 @@ from reprise.runs.run import RunFolder
 from reprise.training.state import Best, Progress, Snapshot
 
 IDENTITY = {"model": "ComiRec-DR", "seed": 19}
-# (branch, step, metric; None where the state is stored unrated, its evaluation having been stopped):
-# new bests, a worse one, a tie, a rewind to the best at step 3, a state stored again once rated.
+# (branch, step, metric; None where the state is stored unrated, its evaluation stopped): new bests,
+# a worse one, a tie, a rewind to the best at step 3, a state stored again once rated.
 PLAN: tuple[tuple[int, int, float | None], ...] = (
     (0, 1, 0.2),
     (0, 2, 0.1),
