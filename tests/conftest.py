@@ -42,3 +42,15 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     publish(draft, "small", data / "small")
     return data
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how many faults the tests recorded by `record_property`."""
+    counts = {"SIGKILLs": 0, "damages": 0}
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name in counts and isinstance(value, int):
+                counts[name] += value
+    if any(counts.values()):
+        shown = ", ".join(f"{count} {name}" for name, count in counts.items())
+        terminalreporter.write_line(f"survived: {shown}")

@@ -1,5 +1,7 @@
 """Real faults in real processes: SIGKILL before each system call of a save, failing disks."""
 
+import errno
+import os
 import re
 import signal
 import subprocess
@@ -12,6 +14,8 @@ import pytest
 import saver
 from commands import ENVIRONMENT, ROOT
 from faults import Call, needs_strace, traced, under_strace
+from reprise.errors import WriteError
+from reprise.runs import store
 from reprise.runs.run import RunFolder
 
 CHUNKS = 8
@@ -88,3 +92,29 @@ def test_a_failed_fsync_costs_no_more_than_its_attempt(calls: list[Call], tmp_pa
         assert acknowledged == acknowledgements(calls[: saves[3]])
         assert "(INJECTED)" in log.read_text().splitlines()[-1]  # the last fsync: not tried again
         saver.check(folder, acknowledged)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="store.save returns what is stored already without syncing the folder that names it",
+)
+def test_a_save_repeated_after_a_failed_fsync_makes_the_name_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario 22: the rename was done, the folder's fsync failed; a power cut may undo it."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    real, synced = os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        synced.append(path)
+        if path == str(folder) and synced.count(path) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(WriteError):
+        store.save(folder, saver.SEQUENCE[0], saver.IDENTITY)
+    store.save(folder, saver.SEQUENCE[0], saver.IDENTITY)
+    assert synced.count(str(folder)) == 2
