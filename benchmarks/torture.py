@@ -42,10 +42,10 @@ from reprise.runs import store
 
 REPRISE = (sys.executable, "-m", "reprise")
 DATASET = "torture"
-KILLS_A_RUN = 20  # that many instants are spread over a run's work
+KILLS_A_RUN = 12  # that many instants are spread over a run's work
 CALLS = ("fsync", "rename", "mkdir", "unlinkat", "rmdir", "write")
 MOST_CALLS = 60
-DAMAGE_SHARE, MOVE_SHARE = 0.3, 0.1
+DAMAGE_SHARE, MOVE_SHARE = 0.5, 0.1
 STOPPED = (0, 130, 143, -signal.SIGINT, -signal.SIGTERM)  # negative: before training took over
 
 
