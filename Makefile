@@ -1,4 +1,4 @@
-# make demo | test | lint | bench: each sets up what it needs in .venv.
+# make demo | test | lint | bench | torture: each sets up what it needs in .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := pip install --quiet --disable-pip-version-check -c constraints.txt
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench torture clean
 
 demo: $(INSTALLED)
 	$(BIN)/reprise demo
@@ -22,6 +22,9 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/catalogue.py
+
+torture: $(INSTALLED)
+	$(BIN)/python benchmarks/torture.py $(TORTURE)
 
 clean:
 	rm -rf $(VENV) demo
