@@ -185,8 +185,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "--map: checkpoint 中没有唯一的变量 {name!r}:\n{variables}",
     ),
     "tf_step_unknown": (
-        "{path} does not tell how many updates its model has had. Give it: --step N",
-        "{path} 没有记录模型已更新的步数。请指定: --step N",
+        "{path} does not tell how many updates its model has had (TensorFlow 1's Adam cannot, "
+        "past about 87,000). Give it: --step N",
+        "{path} 没有记录模型已更新的步数（TensorFlow 1 的 Adam 超过约 87,000 步后无法得知）。"
+        "请指定: --step N",
     ),
     "run_exists": (
         "{path} has checkpoints already. Choose another --name.",

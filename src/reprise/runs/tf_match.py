@@ -183,7 +183,8 @@ def _readings(
         if len(found) >= _MOST_READINGS:
             return
         if place == len(order):
-            found.append(Reading({**forms.fixed, **sizes}, {ROWS: table} | taken))
+            variables = {ROWS: table} | {name: taken[name] for name in options}
+            found.append(Reading({**forms.fixed, **sizes}, variables))
             return
         for variable, needed in options[order[place]]:
             free = all(variable is not other for other in taken.values())
