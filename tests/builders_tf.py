@@ -17,7 +17,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TensorFlow's own, on importing
     tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
     keras = pytest.importorskip("keras", reason="Keras is not installed")
-Layer, Model, Module = keras.layers.Layer, keras.Model, tf.Module
+Layer: Any = keras.layers.Layer
+Model: Any = keras.Model
+Module: Any = tf.Module
 
 ITEMS, LENGTH, DIM, HIDDEN, INTERESTS = 40, 6, 8, 8, 2
 UPDATES = 3

@@ -170,7 +170,7 @@ def test_keras_2_moments_by_their_names(small_data: Path, tmp_path: Path) -> Non
 
 
 def test_keras_2_slots_under_the_variables(small_data: Path, tmp_path: Path) -> None:
-    module, _ = attention_module()
+    module = attention_module()[0]
     optimizer = tf.compat.v1.train.AdamOptimizer(0.01)
     for scale in (1.0, 2.0):
         grads = [(tf.ones_like(v) * scale, v) for v in module.trainable_variables]
@@ -315,8 +315,7 @@ def test_two_tables_are_told_apart_by_name_or_by_hand(small_data: Path, tmp_path
         module, _ = attention_module()
         for attribute, value in tables.items():
             setattr(module, attribute, tf.Variable(value, name=attribute))
-        optimizer_free = tf.train.Checkpoint(model=module)
-        return Path(optimizer_free.save(str(folder / "ckpt")))
+        return Path(tf.train.Checkpoint(model=module).save(str(folder / "ckpt")))
 
     other = np.ones((ITEMS + 1, DIM), np.float32)
     alike = stored("alike", net_rows2=other)
@@ -326,10 +325,8 @@ def test_two_tables_are_told_apart_by_name_or_by_hand(small_data: Path, tmp_path
         ("by-hand", alike, {"rows": "model/net_rows2"}),
         ("by-name", stored("named", item_embedding=other), {}),
     ):
-        values = {"name": name}
-        _, snapshot = read(
-            small_data, tmp_path, source, "ComiRec-SA", step=4, mapped=mapped, values=values
-        )
+        asked: dict[str, Any] = {"step": 4, "mapped": mapped, "values": {"name": name}}
+        _, snapshot = read(small_data, tmp_path, source, "ComiRec-SA", **asked)
         assert (snapshot.arrays["rows"][1:, :DIM] == 1).all()
 
 
