@@ -33,5 +33,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Reprise needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m $(INSTALL) hatchling editables
-	$(BIN)/python -m $(INSTALL) --no-build-isolation -e '.[dev]'
+	$(BIN)/python -m $(INSTALL) --no-build-isolation -e '.[dev,tf]'
 	touch $@

@@ -11,10 +11,11 @@ from typing import Any
 import click
 import numpy as np
 
-from reprise.cli import common_options, resume_command, run_guarded, run_training, steps_of
+from reprise.cli import resume_command, run_guarded, run_training
 from reprise.config import TrainConfig, make_config
 from reprise.errors import UsageError
 from reprise.messages import Messages, choose_language
+from reprise.options import common_options, steps_of
 from reprise.runs.signals import end_at_once_on_interrupt
 
 # The original's settings: batch size, history length, steps between evaluations.

@@ -11,6 +11,7 @@ LAYERS = [
     {"__init__", "errors", "messages", "files"},
     {"models", "data"},
     {"config"},
+    {"options"},
     {"training", "retrieval"},
     {"runs"},
     {"console", "demo"},

@@ -1,22 +1,20 @@
 """The `reprise` command: parsing and printing only. JAX loads when a command needs it."""
 
-import dataclasses
 import json
 import math
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from reprise import __version__
-from reprise.config import TrainConfig, check_value, make_config, read_toml
+from reprise.config import check_value, make_config
 from reprise.errors import RepriseError, UsageError, WriteError
 from reprise.messages import Messages, choose_language
-from reprise.models import REGISTRY
+from reprise.options import common_options, run_options, run_values
 from reprise.runs.signals import end_at_once_on_interrupt
 
 if TYPE_CHECKING:
@@ -28,15 +26,6 @@ Exit codes: 0 done; 2 wrong usage; 3 unusable data; 4 the run folder holds anoth
 configuration; 5 the run is in use; 6 no usable checkpoint; 7 the disk refused a write;
 8 out of memory; 130 stopped by Ctrl-C; 143 stopped by SIGTERM."""
 OUT_OF_MEMORY = 8
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-_DEFAULTS = {item.name: item.default for item in dataclasses.fields(TrainConfig)}
-
-
-def common_options(command: Command) -> Command:
-    """Add the options every command has."""
-    return click.option("--lang", help="Language of the messages: en or zh.")(command)
 
 
 def run_guarded(command: click.Command) -> NoReturn:
@@ -109,35 +98,7 @@ def prepare(source: Path, name: str, data_dir: Path, lang: str | None) -> None:
 
 
 @cli.command()
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    help="TOML file of the run's settings (keys as the flags); flags win.",
-)
-@click.option("--dataset", help="A dataset under --data-dir.")
-@click.option(
-    "--model",
-    "--model-type",
-    "model",
-    help=f"{' | '.join(REGISTRY)}. [default: {_DEFAULTS['model']}]",
-)
-@click.option("--name", help="Name of the experiment.")
-@click.option("--max-iter", type=float, help="Steps in all, in thousands, as ComiRec counts.")
-@click.option("--steps", "max_steps", type=int, help="Steps in all.")
-@click.option("--test-iter", type=int, help="Steps between evaluations. [default: 1000]")
-@click.option("--patience", type=int, help="Evaluations without improvement. [default: 50]")
-@click.option("--learning-rate", type=float, help="[default: 0.001]")
-@click.option("--batch-size", type=int, help="[default: 128]")
-@click.option("--maxlen", type=int, help="Items of history. [default: 20]")
-@click.option("--embedding-dim", type=int, help="[default: 64]")
-@click.option("--hidden-size", type=int, help="[default: 64]")
-@click.option("--num-interest", type=int, help="Interests a user. [default: 4]")
-@click.option("--negatives", type=int, help="Shared by a batch. [default: 10 x batch size]")
-@click.option(
-    "--top-n", "--topN", "top_n", type=int, help="The recall@N that selects the best. [default: 50]"
-)
-@click.option("--seed", "--random-seed", "seed", type=int, help="[default: 19]")
+@run_options
 @click.option(
     "--resume-from",
     type=click.Choice(["latest", "best"]),
@@ -153,8 +114,6 @@ def prepare(source: Path, name: str, data_dir: Path, lang: str | None) -> None:
     type=float,
     help="Go on with another learning rate; recorded in run.json.",
 )
-@click.option("--runs-dir", type=click.Path(path_type=Path), default="runs", show_default=True)
-@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
 @common_options
 def train(
     config_file: Path | None,
@@ -170,12 +129,7 @@ def train(
 ) -> None:
     """Train a model, or take up its run where it stands: the same command does both."""
     end_at_once_on_interrupt()  # until the training takes signals over
-    if max_iter is not None and max_steps is not None:
-        raise UsageError("only_one", options="--max-iter, --steps")
-    from_file = read_toml(config_file) if config_file is not None else {}
-    given = {key: value for key, value in values.items() if value is not None}
-    steps = steps_of(max_iter) if max_iter is not None else max_steps
-    config = make_config(from_file | given | ({} if steps is None else {"max_steps": steps}))
+    config = make_config(run_values(config_file, max_iter, max_steps, values))
 
     from reprise.console import RunConsole, Voice
     from reprise.data.prepare import locate
@@ -209,14 +163,6 @@ def run_training(request: "Request", console: "RunConsole", command: str) -> int
     return outcome.exit_code
 
 
-def steps_of(thousands: float) -> int:
-    """Return the steps that --max-iter means; UsageError where it is not finite."""
-    if not math.isfinite(thousands):
-        expected = "a number of thousands"
-        raise UsageError("bad_value", option="max_iter", value=thousands, expected=expected)
-    return round(thousands * 1000)
-
-
 def resume_command(program: str, arguments: list[str]) -> str:
     """Return the command line that goes on from the latest state: `arguments` without what they
     say of resuming.
@@ -229,6 +175,73 @@ def resume_command(program: str, arguments: list[str]) -> str:
             kept.append(argument)
         skipped = flag == "--resume-from" and "=" not in argument
     return f"{program} {shlex.join(kept)}"
+
+
+@cli.command("import-tf")
+@click.argument("source", metavar="PATH", type=click.Path(path_type=Path))
+@run_options
+@click.option("--step", type=int, help="Updates made, where the checkpoint does not tell.")
+@click.option("--best-metric", type=float, help="Best recall, where the checkpoint has none.")
+@click.option(
+    "--map",
+    "mapped",
+    multiple=True,
+    metavar="PARAM=VARIABLE",
+    help="Which variable a parameter is (rows: the item table); may be repeated.",
+)
+@common_options
+def import_tf(
+    source: Path,
+    config_file: Path | None,
+    max_iter: float | None,
+    max_steps: int | None,
+    step: int | None,
+    best_metric: float | None,
+    mapped: tuple[str, ...],
+    runs_dir: Path,
+    data_dir: Path,
+    lang: str | None,
+    **values: Any,
+) -> None:
+    """Make a run of a TensorFlow checkpoint, for `reprise train` to go on from.
+
+    PATH is a checkpoint's prefix (.../ckpt-11, .../model.ckpt) or its folder, which then gives its
+    latest. Sizes (--maxlen, --embedding-dim, --hidden-size, --num-interest) come from the
+    checkpoint.
+    """
+    end_at_once_on_interrupt()
+    given = run_values(config_file, max_iter, max_steps, values)
+    # The sizes are the checkpoint's to tell; all else is wrong already where it is wrong.
+    config = make_config(given)
+
+    from reprise.console import Voice, show_import
+    from reprise.data.prepare import locate
+    from reprise.runs.tf_import import ImportRequest, import_checkpoint
+
+    voice = Voice(Messages(choose_language(lang)))
+    request = ImportRequest(
+        source=source,
+        values=given,
+        data_folder=locate(data_dir, config.dataset),
+        runs_folder=runs_dir,
+        mapped=dict(parse_mapping(text) for text in mapped),
+        step=step,
+        best_metric=best_metric,
+    )
+    imported = import_checkpoint(request, voice.say)
+    folders = [("--runs-dir", runs_dir, "runs"), ("--data-dir", data_dir, "data")]
+    moved = [
+        word for flag, path, usual in folders if path != Path(usual) for word in (flag, str(path))
+    ]
+    show_import(voice, source, imported, moved)
+
+
+def parse_mapping(text: str) -> tuple[str, str]:
+    """Return (parameter, variable) of PARAM=VARIABLE."""
+    parameter, equals, variable = text.partition("=")
+    if not (parameter and equals and variable):
+        raise UsageError("bad_value", option="map", value=text, expected="PARAM=VARIABLE")
+    return parameter, variable
 
 
 @cli.command()

@@ -1,6 +1,7 @@
 """What a run shows: ComiRec's lines or Reprise's, a live progress line, train.log, TensorBoard."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from reprise.messages import Messages
 from reprise.runs.loop import Task
 from reprise.runs.run import Resumption, RunFolder
 from reprise.runs.session import Split
+from reprise.runs.tf_import import Imported, train_options
 from reprise.training.state import Progress as RunProgress
 from reprise.training.state import TrainState
 
@@ -305,3 +307,22 @@ def metric_line(metrics: dict[str, float]) -> str:
         kind, _, n = key.partition("@")
         shown.append(f"{names[kind]}@{n} {_number(value)}")
     return "  ".join(shown)
+
+
+def show_import(voice: Voice, source: Path, imported: Imported, folders: list[str]) -> None:
+    """Show what an import made of which variable, and the command that goes on."""
+    lines = []
+    for parameter, variable in imported.reading.variables.items():
+        moments = "value" if parameter in imported.without_moments else "value, m, v"
+        lines.append(f"  {parameter:<12} {variable.name} {list(variable.shape)}: {moments}")
+    voice.say("tf_imported", source=source, path=imported.folder.path, variables="\n".join(lines))
+    if imported.unused:
+        voice.say("tf_unused", names=", ".join(variable.name for variable in imported.unused))
+    best = imported.progress.best
+    command = shlex.join(["reprise", "train", *train_options(imported.config), *folders])
+    voice.say(
+        "tf_standing",
+        step=imported.progress.step,
+        metric="-" if best is None else f"{best.metric:.6f}",
+        command=command,
+    )

@@ -1,0 +1,91 @@
+"""Options that several commands share, and the configuration values they give."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from reprise.config import TrainConfig, read_toml
+from reprise.errors import UsageError
+from reprise.models import REGISTRY
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_DEFAULTS = {item.name: item.default for item in dataclasses.fields(TrainConfig)}
+
+
+def common_options(command: Command) -> Command:
+    """Add the options every command has."""
+    return click.option("--lang", help="Language of the messages: en or zh.")(command)
+
+
+_RUN_OPTIONS = (
+    click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        help="TOML file of the run's settings (keys as the flags); flags win.",
+    ),
+    click.option("--dataset", help="A dataset under --data-dir."),
+    click.option(
+        "--model",
+        "--model-type",
+        "model",
+        help=f"{' | '.join(REGISTRY)}. [default: {_DEFAULTS['model']}]",
+    ),
+    click.option("--name", help="Name of the experiment."),
+    click.option("--max-iter", type=float, help="Steps in all, in thousands, as ComiRec counts."),
+    click.option("--steps", "max_steps", type=int, help="Steps in all."),
+    click.option("--test-iter", type=int, help="Steps between evaluations. [default: 1000]"),
+    click.option("--patience", type=int, help="Evaluations without improvement. [default: 50]"),
+    click.option("--learning-rate", type=float, help="[default: 0.001]"),
+    click.option("--batch-size", type=int, help="[default: 128]"),
+    click.option("--maxlen", type=int, help="Items of history. [default: 20]"),
+    click.option("--embedding-dim", type=int, help="[default: 64]"),
+    click.option("--hidden-size", type=int, help="[default: 64]"),
+    click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
+    click.option("--negatives", type=int, help="Shared by a batch. [default: 10 x batch size]"),
+    click.option(
+        "--top-n",
+        "--topN",
+        "top_n",
+        type=int,
+        help="The recall@N that selects the best. [default: 50]",
+    ),
+    click.option("--seed", "--random-seed", "seed", type=int, help="[default: 19]"),
+    click.option("--runs-dir", type=click.Path(path_type=Path), default="runs", show_default=True),
+    click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True),
+)
+
+
+def run_options(command: Command) -> Command:
+    """Add the options that make up a run's configuration, and where it and its data are."""
+    for option in reversed(_RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+def run_values(
+    config_file: Path | None,
+    max_iter: float | None,
+    max_steps: int | None,
+    values: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the configuration's given values by field name: the file's, then the flags'."""
+    if max_iter is not None and max_steps is not None:
+        raise UsageError("only_one", options="--max-iter, --steps")
+    from_file = read_toml(config_file) if config_file is not None else {}
+    given = {key: value for key, value in values.items() if value is not None}
+    steps = steps_of(max_iter) if max_iter is not None else max_steps
+    return from_file | given | ({} if steps is None else {"max_steps": steps})
+
+
+def steps_of(thousands: float) -> int:
+    """Return the steps that --max-iter means; UsageError where it is not finite."""
+    if not math.isfinite(thousands):
+        expected = "a number of thousands"
+        raise UsageError("bad_value", option="max_iter", value=thousands, expected=expected)
+    return round(thousands * 1000)

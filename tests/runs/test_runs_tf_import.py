@@ -1,0 +1,399 @@
+"""Importing TensorFlow's checkpoints, written here by TensorFlow itself."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from builders_tf import (
+    DIM,
+    HIDDEN,
+    INTERESTS,
+    ITEMS,
+    KERAS,
+    LENGTH,
+    TF1_NAMES,
+    UPDATES,
+    LegacyOptimizer,
+    Trained,
+    attention_module,
+    histories,
+    tf,
+    train_keras,
+    train_tf1,
+)
+from commands import Recorder, run_small, small_config
+from reprise.data.dataset import open_dataset
+from reprise.errors import CheckpointError, RepriseError, UsageError
+from reprise.models import get_model
+from reprise.runs import store
+from reprise.runs.session import Request, evaluate_run, run_session
+from reprise.runs.tf_checkpoints import find_prefix, updates_of
+from reprise.runs.tf_import import Imported, ImportRequest, import_checkpoint
+from reprise.training.rows import adam, adam_rate
+from reprise.training.state import Best, Snapshot
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+def read(
+    data: Path, runs: Path, source: Path, model: str, said: list[str] | None = None, **asked: Any
+) -> tuple[Imported, Snapshot]:
+    """Import into `runs` with the small run's settings, sizes left to the checkpoint."""
+    given = {"dataset": "small", "name": "t", "model": model, "batch_size": 16, "test_iter": 4}
+    given |= {"negatives": 16, "top_n": 10, "max_steps": 8} | asked.pop("values", {})
+    request = ImportRequest(source, given, data / "small", runs, **asked)
+    keys = [] if said is None else said
+    imported = import_checkpoint(request, lambda key, **values: keys.append(key))
+    stored = store.scan(imported.folder.checkpoints, on_damage=lambda path, reason: None)
+    return imported, store.load(stored[-1])
+
+
+def our_interests(model: str, snapshot: Snapshot) -> Any:
+    ids = histories()
+    params = {
+        name.removeprefix("params."): jnp.asarray(array)
+        for name, array in snapshot.arrays.items()
+        if name.startswith("params.")
+    }
+    mask = jnp.asarray(ids > 0, jnp.float32)
+    history = jnp.asarray(snapshot.arrays["rows"][ids, :DIM])
+    return get_model(model).interests(params, history, mask)
+
+
+def check_arrays(trained: Trained, snapshot: Snapshot) -> None:
+    """Every value and moment is TensorFlow's own, to the bit; the padding row is zero."""
+    rows = np.split(snapshot.arrays["rows"], 3, axis=1)
+    for ours, arrays in trained.weights.items():
+        for group, theirs, packed in zip(("params", "m", "v"), arrays, rows, strict=True):
+            if ours == "rows":
+                assert np.array_equal(packed[1:], theirs[1:])
+                assert not packed[0].any()
+            else:
+                mine = snapshot.arrays[f"{group}.{ours}"]
+                assert np.array_equal(mine.ravel(), np.ravel(theirs))
+    assert any(arrays[1].any() for arrays in trained.weights.values())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
+    """Checkpoints by (kind, model, with best?), each trained once."""
+    made: dict[tuple[Any, ...], Trained] = {}
+
+    def get(kind: str, model: str, best: float | None = None) -> Trained:
+        key = (kind, model, best)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("tf")
+            if kind == "tf1":
+                made[key] = train_tf1(model, folder)
+            else:
+                extra = {} if best is None else {"best_metric": tf.Variable(best)}
+                made[key] = train_keras(model, folder, **extra)
+        return made[key]
+
+    return get
+
+
+@pytest.mark.parametrize("model", sorted(KERAS))
+def test_keras_3_weights_moments_step_rate_and_best(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained], model: str
+) -> None:
+    theirs = trained("keras", model, 0.25)
+    said: list[str] = []
+    imported, snapshot = read(small_data, tmp_path, theirs.prefix.parent, model, said)
+    check_arrays(theirs, snapshot)
+    assert np.abs(our_interests(model, snapshot) - theirs.interests).max() < 1e-5
+    config, progress = imported.config, snapshot.progress
+    assert (config.maxlen, config.embedding_dim) == (LENGTH, DIM)
+    assert (config.num_interest, config.hidden_size) == (INTERESTS, HIDDEN)
+    assert (config.learning_rate, progress.learning_rate) == (0.007, 0.007)
+    assert (progress.step, progress.best) == (UPDATES, Best(0.25, UPDATES, 0))
+    assert progress.is_best
+    assert said == ["tf_learning_rate"]
+    assert (imported.unused, imported.without_moments) == ((), ())
+    event = json.loads(imported.folder.record.read_text())["events"][-1]
+    assert (event["event"], event["from"]) == ("imported", str(theirs.prefix))
+
+
+@pytest.mark.parametrize("model", sorted(KERAS))
+def test_the_next_update_is_the_one_keras_makes(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained], model: str
+) -> None:
+    theirs = trained("keras", model, 0.25)
+    _, snapshot = read(small_data, tmp_path, theirs.prefix, model)
+    rate = adam_rate(0.007, UPDATES + 1)
+    for ours, (gradient, after) in theirs.next_weights.items():
+        if ours != "rows":
+            value, m, v = (
+                jnp.asarray(snapshot.arrays[f"{group}.{ours}"]) for group in ("params", "m", "v")
+            )
+            gradient = jnp.asarray(gradient).reshape(value.shape)
+            mine, _, _ = adam(value, m, v, gradient, jnp.float32(rate))
+            assert np.abs(mine - after.reshape(value.shape)).max() < 1e-6
+
+
+@pytest.mark.parametrize("model", sorted(TF1_NAMES))
+def test_the_original_codes_checkpoints(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained], model: str
+) -> None:
+    theirs = trained("tf1", model)
+    said: list[str] = []
+    imported, snapshot = read(small_data, tmp_path, theirs.prefix, model, said)
+    check_arrays(theirs, snapshot)
+    assert np.abs(our_interests(model, snapshot) - theirs.interests).max() < 1e-5
+    assert snapshot.progress.step == UPDATES
+    assert [variable.name for variable in imported.unused] == ["bias_lookup_table"]
+    assert said == ["old_checkpoint"]
+
+
+def test_names_under_a_scope(small_data: Path, tmp_path: Path) -> None:
+    theirs = train_tf1("ComiRec-SA", tmp_path / "tf", scope="tower")
+    imported, snapshot = read(small_data, tmp_path, theirs.prefix, "ComiRec-SA")
+    check_arrays(theirs, snapshot)
+    assert imported.reading.variables["hidden"].name == "tower/self_atten/dense/kernel"
+
+
+def test_keras_2_moments_by_their_names(small_data: Path, tmp_path: Path) -> None:
+    module, values = attention_module()
+    checkpoint = tf.train.Checkpoint(model=module, optimizer=LegacyOptimizer(values))
+    prefix = Path(checkpoint.save(str(tmp_path / "tf" / "ckpt")))
+    imported, snapshot = read(small_data, tmp_path, prefix, "ComiRec-SA")
+    weights = {name.removeprefix("net/"): (a, a * 2, a**2) for name, a in values.items()}
+    check_arrays(Trained(prefix, None, weights, {}), snapshot)
+    assert (imported.progress.step, imported.without_moments) == (5, ())
+
+
+def test_keras_2_slots_under_the_variables(small_data: Path, tmp_path: Path) -> None:
+    module = attention_module()[0]
+    optimizer = tf.compat.v1.train.AdamOptimizer(0.01)
+    for scale in (1.0, 2.0):
+        grads = [(tf.ones_like(v) * scale, v) for v in module.trainable_variables]
+        optimizer.apply_gradients(grads)
+    checkpoint = tf.train.Checkpoint(model=module, optimizer=optimizer)
+    prefix = Path(checkpoint.save(str(tmp_path / "tf" / "ckpt")))
+    keys = [key for key, _ in tf.train.list_variables(str(prefix))]
+    assert any(".OPTIMIZER_SLOT/optimizer/m" in key for key in keys)
+    _, snapshot = read(small_data, tmp_path, prefix, "ComiRec-SA")
+    weights = {}
+    for name in TF1_NAMES["ComiRec-SA"]:
+        variable = getattr(module, f"net_{name}")
+        slots = (optimizer.get_slot(variable, slot).numpy() for slot in "mv")
+        weights[name] = (variable.numpy(), *slots)
+    check_arrays(Trained(prefix, None, weights, {}), snapshot)
+    assert snapshot.progress.step == 2
+
+
+def test_moments_that_are_not_certain_start_at_zero_and_are_told(
+    small_data: Path, tmp_path: Path
+) -> None:
+    module, values = attention_module()
+    optimizer = LegacyOptimizer(values, duplicate=True)
+    checkpoint = tf.train.Checkpoint(model=module, optimizer=optimizer)
+    prefix = Path(checkpoint.save(str(tmp_path / "tf" / "ckpt")))
+    said: list[str] = []
+    imported, snapshot = read(small_data, tmp_path, prefix, "ComiRec-SA", said)
+    assert set(imported.without_moments) == set(imported.reading.variables)
+    assert not snapshot.arrays["m.hidden"].any()
+    assert "tf_moments_missing" in said
+
+
+def test_without_a_best_the_model_is_measured(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
+) -> None:
+    for name, best in (("absent", None), ("zero", 0.0)):
+        said: list[str] = []
+        theirs = trained("keras", "ComiRec-SA", best)
+        imported, _ = read(
+            small_data, tmp_path, theirs.prefix, "ComiRec-SA", said, values={"name": name}
+        )
+        assert "old_checkpoint" in said
+        _, metrics = evaluate_run(
+            imported.folder.path,
+            lambda name: small_data / name,
+            "valid",
+            "best",
+            lambda key, **values: None,
+        )
+        assert imported.progress.best == Best(metrics["recall@10"], UPDATES, 0)
+
+
+def test_a_best_metric_by_hand(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
+) -> None:
+    said: list[str] = []
+    source = trained("tf1", "ComiRec-DR").prefix
+    imported, _ = read(small_data, tmp_path, source, "ComiRec-DR", said, best_metric=0.5, step=8)
+    assert (imported.progress.best, said) == (Best(0.5, 8, 0), [])
+    source = trained("keras", "ComiRec-SA", 0.25).prefix
+    imported, _ = read(small_data, tmp_path, source, "ComiRec-SA", said, best_metric=0.5)
+    assert imported.progress.best == Best(0.25, UPDATES, 0)
+    assert "best_metric_unused" in said
+
+
+@pytest.mark.parametrize("resume_from", ["latest", "best"])
+def test_training_goes_on_from_it(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained], resume_from: Any
+) -> None:
+    source = trained("keras", "ComiRec-DR", 0.25).prefix
+    imported, _ = read(small_data, tmp_path, source, "ComiRec-DR")
+    recorder = Recorder()
+    request = Request(imported.config, small_data / "small", tmp_path, resume_from)
+    outcome = run_session(request, recorder)
+    assert recorder.keys == ["restored", "training_begins"]
+    assert recorder.resumption is not None
+    assert recorder.resumption.snapshot.progress == imported.progress
+    assert [line["step"] for line in recorder.lines] == [4, 8]
+    assert (outcome.progress.step, outcome.exit_code) == (8, 0)
+
+
+def test_an_existing_run_is_not_imported_over(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
+) -> None:
+    theirs = trained("keras", "ComiRec-SA", 0.25)
+    _, _, folder = run_small(small_data, tmp_path, max_steps=4)
+    before = sorted(folder.path.rglob("*"))
+    values = {"learning_rate": small_config().learning_rate}
+    with pytest.raises(UsageError) as refusal:
+        read(small_data, tmp_path, theirs.prefix, "ComiRec-SA", values=values)
+    assert refusal.value.key == "run_exists"
+    assert sorted(folder.path.rglob("*")) == before
+
+
+def check_refused(
+    key: str, data: Path, runs: Path, source: Path, model: str, **asked: Any
+) -> RepriseError:
+    with pytest.raises(RepriseError) as refusal:
+        read(data, runs, source, model, **asked)
+    assert refusal.value.key == key
+    assert str(refusal.value)
+    assert not list(runs.glob("small_*"))
+    return refusal.value
+
+
+def test_what_does_not_fit_is_refused(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
+) -> None:
+    theirs = trained("keras", "ComiRec-SA", 0.25).prefix
+    where = (small_data, tmp_path, theirs)
+    check_refused("tf_no_reading", *where, "ComiRec-DR")
+    sizes = {"maxlen": 7, "num_interest": INTERESTS}
+    refused = check_refused("tf_sizes_differ", *where, "ComiRec-SA", values=sizes)
+    assert refused.values["differences"] == f"  maxlen: {LENGTH} -> 7"
+    mapped = {"heads": "model/hidden/_kernel"}
+    check_refused("tf_no_reading", *where, "ComiRec-SA", mapped=mapped)
+    check_refused("tf_unknown_variable", *where, "ComiRec-SA", mapped={"heads": "nowhere"})
+    mapped = {"nothing": "model/hidden/_kernel"}
+    check_refused("tf_unknown_parameter", *where, "ComiRec-SA", mapped=mapped)
+    check_refused("bad_value", *where, "ComiRec-SA", step=0)
+
+
+def test_another_catalogue_is_refused_by_both_numbers(
+    demo_data: Path, tmp_path: Path, trained: Callable[..., Trained]
+) -> None:
+    request = ImportRequest(
+        trained("keras", "ComiRec-SA", 0.25).prefix,
+        {"dataset": "demo", "name": "t", "model": "ComiRec-SA"},
+        demo_data / "demo",
+        tmp_path,
+    )
+    with pytest.raises(UsageError) as refusal:
+        import_checkpoint(request, lambda key, **values: None)
+    items = open_dataset(demo_data / "demo").num_items
+    assert f"{items} items" in str(refusal.value)
+    assert f"[{ITEMS + 1}, {DIM}]" in str(refusal.value)
+
+
+def test_two_tables_are_told_apart_by_name_or_by_hand(small_data: Path, tmp_path: Path) -> None:
+    def stored(name: str, **tables: Any) -> Path:
+        folder = tmp_path / "tf" / name
+        module, _ = attention_module()
+        for attribute, value in tables.items():
+            setattr(module, attribute, tf.Variable(value, name=attribute))
+        return Path(tf.train.Checkpoint(model=module).save(str(folder / "ckpt")))
+
+    other = np.ones((ITEMS + 1, DIM), np.float32)
+    alike = stored("alike", net_rows2=other)
+    refused = check_refused("tf_ambiguous", small_data, tmp_path, alike, "ComiRec-SA", step=4)
+    assert "--map rows=model/net_rows" in refused.values["choices"]
+    for name, source, mapped in (
+        ("by-hand", alike, {"rows": "model/net_rows2"}),
+        ("by-name", stored("named", item_embedding=other), {}),
+    ):
+        asked: dict[str, Any] = {"step": 4, "mapped": mapped, "values": {"name": name}}
+        _, snapshot = read(small_data, tmp_path, source, "ComiRec-SA", **asked)
+        assert (snapshot.arrays["rows"][1:, :DIM] == 1).all()
+
+
+def test_an_unknown_step_is_asked_for(small_data: Path, tmp_path: Path) -> None:
+    module, _ = attention_module()
+    prefix = Path(tf.train.Checkpoint(model=module).save(str(tmp_path / "tf" / "ckpt")))
+    check_refused("tf_step_unknown", small_data, tmp_path, prefix, "ComiRec-SA")
+
+
+def test_not_a_number_is_refused(small_data: Path, tmp_path: Path) -> None:
+    module, _ = attention_module()
+    module.net_heads.assign(module.net_heads * np.nan)
+    prefix = Path(tf.train.Checkpoint(model=module).save(str(tmp_path / "tf" / "ckpt")))
+    check_refused("tf_not_finite", small_data, tmp_path, prefix, "ComiRec-SA", step=4)
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "no data", "index cut", "index flip"])
+def test_damage_is_one_clear_line(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained], harm: str
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(trained("keras", "ComiRec-DR", 0.25).prefix.parent, folder)
+    data, index = folder / "ckpt-11.data-00000-of-00001", folder / "ckpt-11.index"
+    target = index if harm.startswith("index") else data
+    content = bytearray(target.read_bytes())
+    for place in range(0, len(content), 16):
+        content[place] ^= 0x10
+    if harm == "no data":
+        data.unlink()
+    else:
+        target.write_bytes(content if "flip" in harm else content[: len(content) // 2])
+    check_refused("tf_damaged", small_data, tmp_path, folder, "ComiRec-DR")
+
+
+def test_finding_the_checkpoint(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.index").touch()
+    (tmp_path / "b.data-00000-of-00001").touch()
+    with pytest.raises(UsageError):
+        find_prefix(tmp_path)
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/moved/since/b"\n')
+    for path in (tmp_path, *(tmp_path / name for name in ("b", "b.index"))):
+        assert find_prefix(path) == tmp_path / "b"
+    assert find_prefix(tmp_path / "b.data-00000-of-00001") == tmp_path / "b"
+    for path in (tmp_path / "nothing", tmp_path / "checkpoint"):
+        with pytest.raises(CheckpointError):
+            find_prefix(path)
+
+
+def test_missing_tensorflow_is_told(
+    small_data: Path,
+    tmp_path: Path,
+    trained: Callable[..., Trained],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = trained("keras", "ComiRec-DR", 0.25).prefix
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    refused = check_refused("tf_not_installed", small_data, tmp_path, source, "ComiRec-DR")
+    assert refused.exit_code == 2
+    assert "pip install 'reprise[tf]'" in str(refused)
+
+
+def test_updates_from_the_power_of_beta2() -> None:
+    power = np.float32(0.999)
+    for updates in range(2000):
+        if updates in (0, 1, 7, 1999):
+            assert updates_of(power) == updates
+        power = power * np.float32(0.999)
+    for unclear in (0.0, 1e-42, 0.99, 1.0, np.nan):
+        assert updates_of(np.float32(unclear)) is None
