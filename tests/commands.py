@@ -175,3 +175,9 @@ def stopping_at(stop: int, number: int = signal.SIGTERM) -> Recorder:
 def state_digest(folder: RunFolder) -> str:
     """The digest of the latest state that is stored."""
     return str(describe(folder.path, "latest", no_warning)["state_digest"])
+
+
+def check_same_end(folder: RunFolder, undisturbed: RunFolder) -> None:
+    """The two runs ended in the same bytes, their logs too."""
+    assert state_digest(folder) == state_digest(undisturbed)
+    assert folder.metrics.read_bytes() == undisturbed.metrics.read_bytes()

@@ -45,6 +45,24 @@ def test_the_same_state_is_stored_once_and_no_name_is_written_twice(folder: RunF
     assert store.scan(folder.checkpoints, fail)[-1].progress.metric == 0.5
 
 
+@pytest.mark.parametrize("place", ["start", "middle", "end"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "zero", "delete"])
+def test_each_damaged_file_sets_the_checkpoint_aside(
+    folder: RunFolder, harm: str, place: str
+) -> None:
+    save_all(folder, rated({1: 0.1, 2: 0.2}))
+    for name in sorted(path.name for path in (folder.checkpoints / "ckpt-2").iterdir()):
+        trial = RunFolder(folder.path.parent / f"trial-{name}")
+        shutil.copytree(folder.path, trial.path)
+        harm_file(trial.checkpoints / "ckpt-2" / name, harm, place)
+        said: list[str] = []
+        resumption = run.resume(trial, IDENTITY, "latest", warnings_into(said))
+        assert resumption is not None, name
+        assert resumption.snapshot.progress.step == 1, name
+        assert said == ["quarantined"], name
+        assert (trial.checkpoints / "quarantine" / "ckpt-2").is_dir()
+
+
 def test_files_swapped_between_checkpoints_are_found(folder: RunFolder) -> None:
     save_all(folder, rated({1: 0.1, 2: 0.2}))
     one, two = folder.checkpoints / "ckpt-1", folder.checkpoints / "ckpt-2"
