@@ -2,13 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from checkpoints import no_warning
 from reprise.config import TrainConfig
+from reprise.runs.inspection import describe
 from reprise.runs.loop import Task
 from reprise.runs.run import Resumption, RunFolder
 from reprise.runs.session import Outcome, Request, run_session
@@ -20,6 +23,12 @@ ENVIRONMENT = {
     "PYTHONPATH": str(ROOT / "src"),
     "LC_ALL": "C.UTF-8",
 }
+# A run of the command line that takes seconds, and the name of its folder.
+QUICK = (
+    "--dataset small --model ComiRec-SA --batch-size 16 --maxlen 6 --embedding-dim 8"
+    " --hidden-size 8 --num-interest 2 --negatives 16 --test-iter 5 --name t"
+).split()
+RUN = "small_ComiRec-SA_b16_lr0.001_d8_len6_t"
 
 
 def reprise(
@@ -31,6 +40,19 @@ def reprise(
     """Run `reprise ARGUMENTS` and return what it printed; `before` as in `reprise_command`."""
     command = reprise_command(*arguments, before=before)
     return _run(command, cwd=cwd, typed="", environment=environment)
+
+
+def train(data: Path, runs: Path, *options: object, **keywords: Any) -> Any:
+    """Run `reprise train` with QUICK's options, and return what it printed."""
+    return reprise("train", *QUICK, "--data-dir", data, "--runs-dir", runs, *options, **keywords)
+
+
+def check_refusal(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+    """One clear line, its exit code, and no traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    for part in said:
+        assert part in done.stderr
 
 
 def reprise_command(*arguments: object, before: str = "") -> list[str]:
@@ -143,3 +165,19 @@ def run_small(
     }
     request = Request(small_config(**changes), data / "small", runs, **asked)
     return run_session(request, recorder), recorder, request.folder
+
+
+def stopping_at(stop: int, number: int = signal.SIGTERM) -> Recorder:
+    """A recorder that sends this process the signal after step `stop`."""
+    return Recorder(lambda step: os.kill(os.getpid(), number) if step == stop else None)
+
+
+def state_digest(folder: RunFolder) -> str:
+    """The digest of the latest state that is stored."""
+    return str(describe(folder.path, "latest", no_warning)["state_digest"])
+
+
+def check_same_end(folder: RunFolder, undisturbed: RunFolder) -> None:
+    """The two runs ended in the same bytes, their logs too."""
+    assert state_digest(folder) == state_digest(undisturbed)
+    assert folder.metrics.read_bytes() == undisturbed.metrics.read_bytes()

@@ -1,15 +1,21 @@
 """Fixtures shared by all tests."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from commands import run_small
+from reprise import files
 from reprise.data.dataset import SPLITS, Draft, Split
 from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
+from reprise.runs import loop
+from reprise.runs.run import RunFolder
+from reprise.training.state import TrainState
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +62,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("counted")
         for name, count in sorted(counts.items()):
             terminalreporter.write_line(f"{count:>8,}  {name}")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The run of `run_small`'s 20 steps, never stopped; only to be looked at."""
+    _, _, folder = run_small(small_data, tmp_path_factory.mktemp("undisturbed"))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A run's folder without checkpoints."""
+    files.make_folder(tmp_path / "run" / "checkpoints")
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, float]], None]:
+    """Makes the validation recall at each step what the script says; all else is real."""
+
+    def use(recalls: dict[int, float]) -> None:
+        def evaluate(task: loop.Task, state: TrainState, stop: object) -> dict[str, float]:
+            return {"recall@10": recalls[state.progress.step]}
+
+        monkeypatch.setattr(loop, "_evaluate", evaluate)
+
+    return use

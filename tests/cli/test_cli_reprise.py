@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,28 +14,18 @@ from typing import Any
 
 import pytest
 
-from commands import ENVIRONMENT, ROOT, inspect_json, reprise, reprise_command
+from commands import (
+    ENVIRONMENT,
+    QUICK,
+    ROOT,
+    RUN,
+    check_refusal,
+    inspect_json,
+    reprise,
+    reprise_command,
+    train,
+)
 from reprise.cli import resume_command
-from reprise.runs.run import RunFolder, locked
-
-QUICK = (
-    "--dataset small --model ComiRec-SA --batch-size 16 --maxlen 6 --embedding-dim 8"
-    " --hidden-size 8 --num-interest 2 --negatives 16 --test-iter 5"
-).split()
-RUN = "small_ComiRec-SA_b16_lr0.001_d8_len6_t"
-
-
-def train(data: Path, runs: Path, *options: object, **keywords: Any) -> Any:
-    where = ["--data-dir", data, "--runs-dir", runs, "--name", "t"]
-    return reprise("train", *QUICK, *where, *options, **keywords)
-
-
-def check_refusal(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
-    """One clear line, its exit code, and no traceback."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    for part in said:
-        assert part in done.stderr
 
 
 def test_help_and_mistakes_answer_without_jax() -> None:
@@ -102,38 +91,9 @@ def test_a_finished_run_says_so(small_data: Path, tmp_path: Path) -> None:
     assert inspect_json(tmp_path / RUN)["state_digest"] == digest
 
 
-def test_sigterm_saves_prints_the_command_and_exits_143(small_data: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "reprise",
-        "train",
-        *QUICK,
-        "--name",
-        "t",
-        "--steps",
-        "9999999",
-    ]
-    where = ["--data-dir", str(small_data), "--runs-dir", str(tmp_path), "--patience", "9999999"]
-    with subprocess.Popen(
-        [*command, *where], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("step 10/"):
-                process.send_signal(signal.SIGTERM)
-                break
-        rest = process.stdout.read()
-        assert process.wait(60) == 143
-    stopped = re.search(r"Stopped at step (\d+); everything is saved. Go on with:\n  (.*)", rest)
-    assert stopped is not None
-    assert inspect_json(tmp_path / RUN)["step"] == int(stopped[1])
-    assert stopped[2].startswith("reprise train --dataset small")
-
-
 def test_lines_that_nobody_reads_do_not_end_the_run(small_data: Path, tmp_path: Path) -> None:
     command = reprise_command(
-        *("train", *QUICK, "--name", "t", "--steps", 10),
+        *("train", *QUICK, "--steps", 10),
         *("--data-dir", small_data, "--runs-dir", tmp_path),
     )
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
@@ -153,7 +113,7 @@ def test_on_a_terminal_lines_stand_apart_from_the_progress_line(
     small_data: Path, tmp_path: Path
 ) -> None:
     command = reprise_command(
-        *("train", *QUICK, "--name", "t", "--steps", 10),
+        *("train", *QUICK, "--steps", 10),
         *("--data-dir", small_data, "--runs-dir", tmp_path),
     )
     terminal, inside = pty.openpty()
@@ -231,60 +191,6 @@ def test_settings_from_toml_and_flags_win(small_data: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     facts = inspect_json(tmp_path / RUN.replace("0.001", "0.5"))
     assert (facts["step"], facts["identity"]["seed"]) == (5, 7)
-
-
-def test_a_run_in_use_or_of_another_configuration_is_refused(
-    small_data: Path, tmp_path: Path
-) -> None:
-    train(small_data, tmp_path, "--steps", 5)
-    before = inspect_json(tmp_path / RUN)["state_digest"]
-    with locked(RunFolder(tmp_path / RUN)):
-        check_refusal(train(small_data, tmp_path, "--steps", 10), 5, "in use by process")
-    refused = train(small_data, tmp_path, "--steps", 10, "--seed", 20, "--num-interest", 3)
-    check_refusal(refused, 4, "num_interest: 2 -> 3", "seed: 19 -> 20")
-    assert inspect_json(tmp_path / RUN)["state_digest"] == before
-
-
-def test_an_unwritable_place_and_a_full_disk(small_data: Path, tmp_path: Path) -> None:
-    """Scenario 30: nothing is lost, and the same command goes on once there is room."""
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    check_refusal(train(small_data, blocked / "runs", "--steps", 5), 7, "Cannot write")
-
-    train(small_data, tmp_path / "whole", "--steps", 10)
-    train(small_data, tmp_path / "full", "--steps", 5)
-
-    tiny_files = "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
-    full = train(small_data, tmp_path / "full", "--steps", 10, before=tiny_files)
-    check_refusal(full, 7, "Cannot write", "What was saved before is whole")
-    assert inspect_json(tmp_path / "full" / RUN)["step"] == 5
-    assert train(small_data, tmp_path / "full", "--steps", 10).returncode == 0
-    digests = [inspect_json(tmp_path / name / RUN)["state_digest"] for name in ("whole", "full")]
-    assert digests[0] == digests[1]
-
-
-@pytest.mark.parametrize("harm", ["flip", "cut"])
-def test_a_damaged_checkpoint_is_set_aside_and_the_run_ends_the_same(
-    small_data: Path, tmp_path: Path, harm: str
-) -> None:
-    train(small_data, tmp_path / "whole", "--steps", 15)
-    train(small_data, tmp_path / "hurt", "--steps", 10)
-    latest = tmp_path / "hurt" / RUN / "checkpoints" / "ckpt-10"
-    rows = (latest / "rows.npy").read_bytes()
-    flipped = rows[:2000] + bytes([rows[2000] ^ 4]) + rows[2001:]
-    (latest / "rows.npy").write_bytes(flipped if harm == "flip" else rows[:-5])
-    check_refusal(reprise("inspect", latest), 6, "rows.npy")
-
-    resumed = train(small_data, tmp_path / "hurt", "--steps", 15)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "ckpt-10 is damaged (rows.npy" in resumed.stdout
-    assert "Resumed at step 5" in resumed.stdout
-    assert (latest.parent / "quarantine" / "ckpt-10").is_dir()
-    for name in ("state_digest", "best"):
-        expected = inspect_json(tmp_path / "whole" / RUN)[name]
-        assert inspect_json(tmp_path / "hurt" / RUN)[name] == expected
-    logs = [(tmp_path / name / RUN / "metrics.jsonl").read_bytes() for name in ("whole", "hurt")]
-    assert logs[0] == logs[1]
 
 
 def test_the_package_runs_where_only_src_is_on_the_path(tmp_path: Path) -> None:

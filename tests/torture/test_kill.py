@@ -31,7 +31,9 @@ def start(data: Path, runs: Path, name: str, cores: int) -> subprocess.Popen[byt
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
 def test_killed_runs_equal_an_undisturbed_one(demo_data: Path, tmp_path: Path) -> None:
-    """Scenarios 20, 24, 29, 36, 37, 43: SIGKILL at random instants; one core against two."""
+    """Scenarios 20, 36, 37, 43 (lightning#688, Keras BackupAndRestore, lightning#19367,
+    tensorboard#3732): SIGKILL at random instants; one core against two.
+    """
     began = time.monotonic()
     assert start(demo_data, tmp_path, "undisturbed", cores=1).wait(300) == 0
     duration = time.monotonic() - began

@@ -1,6 +1,6 @@
 """What a run's bits depend on besides its configuration: the libraries and the device.
 
-The same environment gives the same bytes on any number of cores. Under another one a run goes on,
+The same environment gives the same bytes on any number of cores (see `reprise.XLA_THREADS`). Under another one a run goes on,
 but nobody promises that its last bits are those the old one would have computed.
 """
 
@@ -11,15 +11,16 @@ from pathlib import Path
 
 import jax
 
-from reprise import __version__
+from reprise import XLA_THREADS, __version__
 
 _LIBRARIES = ("jax", "jaxlib", "numpy", "faiss-cpu")
 
 
 def current() -> dict[str, str]:
-    """Return versions and device of this process, by name."""
+    """Return versions, device and XLA's threads of this process, by name."""
     versions = {name: version(name) for name in _LIBRARIES}
-    return {"reprise": __version__, **versions, "device": _device()}
+    device = {"device": _device(), "xla threads": str(XLA_THREADS)}
+    return {"reprise": __version__, **versions, **device}
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -84,6 +84,7 @@ def save(
     """
     for stored in scan(folder, on_damage=_ignore):
         if stored.best_known and stored.progress.trajectory() == snapshot.progress.trajectory():
+            files.disk.sync(folder)  # the attempt that gave it its name may have failed after that
             return stored.path
     path = _free_path(folder, snapshot.progress)
     about = {"identity": dict(identity), "environment": dict(environment)}

@@ -102,9 +102,10 @@ def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
     with run.locked(folder):
         if any(folder.checkpoints.glob("ckpt-*")):  # another import was quicker
             raise UsageError("run_exists", path=folder.path)
-        store.save(folder.checkpoints, take_snapshot(state), task.identity)
+        store.save(folder.checkpoints, take_snapshot(state), task.identity, task.environment)
         event = {"event": "imported", "from": str(source.path), "step": step, "branch": 0}
-        run.record_events(folder, task.identity, dataclasses.asdict(config), [event])
+        values = dataclasses.asdict(config)
+        run.record_events(folder, task.identity, values, task.environment, [event])
     used = {variable.key for variable in reading.variables.values()}
     unused = tuple(variable for variable in source.variables if variable.key not in used)
     return Imported(config, folder, reading, unused, without_moments, state.progress)

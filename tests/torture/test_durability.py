@@ -1,0 +1,411 @@
+"""Scenarios 20-31: failing disks, damaged files, slow writers, lost files, two writers."""
+
+import errno
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkpoints import harm_file, names, no_warning
+from commands import (
+    QUICK,
+    RUN,
+    Recorder,
+    check_refusal,
+    check_same_end,
+    reprise,
+    run_small,
+    state_digest,
+    stopping_at,
+    train,
+)
+from reprise import files
+from reprise.errors import CheckpointError, WriteError
+from reprise.messages import CATALOGUE
+from reprise.runs import loop, store
+from reprise.runs.inspection import describe
+from reprise.runs.run import RunFolder
+from reprise.training.state import Snapshot, TrainState, take_snapshot
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """Let the system refuse every file of this process that grows past `size`."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "cut_to"), [("rows.npy", -1), ("state.json", 1), ("MANIFEST.json", 0)]
+)
+def test_a_truncated_latest_gives_way_to_the_one_before(
+    small_data: Path, tmp_path: Path, undisturbed: RunFolder, name: str, cut_to: int
+) -> None:
+    """Scenario 20 (lightning#688): the run says so, goes back one save, ends in the same bytes."""
+    _, _, folder = run_small(small_data, tmp_path, max_steps=12)
+    damaged = folder.checkpoints / "ckpt-12"
+    content = (damaged / name).read_bytes()
+    (damaged / name).write_bytes(content[:cut_to])
+    with pytest.raises(CheckpointError, match=name):
+        describe(damaged, "latest", no_warning)
+    _, recorder, _ = run_small(small_data, tmp_path)
+    assert "quarantined" in recorder.keys
+    assert recorder.resumption is not None
+    assert recorder.resumption.snapshot.progress.step == 8
+    assert (folder.checkpoints / "quarantine" / "ckpt-12" / name).read_bytes() == content[:cut_to]
+    check_same_end(folder, undisturbed)
+
+
+@pytest.mark.parametrize("missing", ["m.", "params.", "metrics.jsonl", "MANIFEST.json", ""])
+def test_an_incomplete_newest_is_not_chosen(
+    small_data: Path, tmp_path: Path, undisturbed: RunFolder, missing: str
+) -> None:
+    """Scenario 21 (transformers#35782): a newest with a file missing, as a torn copy leaves it."""
+    _, _, folder = run_small(small_data, tmp_path, max_steps=12)
+    for path in (folder.checkpoints / "ckpt-12").glob(f"{missing}*"):
+        path.unlink()
+    _, recorder, _ = run_small(small_data, tmp_path)
+    assert recorder.resumption is not None
+    assert recorder.resumption.snapshot.progress.step == 8
+    assert "quarantined" in recorder.keys
+    check_same_end(folder, undisturbed)
+
+
+def test_a_name_appears_when_all_behind_it_is_on_the_disk(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario 22 (power loss under a pointer that moved too early): the name is the commit, and
+    every file and the folder behind it were fsynced before, the parent folder after.
+    """
+    synced: set[tuple[int, int]] = set()
+    committed: list[Path] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.add(_identity(os.fstat(descriptor)))
+
+    def checked(path: Path, target: Path) -> Path:
+        if target.name.startswith("ckpt-"):
+            unsynced = [p for p in [path, *path.iterdir()] if _identity(p.stat()) not in synced]
+            assert unsynced == []
+            assert len(list(path.iterdir())) > 5
+            committed.append(target)
+            synced.discard(_identity(target.parent.stat()))
+        return rename(path, target)
+
+    real_save = store.save
+
+    def save(folder: Path, *rest: Any) -> Path:
+        path = real_save(folder, *rest)
+        assert _identity(folder.stat()) in synced
+        return path
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(Path, "rename", checked)
+    monkeypatch.setattr(store, "save", save)
+    run_small(small_data, tmp_path)
+    assert [path.name for path in committed] == [f"ckpt-{step}" for step in (4, 8, 12, 16, 20)]
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync", "rename"])
+def test_a_failed_background_save_ends_the_run_and_is_not_listed(
+    small_data: Path,
+    tmp_path: Path,
+    undisturbed: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
+) -> None:
+    """Scenario 23 (Orbax 0.12.8): the cause is raised, exit code 7; what was before is whole."""
+    _, _, folder = run_small(small_data, tmp_path, max_steps=8)
+    failure = OSError(errno.EIO, "Input/output error")
+    # The log is appended by the training thread; only the saver's work shall fail.
+    _fail_in_saver(monkeypatch, failing, failure)
+    recorder = Recorder()
+    with pytest.raises(WriteError, match="Input/output error") as raised:
+        run_small(small_data, tmp_path, recorder, max_steps=400)
+    monkeypatch.undo()
+    assert raised.value.exit_code == 7
+    assert recorder.saved_steps == []
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["ckpt-4", "ckpt-8"]
+    _, recorder, _ = run_small(small_data, tmp_path)
+    assert recorder.resumption is not None
+    assert recorder.resumption.snapshot.progress.step == 8
+    check_same_end(folder, undisturbed)
+
+
+def _fail_in_saver(monkeypatch: pytest.MonkeyPatch, what: str, failure: OSError) -> None:
+    owner: Any = {"write": files, "fsync": os, "rename": Path}[what]
+    name = {"write": "write_file"}.get(what, what)
+    real = getattr(owner, name)
+
+    def failing(*arguments: Any, **keywords: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            raise failure
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+@pytest.mark.parametrize("stop", [None, 9, 14])
+def test_leaving_waits_for_the_save_under_way(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int | None
+) -> None:
+    """Scenario 24 (Orbax 0.12.8): the last save is durable when the session returns."""
+    real = store.save
+
+    def slow(*arguments: Any) -> Path:
+        time.sleep(0.2)
+        return real(*arguments)
+
+    monkeypatch.setattr(store, "save", slow)
+    recorder = Recorder() if stop is None else stopping_at(stop)
+    outcome, _, folder = run_small(small_data, tmp_path, recorder)
+    last = 20 if stop is None else stop
+    assert recorder.saved_steps[-1] == outcome.progress.step == last
+    assert describe(folder.path, "latest", no_warning)["step"] == last
+
+
+def test_an_error_in_training_does_not_lose_the_save_under_way(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenario 24 (Orbax 0.12.8): nor does leaving by an error."""
+    begun = threading.Event()
+    real = store.save
+
+    def slow(*arguments: Any) -> Path:
+        begun.set()
+        time.sleep(0.2)
+        return real(*arguments)
+
+    def break_down(step: int) -> None:
+        if step == 5:
+            assert begun.wait(10)
+            raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(store, "save", slow)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        run_small(small_data, tmp_path, Recorder(break_down))
+    monkeypatch.undo()
+    _, recorder, _ = run_small(small_data, tmp_path)
+    assert recorder.resumption is not None
+    assert recorder.resumption.snapshot.progress.step == 4
+
+
+def test_steps_during_a_save_do_not_reach_into_it(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: RunFolder
+) -> None:
+    """Scenario 25 (torchtitan#930): the writer starts when the arrays it was given have been
+    donated to three more steps, and stores what they were.
+    """
+    digests: dict[int, str] = {}
+    overtaken: list[int] = []
+    stepped = {step: threading.Event() for step in range(1, 21)}
+    save = store.save
+
+    def noted(state: TrainState) -> Snapshot:
+        snapshot = take_snapshot(state)
+        digests[state.progress.step] = snapshot.digest()
+        return snapshot
+
+    def late(folder: Path, snapshot: Snapshot, identity: Any) -> Path:
+        step = snapshot.progress.step
+        if step < 20:
+            assert stepped[step + 3].wait(30)
+            overtaken.append(step)
+        path = save(folder, snapshot, identity)
+        assert store.load(store.read(path)).digest() == digests[step]
+        return path
+
+    monkeypatch.setattr(loop, "take_snapshot", noted)
+    monkeypatch.setattr(store, "save", late)
+    _, _, folder = run_small(small_data, tmp_path, Recorder(lambda step: stepped[step].set()))
+    assert overtaken == [4, 8, 12, 16]
+    check_same_end(folder, undisturbed)
+
+
+@pytest.mark.parametrize("size", ["zero-length", "zero-filled"])
+def test_files_that_a_power_loss_emptied_are_found(
+    small_data: Path, tmp_path: Path, undisturbed: RunFolder, size: str
+) -> None:
+    """Scenario 26 (power loss): each file in turn, and all of them, of the right length or none."""
+    _, _, folder = run_small(small_data, tmp_path, max_steps=12)
+    latest = folder.checkpoints / "ckpt-12"
+    contents = {path.name: path.read_bytes() for path in latest.iterdir()}
+    for names_hit in [*([name] for name in sorted(contents)), sorted(contents)]:
+        for name in names_hit:
+            length = len(contents[name]) if size == "zero-filled" else 0
+            (latest / name).write_bytes(bytes(length))
+        with pytest.raises(store.DamagedCheckpointError):
+            store.load(store.read(latest))
+        if names_hit != sorted(contents):
+            for name in names_hit:
+                (latest / name).write_bytes(contents[name])
+    _, recorder, _ = run_small(small_data, tmp_path)
+    assert "quarantined" in recorder.keys
+    check_same_end(folder, undisturbed)
+
+
+@pytest.mark.parametrize("which", ["latest", "best"])
+def test_a_bit_flip_is_found_on_resuming_from_either(
+    small_data: Path,
+    tmp_path: Path,
+    scripted: Callable[[dict[int, float]], None],
+    which: str,
+) -> None:
+    """Scenario 27 (torch.save, safetensors, Orbax): a flipped bit is never trained on, nor tested
+    with: the best is verified on every start.
+    """
+    scripted({4: 0.5, 8: 0.3, 12: 0.4, 16: 0.2, 20: 0.1})
+    _, _, folder = run_small(small_data, tmp_path, max_steps=12)
+    harmed = folder.checkpoints / ("ckpt-12" if which == "latest" else "ckpt-4")
+    harm_file(harmed / "rows.npy", "flip")
+    outcome, recorder, _ = run_small(small_data, tmp_path)
+    assert [key for key in recorder.keys if key in ("quarantined", "best_lost")] == (
+        ["quarantined"] if which == "latest" else ["quarantined", "best_lost"]
+    )
+    best = outcome.progress.best
+    assert best is not None
+    assert (best.metric, best.step) == (0.5, 4)  # the metric is known, its weights or not
+
+
+@pytest.mark.parametrize("harm", ["delete", "flip", "cut", "zero"])
+def test_there_is_no_pointer_file_to_lose(
+    small_data: Path, tmp_path: Path, undisturbed: RunFolder, harm: str
+) -> None:
+    """Scenario 28 (tf.train.CheckpointManager): latest and best are derived from what is there, so
+    with every other file of the run lost or garbled it resumes where it stood.
+    """
+    _, _, folder = run_small(small_data, tmp_path, max_steps=12)
+    others = [path for path in folder.path.iterdir() if path.is_file()]
+    assert {path.name for path in others} >= {"run.json", "LOCK", "metrics.jsonl"}
+    for path in others:
+        harm_file(path, harm)
+    for misleading in ("checkpoint", "latest", "best"):  # what others keep: it means nothing here
+        (folder.checkpoints / misleading).write_text("ckpt-4")
+    (folder.checkpoints / "latest_link").symlink_to("ckpt-4")
+    _, recorder, _ = run_small(small_data, tmp_path)
+    assert recorder.resumption is not None
+    assert recorder.resumption.snapshot.progress.step == 12
+    check_same_end(folder, undisturbed)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_what_cannot_be_read_ends_the_start_and_stays(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Scenario 29 (a restore's exception taken for a fresh start): what the system refuses to read
+    may be whole: exit code 6, nothing is moved, nothing trained.
+    """
+    _, _, folder = run_small(small_data, tmp_path, max_steps=12)
+    before = names(folder)
+    real = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.parent.name == "ckpt-12" and path.name == "rows.npy":
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path)
+
+    recorder = Recorder()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(CheckpointError, match=os.strerror(number)) as raised:
+            run_small(small_data, tmp_path, recorder)
+    assert raised.value.exit_code == 6
+    assert "training_begins" not in recorder.keys
+    assert names(folder) == before
+    assert not (folder.checkpoints / "quarantine").exists()
+    _, recorder, _ = run_small(small_data, tmp_path)  # the disk is back
+    assert recorder.resumption is not None
+    assert recorder.resumption.snapshot.progress.step == 12
+
+
+def test_a_run_with_nothing_whole_says_so_and_keeps_the_pieces(
+    small_data: Path, tmp_path: Path, undisturbed: RunFolder
+) -> None:
+    """Scenario 29 (a restore's exception taken for a fresh start): starting again from step 0 is
+    said in so many words, on every start until a checkpoint holds, and nothing is deleted.
+    """
+    _, _, folder = run_small(small_data, tmp_path, max_steps=12)
+    stored = names(folder)
+    for name in stored:
+        harm_file(folder.checkpoints / name / "rows.npy", "flip")
+    for _ in range(2):
+        recorder = Recorder(_leave)
+        with pytest.raises(KeyboardInterrupt):
+            run_small(small_data, tmp_path, recorder)
+        assert recorder.resumption is None
+        assert "nothing_whole" in recorder.keys
+    _, recorder, _ = run_small(small_data, tmp_path)
+    quarantine = folder.checkpoints / "quarantine"
+    assert sorted(path.name for path in quarantine.iterdir()) == stored
+    assert "nothing_whole" in CATALOGUE
+    check_same_end(folder, undisturbed)
+
+
+def _leave(step: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_full_disk_loses_nothing_and_the_same_command_goes_on(
+    small_data: Path, tmp_path: Path, undisturbed: RunFolder
+) -> None:
+    """Scenario 30 (disk full): the state before is whole, and there is no half file after it."""
+    _, _, folder = run_small(small_data, tmp_path, max_steps=8)
+    before = state_digest(folder)
+    with small_disk(3000), pytest.raises(WriteError):  # the rows have 3936 bytes
+        run_small(small_data, tmp_path)
+    assert state_digest(folder) == before
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["ckpt-4", "ckpt-8"]
+    run_small(small_data, tmp_path)
+    check_same_end(folder, undisturbed)
+
+
+def test_a_full_disk_and_an_unwritable_place_are_named(small_data: Path, tmp_path: Path) -> None:
+    """Scenario 30 (disk full): the command says what could not be written; exit code 7."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    check_refusal(train(small_data, blocked / "runs", "--steps", 5), 7, "Cannot write")
+    tiny_files = "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
+    full = train(small_data, tmp_path / "full", "--steps", 10, before=tiny_files)
+    check_refusal(full, 7, "Cannot write", "What was saved before is whole")
+    assert list((tmp_path / "full" / RUN / "checkpoints").iterdir()) == []
+
+
+def test_a_second_writer_is_turned_away_and_disturbs_nothing(
+    small_data: Path, tmp_path: Path, undisturbed: RunFolder
+) -> None:
+    """Scenario 31 (Orbax 0.12.8 has no writer lock): the second start names the first one's pid and
+    changes nothing; reading is free.
+    """
+    refused: list[Any] = []
+
+    def second(step: int) -> None:
+        if step == 10:
+            refused.append(
+                reprise(
+                    *("train", *QUICK, "--learning-rate", 0.01, "--test-iter", 4, "--top-n", 10),
+                    *("--steps", 20, "--data-dir", small_data, "--runs-dir", tmp_path),
+                )
+            )
+            assert describe(folder.path, "latest", no_warning)["step"] == 8
+
+    folder = RunFolder(tmp_path / RUN.replace("lr0.001", "lr0.01"))
+    _, _, trained = run_small(small_data, tmp_path, Recorder(second))
+    assert trained == folder
+    check_refusal(refused[0], 5, f"in use by process {os.getpid()}")
+    check_same_end(folder, undisturbed)
