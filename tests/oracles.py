@@ -75,39 +75,94 @@ def readout(interests: Floats, target: Floats) -> Floats:
 # Models: one user, history [L, d] of which the first `length` rows are items
 
 
-def routing_weights(bilinear: Floats, history: Floats, length: int) -> Doubles:
-    """Return the coupling [K, length] of the third routing iteration.
+def routing_weights(votes: Doubles, start: Floats) -> Doubles:
+    """Return the coupling [K, length] of the third routing iteration from logits `start`.
 
-    Source: ComiRec, model.py, CapsuleNetwork.call with bilinear_type 2; equations 4-7 of the paper.
-    bilinear [L, K, d, d].
+    Source: ComiRec, model.py, CapsuleNetwork.call; equations 4-7 of the paper. votes [K, L, d].
     """
-    count = bilinear.shape[1]
-    logits = np.zeros((count, length))
+    logits = start.astype(np.float64)
     for _ in range(2):
-        coupling = _softmax_over_interests(logits)
-        interests = capsules(bilinear, history, coupling)
-        for k in range(count):
-            for p in range(length):
-                logits[k, p] += _dot(_vote(bilinear, history, p, k), interests[k])
+        interests = capsules(votes, _softmax_over_interests(logits))
+        for k in range(logits.shape[0]):
+            for p in range(logits.shape[1]):
+                logits[k, p] += _dot(votes[k, p], interests[k])
     return _softmax_over_interests(logits)
 
 
-def capsules(bilinear: Floats, history: Floats, coupling: Doubles) -> Doubles:
+def capsules(votes: Doubles, coupling: Doubles) -> Doubles:
     """Return interests [K, d]: the squashed sums of the votes, weighted by `coupling`."""
     count, length = coupling.shape
     result = []
     for k in range(count):
-        total = np.zeros(history.shape[1])
+        total = np.zeros(votes.shape[2])
         for p in range(length):
-            total += coupling[k, p] * _vote(bilinear, history, p, k)
+            total += coupling[k, p] * votes[k, p]
         squared = _dot(total, total)
         result.append(total * (squared / (1 + squared) / math.sqrt(squared + 1e-9)))
     return np.array(result)
 
 
+def bilinear_votes(bilinear: Floats, history: Floats) -> Doubles:
+    """Return votes [K, L, d] of ComiRec-DR's maps [L, K, d, d] (bilinear_type 2)."""
+    length, count = bilinear.shape[:2]
+    return np.array(
+        [
+            [bilinear[p, k].astype(np.float64) @ history[p] for p in range(length)]
+            for k in range(count)
+        ]
+    )
+
+
+def shared_votes(params: Mapping[str, Floats], history: Floats, count: int) -> Doubles:
+    """Return votes [K, L, d] of MIND's one map, the same for each interest (bilinear_type 0)."""
+    shared, bias = (params[name].astype(np.float64) for name in ("shared", "shared_bias"))
+    return np.array([[item @ shared + bias for item in history] for _ in range(count)])
+
+
 def dynamic_routing(bilinear: Floats, history: Floats, length: int) -> Doubles:
-    """Return ComiRec-DR's interests [K, d] (`routing_weights`, then `capsules`)."""
-    return capsules(bilinear, history, routing_weights(bilinear, history, length))
+    """Return ComiRec-DR's interests [K, d]."""
+    votes = bilinear_votes(bilinear, history)
+    return capsules(votes, routing_weights(votes, np.zeros((len(votes), length))))
+
+
+def mind(params: Mapping[str, Floats], history: Floats, start: Floats) -> Doubles:
+    """Return MIND's interests [K, d], routed from logits `start` [K, length].
+
+    Source: ComiRec, model.py, Model_MIND with relu_layer.
+    """
+    votes = shared_votes(params, history, len(start))
+    routed = capsules(votes, routing_weights(votes, start))
+    projected = routed @ params["projection"].astype(np.float64) + params["projection_bias"]
+    return np.array([[max(x, 0.0) for x in interest] for interest in projected])
+
+
+def mean_pooling(params: Mapping[str, Floats], history: Floats, length: int) -> Doubles:
+    """Return DNN's interest [1, d]. Source: ComiRec, model.py, Model_DNN."""
+    mean = np.zeros(history.shape[1])
+    for p in range(length):
+        mean += history[p] / length
+    interest: Doubles = mean @ params["dense"].astype(np.float64) + params["dense_bias"]
+    return interest[None]
+
+
+def gated_recurrence(params: Mapping[str, Floats], history: Floats, length: int) -> Doubles:
+    """Return GRU4REC's interest [1, h].
+
+    Source: TensorFlow 1, rnn_cell_impl.py, GRUCell.call; ComiRec, model.py, Model_GRU4REC.
+    """
+    doubles = {name: array.astype(np.float64) for name, array in params.items()}
+    size = len(doubles["candidate_bias"])
+    state = np.zeros(size)
+    for item in history[:length]:
+        gates = np.concatenate([item, state]) @ doubles["gates"] + doubles["gates_bias"]
+        reset = [_sigmoid(x) for x in gates[:size]]
+        update = [_sigmoid(x) for x in gates[size:]]
+        heard = np.concatenate([item, np.array(reset) * state])
+        candidate = np.tanh(heard @ doubles["candidate"] + doubles["candidate_bias"])
+        state = np.array(
+            [u * old + (1 - u) * new for u, old, new in zip(update, state, candidate, strict=True)]
+        )
+    return state[None]
 
 
 def self_attention(params: Mapping[str, Floats], history: Floats, length: int) -> Doubles:
@@ -130,9 +185,8 @@ def self_attention(params: Mapping[str, Floats], history: Floats, length: int) -
     return np.array(result)
 
 
-def _vote(bilinear: Floats, history: Floats, position: int, interest: int) -> Doubles:
-    vote: Doubles = bilinear[position, interest].astype(np.float64) @ history[position]
-    return vote
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
 
 
 def _softmax_over_interests(logits: Doubles) -> Doubles:

@@ -13,9 +13,18 @@ from reprise.training.batches import prefetch
 from reprise.training.rows import adam_rate
 
 # Steps and learning rate that suffice for each model.
-BUDGETS = {"ComiRec-DR": (4000, 0.005), "ComiRec-SA": (1500, 0.003)}
-# Seeds 19, 20 and 21 gave gains of 0.10, 0.11 and 0.06 (DR) and 0.28, 0.27 and 0.26 (SA).
-LEAST_GAIN = 0.05
+BUDGETS = {
+    "ComiRec-DR": (4000, 0.005),
+    "ComiRec-SA": (600, 0.006),
+    "MIND": (2500, 0.005),
+    "DNN": (400, 0.01),
+    "GRU4REC": (500, 0.01),
+}
+# Seeds 19, 20 and 21 gave 0.32 and more (SA), 0.31 (MIND), 0.27 (DNN) and 0.27 (GRU4REC), seed 19
+# gave 0.31 (DR); MostPopular's recall@50 is 0.08.
+LEAST_RECALL = 3  # times MostPopular's
+# The three seeds gave 0.06 and more (DR), 0.19 (SA) and 0.13 (MIND).
+LEAST_GAIN = {"ComiRec-DR": 0.05, "ComiRec-SA": 0.1, "MIND": 0.08}
 
 
 def trained_metrics(data: Path, model: str, num_interest: int) -> dict[str, float]:
@@ -34,13 +43,16 @@ def trained_metrics(data: Path, model: str, num_interest: int) -> dict[str, floa
 
 @pytest.mark.parametrize("model", REGISTRY)
 def test_known_interests_are_found(demo_data: Path, model: str) -> None:
-    """Recall@50 three times MostPopular's; and a list by several interests serves more of a
-    user's true interests (a tenth of the list or more each) than one by a single vector.
+    """Recall@50 three times MostPopular's; and, by a model of several interests, a list that
+    serves more of a user's true interests (a tenth of the list or more each) than one by a single
+    vector of the same model.
     """
     dataset = open_dataset(demo_data / "demo")
     users = dataset.evaluation_users("test", 20)
     popular = mean_metrics(most_popular(users, dataset.num_items, 50), users, (50,))
     several = trained_metrics(demo_data, model, num_interest=4)
-    single = trained_metrics(demo_data, model, num_interest=1)
-    assert several["recall@50"] >= 3 * popular["recall@50"]
-    assert several["interest_coverage@50"] >= single["interest_coverage@50"] + LEAST_GAIN
+    assert several["recall@50"] >= LEAST_RECALL * popular["recall@50"]
+    if model in LEAST_GAIN:
+        single = trained_metrics(demo_data, model, num_interest=1)
+        gain = several["interest_coverage@50"] - single["interest_coverage@50"]
+        assert gain >= LEAST_GAIN[model]

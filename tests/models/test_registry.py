@@ -6,10 +6,19 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from reprise.errors import UsageError
-from reprise.models import REGISTRY, ModelShape, canonical_name, get_model
+from reprise.models import REGISTRY, Model, ModelShape, Params, canonical_name, get_model
+
+SINGLE = {"DNN", "GRU4REC"}  # models of one interest, whatever is asked for
+SHAPE = ModelShape(history_length=5, embedding_dim=4, hidden_size=4, num_interest=3)
+
+
+def fresh(name: str) -> tuple[Model, Params]:
+    model = get_model(name)
+    return model, model.init(jax.random.key(1), SHAPE)
 
 
 @pytest.mark.parametrize("name", REGISTRY)
@@ -44,20 +53,63 @@ def test_an_unknown_name_gets_a_suggestion(typed: str, suggestion: str) -> None:
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_model_makes_finite_interests_of_the_asked_shape(name: str) -> None:
-    model = get_model(name)
-    shape = ModelShape(history_length=5, embedding_dim=4, hidden_size=4, num_interest=3)
-    params = model.init(jax.random.key(1), shape)
+    model, params = fresh(name)
     history = jax.random.normal(jax.random.key(2), (2, 5, 4))
-    computed = model.interests(params, history, jnp.ones((2, 5)))
-    assert computed.shape == (2, 3, 4)
-    assert bool(jnp.isfinite(computed).all())
+    for key in (None, jax.random.key(3)):
+        computed = model.interests(params, history, jnp.ones((2, 5)), key)
+        assert computed.shape == (2, 1 if name in SINGLE else 3, 4)
+        assert bool(jnp.isfinite(computed).all())
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", REGISTRY)
+def test_padding_is_ignored_to_the_bit(name: str, training: bool) -> None:
+    model, params = fresh(name)
+    key = jax.random.key(7) if training else None
+    interests = jax.jit(model.interests)
+    rng = np.random.default_rng(3)
+    for scale in (1e-3, 1.0, 30.0):
+        history = rng.normal(0, scale, (6, 5, 4)).astype(np.float32)
+        mask = (np.arange(5) < rng.integers(1, 6, 6)[:, None]).astype(np.float32)
+        other = np.where(mask[..., None] > 0, history, rng.normal(size=history.shape))
+        first = np.asarray(interests(params, history, mask, key))
+        second = np.asarray(interests(params, other.astype(np.float32), mask, key))
+        assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_users_do_not_touch_each_other(name: str) -> None:
+    """At inference a user's interests are the same, to the bit, at any place of the batch."""
+    model, params = fresh(name)
+    interests = jax.jit(model.interests)
+    rng = np.random.default_rng(4)
+    history = rng.normal(size=(8, 5, 4)).astype(np.float32)
+    mask = (np.arange(5) < rng.integers(1, 6, 8)[:, None]).astype(np.float32)
+    order = rng.permutation(8)
+    whole = np.asarray(interests(params, history, mask))
+    moved = np.asarray(interests(params, history[order], mask[order]))
+    assert moved.tobytes() == whole[order].tobytes()
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_hidden_size_may_differ_only_where_items_are_still_comparable(name: str) -> None:
+    shape = ModelShape(history_length=5, embedding_dim=16, hidden_size=8, num_interest=3)
+    model = get_model(name)
+    if name == "ComiRec-SA":
+        params = model.init(jax.random.key(4), shape)
+        computed = model.interests(params, jnp.ones((2, 5, 16)), jnp.ones((2, 5)))
+        assert computed.shape == (2, 3, 16)
+        return
+    with pytest.raises(UsageError) as caught:
+        model.init(jax.random.key(4), shape)
+    assert caught.value.key == "hidden_size_must_match"
+    assert caught.value.values == {"hidden": 8, "embedding": 16}
 
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_fresh_parameters_are_a_function_of_the_key(name: str) -> None:
-    shape = ModelShape(history_length=5, embedding_dim=4, hidden_size=4, num_interest=3)
     init = get_model(name).init
-    one, same, other = (init(jax.random.key(seed), shape) for seed in (1, 1, 2))
+    one, same, other = (init(jax.random.key(seed), SHAPE) for seed in (1, 1, 2))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one, same))
     assert not jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one, other))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -123,7 +124,8 @@ def test_shapes_and_types_never_change() -> None:
     described = {tuple((a.shape, a.dtype) for a in draw.batch(0, step)) for step in range(1, 50)}
     assert len(described) == 1
     (only,) = described
-    assert [dtype for _, dtype in only] == [np.int32] * 5 + [np.float32] * 2
+    assert [dtype for _, dtype in only] == [np.int32] * 5 + [np.float32] * 2 + [np.uint32]
+    assert only[-1][0] == (2,)
 
 
 @relaxed
@@ -165,21 +167,28 @@ def test_seed_branch_and_step_change_users_positions_and_negatives() -> None:
         assert one.tolist() != other.tolist()
 
 
-def test_users_positions_and_negatives_are_drawn_independently() -> None:
+def test_keys_are_distinct_and_spread_over_all_words() -> None:
+    draw = sampler()
+    keys = np.array([draw.batch(branch, step).key for branch in (0, 1) for step in range(1, 501)])
+    assert len(np.unique(keys, axis=0)) == 1000
+    assert len(np.unique(keys)) >= 1999  # both words are drawn anew
+    ones = np.unpackbits(keys.astype(">u4").view(np.uint8).reshape(1000, 8), axis=1).mean(axis=0)
+    assert np.abs(ones - 0.5).max() < 0.1  # six standard errors
+
+
+def test_users_positions_negatives_and_keys_are_drawn_independently() -> None:
     length = 60
     draw = make_sampler(make_split([length] * 30), NUM_ITEMS * 3, BATCH, HISTORY, NEGATIVES, 1)
     numbers = []
     for step in range(1, 1001):
         batch = draw.batch(0, step)
         users, positions = np.divmod(batch.touched[batch.target] - 1, STRIDE)
-        numbers.append(np.concatenate([users, positions, np.log(batch.touched[batch.negatives])]))
-    users_, positions_, negatives_ = (
-        slice(0, BATCH),
-        slice(BATCH, 2 * BATCH),
-        slice(2 * BATCH, None),
-    )
+        negatives = np.log(batch.touched[batch.negatives])
+        numbers.append(np.concatenate([users, positions, negatives, batch.key]))
+    ends = np.cumsum([0, BATCH, BATCH, NEGATIVES, 2])
+    parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
     correlation = np.abs(np.corrcoef(np.array(numbers).T))
-    for one, other in [(users_, positions_), (users_, negatives_), (positions_, negatives_)]:
+    for one, other in itertools.combinations(parts, 2):
         assert correlation[one, other].max() < 0.2  # six standard errors
 
 

@@ -1,6 +1,7 @@
 """One train step, against the gradient of the whole item table and row-wise Adam."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 import oracles
 from reprise.data.dataset import Split
-from reprise.models import Model, ModelShape, get_model
+from reprise.models import REGISTRY, Model, ModelShape, get_model
 from reprise.training.batches import Batch, make_sampler
 from reprise.training.rows import adam_rate
 from reprise.training.state import Arrays
@@ -19,7 +20,6 @@ from reprise.training.step import TrainStep, initial_arrays, make_interests, mak
 
 ITEMS, BATCH, NEGATIVES, STEPS, RATE = 40, 6, 9, 6, 0.01
 SHAPE = ModelShape(history_length=7, embedding_dim=4, hidden_size=4, num_interest=3)
-MODELS = ["ComiRec-DR", "ComiRec-SA"]
 # One bias a head moves no attention weight: its gradient is rounding error, which Adam inflates.
 WITHOUT_GRADIENT = {"heads_bias"}
 
@@ -40,10 +40,12 @@ def batches(count: int = NEGATIVES) -> list[Batch]:
 def dense_gradient(model: Model) -> Gradient:
     """Return the loss's gradient by parameters and by the whole table, ids as they are."""
 
-    def loss(params: Any, table: jax.Array, ids: Any, lengths: Any, log_q: Any) -> jax.Array:
+    def loss(
+        params: Any, table: jax.Array, ids: Any, lengths: Any, log_q: Any, key: jax.Array
+    ) -> jax.Array:
         history, target, negatives = (table[part] for part in ids)
         mask = (jnp.arange(SHAPE.history_length) < lengths[:, None]).astype(jnp.float32)
-        interests = model.interests(params, history, mask)
+        interests = model.interests(params, history, mask, key)
         nearest = jnp.argmax(jnp.einsum("bkd,bd->bk", interests, target), axis=1)
         user = interests[jnp.arange(BATCH), nearest]
         positive = jnp.einsum("bd,bd->b", user, target) - log_q[0]
@@ -78,6 +80,7 @@ class DenseTrainer:
             ids,
             batch.lengths,
             (batch.log_q_target, batch.log_q_negatives),
+            jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32"),
         )
         self.loss_sum += float(loss)
         for name, state in self.params.items():
@@ -88,13 +91,19 @@ class DenseTrainer:
                 array[row] = updated[row]
 
 
-def start(name: str) -> tuple[Model, Arrays, TrainStep]:
+@cache  # compiled once
+def trained(name: str) -> tuple[Model, TrainStep]:
     model = get_model(name)
-    return model, initial_arrays(model, SHAPE, ITEMS, seed=5), make_train_step(model)
+    return model, make_train_step(model)
+
+
+def start(name: str) -> tuple[Model, Arrays, TrainStep]:
+    model, step = trained(name)
+    return model, initial_arrays(model, SHAPE, ITEMS, seed=5), step
 
 
 @pytest.mark.parametrize("count", [NEGATIVES, ITEMS])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", REGISTRY)
 def test_steps_follow_the_dense_gradient_and_row_wise_adam(name: str, count: int) -> None:
     model, arrays, step = start(name)
     oracle = DenseTrainer(model, arrays)
@@ -111,7 +120,7 @@ def test_steps_follow_the_dense_gradient_and_row_wise_adam(name: str, count: int
         assert float(arrays.loss_sum) == pytest.approx(oracle.loss_sum, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", REGISTRY)
 def test_padding_stays_zero_and_untouched_rows_keep_their_bits(name: str) -> None:
     _, arrays, step = start(name)
     padded = 0
@@ -129,7 +138,7 @@ def test_padding_stays_zero_and_untouched_rows_keep_their_bits(name: str) -> Non
     assert padded > 0
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", REGISTRY)
 def test_a_step_lowers_the_loss_of_its_own_batch(name: str) -> None:
     _, arrays, step = start(name)
     batch = batches()[0]
@@ -140,7 +149,7 @@ def test_a_step_lowers_the_loss_of_its_own_batch(name: str) -> None:
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", REGISTRY)
 def test_steps_repeat_bit_for_bit_and_consume_their_input(name: str) -> None:
     ends = []
     for _ in range(2):
@@ -151,6 +160,27 @@ def test_steps_repeat_bit_for_bit_and_consume_their_input(name: str) -> None:
         assert first.is_deleted()
         ends.append([np.array(leaf).tobytes() for leaf in jax.tree.leaves(arrays)])
     assert ends[0] == ends[1]
+
+
+def test_the_batchs_key_changes_the_step_of_a_model_that_draws_and_of_no_other() -> None:
+    batch = batches()[0]
+    other = batch._replace(key=batch.key + np.uint32(1))
+    for name in REGISTRY:
+        ends = []
+        for one in (batch, other):
+            _, arrays, step = start(name)
+            ends.append(
+                [np.array(leaf).tobytes() for leaf in jax.tree.leaves(step(arrays, one, RATE))]
+            )
+        assert (ends[0] != ends[1]) == (name == "MIND"), name
+
+
+def test_minds_logits_of_inference_are_never_trained() -> None:
+    _, arrays, step = start("MIND")
+    fresh = np.array(arrays.params["routing"])
+    for number, batch in enumerate(batches(), 1):
+        arrays = step(arrays, batch, adam_rate(RATE, number))
+    assert np.array(arrays.params["routing"]).tobytes() == fresh.tobytes()
 
 
 def test_initial_arrays_are_a_function_of_the_seed() -> None:

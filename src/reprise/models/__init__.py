@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from reprise.errors import UsageError
 
@@ -19,6 +19,9 @@ Params: TypeAlias = "dict[str, Array]"
 REGISTRY = {
     "ComiRec-DR": "reprise.models.capsules",
     "ComiRec-SA": "reprise.models.attention",
+    "MIND": "reprise.models.mind",
+    "DNN": "reprise.models.pooling",
+    "GRU4REC": "reprise.models.recurrent",
 }
 
 
@@ -37,17 +40,36 @@ class ModelShape:
     hidden_size: int
     num_interest: int
 
+    def require_equal_sizes(self) -> None:
+        """Refuse a hidden size that interests could not be compared with items in; UsageError."""
+        if self.hidden_size != self.embedding_dim:
+            raise UsageError(
+                "hidden_size_must_match", hidden=self.hidden_size, embedding=self.embedding_dim
+            )
+
+
+class Network(Protocol):
+    """interests(params, history [B, L, d], mask [B, L], key) -> interests [B, K, d], or [B, 1, d]
+    by a model of a single interest.
+
+    `key` is the step's JAX key in training, the only source of randomness, and None at inference,
+    where a user's interests depend on nothing but parameters and history.
+    """
+
+    def __call__(
+        self, params: Params, history: "Array", mask: "Array", key: "Array | None" = None
+    ) -> "Array":
+        """Return the interests."""
+
 
 @dataclass(frozen=True)
 class Model:
-    """A way of making interests.
-
-    init(key, shape) -> params, a flat dict of float32 arrays.
-    interests(params, history [B, L, d], mask [B, L]) -> interests [B, K, d].
+    """A way of making interests: init(key, shape) -> params, a flat dict of float32 arrays, and
+    the network that uses them.
     """
 
     init: Callable[["Array", ModelShape], Params]
-    interests: Callable[[Params, "Array", "Array"], "Array"]
+    interests: Network
 
 
 def canonical_name(name: str) -> str:

@@ -31,7 +31,7 @@ def init(key: Array, shape: ModelShape) -> Params:
     }
 
 
-def interests(params: Params, history: Array, mask: Array) -> Array:
+def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
     """Return interests [B, K, d] of right-padded histories [B, L, d] with mask [B, L] (1 = item).
 
     Positions steer the attention only; the pooled values leave them out.

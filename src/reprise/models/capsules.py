@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from reprise.errors import UsageError
 from reprise.models import ModelShape, Params
 
 ROUTING_ITERATIONS = 3
@@ -15,32 +14,38 @@ ROUTING_ITERATIONS = 3
 
 def init(key: Array, shape: ModelShape) -> Params:
     """Return {"bilinear": [L, K, d, d] float32 ~ N(0, 1)}: one map per position and interest."""
-    if shape.hidden_size != shape.embedding_dim:
-        raise UsageError(
-            "hidden_size_must_match", hidden=shape.hidden_size, embedding=shape.embedding_dim
-        )
+    shape.require_equal_sizes()
     size = (shape.history_length, shape.num_interest, shape.embedding_dim, shape.embedding_dim)
     return {"bilinear": jax.random.normal(key, size, jnp.float32)}
 
 
-def interests(params: Params, history: Array, mask: Array) -> Array:
-    """Return interests [B, K, d] of right-padded histories [B, L, d] with mask [B, L] (1 = item).
+def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
+    """Return interests [B, K, d] of right-padded histories [B, L, d], mask [B, L] (1 = item)."""
+    votes = jnp.einsum("lked,bld->bkle", params["bilinear"], history * mask[..., None])
+    return route(votes, jnp.zeros(votes.shape[:3], votes.dtype), mask)
+
+
+def route(votes: Array, logits: Array, mask: Array) -> Array:
+    """Return capsules [B, K, d] of votes [B, K, L, d], or [B, L, d] that all interests share, by
+    routing from `logits` [B, K, L].
 
     Routing weights compete over the interests, not over the sequence; the votes are held
     constant in all but the last iteration, as in the original.
     """
-    votes = jnp.einsum("lked,bld->bkle", params["bilinear"], history * mask[..., None])
     constant_votes = jax.lax.stop_gradient(votes)
-    logits = jnp.zeros(votes.shape[:3], votes.dtype)
     for _ in range(ROUTING_ITERATIONS - 1):
         capsules = _squash(_vote_sum(logits, constant_votes, mask))
-        logits = logits + jnp.einsum("bkle,bke->bkl", constant_votes, capsules)
+        logits = logits + jnp.einsum(f"{_axes(votes)},bke->bkl", constant_votes, capsules)
     return _squash(_vote_sum(logits, votes, mask))
 
 
 def _vote_sum(logits: Array, votes: Array, mask: Array) -> Array:
     coupling = jax.nn.softmax(logits, axis=1) * mask[:, None, :]
-    return jnp.einsum("bkl,bkle->bke", coupling, votes)
+    return jnp.einsum(f"bkl,{_axes(votes)}->bke", coupling, votes)
+
+
+def _axes(votes: Array) -> str:
+    return "bkle" if votes.ndim == 4 else "ble"
 
 
 def _squash(capsules: Array) -> Array:

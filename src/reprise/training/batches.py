@@ -17,7 +17,7 @@ from reprise.training import negatives
 
 # ComiRec draws the target's position from [4, length): at least four items of history before it.
 FIRST_TARGET = 4
-_USERS, _POSITIONS, _NEGATIVES = range(3)
+_USERS, _POSITIONS, _NEGATIVES, _KEY = range(4)
 
 T = TypeVar("T")
 
@@ -27,7 +27,8 @@ class Batch(NamedTuple):
 
     touched [M] int32: the distinct item rows used, ascending, then distinct ids past the
     catalogue; history [B, L], target [B] and negatives [S], int32: indices into `touched`;
-    lengths [B] int32: items of history; log_q_target [B] and log_q_negatives [S], float32.
+    lengths [B] int32: items of history; log_q_target [B] and log_q_negatives [S], float32;
+    key [2] uint32: the data of a JAX key, all that the step itself draws from.
     """
 
     touched: NDArray[np.int32]
@@ -37,6 +38,7 @@ class Batch(NamedTuple):
     negatives: NDArray[np.int32]
     log_q_target: NDArray[np.float32]
     log_q_negatives: NDArray[np.float32]
+    key: NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Sampler:
         log_q = negatives.log_expected_count(
             np.concatenate([target, drawn.ids]), self.num_items, len(drawn.ids), drawn.tries
         )
-        return self._localise(history, lengths, target, drawn.ids, log_q)
+        key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
+        return self._localise(history, lengths, target, drawn.ids, log_q, key)
 
     def _localise(
         self,
@@ -77,6 +80,7 @@ class Sampler:
         target: NDArray[np.int32],
         negative_ids: NDArray[np.int64],
         log_q: NDArray[np.float32],
+        key: NDArray[np.uint32],
     ) -> Batch:
         size, length = history.shape
         used = np.concatenate([history.ravel(), target, negative_ids]).astype(np.int32)
@@ -92,6 +96,7 @@ class Sampler:
             negatives=local[end + size :],
             log_q_target=log_q[:size],
             log_q_negatives=log_q[size:],
+            key=key,
         )
 
 

@@ -41,7 +41,8 @@ def _train_step(model: Model, arrays: Arrays, batch: Batch, rate: Array) -> Arra
     def loss_of(params: Params, value: Array) -> Array:
         length = batch.history.shape[1]
         mask = (jnp.arange(length) < batch.lengths[:, None]).astype(value.dtype)
-        interests = model.interests(params, value[batch.history], mask)
+        key = jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32")
+        interests = model.interests(params, value[batch.history], mask, key)
         target = value[batch.target]
         return losses.sampled_softmax(
             losses.argmax_readout(interests, target),

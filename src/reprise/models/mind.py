@@ -1,0 +1,52 @@
+"""MIND: interests by dynamic routing through one shared map, from random logits.
+
+Source: MIND (arXiv 1904.08030), as ComiRec's published code (Model_MIND) runs it for Amazon
+Books: with a ReLU projection.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from reprise.models import ModelShape, Params, capsules
+
+
+def init(key: Array, shape: ModelShape) -> Params:
+    """Return the parameters, float32; UsageError where the hidden size is not d.
+
+    "shared" [d, d] and "shared_bias" [d]: the map from item to vote; its bias is Glorot uniform
+    as its matrix, since the original gives this one no initialiser. "projection" [d, d], Glorot
+    uniform, and "projection_bias" [d], zero. "routing" [K, L], truncated normal: the logits of
+    inference, which training leaves as they are.
+    """
+    shape.require_equal_sizes()
+    dim = shape.embedding_dim
+    keys = jax.random.split(key, 4)
+    glorot = jax.nn.initializers.glorot_uniform()
+    limit = (3 / dim) ** 0.5  # TensorFlow counts a vector's length as both its fans
+    return {
+        "shared": glorot(keys[0], (dim, dim), jnp.float32),
+        "shared_bias": jax.random.uniform(keys[1], (dim,), jnp.float32, -limit, limit),
+        "projection": glorot(keys[2], (dim, dim), jnp.float32),
+        "projection_bias": jnp.zeros(dim, jnp.float32),
+        "routing": _noise(keys[3], (shape.num_interest, shape.history_length)),
+    }
+
+
+def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
+    """Return interests [B, K, d] of right-padded histories [B, L, d] with mask [B, L] (1 = item).
+
+    Routing starts from logits drawn with `key` for every user, or, without one, from the same
+    for all. Nothing else tells the interests apart: they share the map.
+    """
+    size = (history.shape[0], *params["routing"].shape)
+    fixed = jnp.broadcast_to(jax.lax.stop_gradient(params["routing"]), size)
+    logits = fixed if key is None else _noise(key, size)
+    votes = (history * mask[..., None]) @ params["shared"] + params["shared_bias"]
+    routed = capsules.route(votes, logits, mask)
+    return jax.nn.relu(routed @ params["projection"] + params["projection_bias"])
+
+
+def _noise(key: Array, size: tuple[int, ...]) -> Array:
+    """Return standard normal numbers within two deviations (tf.truncated_normal), float32."""
+    return jax.random.truncated_normal(key, -2.0, 2.0, size, jnp.float32)

@@ -1,0 +1,78 @@
+"""Random histories and parameters for the tests of the models, and a check of gradients."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from reprise.models import Network
+
+Named = Mapping[str, NDArray[Any]]
+Shapes = dict[str, tuple[int, ...]]
+
+USERS, LENGTH = 3, 5
+STEP, PLACES = 1e-5, 8  # of the differences
+
+seeds = st.integers(0, 2**32 - 1)
+scales = st.sampled_from([1e-3, 0.1, 1.0, 3.0])  # of the items: from next to nothing to saturated
+
+
+def random_histories(
+    rng: np.random.Generator, scale: float, dim: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """Return histories, whose padding is filled with numbers too, lengths from 1, and the mask."""
+    history = rng.normal(0, scale, (USERS, LENGTH, dim)).astype(np.float32)
+    lengths = rng.integers(1, LENGTH + 1, USERS)
+    mask = (np.arange(LENGTH) < lengths[:, None]).astype(np.float32)
+    return history, lengths, mask
+
+
+def random_params(rng: np.random.Generator, shapes: Shapes) -> dict[str, NDArray[np.float32]]:
+    """Return standard normal parameters."""
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def check_gradient(
+    network: Network,
+    reference: Callable[[Named, NDArray[Any]], NDArray[Any]],
+    params: Named,
+    history: NDArray[np.float32],
+    mask: NDArray[np.float32],
+    rng: np.random.Generator,
+) -> None:
+    """Compare the gradient with differences of a slow reference in double precision, at random
+    places of every parameter and of the history, along one direction.
+
+    `reference` takes parameters and histories and returns all users' interests.
+    """
+    direction = rng.normal(size=reference(params, history).shape)
+    by_params, by_history = _gradient(
+        network, dict(params), history, mask, direction.astype(np.float32)
+    )
+    values: dict[str, NDArray[Any]] = {**params, "": history}
+    computed = {**by_params, "": by_history}
+    for name, value in values.items():
+        gradient = np.asarray(computed[name])
+        for index in zip(*(rng.integers(0, size, PLACES) for size in value.shape), strict=True):
+            moved = np.zeros(value.shape)
+            moved[index] = STEP
+            ends = []
+            for sign in (1, -1):
+                at = values | {name: value + sign * moved}
+                ends.append(np.sum(direction * reference(at, at[""])))
+            expected = (ends[0] - ends[1]) / (2 * STEP)
+            assert gradient[index] == pytest.approx(expected, rel=1e-2, abs=1e-3), name
+
+
+@partial(jax.jit, static_argnums=0)
+def _gradient(network: Network, params: Any, history: Any, mask: Any, direction: Any) -> Any:
+    def along(params: Any, history: Any) -> jax.Array:
+        return jnp.sum(direction * network(params, history, mask))
+
+    return jax.grad(along, argnums=(0, 1))(params, history)

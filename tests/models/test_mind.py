@@ -1,0 +1,168 @@
+"""MIND, against routing in plain loops; its noise in training and at inference."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from numpy.typing import NDArray
+
+import oracles
+from builders_models import (
+    LENGTH,
+    USERS,
+    Named,
+    Shapes,
+    check_gradient,
+    random_histories,
+    random_params,
+    scales,
+    seeds,
+)
+from reprise.models import ModelShape, mind
+
+relaxed = settings(deadline=None, max_examples=25)
+INTERESTS, DIM = 3, 4
+SHAPES: Shapes = {
+    "shared": (DIM, DIM),
+    "shared_bias": (DIM,),
+    "projection": (DIM, DIM),
+    "projection_bias": (DIM,),
+    "routing": (INTERESTS, LENGTH),
+}
+
+interests = jax.jit(mind.interests)
+
+
+@relaxed
+@given(seeds, scales)
+def test_interests_at_inference_are_those_of_the_loops(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    computed = interests(params, history, mask)
+    assert computed.shape == (USERS, INTERESTS, DIM)
+    for user in range(USERS):
+        logits = params["routing"][:, : lengths[user]]
+        expected = oracles.mind(params, history[user], logits)
+        np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
+
+
+@relaxed
+@given(seeds, scales)
+def test_interests_in_training_start_from_the_keys_noise(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    key = jax.random.key(seed)
+    computed = interests(params, history, mask, key)
+    noise = np.asarray(mind._noise(key, (USERS, INTERESTS, LENGTH)))
+    for user in range(USERS):
+        expected = oracles.mind(params, history[user], noise[user, :, : lengths[user]])
+        np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_noise_is_standard_normal_within_two_deviations() -> None:
+    noise = np.asarray(mind._noise(jax.random.key(1), (40, 50, 60)))
+    assert noise.dtype == np.float32
+    assert 1.99 < np.abs(noise).max() <= 2
+    assert noise.mean() == pytest.approx(0, abs=0.01)
+    assert noise.std() == pytest.approx(0.8796, rel=0.01)  # of the truncated distribution
+    assert len(np.unique(noise)) > 0.9 * noise.size
+
+
+def test_noise_is_a_function_of_the_key_and_differs_between_users() -> None:
+    rng = np.random.default_rng(2)
+    params = random_params(rng, SHAPES)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    history[:], mask[:] = history[0], 1
+    made = [np.asarray(interests(params, history, mask, jax.random.key(k))) for k in (5, 5, 6)]
+    assert made[0].tobytes() == made[1].tobytes()
+    assert np.abs(made[0] - made[2]).max() > 1e-3
+    assert np.abs(made[0][0] - made[0][1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 256])
+def test_inference_depends_neither_on_the_batch_nor_on_the_place_in_it(size: int) -> None:
+    rng = np.random.default_rng(3)
+    params = random_params(rng, SHAPES)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    alone = np.asarray(interests(params, history[:1], mask[:1]))[0]
+    others = rng.normal(size=(size, LENGTH, DIM)).astype(np.float32)
+    for place in {0, size // 2, size - 1}:
+        others[place] = history[0]
+        among = interests(params, others, np.tile(mask[:1], (size, 1)))[place]
+        np.testing.assert_allclose(among, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_interests_are_never_negative() -> None:
+    rng = np.random.default_rng(4)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    computed = np.asarray(interests(random_params(rng, SHAPES), history, mask))
+    assert computed.min() == 0
+    assert computed.max() > 0
+
+
+def test_nothing_but_padding_gives_the_projections_bias() -> None:
+    rng = np.random.default_rng(5)
+    params = random_params(rng, SHAPES)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    computed = np.asarray(interests(params, history, 0 * mask))
+    expected = np.maximum(params["projection_bias"], 0)
+    np.testing.assert_array_equal(computed, np.tile(expected, (USERS, INTERESTS, 1)))
+
+
+@settings(deadline=None, max_examples=5)
+@given(seeds)
+def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, lengths, mask = random_histories(rng, 1.0, DIM)
+    coupling = [
+        oracles.routing_weights(
+            oracles.shared_votes(params, history[user], INTERESTS), params["routing"][:, :length]
+        )
+        for user, length in enumerate(lengths)
+    ]
+
+    def before_relu(params: Named, history: NDArray[Any]) -> NDArray[np.float64]:
+        users = zip(history, coupling, strict=True)
+        votes = [(oracles.shared_votes(params, one, INTERESTS), weights) for one, weights in users]
+        capsules = np.array([oracles.capsules(*pair) for pair in votes])
+        projected: NDArray[np.float64] = capsules @ params["projection"] + params["projection_bias"]
+        return projected
+
+    def reference(params: Named, history: NDArray[Any]) -> NDArray[np.float64]:
+        return np.maximum(before_relu(params, history), 0)
+
+    assume(np.abs(before_relu(params, history)).min() > 1e-3)  # away from the kink
+    check_gradient(mind.interests, reference, params, history, mask, rng)
+
+
+def test_no_gradient_reaches_the_logits_of_inference() -> None:
+    rng = np.random.default_rng(6)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    gradient_of = jax.grad(lambda *of: jnp.sum(interests(*of)))
+    for key in (None, jax.random.key(1)):
+        gradient = gradient_of(random_params(rng, SHAPES), history, mask, key)
+        assert not np.asarray(gradient["routing"]).any()
+        assert np.asarray(gradient["shared"]).any()
+
+
+def test_fresh_parameters_are_tensorflows_defaults() -> None:
+    shape = ModelShape(history_length=50, embedding_dim=64, hidden_size=64, num_interest=40)
+    params = {k: np.asarray(v) for k, v in mind.init(jax.random.key(3), shape).items()}
+    assert {array.dtype for array in params.values()} == {np.dtype(np.float32)}
+    uniform = {"shared": (64, 64), "shared_bias": (64,), "projection": (64, 64)}
+    assert params.keys() == uniform.keys() | {"projection_bias", "routing"}
+    limit = (6 / 128) ** 0.5
+    for name, size in uniform.items():
+        assert params[name].shape == size
+        assert np.abs(params[name]).max() <= limit
+        assert params[name].std() == pytest.approx(limit / 3**0.5, rel=0.2)
+    np.testing.assert_array_equal(params["projection_bias"], np.zeros(64))
+    assert params["routing"].shape == (40, 50)
+    assert 1.9 < np.abs(params["routing"]).max() <= 2
+    assert not np.array_equal(params["shared"], params["projection"])

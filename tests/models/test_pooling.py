@@ -1,0 +1,84 @@
+"""DNN, against the mean in plain loops."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from numpy.typing import NDArray
+
+import oracles
+from builders_models import (
+    LENGTH,
+    USERS,
+    Named,
+    Shapes,
+    check_gradient,
+    random_histories,
+    random_params,
+    scales,
+    seeds,
+)
+from reprise.models import ModelShape, pooling
+
+relaxed = settings(deadline=None, max_examples=25)
+DIM = 4
+SHAPES: Shapes = {"dense": (DIM, DIM), "dense_bias": (DIM,)}
+
+interests = jax.jit(pooling.interests)
+
+
+@relaxed
+@given(seeds, scales)
+def test_interest_is_the_mean_through_the_dense_layer(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    computed = interests(params, history, mask)
+    assert computed.shape == (USERS, 1, DIM)
+    for user in range(USERS):
+        expected = oracles.mean_pooling(params, history[user], int(lengths[user]))
+        np.testing.assert_allclose(computed[user], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_but_padding_gives_the_bias() -> None:
+    rng = np.random.default_rng(1)
+    params = random_params(rng, SHAPES)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    computed = np.asarray(interests(params, history, 0 * mask))
+    np.testing.assert_array_equal(computed, np.tile(params["dense_bias"], (USERS, 1, 1)))
+
+
+@relaxed
+@given(seeds)
+def test_order_does_not_count(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    order = rng.permutation(LENGTH)
+    shuffled = interests(params, history[:, order], mask[:, order])
+    np.testing.assert_allclose(interests(params, history, mask), shuffled, rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=5)
+@given(seeds)
+def test_gradient_is_that_of_the_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    history, lengths, mask = random_histories(rng, 1.0, DIM)
+
+    def reference(params: Named, history: NDArray[np.float64]) -> NDArray[np.float64]:
+        users = zip(history, lengths, strict=True)
+        return np.array([oracles.mean_pooling(params, one, int(n)) for one, n in users])
+
+    params = random_params(rng, SHAPES)
+    check_gradient(pooling.interests, reference, params, history, mask, rng)
+
+
+def test_fresh_parameters_are_glorot_uniform_with_zero_bias() -> None:
+    shape = ModelShape(history_length=5, embedding_dim=48, hidden_size=48, num_interest=3)
+    params = {k: np.asarray(v) for k, v in pooling.init(jax.random.key(3), shape).items()}
+    assert {k: v.shape for k, v in params.items()} == {"dense": (48, 48), "dense_bias": (48,)}
+    assert {array.dtype for array in params.values()} == {np.dtype(np.float32)}
+    limit = (6 / 96) ** 0.5
+    assert np.abs(params["dense"]).max() <= limit
+    assert params["dense"].std() == pytest.approx(limit / 3**0.5, rel=0.05)
+    assert not params["dense_bias"].any()

@@ -1,0 +1,119 @@
+"""GRU4REC, against the cell in plain loops and, where it is installed, against PyTorch's."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from numpy.typing import NDArray
+
+import oracles
+from builders_models import (
+    USERS,
+    Named,
+    Shapes,
+    check_gradient,
+    random_histories,
+    random_params,
+    scales,
+    seeds,
+)
+from reprise.models import ModelShape, recurrent
+
+relaxed = settings(deadline=None, max_examples=25)
+DIM = 4
+SHAPES: Shapes = {
+    "gates": (2 * DIM, 2 * DIM),
+    "gates_bias": (2 * DIM,),
+    "candidate": (2 * DIM, DIM),
+    "candidate_bias": (DIM,),
+}
+
+interests = jax.jit(recurrent.interests)
+
+
+@relaxed
+@given(seeds, scales)
+def test_interest_is_the_final_state_of_the_loops(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    computed = interests(params, history, mask)
+    assert computed.shape == (USERS, 1, DIM)
+    for user in range(USERS):
+        expected = oracles.gated_recurrence(params, history[user], int(lengths[user]))
+        np.testing.assert_allclose(computed[user], expected, rtol=1e-4, atol=1e-5)
+
+
+@relaxed
+@given(seeds, scales)
+def test_pytorch_gives_the_same_state_where_the_two_cells_agree(seed: int, scale: float) -> None:
+    """PyTorch resets after the candidate's product, TensorFlow before: the same where the product
+    with the state is diagonal. The gates' products are full.
+    """
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    params["candidate"][DIM:] *= np.eye(DIM, dtype=np.float32)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    # PyTorch stacks reset, update and candidate, each [out, in], with a bias to either product.
+    kernels = np.concatenate([params["gates"], params["candidate"]], axis=1).T
+    biases = np.concatenate([params["gates_bias"], params["candidate_bias"]])
+    gru = torch.nn.GRU(DIM, DIM, batch_first=True)
+    stored = {
+        "weight_ih_l0": kernels[:, :DIM],
+        "weight_hh_l0": kernels[:, DIM:],
+        "bias_ih_l0": biases,
+        "bias_hh_l0": np.zeros_like(biases),
+    }
+    gru.load_state_dict({name: torch.tensor(value) for name, value in stored.items()})
+    packed = torch.nn.utils.rnn.pack_padded_sequence(
+        torch.tensor(history), torch.tensor(lengths), batch_first=True, enforce_sorted=False
+    )
+    with torch.no_grad():
+        final = gru(packed)[1][0]
+    computed = np.asarray(interests(params, history, mask))
+    np.testing.assert_allclose(computed[:, 0], final.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_but_padding_gives_the_starting_state() -> None:
+    rng = np.random.default_rng(1)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    assert not np.asarray(interests(random_params(rng, SHAPES), history, 0 * mask)).any()
+
+
+def test_order_counts() -> None:
+    rng = np.random.default_rng(2)
+    params = random_params(rng, SHAPES)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    mask[:] = 1
+    turned = interests(params, history[:, ::-1].copy(), mask)
+    assert np.abs(np.asarray(interests(params, history, mask) - turned)).max() > 1e-2
+
+
+@settings(deadline=None, max_examples=5)
+@given(seeds)
+def test_gradient_is_that_of_the_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    history, lengths, mask = random_histories(rng, 1.0, DIM)
+
+    def reference(params: Named, history: NDArray[np.float64]) -> NDArray[np.float64]:
+        users = zip(history, lengths, strict=True)
+        return np.array([oracles.gated_recurrence(params, one, int(n)) for one, n in users])
+
+    params = random_params(rng, SHAPES)
+    check_gradient(recurrent.interests, reference, params, history, mask, rng)
+
+
+def test_fresh_parameters_are_tensorflows_defaults() -> None:
+    shape = ModelShape(history_length=5, embedding_dim=40, hidden_size=40, num_interest=3)
+    params = {k: np.asarray(v) for k, v in recurrent.init(jax.random.key(3), shape).items()}
+    sizes = {"gates": (80, 80), "candidate": (80, 40)}
+    assert params.keys() == sizes.keys() | {"gates_bias", "candidate_bias"}
+    assert {array.dtype for array in params.values()} == {np.dtype(np.float32)}
+    for name, size in sizes.items():
+        limit = (6 / sum(size)) ** 0.5
+        assert params[name].shape == size
+        assert np.abs(params[name]).max() <= limit
+        assert params[name].std() == pytest.approx(limit / 3**0.5, rel=0.05)
+    np.testing.assert_array_equal(params["gates_bias"], np.ones(80))
+    np.testing.assert_array_equal(params["candidate_bias"], np.zeros(40))
