@@ -79,7 +79,7 @@ def work(folder: RunFolder, stored: Callable[[str], None] = lambda digest: None)
         run.check_identity(folder, IDENTITY, _refuse_to_warn)
         resumption = run.resume(folder, IDENTITY, "latest", _refuse_to_warn)
         done = 0 if resumption is None else 1 + POSITIONS[resumption.snapshot.digest()]
-        run.record_events(folder, IDENTITY, {}, [{"event": "started", "done": done}])
+        run.record_events(folder, IDENTITY, {}, {}, [{"event": "started", "done": done}])
         for snapshot in SEQUENCE[done:]:
             run.reset_metrics(folder, snapshot.progress.evaluations)
             store.save(folder.checkpoints, snapshot, IDENTITY)

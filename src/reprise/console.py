@@ -73,7 +73,7 @@ class TensorBoardLog:
         from tensorboardX import SummaryWriter
 
         self._writer = SummaryWriter(
-            str(folder / f"branch-{progress.branch}"), purge_step=progress.step + 1
+            str(folder / f"branch-{progress.branch}"), purge_step=progress.evaluated_step + 1
         )
 
     def evaluated(self, progress: RunProgress, line: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ class Disk:
 
     def rename(self, path: Path, target: Path) -> None:
         """Give a file or folder another name; a file that has it is replaced."""
-        path.replace(target)
+        path.rename(target)
 
     def delete_file(self, path: Path) -> None:
         """Remove a file."""
@@ -147,7 +147,8 @@ def discard(path: Path) -> None:
     """
     trash = path.with_name(f"{_TRASH}{path.name.lstrip('.')}")
     try:
-        _delete(trash)
+        if trash.exists():
+            _delete(trash)
         disk.rename(path, trash)
         disk.sync(path.parent)  # or a crash could bring the name back with files missing
         _delete(trash)

@@ -54,7 +54,6 @@ def test_the_best_metric_is_carried_through_a_restart_at_every_step(
     assert untimed(torn.progress) == untimed(whole.progress)
 
 
-@pytest.mark.xfail(reason="a rewind takes the best from the checkpoint it rewinds to", strict=True)
 def test_rewinding_past_a_lost_best_keeps_its_metric(folder: RunFolder) -> None:
     """Scenario 1 (keras#17012): the best's weights were lost, the next best is older than it."""
     one, two, three = rated({1: 0.2, 2: 0.5, 3: 0.1})

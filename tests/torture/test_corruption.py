@@ -302,7 +302,7 @@ def start(folder: RunFolder, identity: dict[str, Any]) -> run.Resumption | None:
         run.check_identity(folder, identity, lambda key, **values: None)
         resumption = run.resume(folder, identity, "latest", lambda key, **values: None)
         assert resumption is not None
-        run.record_events(folder, identity, {}, [{"event": "resumed"}])
+        run.record_events(folder, identity, {}, {}, [{"event": "resumed"}])
         run.reset_metrics(folder, resumption.snapshot.progress.evaluations)
     return resumption
 

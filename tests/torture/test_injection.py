@@ -95,10 +95,6 @@ def test_a_failed_fsync_costs_no_more_than_its_attempt(calls: list[Call], tmp_pa
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's /proc")
-@pytest.mark.xfail(
-    strict=True,
-    reason="store.save returns what is stored already without syncing the folder that names it",
-)
 def test_a_save_repeated_after_a_failed_fsync_makes_the_name_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,7 +131,6 @@ def test_logged_points_are_neither_doubled_nor_missing(
         assert sorted(step for name, step in points if name == tag) == [4, 8, 12, 16, 20]
 
 
-@pytest.mark.xfail(reason="purges from step + 1, not from evaluated_step + 1", strict=True)
 def test_a_point_logged_after_an_interrupted_evaluation_is_not_doubled(
     logged: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

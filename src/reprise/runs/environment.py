@@ -1,7 +1,8 @@
 """What a run's bits depend on besides its configuration: the libraries and the device.
 
-The same environment gives the same bytes on any number of cores (see `reprise.XLA_THREADS`). Under another one a run goes on,
-but nobody promises that its last bits are those the old one would have computed.
+The same environment gives the same bytes on any number of cores (see `reprise.XLA_THREADS`).
+Under another one a run goes on, but nobody promises that its last bits are those the old one would
+have computed.
 """
 
 import platform

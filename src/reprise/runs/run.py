@@ -223,11 +223,13 @@ def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
 
 
 def _rewind(snapshot: Snapshot, latest: Checkpoint) -> Snapshot:
+    """Keep of `latest` what going back does not undo, and its best: the weights may be lost."""
     progress = replace(
         snapshot.progress,
         branch=latest.progress.branch + 1,
         seconds=latest.progress.seconds,
         evaluations=latest.progress.evaluations,
+        best=latest.progress.best or snapshot.progress.best,
     )
     return Snapshot(snapshot.arrays, progress)
 
