@@ -275,7 +275,7 @@ def test_a_second_interrupt_in_the_middle_of_a_save_leaves_at_once(
     torn, whole = RunFolder(tmp_path / "torn" / RUN), RunFolder(tmp_path / "whole" / RUN)
     assert list(torn.checkpoints.glob(".draft-*"))
     assert describe(torn.path, "latest", no_warning)["step"] == 5
-    as_the_command = {"learning_rate": 0.001, "test_iter": 5, "top_n": 50}
+    as_the_command: dict[str, Any] = {"learning_rate": 0.001, "test_iter": 5, "top_n": 50}
     for runs in ("torn", "whole"):
         run_small(small_data, tmp_path / runs, max_steps=15, **as_the_command)
     assert not list(torn.checkpoints.glob(".draft-*"))
