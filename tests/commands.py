@@ -2,10 +2,12 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +183,14 @@ def check_same_end(folder: RunFolder, undisturbed: RunFolder) -> None:
     """The two runs ended in the same bytes, their logs too."""
     assert state_digest(folder) == state_digest(undisturbed)
     assert folder.metrics.read_bytes() == undisturbed.metrics.read_bytes()
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """Let the system refuse every file of this process that grows past `size`."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,19 @@ def undisturbed(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> R
     """The run of `run_small`'s 20 steps, never stopped; only to be looked at."""
     _, _, folder = run_small(small_data, tmp_path_factory.mktemp("undisturbed"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def at_step_12(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The same run where its first 12 steps are made; only to be copied."""
+    _, _, folder = run_small(small_data, tmp_path_factory.mktemp("at_step_12"), max_steps=12)
+    return folder
+
+
+@pytest.fixture
+def twelve_steps(at_step_12: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of that run under `tmp_path`, to be harmed and taken up again."""
+    return RunFolder(Path(shutil.copytree(at_step_12.path, tmp_path / at_step_12.path.name)))
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_a_run_of_nothing_but_nan_ends_by_patience_and_can_be_inspected(
     assert set(names(folder)) == {"ckpt-8", "ckpt-12"}
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_metric_that_is_no_number_never_evicts_the_best(
     small_data: Path, tmp_path: Path, scripted: Script, bad: float
 ) -> None:
@@ -258,7 +258,7 @@ def test_a_run_moved_and_renamed_keeps_its_best(
     assert best_weights(again) == best
 
 
-@pytest.mark.parametrize(("step", "chunk"), [(4, 0), (4, 2), (4, 4), (20, 0), (20, 4)])
+@pytest.mark.parametrize(("step", "chunk"), [(4, 0), (4, 2), (20, 4)])
 def test_an_interrupted_evaluation_is_done_anew_and_whole(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, chunk: int
 ) -> None:

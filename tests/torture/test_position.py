@@ -182,7 +182,7 @@ def test_twenty_steps_are_twenty_updates(
     check_same_end(folder, undisturbed)
 
 
-@pytest.mark.parametrize("stop", [1, 4, 7, 19, 20])
+@pytest.mark.parametrize("stop", [1, 4, 7, 20])
 def test_a_stop_at_n_stores_the_state_after_exactly_n_updates(
     small_data: Path, tmp_path: Path, trained_on: list[tuple[str, float]], stop: int
 ) -> None:
@@ -244,8 +244,6 @@ def test_moments_and_step_come_back_exactly(small_data: Path, tmp_path: Path) ->
         {"test_iter": 5},
         {"top_n": 20},
         {"batch_size": 17},
-        {"maxlen": 5},
-        {"embedding_dim": 9},
         {"learning_rate": 0.02},
         {"model": "ComiRec-DR"},
         {"seed": 20, "negatives": 17},
@@ -253,26 +251,24 @@ def test_moments_and_step_come_back_exactly(small_data: Path, tmp_path: Path) ->
     ids=lambda changes: "+".join(changes),
 )
 def test_another_configuration_is_refused_with_the_difference(
-    small_data: Path, tmp_path: Path, changes: dict[str, Any]
+    small_data: Path, tmp_path: Path, twelve_steps: RunFolder, changes: dict[str, Any]
 ) -> None:
     """Scenario 41 (transformers#43708): whatever shapes the trajectory is compared, with run.json
     or without; where the folder's name holds the value, in a folder renamed to it.
     """
-    _, _, folder = run_small(small_data, tmp_path, max_steps=4)
-    asked = RunFolder(tmp_path / small_config(**changes).run_name)
-    if asked != folder:
-        folder.path.rename(asked.path)
+    asked = RunFolder(twelve_steps.path.with_name(small_config(**changes).run_name))
+    twelve_steps.path.rename(asked.path)
     before = state_digest(asked)
     old = vars(small_config())
     expected = "\n".join(f"  {key}: {old[key]} -> {changes[key]}" for key in sorted(changes))
     for _ in range(2):
         with pytest.raises(ConfigMismatchError) as refusal:
-            run_small(small_data, tmp_path, max_steps=8, **changes)
+            run_small(small_data, tmp_path, max_steps=16, **changes)
         assert refusal.value.values["differences"] == expected
         assert refusal.value.exit_code == 4
         asked.record.unlink(missing_ok=True)  # the checkpoints know their identity too
     assert state_digest(asked) == before
-    assert names(asked) == ["ckpt-4"]
+    assert names(asked)[0] == "ckpt-12"
 
 
 def test_another_batch_size_is_another_run(small_data: Path, tmp_path: Path) -> None:
@@ -290,8 +286,10 @@ def test_another_dataset_under_the_same_name_is_refused(small_data: Path, tmp_pa
     data = tmp_path / "data"
     shutil.copytree(small_data, data)
     runs = tmp_path / "runs"
-    assert train(data, runs, "--steps", 5).returncode == 0
-    before = state_digest(RunFolder(runs / RUN))
+    as_the_command: dict[str, Any] = {"learning_rate": 0.001, "test_iter": 5, "top_n": 50}
+    _, _, folder = run_small(data, runs, max_steps=5, **as_the_command)
+    assert folder.path == runs / RUN
+    before = state_digest(folder)
     dataset = open_dataset(data / "small")
     lists = [
         dataset.splits["train"].items[start:end].tolist()
@@ -314,8 +312,10 @@ def test_another_dataset_under_the_same_name_is_refused(small_data: Path, tmp_pa
     )
     shutil.rmtree(data / "small")
     publish(draft, "small", data / "small")
-    check_refusal(train(data, runs, "--steps", 10), 4, "dataset_fingerprint: ")
-    assert state_digest(RunFolder(runs / RUN)) == before
+    refused = train(data, runs, "--steps", 10)
+    check_refusal(refused, 4, "dataset_fingerprint: ")
+    assert refused.stderr.count("\n  ") == 1  # nothing else differs
+    assert state_digest(folder) == before
 
 
 BEST_FIELDS = ("evaluated_step", "metric", "best", "evaluations_without_improvement")

@@ -29,7 +29,6 @@ from commands import (
     run_small,
     state_digest,
     stopping_at,
-    train,
 )
 from reprise.console import TensorBoardLog
 from reprise.runs import loop, store
@@ -60,8 +59,20 @@ def shown_points(folder: Path) -> Counter[tuple[str, int]]:
 
 
 @pytest.fixture
-def logged(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def flushed() -> list[tuple[int, Counter[tuple[str, int]]]]:
+    """The step of each evaluation, and what is shown if the run is killed right after it."""
+    return []
+
+
+@pytest.fixture
+def logged(
+    small_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flushed: list[tuple[int, Counter[tuple[str, int]]]],
+) -> Callable[..., Counter[tuple[str, int]]]:
     """Runs small sessions that write TensorBoard files, and returns the shown points."""
+    branch = tmp_path / "tensorboard" / "branch-0"
     starts = itertools.count()
     later = [0.0]  # event files are named by the second, and these starts take less
     monkeypatch.setattr(
@@ -75,12 +86,15 @@ def logged(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
         def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
             self.log.evaluated(progress, line)
+            flushed.append((progress.step, shown_points(branch)))
 
-    def start(at_step: Callable[[int], None] = lambda step: None, **changes: Any) -> Any:
+    def start(at_step: Callable[[int], None] = lambda step: None) -> Counter[tuple[str, int]]:
         later[0] = 2.0 * next(starts)
+        recorder = Logging(at_step)
         with suppress(KilledError):
-            run_small(small_data, tmp_path, Logging(at_step), **changes)
-        return shown_points(tmp_path / "tensorboard" / "branch-0")
+            run_small(small_data, tmp_path, recorder)
+        recorder.log._writer.close()
+        return shown_points(branch)
 
     return start
 
@@ -117,7 +131,7 @@ def kill_before_saving(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
 
 
 def test_logged_points_are_neither_doubled_nor_missing(
-    logged: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    logged: Callable[..., Counter[tuple[str, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 43 (tensorboard#3732): stopped, and killed when the logs were ahead of the store."""
     for killed in (4, 8, 16):
@@ -127,12 +141,12 @@ def test_logged_points_are_neither_doubled_nor_missing(
         logged(lambda step, at=killed: _terminate() if step == at + 2 else None)
     points = logged()
     assert set(points.values()) == {1}
-    for tag in ("train/loss", "valid/recall@10", "time/seconds"):
+    for tag in ("train/loss", "valid/recall_10", "time/seconds"):
         assert sorted(step for name, step in points if name == tag) == [4, 8, 12, 16, 20]
 
 
 def test_a_point_logged_after_an_interrupted_evaluation_is_not_doubled(
-    logged: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    logged: Callable[..., Counter[tuple[str, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 43 (tensorboard#3732): stopped inside the evaluation at 8, killed between doing it
     anew and storing that, started again: step 8 is evaluated a third time, and shown once.
@@ -151,6 +165,20 @@ def test_a_point_logged_after_an_interrupted_evaluation_is_not_doubled(
         kill_before_saving(patch, 8)
         logged()
     assert set(logged().values()) == {1}
+
+
+@pytest.mark.xfail(reason="SummaryWriter.flush does not wait for its queue", strict=True)
+def test_an_evaluations_points_are_in_the_file_when_it_was_told(
+    logged: Callable[..., Counter[tuple[str, int]]],
+    flushed: list[tuple[int, Counter[tuple[str, int]]]],
+) -> None:
+    """Scenario 43 (tensorboard#3732): a kill right after the save of a step loses none of its
+    points, which no later start would write again.
+    """
+    final = logged()
+    assert [step for step, _ in flushed] == [4, 8, 12, 16, 20]
+    for step, shown in flushed:
+        assert shown == Counter({point: 1 for point in final if point[1] <= step}), step
 
 
 def _terminate() -> None:
@@ -246,8 +274,9 @@ def test_a_second_interrupt_in_the_middle_of_a_save_leaves_at_once(
     torn, whole = RunFolder(tmp_path / "torn" / RUN), RunFolder(tmp_path / "whole" / RUN)
     assert list(torn.checkpoints.glob(".draft-*"))
     assert describe(torn.path, "latest", no_warning)["step"] == 5
+    as_the_command: dict[str, Any] = {"learning_rate": 0.001, "test_iter": 5, "top_n": 50}
     for runs in ("torn", "whole"):
-        assert train(small_data, tmp_path / runs, "--steps", 15).returncode == 0
+        run_small(small_data, tmp_path / runs, max_steps=15, **as_the_command)
     assert not list(torn.checkpoints.glob(".draft-*"))
     check_same_end(torn, whole)
 
@@ -258,7 +287,7 @@ def test_a_signal_at_any_step_stores_the_state_between_two_steps(
     """Scenario 45 (lightning#21623): what a stop at N stores is what a budget of N stores, byte
     for byte: never rows of one step and parameters of another.
     """
-    for step in (1, 5, 7):
+    for step in (1, 7):
         _, _, stopped = run_small(small_data, tmp_path / f"stopped{step}", stopping_at(step))
         _, _, ended = run_small(small_data, tmp_path / f"ended{step}", max_steps=step)
         assert state_digest(stopped) == state_digest(ended)
