@@ -38,6 +38,9 @@ def test_names_are_known_in_any_case(name: str) -> None:
         ("ComiRec", "ComiRec-DR"),
         ("", "ComiRec-DR"),
         ("qqq", "ComiRec-DR"),
+        ("none", "ComiRec-DR"),  # what ComiRec calls no model: like none of the names
+        ("gru", "GRU4REC"),
+        ("MINT", "MIND"),
     ],
 )
 def test_an_unknown_name_gets_a_suggestion(typed: str, suggestion: str) -> None:

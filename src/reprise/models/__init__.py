@@ -77,7 +77,7 @@ def canonical_name(name: str) -> str:
     by_folded = {known.casefold(): known for known in REGISTRY}
     if name.casefold() in by_folded:
         return by_folded[name.casefold()]
-    close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.3)
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=1)
     raise UsageError(
         "unknown_model",
         name=name,
