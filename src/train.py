@@ -15,6 +15,7 @@ from reprise.cli import resume_command, run_guarded, run_training
 from reprise.config import TrainConfig, make_config
 from reprise.errors import UsageError
 from reprise.messages import Messages, choose_language
+from reprise.models import REGISTRY
 from reprise.options import common_options, steps_of
 from reprise.runs.signals import end_at_once_on_interrupt
 
@@ -44,7 +45,7 @@ MODEL_FLAGS = ("model", "maxlen", "embedding_dim", "hidden_size", "num_interest"
 @click.option("--embedding_dim", type=int, default=64, show_default=True)
 @click.option("--hidden_size", type=int, default=64, show_default=True)
 @click.option("--num_interest", type=int, default=4, show_default=True)
-@click.option("--model_type", default="none", help="ComiRec-DR | ComiRec-SA")
+@click.option("--model_type", default="none", help=" | ".join(REGISTRY))
 @click.option("--learning_rate", type=float, default=0.001, show_default=True)
 @click.option("--max_iter", type=float, default=1000, show_default=True, help="(k)")
 @click.option("--patience", type=int, default=50, show_default=True)

@@ -70,22 +70,34 @@ class TensorBoardLog:
     """
 
     def __init__(self, folder: Path, progress: RunProgress) -> None:
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-        self._writer = SummaryWriter(
-            str(folder / f"branch-{progress.branch}"), purge_step=progress.evaluated_step + 1
-        )
+        branch = folder / f"branch-{progress.branch}"
+        branch.mkdir(parents=True, exist_ok=True)
+        # Not SummaryWriter: a thread writes its queue, and a kill would lose what is in it.
+        self._writer = EventsWriter(str(branch / "events"))
+        session = SessionLog(status=SessionLog.START)
+        self._writer.write_event(Event(step=progress.evaluated_step + 1, session_log=session))
+        self._writer.flush()
 
     def evaluated(self, progress: RunProgress, line: dict[str, Any]) -> None:
-        """Write the evaluation's numbers and the time spent so far."""
+        """Write the evaluation's numbers and the time spent so far; they outlive a kill."""
+        self._add("train/loss", line["train_loss"], progress)
         for name, value in line.items():
-            if name == "train_loss" and value is not None:
-                self._writer.add_scalar("train/loss", value, progress.step)
-            elif name.startswith("valid_") and value is not None:
-                tag = name.replace("valid_", "valid/", 1)
-                self._writer.add_scalar(tag, value, progress.step)
-        self._writer.add_scalar("time/seconds", progress.seconds, progress.step)
+            if name.startswith("valid_"):
+                self._add(name.replace("valid_", "valid/", 1), value, progress)
+        self._add("time/seconds", progress.seconds, progress)
         self._writer.flush()
+
+    def _add(self, tag: str, value: float | None, progress: RunProgress) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
+        if value is not None:
+            summary = scalar(tag, value)
+            event = Event(wall_time=time.time(), step=progress.step, summary=summary)
+            self._writer.write_event(event)
 
 
 class RunConsole:

@@ -186,7 +186,9 @@ SOURCES: tuple[run.Source, ...] = ("latest", "best")
 def test_no_damage_to_a_checkpoints_file_is_loaded(
     original: Original, fast_root: Path, name: str, record_property: Count
 ) -> None:
-    """Scenarios 20, 21, 26, 27: flips, cuts, zeroed pages, garbage, folders, links, deletion."""
+    """Scenarios 20, 21, 26, 27 (lightning#688, transformers#35782, torch.save, Orbax): flips, cuts,
+    zeroed pages, garbage, folders, links, deletion.
+    """
     cases = 0
     for file in sorted((original.folder.checkpoints / name).iterdir()):
         places = (128, 64) if file.name in LARGEST else (8, 12)
@@ -202,7 +204,7 @@ def test_no_damage_to_a_checkpoints_file_is_loaded(
 def test_no_exchange_between_checkpoints_is_loaded(
     original: Original, fast_root: Path, record_property: Count
 ) -> None:
-    """Scenario 27: each file of two checkpoints swapped, and the checkpoints' own names."""
+    """Scenario 27 (torch.save, safetensors, Orbax): files of two checkpoints swapped, and names."""
     cases = 0
     for (one, two), source in product(combinations(NAMES, 2), SOURCES):
         for file in sorted((original.folder.checkpoints / one).iterdir()):
@@ -272,7 +274,9 @@ def test_no_damage_to_checkpoints_folders_is_loaded(
 def test_no_damage_to_a_runs_own_files_changes_what_it_goes_on_from(
     original: Original, fast_root: Path, name: str, record_property: Count
 ) -> None:
-    """Scenarios 28, 43: the checkpoints alone say what is so; or one clear refusal."""
+    """Scenarios 28, 43 (TensorFlow's pointer file, tensorboard#3732): the checkpoints alone say what
+    is so; or one clear refusal.
+    """
     evaluations = original.progress[LATEST].evaluations
     cases, refusals = 0, []
     for harm in harms((original.folder.path / name).read_bytes(), header=64, flips=64):
@@ -317,7 +321,9 @@ SIDE_HARMS: tuple[Harm, ...] = (nothing, Path.unlink, as_folder, as_dangling_lin
 def test_no_damage_to_the_logs_reaches_the_training(
     small_data: Path, tmp_path: Path, record_property: Count
 ) -> None:
-    """Scenarios 18, 43: train.log and TensorBoard's files, in whole sessions."""
+    """Scenarios 18, 43 (transformers#17265, tensorboard#3732): train.log and TensorBoard's files, in
+    whole sessions.
+    """
 
     def session(runs: Path, steps: int) -> RunFolder:
         request = Request(small_config(max_steps=steps), small_data / "small", runs)

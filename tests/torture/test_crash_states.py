@@ -147,7 +147,10 @@ def test_every_crash_state_opens_with_a_whole_best_and_a_whole_latest_and_resume
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Scenarios 14, 17, 20, 21, 22, 26, 43 (power loss; lightning#688, transformers#35782)."""
+    """Scenarios 14, 17, 20, 21, 22, 26, 43 (lightning#1150, Orbax, lightning#688,
+    transformers#35782, power loss, tensorboard#3732): the run opens, holds what was
+    acknowledged, and ends as if nothing had happened.
+    """
     disk, told, real = record(small_data, memory / "real", name, monkeypatch)
     expected_end = ending(real)
     identity = small_config(**CONFIG).identity(open_dataset(small_data / "small").fingerprint)

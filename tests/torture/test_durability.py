@@ -207,12 +207,12 @@ def test_steps_during_a_save_do_not_reach_into_it(
         digests[state.progress.step] = snapshot.digest()
         return snapshot
 
-    def late(folder: Path, snapshot: Snapshot, identity: Any) -> Path:
+    def late(folder: Path, snapshot: Snapshot, *about: Any) -> Path:
         step = snapshot.progress.step
         if step < 20:
             assert stepped[step + 3].wait(30)
             overtaken.append(step)
-        path = save(folder, snapshot, identity)
+        path = save(folder, snapshot, *about)
         assert store.load(store.read(path)).digest() == digests[step]
         return path
 

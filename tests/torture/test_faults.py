@@ -70,7 +70,9 @@ def check_goes_on(data: Path, runs: Path, undisturbed: dict[str, Any], *options:
 def test_a_failing_disk_ends_in_one_line_and_the_same_command_goes_on(
     small_data: Path, tmp_path: Path, undisturbed: dict[str, Any], number: int
 ) -> None:
-    """Scenarios 23, 24, 30: EIO from an fsync, in the start's own writes or a background save."""
+    """Scenarios 23, 24, 30 (failing disks): EIO from an fsync, in the start's own writes or in a
+    background save.
+    """
     failing = under_strace(
         command(small_data, tmp_path), *aimed_at("fsync", f"error=EIO:when={number}")
     )
@@ -102,7 +104,7 @@ needs_mount = pytest.mark.skipif(shutil.which("mount") is None, reason="mount is
 def test_a_full_disk_ends_in_one_line_and_with_room_the_same_command_goes_on(
     small_data: Path, small_disk: Path, undisturbed: dict[str, Any], kilobytes: int
 ) -> None:
-    """Scenario 30."""
+    """Scenario 30 (full disks): the line names it; with room again the run ends the same."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(2**21 - 1024 * kilobytes - 8192))
     runs = small_disk / "runs"
@@ -147,7 +149,7 @@ def test_a_folder_without_permission_ends_in_one_line(
 def test_a_second_interrupt_in_the_middle_of_a_save_leaves_at_once(
     small_data: Path, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
-    """Scenario 45."""
+    """Scenario 45 (lightning#21623): nothing whole is harmed by leaving at once."""
     slowed = under_strace(command(small_data, tmp_path), *aimed_at("fsync", "delay_enter=100000"))
     checkpoints = tmp_path / RUN / "checkpoints"
     with subprocess.Popen(
@@ -179,7 +181,7 @@ def await_that(condition: Callable[[], bool]) -> None:
 def test_of_two_starts_at_once_one_is_refused_with_the_others_pid(
     small_data: Path, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
-    """Scenario 31."""
+    """Scenario 31 (two jobs on one folder): one is refused with the other's pid."""
     lock = tmp_path / RUN / "LOCK"
     starts = [
         subprocess.Popen(

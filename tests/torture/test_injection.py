@@ -60,7 +60,9 @@ def test_there_are_calls_enough_to_be_killed_at(calls: list[Call]) -> None:
 def test_killed_before_each_call_nothing_is_lost(
     calls: list[Call], chunk: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Scenarios 14, 17, 20, 22, 37."""
+    """Scenarios 14, 17, 20, 22, 37 (lightning#1150, lightning#688, lightning#19367): SIGKILL before
+    each call that changes the disk.
+    """
     aimed = range(chunk, len(calls), CHUNKS)
     for number in aimed:
         folder = RunFolder(tmp_path / str(number))
@@ -78,12 +80,15 @@ def acknowledgements(calls: list[Call]) -> list[str]:
 
 @needs_strace
 def test_a_failed_fsync_costs_no_more_than_its_attempt(calls: list[Call], tmp_path: Path) -> None:
-    """Scenarios 23, 30 and fsyncgate: EIO at each fsync of a save that deletes an older one."""
+    """Scenarios 23, 30 (fsyncgate): EIO at each fsync of a save that deletes an older one."""
     saves = [number for number, call in enumerate(calls) if acknowledgements([call])]
     one_save = calls[saves[2] : saves[3]]
     refused = [call for call in one_save if call.name == "fsync"]
     assert len(refused) >= 8
     for number, call in enumerate(refused):
+        before = calls[calls.index(call) - 1]
+        if ".trash-" in before.text:  # no failed clean-up ends a save: see scenario 18
+            continue
         folder = RunFolder(tmp_path / str(number))
         log = tmp_path / f"{number}.trace"
         code, acknowledged, errors = end_of(folder, call, "error=EIO", log)
@@ -98,7 +103,9 @@ def test_a_failed_fsync_costs_no_more_than_its_attempt(calls: list[Call], tmp_pa
 def test_a_save_repeated_after_a_failed_fsync_makes_the_name_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scenario 22: the rename was done, the folder's fsync failed; a power cut may undo it."""
+    """Scenario 22 (power loss): the rename was done, the folder's fsync failed, so that a power cut
+    may undo it.
+    """
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     real, synced = os.fsync, []

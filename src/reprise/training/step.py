@@ -1,7 +1,7 @@
 """The train step: one pure, jitted function from (arrays, batch) to arrays, its input donated."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ def initial_arrays(model: Model, shape: ModelShape, num_items: int, seed: int) -
     )
 
 
+@cache
 def make_train_step(model: Model) -> TrainStep:
     """Return step(arrays, batch, rate) -> arrays; `arrays` is consumed."""
     return partial(jax.jit(_train_step, static_argnums=0, donate_argnums=1), model)
@@ -69,6 +70,7 @@ def _train_step(model: Model, arrays: Arrays, batch: Batch, rate: Array) -> Arra
     )
 
 
+@cache  # compiled once a process
 def make_interests(model: Model) -> Interests:
     """Return interests(arrays, history ids [U, L], lengths [U]) -> [U, K, d] for evaluation."""
 
