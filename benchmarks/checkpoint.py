@@ -152,7 +152,7 @@ def _train(task: Task, state: TrainState, timer: Timer, saving: bool) -> TrainSt
         if saving:
             return loop.train(task, state, run, StopRequest(), timer)
         nothing = mock.patch.object(
-            loop, "take_snapshot", lambda state: Snapshot({}, state.progress)
+            loop, "take_snapshot", lambda state, into: Snapshot({}, state.progress)
         )
         with nothing, mock.patch.object(store, "save", lambda folder, *_: folder):
             return loop.train(task, state, run, StopRequest(), timer)

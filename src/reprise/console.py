@@ -90,6 +90,10 @@ class TensorBoardLog:
         self._add("time/seconds", progress.seconds, progress)
         self._writer.flush()
 
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()
+
     def _add(self, tag: str, value: float | None, progress: RunProgress) -> None:
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
@@ -183,9 +187,11 @@ class RunConsole:
             self.voice.line(f"{split}  {metric_line(metrics)}")
 
     def close(self) -> None:
-        """Take the progress line away."""
+        """Take the progress line away, and close TensorBoard's file."""
         if self._bar is not None:
             self._bar.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
 
     def _keep(self, folder: RunFolder) -> None:
         self._folder = folder

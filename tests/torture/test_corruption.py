@@ -274,8 +274,8 @@ def test_no_damage_to_checkpoints_folders_is_loaded(
 def test_no_damage_to_a_runs_own_files_changes_what_it_goes_on_from(
     original: Original, fast_root: Path, name: str, record_property: Count
 ) -> None:
-    """Scenarios 28, 43 (TensorFlow's pointer file, tensorboard#3732): the checkpoints alone say what
-    is so; or one clear refusal.
+    """Scenarios 28, 43 (TensorFlow's pointer file, tensorboard#3732): the checkpoints alone say
+    what is so; or one clear refusal.
     """
     evaluations = original.progress[LATEST].evaluations
     cases, refusals = 0, []
@@ -321,8 +321,8 @@ SIDE_HARMS: tuple[Harm, ...] = (nothing, Path.unlink, as_folder, as_dangling_lin
 def test_no_damage_to_the_logs_reaches_the_training(
     small_data: Path, tmp_path: Path, record_property: Count
 ) -> None:
-    """Scenarios 18, 43 (transformers#17265, tensorboard#3732): train.log and TensorBoard's files, in
-    whole sessions.
+    """Scenarios 18, 43 (transformers#17265, tensorboard#3732): train.log and TensorBoard's files,
+    in whole sessions.
     """
 
     def session(runs: Path, steps: int) -> RunFolder:

@@ -202,8 +202,8 @@ def test_steps_during_a_save_do_not_reach_into_it(
     stepped = {step: threading.Event() for step in range(1, 21)}
     save = store.save
 
-    def noted(state: TrainState) -> Snapshot:
-        snapshot = take_snapshot(state)
+    def noted(state: TrainState, into: Snapshot | None = None) -> Snapshot:
+        snapshot = take_snapshot(state, into)
         digests[state.progress.step] = snapshot.digest()
         return snapshot
 

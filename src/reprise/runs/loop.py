@@ -169,7 +169,7 @@ def train(
                 state = state.at(state.arrays, seconds=time.monotonic() - started)
                 files.append_file(folder.metrics, f"{state.progress.evaluations[-1]}\n".encode())
                 observer.evaluated(state.progress, line)
-                saver.submit(take_snapshot(state))
+                saver.submit(state)
             if stop or is_finished(state.progress, config):
                 break
             batch = next(batches)
@@ -179,13 +179,13 @@ def train(
             observer.stepped(state)
         saver.wait()
         state = state.at(state.arrays, seconds=time.monotonic() - started)
-        saver.submit(take_snapshot(state))
+        saver.submit(state)
     return state
 
 
 class BackgroundSaver:
-    """Writes snapshots in one thread, one at a time; an error surfaces at the next call, and
-    leaving the context waits for the write under way.
+    """Copies states and writes the copies in one thread, one at a time; an error surfaces at the
+    next call, and leaving the context waits for the write under way.
     """
 
     def __init__(self, write: Callable[[Snapshot], Path], observer: Observer) -> None:
@@ -193,7 +193,7 @@ class BackgroundSaver:
         self._observer = observer
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._pending: tuple[Future[Path], Progress] | None = None
-        self._submitted: dict[str, Any] | None = None
+        self._snapshot: Snapshot | None = None
 
     def __enter__(self) -> "BackgroundSaver":
         return self
@@ -203,14 +203,15 @@ class BackgroundSaver:
         if kind is None:
             self.wait()
 
-    def submit(self, snapshot: Snapshot) -> None:
-        """Start writing `snapshot`, after the write before it; the same state again is ignored."""
+    def submit(self, state: TrainState) -> None:
+        """Copy `state` and start writing it, after the write before it, whose memory the copy
+        uses; the same state again is ignored.
+        """
         self.wait()
-        trajectory = snapshot.progress.trajectory()
-        if trajectory == self._submitted:
-            return
-        self._submitted = trajectory
-        self._pending = self._pool.submit(self._write, snapshot), snapshot.progress
+        last, progress = self._snapshot, state.progress
+        if last is None or last.progress.trajectory() != progress.trajectory():
+            self._snapshot = take_snapshot(state, into=last)
+            self._pending = self._pool.submit(self._write, self._snapshot), progress
 
     def check(self) -> None:
         """Raise what a finished write raised, or tell the observer of its success."""

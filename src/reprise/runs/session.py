@@ -108,6 +108,7 @@ def run_session(request: Request, announcer: Announcer) -> Outcome:
             return Outcome(_progress(resumption), None, stop.exit_code)
         if resumption is not None:
             announcer.restored(state.progress)
+        del resumption  # and the memory of its arrays, which the state has copied
         run.reset_metrics(folder, state.progress.evaluations)
         if is_finished(state.progress, config):
             _say_finished(state.progress, config, announcer.say)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from reprise.models import Params
 
 
+_BORROWED_ALIGNMENT = 64  # bytes
+
+
 class Arrays(NamedTuple):
     """The device part, consumed and returned by the train step; all float32.
 
@@ -111,27 +114,42 @@ class Snapshot:
         return digest.hexdigest()
 
 
-def take_snapshot(state: TrainState) -> Snapshot:
-    """Copy the state to the host; later steps, which reuse the device memory, cannot touch it."""
-    arrays = {"rows": np.array(state.arrays.rows), "loss_sum": np.array(state.arrays.loss_sum)}
+def take_snapshot(state: TrainState, into: Snapshot | None = None) -> Snapshot:
+    """Copy the state to the host; later steps, which reuse the device memory, cannot touch it.
+
+    `into`: an earlier snapshot of the same run, whose memory is used again (finding fresh memory
+    takes longer than the copy).
+    """
+    held = {"rows": state.arrays.rows, "loss_sum": state.arrays.loss_sum}
     for group in ("params", "m", "v"):
         for name, array in getattr(state.arrays, group).items():
-            arrays[f"{group}.{name}"] = np.array(array)
-    return Snapshot(arrays, state.progress)
+            held[f"{group}.{name}"] = array
+    if into is None:
+        return Snapshot({name: np.array(array) for name, array in held.items()}, state.progress)
+    for name, array in held.items():
+        np.copyto(into.arrays[name], np.asarray(array), casting="no")
+    return Snapshot(into.arrays, state.progress)
 
 
 def restore(snapshot: Snapshot) -> TrainState:
-    """Put a snapshot back on the device."""
+    """Put a snapshot back on the device, in memory of the device's own: what JAX borrows from
+    NumPy, as it does with aligned memory, it cannot let the step write in place.
+    """
+    import jax
     import jax.numpy as jnp
+
+    def own(array: NDArray[Any]) -> "Array":
+        if array.ctypes.data % _BORROWED_ALIGNMENT == 0:
+            return jnp.array(array)  # copies twice, but copies
+        owned: Array = jax.device_put(array, may_alias=False)
+        return owned.block_until_ready()
 
     groups: dict[str, dict[str, Array]] = {"params": {}, "m": {}, "v": {}}
     for name, array in snapshot.arrays.items():
         group, _, key = name.partition(".")
         if key:
-            groups[group][key] = jnp.array(array)
+            groups[group][key] = own(array)
     arrays = Arrays(
-        rows=jnp.array(snapshot.arrays["rows"]),
-        loss_sum=jnp.array(snapshot.arrays["loss_sum"]),
-        **groups,
+        rows=own(snapshot.arrays["rows"]), loss_sum=own(snapshot.arrays["loss_sum"]), **groups
     )
     return TrainState(arrays, snapshot.progress)

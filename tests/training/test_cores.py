@@ -1,0 +1,48 @@
+"""The train step gives the same bytes on one core and on two."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from commands import ENVIRONMENT
+
+# At ComiRec's sizes: smaller sums are not cut into pieces.
+STEPS = """
+import os, sys
+os.sched_setaffinity(0, [int(core) for core in sys.argv[2].split(",")])
+from pathlib import Path
+from reprise.config import TrainConfig
+from reprise.data.dataset import open_dataset
+from reprise.models import REGISTRY
+from reprise.runs.loop import fresh_state, make_task
+from reprise.training.state import take_snapshot
+for model in REGISTRY:
+    config = TrainConfig(dataset="demo", name="cores", model=model)
+    task = make_task(config, open_dataset(Path(sys.argv[1])))
+    state = fresh_state(task)
+    for step in range(1, 4):
+        state = state.at(task.step(state.arrays, task.sampler.batch(0, step), 0.001), step=step)
+    print(model, take_snapshot(state).digest())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+def test_every_models_step_is_the_same_on_one_core_and_on_two(demo_data: Path) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("there is one core only")
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", STEPS, demo_data / "demo", ",".join(map(str, used))],
+            env=ENVIRONMENT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for used in (cores[:1], cores[:2])
+    ]
+    assert printed[0]
+    assert printed[0] == printed[1]
