@@ -2,7 +2,9 @@
 
 - Throughput of training with an evaluation and a checkpoint every 1,000 steps, over the same with
   evaluations only. Both go on in turns in one process; a cycle is timed from evaluation to
-  evaluation, so that the background write of a checkpoint falls into the next cycle's steps.
+  evaluation, so that the background write of a checkpoint falls into the next cycle's steps. The
+  median is taken: a start's first save, which must find memory for its copy, takes half a second
+  more.
 - Seconds from the start of a process that resumes the run to its first finished step.
 - Peak memory of that process, which resumes, trains and saves, less that of the same program on a
   catalogue of 1,000 items, over the size of the state.
@@ -81,8 +83,8 @@ class Timer:
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--model", default="ComiRec-DR")
-    parser.add_argument("--rounds", type=int, default=4, help="Turns of each kind.")
-    parser.add_argument("--cycles", type=int, default=3, help="Evaluations timed a turn.")
+    parser.add_argument("--rounds", type=int, default=2, help="Turns of each kind.")
+    parser.add_argument("--cycles", type=int, default=6, help="Evaluations timed a turn.")
     parser.add_argument("--valid-users", type=int, default=2_000)
     parser.add_argument("--resume", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
