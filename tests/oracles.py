@@ -287,20 +287,22 @@ def greedy(
 
 
 def metrics_at(recommended: Sequence[int], targets: Sequence[int], n: int) -> dict[str, float]:
-    """Return recall, hitrate and ndcg_comirec as ComiRec's published evaluate_full (train.py), and
-    ndcg by the standard definition (Järvelin and Kekäläinen 2002, binary gains).
+    """Return recall, hitrate and ndcg_comirec as ComiRec's published evaluate_full (train.py),
+    ndcg by the standard definition (Järvelin and Kekäläinen 2002, binary gains), and mrr.
     """
     wanted = set(targets)
-    hits, dcg = 0, 0.0
+    hits, dcg, reciprocal = 0, 0.0, 0.0
     for place, item in enumerate(recommended[:n]):
         if item in wanted:
             hits += 1
+            reciprocal = reciprocal or 1.0 / (place + 1)
             dcg += 1.0 / math.log(place + 2, 2)
     return {
         "recall": hits / len(targets),
         "hitrate": 1.0 if hits > 0 else 0.0,
         "ndcg_comirec": dcg / _ideal(hits) if hits > 0 else 0.0,
         "ndcg": dcg / _ideal(min(n, len(wanted))),
+        "mrr": reciprocal,
     }
 
 

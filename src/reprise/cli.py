@@ -249,6 +249,9 @@ def parse_mapping(text: str) -> tuple[str, str]:
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
 @click.option("--which", type=click.Choice(["best", "latest"]), default="best", show_default=True)
 @click.option("--top-n", "--topN", "top_n", type=int, help="One more cutoff beside 20 and 50.")
+@click.option(
+    "--lambda", "coef", type=float, help="Choose the lists by category: weight of a repeated one."
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
@@ -257,6 +260,7 @@ def evaluate(
     split: Any,
     which: Any,
     top_n: int | None,
+    coef: float | None,
     data_dir: Path,
     as_json: bool,
     lang: str | None,
@@ -275,6 +279,7 @@ def evaluate(
         which,
         Voice(messages, to_stderr=True).say,
         top_n,
+        coef,
     )
     if as_json:
         finite = {key: value if math.isfinite(value) else None for key, value in metrics.items()}

@@ -141,7 +141,12 @@ class RunConsole:
         progress, path = resumption.snapshot.progress, resumption.checkpoint.path
         self.say("resumed", step=progress.step, branch=progress.branch, path=path)
         if resumption.rewound:
-            self.say("rewound", step=progress.step, branch=progress.branch)
+            self.say(
+                "rewound",
+                step=progress.step,
+                branch=progress.branch,
+                rate=progress.learning_rate,
+            )
 
     def restored(self, progress: RunProgress) -> None:
         """Show the best so far."""
@@ -222,7 +227,12 @@ class ComiRecConsole(RunConsole):
         """Show the best so far; 0 before the first evaluation, as ComiRec starts."""
         self.say("restored_best", metric=0.0 if progress.best is None else progress.best.metric)
         if self._rewound:
-            self.say("rewound", step=progress.step, branch=progress.branch)
+            self.say(
+                "rewound",
+                step=progress.step,
+                branch=progress.branch,
+                rate=progress.learning_rate,
+            )
 
     def training_begins(self, progress: RunProgress) -> None:
         """Say so, and start the progress line."""
@@ -317,6 +327,7 @@ def metric_line(metrics: dict[str, float]) -> str:
         "ndcg": "NDCG",
         "ndcg_comirec": "NDCG(ComiRec)",
         "hitrate": "HR",
+        "mrr": "MRR",
         "diversity": "Diversity",
         "interest_coverage": "Coverage",
     }

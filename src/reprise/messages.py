@@ -52,8 +52,9 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "已恢复，第 {step} 步（分支 {branch}）: {path}",
     ),
     "rewound": (
-        "Rewound to the best model at step {step}; training goes on as branch {branch}.",
-        "已回到第 {step} 步的最优模型；以分支 {branch} 继续训练。",
+        "Rewound to the best model at step {step}, with its learning rate ({rate}); "
+        "training goes on as branch {branch}.",
+        "已回到第 {step} 步的最优模型及其学习率（{rate}）；以分支 {branch} 继续训练。",
     ),
     "finished_already": (
         "Finished already at step {step} of {steps}: nothing to do. "
@@ -267,8 +268,8 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "{split} 集为空: {where}。train、valid、test 都需要有足够交互的用户。",
     ),
     "no_categories": (
-        "--coef needs item categories, and this dataset has none (<x>_item_cate.txt).",
-        "--coef 需要物品类别，而该数据集没有（<x>_item_cate.txt）。",
+        "--lambda (--coef) needs item categories, and this dataset has none (<x>_item_cate.txt).",
+        "--lambda（--coef）需要物品类别，而该数据集没有（<x>_item_cate.txt）。",
     ),
     "dataset_exists": (
         "{folder} exists already. Choose another --name, or remove it.",

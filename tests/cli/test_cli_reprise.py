@@ -82,6 +82,20 @@ def test_prepare_train_evaluate_inspect(small_data: Path, tmp_path: Path) -> Non
             assert metrics[name] == line[f"valid_{name}"]
 
 
+def test_lists_chosen_by_category_are_more_diverse(small_data: Path, tmp_path: Path) -> None:
+    train(small_data, tmp_path, "--steps", 5)
+
+    def evaluate(*options: object) -> subprocess.CompletedProcess[str]:
+        return reprise("evaluate", tmp_path / RUN, "--data-dir", small_data, "--json", *options)
+
+    plain, chosen = (json.loads(evaluate(*given).stdout) for given in ((), ("--lambda", 5)))
+    assert chosen["diversity@20"] > plain["diversity@20"]
+    for value in ("-1", "nan"):
+        refused = evaluate("--lambda", value)
+        assert refused.returncode == 2
+        assert "lambda" in refused.stderr
+
+
 def test_a_finished_run_says_so(small_data: Path, tmp_path: Path) -> None:
     train(small_data, tmp_path, "--steps", 5)
     digest = inspect_json(tmp_path / RUN)["state_digest"]

@@ -119,7 +119,7 @@ def test_a_coefficient_chooses_from_the_merged_lists(coef: float) -> None:
 
 def test_diversity_and_coverage_come_only_with_what_they_need() -> None:
     plain = evaluate(arrays(), INTERESTS, first(5), CUTOFFS)
-    names = ("recall", "ndcg", "ndcg_comirec", "hitrate")
+    names = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
     assert set(plain) == {f"{name}@{n}" for name in names for n in CUTOFFS}
     diverse = evaluate(arrays(), INTERESTS, first(5), CUTOFFS, CATEGORY)
     assert set(diverse) - set(plain) == {"diversity@3", "diversity@10"}
@@ -134,7 +134,7 @@ def test_parameters_that_are_not_numbers_make_every_metric_nan() -> None:
     computed = evaluate(
         arrays()._replace(params=spoiled), INTERESTS, first(9), CUTOFFS, CATEGORY, truth_of(9)
     )
-    assert len(computed) == 12
+    assert len(computed) == 14
     assert all(math.isnan(value) for value in computed.values())
 
 

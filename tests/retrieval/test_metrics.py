@@ -12,7 +12,7 @@ from reprise.retrieval import metrics
 relaxed = settings(deadline=None, max_examples=120)
 seeds = st.integers(0, 2**32 - 1)
 ITEMS, CUTOFFS = 15, (1, 3, 8)
-NAMES = ("recall", "ndcg", "ndcg_comirec", "hitrate")
+NAMES = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
 
 
 def random_lists(

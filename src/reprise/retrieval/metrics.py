@@ -1,4 +1,4 @@
-"""Ranking metrics for one user each: recall, hit rate, and NDCG by both definitions in use."""
+"""Ranking metrics for one user each: recall, hit rate, MRR, and NDCG by both definitions in use."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ def per_user(
     ids [U, N]: recommended items, distinct, best first; targets in CSR form. With h distinct
     targets among the first n items:
     recall = h / number of targets, repeats counted (as ComiRec's published code);
-    hitrate = 1 if h > 0; ndcg_comirec = DCG / DCG of h hits at the top (one hit at rank 1 is 1.0);
+    hitrate = 1 if h > 0; mrr = 1 / rank of the first hit, 0 without one;
+    ndcg_comirec = DCG / DCG of h hits at the top (one hit at rank 1 is 1.0);
     ndcg = DCG / DCG of min(n, distinct targets) hits at the top, the standard.
     """
     hits = hit_matrix(ids, target_offsets, target_items)
@@ -33,6 +34,8 @@ def per_user(
         metrics[f"ndcg@{n}"] = dcg / ideal[np.minimum(distinct, n)]
         metrics[f"ndcg_comirec@{n}"] = dcg / np.maximum(ideal[found], gains[0] * (found == 0))
         metrics[f"hitrate@{n}"] = (found > 0).astype(np.float64)
+        first = hits[:, :n].argmax(axis=1) + 1
+        metrics[f"mrr@{n}"] = (found > 0) / first
     return metrics
 
 

@@ -1,6 +1,7 @@
 """One start of a run, from configuration to result: lock, resume, train, measure the best."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,8 @@ def evaluate_run(
     `locate` gives the folder of a dataset by its name; its content must be what the run was
     trained on. `top_n` adds a cutoff; `coef` chooses the lists by `control.select`.
     """
+    if coef is not None and not 0 <= coef < math.inf:
+        raise UsageError("bad_value", option="lambda", value=coef, expected="a number from 0")
     checkpoint = run.find_checkpoint(path, which, say)
     values = dict(checkpoint.identity)
     fingerprint = values.pop("dataset_fingerprint")
