@@ -55,8 +55,9 @@ class Run:
 
     name: str
     runs_folder: Path
-    damaged: set[str] = field(default_factory=set)
+    damaged: dict[str, int] = field(default_factory=dict)  # inode by name
     best_damaged: bool = False
+    owed: tuple[int, int] | None = None  # branch and step of a damaged best to be trained anew
 
     @property
     def folder(self) -> runs.RunFolder:
@@ -156,15 +157,19 @@ class Torment:
             if self.known.setdefault(place, digest) != digest:
                 self.counts["wrong"] += 1
         self.counts["torn"] += sum(path.name not in run.damaged for path in torn)
+        if run.owed is not None and found and found[-1].order[:2] >= run.owed:
+            run.owed = None
         best = found[-1].progress.best if found else None
         held = {checkpoint.order[:2] for checkpoint in found}
-        if best is not None and (best.branch, best.step) not in held and not run.best_damaged:
+        excused = run.best_damaged or run.owed is not None
+        if best is not None and (best.branch, best.step) not in held and not excused:
             self.counts["lost bests"] += 1
 
     def _forget_set_aside(self, run: Run) -> None:
-        for name in list(run.damaged):
-            if not (run.folder.checkpoints / name).exists():
-                run.damaged.discard(name)
+        for name, inode in list(run.damaged.items()):
+            path = run.folder.checkpoints / name
+            if not path.exists() or path.stat().st_ino != inode:  # or trained anew since then
+                del run.damaged[name]
                 self.counts["set aside"] += 1
 
     def between_starts(self, run: Run) -> None:
@@ -186,10 +191,13 @@ class Torment:
         chosen = self.rng.choice(found)
         best = found[-1].progress.best
         is_best = best is not None and (best.branch, best.step) == chosen.order[:2]
-        # Where the latest is lost it is trained anew, and so is a best that is the latest.
+        # Where the latest is lost it is trained anew, and so is a best that is the latest; until
+        # then the best before it may be gone, as it was superseded.
+        if is_best and chosen is found[-1]:
+            run.owed = chosen.order[:2]
         run.best_damaged |= is_best and chosen is not found[-1]
         _harm(self.rng, self.rng.choice(sorted(chosen.path.iterdir())))
-        run.damaged.add(chosen.path.name)
+        run.damaged[chosen.path.name] = chosen.path.stat().st_ino
         self.counts["damages"] += 1
 
     def finish(self, run: Run) -> None:
