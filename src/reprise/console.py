@@ -141,12 +141,7 @@ class RunConsole:
         progress, path = resumption.snapshot.progress, resumption.checkpoint.path
         self.say("resumed", step=progress.step, branch=progress.branch, path=path)
         if resumption.rewound:
-            self.say(
-                "rewound",
-                step=progress.step,
-                branch=progress.branch,
-                rate=progress.learning_rate,
-            )
+            self._say_rewound(progress)
 
     def restored(self, progress: RunProgress) -> None:
         """Show the best so far."""
@@ -198,6 +193,10 @@ class RunConsole:
         if self._tensorboard is not None:
             self._tensorboard.close()
 
+    def _say_rewound(self, progress: RunProgress) -> None:
+        rate = progress.learning_rate
+        self.say("rewound", step=progress.step, branch=progress.branch, rate=rate)
+
     def _keep(self, folder: RunFolder) -> None:
         self._folder = folder
         self.voice.keep_in(folder.path / "train.log")
@@ -227,12 +226,7 @@ class ComiRecConsole(RunConsole):
         """Show the best so far; 0 before the first evaluation, as ComiRec starts."""
         self.say("restored_best", metric=0.0 if progress.best is None else progress.best.metric)
         if self._rewound:
-            self.say(
-                "rewound",
-                step=progress.step,
-                branch=progress.branch,
-                rate=progress.learning_rate,
-            )
+            self._say_rewound(progress)
 
     def training_begins(self, progress: RunProgress) -> None:
         """Say so, and start the progress line."""
