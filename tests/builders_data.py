@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from reprise.data.dataset import SPLITS, Draft, Split
 
@@ -91,6 +92,21 @@ def split_of(lists: Sequence[Sequence[int]]) -> Split:
     """The split that holds `lists`, one for each user."""
     offsets = np.cumsum([0, *(len(items) for items in lists)], dtype=np.int64)
     return Split(offsets, np.array([item for items in lists for item in items], np.int32))
+
+
+def draft_of(splits: Mapping[str, Split], item_category: NDArray[np.int32]) -> Draft:
+    """A dataset of the splits, its raw ids "u0", "u1", ... and "i1", "i2", ..."""
+    return Draft(
+        splits=splits,
+        raw_users={
+            split: pl.Series([f"u{n}" for n in range(len(splits[split].lengths))])
+            for split in SPLITS
+        },
+        raw_items=pl.Series([f"i{n}" for n in range(1, len(item_category))]),
+        item_category=item_category,
+        source={"format": "test"},
+        truth={},
+    )
 
 
 def small_draft(lists: Sequence[Sequence[int]] = ((1, 2, 3), (2,), (3, 1))) -> Draft:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
+from builders_data import draft_of
 from commands import run_small
 from reprise import files
-from reprise.data.dataset import SPLITS, Draft, Split
+from reprise.data.dataset import SPLITS, Split
 from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
 from reprise.runs import loop
@@ -36,17 +36,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lengths = rng.integers(5, 15, count)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         splits[split] = Split(offsets, rng.integers(1, 41, offsets[-1]).astype(np.int32))
-    draft = Draft(
-        splits=splits,
-        raw_users={
-            split: pl.Series([f"u{n}" for n in range(len(splits[split].lengths))])
-            for split in SPLITS
-        },
-        raw_items=pl.Series([f"i{n}" for n in range(1, 41)]),
-        item_category=np.arange(-1, 40, dtype=np.int32) % 5,
-        source={"format": "test"},
-        truth={},
-    )
+    draft = draft_of(splits, np.arange(-1, 40, dtype=np.int32) % 5)
     data = tmp_path_factory.mktemp("data")
     publish(draft, "small", data / "small")
     return data

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 
-from builders_data import split_of
+from builders_data import draft_of, split_of
 from checkpoints import names, rewrite_state
 from commands import (
     ENVIRONMENT,
@@ -28,7 +27,7 @@ from commands import (
     stopping_at,
     train,
 )
-from reprise.data.dataset import SPLITS, Draft, open_dataset
+from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import ConfigMismatchError
 from reprise.runs import loop, store
@@ -299,17 +298,7 @@ def test_another_dataset_under_the_same_name_is_refused(small_data: Path, tmp_pa
     ]
     lists[0][0] = lists[0][0] % 40 + 1
     splits = dict(dataset.splits) | {"train": split_of(lists)}
-    draft = Draft(
-        splits=splits,
-        raw_users={
-            split: pl.Series([f"u{n}" for n in range(len(splits[split].lengths))])
-            for split in SPLITS
-        },
-        raw_items=pl.Series([f"i{n}" for n in range(1, 41)]),
-        item_category=np.asarray(dataset.item_category),
-        source={"format": "test"},
-        truth={},
-    )
+    draft = draft_of(splits, np.asarray(dataset.item_category))
     shutil.rmtree(data / "small")
     publish(draft, "small", data / "small")
     refused = train(data, runs, "--steps", 10)
