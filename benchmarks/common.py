@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -19,13 +19,13 @@ import numpy as np
 from reprise.data.dataset import Split
 from reprise.retrieval.search import worker_threads
 from reprise.training.batches import Batch
-from reprise.training.rows import adam_rate
+from reprise.training.optimizers import make_update
 from reprise.training.state import Arrays
 from reprise.training.step import TrainStep
 
 Row = Mapping[str, str | int | float]
 
-RATE = adam_rate(0.001, 1)
+LEARNING_RATE = 0.001
 _LIBRARIES = ("reprise", "jax", "jaxlib", "numpy", "faiss-cpu", "polars")
 _SHORTEST, _MEAN_LENGTH = 5, 15  # items of a user: at least what ComiRec keeps, and Books' mean
 _HEAD = 100  # popularity falls as 1 / (rank + _HEAD): a long tail without a single item ruling it
@@ -49,19 +49,20 @@ class Stepper:
 
     step: TrainStep
     arrays: Arrays
+    updates: int = field(default=0, init=False)
 
     def ms_a_step(self, batches: Iterable[Batch]) -> float:
         """Take a step on each batch and return the mean time of one in milliseconds."""
-        taken = 0
+        before = self.updates
 
         def work() -> None:
-            nonlocal taken
             for batch in batches:
-                self.arrays = self.step(self.arrays, batch, RATE)
-                taken += 1
+                self.updates += 1
+                update = make_update(LEARNING_RATE, self.updates)
+                self.arrays = self.step(self.arrays, batch, update)
             self.arrays.rows.block_until_ready()
 
-        return 1e3 * seconds_of(work) / taken
+        return 1e3 * seconds_of(work) / (self.updates - before)
 
 
 def machine() -> dict[str, str | int | float]:

@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from reprise.cli import resume_command, run_guarded, run_training
-from reprise.config import TrainConfig, make_config
+from reprise.config import OPTIMIZERS, SELECTIONS, TrainConfig, make_config
 from reprise.errors import UsageError
 from reprise.messages import Messages, choose_language
 from reprise.models import REGISTRY
@@ -47,6 +47,8 @@ MODEL_FLAGS = ("model", "maxlen", "embedding_dim", "hidden_size", "num_interest"
 @click.option("--num_interest", type=int, default=4, show_default=True)
 @click.option("--model_type", default="none", help=" | ".join(REGISTRY))
 @click.option("--learning_rate", type=float, default=0.001, show_default=True)
+@click.option("--optimizer", default=OPTIMIZERS[0], show_default=True, help=" | ".join(OPTIMIZERS))
+@click.option("--selection", default=SELECTIONS[0], show_default=True, help=" | ".join(SELECTIONS))
 @click.option("--max_iter", type=float, default=1000, show_default=True, help="(k)")
 @click.option("--patience", type=int, default=50, show_default=True)
 @click.option("--coef", type=float, help="Category control in -p test: lambda.")
@@ -100,6 +102,8 @@ def config_values(name: str, options: dict[str, Any]) -> dict[str, Any]:
         "hidden_size": options["hidden_size"],
         "num_interest": options["num_interest"],
         "learning_rate": options["learning_rate"],
+        "optimizer": options["optimizer"],
+        "selection": options["selection"],
         "seed": options["random_seed"],
         "test_iter": test_iter if options["test_iter"] is None else options["test_iter"],
         "top_n": options["top_n"],
@@ -133,7 +137,7 @@ def measure_or_output(
     from reprise.console import Voice, comirec_results
     from reprise.data.prepare import locate
     from reprise.runs import run
-    from reprise.runs.session import evaluate_run
+    from reprise.runs.session import evaluate_run, item_embeddings
 
     folder = run.RunFolder(options["runs_dir"] / config.run_name)
     warn = Voice(messages, to_stderr=True).say
@@ -155,10 +159,9 @@ def measure_or_output(
         )
         print(comirec_results("test", metrics, config.top_n))
         return
-    snapshot = run.load_checkpoint(checkpoint)
     target = Path("output") / f"{config.run_name}_emb.npy"
     target.parent.mkdir(exist_ok=True)
-    np.save(target, snapshot.arrays["rows"][:, : config.embedding_dim])
+    np.save(target, item_embeddings(checkpoint))
     print(target)
 
 

@@ -72,6 +72,18 @@ def readout(interests: Floats, target: Floats) -> Floats:
     return np.array(chosen)
 
 
+def soft_readout(interests: Floats, target: Floats) -> Floats:
+    """Source: MIND, section 4.4, label-aware attention with power 1."""
+    means = []
+    for user_interests, item in zip(interests, target, strict=True):
+        weights = [math.exp(_dot(interest, item)) for interest in user_interests]
+        total = np.zeros(len(item))
+        for weight, interest in zip(weights, user_interests, strict=True):
+            total += weight / sum(weights) * interest
+        means.append(total)
+    return np.array(means)
+
+
 # Models: one user, history [L, d] of which the first `length` rows are items
 
 

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from reprise.errors import UsageError
-from reprise.models import canonical_name
+from reprise.models import UNTRAINED, canonical_name
 
 # Fields that may change between starts of one run: they decide how long it goes on, not its path.
 _EXTENDABLE = {"extendable": True}
 NEGATIVES_PER_EXAMPLE = 10
+# What `training.optimizers` and `training.losses` know by these names, the default first.
+OPTIMIZERS = ("row-adam", "adam", "lazy-adam")
+SELECTIONS = ("argmax", "sample", "soft", "item0")
+_CHOICES = {"optimizer": OPTIMIZERS, "selection": SELECTIONS}
 _ALIASES = {
     "steps": "max_steps",
     "model_type": "model",
@@ -31,8 +35,10 @@ class TrainConfig:
     """The configuration of a run; the defaults are ComiRec's for Amazon Books.
 
     maxlen: items of history a user brings. negatives: shared by the batch; None: 10 x batch.
-    test_iter: steps between evaluations. top_n: the cutoff whose valid recall selects the best.
-    max_steps: updates in all. patience: evaluations without improvement that are borne.
+    optimizer: of the item rows, see `training.optimizers`. selection: which interest learns the
+    target, see `training.losses`. test_iter: steps between evaluations. top_n: the cutoff whose
+    valid recall selects the best. max_steps: updates in all. patience: evaluations without
+    improvement that are borne.
     """
 
     dataset: str
@@ -44,6 +50,8 @@ class TrainConfig:
     hidden_size: int = 64
     num_interest: int = 4
     negatives: int | None = None
+    optimizer: str = OPTIMIZERS[0]
+    selection: str = SELECTIONS[0]
     learning_rate: float = 0.001
     seed: int = 19
     test_iter: int = 1000
@@ -56,6 +64,9 @@ class TrainConfig:
             check_value(item.name, getattr(self, item.name))
         object.__setattr__(self, "model", canonical_name(self.model))
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        if self.model in UNTRAINED:  # one look at it, and all is known
+            object.__setattr__(self, "max_steps", 1)
+            object.__setattr__(self, "test_iter", 1)
         if self.negatives is None:
             object.__setattr__(self, "negatives", NEGATIVES_PER_EXAMPLE * self.batch_size)
 
@@ -117,6 +128,8 @@ def check_value(name: str, value: Any) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if name in ("dataset", "name", "model"):
         good, expected = isinstance(value, str), "a text"
+    elif name in _CHOICES:
+        good, expected = value in _CHOICES[name], " | ".join(_CHOICES[name])
     elif name == "learning_rate":
         real = whole or isinstance(value, float)
         good, expected = real and math.isfinite(value) and value > 0, "a positive number"

@@ -14,10 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from reprise.config import TrainConfig
-from reprise.data.dataset import open_dataset
 from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
-from reprise.retrieval.evaluate import mean_metrics, most_popular
 
 STEPS, TEST_ITER, LEARNING_RATE = 4000, 250, 0.005
 
@@ -29,6 +27,7 @@ def run_demo(folder: Path, lang: str | None) -> int:
     publish(make_demo(), "demo", folder / "data" / "demo")
     killed, undisturbed = _config("killed"), _config("undisturbed")
     single = _config("single", num_interest=1)
+    popular = _config("popular", model="MostPop")
 
     _announce(f"training, to be killed at step {STEPS // 2}")
     _train_and_kill(folder, killed, lang)
@@ -40,20 +39,22 @@ def run_demo(folder: Path, lang: str | None) -> int:
     _train(folder, undisturbed, lang)
     _announce("a single vector instead of four interests, to compare")
     _train(folder, single, lang)
+    _announce("the most popular items for everyone, to compare")
+    _train(folder, popular, lang)
 
     end = _evaluations(folder, killed)[-1]
-    popular = _most_popular(folder, killed)
+    most_popular = _measure(folder, popular, "best")
     _show(
         {
             f"before the kill (step {before['step']})": before["valid_recall@50"],
             f"after the resume (step {restored['step']})": restored["recall@50"],
             f"at the end (step {end['step']})": end["valid_recall@50"],
-            "MostPopular": popular["recall@50"],
+            "MostPopular": most_popular["recall@50"],
         },
         {
             "four interests": _measure(folder, killed, "best")["interest_coverage@50"],
             "a single vector": _measure(folder, single, "best")["interest_coverage@50"],
-            "MostPopular": popular["interest_coverage@50"],
+            "MostPopular": most_popular["interest_coverage@50"],
         },
     )
     return _compare_digests(folder, killed, undisturbed)
@@ -77,17 +78,11 @@ def _measure(folder: Path, config: TrainConfig, which: str) -> dict[str, Any]:
     return _reprise("evaluate", _run(folder, config), *options)
 
 
-def _most_popular(folder: Path, config: TrainConfig) -> dict[str, float]:
-    dataset = open_dataset(folder / "data" / "demo")
-    users = dataset.evaluation_users("valid", config.maxlen)
-    ids = most_popular(users, dataset.num_items, 50)
-    return mean_metrics(ids, users, (50,), truth=dataset.truth("valid"))
-
-
-def _config(name: str, num_interest: int = 4) -> TrainConfig:
+def _config(name: str, model: str = "ComiRec-DR", num_interest: int = 4) -> TrainConfig:
     return TrainConfig(
         dataset="demo",
         name=name,
+        model=model,
         num_interest=num_interest,
         learning_rate=LEARNING_RATE,
         test_iter=TEST_ITER,
@@ -103,6 +98,7 @@ def _command(folder: Path, config: TrainConfig, lang: str | None) -> list[str]:
     options = {
         "--dataset": config.dataset,
         "--name": config.name,
+        "--model": config.model,
         "--num-interest": config.num_interest,
         "--learning-rate": config.learning_rate,
         "--steps": config.max_steps,

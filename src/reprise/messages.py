@@ -38,6 +38,12 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "⚠️ 旧 checkpoint 没有 best_metric；正在评估恢复的模型以得到真实值"
         "（也可用 --best-metric 手动指定）。",
     ),
+    "old_optimizer": (
+        "⚠️ This checkpoint was written by lazy Adam, before the optimizer could be chosen; it "
+        "goes on with {optimizer} (--optimizer lazy-adam keeps the old one).",
+        "⚠️ 此 checkpoint 由 lazy Adam 写成，当时还不能选择优化器；现以 {optimizer} 继续"
+        "（--optimizer lazy-adam 可沿用旧的）。",
+    ),
     # the course of a run
     "run_folder": ("Run: {path}", "实验目录: {path}"),
     "plan": (

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from reprise.config import TrainConfig, read_toml
+from reprise.config import OPTIMIZERS, SELECTIONS, TrainConfig, read_toml
 from reprise.errors import UsageError
 from reprise.models import REGISTRY
 
@@ -42,6 +42,16 @@ _RUN_OPTIONS = (
     click.option("--test-iter", type=int, help="Steps between evaluations. [default: 1000]"),
     click.option("--patience", type=int, help="Evaluations without improvement. [default: 50]"),
     click.option("--learning-rate", type=float, help="[default: 0.001]"),
+    click.option(
+        "--optimizer",
+        help=f"Of the item rows: {' | '.join(OPTIMIZERS)}. row-adam is dense Adam at the batch's "
+        f"cost. [default: {_DEFAULTS['optimizer']}]",
+    ),
+    click.option(
+        "--selection",
+        help=f"Which interest learns the target: {' | '.join(SELECTIONS)}. "
+        f"[default: {_DEFAULTS['selection']}]",
+    ),
     click.option("--batch-size", type=int, help="[default: 128]"),
     click.option("--maxlen", type=int, help="Items of history. [default: 20]"),
     click.option("--embedding-dim", type=int, help="[default: 64]"),

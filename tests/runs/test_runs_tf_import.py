@@ -36,7 +36,7 @@ from reprise.runs import store
 from reprise.runs.session import Request, evaluate_run, run_session
 from reprise.runs.tf_checkpoints import find_prefix, updates_of
 from reprise.runs.tf_import import Imported, ImportRequest, import_checkpoint
-from reprise.training.rows import adam, adam_rate
+from reprise.training.optimizers import adam, make_update
 from reprise.training.state import Best, Snapshot
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -127,7 +127,7 @@ def test_the_next_update_is_the_one_keras_makes(
 ) -> None:
     theirs = trained("keras", model, 0.25)
     _, snapshot = read(small_data, tmp_path, theirs.prefix, model)
-    rate = adam_rate(0.007, UPDATES + 1)
+    rate = make_update(0.007, UPDATES + 1).rate
     for ours, (gradient, after) in theirs.next_weights.items():
         if ours != "rows":
             value, m, v = (

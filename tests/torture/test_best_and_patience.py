@@ -26,7 +26,7 @@ from reprise.retrieval import evaluate as evaluation
 from reprise.runs import loop, run, store
 from reprise.runs.inspection import describe
 from reprise.runs.run import RunFolder
-from reprise.training.rows import adam_rate
+from reprise.training.optimizers import Update, make_update
 from reprise.training.state import Best, Progress, Snapshot
 
 Script = Callable[[dict[int, float]], None]
@@ -152,11 +152,11 @@ def test_the_rate_of_a_step_depends_on_learning_rate_and_step_alone(
     """Scenario 6 (keras#9462): there is no schedule's state to lose; a changed rate is carried."""
     taken: list[tuple[float, int]] = []
 
-    def rate(learning_rate: float, step: int) -> float:
-        taken.append((learning_rate, step))
-        return adam_rate(learning_rate, step)
+    def noted(learning_rate: float, number: int) -> Update:
+        taken.append((learning_rate, number))
+        return make_update(learning_rate, number)
 
-    monkeypatch.setattr(loop, "adam_rate", rate)
+    monkeypatch.setattr(loop, "make_update", noted)
     run_small(small_data, tmp_path, max_steps=6)
     run_small(small_data, tmp_path, max_steps=9, new_learning_rate=0.5)
     run_small(small_data, tmp_path, max_steps=12)

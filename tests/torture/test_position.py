@@ -34,7 +34,7 @@ from reprise.runs import loop, store
 from reprise.runs.run import RunFolder
 from reprise.runs.session import evaluate_run
 from reprise.training.batches import Batch, make_sampler
-from reprise.training.rows import adam_rate
+from reprise.training.optimizers import Update, make_update
 from reprise.training.step import make_train_step
 
 STOPS = (3, 4, 7, 12, 13)
@@ -45,17 +45,17 @@ def fingerprint(batch: Batch) -> str:
 
 
 @pytest.fixture
-def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
-    """Each batch and rate that a train step was given, in order."""
-    given: list[tuple[str, float]] = []
+def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
+    """Each batch and update that a train step was given, in order."""
+    given: list[tuple[str, Update]] = []
     real = make_train_step
 
-    def make(model: Any) -> Callable[..., Any]:
-        step = real(model)
+    def make(*asked: Any) -> Callable[..., Any]:
+        step = real(*asked)
 
-        def noted(arrays: Any, batch: Batch, rate: float) -> Any:
-            given.append((fingerprint(batch), rate))
-            return step(arrays, batch, rate)
+        def noted(arrays: Any, batch: Batch, update: Update) -> Any:
+            given.append((fingerprint(batch), update))
+            return step(arrays, batch, update)
 
         return noted
 
@@ -71,7 +71,7 @@ def restarted(data: Path, runs: Path) -> RunFolder:
 
 
 def test_a_restart_does_not_replay_the_first_batches(
-    small_data: Path, tmp_path: Path, trained_on: list[tuple[str, float]]
+    small_data: Path, tmp_path: Path, trained_on: list[tuple[str, Update]]
 ) -> None:
     """Scenario 32 (nanoGPT#467, accelerate PR4233): every batch of the run is trained on once."""
     run_small(small_data, tmp_path / "whole")
@@ -96,7 +96,7 @@ for step in map(int, sys.argv[2:]):
 
 
 def test_any_batch_is_the_same_in_any_order_and_process(
-    small_data: Path, tmp_path: Path, trained_on: list[tuple[str, float]]
+    small_data: Path, tmp_path: Path, trained_on: list[tuple[str, Update]]
 ) -> None:
     """Scenario 33 (skipping loaders whose skip shuffles anew): nothing is skipped, because batch
     N is a pure function of (seed, branch, N): another process draws it without the others.
@@ -171,7 +171,7 @@ def test_a_restart_draws_no_batch_before_its_own_first(
 
 
 def test_twenty_steps_are_twenty_updates(
-    small_data: Path, tmp_path: Path, undisturbed: RunFolder, trained_on: list[tuple[str, float]]
+    small_data: Path, tmp_path: Path, undisturbed: RunFolder, trained_on: list[tuple[str, Update]]
 ) -> None:
     """Scenario 36 (Keras BackupAndRestore: 22 updates instead of 16): weights and position are one
     value, so no step is taken a second time with weights that know it.
@@ -183,7 +183,7 @@ def test_twenty_steps_are_twenty_updates(
 
 @pytest.mark.parametrize("stop", [1, 4, 7, 20])
 def test_a_stop_at_n_stores_the_state_after_exactly_n_updates(
-    small_data: Path, tmp_path: Path, trained_on: list[tuple[str, float]], stop: int
+    small_data: Path, tmp_path: Path, trained_on: list[tuple[str, Update]], stop: int
 ) -> None:
     """Scenario 37 (lightning#19367): step N is stored with N's weights, and N + 1 comes next."""
     outcome, _, folder = run_small(small_data, tmp_path, stopping_at(stop))
@@ -192,20 +192,21 @@ def test_a_stop_at_n_stores_the_state_after_exactly_n_updates(
     run_small(small_data, tmp_path)
     assert len(trained_on) == 20
     assert trained_on[stop - 1 : stop + 1] == [
-        (trained_on[step - 1][0], adam_rate(0.01, step)) for step in range(stop, min(stop + 2, 21))
+        (trained_on[step - 1][0], make_update(0.01, step))
+        for step in range(stop, min(stop + 2, 21))
     ]
 
 
 def test_the_schedule_goes_on(
-    small_data: Path, tmp_path: Path, trained_on: list[tuple[str, float]]
+    small_data: Path, tmp_path: Path, trained_on: list[tuple[str, Update]]
 ) -> None:
     """Scenario 38 (keras#9462's other half, the schedule's restart): Adam's bias correction, the
     schedule there is, counts the run's steps and not the start's.
     """
     restarted(small_data, tmp_path)
-    rates = [rate for _, rate in trained_on]
-    assert rates == [adam_rate(0.01, step) for step in range(1, 21)]
-    assert len(set(rates)) == 20
+    updates = [update for _, update in trained_on]
+    assert updates == [make_update(0.01, step) for step in range(1, 21)]
+    assert len({update.rate for update in updates}) == 20
 
 
 def test_moments_and_step_come_back_exactly(small_data: Path, tmp_path: Path) -> None:

@@ -17,14 +17,17 @@ from pathlib import Path
 from reprise.config import TrainConfig
 from reprise.data.dataset import open_dataset
 from reprise.models import REGISTRY
-from reprise.runs.loop import fresh_state, make_task
+from reprise.runs.loop import fresh_state, make_task, settled
+from reprise.training.optimizers import make_update
 from reprise.training.state import take_snapshot
 for model in REGISTRY:
     config = TrainConfig(dataset="demo", name="cores", model=model)
     task = make_task(config, open_dataset(Path(sys.argv[1])))
     state = fresh_state(task)
     for step in range(1, 4):
-        state = state.at(task.step(state.arrays, task.sampler.batch(0, step), 0.001), step=step)
+        update = make_update(0.001, step)
+        state = state.at(task.step(state.arrays, task.sampler.batch(0, step), update))
+        state = settled(task, state.at(state.arrays, step=step))
     print(model, take_snapshot(state).digest())
 """
 

@@ -1,15 +1,20 @@
-"""Every model's run, stopped and resumed, ends as one that was never stopped."""
+"""Every way of training, stopped and resumed, ends as one that was never stopped."""
 
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from commands import Recorder, run_small
-from reprise.models import REGISTRY
+from commands import Recorder, run_small, stopping_at
+from reprise.config import OPTIMIZERS, SELECTIONS
+from reprise.models import REGISTRY, UNTRAINED
+from reprise.runs import store
 from reprise.runs.inspection import describe
 from reprise.runs.run import RunFolder
+from reprise.runs.session import item_embeddings
 
 STOPS = (1, 4, 6, 9)  # before, at and after the evaluations of a run of ten steps
 
@@ -21,22 +26,52 @@ def digest(folder: RunFolder) -> str:
     return str(describe(folder.path, "latest", no_warning)["state_digest"])
 
 
-@pytest.mark.parametrize("model", REGISTRY)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *({"model": model} for model in sorted(set(REGISTRY) - UNTRAINED)),
+        *({"optimizer": optimizer} for optimizer in OPTIMIZERS[1:]),
+        *({"selection": selection} for selection in SELECTIONS[1:]),
+    ],
+    ids=str,
+)
 def test_stopped_again_and_again_equals_undisturbed(
-    small_data: Path, tmp_path: Path, model: str
+    small_data: Path, tmp_path: Path, asked: dict[str, str]
 ) -> None:
-    _, _, undisturbed = run_small(small_data, tmp_path / "a", model=model, max_steps=10)
+    """For every model, and for every optimizer and selection but the default."""
+    config: dict[str, Any] = {"negatives": 4, "max_steps": 10, **asked}  # few: rows sit out
+    _, _, undisturbed = run_small(small_data, tmp_path / "a", **config)
     for stop_at in STOPS:
 
         def stop(step: int, at: int = stop_at) -> None:
             if step == at:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        outcome, _, _ = run_small(
-            small_data, tmp_path / "b", Recorder(stop), model=model, max_steps=10
-        )
+        outcome, _, _ = run_small(small_data, tmp_path / "b", Recorder(stop), **config)
         assert (outcome.exit_code, outcome.progress.step) == (143, stop_at)
-    outcome, _, folder = run_small(small_data, tmp_path / "b", model=model, max_steps=10)
+    outcome, _, folder = run_small(small_data, tmp_path / "b", **config)
     assert outcome.exit_code == 0
     assert digest(folder) == digest(undisturbed)
     assert folder.metrics.read_bytes() == undisturbed.metrics.read_bytes()
+
+
+def test_rows_that_wait_are_stored_waiting(small_data: Path, tmp_path: Path) -> None:
+    """Between evaluations a stop leaves the rows as they are; what looks at them catches them up,
+    and so does another learning rate, at the old one.
+    """
+    asked: dict[str, Any] = {"negatives": 4, "max_steps": 10}
+    _, _, folder = run_small(small_data, tmp_path, stopping_at(6), **asked)
+    stored = store.read(folder.checkpoints / "ckpt-6")
+    snapshot = store.load(stored)
+    waiting = snapshot.arrays["row_steps"] < 6
+    assert 0 < waiting.sum() < len(waiting)
+    assert not waiting[snapshot.arrays["row_steps"] == 6].any()
+    shown = item_embeddings(stored)
+    moved = (shown != snapshot.arrays["rows"][:, : shown.shape[1]]).any(axis=1)
+    assert moved.any()
+    assert not moved[~waiting].any()
+
+    run_small(small_data, tmp_path, stopping_at(7), new_learning_rate=0.5, **asked)
+    changed = store.load(store.read(folder.checkpoints / "ckpt-6.1")).arrays
+    assert (changed["row_steps"] == 6).all()
+    np.testing.assert_array_equal(changed["rows"][:, : shown.shape[1]], shown)

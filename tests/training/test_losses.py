@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import oracles
+from reprise.config import SELECTIONS
 from reprise.training import losses
 
 relaxed = settings(deadline=None, max_examples=40)
@@ -20,7 +21,8 @@ BATCH, NEGATIVES, INTERESTS, DIM = 3, 5, 4, 4
 
 loss = jax.jit(losses.sampled_softmax)
 gradients = jax.jit(jax.grad(losses.sampled_softmax, argnums=(0, 1, 2)))
-readout = jax.jit(losses.argmax_readout)
+readouts = {name: jax.jit(readout) for name, readout in losses.READOUTS.items()}
+KEY = jax.random.key(2)
 
 Inputs = tuple[oracles.Floats, oracles.Floats, oracles.Floats, oracles.Floats, oracles.Floats]
 
@@ -113,11 +115,57 @@ def test_readout_takes_the_nearest_interest_and_the_first_of_equals(seed: int) -
     rng = np.random.default_rng(seed)
     interests = rng.integers(-1, 2, (BATCH, INTERESTS, DIM)).astype(np.float32)  # many exact ties
     target = rng.integers(-1, 2, (BATCH, DIM)).astype(np.float32)
-    np.testing.assert_array_equal(readout(interests, target), oracles.readout(interests, target))
+    chosen = readouts["argmax"](interests, target, KEY)
+    np.testing.assert_array_equal(chosen, oracles.readout(interests, target))
 
 
 def test_readout_passes_the_gradient_to_the_chosen_interest_only() -> None:
     interests = np.array([[[1.0, 0.0], [3.0, 0.0], [2.0, 5.0]]], np.float32)
     target = np.array([[1.0, 0.0]], np.float32)
-    gradient = jax.grad(lambda x: readout(x, target).sum())(interests)
+    gradient = jax.grad(lambda x: readouts["argmax"](x, target, KEY).sum())(interests)
     np.testing.assert_array_equal(gradient, [[[0, 0], [1, 1], [0, 0]]])
+
+
+def test_the_configuration_names_the_selections() -> None:
+    assert sorted(SELECTIONS) == sorted(losses.READOUTS)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_the_targets_own_embedding_selects(selection: str) -> None:
+    """Hand-made interests along the axes, far from one another: a target along an axis is given
+    the interest of that axis, wherever it stands; only `item0` does not look at the target.
+    """
+    axes = 40 * np.eye(DIM, dtype=np.float32)[:INTERESTS]
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        orders = np.stack([rng.permutation(INTERESTS) for _ in range(BATCH)])
+        interests, wanted = axes[orders], rng.integers(0, INTERESTS, BATCH)
+        target = np.eye(DIM, dtype=np.float32)[wanted]
+        chosen = readouts[selection](interests, target, jax.random.key(int(rng.integers(99))))
+        expected = interests[:, 0] if selection == "item0" else axes[wanted]
+        np.testing.assert_allclose(chosen, expected, atol=1e-4)
+
+
+def test_sampled_interests_come_as_often_as_their_softmax_says() -> None:
+    draws = 20_000
+    interests = np.random.default_rng(4).normal(size=(1, INTERESTS, DIM)).astype(np.float32)
+    target = np.ones((1, DIM), np.float32)
+    many = np.repeat(interests, draws, axis=0), np.repeat(target, draws, axis=0)
+    chosen = np.asarray(readouts["sample"](*many, KEY))
+    scores = interests[0] @ target[0]
+    expected = np.exp(scores) / np.exp(scores).sum()
+    for interest, chance in zip(interests[0], expected, strict=True):
+        share = (chosen == interest).all(axis=1).mean()
+        assert share == pytest.approx(chance, abs=float(4 * (chance / draws) ** 0.5))
+
+
+@relaxed
+@given(seeds)
+def test_the_soft_readout_is_the_weighted_mean_of_the_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    interests = rng.normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
+    target = rng.normal(size=(BATCH, DIM)).astype(np.float32)
+    expected = oracles.soft_readout(interests, target)
+    np.testing.assert_allclose(
+        readouts["soft"](interests, target, KEY), expected, rtol=1e-4, atol=1e-5
+    )

@@ -1,4 +1,4 @@
-"""Packed item rows and Adam."""
+"""Packed item rows."""
 
 import jax
 import numpy as np
@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import oracles
 from reprise.training import rows
 
 relaxed = settings(deadline=None, max_examples=40)
@@ -16,7 +15,6 @@ ITEMS, DIM, TOUCHED = 12, 3, 8
 
 pull = jax.jit(rows.pull)
 push = jax.jit(rows.push)
-adam = jax.jit(rows.adam)
 
 
 def random_table(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -62,34 +60,6 @@ def test_push_of_what_was_pulled_changes_nothing(seed: int, real: int) -> None:
     rng = np.random.default_rng(seed)
     table, touched = random_table(rng), random_touched(rng, real)
     assert np.asarray(push(table, touched, *pull(table, touched))).tobytes() == table.tobytes()
-
-
-@relaxed
-@given(seeds, st.sampled_from([1e-4, 1e-2, 1.0]), st.integers(1, 100_000))
-def test_adam_matches_tensorflows_form(seed: int, scale: float, first_step: int) -> None:
-    rng = np.random.default_rng(seed)
-    start = rng.normal(size=(2, DIM)).astype(np.float32)
-    state = (start, np.zeros_like(start), np.zeros_like(start))
-    expected = oracles.Adam(*(part.astype(np.float64) for part in state))
-    for step in range(first_step, first_step + 4):
-        gradient = rng.normal(0, scale, (2, DIM)).astype(np.float32)
-        state = adam(*state, gradient, rows.adam_rate(0.005, step))
-        expected = oracles.adam(expected, gradient.astype(np.float64), 0.005, step)
-    for computed, wanted in zip(state, expected, strict=True):
-        assert np.asarray(computed) == pytest.approx(wanted, rel=1e-4, abs=1e-6)
-
-
-def test_the_first_adam_step_is_the_learning_rate_against_the_gradient() -> None:
-    gradient = np.array([[0.5, -2.0, 0.0]], np.float32)
-    zero = np.zeros((1, 3), np.float32)
-    value, _, _ = adam(zero, zero, zero, gradient, rows.adam_rate(0.01, 1))
-    assert np.asarray(value) == pytest.approx(np.array([[-0.01, 0.01, 0.0]]), rel=1e-4)
-
-
-def test_a_row_without_gradient_or_history_stays_zero() -> None:
-    zero = np.zeros((1, DIM), np.float32)
-    for part in adam(zero, zero, zero, zero, rows.adam_rate(0.1, 1)):
-        assert np.asarray(part).tobytes() == zero.tobytes()
 
 
 def test_fresh_rows_are_glorot_uniform_with_zero_padding_and_moments() -> None:

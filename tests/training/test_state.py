@@ -26,6 +26,7 @@ relaxed = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 2**32 - 1)
 SHAPES: dict[str, tuple[int, ...]] = {
     "rows": (5, 6),
+    "row_steps": (5,),
     "loss_sum": (),
     "params.bilinear": (2, 1, 2, 2),
     "params.bias": (3,),
@@ -53,7 +54,9 @@ def snapshot(seed: int) -> Snapshot:
     rng = np.random.default_rng(seed)
     return Snapshot(
         {
-            name: np.frombuffer(rng.bytes(4 * int(np.prod(shape))), np.float32).reshape(shape)
+            name: np.frombuffer(
+                rng.bytes(4 * int(np.prod(shape))), np.int32 if name == "row_steps" else np.float32
+            ).reshape(shape)
             for name, shape in SHAPES.items()
         },
         PROGRESS,

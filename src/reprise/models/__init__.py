@@ -22,7 +22,10 @@ REGISTRY = {
     "MIND": "reprise.models.mind",
     "DNN": "reprise.models.pooling",
     "GRU4REC": "reprise.models.recurrent",
+    "MostPop": "reprise.models.popularity",
 }
+# Models that one look at the data makes: nothing is trained.
+UNTRAINED = frozenset({"MostPop"})
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,14 @@ class Network(Protocol):
 class Model:
     """A way of making interests: init(key, shape) -> params, a flat dict of float32 arrays, and
     the network that uses them.
+
+    item_values(num_items, shape) -> [V, d] float32 by a model that knows what its items are worth
+    and learns nothing of them; None where the item rows are learned.
     """
 
     init: Callable[["Array", ModelShape], Params]
     interests: Network
+    item_values: "Callable[[int, ModelShape], Array] | None" = None
 
 
 def canonical_name(name: str) -> str:
@@ -89,4 +96,5 @@ def canonical_name(name: str) -> str:
 def get_model(name: str) -> Model:
     """Return the model registered as `name`."""
     module = import_module(REGISTRY[canonical_name(name)])
-    return Model(init=module.init, interests=module.interests)
+    item_values = getattr(module, "item_values", None)
+    return Model(init=module.init, interests=module.interests, item_values=item_values)

@@ -28,13 +28,15 @@ from reprise.runs import environment, store
 from reprise.runs.run import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.training.batches import Sampler, make_sampler, prefetch
-from reprise.training.rows import adam_rate
+from reprise.training.optimizers import make_update
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
 from reprise.training.step import (
     Interests,
+    Settle,
     TrainStep,
     initial_arrays,
     make_interests,
+    make_settle,
     make_train_step,
 )
 from reprise.training.stopping import out_of_patience, record_evaluation
@@ -61,6 +63,7 @@ class Task:
     identity: dict[str, Any]
     environment: dict[str, str]
     step: TrainStep
+    settle: Settle
     interests: Interests
     sampler: Sampler
     valid: EvaluationUsers
@@ -90,7 +93,8 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         config=config,
         identity=config.identity(dataset.fingerprint),
         environment=environment.current(),
-        step=make_train_step(model),
+        step=make_train_step(model, config.optimizer, config.selection),
+        settle=make_settle(config.optimizer),
         interests=make_interests(model),
         sampler=make_sampler(
             train,
@@ -123,12 +127,23 @@ def is_finished(progress: Progress, config: TrainConfig) -> bool:
     )
 
 
+def settled(task: Task, state: TrainState) -> TrainState:
+    """Return the state with every item row as its step has it; `state` is consumed.
+
+    For what looks at the rows from outside: an evaluation, an export, another learning rate. A
+    state stored between evaluations is left as it is, so that a stop leaves no trace in the bits.
+    """
+    progress = state.progress
+    return state.at(task.settle(state.arrays, progress.step, progress.learning_rate))
+
+
 def measure_best(
     task: Task, state: TrainState, stop: StopRequest, known: float | None = None
 ) -> TrainState:
     """Make the state's own metric the best, measured where it is not `known`: for states from
     checkpoints that did not keep it.
     """
+    state = settled(task, state)
     metric = _evaluate(task, state, stop)[task.selector] if known is None else known
     step, branch = state.progress.step, state.progress.branch
     arrays = state.arrays
@@ -160,6 +175,7 @@ def train(
     with closing(batches), BackgroundSaver(write, observer) as saver:
         while True:
             if _evaluation_due(state.progress, config):
+                state = settled(task, state)
                 try:
                     metrics = _evaluate(task, state, stop)
                 except EvaluationInterruptedError:
@@ -173,8 +189,9 @@ def train(
             if stop or is_finished(state.progress, config):
                 break
             batch = next(batches)
-            rate = adam_rate(state.progress.learning_rate, state.progress.step + 1)
-            state = state.at(task.step(state.arrays, batch, rate), step=state.progress.step + 1)
+            number = state.progress.step + 1
+            update = make_update(state.progress.learning_rate, number)
+            state = state.at(task.step(state.arrays, batch, update), step=number)
             saver.check()
             observer.stepped(state)
         saver.wait()

@@ -105,11 +105,13 @@ def refuse_difference(
 
 
 def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Return "key: stored -> asked" for each key that differs."""
+    """Return "key: stored -> asked" for each key that differs; what an older version did not
+    store is no difference.
+    """
     return [
-        f"{key}: {stored.get(key)} -> {asked.get(key)}"
-        for key in sorted({*stored, *asked})
-        if stored.get(key) != asked.get(key)
+        f"{key}: {value} -> {asked.get(key)}"
+        for key, value in sorted(stored.items())
+        if value != asked.get(key)
     ]
 
 
@@ -153,7 +155,7 @@ def resume(
         folder.checkpoints, lambda path, reason: store.set_aside(path, reason, warn)
     )
     for checkpoint in list(checkpoints):
-        if foreign := _difference(identity, checkpoint.identity):
+        if foreign := _difference(checkpoint.identity, identity):
             store.set_aside(checkpoint.path, f"of another run, {', '.join(foreign)}", warn)
             checkpoints.remove(checkpoint)
     while checkpoints:

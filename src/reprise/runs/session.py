@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from reprise.config import TrainConfig, check_value
+import numpy as np
+from numpy.typing import NDArray
+
+from reprise.config import OPTIMIZERS, TrainConfig, check_value
 from reprise.data.dataset import open_dataset
 from reprise.errors import ConfigMismatchError, UsageError
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
@@ -19,12 +22,14 @@ from reprise.runs.loop import (
     is_finished,
     make_task,
     measure_best,
+    settled,
     train,
 )
 from reprise.runs.run import Resumption, RunFolder, Source
 from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runs.store import Checkpoint
 from reprise.training.state import Progress, TrainState, restore, take_snapshot
+from reprise.training.step import make_settle
 from reprise.training.stopping import out_of_patience
 
 Say = Callable[..., None]
@@ -147,8 +152,18 @@ def evaluate_run(
         raise ConfigMismatchError("dataset_changed", path=path, dataset=dataset.folder)
     values["top_n"] = values["top_n"] if top_n is None else top_n
     task = make_task(TrainConfig(name="evaluate", **values), dataset)
-    state = restore(run.load_checkpoint(checkpoint))
+    state = settled(task, restore(run.load_checkpoint(checkpoint)))
     return checkpoint, _evaluate(task, state, split, coef=coef)
+
+
+def item_embeddings(checkpoint: Checkpoint) -> NDArray[np.float32]:
+    """Return a stored model's item values [V+1, d], row 0 the padding."""
+    snapshot = run.load_checkpoint(checkpoint)
+    arrays, progress = restore(snapshot).arrays, snapshot.progress
+    # Of a checkpoint that does not name its optimizer, every row stands at its step.
+    settle = make_settle(checkpoint.identity.get("optimizer", OPTIMIZERS[0]))
+    rows = np.asarray(settle(arrays, progress.step, progress.learning_rate).rows)
+    return rows[:, : rows.shape[1] // 3]
 
 
 def _starting_state(
@@ -173,6 +188,9 @@ def _starting_state(
         save(state)
     elif request.best_metric is not None:
         announcer.say("best_metric_unused")
+    by_lazy_adam = resumption is not None and "optimizer" not in resumption.checkpoint.identity
+    if by_lazy_adam and task.config.optimizer != "lazy-adam":
+        announcer.say("old_optimizer", optimizer=task.config.optimizer)
     events: list[dict[str, object]] = [
         {
             "event": "created" if resumption is None else "resumed",
@@ -190,6 +208,7 @@ def _starting_state(
         change = {"old": progress.learning_rate, "new": rate, "step": progress.step}
         announcer.say("learning_rate_changed", **change)
         events.append({"event": "learning rate changed", **change})
+        state = settled(task, state)
         state = state.at(state.arrays, learning_rate=rate)
         save(state)
     config = dataclasses.asdict(task.config)
@@ -209,6 +228,7 @@ def _best_results(
             state = restore(store.load(best))
         except store.DamagedCheckpointError as damage:
             say("damaged_ignored", path=best.path, reason=damage)
+    state = settled(task, state)
     try:
         return {
             "valid": _evaluate(task, state, "valid", stop),

@@ -150,7 +150,8 @@ def load(checkpoint: Checkpoint) -> Snapshot:
             arrays[name.removesuffix(".npy")] = array
     if "rows" not in arrays:
         raise DamagedCheckpointError("rows.npy: not in the manifest")
-    return Snapshot(arrays, checkpoint.progress)
+    lifted = legacy.lift_arrays(checkpoint.schema, arrays, checkpoint.progress.step)
+    return Snapshot(lifted, checkpoint.progress)
 
 
 def verify(checkpoint: Checkpoint) -> None:

@@ -89,7 +89,7 @@ def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
         raise UsageError("run_exists", path=folder.path)
     task = make_task(config, dataset)
     step = _step(request, source)
-    arrays, without_moments = read_arrays(source, reading, task)
+    arrays, without_moments = read_arrays(source, reading, task, step)
     if without_moments:
         say("tf_moments_missing", names=", ".join(without_moments))
     progress = Progress(learning_rate=config.learning_rate, step=step)
@@ -112,14 +112,15 @@ def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
 
 
 def read_arrays(
-    source: TfCheckpoint, reading: Reading, task: Task
-) -> tuple[dict[str, Float32], tuple[str, ...]]:
-    """Return a snapshot's arrays by flat name, and the parameters whose moments are not stored.
+    source: TfCheckpoint, reading: Reading, task: Task, step: int
+) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+    """Return the arrays of a snapshot of `step` by flat name, and the parameters whose moments are
+    not stored.
 
     CheckpointError where a value cannot be trained on: not finite, or a negative second moment.
     """
     fresh = take_snapshot(fresh_state(task)).arrays
-    arrays: dict[str, Float32] = {"loss_sum": np.zeros((), np.float32)}
+    arrays: dict[str, NDArray[Any]] = {"loss_sum": np.zeros((), np.float32)}
     without_moments = []
     for parameter, variable in reading.variables.items():
         is_table = parameter == ROWS
@@ -138,6 +139,7 @@ def read_arrays(
             rows = np.concatenate([value, m, v], axis=1)
             rows[0] = 0  # padding: TensorFlow's code masks it, here it is zero
             arrays["rows"] = rows
+            arrays["row_steps"] = np.full(len(rows), step, np.int32)
         else:
             named = zip(("params", "m", "v"), (value, m, v), strict=True)
             arrays |= {f"{group}.{parameter}": array for group, array in named}

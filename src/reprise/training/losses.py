@@ -1,5 +1,7 @@
 """The training loss: interest readout by the target and sampled softmax."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -8,13 +10,49 @@ from jax.typing import ArrayLike
 _EXCLUDED = -1e30  # finite, so that no gradient turns into NaN
 
 
-def argmax_readout(interests: Array, target: Array) -> Array:
+def argmax_readout(interests: Array, target: Array, key: Array) -> Array:
     """Return for each row the interest [B, d] nearest its target (ComiRec, equation 11).
 
     interests [B, K, d], target [B, d]; ties go to the first interest.
     """
-    scores = jnp.einsum("bkd,bd->bk", interests, target)
-    chosen = jnp.argmax(scores, axis=1)
+    return _pick(interests, jnp.argmax(_affinity(interests, target), axis=1))
+
+
+def sampled_readout(interests: Array, target: Array, key: Array) -> Array:
+    """Return for each row an interest drawn with `key`, k with chance softmax_k(v_k . target)."""
+    return _pick(interests, jax.random.categorical(key, _affinity(interests, target)))
+
+
+def soft_readout(interests: Array, target: Array, key: Array) -> Array:
+    """Return for each row the interests' mean, weighted by softmax_k(v_k . target): MIND's
+    label-aware attention (arXiv 1904.08030, section 4.4) with power 1.
+    """
+    weights = jax.nn.softmax(_affinity(interests, target), axis=1)
+    return jnp.einsum("bk,bkd->bd", weights, interests)
+
+
+def item0_readout(interests: Array, target: Array, key: Array) -> Array:
+    """Return for each row the interest nearest item 0, the padding, whatever the target, as a
+    TensorFlow 2 port of ComiRec feeds it. Padding being zero here, that is the first.
+    """
+    return interests[:, 0]
+
+
+# readout(interests [B, K, d], target [B, d], key) -> the interest [B, d] that learns the target.
+Readout = Callable[[Array, Array, Array], Array]
+READOUTS: dict[str, Readout] = {
+    "argmax": argmax_readout,
+    "sample": sampled_readout,
+    "soft": soft_readout,
+    "item0": item0_readout,
+}
+
+
+def _affinity(interests: Array, target: Array) -> Array:
+    return jnp.einsum("bkd,bd->bk", interests, target)
+
+
+def _pick(interests: Array, chosen: Array) -> Array:
     return jnp.take_along_axis(interests, chosen[:, None, None], axis=1)[:, 0]
 
 

@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 
 
 _BORROWED_ALIGNMENT = 64  # bytes
+_SINGLE = ("rows", "row_steps", "loss_sum")  # the arrays that are no groups by name
 
 
 class Arrays(NamedTuple):
-    """The device part, consumed and returned by the train step; all float32.
+    """The device part, consumed and returned by the train step; float32 but for `row_steps`.
 
-    rows [V+1, 3*d] (value | m | v); params, m and v: the network's parameters and their Adam
-    moments by name; loss_sum []: sum of the step losses since the last evaluation.
+    rows [V+1, 3*d] (value | m | v); row_steps [V+1] int32: the update each row stands at, where
+    the optimizer lets rows wait (`optimizers`), zeros elsewhere; params, m and v: the network's
+    parameters and their Adam moments by name; loss_sum []: sum of the step losses since the last
+    evaluation.
     """
 
     rows: "Array"
+    row_steps: "Array"
     params: "Params"
     m: "Params"
     v: "Params"
@@ -120,7 +124,7 @@ def take_snapshot(state: TrainState, into: Snapshot | None = None) -> Snapshot:
     `into`: an earlier snapshot of the same run, whose memory is used again (finding fresh memory
     takes longer than the copy).
     """
-    held = {"rows": state.arrays.rows, "loss_sum": state.arrays.loss_sum}
+    held = {name: getattr(state.arrays, name) for name in _SINGLE}
     for group in ("params", "m", "v"):
         for name, array in getattr(state.arrays, group).items():
             held[f"{group}.{name}"] = array
@@ -149,7 +153,6 @@ def restore(snapshot: Snapshot) -> TrainState:
         group, _, key = name.partition(".")
         if key:
             groups[group][key] = own(array)
-    arrays = Arrays(
-        rows=own(snapshot.arrays["rows"]), loss_sum=own(snapshot.arrays["loss_sum"]), **groups
-    )
+    rows, row_steps, loss_sum = (own(snapshot.arrays[name]) for name in _SINGLE)
+    arrays = Arrays(rows=rows, row_steps=row_steps, loss_sum=loss_sum, **groups)
     return TrainState(arrays, snapshot.progress)

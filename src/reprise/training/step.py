@@ -11,9 +11,13 @@ from jax.typing import ArrayLike
 from reprise.models import Model, ModelShape, Params
 from reprise.training import losses, rows
 from reprise.training.batches import Batch
+from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
 from reprise.training.state import Arrays
 
-TrainStep = Callable[[Arrays, Batch, float], Arrays]
+_READOUT = 1  # folded into the batch's key: the model draws from the key itself
+
+TrainStep = Callable[[Arrays, Batch, Update], Arrays]
+Settle = Callable[[Arrays, int, float], Arrays]
 Interests = Callable[[Arrays, ArrayLike, ArrayLike], Array]
 
 
@@ -22,7 +26,12 @@ def initial_arrays(model: Model, shape: ModelShape, num_items: int, seed: int) -
     row_key, param_key = jax.random.split(jax.random.key(seed))
     params = model.init(param_key, shape)
     return Arrays(
-        rows=rows.init(row_key, num_items, shape.embedding_dim),
+        rows=(
+            rows.init(row_key, num_items, shape.embedding_dim)
+            if model.item_values is None
+            else rows.pack(model.item_values(num_items, shape))
+        ),
+        row_steps=jnp.zeros(num_items + 1, jnp.int32),
         params=params,
         m=jax.tree.map(jnp.zeros_like, params),
         v=jax.tree.map(jnp.zeros_like, params),
@@ -31,22 +40,52 @@ def initial_arrays(model: Model, shape: ModelShape, num_items: int, seed: int) -
 
 
 @cache
-def make_train_step(model: Model) -> TrainStep:
-    """Return step(arrays, batch, rate) -> arrays; `arrays` is consumed."""
-    return partial(jax.jit(_train_step, static_argnums=0, donate_argnums=1), model)
+def make_train_step(model: Model, optimizer: str, selection: str) -> TrainStep:
+    """Return step(arrays, batch, update) -> arrays; `arrays` is consumed.
+
+    optimizer: of `optimizers.OPTIMIZERS`, for the item rows (the network's parameters all have a
+    gradient at every step); selection: of `losses.READOUTS`.
+    """
+    step = partial(_train_step, model, OPTIMIZERS[optimizer], losses.READOUTS[selection])
+    return jax.jit(step, donate_argnums=0)
 
 
-def _train_step(model: Model, arrays: Arrays, batch: Batch, rate: Array) -> Arrays:
-    value, m, v = rows.pull(arrays.rows, batch.touched)
+@cache
+def make_settle(optimizer: str) -> Settle:
+    """Return settle(arrays, number, learning rate) -> arrays with every item row as it is after
+    update `number`; `arrays` is consumed.
+    """
+
+    def settle(arrays: Arrays, number: ArrayLike, learning_rate: ArrayLike) -> Arrays:
+        table = Table(arrays.rows, arrays.row_steps)
+        return arrays._replace(
+            **OPTIMIZERS[optimizer].settle(table, number, learning_rate)._asdict()
+        )
+
+    return jax.jit(settle, donate_argnums=0)
+
+
+def _train_step(
+    model: Model,
+    optimizer: Optimizer,
+    readout: losses.Readout,
+    arrays: Arrays,
+    batch: Batch,
+    update: Update,
+) -> Arrays:
+    table = Table(arrays.rows, arrays.row_steps)
+    pulled = optimizer.pull(table, batch.touched, update)
 
     def loss_of(params: Params, value: Array) -> Array:
+        if model.item_values is not None:
+            value = jax.lax.stop_gradient(value)
         length = batch.history.shape[1]
         mask = (jnp.arange(length) < batch.lengths[:, None]).astype(value.dtype)
         key = jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32")
         interests = model.interests(params, value[batch.history], mask, key)
         target = value[batch.target]
         return losses.sampled_softmax(
-            losses.argmax_readout(interests, target),
+            readout(interests, target, jax.random.fold_in(key, _READOUT)),
             target,
             value[batch.negatives],
             batch.log_q_target,
@@ -55,14 +94,14 @@ def _train_step(model: Model, arrays: Arrays, batch: Batch, rate: Array) -> Arra
         )
 
     loss, (param_grads, row_grads) = jax.value_and_grad(loss_of, argnums=(0, 1))(
-        arrays.params, value
+        arrays.params, pulled.value
     )
     updated = {
-        name: rows.adam(param, arrays.m[name], arrays.v[name], param_grads[name], rate)
+        name: adam(param, arrays.m[name], arrays.v[name], param_grads[name], update.rate)
         for name, param in arrays.params.items()
     }
     return Arrays(
-        rows=rows.push(arrays.rows, batch.touched, *rows.adam(value, m, v, row_grads, rate)),
+        **optimizer.push(table, batch.touched, pulled, row_grads, update)._asdict(),
         params={name: new[0] for name, new in updated.items()},
         m={name: new[1] for name, new in updated.items()},
         v={name: new[2] for name, new in updated.items()},

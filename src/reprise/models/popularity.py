@@ -1,0 +1,26 @@
+"""MostPop: the most popular items, the same for everyone; the yardstick of every other model.
+
+Ids are ranks by popularity, so that the model is known before it sees a user.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+from reprise.models import ModelShape, Params
+
+
+def init(key: Array, shape: ModelShape) -> Params:
+    """Return no parameters."""
+    return {}
+
+
+def item_values(num_items: int, shape: ModelShape) -> Array:
+    """Return values [V, d]: -ln(id) first, the log popularity under Zipf's law, then zeros."""
+    log_popularity = -jnp.log(jnp.arange(1, num_items + 1, dtype=jnp.float32))
+    return jnp.zeros((num_items, shape.embedding_dim), jnp.float32).at[:, 0].set(log_popularity)
+
+
+def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
+    """Return interests [B, 1, d], one in the first place, of histories [B, L, d]."""
+    users, _, dim = history.shape
+    return jnp.zeros((users, 1, dim), history.dtype).at[:, :, 0].set(1)

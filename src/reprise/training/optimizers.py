@@ -1,0 +1,204 @@
+"""Adam over packed item rows, in three ways that `OPTIMIZERS` names:
+
+adam       dense, as TensorFlow's AdamOptimizer: every row moves at every step, by its momentum
+           where it has no gradient. The cost follows the catalogue.
+row-adam   the same trajectory at the batch's cost: the steps a row sat out are made up for in
+           closed form when it is next used.
+lazy-adam  a row that is not used does not move, nor do its moments decay.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from reprise.training import rows
+
+B1 = 0.9
+B2 = 0.999
+EPSILON = 1e-8
+# By which a step without gradient is smaller than the one before it, epsilon aside; and the same
+# for the part of it that epsilon takes away.
+_RATIOS = (B1 / B2**0.5, B1 / B2)
+_WARM = 2**15  # updates after which the bias correction is 1 in float32
+_BLOCK = 4096  # rows that `settle` catches up at a time, to need no second table
+
+
+class Update(NamedTuple):
+    """Which update a step makes: its number (from 1), the learning rate, and the rate that the
+    bias correction makes of it.
+    """
+
+    number: int
+    learning_rate: float
+    rate: float
+
+
+class Table(NamedTuple):
+    """The item rows [V+1, 3*d] float32 (value | m | v) and, for row-adam, the number of the
+    update that each stands at, [V+1] int32 (zero otherwise).
+    """
+
+    rows: Array
+    row_steps: Array
+
+
+class Pulled(NamedTuple):
+    """Value, m and v of the touched rows, [M, d] each, as they are before the update."""
+
+    value: Array
+    m: Array
+    v: Array
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A way of updating the item rows.
+
+    pull(table, touched [M], update): the touched rows as they are before the update.
+    push(table, touched, pulled, gradient [M, d], update): the table after the update; `touched`
+    must be distinct, rows past the end are dropped.
+    settle(table, number, learning_rate): the table with every row as it is after update `number`.
+    """
+
+    pull: Callable[[Table, ArrayLike, Update], Pulled]
+    push: Callable[[Table, ArrayLike, Pulled, Array, Update], Table]
+    settle: Callable[[Table, ArrayLike, ArrayLike], Table]
+
+
+def make_update(learning_rate: float, number: int) -> Update:
+    """Return update `number` (from 1) of a run; its rate is as TensorFlow's Adam has it:
+    lr * sqrt(1 - b2^t) / (1 - b1^t).
+    """
+    return Update(number, learning_rate, learning_rate * float(_correction(np.array(number))))
+
+
+def adam(
+    value: Array, m: Array, v: Array, gradient: Array, rate: ArrayLike
+) -> tuple[Array, Array, Array]:
+    """One Adam update of arrays of one shape; `rate` carries the bias correction."""
+    m = B1 * m + (1 - B1) * gradient
+    v = B2 * v + (1 - B2) * jnp.square(gradient)
+    return value - rate * m / (jnp.sqrt(v) + EPSILON), m, v
+
+
+def catch_up(held: Pulled, row_steps: Array, number: ArrayLike, learning_rate: ArrayLike) -> Pulled:
+    """Return rows [M, d] that stand at updates `row_steps` [M] as dense Adam has them after update
+    `number`, none of the updates between having had a gradient for them.
+
+    Update t + j moves such a row by c(t+j) b1^j m / (b2^(j/2) sqrt(v) + epsilon), where c is the
+    rate. Were epsilon to shrink as the root does, n of them would make a geometric sum:
+    m / D * S(r), D = sqrt(v) + epsilon, r = b1 / sqrt(b2), S(r) = sum of r^j c(t+j), j = 1..n. To
+    first order, an epsilon that stays takes m / D * epsilon / D * (S(b1 / b2) - S(r)) away; what
+    is left out is below (epsilon / D)^2 / 5000 of the movement. A row never used (m = 0) stays,
+    and n = 0 changes no bit.
+    """
+    sat_out = jnp.asarray(number) - row_steps
+    shrinking, staying = (
+        learning_rate * _reach(ratio, row_steps, number, sat_out)[:, None] for ratio in _RATIOS
+    )
+    root = jnp.sqrt(held.v) + EPSILON
+    movement = held.m / root * (shrinking - EPSILON / root * (staying - shrinking))
+    m_kept, v_kept = (_power(base, sat_out)[:, None] for base in (B1, B2))
+    return Pulled(held.value - movement, held.m * m_kept, held.v * v_kept)
+
+
+def _reach(ratio: float, standing: Array, number: ArrayLike, sat_out: Array) -> Array:
+    """Return the sum of ratio^j c(t+j) over the `sat_out` steps j after t = `standing`, at learning
+    rate 1: A(t) - ratio^n A(t+n) with the endless sums A of `_momentum_ahead`.
+    """
+    ahead = jnp.asarray(_momentum_ahead(ratio))
+    here, there = (ahead[jnp.minimum(t, _WARM)] for t in (standing, number))
+    return here - _power(ratio, sat_out) * there
+
+
+def _power(base: float, exponent: Array) -> Array:
+    return jnp.exp(exponent * jnp.float32(np.log(base)))
+
+
+def _correction(number: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return sqrt(1 - b2^t) / (1 - b1^t), float64."""
+    corrected: NDArray[np.float64] = np.sqrt(1 - B2**number) / (1 - B1**number)
+    return corrected
+
+
+@cache
+def _momentum_ahead(ratio: float) -> NDArray[np.float32]:
+    """Return A(t) = sum of ratio^j c(t+j), j >= 1, at learning rate 1 for t = 0.._WARM, by backward
+    recurrence in float64.
+    """
+    correction = _correction(np.arange(1, _WARM + 1))
+    ahead = np.empty(_WARM + 1)
+    ahead[-1] = ratio / (1 - ratio)
+    for t in reversed(range(_WARM)):
+        ahead[t] = ratio * (correction[t] + ahead[t + 1])
+    return ahead.astype(np.float32)
+
+
+def _pull(table: Table, touched: ArrayLike, update: Update) -> Pulled:
+    return Pulled(*rows.pull(table.rows, touched))
+
+
+def _pull_caught_up(table: Table, touched: ArrayLike, update: Update) -> Pulled:
+    standing = table.row_steps.at[touched].get(mode="clip")
+    held = Pulled(*rows.pull(table.rows, touched))
+    return catch_up(held, standing, update.number - 1, update.learning_rate)
+
+
+def _push(
+    table: Table, touched: ArrayLike, pulled: Pulled, gradient: Array, update: Update
+) -> Table:
+    updated = adam(*pulled, gradient, update.rate)
+    return table._replace(rows=rows.push(table.rows, touched, *updated))
+
+
+def _push_and_note(
+    table: Table, touched: ArrayLike, pulled: Pulled, gradient: Array, update: Update
+) -> Table:
+    pushed = _push(table, touched, pulled, gradient, update)
+    noted = table.row_steps.at[touched].set(update.number, mode="drop", unique_indices=True)
+    return pushed._replace(row_steps=noted)
+
+
+def _push_dense(
+    table: Table, touched: ArrayLike, pulled: Pulled, gradient: Array, update: Update
+) -> Table:
+    value, m, v = jnp.split(table.rows, 3, axis=1)
+    scattered = jnp.zeros_like(value).at[touched].set(gradient, mode="drop", unique_indices=True)
+    return table._replace(rows=jnp.concatenate(adam(value, m, v, scattered, update.rate), axis=1))
+
+
+def _settle(table: Table, number: ArrayLike, learning_rate: ArrayLike) -> Table:
+    size = min(_BLOCK, len(table.rows))
+
+    def settle_block(block: ArrayLike, held: Array) -> Array:
+        start = jnp.minimum(block * size, len(table.rows) - size)
+        value, m, v = jnp.split(jax.lax.dynamic_slice_in_dim(held, start, size), 3, axis=1)
+        standing = jax.lax.dynamic_slice_in_dim(table.row_steps, start, size)
+        # The last block overlaps the one before it.
+        done = start + jnp.arange(size) < block * size
+        standing = jnp.where(done, number, standing)
+        settled = catch_up(Pulled(value, m, v), standing, number, learning_rate)
+        return jax.lax.dynamic_update_slice_in_dim(held, jnp.concatenate(settled, axis=1), start, 0)
+
+    blocks = -(-len(table.rows) // size)
+    settled = jax.lax.fori_loop(0, blocks, settle_block, table.rows)
+    return Table(settled, jnp.full_like(table.row_steps, number))
+
+
+def _settled(table: Table, number: ArrayLike, learning_rate: ArrayLike) -> Table:
+    return table
+
+
+OPTIMIZERS = {
+    "row-adam": Optimizer(_pull_caught_up, _push_and_note, _settle),
+    "adam": Optimizer(_pull, _push_dense, _settled),
+    "lazy-adam": Optimizer(_pull, _push, _settled),
+}
