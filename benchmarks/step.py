@@ -42,6 +42,7 @@ from common import (
     synthetic_split,
     write_json,
 )
+from reprise.config import OPTIMIZERS, SELECTIONS
 from reprise.models import ModelShape, get_model
 from reprise.training.batches import Sampler, make_sampler, prefetch
 from reprise.training.state import Arrays
@@ -143,7 +144,8 @@ def main() -> None:
 def _subject(name: str, sampler: Sampler, seed: int) -> Subject:
     model = get_model(name)
     arrays = initial_arrays(model, SHAPE, ITEMS, seed)
-    return Subject(make_train_step(model), arrays, name, sampler)
+    step = make_train_step(model, OPTIMIZERS[0], SELECTIONS[0])
+    return Subject(step, arrays, name, sampler)
 
 
 def _row(
