@@ -138,7 +138,7 @@ class Workshop:
                 process.send_signal(signal.SIGTERM)
 
     def _call(self, planned: Planned, *arguments: object) -> bytes:
-        """Run `reprise ARGUMENTS`, add what it says to the run's log, and return its output."""
+        """Run `reprise ARGUMENTS` and return what it printed; what it says goes into a log."""
         log = self.folder / "logs" / f"{planned.dataset}_{planned.model}_{planned.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
@@ -153,7 +153,8 @@ class Workshop:
                 )
                 self._running.add(process)
             output, _ = process.communicate()
-            errors.write(output)
+            if arguments[0] == "train":
+                errors.write(output)
         with self._lock:
             self._running.discard(process)
         if process.returncode:

@@ -92,7 +92,7 @@ def test_headers_are_written_measured_or_published_and_again(tmp_path: Path) -> 
 
 
 def test_references_are_whole_and_ordered() -> None:
-    """A transcription's slips show as metrics that cannot be: recall over hit rate, @20 over @50."""
+    """Slips of transcription show as metrics that cannot be: recall over hit rate, @20 over @50."""
     for kind, sets in REFERENCE.items():
         for dataset, models in sets.items():
             for model in models:
