@@ -1,6 +1,9 @@
 """GRU4REC, against the cell in plain loops and, where it is installed, against PyTorch's."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,6 +34,14 @@ SHAPES: Shapes = {
 interests = jax.jit(recurrent.interests)
 
 
+@jax.jit
+def gradient_by_history(params: Any, history: Any, mask: Any, direction: Any) -> Any:
+    def along(history: Any) -> jax.Array:
+        return jnp.sum(direction * recurrent.interests(params, history, mask)[:, 0])
+
+    return jax.grad(along)(history)
+
+
 @relaxed
 @given(seeds, scales)
 def test_interest_is_the_final_state_of_the_loops(seed: int, scale: float) -> None:
@@ -44,17 +55,27 @@ def test_interest_is_the_final_state_of_the_loops(seed: int, scale: float) -> No
         np.testing.assert_allclose(computed[user], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("agreement", ["diagonal candidate", "one reset gate for all"])
 @relaxed
-@given(seeds, scales)
-def test_pytorch_gives_the_same_state_where_the_two_cells_agree(seed: int, scale: float) -> None:
-    """PyTorch resets after the candidate's product, TensorFlow before: the same where the product
-    with the state is diagonal. The gates' products are full.
+@given(seed=seeds, scale=scales)
+def test_pytorch_gives_the_same_where_the_two_cells_agree(
+    agreement: str, seed: int, scale: float
+) -> None:
+    """PyTorch resets after the candidate's product with the state, TensorFlow before: the same
+    where that product is diagonal, the gates' being full, and where the reset gate is one number
+    for the whole state, all kernels being full. As functions of the history the two are then
+    equal, so its gradient must be, too.
     """
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     rng = np.random.default_rng(seed)
     params = random_params(rng, SHAPES)
-    params["candidate"][DIM:] *= np.eye(DIM, dtype=np.float32)
+    if agreement == "diagonal candidate":
+        params["candidate"][DIM:] *= np.eye(DIM, dtype=np.float32)
+    else:
+        params["gates"][:, :DIM] = params["gates"][:, :1]
+        params["gates_bias"][:DIM] = params["gates_bias"][:1]
     history, lengths, mask = random_histories(rng, scale, DIM)
+    direction = rng.normal(size=(USERS, DIM)).astype(np.float32)
     # PyTorch stacks reset, update and candidate, each [out, in], with a bias to either product.
     kernels = np.concatenate([params["gates"], params["candidate"]], axis=1).T
     biases = np.concatenate([params["gates_bias"], params["candidate_bias"]])
@@ -66,13 +87,17 @@ def test_pytorch_gives_the_same_state_where_the_two_cells_agree(seed: int, scale
         "bias_hh_l0": np.zeros_like(biases),
     }
     gru.load_state_dict({name: torch.tensor(value) for name, value in stored.items()})
+    items = torch.tensor(history, requires_grad=True)
     packed = torch.nn.utils.rnn.pack_padded_sequence(
-        torch.tensor(history), torch.tensor(lengths), batch_first=True, enforce_sorted=False
+        items, torch.tensor(lengths), batch_first=True, enforce_sorted=False
     )
-    with torch.no_grad():
-        final = gru(packed)[1][0]
+    final = gru(packed)[1][0]
+    (final * torch.tensor(direction)).sum().backward()
+
     computed = np.asarray(interests(params, history, mask))
-    np.testing.assert_allclose(computed[:, 0], final.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(computed[:, 0], final.detach().numpy(), rtol=1e-4, atol=1e-5)
+    gradient = gradient_by_history(params, history, mask, direction)
+    np.testing.assert_allclose(gradient, items.grad.numpy(), rtol=1e-3, atol=1e-4)
 
 
 def test_nothing_but_padding_gives_the_starting_state() -> None:

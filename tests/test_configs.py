@@ -1,0 +1,82 @@
+"""The configurations in configs/: they load, say what they are, and what to expect of them."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from commands import ROOT
+from quality_table import METRICS, PENDING, reference
+from reprise.config import make_config, read_toml
+from reprise.models import REGISTRY
+
+CONFIGS = sorted((ROOT / "configs").glob("*/*.toml"))
+MODELS = ("ComiRec-DR", "ComiRec-SA", "MIND", "DNN", "GRU4REC")
+DATASETS = ("book", "taobao", "ml-1m", "grocery", "beauty")
+
+each = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+
+
+def header(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+
+
+def skip_unknown_model(path: Path) -> None:
+    if path.stem not in REGISTRY:
+        pytest.skip(f"{path.stem} is not registered yet")
+
+
+def test_every_data_set_has_every_model() -> None:
+    named = {(path.parent.name, path.stem) for path in CONFIGS}
+    assert {(dataset, model) for dataset in DATASETS for model in MODELS} <= named
+    assert {dataset for dataset, _ in named} == set(DATASETS)
+
+
+@each
+def test_it_loads_and_is_what_its_path_says(path: Path) -> None:
+    skip_unknown_model(path)
+    config = make_config(read_toml(path) | {"name": "t"})
+    assert (config.dataset, config.model) == (path.parent.name, path.stem)
+    assert config.max_steps % config.test_iter == 0  # the last step is evaluated
+
+
+@each
+def test_the_headers_command_runs_this_file(path: Path) -> None:
+    (command,) = (line for line in header(path) if line.startswith("reprise train "))
+    words = shlex.split(command)
+    assert words[2:] == [
+        *("--config", path.relative_to(ROOT).as_posix()),
+        *("--name", "NAME", "--seed", "19"),
+    ]
+
+
+@each
+def test_it_is_at_the_papers_settings(path: Path) -> None:
+    skip_unknown_model(path)
+    if path.stem == "MostPop":
+        pytest.skip("nothing is learned")
+    config = make_config(read_toml(path) | {"name": "t"})
+    taobao = config.dataset == "taobao"
+    assert config.learning_rate == (0.005 if config.model == "ComiRec-DR" else 0.001)
+    assert (config.embedding_dim, config.hidden_size, config.num_interest) == (64, 64, 4)
+    assert (config.batch_size, config.maxlen) == ((256, 50) if taobao else (128, 20))
+    assert config.num_negatives == 10 * config.batch_size
+    assert (config.test_iter, config.top_n) == (500 if taobao else 1000, 50)
+
+
+@each
+def test_it_says_what_to_expect(path: Path) -> None:
+    """Measured by benchmarks/quality.py, which writes it here, or published."""
+    if PENDING.removeprefix("# ") in header(path):
+        pytest.skip("not measured yet: benchmarks/quality.py --write-headers")
+    lines = header(path)
+    start = next(n for n, line in enumerate(lines) if line.startswith("Expected: on test, "))
+    expected: dict[str, float] = {}
+    for line in lines[start + 1 :]:
+        if found := re.match(r"(\S+@\d+) +(\d\.\d+)", line):
+            expected[found[1]] = float(found[2])
+    assert set(expected) == {f"{metric}@{n}" for metric in METRICS for n in (20, 50)}
+    if "published" in lines[start]:
+        assert expected == reference("published", path.parent.name, path.stem)
