@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from builders_models import LENGTH, USERS, random_histories, random_params, scales, seeds
 from builders_tf import tf
 from networks_tf import NETWORKS, check_gradients
-from reprise.models import REGISTRY, ModelShape, get_model, mind
+from reprise.models import ModelShape, get_model, mind
 
 DIM, INTERESTS = 4, 3
 HISTORY = "history"  # its place among the parameters
@@ -52,10 +52,6 @@ def test_interests_and_gradients_are_tensorflows(
         computed[0] | {HISTORY: computed[1]},
         tape.gradient(total, tensors, unconnected_gradients=zero),
     )
-
-
-def test_every_model_has_its_network() -> None:
-    assert {name for name in REGISTRY if name != "MostPop"} == set(NETWORKS)
 
 
 @cache

@@ -17,7 +17,7 @@ from reprise.data.dataset import Split
 from reprise.models import ModelShape, get_model, mind
 from reprise.training import losses, negatives
 from reprise.training.batches import make_sampler
-from reprise.training.rows import adam_rate
+from reprise.training.optimizers import make_update
 from reprise.training.step import initial_arrays, make_train_step
 
 relaxed = settings(deadline=None, max_examples=30)
@@ -128,8 +128,8 @@ def test_a_whole_step_has_tensorflows_loss_and_gradients(name: str, seed: int) -
     rows = np.array(start.rows)
     rows[1:, :DIM] *= 20  # far enough from zero for every nonlinearity to matter
     table, params = rows[:, :DIM].copy(), {k: np.array(v) for k, v in start.params.items()}
-    after = make_train_step(model)(
-        start._replace(rows=jnp.asarray(rows)), batch, adam_rate(0.001, 1)
+    after = make_train_step(model, "row-adam", "argmax")(
+        start._replace(rows=jnp.asarray(rows)), batch, make_update(0.001, 1)
     )
 
     history, target, ids = (
