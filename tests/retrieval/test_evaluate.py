@@ -221,7 +221,7 @@ def random_world(rng: np.random.Generator, num_users: int, num_items: int) -> Wo
     dataset = Dataset("x", Path(), num_items, "", {"test": split}, category, {})
     position = [int(0.8 * len(sequence)) for sequence in sequences]
     return World(
-        Arrays(rows, {}, {}, {}, np.zeros((), np.float32)),  # type: ignore[arg-type]
+        Arrays(jnp.asarray(rows), jnp.zeros(len(rows)), {}, {}, {}, jnp.zeros(())),
         dataset.evaluation_users("test", history_length=4),
         [sequence[:end] for sequence, end in zip(sequences, position, strict=True)],
         [sequence[end:] for sequence, end in zip(sequences, position, strict=True)],
@@ -231,7 +231,7 @@ def random_world(rng: np.random.Generator, num_users: int, num_items: int) -> Wo
 
 def history_rows(arrays: Any, history: Any, lengths: Any) -> Any:
     """Interests that are the first items of the history; padding's is zero."""
-    return arrays.rows[history[:, :3], :3]
+    return np.asarray(arrays.rows)[history[:, :3], :3]
 
 
 @settings(deadline=None, max_examples=60)
@@ -259,7 +259,7 @@ def test_an_evaluation_is_that_of_one_user_after_the_other(
     for user, (past, targets) in enumerate(zip(world.pasts, world.targets, strict=True)):
         interests = history_rows(world.arrays, world.users.history[user : user + 1], None)[0]
         listed, metrics = oracles.evaluate_full(
-            world.arrays.rows[1:, :3],  # type: ignore[arg-type]
+            np.asarray(world.arrays.rows[1:, :3]),
             interests,
             past,
             targets,
