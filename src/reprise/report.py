@@ -75,25 +75,29 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
     console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
-    console.print(_metric_table(facts, messages))
-    console.print(_group_table(facts, messages))
+    confidence = facts["confidence"]
+    percent, resamples = round(100 * confidence["level"]), confidence["resamples"]
+    title = text("report_metrics", percent=percent, resamples=resamples)
+    tables = [(title, _metric_table(facts, messages)), ("", _group_table(facts, messages))]
     if "interest_cosine" in facts:
-        console.print(_interest_table(facts, messages))
+        title = text("report_interests", cosine=_number(facts["interest_cosine"]))
+        tables.append((title, _interest_table(facts, messages)))
+    for title, table in tables:
+        console.print(f"\n{title}" if title else "", markup=False, style="bold")
+        console.print(table)
 
 
 def _metric_table(facts: dict[str, Any], messages: Messages) -> Table:
-    confidence = facts["confidence"]
-    percent, resamples = round(100 * confidence["level"]), confidence["resamples"]
-    title = messages.text("report_metrics", percent=percent, resamples=resamples)
-    table = _table(title, "", *(f"@{n}" for n in facts["cutoffs"]))
+    bounds = facts["confidence"]["intervals"]
+    table = _table("", *(f"@{n}" for n in facts["cutoffs"]))
     names = METRIC_NAMES | {"catalogue_coverage": messages.text("report_catalogue")}
     for kind, name in names.items():
         cells = []
         for key in (f"{kind}@{n}" for n in facts["cutoffs"]):
             if key in facts:
-                low, high = confidence["intervals"].get(key, (None, None))
-                bounds = "" if low is None else f" [{_number(low)}, {_number(high)}]"
-                cells.append(_number(facts[key]) + bounds)
+                low, high = bounds.get(key, (None, None))
+                shown = "" if low is None else f" [{_number(low)}, {_number(high)}]"
+                cells.append(_number(facts[key]) + shown)
         if cells:
             table.add_row(name, *cells)
     return table
@@ -102,7 +106,7 @@ def _metric_table(facts: dict[str, Any], messages: Messages) -> Table:
 def _group_table(facts: dict[str, Any], messages: Messages) -> Table:
     n = max(facts["cutoffs"])
     head = (messages.text("users"), f"Recall@{n}", f"NDCG@{n}")
-    table = _table(None, messages.text("report_groups"), *head)
+    table = _table(messages.text("report_groups"), *head)
     named = {
         messages.text("report_history", group=name): group
         for name, group in facts["groups"]["history_length"].items()
@@ -117,9 +121,8 @@ def _group_table(facts: dict[str, Any], messages: Messages) -> Table:
 
 
 def _interest_table(facts: dict[str, Any], messages: Messages) -> Table:
-    title = messages.text("report_interests", cosine=_number(facts["interest_cosine"]))
     columns = (messages.text(key) for key in ("report_shares", "report_dead", "report_used"))
-    table = _table(title, "", *columns)
+    table = _table("", *columns)
     for n in facts["cutoffs"]:
         shares = [
             value
@@ -136,8 +139,8 @@ def _interest_table(facts: dict[str, Any], messages: Messages) -> Table:
     return table
 
 
-def _table(title: str | None, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
     return table
