@@ -148,7 +148,7 @@ def measure_or_output(
         {key: getattr(config, key) for key in MODEL_FLAGS},
     )
     if task == "test":
-        _, metrics = evaluate_run(
+        measured = evaluate_run(
             checkpoint.path,
             lambda name: locate(options["data_dir"], name),
             "test",
@@ -157,7 +157,7 @@ def measure_or_output(
             top_n=config.top_n,
             coef=options["coef"],
         )
-        print(comirec_results("test", metrics, config.top_n))
+        print(comirec_results("test", measured.evaluation.metrics, config.top_n))
         return
     target = Path("output") / f"{config.run_name}_emb.npy"
     target.parent.mkdir(exist_ok=True)

@@ -298,6 +298,111 @@ def greedy(
     return chosen
 
 
+class Listed(NamedTuple):
+    """A recommended item and the interest (from 0) that it comes from."""
+
+    item: int
+    interest: int
+
+
+def evaluate_full(
+    items: Floats,
+    interests: Floats,
+    history: Sequence[int],
+    targets: Sequence[int],
+    category: Sequence[int],
+    cutoffs: Sequence[int],
+    coef: float | None = None,
+    filter_seen: bool = False,
+) -> tuple[list[Listed], dict[str, float]]:
+    """Return one user's list and its metrics at each cutoff ("recall@50").
+
+    Source: ComiRec, train.py, evaluate_full: the K interests' own lists merged by score, each item
+    once at its best (the first interest's on ties), never item 0, cut or chosen by category. Other
+    than there, the list keeps its order before metrics are taken (there, a set loses it, which
+    changes ndcg only), equal scores rank by rising id, and `history` can be filtered out.
+    """
+    top_n = max(cutoffs)
+    best: dict[int, tuple[float, int]] = {}
+    for k, interest in enumerate(interests):
+        own = rank(interest[None], items)
+        if filter_seen:
+            own = [(item, score) for item, score in own if item not in history]
+        for item, score in own[:top_n]:
+            if item not in best or score > best[item][0]:
+                best[item] = (score, k)
+    candidates = merged((item, score) for item, (score, _) in best.items())
+    if coef is None:
+        chosen = [item for item, _ in candidates[:top_n]]
+    else:
+        chosen = greedy(candidates, category, top_n, coef)
+    metrics: dict[str, float] = {}
+    for n in cutoffs:
+        values = metrics_at(chosen, targets, n)
+        values["diversity"] = diversity(chosen[:n], category) if len(chosen[:n]) > 1 else 0.0
+        metrics |= {f"{name}@{n}": value for name, value in values.items()}
+    return [Listed(item, best[item][1]) for item in chosen], metrics
+
+
+def interest_health(
+    lists: Sequence[Sequence[Listed]], num_interest: int, n: int
+) -> dict[str, float]:
+    """Return shares (by interest from 1), dead interests, and interests used by a user."""
+    counts = [0] * num_interest
+    used = 0
+    for listed in lists:
+        for entry in listed[:n]:
+            counts[entry.interest] += 1
+        used += len({entry.interest for entry in listed[:n]})
+    total = sum(counts)
+    health: dict[str, float] = {
+        f"interest_share_{k + 1}@{n}": count / total if total else 0.0
+        for k, count in enumerate(counts)
+    }
+    health[f"interest_dead@{n}"] = sum(10 * num_interest * count < total for count in counts)
+    health[f"interests_used@{n}"] = used / len(lists)
+    return health
+
+
+def mean_cosine(interests: Floats) -> float:
+    """Return the mean cosine of all pairs of one user's interests, 0 where one is zero."""
+    cosines = []
+    for i in range(len(interests)):
+        for j in range(i):
+            norms = math.sqrt(_dot(interests[i], interests[i]) * _dot(interests[j], interests[j]))
+            cosines.append(_dot(interests[i], interests[j]) / norms if norms > 0 else 0.0)
+    return sum(cosines) / len(cosines)
+
+
+def popularity_groups(counts: Mapping[int, int]) -> dict[int, str]:
+    """Return head, middle or tail for each item: by falling count, the next group from where a
+    third, and two thirds, of all interactions are passed.
+    """
+    groups, passed, total = {}, 0, sum(counts.values())
+    for item in sorted(counts, key=lambda item: (-counts[item], item)):
+        groups[item] = (
+            "head" if 3 * passed < total else "middle" if 3 * passed < 2 * total else "tail"
+        )
+        passed += counts[item]
+    return groups
+
+
+def bootstrap(
+    values: Sequence[float], users: int, resamples: Sequence[Sequence[int]], level: float
+) -> tuple[float, float]:
+    """Return the percentile interval of the mean over `users`, all but the `values` being zero;
+    each resample tells which of the values came up. Percentiles are linear between means.
+    """
+    means = sorted(sum(values[i] for i in drawn) / users for drawn in resamples)
+    bounds = []
+    for share in ((1 - level) / 2, (1 + level) / 2):
+        place = share * (len(means) - 1)
+        low = math.floor(place)
+        high = min(low + 1, len(means) - 1)
+        bounds.append(means[low] + (place - low) * (means[high] - means[low]))
+    return bounds[0], bounds[1]
+
+
 def metrics_at(recommended: Sequence[int], targets: Sequence[int], n: int) -> dict[str, float]:
     """Return recall, hitrate and ndcg_comirec as ComiRec's published evaluate_full (train.py),
     ndcg by the standard definition (Järvelin and Kekäläinen 2002, binary gains), and mrr.

@@ -8,13 +8,13 @@ import reprise
 PACKAGE = Path(reprise.__file__).parent
 # Each part may import itself, its neighbours on the line, and what stands below.
 LAYERS = [
-    {"__init__", "errors", "messages", "files"},
+    {"__init__", "errors", "messages", "words", "files"},
     {"models", "data"},
     {"config"},
     {"options"},
     {"training", "retrieval"},
     {"runs"},
-    {"console", "demo"},
+    {"console", "demo", "report"},
     {"cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

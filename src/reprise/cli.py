@@ -1,7 +1,6 @@
 """The `reprise` command: parsing and printing only. JAX loads when a command needs it."""
 
 import json
-import math
 import shlex
 import signal
 import sys
@@ -252,6 +251,9 @@ def parse_mapping(text: str) -> tuple[str, str]:
 @click.option(
     "--lambda", "coef", type=float, help="Choose the lists by category: weight of a repeated one."
 )
+@click.option(
+    "--filter-seen", is_flag=True, help="Leave out what a user has interacted with already."
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
@@ -261,18 +263,20 @@ def evaluate(
     which: Any,
     top_n: int | None,
     coef: float | None,
+    filter_seen: bool,
     data_dir: Path,
     as_json: bool,
     lang: str | None,
 ) -> None:
     """Measure a run's stored model on the whole catalogue."""
     end_at_once_on_interrupt()
-    from reprise.console import Voice, metric_line
+    from reprise.console import Voice
     from reprise.data.prepare import locate
+    from reprise.report import evaluation_facts, show_evaluation
     from reprise.runs.session import evaluate_run
 
     messages = Messages(choose_language(lang))
-    checkpoint, metrics = evaluate_run(
+    measured = evaluate_run(
         run,
         lambda name: locate(data_dir, name),
         split,
@@ -280,18 +284,13 @@ def evaluate(
         Voice(messages, to_stderr=True).say,
         top_n,
         coef,
+        filter_seen,
     )
+    facts = evaluation_facts(measured, split, coef, filter_seen)
     if as_json:
-        finite = {key: value if math.isfinite(value) else None for key, value in metrics.items()}
-        facts = {
-            "checkpoint": str(checkpoint.path),
-            "step": checkpoint.progress.step,
-            "is_best": checkpoint.progress.is_best,
-            "split": split,
-        }
-        click.echo(json.dumps(facts | finite, indent=2))
+        click.echo(json.dumps(facts, indent=2))
     else:
-        click.echo(f"{checkpoint.path}: {split} " + metric_line(metrics))
+        show_evaluation(facts, messages)
 
 
 @cli.command()

@@ -24,6 +24,16 @@ from reprise.training.state import TrainState
 
 _REFRESH_SECONDS = 0.5  # reading the loss waits for the device, so not at every step
 
+METRIC_NAMES = {
+    "recall": "Recall",
+    "ndcg": "NDCG",
+    "ndcg_comirec": "NDCG(ComiRec)",
+    "hitrate": "HR",
+    "mrr": "MRR",
+    "diversity": "Diversity",
+    "interest_coverage": "Coverage",
+}
+
 
 class Voice:
     """Prints lines and, once it knows the run's folder, keeps them in train.log with times."""
@@ -86,7 +96,7 @@ class TensorBoardLog:
         self._add("train/loss", line["train_loss"], progress)
         for name, value in line.items():
             if name.startswith("valid_"):
-                self._add(name.replace("valid_", "valid/", 1), value, progress)
+                self._add(_tag(name.removeprefix("valid_")), value, progress)
         self._add("time/seconds", progress.seconds, progress)
         self._writer.flush()
 
@@ -102,6 +112,12 @@ class TensorBoardLog:
             summary = scalar(tag, value)
             event = Event(wall_time=time.time(), step=progress.step, summary=summary)
             self._writer.write_event(event)
+
+
+def _tag(metric: str) -> str:
+    """Return TensorBoard's tag of a validation metric: interest health is a group of its own."""
+    group, _, rest = metric.partition("_")
+    return f"interest/{rest}" if group in ("interest", "interests") else f"valid/{metric}"
 
 
 class RunConsole:
@@ -315,20 +331,12 @@ def _number(value: float | None, digits: int = 6) -> str:
 
 
 def metric_line(metrics: dict[str, float]) -> str:
-    """Return metrics as "Recall@50 0.034411  ...", largest cutoff last."""
-    names = {
-        "recall": "Recall",
-        "ndcg": "NDCG",
-        "ndcg_comirec": "NDCG(ComiRec)",
-        "hitrate": "HR",
-        "mrr": "MRR",
-        "diversity": "Diversity",
-        "interest_coverage": "Coverage",
-    }
+    """Return the metrics of lists as "Recall@50 0.034411  ...", largest cutoff last."""
     shown = []
     for key, value in metrics.items():
         kind, _, n = key.partition("@")
-        shown.append(f"{names[kind]}@{n} {_number(value)}")
+        if kind in METRIC_NAMES:
+            shown.append(f"{METRIC_NAMES[kind]}@{n} {_number(value)}")
     return "  ".join(shown)
 
 

@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from reprise.words import WORDS
+
 Language = Literal["en", "zh"]
 
 # key: (English, Chinese). The Chinese lines of the resume family are the specification's own.
@@ -358,6 +360,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "无法写入 {path}: {reason}。之前保存的内容完好；请处理后重新运行同一命令。",
     ),
     "os_refused": ("Cannot use {path}: {reason}.", "无法使用 {path}: {reason}。"),
+    **WORDS,
 }
 
 

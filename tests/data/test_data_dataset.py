@@ -285,6 +285,9 @@ def test_evaluation_hides_the_last_fifth_of_each_user(lists: list[list[int]], le
     assert users.target_items.tolist() == [item for items in targets for item in items]
     assert users.history.dtype == users.lengths.dtype == users.target_items.dtype == np.int32
     assert users.target_offsets.dtype == np.int64
+    assert users.past.lengths.tolist() == [len(items) for items in known]
+    for first in (0, len(known) // 2):  # a stretch of users, and past the last one
+        assert item_lists(users.past.of(first, first + 3)) == known[first : first + 3]
 
 
 def test_users_of_one_item_are_left_out_of_an_evaluation() -> None:

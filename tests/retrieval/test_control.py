@@ -3,10 +3,11 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import oracles
 from reprise.retrieval import control
-from reprise.retrieval.search import NO_ITEM, Ranking
+from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 
 relaxed = settings(deadline=None, max_examples=150)
 seeds = st.integers(0, 2**32 - 1)
@@ -30,7 +31,12 @@ def random_ranking(rng: np.random.Generator, users: int, width: int) -> tuple[Ra
         for place, (item, score) in enumerate(ranked):
             ids[user, place], scores[user, place] = item, score
         lists.append(ranked)
-    return Ranking(ids, scores), lists
+    return Ranking(ids, scores, origin(ids)), lists
+
+
+def origin(ids: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Say of each item that it is from interest id % 3."""
+    return np.where(ids == NO_ITEM, NO_INTEREST, ids % 3).astype(np.int32)
 
 
 @relaxed
@@ -43,11 +49,15 @@ def test_selection_is_the_greedy_loop(
     category[0] = rng.integers(-1, 4)  # the padding's entry means nothing
     ranking, lists = random_ranking(rng, users, width)
     chosen = control.select(ranking, category, top_n, coef)
-    assert chosen.shape == (users, top_n)
-    assert chosen.dtype == np.int64
+    assert chosen.ids.shape == chosen.scores.shape == chosen.interests.shape == (users, top_n)
+    assert [array.dtype for array in chosen] == [np.int64, np.float32, np.int32]
+    assert (chosen.interests == origin(chosen.ids)).all()
     for user, candidates in enumerate(lists):
         expected = oracles.greedy(candidates, category.tolist(), top_n, coef)
-        assert chosen[user].tolist() == expected + [NO_ITEM] * (top_n - len(expected))
+        missing = top_n - len(expected)
+        assert chosen.ids[user].tolist() == expected + [NO_ITEM] * missing
+        scores = [dict(candidates)[item] for item in expected]
+        assert chosen.scores[user].tolist() == scores + [-np.inf] * missing
 
 
 @relaxed
@@ -59,17 +69,18 @@ def test_coefficient_zero_keeps_the_order(seed: int, width: int, top_n: int) -> 
     chosen = control.select(ranking, category, top_n, 0.0)
     for user, candidates in enumerate(lists):
         plain = [item for item, _ in candidates if category[item] >= 0][:top_n]
-        assert [item for item in chosen[user].tolist() if item != NO_ITEM] == plain
+        assert [item for item in chosen.ids[user].tolist() if item != NO_ITEM] == plain
 
 
 def test_a_large_coefficient_takes_the_categories_in_turn() -> None:
     category = np.array([-1, 0, 0, 0, 1, 1, 1], np.int32)
-    ranking = Ranking(np.arange(1, 7)[None], -np.arange(6, dtype=np.float32)[None])
-    assert control.select(ranking, category, 6, 100.0).tolist() == [[1, 4, 2, 5, 3, 6]]
+    ids = np.arange(1, 7)[None]
+    ranking = Ranking(ids, -ids.astype(np.float32), origin(ids))
+    assert control.select(ranking, category, 6, 100.0).ids.tolist() == [[1, 4, 2, 5, 3, 6]]
 
 
 def test_the_ranking_is_left_as_it_was() -> None:
     ranking, _ = random_ranking(np.random.default_rng(1), 3, 8)
-    before = ranking.ids.tobytes(), ranking.scores.tobytes()
+    before = [array.tobytes() for array in ranking]
     control.select(ranking, np.zeros(ITEMS + 1, np.int32), 5, 0.5)
-    assert (ranking.ids.tobytes(), ranking.scores.tobytes()) == before
+    assert [array.tobytes() for array in ranking] == before

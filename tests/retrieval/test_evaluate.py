@@ -1,23 +1,29 @@
 """Evaluation over the whole catalogue, against one user at a time by brute force."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import oracles
-from reprise.data.dataset import EvaluationUsers, Truth
+from builders_data import split_of
+from reprise.data.dataset import Dataset, EvaluationUsers, Past, Truth
 from reprise.errors import DataError
 from reprise.models import ModelShape, get_model
 from reprise.retrieval.evaluate import (
     EvaluationInterruptedError,
     evaluate,
+    evaluate_in_full,
     mean_metrics,
     most_popular,
 )
@@ -48,7 +54,8 @@ def everyone() -> EvaluationUsers:
     history[np.arange(SHAPE.history_length) >= lengths[:, None]] = 0
     offsets = np.concatenate([[0], np.cumsum(rng.integers(1, 6, MOST_USERS))])
     targets = rng.integers(1, ITEMS + 1, offsets[-1]).astype(np.int32)
-    return EvaluationUsers(history, lengths, offsets, targets)
+    past = Past(history.ravel(), np.arange(MOST_USERS) * history.shape[1], lengths.astype(np.int64))
+    return EvaluationUsers(history, lengths, offsets, targets, past)
 
 
 def first(count: int) -> EvaluationUsers:
@@ -59,6 +66,7 @@ def first(count: int) -> EvaluationUsers:
         users.lengths[:count],
         offsets,
         users.target_items[: offsets[-1]],
+        replace(users.past, starts=users.past.starts[:count], lengths=users.past.lengths[:count]),
     )
 
 
@@ -90,6 +98,11 @@ def expected_metrics(lists: list[list[int]]) -> dict[str, float]:
     return {name: total / len(lists) for name, total in sums.items()}
 
 
+def check_holds(computed: dict[str, float], expected: dict[str, float]) -> None:
+    """`computed` holds what is expected, and more."""
+    assert {name: computed[name] for name in expected} == pytest.approx(expected)
+
+
 def truth_of(count: int) -> Truth:
     return replace(TRUTH, user_interests=TRUTH.user_interests[:count])
 
@@ -100,7 +113,7 @@ def test_chunks_change_nothing(count: int) -> None:
         arrays(), INTERESTS, first(count), CUTOFFS, item_category=CATEGORY, truth=truth_of(count)
     )
     lists = [[item for item, _ in everything[:10]] for everything in ranked()[:count]]
-    assert computed == pytest.approx(expected_metrics(lists))
+    check_holds(computed, expected_metrics(lists))
 
 
 @pytest.mark.parametrize("coef", [0.0, 0.02, 0.2])
@@ -114,13 +127,17 @@ def test_a_coefficient_chooses_from_the_merged_lists(coef: float) -> None:
         candidates = oracles.merged(pair for one in own for pair in one)
         lists.append(oracles.greedy(candidates, CATEGORY.tolist(), 10, coef))
     assert all(len(one) == 10 for one in lists)
-    assert computed == pytest.approx(expected_metrics(lists))
+    check_holds(computed, expected_metrics(lists))
 
 
 def test_diversity_and_coverage_come_only_with_what_they_need() -> None:
     plain = evaluate(arrays(), INTERESTS, first(5), CUTOFFS)
     names = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
-    assert set(plain) == {f"{name}@{n}" for name in names for n in CUTOFFS}
+    healthy = ("interest_share_1", "interest_share_2", "interest_dead", "interests_used")
+    at_cutoffs = {
+        f"{name}@{n}" for name in (*names, "catalogue_coverage", *healthy) for n in CUTOFFS
+    }
+    assert set(plain) == at_cutoffs | {"interest_cosine"}
     diverse = evaluate(arrays(), INTERESTS, first(5), CUTOFFS, CATEGORY)
     assert set(diverse) - set(plain) == {"diversity@3", "diversity@10"}
     covered = evaluate(arrays(), INTERESTS, first(5), CUTOFFS, truth=truth_of(5))
@@ -134,7 +151,7 @@ def test_parameters_that_are_not_numbers_make_every_metric_nan() -> None:
     computed = evaluate(
         arrays()._replace(params=spoiled), INTERESTS, first(9), CUTOFFS, CATEGORY, truth_of(9)
     )
-    assert len(computed) == 14
+    assert len(computed) == 25
     assert all(math.isnan(value) for value in computed.values())
 
 
@@ -179,6 +196,101 @@ def test_a_stop_between_chunks_interrupts(answers: int) -> None:
     with pytest.raises(EvaluationInterruptedError):
         evaluate(arrays(), INTERESTS, first(257), CUTOFFS, should_stop=should_stop)
     assert asked == answers + 1
+
+
+class World(NamedTuple):
+    """A catalogue and users whose values are small whole numbers: scores are exact, ties frequent,
+    and interests of zero among them.
+    """
+
+    arrays: Arrays
+    users: EvaluationUsers
+    pasts: list[list[int]]
+    targets: list[list[int]]
+    category: NDArray[np.int32]
+
+
+def random_world(rng: np.random.Generator, num_users: int, num_items: int) -> World:
+    rows = np.zeros((num_items + 1, 9), np.float32)
+    rows[1:, :3] = rng.integers(-2, 3, (num_items, 3))
+    sequences = [
+        rng.integers(1, num_items + 1, rng.integers(2, 30)).tolist() for _ in range(num_users)
+    ]
+    category = rng.integers(-1, 4, num_items + 1).astype(np.int32)
+    split = split_of(sequences)
+    dataset = Dataset("x", Path(), num_items, "", {"test": split}, category, {})
+    position = [int(0.8 * len(sequence)) for sequence in sequences]
+    return World(
+        Arrays(jnp.asarray(rows), jnp.zeros(len(rows)), {}, {}, {}, jnp.zeros(())),
+        dataset.evaluation_users("test", history_length=4),
+        [sequence[:end] for sequence, end in zip(sequences, position, strict=True)],
+        [sequence[end:] for sequence, end in zip(sequences, position, strict=True)],
+        category,
+    )
+
+
+def history_rows(arrays: Any, history: Any, lengths: Any) -> Any:
+    """Interests that are the first items of the history; padding's is zero."""
+    return np.asarray(arrays.rows)[history[:, :3], :3]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 6),
+    st.integers(1, 40),
+    st.sampled_from([None, 0.0, 0.5, 100.0]),
+    st.booleans(),
+)
+def test_an_evaluation_is_that_of_one_user_after_the_other(
+    seed: int, num_users: int, num_items: int, coef: float | None, filter_seen: bool
+) -> None:
+    world = random_world(np.random.default_rng(seed), num_users, num_items)
+    found = evaluate_in_full(
+        world.arrays,
+        history_rows,
+        world.users,
+        CUTOFFS,
+        world.category,
+        coef=coef,
+        filter_seen=filter_seen,
+    )
+    lists, sums, cosines = [], Counter[str](), []
+    for user, (past, targets) in enumerate(zip(world.pasts, world.targets, strict=True)):
+        interests = history_rows(world.arrays, world.users.history[user : user + 1], None)[0]
+        listed, metrics = oracles.evaluate_full(
+            np.asarray(world.arrays.rows[1:, :3]),
+            interests,
+            past,
+            targets,
+            world.category.tolist(),
+            CUTOFFS,
+            coef,
+            filter_seen,
+        )
+        assert [item for item in found.ids[user].tolist() if item] == [one.item for one in listed]
+        by_user = {name: values[user] for name, values in found.by_user.items()}
+        assert by_user == pytest.approx(metrics)
+        lists.append(listed)
+        sums.update(metrics)
+        cosines.append(oracles.mean_cosine(interests))
+    expected = {name: total / num_users for name, total in sums.items()}
+    for n in CUTOFFS:
+        expected |= oracles.interest_health(lists, 3, n)
+        shown = {one.item for listed in lists for one in listed[:n]}
+        expected[f"catalogue_coverage@{n}"] = len(shown) / num_items
+    expected["interest_cosine"] = sum(cosines) / num_users
+    assert found.metrics == pytest.approx(expected)
+
+
+def test_a_single_interest_has_no_health() -> None:
+    world = random_world(np.random.default_rng(0), 3, 20)
+
+    def single(*inputs: Any) -> Any:
+        return history_rows(*inputs)[:, :1]
+
+    computed = evaluate(world.arrays, single, world.users, CUTOFFS)
+    assert not [name for name in computed if name.startswith("interest")]
 
 
 def test_most_popular_recommends_the_lowest_ids_to_everyone() -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import oracles
+from builders_data import split_of
 from reprise.retrieval import search
-from reprise.retrieval.search import NO_ITEM, Ranking
+from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, members, merge
 
 relaxed = settings(deadline=None, max_examples=80)
 seeds = st.integers(0, 2**32 - 1)
@@ -48,14 +49,72 @@ def test_the_first_n_are_the_best_by_any_interest(
     assert ranking.scores.dtype == np.float32
     for user in range(users):
         everything = oracles.rank(interests[user], items)
-        expected, scores = everything[:top_n], dict(everything)
-        found = pairs(ranking, user)[:top_n]
-        assert [score for _, score in found] == [score for _, score in expected]
-        assert all(score == scores[item] for item, score in found)
-        # Which of the items that tie at the cutoff come in is left open; all others are not.
-        cutoff = expected[-1][1] if len(expected) < num_items else -np.inf
-        sure = [item for item, score in expected if score > cutoff]
-        assert [item for item, score in found if score > cutoff] == sure
+        assert pairs(ranking, user)[:top_n] == everything[:top_n]
+        for item, interest in zip(ranking.ids[user], ranking.interests[user], strict=True):
+            if item in dict(everything[:top_n]):
+                scores = (interests[user] @ items[item - 1]).tolist()
+                assert interest == scores.index(max(scores))
+
+
+@relaxed
+@given(
+    seeds,
+    st.integers(1, 12),
+    st.integers(1, 4),
+    st.integers(1, 40),
+    st.integers(1, 20),
+    st.integers(0, 3),
+    st.integers(0, 12),
+)
+def test_seen_items_leave_and_the_next_best_come_in(
+    seed: int, users: int, count: int, num_items: int, top_n: int, spare: int, most_seen: int
+) -> None:
+    """Whether what faiss returns beyond the list suffices or not: the result is the same."""
+    rng = np.random.default_rng(seed)
+    interests = rng.integers(-2, 3, (users, count, 3)).astype(np.float32)
+    items = rng.integers(-2, 3, (num_items, 3)).astype(np.float32)
+    seen = [rng.integers(1, num_items + 1, rng.integers(0, most_seen + 1)) for _ in range(users)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_SPARE_FOR_TIES", spare)
+        patch.setattr(search, "_SPARE_FOR_SEEN", spare)
+        ranked = search.search([interests], items, top_n, [split_of([s.tolist() for s in seen])])
+        (ranking,) = ranked
+    for user in range(users):
+        everything = oracles.rank(interests[user], items)
+        expected = [pair for pair in everything if pair[0] not in seen[user]]
+        assert pairs(ranking, user)[:top_n] == expected[:top_n]
+        assert not set(ranking.ids[user].tolist()) & set(seen[user].tolist())
+
+
+def test_items_that_all_tie_come_by_their_number() -> None:
+    """Interests of zero: every item ties, far beyond what faiss is asked for."""
+    rng = np.random.default_rng(5)
+    items = rng.normal(size=(3000, 8)).astype(np.float32)
+    ranking = search_one(np.zeros((40, 2, 8), np.float32), items, 10)
+    assert (ranking.ids[:, :10] == np.arange(1, 11)).all()
+    assert (ranking.scores[:, :10] == 0).all()
+    assert (ranking.interests[:, :10] == 0).all()
+
+
+def test_more_equal_items_at_the_cutoff_than_faiss_is_asked_for() -> None:
+    rng = np.random.default_rng(6)
+    items = rng.integers(-3, 4, (500, 8)).astype(np.float32)
+    items[100:400] = items[100]
+    interests = np.stack([items[[100, 450]], items[[30, 100]]])
+    for top_n in (7, 20):
+        ranking = search_one(interests, items, top_n)
+        for user in range(2):
+            expected = oracles.rank(interests[user], items)[:top_n]
+            assert pairs(ranking, user)[:top_n] == expected
+            assert any(100 < item <= 400 for item, _ in expected)
+
+
+def test_infinite_interests_are_borne() -> None:
+    interests = np.full((3, 2, 3), np.inf, np.float32)
+    interests[:, 1] = [1, 0, 0]
+    items = np.eye(3, dtype=np.float32).repeat(30, axis=0)
+    ranking = search_one(interests, items, 4)
+    assert ranking.ids.shape == (3, 8)
 
 
 @relaxed
@@ -144,14 +203,31 @@ def test_merge_keeps_every_item_once_at_its_best(
     rng = np.random.default_rng(seed)
     ids = np.stack([[rng.permutation(12)[:length] + 1 for _ in range(count)] for _ in range(users)])
     scores = rng.integers(-3, 4, ids.shape).astype(np.float32)
-    ranking = search.merge(ids, scores)
+    ranking = merge(ids, scores)
     assert ranking.ids.shape == (users, count * length)
     for user in range(users):
         listed = zip(ids[user].ravel().tolist(), scores[user].ravel().tolist(), strict=True)
         expected = oracles.merged(listed)
         assert pairs(ranking, user) == expected
+        for (item, score), interest in zip(expected, ranking.interests[user], strict=False):
+            given = [
+                dict(zip(*one, strict=True)).get(item)
+                for one in zip(ids[user], scores[user], strict=True)
+            ]
+            assert interest == given.index(score)
         assert (ranking.ids[user, len(expected) :] == NO_ITEM).all()
+        assert (ranking.interests[user, len(expected) :] == NO_INTEREST).all()
         assert np.isneginf(ranking.scores[user, len(expected) :]).all()
+
+
+@relaxed
+@given(seeds, st.integers(1, 6), st.integers(1, 12))
+def test_members_are_a_users_own(seed: int, users: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, 9, (users, width))
+    lists = [rng.integers(1, 12, rng.integers(0, 6)).tolist() for _ in range(users)]
+    expected = [[item in own for item in row] for row, own in zip(ids.tolist(), lists, strict=True)]
+    assert members(ids, split_of(lists)).tolist() == expected
 
 
 def test_interests_that_are_not_numbers_find_nothing() -> None:

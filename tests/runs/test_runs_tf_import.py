@@ -213,14 +213,15 @@ def test_without_a_best_the_model_is_measured(
             small_data, tmp_path, theirs.prefix, "ComiRec-SA", said, values={"name": name}
         )
         assert "old_checkpoint" in said
-        _, metrics = evaluate_run(
+        measured = evaluate_run(
             imported.folder.path,
             lambda name: small_data / name,
             "valid",
             "best",
             lambda key, **values: None,
         )
-        assert imported.progress.best == Best(metrics["recall@10"], UPDATES, 0)
+        recall = measured.evaluation.metrics["recall@10"]
+        assert imported.progress.best == Best(recall, UPDATES, 0)
 
 
 def test_a_best_metric_by_hand(

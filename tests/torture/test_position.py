@@ -327,13 +327,14 @@ def test_an_old_checkpoint_loads_with_a_warning_and_its_best_is_measured(
     _, _, folder = run_small(small_data, tmp_path, max_steps=8)
     for path in folder.checkpoints.glob("ckpt-*"):
         rewrite_state(path, without_best)
-    _, truth = evaluate_run(
+    measured = evaluate_run(
         folder.path, lambda name: small_data / name, "valid", "latest", lambda key, **_: None
     )
+    truth = measured.evaluation.metrics["recall@10"]
     outcome, recorder, _ = run_small(small_data, tmp_path, max_steps=8, best_metric=given)
     best = outcome.progress.best
     assert best is not None
-    assert (best.metric, best.step) == (truth["recall@10"] if given is None else given, 8)
+    assert (best.metric, best.step) == (truth if given is None else given, 8)
     assert ("old_checkpoint" in recorder.keys) == (given is None)
     stored = store.best_of(store.scan(folder.checkpoints, lambda path, reason: None))
     assert stored is not None

@@ -58,17 +58,35 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Past:
+    """Users' whole histories, as stretches of a split's interactions, which are not copied.
+
+    items [N] int32 (may be memory-mapped); starts and lengths [U] int64.
+    """
+
+    items: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    def of(self, first: int, last: int) -> Split:
+        """Return the histories of users first..last - 1 (fewer where there are fewer)."""
+        return _stretches(self.items, self.starts[first:last], self.lengths[first:last])
+
+
+@dataclass(frozen=True)
 class EvaluationUsers:
     """Users of a split with their history and the items to find.
 
-    history [U, L] int32 right-padded with 0, lengths [U] int32; targets in CSR form:
-    target_offsets [U+1] int64 and target_items [T] int32.
+    history [U, L] int32 right-padded with 0, lengths [U] int32: the last L items of `past`, which
+    is everything before the targets; targets in CSR form: target_offsets [U+1] int64 and
+    target_items [T] int32.
     """
 
     history: NDArray[np.int32]
     lengths: NDArray[np.int32]
     target_offsets: NDArray[np.int64]
     target_items: NDArray[np.int32]
+    past: Past
 
 
 @dataclass(frozen=True)
@@ -119,11 +137,10 @@ class Dataset:
         lengths = sequences.lengths[users]
         position = (lengths * EVALUATION_SPLIT).astype(np.int64)
         history, known = sequences.histories(users, position, history_length)
-        counts = lengths - position
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        start = np.repeat(sequences.offsets[users] + position - offsets[:-1], counts)
-        targets = np.asarray(sequences.items[start + np.arange(offsets[-1])])
-        return EvaluationUsers(history, known, offsets, targets)
+        start = sequences.offsets[users]
+        targets = _stretches(sequences.items, start + position, lengths - position)
+        past = Past(sequences.items, start, position)
+        return EvaluationUsers(history, known, targets.offsets, targets.items, past)
 
 
 @dataclass(frozen=True)
@@ -208,6 +225,15 @@ def open_dataset(folder: Path) -> Dataset:
         item_category=category,
         meta=meta,
     )
+
+
+def _stretches(
+    items: NDArray[np.int32], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> Split:
+    """Return items[starts[u]:starts[u] + lengths[u]] of each user, copied."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return Split(offsets, np.asarray(items[index]))
 
 
 def _open_array(path: Path, dtype: type[np.generic]) -> NDArray[Any]:

@@ -5,16 +5,15 @@ same category (ComiRec, section 3.3, greedy inference).
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.retrieval.search import NO_ITEM, Ranking
+from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 
 
-def select(
-    ranking: Ranking, item_category: NDArray[np.int32], top_n: int, coef: float
-) -> NDArray[np.int64]:
-    """Return ids [U, top_n]: greedily the item of highest score - coef * taken(category).
+def select(ranking: Ranking, item_category: NDArray[np.int32], top_n: int, coef: float) -> Ranking:
+    """Return the lists [U, top_n] in the order chosen: greedily the item of highest
+    score - coef * taken(category), with the score and the interest it is ranked with.
 
     Ties go to the better ranked item; items of unknown category are left out, both as in the
-    original. Lists that run short end in NO_ITEM.
+    original. Lists that run short end as a `Ranking` does.
     """
     category = item_category[ranking.ids]
     scores = np.where(
@@ -22,11 +21,18 @@ def select(
     )
     users = np.arange(len(scores))
     taken = np.zeros(scores.shape, np.int64)  # how many of each candidate's category are chosen
-    chosen = np.full((len(scores), top_n), NO_ITEM, np.int64)
+    chosen = Ranking(
+        np.full((len(scores), top_n), NO_ITEM, np.int64),
+        np.full((len(scores), top_n), -np.inf, np.float32),
+        np.full((len(scores), top_n), NO_INTEREST, np.int32),
+    )
     for place in range(min(top_n, scores.shape[1])):
         best = np.argmax(scores - coef * taken, axis=1)
         left = np.isfinite(scores[users, best])
-        chosen[left, place] = ranking.ids[users, best][left]
+        place_of = (users[left], best[left])
+        chosen.ids[left, place] = ranking.ids[place_of]
+        chosen.scores[left, place] = ranking.scores[place_of]
+        chosen.interests[left, place] = ranking.interests[place_of]
         taken += category == category[users, best][:, None]
         scores[users, best] = -np.inf
     return chosen

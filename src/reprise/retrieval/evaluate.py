@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import EvaluationUsers, Truth
+from reprise.data.dataset import EvaluationUsers, Split, Truth
 from reprise.errors import DataError
-from reprise.retrieval import control, metrics
+from reprise.retrieval import control, health, metrics
 from reprise.retrieval.search import search
 
 if TYPE_CHECKING:
@@ -23,6 +24,18 @@ class EvaluationInterruptedError(Exception):
     """Raised when `should_stop` answered yes in the middle."""
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found: the metrics, and what they are the means of.
+
+    ids [U, N] int64: the lists; by_user: each mean metric's values [U] float64.
+    """
+
+    metrics: dict[str, float]
+    ids: NDArray[np.int64]
+    by_user: dict[str, NDArray[np.float64]]
+
+
 def evaluate(
     arrays: "Arrays",
     interests: "Interests",
@@ -31,39 +44,93 @@ def evaluate(
     item_category: NDArray[np.int32] | None = None,
     truth: Truth | None = None,
     coef: float | None = None,
+    filter_seen: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, float]:
-    """Return the mean of each metric over all users (`metrics.per_user`, at each cutoff).
+    """Return the metrics of `evaluate_in_full`."""
+    return evaluate_in_full(
+        arrays, interests, users, cutoffs, item_category, truth, coef, filter_seen, should_stop
+    ).metrics
+
+
+def evaluate_in_full(
+    arrays: "Arrays",
+    interests: "Interests",
+    users: EvaluationUsers,
+    cutoffs: tuple[int, ...],
+    item_category: NDArray[np.int32] | None = None,
+    truth: Truth | None = None,
+    coef: float | None = None,
+    filter_seen: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Return the mean of each metric over all users (`metrics.per_user`, at each cutoff), the
+    catalogue coverage, and of models with several interests their health (`health`).
 
     With `item_category`, diversity at each cutoff too, and with `truth` interest coverage; with
-    `coef`, the list is chosen by `control.select`. Histories are not filtered from the results.
-    Interests or items that are not finite make every metric NaN. DataError where `coef` has no
-    categories to work on.
+    `coef`, the list is chosen by `control.select`; with `filter_seen`, the items of a user's whole
+    history are left out first. Interests or items that are not finite make every metric NaN.
+    DataError where `coef` has no categories to work on.
     """
     if coef is not None and item_category is None:
         raise DataError("no_categories")
-    top_n = max(cutoffs)
+    top_n, count = max(cutoffs), len(users.lengths)
     items = _item_values(arrays)
     finite = bool(np.isfinite(items).all())
+    num_interest, cosines = 1, list[NDArray[np.float64]]()
 
     def chunks() -> Iterator[NDArray[np.float32]]:
-        nonlocal finite
-        for start in range(0, len(users.lengths), _CHUNK):
+        nonlocal finite, num_interest
+        for start in range(0, count, _CHUNK):
             if should_stop():
                 raise EvaluationInterruptedError
             made = np.asarray(interests(arrays, *_padded(users, start)))
             finite &= bool(np.isfinite(made).all())
+            num_interest = made.shape[1]
+            if num_interest > 1 and finite:
+                cosines.append(health.cosines(made))
             yield made
 
     lists = [
-        ranking.ids[:, :top_n]
+        ranking
         if coef is None or item_category is None
         else control.select(ranking, item_category, top_n, coef)
-        for ranking in search(chunks(), items, top_n)
+        for ranking in search(chunks(), items, top_n, _seen(users) if filter_seen else None)
     ]
-    ids = np.concatenate(lists)[: len(users.lengths)]
-    means = mean_metrics(ids, users, cutoffs, item_category, truth)
-    return means if finite else dict.fromkeys(means, math.nan)
+    ids = np.concatenate([ranking.ids[:, :top_n] for ranking in lists])[:count]
+    by_user = user_metrics(ids, users, cutoffs, item_category, truth)
+    means = _means(by_user)
+    for n in cutoffs:
+        means[f"catalogue_coverage@{n}"] = metrics.catalogue_coverage(ids[:, :n], len(items))
+    if num_interest > 1:
+        origin = np.concatenate([ranking.interests[:, :top_n] for ranking in lists])[:count]
+        means |= health.of_lists(origin, num_interest, cutoffs)
+        means["interest_cosine"] = (
+            float(np.concatenate(cosines)[:count].mean()) if finite else math.nan
+        )
+    if not finite:
+        means = dict.fromkeys(means, math.nan)
+        by_user = {name: np.full(count, math.nan) for name in by_user}
+    return Evaluation(means, ids, by_user)
+
+
+def user_metrics(
+    ids: NDArray[np.int64],
+    users: EvaluationUsers,
+    cutoffs: tuple[int, ...],
+    item_category: NDArray[np.int32] | None = None,
+    truth: Truth | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """Return each user's metrics [U] of recommended lists [U, N], as `evaluate`."""
+    values = metrics.per_user(ids, users.target_offsets, users.target_items, cutoffs)
+    for n in cutoffs:
+        if item_category is not None:
+            values[f"diversity@{n}"] = metrics.diversity(ids[:, :n], item_category)
+        if truth is not None:
+            values[f"interest_coverage@{n}"] = metrics.interest_coverage(
+                ids[:, :n], truth.item_interest, truth.user_interests
+            )
+    return values
 
 
 def mean_metrics(
@@ -73,22 +140,18 @@ def mean_metrics(
     item_category: NDArray[np.int32] | None = None,
     truth: Truth | None = None,
 ) -> dict[str, float]:
-    """Return the mean metrics of recommended lists [U, N], as `evaluate`."""
-    values = metrics.per_user(ids, users.target_offsets, users.target_items, cutoffs)
-    for n in cutoffs:
-        if item_category is not None:
-            values[f"diversity@{n}"] = metrics.diversity(ids[:, :n], item_category)
-        if truth is not None:
-            values[f"interest_coverage@{n}"] = metrics.interest_coverage(
-                ids[:, :n], truth.item_interest, truth.user_interests
-            )
-    return {name: float(value.mean()) for name, value in values.items()}
+    """Return the means of `user_metrics`."""
+    return _means(user_metrics(ids, users, cutoffs, item_category, truth))
 
 
 def most_popular(users: EvaluationUsers, num_items: int, top_n: int) -> NDArray[np.int64]:
     """Return the lists [U, N] of MostPopular: the lowest ids, the same for everyone."""
     top = np.arange(1, min(top_n, num_items) + 1)
     return np.broadcast_to(top, (len(users.lengths), len(top)))
+
+
+def _means(values: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+    return {name: float(value.mean()) for name, value in values.items()}
 
 
 def _item_values(arrays: "Arrays") -> NDArray[np.float32]:
@@ -102,3 +165,11 @@ def _padded(users: EvaluationUsers, start: int) -> tuple[NDArray[np.int32], NDAr
     history, lengths = users.history[start:][:_CHUNK], users.lengths[start:][:_CHUNK]
     missing = _CHUNK - len(lengths)
     return np.pad(history, ((0, missing), (0, 0))), np.pad(lengths, (0, missing))
+
+
+def _seen(users: EvaluationUsers) -> Iterator[Split]:
+    """Yield what each chunk's users have seen; those who fill up the last chunk, nothing."""
+    for start in range(0, len(users.lengths), _CHUNK):
+        past = users.past.of(start, start + _CHUNK)
+        missing = _CHUNK - len(past.lengths)
+        yield Split(np.pad(past.offsets, (0, missing), mode="edge"), past.items)

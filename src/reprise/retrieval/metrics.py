@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.retrieval.search import NO_ITEM
+from reprise.data.dataset import Split
+from reprise.retrieval.ranking import NO_ITEM, members
 
 
 def per_user(
@@ -18,10 +19,12 @@ def per_user(
     targets among the first n items:
     recall = h / number of targets, repeats counted (as ComiRec's published code);
     hitrate = 1 if h > 0; mrr = 1 / rank of the first hit, 0 without one;
-    ndcg_comirec = DCG / DCG of h hits at the top (one hit at rank 1 is 1.0);
+    ndcg_comirec = DCG / DCG of h hits at the top (one hit at rank 1 is 1.0), over the list by
+    score: the published code keeps the list in a Python set, so that its ndcg (and nothing else)
+    is of an arbitrary order;
     ndcg = DCG / DCG of min(n, distinct targets) hits at the top, the standard.
     """
-    hits = hit_matrix(ids, target_offsets, target_items)
+    hits = members(ids, Split(target_offsets, target_items))
     counts = np.diff(target_offsets)
     distinct = _distinct_counts(target_offsets, target_items)
     gains = 1.0 / np.log2(np.arange(2, max(cutoffs) + 2))
@@ -37,18 +40,6 @@ def per_user(
         first = hits[:, :n].argmax(axis=1) + 1
         metrics[f"mrr@{n}"] = (found > 0) / first
     return metrics
-
-
-def hit_matrix(
-    ids: NDArray[np.int64], target_offsets: NDArray[np.int64], target_items: NDArray[np.int32]
-) -> NDArray[np.bool_]:
-    """Return [U, N]: whether each recommended item is one of its user's targets."""
-    users = np.arange(len(ids))
-    stride = int(max(ids.max(initial=0), target_items.max(initial=0))) + 1
-    owner = np.repeat(users, np.diff(target_offsets))
-    wanted = owner * stride + target_items
-    hits: NDArray[np.bool_] = np.isin(users[:, None] * stride + ids, wanted) & (ids != NO_ITEM)
-    return hits
 
 
 def diversity(ids: NDArray[np.int64], item_category: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -67,6 +58,13 @@ def diversity(ids: NDArray[np.int64], item_category: NDArray[np.int32]) -> NDArr
     pairs = size * (size - 1) / 2
     share: NDArray[np.float64] = (pairs - before.sum(axis=1)) / np.maximum(pairs, 1)
     return share
+
+
+def catalogue_coverage(ids: NDArray[np.int64], num_items: int) -> float:
+    """Return the share of items 1..num_items that are in at least one of the lists [U, N]."""
+    listed = np.zeros(num_items + 1, bool)
+    listed[ids] = True
+    return float(np.count_nonzero(listed[NO_ITEM + 1 :]) / num_items)
 
 
 def interest_coverage(

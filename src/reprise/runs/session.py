@@ -11,9 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.config import OPTIMIZERS, TrainConfig, check_value
-from reprise.data.dataset import open_dataset
+from reprise.data.dataset import EvaluationUsers, open_dataset
 from reprise.errors import ConfigMismatchError, UsageError
-from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
+from reprise.retrieval.evaluate import (
+    Evaluation,
+    EvaluationInterruptedError,
+    evaluate,
+    evaluate_in_full,
+)
 from reprise.runs import environment, run, store
 from reprise.runs.loop import (
     Observer,
@@ -77,6 +82,19 @@ class Outcome:
     exit_code: int
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A stored model, what its evaluation found, on which users and at which cutoffs;
+    training_counts [V+1] int64: the training interactions of each item.
+    """
+
+    checkpoint: Checkpoint
+    evaluation: Evaluation
+    users: EvaluationUsers
+    cutoffs: tuple[int, ...]
+    training_counts: NDArray[np.int64]
+
+
 class Announcer(Observer, Protocol):
     """An observer that is also told how the start begins."""
 
@@ -136,11 +154,12 @@ def evaluate_run(
     say: Say,
     top_n: int | None = None,
     coef: float | None = None,
-) -> tuple[Checkpoint, dict[str, float]]:
-    """Return a run's stored model and its metrics on a split, whole.
+    filter_seen: bool = False,
+) -> Measured:
+    """Measure a run's stored model on a split, whole.
 
     `locate` gives the folder of a dataset by its name; its content must be what the run was
-    trained on. `top_n` adds a cutoff; `coef` chooses the lists by `control.select`.
+    trained on. `top_n` adds a cutoff; `coef` and `filter_seen` as in `evaluate_in_full`.
     """
     if coef is not None and not 0 <= coef < math.inf:
         raise UsageError("bad_value", option="lambda", value=coef, expected="a number from 0")
@@ -153,7 +172,19 @@ def evaluate_run(
     values["top_n"] = values["top_n"] if top_n is None else top_n
     task = make_task(TrainConfig(name="evaluate", **values), dataset)
     state = settled(task, restore(run.load_checkpoint(checkpoint)))
-    return checkpoint, _evaluate(task, state, split, coef=coef)
+    users = task.valid if split == "valid" else task.test
+    evaluation = evaluate_in_full(
+        state.arrays,
+        task.interests,
+        users,
+        task.cutoffs,
+        task.item_category,
+        task.truth[split],
+        coef,
+        filter_seen,
+    )
+    counts = np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
+    return Measured(checkpoint, evaluation, users, task.cutoffs, counts)
 
 
 def item_embeddings(checkpoint: Checkpoint) -> NDArray[np.float32]:
@@ -243,7 +274,6 @@ def _evaluate(
     state: TrainState,
     split: Split,
     stop: StopRequest | None = None,
-    coef: float | None = None,
 ) -> dict[str, float]:
     return evaluate(
         state.arrays,
@@ -252,7 +282,6 @@ def _evaluate(
         task.cutoffs,
         item_category=task.item_category,
         truth=task.truth[split],
-        coef=coef,
         should_stop=lambda: bool(stop),
     )
 

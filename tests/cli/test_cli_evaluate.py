@@ -1,0 +1,183 @@
+"""What `reprise evaluate` and `-p test` tell of a trained model, against one user at a time."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import oracles
+from builders_data import draft_of, item_lists, split_of
+from checkpoints import no_warning
+from commands import comirec, reprise
+from reprise.config import TrainConfig
+from reprise.data.dataset import SPLITS, open_dataset
+from reprise.data.prepare import publish
+from reprise.runs import run
+from reprise.runs.loop import make_task, settled
+from reprise.training.state import restore
+
+ITEMS, COEF = 150, 0.1
+SIZES = {"embedding_dim": 8, "hidden_size": 8, "num_interest": 3, "learning_rate": 0.01}
+RUN = "runs/tiny_ComiRec-SA_b128_lr0.01_d8_len20_t"
+FLAGS: list[object] = [
+    *("--dataset", "tiny", "--model_type", "ComiRec-SA", "--name", "t", "--test_iter", 10),
+    *(part for name, value in SIZES.items() for part in (f"--{name}", value)),
+]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data set "tiny" and a run trained on it."""
+    folder = tmp_path_factory.mktemp("workspace")
+    rng = np.random.default_rng(8)
+    lists = {
+        split: [
+            np.minimum(rng.zipf(1.4, rng.integers(5, 60)), ITEMS).tolist() for _ in range(count)
+        ]
+        for split, count in zip(SPLITS, (160, 20, 30), strict=True)
+    }
+    category = np.arange(-1, ITEMS, dtype=np.int32) % 7 - 1  # the unknown one among them
+    splits = {split: split_of(own) for split, own in lists.items()}
+    (folder / "data").mkdir()
+    publish(draft_of(splits, category), "tiny", folder / "data" / "tiny")
+    trained = comirec(*FLAGS, "--max_iter", 0.02, cwd=folder)
+    assert trained.returncode == 0, trained.stderr
+    return folder
+
+
+def expected_metrics(
+    workspace: Path, coef: float | None, filter_seen: bool
+) -> tuple[dict[str, float], list[list[oracles.Listed]]]:
+    """Return the means over the test users, one after the other, and the users' lists."""
+    dataset = open_dataset(workspace / "data" / "tiny")
+    checkpoint = run.find_checkpoint(workspace / RUN, "best", no_warning)
+    values = {"dataset": "tiny", "name": "t", "model": "ComiRec-SA", **SIZES}
+    task = make_task(TrainConfig(**values), dataset)  # type: ignore[arg-type]
+    state = settled(task, restore(run.load_checkpoint(checkpoint)))
+    made = np.asarray(task.interests(state.arrays, task.test.history, task.test.lengths))
+    items = np.asarray(state.arrays.rows)[1:, : SIZES["embedding_dim"]]
+    sums, lists = Counter[str](), []
+    sequences = item_lists(dataset.splits["test"])
+    for interests, sequence in zip(made, sequences, strict=True):
+        cut = int(0.8 * len(sequence))
+        listed, metrics = oracles.evaluate_full(
+            items,
+            interests,
+            sequence[:cut],
+            sequence[cut:],
+            dataset.item_category.tolist(),
+            (20, 50),
+            coef,
+            filter_seen,
+        )
+        sums.update(metrics)
+        lists.append(listed)
+    return {name: total / len(sequences) for name, total in sums.items()}, lists
+
+
+def evaluate(workspace: Path, *options: object) -> str:
+    done = reprise("evaluate", RUN, *options, cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("coef", "filter_seen"), [(None, False), (COEF, False), (None, True), (COEF, True)]
+)
+def test_evaluate_is_the_oracle_from_data_to_output(
+    workspace: Path, coef: float | None, filter_seen: bool
+) -> None:
+    options: list[object] = [] if coef is None else ["--lambda", coef]
+    options += ["--filter-seen"] if filter_seen else []
+    facts = json.loads(evaluate(workspace, "--json", *options))
+    expected, lists = expected_metrics(workspace, coef, filter_seen)
+    for n in (20, 50):
+        expected |= oracles.interest_health(lists, SIZES["num_interest"], n)  # type: ignore[arg-type]
+    assert {name: facts[name] for name in expected} == pytest.approx(expected)
+    assert facts["seen_items"] == ("filtered" if filter_seen else "kept")
+    assert facts["lambda"] == coef
+
+
+def test_comirecs_test_with_a_coefficient_is_the_oracles_greedy_loop(workspace: Path) -> None:
+    for options, coef in (([], None), (["--coef", COEF], COEF)):
+        done = comirec("-p", "test", *FLAGS, *options, cwd=workspace)
+        assert done.returncode == 0, done.stderr
+        expected, _ = expected_metrics(workspace, coef, filter_seen=False)
+        shown = dict(re.findall(r"test (\w+): (\d\.\d{6})", done.stdout))
+        assert {name: float(value) for name, value in shown.items()} == pytest.approx(
+            {
+                "recall": expected["recall@50"],
+                "ndcg": expected["ndcg_comirec@50"],
+                "hitrate": expected["hitrate@50"],
+                "diversity": expected["diversity@50"],
+            },
+            abs=1e-6,
+        )
+
+
+def test_the_json_keeps_its_layout(workspace: Path) -> None:
+    facts: dict[str, Any] = json.loads(evaluate(workspace, "--json", "--topN", 10))
+    assert facts["checkpoint"].startswith(f"{RUN}/checkpoints/ckpt-")
+    assert (facts["split"], facts["is_best"], facts["users"]) == ("test", True, 30)
+    assert facts["cutoffs"] == [10, 20, 50]
+    confidence = facts["confidence"]
+    assert (confidence["level"], confidence["resamples"]) == (0.95, 1000)
+    names = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
+    assert set(confidence["intervals"]) == {f"{name}@{n}" for name in names for n in (10, 20, 50)}
+    for name, (low, high) in confidence["intervals"].items():
+        assert low <= facts[name] <= high
+    history, popularity = (facts["groups"][key] for key in ("history_length", "popularity"))
+    assert set(history) <= {"1-9", "10-19", "20-49", "50-99", "100+"}
+    assert sum(group["users"] for group in history.values()) == 30
+    mean = sum(group["users"] * group["recall@50"] for group in history.values()) / 30
+    assert mean == pytest.approx(facts["recall@50"])
+    assert list(popularity) == ["head", "middle", "tail"]
+    assert sum(group["items"] for group in popularity.values()) == ITEMS
+    assert set(popularity["tail"]) == {
+        *("users", "items", "recall@10", "ndcg@10", "recall@20", "ndcg@20"),
+        *("recall@50", "ndcg@50"),
+    }
+    assert json.loads(evaluate(workspace, "--json", "--topN", 10)) == facts
+
+
+def test_the_report_says_what_was_measured_and_how(workspace: Path) -> None:
+    facts = json.loads(evaluate(workspace, "--json"))
+    text = evaluate(workspace)
+    assert f"Model: {facts['checkpoint']} (step {facts['step']})" in text
+    assert "Users: 30 of the test split" in text
+    assert "Seen items: kept" in text
+    assert "no lambda" in text
+    low, high = facts["confidence"]["intervals"]["recall@50"]
+    assert re.search(rf"^Recall .* {facts['recall@50']:.6f} \[{low:.6f}, {high:.6f}\]$", text, re.M)
+    tail = facts["groups"]["popularity"]["tail"]
+    row = rf"tail \({tail['items']} items\) +{tail['users']} +{tail['recall@50']:.6f}"
+    assert re.search(row, text)
+    assert re.search(rf"^@50 .* {facts['interest_dead@50']:.0f} / 3 ", text, re.M)
+    assert "\x1b" not in text
+    assert len(text.splitlines()) < 35
+
+    other = evaluate(workspace, "--filter-seen", "--lambda", 0.5, "--lang", "zh")
+    assert "已交互物品: 已过滤" in other
+    assert "lambda 0.5" in other
+
+
+def test_every_evaluation_of_the_training_logs_the_interests_health(workspace: Path) -> None:
+    for line in (workspace / RUN / "metrics.jsonl").read_text().splitlines():
+        logged = json.loads(line)
+        shares = [logged[f"valid_interest_share_{k}@50"] for k in (1, 2, 3)]
+        assert sum(shares) == pytest.approx(1)
+        assert 0 <= logged["valid_interest_dead@50"] <= 3
+        assert 0 < logged["valid_interests_used@50"] <= 3
+        assert -1 <= logged["valid_interest_cosine"] <= 1
+        assert 0 < logged["valid_catalogue_coverage@50"] <= 1
+    (events,) = (workspace / RUN / "tensorboard" / "branch-0").glob("events*")
+    content = events.read_bytes()
+    for tag in (  # TensorBoard's names have no @
+        *("interest/share_1_50", "interest/dead_20", "interest/used_50", "interest/cosine"),
+        *("valid/recall_50", "valid/catalogue_coverage_50"),
+    ):
+        assert tag.encode() in content

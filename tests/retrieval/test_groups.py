@@ -1,0 +1,106 @@
+"""Results by group, against loops over users and targets."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracles
+from builders_data import split_of
+from reprise.data.dataset import EvaluationUsers, Past
+from reprise.retrieval import groups, metrics
+
+relaxed = settings(deadline=None, max_examples=80)
+seeds = st.integers(0, 2**32 - 1)
+ITEMS, CUTOFFS = 20, (2, 5)
+
+
+def users_of(lengths: Sequence[int], targets: Sequence[Sequence[int]]) -> EvaluationUsers:
+    """Users of whom only the length of the past and the targets matter."""
+    wanted, count = split_of(targets), len(targets)
+    nothing = np.zeros((count, 1), np.int32)
+    past = Past(nothing.ravel(), np.zeros(count, np.int64), np.array(lengths, np.int64))
+    return EvaluationUsers(nothing, nothing.ravel(), wanted.offsets, wanted.items, past)
+
+
+def random_case(rng: np.random.Generator, count: int) -> tuple[EvaluationUsers, list[list[int]]]:
+    """Return users and a list of items for each."""
+    lengths = rng.choice([1, 9, 10, 19, 20, 49, 50, 99, 100, 5000], count).tolist()
+    targets = [rng.integers(1, ITEMS + 1, rng.integers(1, 7)).tolist() for _ in range(count)]
+    lists = [(rng.permutation(ITEMS)[:5] + 1).tolist() for _ in range(count)]
+    return users_of(lengths, targets), lists
+
+
+def targets_of(users: EvaluationUsers, user: int) -> list[int]:
+    start, stop = users.target_offsets[user : user + 2]
+    items: list[int] = users.target_items[start:stop].tolist()
+    return items
+
+
+def expected_means(cases: Sequence[tuple[list[int], list[int]]]) -> dict[str, float]:
+    """Return mean recall and ndcg of (list, targets) pairs."""
+    return {
+        f"{name}@{n}": sum(oracles.metrics_at(*case, n)[name] for case in cases) / len(cases)
+        for n in CUTOFFS
+        for name in ("recall", "ndcg")
+    }
+
+
+@relaxed
+@given(seeds, st.integers(1, 12))
+def test_users_are_grouped_by_their_whole_history(seed: int, count: int) -> None:
+    users, lists = random_case(np.random.default_rng(seed), count)
+    by_user = metrics.per_user(np.array(lists), users.target_offsets, users.target_items, CUTOFFS)
+    computed = {group.name: group for group in groups.by_history(users, by_user, CUTOFFS)}
+    bounds = {"1-9": (1, 9), "10-19": (10, 19), "20-49": (20, 49), "50-99": (50, 99)}
+    found = []
+    for name, (low, high) in (bounds | {"100+": (100, 10**9)}).items():
+        inside = [n for n in range(count) if low <= users.past.lengths[n] <= high]
+        if not inside:
+            continue
+        found.append(name)
+        assert (computed[name].users, computed[name].items) == (len(inside), None)
+        cases = [(lists[n], targets_of(users, n)) for n in inside]
+        assert computed[name].metrics == pytest.approx(expected_means(cases))
+    assert list(computed) == found
+
+
+@relaxed
+@given(seeds, st.integers(1, 12))
+def test_targets_are_grouped_by_popularity(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    users, lists = random_case(rng, count)
+    number = rng.integers(-1, 3, ITEMS + 1)
+    computed = groups.by_popularity(np.array(lists), users, number, CUTOFFS)
+    assert [group.name for group in computed] == ["head", "middle", "tail"]
+    for place, group in enumerate(computed):
+        own = [[t for t in targets_of(users, n) if number[t] == place] for n in range(count)]
+        cases = [(lists[n], own[n]) for n in range(count) if own[n]]
+        assert (group.users, group.items) == (len(cases), int((number == place).sum()))
+        if cases:
+            assert group.metrics == pytest.approx(expected_means(cases))
+        else:
+            assert np.isnan(list(group.metrics.values())).all()
+
+
+@relaxed
+@given(seeds, st.integers(1, 30), st.integers(0, 5))
+def test_each_group_of_items_ends_where_a_third_is_passed(
+    seed: int, num_items: int, most: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    counts = np.concatenate([[0], rng.integers(0, most + 1, num_items)])
+    counts[rng.integers(1, num_items + 1)] += 1
+    expected = oracles.popularity_groups({n: int(counts[n]) for n in range(1, num_items + 1)})
+    names = [groups.POPULARITY[number] for number in groups.popularity(counts)[1:]]
+    assert names == [expected[n] for n in range(1, num_items + 1)]
+
+
+def test_equal_items_fall_into_thirds() -> None:
+    assert groups.popularity(np.array([0, *[7] * 9])).tolist() == [-1, *[0] * 3, *[1] * 3, *[2] * 3]
+
+
+def test_items_that_nobody_trained_on_are_the_tail() -> None:
+    assert groups.popularity(np.array([0, 0, 9, 0])).tolist() == [-1, 2, 0, 2]

@@ -1,0 +1,70 @@
+"""Bootstrap intervals, against the same resamples in loops, and against plain resampling."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracles
+from reprise.retrieval import intervals
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seeds, st.integers(1, 12), st.integers(1, 30), st.sampled_from([0.5, 0.95]))
+def test_bounds_are_those_of_the_loop(seed: int, users: int, resamples: int, level: float) -> None:
+    rng = np.random.default_rng(seed)
+    values = {"a": rng.random(users), "b": rng.integers(0, 2, users).astype(np.float64)}
+    values["a"][rng.random(users) < 0.5] = 0
+    marked = [n for n in range(users) if values["a"][n] or values["b"][n]]
+    drawn = [
+        intervals.resample(users, len(marked), seed, number).tolist() for number in range(resamples)
+    ]
+    computed = intervals.bootstrap(values, level, resamples, seed)
+    for name, own in values.items():
+        expected = oracles.bootstrap(own[marked].tolist(), users, drawn, level)
+        assert computed[name] == pytest.approx(expected, abs=1e-7)
+
+
+def test_zeros_that_are_not_drawn_change_no_distribution() -> None:
+    """Drawing how many of the users with hits come up is as good as drawing every user."""
+    values = np.zeros(500)
+    values[:60] = np.linspace(0.2, 1, 60)
+    low, high = intervals.bootstrap({"a": values}, resamples=4000)["a"]
+    draw = random.Random(1)
+    every = [draw.choices(range(500), k=500) for _ in range(2000)]
+    expected = oracles.bootstrap(values.tolist(), 500, every, 0.95)
+    # The percentiles' own error is about 3% of the interval's width here.
+    assert (low, high) == pytest.approx(expected, abs=0.1 * (high - low))
+
+
+def test_an_interval_is_about_two_standard_errors_each_way() -> None:
+    values = np.random.default_rng(3).random(2000)
+    low, high = intervals.bootstrap({"a": values})["a"]
+    error = 1.96 * values.std() / np.sqrt(len(values))
+    assert low == pytest.approx(values.mean() - error, abs=0.15 * error)
+    assert high == pytest.approx(values.mean() + error, abs=0.15 * error)
+
+
+def test_the_block_size_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"a": np.random.default_rng(4).random(300)}
+    bounds = []
+    for block in (1, 1000, 2**22):
+        monkeypatch.setattr(intervals, "_BLOCK", block)
+        bounds.append(intervals.bootstrap(values))
+    assert bounds[0] == bounds[1] == bounds[2]
+
+
+def test_what_cannot_vary_has_no_width() -> None:
+    constant = {"none": np.zeros(9), "all": np.ones(9)}
+    assert intervals.bootstrap(constant) == {"none": (0.0, 0.0), "all": (1.0, 1.0)}
+    assert intervals.bootstrap({"none": np.zeros(9)}) == {"none": (0.0, 0.0)}
+    assert intervals.bootstrap({}) == {}
+
+
+def test_values_that_are_not_numbers_have_no_bounds() -> None:
+    low, high = intervals.bootstrap({"a": np.full(9, np.nan)})["a"]
+    assert np.isnan([low, high]).all()
