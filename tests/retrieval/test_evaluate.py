@@ -24,8 +24,6 @@ from reprise.retrieval.evaluate import (
     EvaluationInterruptedError,
     evaluate,
     evaluate_in_full,
-    mean_metrics,
-    most_popular,
 )
 from reprise.training.state import Arrays
 from reprise.training.step import initial_arrays, make_interests
@@ -291,11 +289,3 @@ def test_a_single_interest_has_no_health() -> None:
 
     computed = evaluate(world.arrays, single, world.users, CUTOFFS)
     assert not [name for name in computed if name.startswith("interest")]
-
-
-def test_most_popular_recommends_the_lowest_ids_to_everyone() -> None:
-    lists = most_popular(first(4), ITEMS, 10)
-    assert lists.tolist() == [list(range(1, 11))] * 4
-    assert most_popular(first(4), 3, 10).tolist() == [[1, 2, 3]] * 4
-    computed = mean_metrics(lists, first(4), CUTOFFS, CATEGORY, truth_of(4))
-    assert computed == pytest.approx(expected_metrics(lists.tolist()))

@@ -133,23 +133,6 @@ def user_metrics(
     return values
 
 
-def mean_metrics(
-    ids: NDArray[np.int64],
-    users: EvaluationUsers,
-    cutoffs: tuple[int, ...],
-    item_category: NDArray[np.int32] | None = None,
-    truth: Truth | None = None,
-) -> dict[str, float]:
-    """Return the means of `user_metrics`."""
-    return _means(user_metrics(ids, users, cutoffs, item_category, truth))
-
-
-def most_popular(users: EvaluationUsers, num_items: int, top_n: int) -> NDArray[np.int64]:
-    """Return the lists [U, N] of MostPopular: the lowest ids, the same for everyone."""
-    top = np.arange(1, min(top_n, num_items) + 1)
-    return np.broadcast_to(top, (len(users.lengths), len(top)))
-
-
 def _means(values: dict[str, NDArray[np.float64]]) -> dict[str, float]:
     return {name: float(value.mean()) for name, value in values.items()}
 
