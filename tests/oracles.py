@@ -183,7 +183,7 @@ def self_attention(params: Mapping[str, Floats], history: Floats, length: int) -
     Source: ComiRec, model.py, Model_ComiRec_SA; equations 8-10 of the paper.
     """
     doubles = {name: array.astype(np.float64) for name, array in params.items()}
-    result = []
+    history, result = history.astype(np.float64), []
     for k in range(doubles["heads"].shape[1]):
         weights = []
         for p in range(length):

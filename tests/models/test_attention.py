@@ -4,9 +4,20 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from numpy.typing import NDArray
 
 import oracles
-from builders_models import LENGTH, USERS, Shapes, random_histories, random_params, scales, seeds
+from builders_models import (
+    LENGTH,
+    USERS,
+    Named,
+    Shapes,
+    check_gradient,
+    random_histories,
+    random_params,
+    scales,
+    seeds,
+)
 from reprise.models import ModelShape, attention
 
 relaxed = settings(deadline=None, max_examples=25)
@@ -74,6 +85,20 @@ def test_nothing_but_padding_gives_zero_interests() -> None:
     rng = np.random.default_rng(2)
     history, _, mask = random_histories(rng, 1.0, DIM)
     assert not np.asarray(interests(random_params(rng, SHAPES), history, 0 * mask)).any()
+
+
+@settings(deadline=None, max_examples=5)
+@given(seeds)
+def test_gradient_is_that_of_the_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    history, lengths, mask = random_histories(rng, 1.0, DIM)
+
+    def reference(params: Named, history: NDArray[np.float64]) -> NDArray[np.float64]:
+        users = zip(history, lengths, strict=True)
+        return np.array([oracles.self_attention(params, one, int(n)) for one, n in users])
+
+    params = random_params(rng, SHAPES)
+    check_gradient(attention.interests, reference, params, history, mask, rng)
 
 
 def test_fresh_parameters_are_glorot_uniform_with_zero_biases() -> None:
