@@ -72,6 +72,13 @@ def readout(interests: Floats, target: Floats) -> Floats:
     return np.array(chosen)
 
 
+def unit(vectors: Floats) -> Doubles:
+    """Return vectors [N, d] at length 1, those shorter than 1e-6 divided by that instead."""
+    return np.array(
+        [v.astype(np.float64) / max(math.sqrt(_dot(v, v)), 1e-6) for v in vectors]
+    ).reshape(vectors.shape)
+
+
 def soft_readout(interests: Floats, target: Floats) -> Floats:
     """Source: MIND, section 4.4, label-aware attention with power 1."""
     means = []

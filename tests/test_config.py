@@ -34,6 +34,9 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("learning_rate", 0),
         ("learning_rate", float("nan")),
         ("learning_rate", "fast"),
+        ("temperature", -0.1),
+        ("temperature", float("inf")),
+        ("temperature", "cold"),
         ("patience", -1),
         ("max_steps", None),
     ],
@@ -48,6 +51,16 @@ def test_names_and_defaults_are_comirecs() -> None:
     assert config.run_name == "book_ComiRec-DR_b128_lr0.007_d64_len20_test85"
     assert config.num_negatives == 1280
     assert make_config(GOOD | {"batch_size": 256}).num_negatives == 2560
+
+
+def test_a_temperature_of_nothing_is_none() -> None:
+    for none in (None, 0, 0.0):
+        config = TrainConfig(**GOOD, temperature=none)
+        assert (config.temperature, config.normalised) == (None, False)
+    warm = TrainConfig(**GOOD, temperature=1)
+    assert (warm.temperature, warm.normalised) == (1.0, True)
+    assert TrainConfig(**GOOD, model="MostPop", temperature=0.1).temperature is None
+    assert warm.identity("f") != TrainConfig(**GOOD).identity("f")
 
 
 def test_identity_leaves_out_what_may_be_extended() -> None:

@@ -36,7 +36,8 @@ class TrainConfig:
 
     maxlen: items of history a user brings. negatives: shared by the batch; None: 10 x batch.
     optimizer: of the item rows, see `training.optimizers`. selection: which interest learns the
-    target, see `training.losses`. test_iter: steps between evaluations. top_n: the cutoff whose
+    target, see `training.losses`. temperature: scores are cosines divided by it; None, or 0: inner
+    products. test_iter: steps between evaluations. top_n: the cutoff whose
     valid recall selects the best. max_steps: updates in all. patience: evaluations without
     improvement that are borne.
     """
@@ -52,6 +53,7 @@ class TrainConfig:
     negatives: int | None = None
     optimizer: str = OPTIMIZERS[0]
     selection: str = SELECTIONS[0]
+    temperature: float | None = None
     learning_rate: float = 0.001
     seed: int = 19
     test_iter: int = 1000
@@ -64,9 +66,11 @@ class TrainConfig:
             check_value(item.name, getattr(self, item.name))
         object.__setattr__(self, "model", canonical_name(self.model))
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        object.__setattr__(self, "temperature", float(self.temperature or 0) or None)
         if self.model in UNTRAINED:  # one look at it, and all is known
             object.__setattr__(self, "max_steps", 1)
             object.__setattr__(self, "test_iter", 1)
+            object.__setattr__(self, "temperature", None)
         if self.negatives is None:
             object.__setattr__(self, "negatives", NEGATIVES_PER_EXAMPLE * self.batch_size)
 
@@ -75,6 +79,11 @@ class TrainConfig:
         """Negatives of a step, shared by its batch."""
         assert self.negatives is not None  # set in __post_init__
         return self.negatives
+
+    @property
+    def normalised(self) -> bool:
+        """Whether scores are cosines: interests and items are compared at length 1."""
+        return self.temperature is not None
 
     @property
     def run_name(self) -> str:
@@ -126,13 +135,15 @@ def _closest(word: str, known: set[str]) -> str:
 def check_value(name: str, value: Any) -> None:
     """Refuse a value of the wrong type or out of range."""
     whole = isinstance(value, int) and not isinstance(value, bool)
+    real = whole or (isinstance(value, float) and math.isfinite(value))
     if name in ("dataset", "name", "model"):
         good, expected = isinstance(value, str), "a text"
     elif name in _CHOICES:
         good, expected = value in _CHOICES[name], " | ".join(_CHOICES[name])
     elif name == "learning_rate":
-        real = whole or isinstance(value, float)
-        good, expected = real and math.isfinite(value) and value > 0, "a positive number"
+        good, expected = real and value > 0, "a positive number"
+    elif name == "temperature":
+        good, expected = value is None or (real and value >= 0), "a positive number, or 0 for none"
     elif name in ("patience", "seed"):
         good, expected = whole and 0 <= value < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}"
     elif name in ("max_steps", "test_iter"):

@@ -52,6 +52,11 @@ _RUN_OPTIONS = (
         help=f"Which interest learns the target: {' | '.join(SELECTIONS)}. "
         f"[default: {_DEFAULTS['selection']}]",
     ),
+    click.option(
+        "--temperature",
+        type=float,
+        help="Score by cosines divided by it, 0.05 to 0.2; 0: by inner products. [default: 0]",
+    ),
     click.option("--batch-size", type=int, help="[default: 128]"),
     click.option("--maxlen", type=int, help="Items of history. [default: 20]"),
     click.option("--embedding-dim", type=int, help="[default: 64]"),

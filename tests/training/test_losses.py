@@ -60,6 +60,99 @@ def test_gradient_matches_finite_differences(seed: int) -> None:
         assert np.asarray(computed[number]) == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
+def of_objective(
+    objective: losses.Objective,
+    interests: oracles.Floats,
+    inputs: Inputs,
+    accidental: NDArray[np.bool_],
+) -> float:
+    """The oracle of `make_loss`, in double precision."""
+    _, target, negatives, log_q_target, log_q_negatives = inputs
+    if objective.temperature is not None:
+        flat = oracles.unit(interests.reshape(-1, DIM)) / objective.temperature
+        interests = flat.reshape(interests.shape)
+        target, negatives = oracles.unit(target), oracles.unit(negatives)
+    user = oracles.readout(interests, target)
+    return oracles.sampled_softmax(
+        user, target, negatives, log_q_target, log_q_negatives, accidental
+    )
+
+
+OBJECTIVES = {
+    "comirec": losses.COMIREC,
+    "temperature": losses.Objective(temperature=0.2),
+}
+objective_losses = {
+    name: jax.jit(losses.make_loss(objective)) for name, objective in OBJECTIVES.items()
+}
+objective_gradients = {
+    name: jax.jit(jax.grad(losses.make_loss(objective), argnums=(0, 1, 2)))
+    for name, objective in OBJECTIVES.items()
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@relaxed
+@given(seeds, st.sampled_from([0.01, 1.0, 5.0]))
+def test_an_objective_is_what_the_loops_make_of_it(name: str, seed: int, scale: float) -> None:
+    inputs, accidental = random_inputs(seed, scale)
+    rng = np.random.default_rng(seed)
+    interests = rng.normal(0, scale, (BATCH, INTERESTS, DIM)).astype(np.float32)
+    computed = objective_losses[name](interests, *inputs[1:], accidental, KEY)
+    expected = of_objective(OBJECTIVES[name], interests, inputs, accidental)
+    assert float(computed) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@settings(deadline=None, max_examples=5)
+@given(seeds)
+def test_an_objectives_gradient_matches_finite_differences(name: str, seed: int) -> None:
+    inputs, accidental = random_inputs(seed)
+    interests = np.random.default_rng(seed).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
+    moving: list[oracles.Floats] = [interests, inputs[1], inputs[2]]
+    computed = objective_gradients[name](*moving, *inputs[3:], accidental, KEY)
+    for number in range(3):
+
+        def of_one(array: oracles.Doubles, number: int = number) -> float:
+            made, target, negatives = (array if n == number else moving[n] for n in range(3))
+            moved = (inputs[0], target, negatives, *inputs[3:])
+            return of_objective(OBJECTIVES[name], made, moved, accidental)
+
+        expected = finite_differences(of_one, moving[number].astype(np.float64))
+        assert np.asarray(computed[number]) == pytest.approx(expected, rel=5e-3, abs=1e-4)
+
+
+@relaxed
+@given(seeds, st.sampled_from([0.0, 1e-30, 1e-8, 1e-3, 1.0, 1e4]))
+def test_unit_vectors_have_length_one_unless_they_are_next_to_nothing(
+    seed: int, scale: float
+) -> None:
+    vectors = np.random.default_rng(seed).normal(0, scale, (BATCH, DIM)).astype(np.float32)
+    computed = np.asarray(losses.unit(jnp.asarray(vectors)))
+    assert computed == pytest.approx(oracles.unit(vectors), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_all_zero_interests_and_items_keep_loss_and_gradient_finite(name: str) -> None:
+    """Interests that a ReLU has cut off, and padding."""
+    inputs, accidental = random_inputs(5)
+    interests = np.zeros((BATCH, INTERESTS, DIM), np.float32)
+    for target, negatives in [inputs[1:3], (0 * inputs[1], 0 * inputs[2])]:
+        given_ = (interests, target, negatives, *inputs[3:], accidental, KEY)
+        assert np.isfinite(objective_losses[name](*given_))
+        for gradient in objective_gradients[name](*given_):
+            assert np.isfinite(gradient).all()
+
+
+def test_lengths_do_not_matter_to_a_loss_with_a_temperature() -> None:
+    (_, target, negatives, *log_q), accidental = random_inputs(6)
+    interests = np.random.default_rng(6).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
+    loss = objective_losses["temperature"]
+    once = loss(interests, target, negatives, *log_q, accidental, KEY)
+    longer = loss(3 * interests, 7 * target, 0.5 * negatives, *log_q, accidental, KEY)
+    assert float(once) == pytest.approx(float(longer), rel=1e-5)
+
+
 def finite_differences(
     function: Callable[[oracles.Doubles], float], at: oracles.Doubles, step: float = 1e-5
 ) -> oracles.Doubles:

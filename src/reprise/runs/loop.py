@@ -28,6 +28,7 @@ from reprise.runs import environment, store
 from reprise.runs.run import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.training.batches import Sampler, make_sampler, prefetch
+from reprise.training.losses import Objective
 from reprise.training.optimizers import make_update
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
 from reprise.training.step import (
@@ -93,9 +94,9 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         config=config,
         identity=config.identity(dataset.fingerprint),
         environment=environment.current(),
-        step=make_train_step(model, config.optimizer, config.selection),
+        step=make_train_step(model, config.optimizer, _objective(config)),
         settle=make_settle(config.optimizer),
-        interests=make_interests(model),
+        interests=make_interests(model, config.normalised),
         sampler=make_sampler(
             train,
             dataset.num_items,
@@ -246,13 +247,22 @@ def _shape(config: TrainConfig) -> ModelShape:
     return ModelShape(config.maxlen, config.embedding_dim, config.hidden_size, config.num_interest)
 
 
+def _objective(config: TrainConfig) -> Objective:
+    return Objective(selection=config.selection, temperature=config.temperature)
+
+
 def _evaluation_due(progress: Progress, config: TrainConfig) -> bool:
     return progress.step % config.test_iter == 0 and progress.step > progress.evaluated_step
 
 
 def _evaluate(task: Task, state: TrainState, stop: StopRequest) -> dict[str, float]:
     return evaluate(
-        state.arrays, task.interests, task.valid, task.cutoffs, should_stop=lambda: bool(stop)
+        state.arrays,
+        task.interests,
+        task.valid,
+        task.cutoffs,
+        should_stop=lambda: bool(stop),
+        normalised=task.config.normalised,
     )
 
 

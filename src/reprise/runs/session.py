@@ -18,6 +18,7 @@ from reprise.retrieval.evaluate import (
     EvaluationInterruptedError,
     evaluate,
     evaluate_in_full,
+    item_values,
 )
 from reprise.runs import environment, run, store
 from reprise.runs.loop import (
@@ -182,19 +183,22 @@ def evaluate_run(
         task.truth[split],
         coef,
         filter_seen,
+        normalised=task.config.normalised,
     )
     counts = np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
     return Measured(checkpoint, evaluation, users, task.cutoffs, counts)
 
 
 def item_embeddings(checkpoint: Checkpoint) -> NDArray[np.float32]:
-    """Return a stored model's item values [V+1, d], row 0 the padding."""
+    """Return what a stored model scores items by, [V+1, d], row 0 the padding: their values, at
+    length 1 where it was trained with a temperature.
+    """
     snapshot = run.load_checkpoint(checkpoint)
     arrays, progress = restore(snapshot).arrays, snapshot.progress
     # Of a checkpoint that does not name its optimizer, every row stands at its step.
     settle = make_settle(checkpoint.identity.get("optimizer", OPTIMIZERS[0]))
-    rows = np.asarray(settle(arrays, progress.step, progress.learning_rate).rows)
-    return rows[:, : rows.shape[1] // 3]
+    normalised = checkpoint.identity["temperature"] is not None
+    return item_values(settle(arrays, progress.step, progress.learning_rate), normalised)
 
 
 def _starting_state(
@@ -283,6 +287,7 @@ def _evaluate(
         item_category=task.item_category,
         truth=task.truth[split],
         should_stop=lambda: bool(stop),
+        normalised=task.config.normalised,
     )
 
 

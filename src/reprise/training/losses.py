@@ -1,6 +1,10 @@
-"""The training loss: interest readout by the target and sampled softmax."""
+"""The training loss: which interest learns the target, and sampled softmax.
+
+`make_loss` puts together what an `Objective` asks for.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +12,57 @@ from jax import Array
 from jax.typing import ArrayLike
 
 _EXCLUDED = -1e30  # finite, so that no gradient turns into NaN
+_SMALLEST_SQUARE = 1e-12  # of a length: what is shorter is not stretched to a direction of noise
+
+# loss(interests [B, K, d], target [B, d], negatives [S, d], log_q_target [B], log_q_negatives [S],
+# accidental [B, S], key) -> [], the mean over the batch.
+Loss = Callable[[Array, Array, Array, ArrayLike, ArrayLike, Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a step minimises.
+
+    selection: of READOUTS. temperature: None, scores are inner products; else cosines divided by
+    it.
+    """
+
+    selection: str = "argmax"
+    temperature: float | None = None
+
+
+COMIREC = Objective()
+
+
+def make_loss(objective: Objective) -> Loss:
+    """Return the loss that `objective` describes."""
+    readout = READOUTS[objective.selection]
+
+    def loss(
+        interests: Array,
+        target: Array,
+        negatives: Array,
+        log_q_target: ArrayLike,
+        log_q_negatives: ArrayLike,
+        accidental: Array,
+        key: Array,
+    ) -> Array:
+        if objective.temperature is not None:
+            # In the interests, so that a readout sees the scores that the softmax sees.
+            interests = unit(interests) / objective.temperature
+            target, negatives = unit(target), unit(negatives)
+        user = readout(interests, target, key)
+        return sampled_softmax(user, target, negatives, log_q_target, log_q_negatives, accidental)
+
+    return loss
+
+
+def unit(vectors: Array) -> Array:
+    """Return vectors [..., d] at length 1; what is shorter than 1e-6, zero too, is multiplied by
+    1e6 instead, so that values and gradients stay finite.
+    """
+    squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
+    return vectors * jax.lax.rsqrt(jnp.maximum(squared, _SMALLEST_SQUARE))
 
 
 def argmax_readout(interests: Array, target: Array, key: Array) -> Array:

@@ -40,13 +40,15 @@ def initial_arrays(model: Model, shape: ModelShape, num_items: int, seed: int) -
 
 
 @cache
-def make_train_step(model: Model, optimizer: str, selection: str) -> TrainStep:
+def make_train_step(
+    model: Model, optimizer: str, objective: losses.Objective = losses.COMIREC
+) -> TrainStep:
     """Return step(arrays, batch, update) -> arrays; `arrays` is consumed.
 
     optimizer: of `optimizers.OPTIMIZERS`, for the item rows (the network's parameters all have a
-    gradient at every step); selection: of `losses.READOUTS`.
+    gradient at every step).
     """
-    step = partial(_train_step, model, OPTIMIZERS[optimizer], losses.READOUTS[selection])
+    step = partial(_train_step, model, OPTIMIZERS[optimizer], losses.make_loss(objective))
     return jax.jit(step, donate_argnums=0)
 
 
@@ -68,7 +70,7 @@ def make_settle(optimizer: str) -> Settle:
 def _train_step(
     model: Model,
     optimizer: Optimizer,
-    readout: losses.Readout,
+    loss_of_batch: losses.Loss,
     arrays: Arrays,
     batch: Batch,
     update: Update,
@@ -83,14 +85,14 @@ def _train_step(
         mask = (jnp.arange(length) < batch.lengths[:, None]).astype(value.dtype)
         key = jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32")
         interests = model.interests(params, value[batch.history], mask, key)
-        target = value[batch.target]
-        return losses.sampled_softmax(
-            readout(interests, target, jax.random.fold_in(key, _READOUT)),
-            target,
+        return loss_of_batch(
+            interests,
+            value[batch.target],
             value[batch.negatives],
             batch.log_q_target,
             batch.log_q_negatives,
-            batch.target[:, None] == batch.negatives,
+            jnp.asarray(batch.target[:, None] == batch.negatives),
+            jax.random.fold_in(key, _READOUT),
         )
 
     loss, (param_grads, row_grads) = jax.value_and_grad(loss_of, argnums=(0, 1))(
@@ -110,12 +112,15 @@ def _train_step(
 
 
 @cache  # compiled once a process
-def make_interests(model: Model) -> Interests:
-    """Return interests(arrays, history ids [U, L], lengths [U]) -> [U, K, d] for evaluation."""
+def make_interests(model: Model, normalised: bool = False) -> Interests:
+    """Return interests(arrays, history ids [U, L], lengths [U]) -> [U, K, d] for evaluation;
+    `normalised`: at length 1.
+    """
 
     def interests(arrays: Arrays, history: Array, lengths: Array) -> Array:
         dim = arrays.rows.shape[1] // 3
         mask = (jnp.arange(history.shape[1]) < lengths[:, None]).astype(arrays.rows.dtype)
-        return model.interests(arrays.params, arrays.rows[history, :dim], mask)
+        made = model.interests(arrays.params, arrays.rows[history, :dim], mask)
+        return losses.unit(made) if normalised else made
 
     return jax.jit(interests)
