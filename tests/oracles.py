@@ -79,6 +79,34 @@ def unit(vectors: Floats) -> Doubles:
     ).reshape(vectors.shape)
 
 
+def best_score(interests: Floats, item: Floats) -> float:
+    """Return the highest inner product of one user's interests [K, d] with an item, as retrieval
+    scores it (ComiRec, equation 12 and the top-N of section 3.3).
+    """
+    return max(_dot(interest, item) for interest in interests)
+
+
+def max_softmax(
+    interests: Floats,
+    target: Floats,
+    negatives: Floats,
+    log_q_target: Floats,
+    log_q_negatives: Floats,
+    accidental: NDArray[np.bool_],
+) -> float:
+    """Return the mean of -ln softmax([target, negatives])[0], each scored by its best interest."""
+    total = 0.0
+    for b in range(len(interests)):
+        logits = [best_score(interests[b], target[b]) - float(log_q_target[b])] + [
+            best_score(interests[b], negatives[s]) - float(log_q_negatives[s])
+            for s in range(len(negatives))
+            if not accidental[b, s]
+        ]
+        highest = max(logits)
+        total += highest + math.log(sum(math.exp(x - highest) for x in logits)) - logits[0]
+    return total / len(interests)
+
+
 def soft_readout(interests: Floats, target: Floats) -> Floats:
     """Source: MIND, section 4.4, label-aware attention with power 1."""
     means = []

@@ -37,6 +37,7 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("temperature", -0.1),
         ("temperature", float("inf")),
         ("temperature", "cold"),
+        ("neg_score", "min"),
         ("patience", -1),
         ("max_steps", None),
     ],
@@ -61,6 +62,12 @@ def test_a_temperature_of_nothing_is_none() -> None:
     assert (warm.temperature, warm.normalised) == (1.0, True)
     assert TrainConfig(**GOOD, model="MostPop", temperature=0.1).temperature is None
     assert warm.identity("f") != TrainConfig(**GOOD).identity("f")
+
+
+def test_no_selection_beside_scores_by_the_best_interest() -> None:
+    assert TrainConfig(**GOOD, neg_score="max").selection == "argmax"
+    with pytest.raises(UsageError, match="selection"):
+        TrainConfig(**GOOD, neg_score="max", selection="soft")
 
 
 def test_identity_leaves_out_what_may_be_extended() -> None:

@@ -18,7 +18,8 @@ NEGATIVES_PER_EXAMPLE = 10
 # What `training.optimizers` and `training.losses` know by these names, the default first.
 OPTIMIZERS = ("row-adam", "adam", "lazy-adam")
 SELECTIONS = ("argmax", "sample", "soft", "item0")
-_CHOICES = {"optimizer": OPTIMIZERS, "selection": SELECTIONS}
+NEG_SCORES = ("selected", "max")
+_CHOICES = {"optimizer": OPTIMIZERS, "selection": SELECTIONS, "neg_score": NEG_SCORES}
 _ALIASES = {
     "steps": "max_steps",
     "model_type": "model",
@@ -35,11 +36,11 @@ class TrainConfig:
     """The configuration of a run; the defaults are ComiRec's for Amazon Books.
 
     maxlen: items of history a user brings. negatives: shared by the batch; None: 10 x batch.
-    optimizer: of the item rows, see `training.optimizers`. selection: which interest learns the
-    target, see `training.losses`. temperature: scores are cosines divided by it; None, or 0: inner
-    products. test_iter: steps between evaluations. top_n: the cutoff whose
-    valid recall selects the best. max_steps: updates in all. patience: evaluations without
-    improvement that are borne.
+    optimizer: of the item rows, see `training.optimizers`. Of `training.losses`, selection: which
+    interest learns the target; temperature: scores are cosines divided by it (None, or 0: inner
+    products); neg_score: which interest scores a negative. test_iter: steps between evaluations.
+    top_n: the cutoff whose valid recall selects the best. max_steps: updates in all. patience:
+    evaluations without improvement that are borne.
     """
 
     dataset: str
@@ -54,6 +55,7 @@ class TrainConfig:
     optimizer: str = OPTIMIZERS[0]
     selection: str = SELECTIONS[0]
     temperature: float | None = None
+    neg_score: str = NEG_SCORES[0]
     learning_rate: float = 0.001
     seed: int = 19
     test_iter: int = 1000
@@ -71,6 +73,11 @@ class TrainConfig:
             object.__setattr__(self, "max_steps", 1)
             object.__setattr__(self, "test_iter", 1)
             object.__setattr__(self, "temperature", None)
+        if self.neg_score == "max" and self.selection != SELECTIONS[0]:
+            expected = f"{SELECTIONS[0]}, as neg_score max has every item choose"
+            raise UsageError(
+                "bad_value", option="selection", value=self.selection, expected=expected
+            )
         if self.negatives is None:
             object.__setattr__(self, "negatives", NEGATIVES_PER_EXAMPLE * self.batch_size)
 

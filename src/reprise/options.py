@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from reprise.config import OPTIMIZERS, SELECTIONS, TrainConfig, read_toml
+from reprise.config import NEG_SCORES, OPTIMIZERS, SELECTIONS, TrainConfig, read_toml
 from reprise.errors import UsageError
 from reprise.models import REGISTRY
 
@@ -56,6 +56,11 @@ _RUN_OPTIONS = (
         "--temperature",
         type=float,
         help="Score by cosines divided by it, 0.05 to 0.2; 0: by inner products. [default: 0]",
+    ),
+    click.option(
+        "--neg-score",
+        help=f"Interest that scores a negative: {' | '.join(NEG_SCORES)}: the one that learns the "
+        f"target, or the negative's own best. [default: {_DEFAULTS['neg_score']}]",
     ),
     click.option("--batch-size", type=int, help="[default: 128]"),
     click.option("--maxlen", type=int, help="Items of history. [default: 20]"),

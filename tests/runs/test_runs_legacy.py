@@ -23,7 +23,7 @@ CONFIG: dict[str, Any] = {
     "maxlen": 3,
     "negatives": 8,
 }
-OBJECTIVE: dict[str, Any] = {"temperature": 0.1}
+OBJECTIVE: dict[str, Any] = {"temperature": 0.1, "neg_score": "max"}
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
 
@@ -38,7 +38,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "best": None,
             "evaluations_without_improvement": 0,
         },
-        "identity": {"selection": "argmax", "temperature": None},
+        "identity": {"selection": "argmax", "temperature": None, "neg_score": "selected"},
         "environment": {},
     }
 

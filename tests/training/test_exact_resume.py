@@ -33,6 +33,7 @@ def digest(folder: RunFolder) -> str:
         *({"optimizer": optimizer} for optimizer in OPTIMIZERS[1:]),
         *({"selection": selection} for selection in SELECTIONS[1:]),
         {"temperature": 0.1},
+        {"neg_score": "max"},
     ],
     ids=str,
 )

@@ -72,6 +72,10 @@ def of_objective(
         flat = oracles.unit(interests.reshape(-1, DIM)) / objective.temperature
         interests = flat.reshape(interests.shape)
         target, negatives = oracles.unit(target), oracles.unit(negatives)
+    if objective.neg_score == "max":
+        return oracles.max_softmax(
+            interests, target, negatives, log_q_target, log_q_negatives, accidental
+        )
     user = oracles.readout(interests, target)
     return oracles.sampled_softmax(
         user, target, negatives, log_q_target, log_q_negatives, accidental
@@ -81,6 +85,8 @@ def of_objective(
 OBJECTIVES = {
     "comirec": losses.COMIREC,
     "temperature": losses.Objective(temperature=0.2),
+    "max": losses.Objective(neg_score="max"),
+    "max, temperature": losses.Objective(neg_score="max", temperature=0.2),
 }
 objective_losses = {
     name: jax.jit(losses.make_loss(objective)) for name, objective in OBJECTIVES.items()
@@ -142,6 +148,32 @@ def test_all_zero_interests_and_items_keep_loss_and_gradient_finite(name: str) -
         assert np.isfinite(objective_losses[name](*given_))
         for gradient in objective_gradients[name](*given_):
             assert np.isfinite(gradient).all()
+
+
+def test_a_single_interest_scores_its_negatives_by_either_policy() -> None:
+    inputs, accidental = random_inputs(7)
+    interests = np.random.default_rng(7).normal(size=(BATCH, 1, DIM)).astype(np.float32)
+    given_ = (interests, *inputs[1:], accidental, KEY)
+    selected, best = (objective_losses[name](*given_) for name in ("comirec", "max"))
+    assert float(best) == pytest.approx(float(selected), rel=1e-6)
+
+
+def test_an_interest_that_is_nobodys_best_has_no_gradient() -> None:
+    inputs, accidental = random_inputs(8)
+    interests = np.random.default_rng(8).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
+    interests[:, 1] = 0.1 * interests[:, 0]  # between the first and its opposite
+    interests[:, 2] = -interests[:, 0]
+    gradient = objective_gradients["max"](interests, *inputs[1:], accidental, KEY)[0]
+    assert not np.asarray(gradient[:, 1]).any()
+    assert np.asarray(gradient[:, 0]).any()
+
+
+def test_scores_by_the_best_interest_are_one_matrix_product() -> None:
+    """K times the work, but not K products: the graph holds one of [B*K, d] and [d, S]."""
+    interests, items = jnp.ones((BATCH, INTERESTS, DIM)), jnp.ones((NEGATIVES, DIM))
+    text = jax.jit(losses.best_scores).lower(interests, items).as_text()
+    (product,) = (line for line in text.splitlines() if "dot_general" in line)
+    assert f"tensor<{BATCH * INTERESTS}x{NEGATIVES}xf32>" in product
 
 
 def test_lengths_do_not_matter_to_a_loss_with_a_temperature() -> None:

@@ -201,7 +201,7 @@ def test_minds_logits_of_inference_are_never_trained() -> None:
     assert np.array(arrays.params["routing"]).tobytes() == fresh.tobytes()
 
 
-@pytest.mark.parametrize("objective", [losses.Objective(temperature=0.2)], ids=str)
+@pytest.mark.parametrize("objective", [losses.Objective(temperature=0.2, neg_score="max")], ids=str)
 def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
     """Loss and gradient are those of `make_loss` over the whole table, ids as they are."""
     model, arrays, _ = start("ComiRec-SA")

@@ -10,7 +10,7 @@ SCHEMA = 5
 FIRST_SCHEMA_WITH_BEST = 2
 FIRST_SCHEMA_WITH_ROW_STEPS = 4
 # What every run did before it could be chosen.
-_FIRST_OBJECTIVE: Mapping[str, Any] = {"temperature": None}
+_FIRST_OBJECTIVE: Mapping[str, Any] = {"temperature": None, "neg_score": "selected"}
 
 
 def migrate(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -248,7 +248,9 @@ def _shape(config: TrainConfig) -> ModelShape:
 
 
 def _objective(config: TrainConfig) -> Objective:
-    return Objective(selection=config.selection, temperature=config.temperature)
+    return Objective(
+        selection=config.selection, temperature=config.temperature, neg_score=config.neg_score
+    )
 
 
 def _evaluation_due(progress: Progress, config: TrainConfig) -> bool:

@@ -24,11 +24,13 @@ class Objective:
     """What a step minimises.
 
     selection: of READOUTS. temperature: None, scores are inner products; else cosines divided by
-    it.
+    it. neg_score: "selected", the interest that learns the target scores the negatives too; "max",
+    every candidate, the target too, is scored by its own best interest, as retrieval scores it.
     """
 
     selection: str = "argmax"
     temperature: float | None = None
+    neg_score: str = "selected"
 
 
 COMIREC = Objective()
@@ -51,10 +53,30 @@ def make_loss(objective: Objective) -> Loss:
             # In the interests, so that a readout sees the scores that the softmax sees.
             interests = unit(interests) / objective.temperature
             target, negatives = unit(target), unit(negatives)
-        user = readout(interests, target, key)
-        return sampled_softmax(user, target, negatives, log_q_target, log_q_negatives, accidental)
+        if objective.neg_score == "max":
+            positive = jnp.max(_affinity(interests, target), axis=1)
+            negative = best_scores(interests, negatives)
+        else:
+            positive, negative = scores(readout(interests, target, key), target, negatives)
+        return cross_entropy(positive - log_q_target, negative - log_q_negatives, accidental)
 
     return loss
+
+
+def scores(user: Array, target: Array, negatives: Array) -> tuple[Array, Array]:
+    """Return one vector's [B, d] inner products with its target [B, d] and the negatives [S, d]:
+    [B] and [B, S].
+    """
+    return jnp.sum(user * target, axis=1), user @ negatives.T
+
+
+def best_scores(interests: Array, items: Array) -> Array:
+    """Return max_k v_k . e for interests [B, K, d] and items [S, d]: [B, S], from one product of
+    [B*K, d] and [d, S].
+    """
+    size, count, dim = interests.shape
+    every = interests.reshape(size * count, dim) @ items.T
+    return jnp.max(every.reshape(size, count, len(items)), axis=1)
 
 
 def unit(vectors: Array) -> Array:
@@ -125,8 +147,14 @@ def sampled_softmax(
     accidental [B, S] (true where a negative is the row's own target: left out).
     Logits are inner products less ln q, as tf.nn.sampled_softmax_loss with zero bias.
     """
-    positive = jnp.sum(user * target, axis=1) - log_q_target
-    negative = user @ negatives.T - log_q_negatives
+    positive, negative = scores(user, target, negatives)
+    return cross_entropy(positive - log_q_target, negative - log_q_negatives, accidental)
+
+
+def cross_entropy(positive: Array, negative: Array, accidental: Array) -> Array:
+    """Return the mean cross-entropy of targets with logits [B] beside negatives with logits [B, S],
+    those that are `accidental` [B, S] left out.
+    """
     negative = jnp.where(accidental, _EXCLUDED, negative)
     normaliser = jnp.logaddexp(positive, jax.nn.logsumexp(negative, axis=1))
     return jnp.mean(normaliser - positive)
