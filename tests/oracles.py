@@ -40,6 +40,19 @@ def expected_count(item: int, num_items: int, count: int, tries: int) -> float:
     return p * count if tries == count else 1.0 - (1.0 - p) ** tries
 
 
+def target_chance(sequences: Sequence[Sequence[int]], first: int) -> dict[int, float]:
+    """Return how likely each item is a row's target: a user who has more than `first` items, and
+    a position of his from there, each as likely as any.
+    """
+    able = [sequence for sequence in sequences if len(sequence) > first]
+    chance: dict[int, float] = {}
+    for sequence in able:
+        for item in sequence[first:]:
+            share = 1 / len(able) / (len(sequence) - first)
+            chance[item] = chance.get(item, 0.0) + share
+    return chance
+
+
 def sampled_softmax(
     user: Floats,
     target: Floats,

@@ -38,6 +38,7 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("temperature", float("inf")),
         ("temperature", "cold"),
         ("neg_score", "min"),
+        ("sampler", "none"),
         ("patience", -1),
         ("max_steps", None),
     ],
@@ -68,6 +69,15 @@ def test_no_selection_beside_scores_by_the_best_interest() -> None:
     assert TrainConfig(**GOOD, neg_score="max").selection == "argmax"
     with pytest.raises(UsageError, match="selection"):
         TrainConfig(**GOOD, neg_score="max", selection="soft")
+
+
+def test_in_batch_the_negatives_are_the_batch() -> None:
+    config = TrainConfig(**GOOD, sampler="in-batch")
+    assert config.num_negatives == config.batch_size
+    assert TrainConfig(**GOOD, sampler="in-batch", negatives=128) == config
+    assert TrainConfig(**GOOD, sampler="mixed").num_negatives == 10 * config.batch_size
+    with pytest.raises(UsageError, match="128, the batch size"):
+        TrainConfig(**GOOD, sampler="in-batch", negatives=1280)
 
 
 def test_identity_leaves_out_what_may_be_extended() -> None:

@@ -19,7 +19,13 @@ NEGATIVES_PER_EXAMPLE = 10
 OPTIMIZERS = ("row-adam", "adam", "lazy-adam")
 SELECTIONS = ("argmax", "sample", "soft", "item0")
 NEG_SCORES = ("selected", "max")
-_CHOICES = {"optimizer": OPTIMIZERS, "selection": SELECTIONS, "neg_score": NEG_SCORES}
+SAMPLERS = ("log-uniform", "uniform", "in-batch", "mixed")  # of `training.negatives`
+_CHOICES = {
+    "optimizer": OPTIMIZERS,
+    "selection": SELECTIONS,
+    "neg_score": NEG_SCORES,
+    "sampler": SAMPLERS,
+}
 _ALIASES = {
     "steps": "max_steps",
     "model_type": "model",
@@ -35,7 +41,9 @@ _LONGEST_NAME = 100  # bytes: the run's folder name holds two of them, and 255 i
 class TrainConfig:
     """The configuration of a run; the defaults are ComiRec's for Amazon Books.
 
-    maxlen: items of history a user brings. negatives: shared by the batch; None: 10 x batch.
+    maxlen: items of history a user brings. sampler: of negatives, see `training.negatives`.
+    negatives: shared by the batch, its own targets not counted; None: 10 x batch. In-batch there
+    are none but these, and it is the batch size.
     optimizer: of the item rows, see `training.optimizers`. Of `training.losses`, selection: which
     interest learns the target; temperature: scores are cosines divided by it (None, or 0: inner
     products); neg_score: which interest scores a negative. test_iter: steps between evaluations.
@@ -51,6 +59,7 @@ class TrainConfig:
     embedding_dim: int = 64
     hidden_size: int = 64
     num_interest: int = 4
+    sampler: str = SAMPLERS[0]
     negatives: int | None = None
     optimizer: str = OPTIMIZERS[0]
     selection: str = SELECTIONS[0]
@@ -78,8 +87,15 @@ class TrainConfig:
             raise UsageError(
                 "bad_value", option="selection", value=self.selection, expected=expected
             )
+        in_batch = self.sampler == "in-batch"
         if self.negatives is None:
-            object.__setattr__(self, "negatives", NEGATIVES_PER_EXAMPLE * self.batch_size)
+            negatives = self.batch_size if in_batch else NEGATIVES_PER_EXAMPLE * self.batch_size
+            object.__setattr__(self, "negatives", negatives)
+        if in_batch and self.negatives != self.batch_size:
+            expected = f"{self.batch_size}, the batch size: in-batch, its targets are the negatives"
+            raise UsageError(
+                "bad_value", option="negatives", value=self.negatives, expected=expected
+            )
 
     @property
     def num_negatives(self) -> int:

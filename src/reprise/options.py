@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from reprise.config import NEG_SCORES, OPTIMIZERS, SELECTIONS, TrainConfig, read_toml
+from reprise.config import NEG_SCORES, OPTIMIZERS, SAMPLERS, SELECTIONS, TrainConfig, read_toml
 from reprise.errors import UsageError
 from reprise.models import REGISTRY
 
@@ -67,6 +67,11 @@ _RUN_OPTIONS = (
     click.option("--embedding-dim", type=int, help="[default: 64]"),
     click.option("--hidden-size", type=int, help="[default: 64]"),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
+    click.option(
+        "--sampler",
+        help=f"Where negatives come from: {' | '.join(SAMPLERS)} (in-batch and uniform). "
+        f"[default: {_DEFAULTS['sampler']}]",
+    ),
     click.option("--negatives", type=int, help="Shared by a batch. [default: 10 x batch size]"),
     click.option(
         "--top-n",

@@ -23,7 +23,11 @@ CONFIG: dict[str, Any] = {
     "maxlen": 3,
     "negatives": 8,
 }
-OBJECTIVE: dict[str, Any] = {"temperature": 0.1, "neg_score": "max"}
+OBJECTIVE: dict[str, Any] = {
+    "temperature": 0.1,
+    "neg_score": "max",
+    "sampler": "mixed",
+}
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
 
@@ -38,7 +42,12 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "best": None,
             "evaluations_without_improvement": 0,
         },
-        "identity": {"selection": "argmax", "temperature": None, "neg_score": "selected"},
+        "identity": {
+            "selection": "argmax",
+            "temperature": None,
+            "neg_score": "selected",
+            "sampler": "log-uniform",
+        },
         "environment": {},
     }
 

@@ -34,6 +34,9 @@ def digest(folder: RunFolder) -> str:
         *({"selection": selection} for selection in SELECTIONS[1:]),
         {"temperature": 0.1},
         {"neg_score": "max"},
+        {"sampler": "uniform"},
+        {"sampler": "in-batch", "negatives": None},
+        {"sampler": "mixed"},
     ],
     ids=str,
 )

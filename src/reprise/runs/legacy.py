@@ -10,7 +10,11 @@ SCHEMA = 5
 FIRST_SCHEMA_WITH_BEST = 2
 FIRST_SCHEMA_WITH_ROW_STEPS = 4
 # What every run did before it could be chosen.
-_FIRST_OBJECTIVE: Mapping[str, Any] = {"temperature": None, "neg_score": "selected"}
+_FIRST_OBJECTIVE: Mapping[str, Any] = {
+    "temperature": None,
+    "neg_score": "selected",
+    "sampler": "log-uniform",
+}
 
 
 def migrate(state: Mapping[str, Any]) -> dict[str, Any]:

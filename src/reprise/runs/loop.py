@@ -104,6 +104,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
             config.maxlen,
             config.num_negatives,
             config.seed,
+            config.sampler,
         ),
         valid=dataset.evaluation_users("valid", config.maxlen),
         test=dataset.evaluation_users("test", config.maxlen),
