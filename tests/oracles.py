@@ -40,16 +40,20 @@ def expected_count(item: int, num_items: int, count: int, tries: int) -> float:
     return p * count if tries == count else 1.0 - (1.0 - p) ** tries
 
 
-def target_chance(sequences: Sequence[Sequence[int]], first: int) -> dict[int, float]:
-    """Return how likely each item is a row's target: a user who has more than `first` items, and
-    a position of his from there, each as likely as any.
+def target_chance(
+    sequences: Sequence[Sequence[int]], first: int, next_n: int = 1
+) -> dict[int, float]:
+    """Return how likely each item is a row's target: a user who has more than `first` items, a
+    position of his from there, and one of the `next_n` items from it, each as likely as any.
     """
     able = [sequence for sequence in sequences if len(sequence) > first]
     chance: dict[int, float] = {}
     for sequence in able:
-        for item in sequence[first:]:
-            share = 1 / len(able) / (len(sequence) - first)
-            chance[item] = chance.get(item, 0.0) + share
+        for position in range(first, len(sequence)):
+            following = sequence[position : position + next_n]
+            share = 1 / len(able) / (len(sequence) - first) / len(following)
+            for item in following:
+                chance[item] = chance.get(item, 0.0) + share
     return chance
 
 

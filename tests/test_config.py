@@ -39,6 +39,7 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("temperature", "cold"),
         ("neg_score", "min"),
         ("sampler", "none"),
+        ("next_n", 0),
         ("patience", -1),
         ("max_steps", None),
     ],

@@ -43,7 +43,8 @@ class TrainConfig:
 
     maxlen: items of history a user brings. sampler: of negatives, see `training.negatives`.
     negatives: shared by the batch, its own targets not counted; None: 10 x batch. In-batch there
-    are none but these, and it is the batch size.
+    are none but these, and it is the batch size. next_n: the target is one of so many items
+    that follow the history.
     optimizer: of the item rows, see `training.optimizers`. Of `training.losses`, selection: which
     interest learns the target; temperature: scores are cosines divided by it (None, or 0: inner
     products); neg_score: which interest scores a negative. test_iter: steps between evaluations.
@@ -61,6 +62,7 @@ class TrainConfig:
     num_interest: int = 4
     sampler: str = SAMPLERS[0]
     negatives: int | None = None
+    next_n: int = 1
     optimizer: str = OPTIMIZERS[0]
     selection: str = SELECTIONS[0]
     temperature: float | None = None

@@ -68,6 +68,11 @@ _RUN_OPTIONS = (
     click.option("--hidden-size", type=int, help="[default: 64]"),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
     click.option(
+        "--next-n",
+        type=int,
+        help="The target is one of so many items that follow the history. [default: 1]",
+    ),
+    click.option(
         "--sampler",
         help=f"Where negatives come from: {' | '.join(SAMPLERS)} (in-batch and uniform). "
         f"[default: {_DEFAULTS['sampler']}]",

@@ -27,6 +27,7 @@ OBJECTIVE: dict[str, Any] = {
     "temperature": 0.1,
     "neg_score": "max",
     "sampler": "mixed",
+    "next_n": 7,
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -47,6 +48,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "temperature": None,
             "neg_score": "selected",
             "sampler": "log-uniform",
+            "next_n": 1,
         },
         "environment": {},
     }

@@ -150,21 +150,60 @@ def test_a_batchs_own_targets_are_its_first_negatives(kind: str) -> None:
 
 
 @relaxed
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=12), seeds)
-def test_target_chances_are_those_of_the_loops(lengths: list[int], seed: int) -> None:
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 9), seeds)
+def test_target_chances_are_those_of_the_loops(lengths: list[int], next_n: int, seed: int) -> None:
     items = np.random.default_rng(seed).integers(1, 10, sum(lengths)).astype(np.int32)
     split = Split(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), items)
     users = np.flatnonzero(split.lengths > FIRST_TARGET)
     assume(len(users) > 0)
     sequences = [items[a:b].tolist() for a, b in itertools.pairwise(split.offsets)]
-    expected = oracles.target_chance(sequences, FIRST_TARGET)
-    computed = target_chance(split, users, 10)
+    expected = oracles.target_chance(sequences, FIRST_TARGET, next_n)
+    computed = target_chance(split, users, 10, next_n)
     assert computed == pytest.approx([expected.get(item, 0.0) for item in range(11)])
     assert computed.sum() == pytest.approx(1)
 
 
-def test_target_chances_are_how_often_targets_come() -> None:
-    draw = make_sampler(make_split(LENGTHS), NUM_ITEMS, BATCH, HISTORY, 1, 4, "in-batch")
+@relaxed
+@given(st.integers(1, 9), st.integers(0, 3), steps)
+def test_the_target_is_among_the_next_and_the_history_ends_before_them(
+    next_n: int, branch: int, step: int
+) -> None:
+    batch = following(next_n).batch(branch, step)
+    targets = batch.touched[batch.target]
+    one = following(1).batch(branch, step)  # the very position
+    assert one.touched[one.history].tolist() == batch.touched[batch.history].tolist()
+    ahead = targets - one.touched[one.target]
+    user, position = np.divmod(targets - 1, STRIDE)
+    assert (ahead >= 0).all()
+    assert (ahead < next_n).all()
+    assert (position < np.array(LENGTHS)[user]).all()
+    np.testing.assert_array_equal(one.touched[one.negatives], batch.touched[batch.negatives])
+
+
+def test_each_of_the_next_items_is_as_likely() -> None:
+    length, next_n = 12, 3
+    draw = make_sampler(make_split([length] * 6), NUM_ITEMS, 6, length, 1, 4, "log-uniform", next_n)
+    counts = np.zeros((length, next_n))
+    for step in range(1, 3001):
+        batch = draw.batch(0, step)
+        target = (batch.touched[batch.target] - 1) % STRIDE
+        np.add.at(counts, (batch.lengths, target - batch.lengths), 1)  # histories are whole
+    for position in range(FIRST_TARGET, length):
+        there = min(next_n, length - position)
+        share = counts[position] / counts[position].sum()
+        assert share[:there] == pytest.approx([1 / there] * there, abs=0.05)
+        assert not share[there:].any()
+
+
+def following(next_n: int) -> Sampler:
+    split = make_split(LENGTHS)
+    return make_sampler(split, NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, "log-uniform", next_n)
+
+
+@pytest.mark.parametrize("next_n", [1, 4])
+def test_target_chances_are_how_often_targets_come(next_n: int) -> None:
+    split = make_split(LENGTHS)
+    draw = make_sampler(split, NUM_ITEMS, BATCH, HISTORY, 1, 4, "in-batch", next_n)
     assert draw.target_chance is not None
     counts = np.zeros(NUM_ITEMS + 1)
     steps_ = 4000

@@ -37,6 +37,7 @@ def digest(folder: RunFolder) -> str:
         {"sampler": "uniform"},
         {"sampler": "in-batch", "negatives": None},
         {"sampler": "mixed"},
+        {"next_n": 3},
     ],
     ids=str,
 )

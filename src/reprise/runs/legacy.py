@@ -14,6 +14,7 @@ _FIRST_OBJECTIVE: Mapping[str, Any] = {
     "temperature": None,
     "neg_score": "selected",
     "sampler": "log-uniform",
+    "next_n": 1,
 }
 
 

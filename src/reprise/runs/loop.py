@@ -105,6 +105,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
             config.num_negatives,
             config.seed,
             config.sampler,
+            config.next_n,
         ),
         valid=dataset.evaluation_users("valid", config.maxlen),
         test=dataset.evaluation_users("test", config.maxlen),

@@ -19,7 +19,7 @@ from reprise.training import negatives
 _CHUNK = 65_536
 # ComiRec draws the target's position from [4, length): at least four items of history before it.
 FIRST_TARGET = 4
-_USERS, _POSITIONS, _NEGATIVES, _KEY = range(4)
+_USERS, _POSITIONS, _NEGATIVES, _KEY, _AHEAD = range(5)
 
 T = TypeVar("T")
 
@@ -47,7 +47,12 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws batches from the users of `split` who have more than FIRST_TARGET items."""
+    """Draws batches from the users of `split` who have more than FIRST_TARGET items.
+
+    A position is drawn from FIRST_TARGET on, and the target among the `next_n` items from there, as
+    far as there are any; the history is what came before the position. kind, target_chance: of
+    the negatives, see `negatives.sample`.
+    """
 
     split: Split
     users: NDArray[np.int64]
@@ -57,6 +62,7 @@ class Sampler:
     num_negatives: int
     seed: int
     kind: str = "log-uniform"
+    next_n: int = 1
     target_chance: NDArray[np.float64] | None = None
 
     def batch(self, branch: int, step: int) -> Batch:
@@ -65,11 +71,13 @@ class Sampler:
             len(self.users), self.batch_size, replace=False
         )
         users = self.users[row]
-        position = _stream(self.seed, branch, step, _POSITIONS).integers(
-            FIRST_TARGET, self.split.lengths[users]
+        size = self.split.lengths[users]
+        position = _stream(self.seed, branch, step, _POSITIONS).integers(FIRST_TARGET, size)
+        ahead = _stream(self.seed, branch, step, _AHEAD).integers(
+            np.minimum(self.next_n, size - position)
         )
         history, lengths = self.split.histories(users, position, self.history_length)
-        target = self.split.items[self.split.offsets[users] + position]
+        target = self.split.items[self.split.offsets[users] + position + ahead]
         sample = negatives.sample(
             self.kind,
             _stream(self.seed, branch, step, _NEGATIVES),
@@ -116,6 +124,7 @@ def make_sampler(
     num_negatives: int,
     seed: int,
     kind: str = "log-uniform",
+    next_n: int = 1,
 ) -> Sampler:
     """Return the sampler, its negatives of a kind of `negatives`; DataError where fewer users than
     a batch can be trained on.
@@ -125,26 +134,43 @@ def make_sampler(
         raise DataError(
             "too_few_users", users=len(users), needed=FIRST_TARGET + 1, batch_size=batch_size
         )
-    chance = target_chance(split, users, num_items) if kind in negatives.IN_BATCH else None
+    chance = None
+    if kind in negatives.IN_BATCH:
+        chance = target_chance(split, users, num_items, next_n)
     return Sampler(
-        split, users, num_items, batch_size, history_length, num_negatives, seed, kind, chance
+        split,
+        users,
+        num_items,
+        batch_size,
+        history_length,
+        num_negatives,
+        seed,
+        kind,
+        next_n,
+        chance,
     )
 
 
-def target_chance(split: Split, users: NDArray[np.int64], num_items: int) -> NDArray[np.float64]:
+def target_chance(
+    split: Split, users: NDArray[np.int64], num_items: int, next_n: int = 1
+) -> NDArray[np.float64]:
     """Return the chance [V+1] that a row's target is each item, exactly as `Sampler` draws it: a
-    user of `users`, and a position of his from FIRST_TARGET, each as likely as any other.
+    user of `users`, a position of his from FIRST_TARGET, and one of the `next_n` items from there,
+    each as likely as any other.
     """
     chance = np.zeros(num_items + 1)
     for start in range(0, len(users), _CHUNK):
         some = users[start:][:_CHUNK]
         choices = split.lengths[some] - FIRST_TARGET
-        first = split.offsets[some] + FIRST_TARGET
-        index = np.repeat(first - (np.cumsum(choices) - choices), choices) + np.arange(
-            choices.sum()
-        )
-        weight = np.repeat(1.0 / choices, choices)
-        chance += np.bincount(split.items[index], weight, minlength=num_items + 1)
+        position = np.arange(choices.sum()) - np.repeat(np.cumsum(choices) - choices, choices)
+        left = np.repeat(choices, choices) - position  # items from the position to the end
+        index = np.repeat(split.offsets[some] + FIRST_TARGET, choices) + position
+        weight = 1.0 / (np.repeat(choices, choices) * np.minimum(next_n, left))
+        for ahead in range(min(next_n, int(choices.max()))):
+            there = left > ahead
+            chance += np.bincount(
+                split.items[index[there] + ahead], weight[there], minlength=num_items + 1
+            )
     return chance / len(users)
 
 
