@@ -103,25 +103,33 @@ def best_score(interests: Floats, item: Floats) -> float:
     return max(_dot(interest, item) for interest in interests)
 
 
-def max_softmax(
-    interests: Floats,
-    target: Floats,
-    negatives: Floats,
+def softmax_loss(
+    positive: Sequence[float],
+    negative: Sequence[Sequence[float]],
     log_q_target: Floats,
     log_q_negatives: Floats,
     accidental: NDArray[np.bool_],
+    hardness: float = 0.0,
 ) -> float:
-    """Return the mean of -ln softmax([target, negatives])[0], each scored by its best interest."""
+    """Return the mean of -ln(P / (P + N)) for the scores of targets and negatives, P = e^s / q.
+
+    N is the sum of e^s / q over the negatives that are not accidental, or with `hardness` b REMI's
+    reweighted one: sum of (e^(b s) e^s / q), over the mean of e^(b s), that by 1 / q, too.
+    """
     total = 0.0
-    for b in range(len(interests)):
-        logits = [best_score(interests[b], target[b]) - float(log_q_target[b])] + [
-            best_score(interests[b], negatives[s]) - float(log_q_negatives[s])
-            for s in range(len(negatives))
-            if not accidental[b, s]
+    for b, (own, others) in enumerate(zip(positive, negative, strict=True)):
+        kept = [
+            (score, math.exp(-float(log_q)))
+            for score, log_q, left_out in zip(others, log_q_negatives, accidental[b], strict=True)
+            if not left_out
         ]
-        highest = max(logits)
-        total += highest + math.log(sum(math.exp(x - highest) for x in logits)) - logits[0]
-    return total / len(interests)
+        mean, mass = 0.0, 0.0
+        for score, weight in kept:
+            mean += math.exp(hardness * score) * weight / sum(one for _, one in kept)
+            mass += math.exp(hardness * score) * math.exp(score) * weight
+        target = math.exp(own - float(log_q_target[b]))
+        total -= math.log(target / (target + (mass / mean if kept else 0.0)))
+    return total / len(positive)
 
 
 def soft_readout(interests: Floats, target: Floats) -> Floats:

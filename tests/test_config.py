@@ -40,6 +40,8 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("neg_score", "min"),
         ("sampler", "none"),
         ("next_n", 0),
+        ("hard_negatives", -1),
+        ("hard_negatives", float("nan")),
         ("patience", -1),
         ("max_steps", None),
     ],

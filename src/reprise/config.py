@@ -26,6 +26,7 @@ _CHOICES = {
     "neg_score": NEG_SCORES,
     "sampler": SAMPLERS,
 }
+_REAL = ("learning_rate", "hard_negatives")  # a whole number means the same
 _ALIASES = {
     "steps": "max_steps",
     "model_type": "model",
@@ -41,15 +42,16 @@ _LONGEST_NAME = 100  # bytes: the run's folder name holds two of them, and 255 i
 class TrainConfig:
     """The configuration of a run; the defaults are ComiRec's for Amazon Books.
 
-    maxlen: items of history a user brings. sampler: of negatives, see `training.negatives`.
-    negatives: shared by the batch, its own targets not counted; None: 10 x batch. In-batch there
-    are none but these, and it is the batch size. next_n: the target is one of so many items
-    that follow the history.
-    optimizer: of the item rows, see `training.optimizers`. Of `training.losses`, selection: which
-    interest learns the target; temperature: scores are cosines divided by it (None, or 0: inner
-    products); neg_score: which interest scores a negative. test_iter: steps between evaluations.
-    top_n: the cutoff whose valid recall selects the best. max_steps: updates in all. patience:
-    evaluations without improvement that are borne.
+    maxlen: items of history a user brings.
+    sampler: of negatives, see `training.negatives`. negatives: shared by the batch, its own targets
+    not counted; None: 10 x batch. In-batch there are no others, and it is the batch size.
+    next_n: the target is one of so many items that follow the history.
+    optimizer: of the item rows, see `training.optimizers`.
+    Of `training.losses`, selection: which interest learns the target; temperature: scores are
+    cosines divided by it (None, or 0: inner products); neg_score: which interest scores a negative;
+    hard_negatives: how much more those weigh that score high (0: no more).
+    test_iter: steps between evaluations. top_n: the cutoff whose valid recall selects the best.
+    max_steps: updates in all. patience: evaluations without improvement that are borne.
     """
 
     dataset: str
@@ -67,6 +69,7 @@ class TrainConfig:
     selection: str = SELECTIONS[0]
     temperature: float | None = None
     neg_score: str = NEG_SCORES[0]
+    hard_negatives: float = 0.0
     learning_rate: float = 0.001
     seed: int = 19
     test_iter: int = 1000
@@ -78,7 +81,8 @@ class TrainConfig:
         for item in dataclasses.fields(self):
             check_value(item.name, getattr(self, item.name))
         object.__setattr__(self, "model", canonical_name(self.model))
-        object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        for name in _REAL:
+            object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "temperature", float(self.temperature or 0) or None)
         if self.model in UNTRAINED:  # one look at it, and all is known
             object.__setattr__(self, "max_steps", 1)
@@ -167,6 +171,8 @@ def check_value(name: str, value: Any) -> None:
         good, expected = value in _CHOICES[name], " | ".join(_CHOICES[name])
     elif name == "learning_rate":
         good, expected = real and value > 0, "a positive number"
+    elif name == "hard_negatives":
+        good, expected = real and value >= 0, "a number from 0"
     elif name == "temperature":
         good, expected = value is None or (real and value >= 0), "a positive number, or 0 for none"
     elif name in ("patience", "seed"):

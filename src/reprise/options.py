@@ -62,6 +62,11 @@ _RUN_OPTIONS = (
         help=f"Interest that scores a negative: {' | '.join(NEG_SCORES)}: the one that learns the "
         f"target, or the negative's own best. [default: {_DEFAULTS['neg_score']}]",
     ),
+    click.option(
+        "--hard-negatives",
+        type=float,
+        help="REMI's b: negatives weigh exp(b * score); 0: all the same. [default: 0]",
+    ),
     click.option("--batch-size", type=int, help="[default: 128]"),
     click.option("--maxlen", type=int, help="Items of history. [default: 20]"),
     click.option("--embedding-dim", type=int, help="[default: 64]"),

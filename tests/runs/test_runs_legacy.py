@@ -28,6 +28,7 @@ OBJECTIVE: dict[str, Any] = {
     "neg_score": "max",
     "sampler": "mixed",
     "next_n": 7,
+    "hard_negatives": 1.0,
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -49,6 +50,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "neg_score": "selected",
             "sampler": "log-uniform",
             "next_n": 1,
+            "hard_negatives": 0.0,
         },
         "environment": {},
     }

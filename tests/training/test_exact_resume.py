@@ -38,6 +38,7 @@ def digest(folder: RunFolder) -> str:
         {"sampler": "in-batch", "negatives": None},
         {"sampler": "mixed"},
         {"next_n": 3},
+        {"hard_negatives": 1.0},
     ],
     ids=str,
 )

@@ -72,13 +72,15 @@ def of_objective(
         flat = oracles.unit(interests.reshape(-1, DIM)) / objective.temperature
         interests = flat.reshape(interests.shape)
         target, negatives = oracles.unit(target), oracles.unit(negatives)
-    if objective.neg_score == "max":
-        return oracles.max_softmax(
-            interests, target, negatives, log_q_target, log_q_negatives, accidental
-        )
-    user = oracles.readout(interests, target)
-    return oracles.sampled_softmax(
-        user, target, negatives, log_q_target, log_q_negatives, accidental
+    if objective.neg_score == "selected":
+        interests = oracles.readout(interests, target)[:, None]
+    return oracles.softmax_loss(
+        [oracles.best_score(own, item) for own, item in zip(interests, target, strict=True)],
+        [[oracles.best_score(own, item) for item in negatives] for own in interests],
+        log_q_target,
+        log_q_negatives,
+        accidental,
+        objective.hard_negatives,
     )
 
 
@@ -87,6 +89,10 @@ OBJECTIVES = {
     "temperature": losses.Objective(temperature=0.2),
     "max": losses.Objective(neg_score="max"),
     "max, temperature": losses.Objective(neg_score="max", temperature=0.2),
+    "hard": losses.Objective(hard_negatives=0.7),
+    "hard, max, temperature": losses.Objective(
+        hard_negatives=0.3, neg_score="max", temperature=0.5
+    ),
 }
 objective_losses = {
     name: jax.jit(losses.make_loss(objective)) for name, objective in OBJECTIVES.items()
@@ -174,6 +180,45 @@ def test_scores_by_the_best_interest_are_one_matrix_product() -> None:
     text = jax.jit(losses.best_scores).lower(interests, items).as_text()
     (product,) = (line for line in text.splitlines() if "dot_general" in line)
     assert f"tensor<{BATCH * INTERESTS}x{NEGATIVES}xf32>" in product
+
+
+@relaxed
+@given(seeds, st.sampled_from([0.1, 1.0, 10.0]))
+def test_hard_uniform_negatives_are_remis_loss(seed: int, hardness: float) -> None:
+    """As the paper writes it, for n uniform negatives and no correction of the target."""
+    rng = np.random.default_rng(seed)
+    positive, negative = rng.normal(size=BATCH), rng.normal(size=(BATCH, NEGATIVES))
+    uniform = np.full(NEGATIVES, math.log(NEGATIVES / 50))
+    nothing = jnp.zeros((BATCH, NEGATIVES), bool)
+    computed = losses.hard_cross_entropy(
+        jnp.asarray(positive - uniform[0]), jnp.asarray(negative), uniform, nothing, hardness
+    )
+    expected = 0.0
+    for s, others in zip(positive, negative, strict=True):
+        mean = np.exp((hardness + 1) * others).sum() / np.exp(hardness * others).sum()
+        expected += math.log(math.exp(s) + NEGATIVES * mean) - s
+    assert float(computed) == pytest.approx(expected / BATCH, rel=1e-4)
+
+
+def test_the_harder_the_negatives_the_higher_the_loss_up_to_that_of_the_hardest() -> None:
+    positive, negative = jnp.zeros(1), jnp.asarray([[-1.0, 0.5, 2.0, 1.0, 0.0]])
+    log_q, kept = np.zeros(NEGATIVES), jnp.zeros((1, NEGATIVES), bool)
+    given_ = (positive, negative, log_q, kept)
+    plain = float(losses.cross_entropy(positive, negative, kept))
+    seen = [float(losses.hard_cross_entropy(*given_, b)) for b in (0.0, 0.1, 1.0, 10.0, 1000.0)]
+    assert seen[0] == pytest.approx(plain, rel=1e-6)
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(math.log(1 + NEGATIVES * math.exp(2.0)), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_no_objective_charges_for_accidental_hits(name: str) -> None:
+    inputs, _ = random_inputs(4)
+    interests = np.random.default_rng(4).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
+    given_ = (interests, *inputs[1:], np.ones((BATCH, NEGATIVES), bool), KEY)
+    assert float(objective_losses[name](*given_)) == 0.0
+    for gradient in objective_gradients[name](*given_):
+        assert not np.asarray(gradient).any()
 
 
 def test_lengths_do_not_matter_to_a_loss_with_a_temperature() -> None:

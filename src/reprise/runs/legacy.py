@@ -15,6 +15,7 @@ _FIRST_OBJECTIVE: Mapping[str, Any] = {
     "neg_score": "selected",
     "sampler": "log-uniform",
     "next_n": 1,
+    "hard_negatives": 0.0,
 }
 
 

@@ -251,7 +251,10 @@ def _shape(config: TrainConfig) -> ModelShape:
 
 def _objective(config: TrainConfig) -> Objective:
     return Objective(
-        selection=config.selection, temperature=config.temperature, neg_score=config.neg_score
+        selection=config.selection,
+        temperature=config.temperature,
+        neg_score=config.neg_score,
+        hard_negatives=config.hard_negatives,
     )
 
 

@@ -26,11 +26,13 @@ class Objective:
     selection: of READOUTS. temperature: None, scores are inner products; else cosines divided by
     it. neg_score: "selected", the interest that learns the target scores the negatives too; "max",
     every candidate, the target too, is scored by its own best interest, as retrieval scores it.
+    hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same.
     """
 
     selection: str = "argmax"
     temperature: float | None = None
     neg_score: str = "selected"
+    hard_negatives: float = 0.0
 
 
 COMIREC = Objective()
@@ -58,7 +60,11 @@ def make_loss(objective: Objective) -> Loss:
             negative = best_scores(interests, negatives)
         else:
             positive, negative = scores(readout(interests, target, key), target, negatives)
-        return cross_entropy(positive - log_q_target, negative - log_q_negatives, accidental)
+        positive = positive - log_q_target
+        if objective.hard_negatives > 0:
+            hardness = objective.hard_negatives
+            return hard_cross_entropy(positive, negative, log_q_negatives, accidental, hardness)
+        return cross_entropy(positive, negative - log_q_negatives, accidental)
 
     return loss
 
@@ -158,3 +164,28 @@ def cross_entropy(positive: Array, negative: Array, accidental: Array) -> Array:
     negative = jnp.where(accidental, _EXCLUDED, negative)
     normaliser = jnp.logaddexp(positive, jax.nn.logsumexp(negative, axis=1))
     return jnp.mean(normaliser - positive)
+
+
+def hard_cross_entropy(
+    positive: Array,
+    negative: Array,
+    log_q_negatives: ArrayLike,
+    accidental: Array,
+    hardness: float,
+) -> Array:
+    """Return the mean cross-entropy of targets with logits [B] beside negatives with scores [B, S]
+    that weigh the more the higher they score: by exp(hardness * score), all of them together as
+    much as before. log_q_negatives [S]; those that are `accidental` [B, S] are left out.
+
+    Source: REMI (Xie et al., RecSys 2023, arXiv 2302.14532), interest-aware hard negative mining,
+    whose n negatives are uniform: -s_i + ln(e^s_i + n * sum e^((b+1) s_j) / sum e^(b s_j)). Here
+    each negative stands for 1 / q items, which for a uniform q is the same, and for b = 0
+    `cross_entropy`.
+    """
+
+    def total(power: float) -> Array:
+        weighed = jnp.where(accidental, _EXCLUDED, power * negative - log_q_negatives)
+        return jax.nn.logsumexp(weighed, axis=1)
+
+    mass = total(hardness + 1) - total(hardness) + total(0.0)
+    return jnp.mean(jnp.logaddexp(positive, mass) - positive)
