@@ -132,6 +132,19 @@ def softmax_loss(
     return total / len(positive)
 
 
+def attention_variance(attention: Floats, lengths: Sequence[int]) -> float:
+    """Source: REMI, routing regularization: the mean over users of each interest's squared variance
+    (a sum over the history's items, not a mean), summed over the interests.
+    """
+    total = 0.0
+    for interests, length in zip(attention, lengths, strict=True):
+        for weights in interests:
+            own = [float(weight) for weight in weights[:length]]
+            mean = sum(own) / length
+            total += sum((weight - mean) ** 2 for weight in own) ** 2
+    return total / len(attention)
+
+
 def soft_readout(interests: Floats, target: Floats) -> Floats:
     """Source: MIND, section 4.4, label-aware attention with power 1."""
     means = []

@@ -41,6 +41,7 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("sampler", "none"),
         ("next_n", 0),
         ("hard_negatives", -1),
+        ("routing_penalty", -1),
         ("hard_negatives", float("nan")),
         ("patience", -1),
         ("max_steps", None),

@@ -26,7 +26,7 @@ _CHOICES = {
     "neg_score": NEG_SCORES,
     "sampler": SAMPLERS,
 }
-_REAL = ("learning_rate", "hard_negatives")  # a whole number means the same
+_REAL = ("learning_rate", "hard_negatives", "routing_penalty")  # a whole number means the same
 _ALIASES = {
     "steps": "max_steps",
     "model_type": "model",
@@ -49,7 +49,8 @@ class TrainConfig:
     optimizer: of the item rows, see `training.optimizers`.
     Of `training.losses`, selection: which interest learns the target; temperature: scores are
     cosines divided by it (None, or 0: inner products); neg_score: which interest scores a negative;
-    hard_negatives: how much more those weigh that score high (0: no more).
+    hard_negatives: how much more those weigh that score high (0: no more); routing_penalty: on an
+    attention to single items (0: none).
     test_iter: steps between evaluations. top_n: the cutoff whose valid recall selects the best.
     max_steps: updates in all. patience: evaluations without improvement that are borne.
     """
@@ -70,6 +71,7 @@ class TrainConfig:
     temperature: float | None = None
     neg_score: str = NEG_SCORES[0]
     hard_negatives: float = 0.0
+    routing_penalty: float = 0.0
     learning_rate: float = 0.001
     seed: int = 19
     test_iter: int = 1000
@@ -88,6 +90,7 @@ class TrainConfig:
             object.__setattr__(self, "max_steps", 1)
             object.__setattr__(self, "test_iter", 1)
             object.__setattr__(self, "temperature", None)
+            object.__setattr__(self, "routing_penalty", 0.0)
         if self.neg_score == "max" and self.selection != SELECTIONS[0]:
             expected = f"{SELECTIONS[0]}, as neg_score max has every item choose"
             raise UsageError(
@@ -171,7 +174,7 @@ def check_value(name: str, value: Any) -> None:
         good, expected = value in _CHOICES[name], " | ".join(_CHOICES[name])
     elif name == "learning_rate":
         good, expected = real and value > 0, "a positive number"
-    elif name == "hard_negatives":
+    elif name in ("hard_negatives", "routing_penalty"):
         good, expected = real and value >= 0, "a number from 0"
     elif name == "temperature":
         good, expected = value is None or (real and value >= 0), "a positive number, or 0 for none"

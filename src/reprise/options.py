@@ -67,6 +67,11 @@ _RUN_OPTIONS = (
         type=float,
         help="REMI's b: negatives weigh exp(b * score); 0: all the same. [default: 0]",
     ),
+    click.option(
+        "--routing-penalty",
+        type=float,
+        help="REMI's c, on attention to single items; of ComiRec-SA. [default: 0]",
+    ),
     click.option("--batch-size", type=int, help="[default: 128]"),
     click.option("--maxlen", type=int, help="Items of history. [default: 20]"),
     click.option("--embedding-dim", type=int, help="[default: 64]"),

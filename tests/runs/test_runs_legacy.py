@@ -51,6 +51,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "sampler": "log-uniform",
             "next_n": 1,
             "hard_negatives": 0.0,
+            "routing_penalty": 0.0,
         },
         "environment": {},
     }

@@ -39,6 +39,7 @@ def digest(folder: RunFolder) -> str:
         {"sampler": "mixed"},
         {"next_n": 3},
         {"hard_negatives": 1.0},
+        {"routing_penalty": 3.0},
     ],
     ids=str,
 )

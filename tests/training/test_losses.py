@@ -221,6 +221,20 @@ def test_no_objective_charges_for_accidental_hits(name: str) -> None:
         assert not np.asarray(gradient).any()
 
 
+@relaxed
+@given(seeds)
+def test_the_penalty_is_the_squared_variance_over_the_items(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    attention = rng.random((BATCH, INTERESTS, 6)).astype(np.float32)
+    lengths = rng.integers(1, 7, BATCH)
+    mask = (np.arange(6) < lengths[:, None]).astype(np.float32)
+    computed = losses.attention_variance(jnp.asarray(attention), jnp.asarray(mask))
+    expected = oracles.attention_variance(attention, lengths.tolist())
+    assert float(computed) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    even = losses.attention_variance(jnp.full(attention.shape, 0.25), jnp.asarray(mask))
+    assert float(even) == pytest.approx(0, abs=1e-12)
+
+
 def test_lengths_do_not_matter_to_a_loss_with_a_temperature() -> None:
     (_, target, negatives, *log_q), accidental = random_inputs(6)
     interests = np.random.default_rng(6).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)

@@ -229,6 +229,29 @@ def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
     np.testing.assert_allclose(m, 0.1 * gradient, rtol=1e-3, atol=1e-6)
 
 
+def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
+    model, arrays, _ = start("ComiRec-SA")
+    assert model.interests_and_attention is not None
+    batch = batches()[0]
+    mask = jnp.asarray(np.arange(SHAPE.history_length) < batch.lengths[:, None], jnp.float32)
+    history = arrays.rows[batch.touched[batch.history], : SHAPE.embedding_dim]
+    made, attention = model.interests_and_attention(arrays.params, history, mask)
+    np.testing.assert_array_equal(made, model.interests(arrays.params, history, mask))
+    penalty = float(losses.attention_variance(attention, mask))
+    sums, spread = [], []
+    for weight in (0.0, 3.0):
+        step = make_train_step(model, "row-adam", losses.Objective(routing_penalty=weight))
+        state = jax.tree.map(jnp.copy, arrays)
+        for number in range(1, 21):
+            state = step(state, batch, make_update(RATE, number))
+            sums += [float(state.loss_sum)] if number == 1 else []
+        history = state.rows[batch.touched[batch.history], : SHAPE.embedding_dim]
+        _, attention = model.interests_and_attention(state.params, history, mask)
+        spread.append(float(losses.attention_variance(attention, mask)))
+    assert sums[1] - sums[0] == pytest.approx(3 * penalty, abs=1e-5)
+    assert spread[1] < spread[0]
+
+
 def test_initial_arrays_are_a_function_of_the_seed() -> None:
     model = get_model("ComiRec-SA")
     described: list[list[bytes]] = []

@@ -16,6 +16,7 @@ _FIRST_OBJECTIVE: Mapping[str, Any] = {
     "sampler": "log-uniform",
     "next_n": 1,
     "hard_negatives": 0.0,
+    "routing_penalty": 0.0,
 }
 
 

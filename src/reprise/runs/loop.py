@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from reprise import files
 from reprise.config import TrainConfig
 from reprise.data.dataset import Dataset, EvaluationUsers, Truth
+from reprise.errors import UsageError
 from reprise.models import ModelShape, get_model
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
 from reprise.runs import environment, store
@@ -88,6 +89,8 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     """Build the task; UsageError or DataError where config and data do not fit together."""
     model = get_model(config.model)
     jax.eval_shape(lambda key: model.init(key, _shape(config)), jax.random.key(0))  # or refuse
+    if config.routing_penalty > 0 and model.interests_and_attention is None:
+        raise UsageError("no_attention", model=config.model)
     train = dataset.splits["train"]
     category = np.asarray(dataset.item_category)
     return Task(
@@ -255,6 +258,7 @@ def _objective(config: TrainConfig) -> Objective:
         temperature=config.temperature,
         neg_score=config.neg_score,
         hard_negatives=config.hard_negatives,
+        routing_penalty=config.routing_penalty,
     )
 
 

@@ -26,20 +26,22 @@ class Objective:
     selection: of READOUTS. temperature: None, scores are inner products; else cosines divided by
     it. neg_score: "selected", the interest that learns the target scores the negatives too; "max",
     every candidate, the target too, is scored by its own best interest, as retrieval scores it.
-    hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same.
+    hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same. routing_penalty: c,
+    what a step adds of `attention_variance`.
     """
 
     selection: str = "argmax"
     temperature: float | None = None
     neg_score: str = "selected"
     hard_negatives: float = 0.0
+    routing_penalty: float = 0.0
 
 
 COMIREC = Objective()
 
 
 def make_loss(objective: Objective) -> Loss:
-    """Return the loss that `objective` describes."""
+    """Return the loss of `objective`, but for the penalty, which is on the attention."""
     readout = READOUTS[objective.selection]
 
     def loss(
@@ -189,3 +191,18 @@ def hard_cross_entropy(
 
     mass = total(hardness + 1) - total(hardness) + total(0.0)
     return jnp.mean(jnp.logaddexp(positive, mass) - positive)
+
+
+def attention_variance(attention: Array, mask: Array) -> Array:
+    """Return mean_b sum_k Var_bk^2, Var_bk = sum_l (A_bkl - mean_l A_bkl)^2 over the items of a
+    history, for attention [B, K, L] with mask [B, L] (1 = item): it is high where an interest
+    hangs on a single item.
+
+    Source: REMI (arXiv 2302.14532), routing regularization; padding, which has no weight to be
+    regular, is left out here.
+    """
+    mask = mask[:, None, :]
+    count = jnp.maximum(jnp.sum(mask, axis=2, keepdims=True), 1)
+    mean = jnp.sum(attention * mask, axis=2, keepdims=True) / count
+    variance = jnp.sum(jnp.square(attention - mean) * mask, axis=2)
+    return jnp.mean(jnp.sum(jnp.square(variance), axis=1))

@@ -18,6 +18,7 @@ _READOUT = 1  # folded into the batch's key: the model draws from the key itself
 
 TrainStep = Callable[[Arrays, Batch, Update], Arrays]
 Settle = Callable[[Arrays, int, float], Arrays]
+BatchLoss = Callable[[Params, Array, Batch, Array, Array], Array]
 Interests = Callable[[Arrays, ArrayLike, ArrayLike], Array]
 
 
@@ -48,7 +49,7 @@ def make_train_step(
     optimizer: of `optimizers.OPTIMIZERS`, for the item rows (the network's parameters all have a
     gradient at every step).
     """
-    step = partial(_train_step, model, OPTIMIZERS[optimizer], losses.make_loss(objective))
+    step = partial(_train_step, model, OPTIMIZERS[optimizer], _make_loss(model, objective))
     return jax.jit(step, donate_argnums=0)
 
 
@@ -67,10 +68,36 @@ def make_settle(optimizer: str) -> Settle:
     return jax.jit(settle, donate_argnums=0)
 
 
+def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
+    """Return loss(params, touched rows' values [M, d], batch, mask [B, L], key) -> []."""
+    loss_of = losses.make_loss(objective)
+
+    def loss(params: Params, value: Array, batch: Batch, mask: Array, key: Array) -> Array:
+        history, penalty = value[batch.history], None
+        if objective.routing_penalty > 0:
+            assert model.interests_and_attention is not None  # or the task is refused
+            interests, attention = model.interests_and_attention(params, history, mask, key)
+            penalty = objective.routing_penalty * losses.attention_variance(attention, mask)
+        else:
+            interests = model.interests(params, history, mask, key)
+        plain = loss_of(
+            interests,
+            value[batch.target],
+            value[batch.negatives],
+            batch.log_q_target,
+            batch.log_q_negatives,
+            jnp.asarray(batch.target[:, None] == batch.negatives),
+            jax.random.fold_in(key, _READOUT),
+        )
+        return plain if penalty is None else plain + penalty
+
+    return loss
+
+
 def _train_step(
     model: Model,
     optimizer: Optimizer,
-    loss_of_batch: losses.Loss,
+    loss_of_batch: BatchLoss,
     arrays: Arrays,
     batch: Batch,
     update: Update,
@@ -84,16 +111,7 @@ def _train_step(
         length = batch.history.shape[1]
         mask = (jnp.arange(length) < batch.lengths[:, None]).astype(value.dtype)
         key = jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32")
-        interests = model.interests(params, value[batch.history], mask, key)
-        return loss_of_batch(
-            interests,
-            value[batch.target],
-            value[batch.negatives],
-            batch.log_q_target,
-            batch.log_q_negatives,
-            jnp.asarray(batch.target[:, None] == batch.negatives),
-            jax.random.fold_in(key, _READOUT),
-        )
+        return loss_of_batch(params, value, batch, mask, key)
 
     loss, (param_grads, row_grads) = jax.value_and_grad(loss_of, argnums=(0, 1))(
         arrays.params, pulled.value
