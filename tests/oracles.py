@@ -293,6 +293,18 @@ class Adam(NamedTuple):
     v: Doubles
 
 
+def schedule(number: int, warmup: int, decay: str, decay_steps: int) -> float:
+    """Return the factor of the learning rate at an update, from 1: linear warm-up times a decay to
+    a hundredth (cosine: Loshchilov and Hutter, ICLR 2017, equation 5, one period).
+    """
+    factor = number / warmup if number < warmup else 1.0
+    if decay == "none":
+        return factor
+    done = number / decay_steps if number < decay_steps else 1.0
+    left = 1 - done if decay == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return factor * (0.01 + 0.99 * left)
+
+
 def adam(state: Adam, gradient: Floats, learning_rate: float, step: int) -> Adam:
     """Return the state after update number `step` (from 1).
 

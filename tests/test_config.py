@@ -1,12 +1,15 @@
 """The configuration: what it refuses, and what it calls the run."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from reprise.config import TrainConfig, make_config, read_toml
 from reprise.errors import UsageError
+from reprise.options import run_options, run_values
 
 GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
 
@@ -42,6 +45,9 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("next_n", 0),
         ("hard_negatives", -1),
         ("routing_penalty", -1),
+        ("warmup", -1),
+        ("decay", "linear"),  # until when?
+        ("decay_steps", 10**7),
         ("hard_negatives", float("nan")),
         ("patience", -1),
         ("max_steps", None),
@@ -89,6 +95,41 @@ def test_identity_leaves_out_what_may_be_extended() -> None:
     assert short.identity("f") == long.identity("f")
     assert short.identity("f") != short.identity("g")
     assert short.identity("f") != make_config(GOOD | {"test_iter": 7}).identity("f")
+
+
+def test_every_setting_is_an_option_and_a_flag_wins_over_the_file(tmp_path: Path) -> None:
+    """So that each ingredient of a file can be taken out by a flag."""
+    command = click.command()(run_options(lambda **_: None))
+    assert {item.name for item in dataclasses.fields(TrainConfig)} <= {
+        option.name for option in command.params
+    }
+    path = tmp_path / "modern.toml"
+    lines = [
+        "temperature = 0.1",
+        'neg-score = "max"',
+        'sampler = "mixed"',
+        "next-n = 7",
+        "hard-negatives = 1",
+        "routing-penalty = 3",
+        "warmup = 100",
+        'decay = "cosine"',
+        "decay-steps = 1000",
+    ]
+    path.write_text("\n".join(lines))
+    without = {
+        "temperature": 0.0,
+        "neg_score": "selected",
+        "sampler": "log-uniform",
+        "next_n": 1,
+        "hard_negatives": 0.0,
+        "routing_penalty": 0.0,
+        "warmup": 0,
+        "decay": "none",
+    }
+    full = make_config(run_values(path, None, None, dict(GOOD)))
+    plain = TrainConfig(**GOOD)
+    assert all(getattr(full, name) != getattr(plain, name) for name in without)
+    assert make_config(run_values(path, None, None, GOOD | without)) == plain
 
 
 def test_toml_keys_read_as_the_flags(tmp_path: Path) -> None:

@@ -20,11 +20,13 @@ OPTIMIZERS = ("row-adam", "adam", "lazy-adam")
 SELECTIONS = ("argmax", "sample", "soft", "item0")
 NEG_SCORES = ("selected", "max")
 SAMPLERS = ("log-uniform", "uniform", "in-batch", "mixed")  # of `training.negatives`
+DECAYS = ("none", "cosine", "linear")  # of `training.schedules`
 _CHOICES = {
     "optimizer": OPTIMIZERS,
     "selection": SELECTIONS,
     "neg_score": NEG_SCORES,
     "sampler": SAMPLERS,
+    "decay": DECAYS,
 }
 _REAL = ("learning_rate", "hard_negatives", "routing_penalty")  # a whole number means the same
 _ALIASES = {
@@ -51,6 +53,8 @@ class TrainConfig:
     cosines divided by it (None, or 0: inner products); neg_score: which interest scores a negative;
     hard_negatives: how much more those weigh that score high (0: no more); routing_penalty: on an
     attention to single items (0: none).
+    Of `training.schedules`, by which the learning rate is multiplied, warmup: steps it climbs for;
+    decay and decay_steps: how it falls, and until when.
     test_iter: steps between evaluations. top_n: the cutoff whose valid recall selects the best.
     max_steps: updates in all. patience: evaluations without improvement that are borne.
     """
@@ -73,6 +77,9 @@ class TrainConfig:
     hard_negatives: float = 0.0
     routing_penalty: float = 0.0
     learning_rate: float = 0.001
+    warmup: int = 0
+    decay: str = DECAYS[0]
+    decay_steps: int = 0
     seed: int = 19
     test_iter: int = 1000
     top_n: int = 50
@@ -91,6 +98,10 @@ class TrainConfig:
             object.__setattr__(self, "test_iter", 1)
             object.__setattr__(self, "temperature", None)
             object.__setattr__(self, "routing_penalty", 0.0)
+        if self.decay == "none":
+            object.__setattr__(self, "decay_steps", 0)
+        elif self.decay_steps == 0:
+            raise UsageError("missing_value", option="decay_steps")
         if self.neg_score == "max" and self.selection != SELECTIONS[0]:
             expected = f"{SELECTIONS[0]}, as neg_score max has every item choose"
             raise UsageError(
@@ -180,6 +191,9 @@ def check_value(name: str, value: Any) -> None:
         good, expected = value is None or (real and value >= 0), "a positive number, or 0 for none"
     elif name in ("patience", "seed"):
         good, expected = whole and 0 <= value < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}"
+    elif name in ("warmup", "decay_steps"):
+        good = whole and 0 <= value <= _LARGEST
+        expected = f"a whole number from 0 to {_LARGEST}"
     elif name in ("max_steps", "test_iter"):
         good, expected = whole and value >= 1, "a whole number from 1"
     else:

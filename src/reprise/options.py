@@ -8,7 +8,15 @@ from typing import Any, TypeVar
 
 import click
 
-from reprise.config import NEG_SCORES, OPTIMIZERS, SAMPLERS, SELECTIONS, TrainConfig, read_toml
+from reprise.config import (
+    DECAYS,
+    NEG_SCORES,
+    OPTIMIZERS,
+    SAMPLERS,
+    SELECTIONS,
+    TrainConfig,
+    read_toml,
+)
 from reprise.errors import UsageError
 from reprise.models import REGISTRY
 
@@ -42,6 +50,9 @@ _RUN_OPTIONS = (
     click.option("--test-iter", type=int, help="Steps between evaluations. [default: 1000]"),
     click.option("--patience", type=int, help="Evaluations without improvement. [default: 50]"),
     click.option("--learning-rate", type=float, help="[default: 0.001]"),
+    click.option("--warmup", type=int, help="Steps it climbs for. [default: 0]"),
+    click.option("--decay", help=f"How it falls: {' | '.join(DECAYS)}. [default: {DECAYS[0]}]"),
+    click.option("--decay-steps", type=int, help="Step at which the decay ends, at a hundredth."),
     click.option(
         "--optimizer",
         help=f"Of the item rows: {' | '.join(OPTIMIZERS)}. row-adam is dense Adam at the batch's "

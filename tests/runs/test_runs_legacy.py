@@ -29,6 +29,8 @@ OBJECTIVE: dict[str, Any] = {
     "sampler": "mixed",
     "next_n": 7,
     "hard_negatives": 1.0,
+    "warmup": 5,
+    "decay": "linear",
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -52,6 +54,9 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "next_n": 1,
             "hard_negatives": 0.0,
             "routing_penalty": 0.0,
+            "warmup": 0,
+            "decay": "none",
+            "decay_steps": 0,
         },
         "environment": {},
     }
@@ -96,8 +101,9 @@ def test_an_older_run_does_not_go_on_with_another_objective(
     folder = RunFolder(tmp_path / small_config(**CONFIG).run_name)
     shutil.copytree(SAMPLES / f"schema-{schema}", folder.checkpoints)
     for switch, value in OBJECTIVE.items():
+        asked = {switch: value, "decay_steps": 9}  # which says nothing without a decay
         with pytest.raises(ConfigMismatchError) as caught:
-            run_small(small_data, tmp_path, **CONFIG, **{switch: value})
+            run_small(small_data, tmp_path, **CONFIG, **asked)
         assert f"{switch}: " in str(caught.value)
 
 

@@ -17,6 +17,9 @@ _FIRST_OBJECTIVE: Mapping[str, Any] = {
     "next_n": 1,
     "hard_negatives": 0.0,
     "routing_penalty": 0.0,
+    "warmup": 0,
+    "decay": "none",
+    "decay_steps": 0,
 }
 
 

@@ -31,6 +31,7 @@ from reprise.runs.signals import StopRequest
 from reprise.training.batches import Sampler, make_sampler, prefetch
 from reprise.training.losses import Objective
 from reprise.training.optimizers import make_update
+from reprise.training.schedules import Schedule
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
 from reprise.training.step import (
     Interests,
@@ -97,8 +98,8 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         config=config,
         identity=config.identity(dataset.fingerprint),
         environment=environment.current(),
-        step=make_train_step(model, config.optimizer, _objective(config)),
-        settle=make_settle(config.optimizer),
+        step=make_train_step(model, config.optimizer, _objective(config), schedule_of(config)),
+        settle=make_settle(config.optimizer, schedule_of(config)),
         interests=make_interests(model, config.normalised),
         sampler=make_sampler(
             train,
@@ -116,6 +117,11 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         item_category=category if (category >= 0).any() else None,
         truth={split: dataset.truth(split) for split in ("valid", "test")},
     )
+
+
+def schedule_of(config: TrainConfig) -> Schedule:
+    """Return the schedule of the config's learning rate."""
+    return Schedule(config.warmup, config.decay, config.decay_steps)
 
 
 def fresh_state(task: Task) -> TrainState:
@@ -169,7 +175,7 @@ def train(
     """
     config = task.config
     started = time.monotonic() - state.progress.seconds
-    branch = state.progress.branch
+    branch, schedule = state.progress.branch, schedule_of(config)
     batches = prefetch(
         lambda step: task.sampler.batch(branch, step),
         range(state.progress.step + 1, config.max_steps + 1),
@@ -196,7 +202,7 @@ def train(
                 break
             batch = next(batches)
             number = state.progress.step + 1
-            update = make_update(state.progress.learning_rate, number)
+            update = make_update(state.progress.learning_rate, number, schedule)
             state = state.at(task.step(state.arrays, batch, update), step=number)
             saver.check()
             observer.stepped(state)

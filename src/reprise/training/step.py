@@ -12,6 +12,7 @@ from reprise.models import Model, ModelShape, Params
 from reprise.training import losses, rows
 from reprise.training.batches import Batch
 from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
+from reprise.training.schedules import CONSTANT, Schedule
 from reprise.training.state import Arrays
 
 _READOUT = 1  # folded into the batch's key: the model draws from the key itself
@@ -42,28 +43,31 @@ def initial_arrays(model: Model, shape: ModelShape, num_items: int, seed: int) -
 
 @cache
 def make_train_step(
-    model: Model, optimizer: str, objective: losses.Objective = losses.COMIREC
+    model: Model,
+    optimizer: str,
+    objective: losses.Objective = losses.COMIREC,
+    schedule: Schedule = CONSTANT,
 ) -> TrainStep:
     """Return step(arrays, batch, update) -> arrays; `arrays` is consumed.
 
     optimizer: of `optimizers.OPTIMIZERS`, for the item rows (the network's parameters all have a
-    gradient at every step).
+    gradient at every step); schedule: that the updates follow.
     """
-    step = partial(_train_step, model, OPTIMIZERS[optimizer], _make_loss(model, objective))
+    loss, rows_by = _make_loss(model, objective), OPTIMIZERS[optimizer](schedule)
+    step = partial(_train_step, model, rows_by, loss)
     return jax.jit(step, donate_argnums=0)
 
 
 @cache
-def make_settle(optimizer: str) -> Settle:
+def make_settle(optimizer: str, schedule: Schedule = CONSTANT) -> Settle:
     """Return settle(arrays, number, learning rate) -> arrays with every item row as it is after
     update `number`; `arrays` is consumed.
     """
+    settle_table = OPTIMIZERS[optimizer](schedule).settle
 
     def settle(arrays: Arrays, number: ArrayLike, learning_rate: ArrayLike) -> Arrays:
         table = Table(arrays.rows, arrays.row_steps)
-        return arrays._replace(
-            **OPTIMIZERS[optimizer].settle(table, number, learning_rate)._asdict()
-        )
+        return arrays._replace(**settle_table(table, number, learning_rate)._asdict())
 
     return jax.jit(settle, donate_argnums=0)
 
