@@ -22,6 +22,7 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/catalogue.py
+	$(BIN)/python benchmarks/optimizers.py
 
 torture: $(INSTALLED)
 	$(BIN)/python benchmarks/torture.py $(TORTURE)

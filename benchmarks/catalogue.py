@@ -31,7 +31,7 @@ from common import (
     synthetic_split,
     write_json,
 )
-from reprise.config import OPTIMIZERS, SELECTIONS
+from reprise.config import OPTIMIZERS
 from reprise.models import ModelShape, get_model
 from reprise.training.batches import Batch, Sampler, make_sampler
 from reprise.training.step import initial_arrays, make_train_step
@@ -131,7 +131,7 @@ def _catalogue(
         num_items=num_items,
         sampler=sampler,
         batches=batches or [sampler.batch(0, step) for step in range(1, steps + 1)],
-        step=make_train_step(model, OPTIMIZERS[0], SELECTIONS[0]),
+        step=make_train_step(model, OPTIMIZERS[0]),
         arrays=initial_arrays(model, SHAPE, num_items, seed),
     )
 

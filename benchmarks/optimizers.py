@@ -91,7 +91,7 @@ def main() -> None:
 
 def _subject(model_name: str, optimizer: str, seed: int) -> Subject:
     model = get_model(model_name)
-    step = make_train_step(model, optimizer, "argmax")
+    step = make_train_step(model, optimizer)
     arrays = initial_arrays(model, SHAPE, ITEMS, seed)
     return Subject(step, arrays, optimizer, make_settle(optimizer))
 

@@ -42,7 +42,7 @@ from common import (
     synthetic_split,
     write_json,
 )
-from reprise.config import OPTIMIZERS, SELECTIONS
+from reprise.config import OPTIMIZERS
 from reprise.models import ModelShape, get_model
 from reprise.training.batches import Sampler, make_sampler, prefetch
 from reprise.training.state import Arrays
@@ -144,7 +144,7 @@ def main() -> None:
 def _subject(name: str, sampler: Sampler, seed: int) -> Subject:
     model = get_model(name)
     arrays = initial_arrays(model, SHAPE, ITEMS, seed)
-    step = make_train_step(model, OPTIMIZERS[0], SELECTIONS[0])
+    step = make_train_step(model, OPTIMIZERS[0])
     return Subject(step, arrays, name, sampler)
 
 

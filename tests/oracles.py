@@ -40,6 +40,23 @@ def expected_count(item: int, num_items: int, count: int, tries: int) -> float:
     return p * count if tries == count else 1.0 - (1.0 - p) ** tries
 
 
+def target_chance(
+    sequences: Sequence[Sequence[int]], first: int, next_n: int = 1
+) -> dict[int, float]:
+    """Return how likely each item is a row's target: a user who has more than `first` items, a
+    position of his from there, and one of the `next_n` items from it, each as likely as any.
+    """
+    able = [sequence for sequence in sequences if len(sequence) > first]
+    chance: dict[int, float] = {}
+    for sequence in able:
+        for position in range(first, len(sequence)):
+            following = sequence[position : position + next_n]
+            share = 1 / len(able) / (len(sequence) - first) / len(following)
+            for item in following:
+                chance[item] = chance.get(item, 0.0) + share
+    return chance
+
+
 def sampled_softmax(
     user: Floats,
     target: Floats,
@@ -70,6 +87,62 @@ def readout(interests: Floats, target: Floats) -> Floats:
         scores = [_dot(interest, item) for interest in user_interests]
         chosen.append(user_interests[scores.index(max(scores))])
     return np.array(chosen)
+
+
+def unit(vectors: Floats) -> Doubles:
+    """Return vectors [N, d] at length 1, those shorter than 1e-6 divided by that instead."""
+    return np.array(
+        [v.astype(np.float64) / max(math.sqrt(_dot(v, v)), 1e-6) for v in vectors]
+    ).reshape(vectors.shape)
+
+
+def best_score(interests: Floats, item: Floats) -> float:
+    """Return the highest inner product of one user's interests [K, d] with an item, as retrieval
+    scores it (ComiRec, equation 12 and the top-N of section 3.3).
+    """
+    return max(_dot(interest, item) for interest in interests)
+
+
+def softmax_loss(
+    positive: Sequence[float],
+    negative: Sequence[Sequence[float]],
+    log_q_target: Floats,
+    log_q_negatives: Floats,
+    accidental: NDArray[np.bool_],
+    hardness: float = 0.0,
+) -> float:
+    """Return the mean of -ln(P / (P + N)) for the scores of targets and negatives, P = e^s / q.
+
+    N is the sum of e^s / q over the negatives that are not accidental, or with `hardness` b REMI's
+    reweighted one: sum of (e^(b s) e^s / q), over the mean of e^(b s), that by 1 / q, too.
+    """
+    total = 0.0
+    for b, (own, others) in enumerate(zip(positive, negative, strict=True)):
+        kept = [
+            (score, math.exp(-float(log_q)))
+            for score, log_q, left_out in zip(others, log_q_negatives, accidental[b], strict=True)
+            if not left_out
+        ]
+        mean, mass = 0.0, 0.0
+        for score, weight in kept:
+            mean += math.exp(hardness * score) * weight / sum(one for _, one in kept)
+            mass += math.exp(hardness * score) * math.exp(score) * weight
+        target = math.exp(own - float(log_q_target[b]))
+        total -= math.log(target / (target + (mass / mean if kept else 0.0)))
+    return total / len(positive)
+
+
+def attention_variance(attention: Floats, lengths: Sequence[int]) -> float:
+    """Source: REMI, routing regularization: the mean over users of each interest's squared variance
+    (a sum over the history's items, not a mean), summed over the interests.
+    """
+    total = 0.0
+    for interests, length in zip(attention, lengths, strict=True):
+        for weights in interests:
+            own = [float(weight) for weight in weights[:length]]
+            mean = sum(own) / length
+            total += sum((weight - mean) ** 2 for weight in own) ** 2
+    return total / len(attention)
 
 
 def soft_readout(interests: Floats, target: Floats) -> Floats:
@@ -218,6 +291,18 @@ class Adam(NamedTuple):
     value: Doubles
     m: Doubles
     v: Doubles
+
+
+def schedule(number: int, warmup: int, decay: str, decay_steps: int) -> float:
+    """Return the factor of the learning rate at an update, from 1: linear warm-up times a decay to
+    a hundredth (cosine: Loshchilov and Hutter, ICLR 2017, equation 5, one period).
+    """
+    factor = number / warmup if number < warmup else 1.0
+    if decay == "none":
+        return factor
+    done = number / decay_steps if number < decay_steps else 1.0
+    left = 1 - done if decay == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return factor * (0.01 + 0.99 * left)
 
 
 def adam(state: Adam, gradient: Floats, learning_rate: float, step: int) -> Adam:

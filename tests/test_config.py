@@ -1,12 +1,15 @@
 """The configuration: what it refuses, and what it calls the run."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from reprise.config import TrainConfig, make_config, read_toml
 from reprise.errors import UsageError
+from reprise.options import run_options, run_values
 
 GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
 
@@ -34,6 +37,18 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("learning_rate", 0),
         ("learning_rate", float("nan")),
         ("learning_rate", "fast"),
+        ("temperature", -0.1),
+        ("temperature", float("inf")),
+        ("temperature", "cold"),
+        ("neg_score", "min"),
+        ("sampler", "none"),
+        ("next_n", 0),
+        ("hard_negatives", -1),
+        ("routing_penalty", -1),
+        ("warmup", -1),
+        ("decay", "linear"),  # until when?
+        ("decay_steps", 10**7),
+        ("hard_negatives", float("nan")),
         ("patience", -1),
         ("max_steps", None),
     ],
@@ -50,11 +65,71 @@ def test_names_and_defaults_are_comirecs() -> None:
     assert make_config(GOOD | {"batch_size": 256}).num_negatives == 2560
 
 
+def test_a_temperature_of_nothing_is_none() -> None:
+    for none in (None, 0, 0.0):
+        config = TrainConfig(**GOOD, temperature=none)
+        assert (config.temperature, config.normalised) == (None, False)
+    warm = TrainConfig(**GOOD, temperature=1)
+    assert (warm.temperature, warm.normalised) == (1.0, True)
+    assert TrainConfig(**GOOD, model="MostPop", temperature=0.1).temperature is None
+    assert warm.identity("f") != TrainConfig(**GOOD).identity("f")
+
+
+def test_no_selection_beside_scores_by_the_best_interest() -> None:
+    assert TrainConfig(**GOOD, neg_score="max").selection == "argmax"
+    with pytest.raises(UsageError, match="selection"):
+        TrainConfig(**GOOD, neg_score="max", selection="soft")
+
+
+def test_in_batch_the_negatives_are_the_batch() -> None:
+    config = TrainConfig(**GOOD, sampler="in-batch")
+    assert config.num_negatives == config.batch_size
+    assert TrainConfig(**GOOD, sampler="in-batch", negatives=128) == config
+    assert TrainConfig(**GOOD, sampler="mixed").num_negatives == 10 * config.batch_size
+    with pytest.raises(UsageError, match="128, the batch size"):
+        TrainConfig(**GOOD, sampler="in-batch", negatives=1280)
+
+
 def test_identity_leaves_out_what_may_be_extended() -> None:
     short, long = (make_config(GOOD | {"max_steps": n, "patience": n}) for n in (10, 20))
     assert short.identity("f") == long.identity("f")
     assert short.identity("f") != short.identity("g")
     assert short.identity("f") != make_config(GOOD | {"test_iter": 7}).identity("f")
+
+
+def test_every_setting_is_an_option_and_a_flag_wins_over_the_file(tmp_path: Path) -> None:
+    """So that each ingredient of a file can be taken out by a flag."""
+    command = click.command()(run_options(lambda **_: None))
+    assert {item.name for item in dataclasses.fields(TrainConfig)} <= {
+        option.name for option in command.params
+    }
+    path = tmp_path / "modern.toml"
+    lines = [
+        "temperature = 0.1",
+        'neg-score = "max"',
+        'sampler = "mixed"',
+        "next-n = 7",
+        "hard-negatives = 1",
+        "routing-penalty = 3",
+        "warmup = 100",
+        'decay = "cosine"',
+        "decay-steps = 1000",
+    ]
+    path.write_text("\n".join(lines))
+    without = {
+        "temperature": 0.0,
+        "neg_score": "selected",
+        "sampler": "log-uniform",
+        "next_n": 1,
+        "hard_negatives": 0.0,
+        "routing_penalty": 0.0,
+        "warmup": 0,
+        "decay": "none",
+    }
+    full = make_config(run_values(path, None, None, dict(GOOD)))
+    plain = TrainConfig(**GOOD)
+    assert all(getattr(full, name) != getattr(plain, name) for name in without)
+    assert make_config(run_values(path, None, None, GOOD | without)) == plain
 
 
 def test_toml_keys_read_as_the_flags(tmp_path: Path) -> None:

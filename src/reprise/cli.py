@@ -249,7 +249,11 @@ def parse_mapping(text: str) -> tuple[str, str]:
 @click.option("--which", type=click.Choice(["best", "latest"]), default="best", show_default=True)
 @click.option("--top-n", "--topN", "top_n", type=int, help="One more cutoff beside 20 and 50.")
 @click.option(
-    "--lambda", "coef", type=float, help="Choose the lists by category: weight of a repeated one."
+    "--lambda",
+    "coef",
+    type=float,
+    help="Choose the lists by category: weight of a repeated one, "
+    "beside scores that are cosines (-1 to 1) where the run has a temperature.",
 )
 @click.option(
     "--filter-seen", is_flag=True, help="Leave out what a user has interacted with already."

@@ -18,7 +18,17 @@ NEGATIVES_PER_EXAMPLE = 10
 # What `training.optimizers` and `training.losses` know by these names, the default first.
 OPTIMIZERS = ("row-adam", "adam", "lazy-adam")
 SELECTIONS = ("argmax", "sample", "soft", "item0")
-_CHOICES = {"optimizer": OPTIMIZERS, "selection": SELECTIONS}
+NEG_SCORES = ("selected", "max")
+SAMPLERS = ("log-uniform", "uniform", "in-batch", "mixed")  # of `training.negatives`
+DECAYS = ("none", "cosine", "linear")  # of `training.schedules`
+_CHOICES = {
+    "optimizer": OPTIMIZERS,
+    "selection": SELECTIONS,
+    "neg_score": NEG_SCORES,
+    "sampler": SAMPLERS,
+    "decay": DECAYS,
+}
+_REAL = ("learning_rate", "hard_negatives", "routing_penalty")  # a whole number means the same
 _ALIASES = {
     "steps": "max_steps",
     "model_type": "model",
@@ -34,11 +44,19 @@ _LONGEST_NAME = 100  # bytes: the run's folder name holds two of them, and 255 i
 class TrainConfig:
     """The configuration of a run; the defaults are ComiRec's for Amazon Books.
 
-    maxlen: items of history a user brings. negatives: shared by the batch; None: 10 x batch.
-    optimizer: of the item rows, see `training.optimizers`. selection: which interest learns the
-    target, see `training.losses`. test_iter: steps between evaluations. top_n: the cutoff whose
-    valid recall selects the best. max_steps: updates in all. patience: evaluations without
-    improvement that are borne.
+    maxlen: items of history a user brings.
+    sampler: of negatives, see `training.negatives`. negatives: shared by the batch, its own targets
+    not counted; None: 10 x batch. In-batch there are no others, and it is the batch size.
+    next_n: the target is one of so many items that follow the history.
+    optimizer: of the item rows, see `training.optimizers`.
+    Of `training.losses`, selection: which interest learns the target; temperature: scores are
+    cosines divided by it (None, or 0: inner products); neg_score: which interest scores a negative;
+    hard_negatives: how much more those weigh that score high (0: no more); routing_penalty: on an
+    attention to single items (0: none).
+    Of `training.schedules`, by which the learning rate is multiplied, warmup: steps it climbs for;
+    decay and decay_steps: how it falls, and until when.
+    test_iter: steps between evaluations. top_n: the cutoff whose valid recall selects the best.
+    max_steps: updates in all. patience: evaluations without improvement that are borne.
     """
 
     dataset: str
@@ -49,10 +67,19 @@ class TrainConfig:
     embedding_dim: int = 64
     hidden_size: int = 64
     num_interest: int = 4
+    sampler: str = SAMPLERS[0]
     negatives: int | None = None
+    next_n: int = 1
     optimizer: str = OPTIMIZERS[0]
     selection: str = SELECTIONS[0]
+    temperature: float | None = None
+    neg_score: str = NEG_SCORES[0]
+    hard_negatives: float = 0.0
+    routing_penalty: float = 0.0
     learning_rate: float = 0.001
+    warmup: int = 0
+    decay: str = DECAYS[0]
+    decay_steps: int = 0
     seed: int = 19
     test_iter: int = 1000
     top_n: int = 50
@@ -63,18 +90,43 @@ class TrainConfig:
         for item in dataclasses.fields(self):
             check_value(item.name, getattr(self, item.name))
         object.__setattr__(self, "model", canonical_name(self.model))
-        object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        for name in _REAL:
+            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "temperature", float(self.temperature or 0) or None)
         if self.model in UNTRAINED:  # one look at it, and all is known
             object.__setattr__(self, "max_steps", 1)
             object.__setattr__(self, "test_iter", 1)
+            object.__setattr__(self, "temperature", None)
+            object.__setattr__(self, "routing_penalty", 0.0)
+        if self.decay == "none":
+            object.__setattr__(self, "decay_steps", 0)
+        elif self.decay_steps == 0:
+            raise UsageError("missing_value", option="decay_steps")
+        if self.neg_score == "max" and self.selection != SELECTIONS[0]:
+            expected = f"{SELECTIONS[0]}, as neg_score max has every item choose"
+            raise UsageError(
+                "bad_value", option="selection", value=self.selection, expected=expected
+            )
+        in_batch = self.sampler == "in-batch"
         if self.negatives is None:
-            object.__setattr__(self, "negatives", NEGATIVES_PER_EXAMPLE * self.batch_size)
+            negatives = self.batch_size if in_batch else NEGATIVES_PER_EXAMPLE * self.batch_size
+            object.__setattr__(self, "negatives", negatives)
+        if in_batch and self.negatives != self.batch_size:
+            expected = f"{self.batch_size}, the batch size: in-batch, its targets are the negatives"
+            raise UsageError(
+                "bad_value", option="negatives", value=self.negatives, expected=expected
+            )
 
     @property
     def num_negatives(self) -> int:
         """Negatives of a step, shared by its batch."""
         assert self.negatives is not None  # set in __post_init__
         return self.negatives
+
+    @property
+    def normalised(self) -> bool:
+        """Whether scores are cosines: interests and items are compared at length 1."""
+        return self.temperature is not None
 
     @property
     def run_name(self) -> str:
@@ -126,15 +178,22 @@ def _closest(word: str, known: set[str]) -> str:
 def check_value(name: str, value: Any) -> None:
     """Refuse a value of the wrong type or out of range."""
     whole = isinstance(value, int) and not isinstance(value, bool)
+    real = whole or (isinstance(value, float) and math.isfinite(value))
     if name in ("dataset", "name", "model"):
         good, expected = isinstance(value, str), "a text"
     elif name in _CHOICES:
         good, expected = value in _CHOICES[name], " | ".join(_CHOICES[name])
     elif name == "learning_rate":
-        real = whole or isinstance(value, float)
-        good, expected = real and math.isfinite(value) and value > 0, "a positive number"
+        good, expected = real and value > 0, "a positive number"
+    elif name in ("hard_negatives", "routing_penalty"):
+        good, expected = real and value >= 0, "a number from 0"
+    elif name == "temperature":
+        good, expected = value is None or (real and value >= 0), "a positive number, or 0 for none"
     elif name in ("patience", "seed"):
         good, expected = whole and 0 <= value < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}"
+    elif name in ("warmup", "decay_steps"):
+        good = whole and 0 <= value <= _LARGEST
+        expected = f"a whole number from 0 to {_LARGEST}"
     elif name in ("max_steps", "test_iter"):
         good, expected = whole and value >= 1, "a whole number from 1"
     else:

@@ -212,6 +212,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "Unknown model {name!r}. Did you mean {suggestion!r}? Known: {known}.",
         "未知模型 {name!r}。是否想用 {suggestion!r}？可用模型: {known}。",
     ),
+    "no_attention": (
+        "{model} has no attention that learns: leave --routing-penalty at 0, or use ComiRec-SA.",
+        "{model} 没有可学习的注意力：请将 --routing-penalty 设为 0，或使用 ComiRec-SA。",
+    ),
     "hidden_size_must_match": (
         "This model needs --hidden-size ({hidden}) equal to --embedding-dim ({embedding}).",
         "该模型要求 --hidden-size（{hidden}）等于 --embedding-dim（{embedding}）。",

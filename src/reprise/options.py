@@ -8,7 +8,15 @@ from typing import Any, TypeVar
 
 import click
 
-from reprise.config import OPTIMIZERS, SELECTIONS, TrainConfig, read_toml
+from reprise.config import (
+    DECAYS,
+    NEG_SCORES,
+    OPTIMIZERS,
+    SAMPLERS,
+    SELECTIONS,
+    TrainConfig,
+    read_toml,
+)
 from reprise.errors import UsageError
 from reprise.models import REGISTRY
 
@@ -42,6 +50,9 @@ _RUN_OPTIONS = (
     click.option("--test-iter", type=int, help="Steps between evaluations. [default: 1000]"),
     click.option("--patience", type=int, help="Evaluations without improvement. [default: 50]"),
     click.option("--learning-rate", type=float, help="[default: 0.001]"),
+    click.option("--warmup", type=int, help="Steps it climbs for. [default: 0]"),
+    click.option("--decay", help=f"How it falls: {' | '.join(DECAYS)}. [default: {DECAYS[0]}]"),
+    click.option("--decay-steps", type=int, help="Step at which the decay ends, at a hundredth."),
     click.option(
         "--optimizer",
         help=f"Of the item rows: {' | '.join(OPTIMIZERS)}. row-adam is dense Adam at the batch's "
@@ -52,11 +63,41 @@ _RUN_OPTIONS = (
         help=f"Which interest learns the target: {' | '.join(SELECTIONS)}. "
         f"[default: {_DEFAULTS['selection']}]",
     ),
+    click.option(
+        "--temperature",
+        type=float,
+        help="Score by cosines divided by it, 0.05 to 0.2; 0: by inner products. [default: 0]",
+    ),
+    click.option(
+        "--neg-score",
+        help=f"Interest that scores a negative: {' | '.join(NEG_SCORES)}: the one that learns the "
+        f"target, or the negative's own best. [default: {_DEFAULTS['neg_score']}]",
+    ),
+    click.option(
+        "--hard-negatives",
+        type=float,
+        help="REMI's b: negatives weigh exp(b * score); 0: all the same. [default: 0]",
+    ),
+    click.option(
+        "--routing-penalty",
+        type=float,
+        help="REMI's c, on attention to single items; of ComiRec-SA. [default: 0]",
+    ),
     click.option("--batch-size", type=int, help="[default: 128]"),
     click.option("--maxlen", type=int, help="Items of history. [default: 20]"),
     click.option("--embedding-dim", type=int, help="[default: 64]"),
     click.option("--hidden-size", type=int, help="[default: 64]"),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
+    click.option(
+        "--next-n",
+        type=int,
+        help="The target is one of so many items that follow the history. [default: 1]",
+    ),
+    click.option(
+        "--sampler",
+        help=f"Where negatives come from: {' | '.join(SAMPLERS)} (in-batch and uniform). "
+        f"[default: {_DEFAULTS['sampler']}]",
+    ),
     click.option("--negatives", type=int, help="Shared by a batch. [default: 10 x batch size]"),
     click.option(
         "--top-n",

@@ -31,6 +31,7 @@ SHAPES: Shapes = {
 }
 
 interests = jax.jit(attention.interests)
+exposed = jax.jit(attention.interests_and_attention)
 
 
 @relaxed
@@ -44,6 +45,20 @@ def test_interests_are_those_of_the_attention_loops(seed: int, scale: float) -> 
     for user in range(USERS):
         expected = oracles.self_attention(params, history[user], int(lengths[user]))
         np.testing.assert_allclose(computed[user], expected, rtol=1e-4, atol=1e-5 * scale)
+
+
+@relaxed
+@given(seeds, scales)
+def test_the_attention_exposed_is_what_made_the_interests(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    made, weights = exposed(params, history, mask)
+    for user, length in enumerate(lengths):
+        assert not np.asarray(weights[user, :, length:]).any()
+        np.testing.assert_allclose(weights[user].sum(axis=1), 1, rtol=1e-5)
+        pooled = np.asarray(weights[user, :, :length]) @ history[user, :length]
+        np.testing.assert_allclose(made[user], pooled, rtol=1e-4, atol=1e-5 * scale)
 
 
 @relaxed

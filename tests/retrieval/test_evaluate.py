@@ -24,6 +24,7 @@ from reprise.retrieval.evaluate import (
     EvaluationInterruptedError,
     evaluate,
     evaluate_in_full,
+    item_values,
 )
 from reprise.training.state import Arrays
 from reprise.training.step import initial_arrays, make_interests
@@ -279,6 +280,34 @@ def test_an_evaluation_is_that_of_one_user_after_the_other(
         expected[f"catalogue_coverage@{n}"] = len(shown) / num_items
     expected["interest_cosine"] = sum(cosines) / num_users
     assert found.metrics == pytest.approx(expected)
+
+
+def test_normalised_lists_are_by_cosine_and_padding_stays_zero() -> None:
+    rng = np.random.default_rng(2)
+    lengths = 10 ** rng.uniform(-3, 1, (ITEMS + 1, 1)).astype(np.float32)
+    stretched = arrays()._replace(rows=jnp.asarray(arrays().rows * lengths))
+    interests = make_interests(MODEL, normalised=True)
+    computed = evaluate_in_full(stretched, interests, first(30), CUTOFFS, normalised=True)
+    values = np.asarray(stretched.rows)[:, : SHAPE.embedding_dim]
+    items = oracles.unit(values)
+    params: dict[str, NDArray[Any]] = {k: np.asarray(v) for k, v in arrays().params.items()}
+    for user, (history, length) in enumerate(
+        zip(everyone().history[:30], everyone().lengths[:30], strict=True)
+    ):
+        made = oracles.unit(oracles.self_attention(params, values[history], int(length)))
+        expected = [item for item, _ in oracles.rank(made, items[1:])[:10]]
+        assert computed.ids[user].tolist() == expected
+    np.testing.assert_allclose(item_values(stretched, normalised=True), items, atol=1e-6)
+    assert not item_values(stretched, normalised=True)[0].any()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_one_item_without_numbers_makes_every_metric_nan(value: float) -> None:
+    spoiled = arrays()._replace(rows=arrays().rows.at[ITEMS, 1].set(value))
+    for normalised in (False, True):
+        interests = make_interests(MODEL, normalised)
+        found = evaluate(spoiled, interests, first(3), CUTOFFS, normalised=normalised)
+        assert all(math.isnan(one) for one in found.values())
 
 
 def test_a_single_interest_has_no_health() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from checkpoints import fail
 from commands import run_small, small_config
+from reprise.errors import ConfigMismatchError
 from reprise.runs import legacy, store
 from reprise.runs.run import RunFolder
 from reprise.training.state import Snapshot
@@ -21,6 +22,15 @@ CONFIG: dict[str, Any] = {
     "hidden_size": 4,
     "maxlen": 3,
     "negatives": 8,
+}
+OBJECTIVE: dict[str, Any] = {
+    "temperature": 0.1,
+    "neg_score": "max",
+    "sampler": "mixed",
+    "next_n": 7,
+    "hard_negatives": 1.0,
+    "warmup": 5,
+    "decay": "linear",
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -36,7 +46,18 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "best": None,
             "evaluations_without_improvement": 0,
         },
-        "identity": {"selection": "argmax"},
+        "identity": {
+            "selection": "argmax",
+            "temperature": None,
+            "neg_score": "selected",
+            "sampler": "log-uniform",
+            "next_n": 1,
+            "hard_negatives": 0.0,
+            "routing_penalty": 0.0,
+            "warmup": 0,
+            "decay": "none",
+            "decay_steps": 0,
+        },
         "environment": {},
     }
 
@@ -63,7 +84,7 @@ def test_checkpoints_as_older_versions_stored_them_go_on(
     assert recorder.keys.count("old_checkpoint") == (schema < legacy.FIRST_SCHEMA_WITH_BEST)
     if schema < 3:
         assert "environment_changed" not in recorder.keys  # theirs is not known
-    assert recorder.keys.count("old_optimizer") == 1
+    assert recorder.keys.count("old_optimizer") == (schema < legacy.FIRST_SCHEMA_WITH_ROW_STEPS)
     assert outcome.progress.step == 12
     assert outcome.progress.best is not None
     assert outcome.progress.best.metric >= MEASURED - 0.05  # on any processor
@@ -71,6 +92,19 @@ def test_checkpoints_as_older_versions_stored_them_go_on(
     assert (newest.schema, newest.progress.step) == (legacy.SCHEMA, 12)
     assert newest.identity["optimizer"] == "row-adam"
     assert run_small(small_data, runs, **config, max_steps=16)[1].keys.count("old_optimizer") == 0
+
+
+@pytest.mark.parametrize("schema", range(1, legacy.SCHEMA))
+def test_an_older_run_does_not_go_on_with_another_objective(
+    small_data: Path, tmp_path: Path, schema: int
+) -> None:
+    folder = RunFolder(tmp_path / small_config(**CONFIG).run_name)
+    shutil.copytree(SAMPLES / f"schema-{schema}", folder.checkpoints)
+    for switch, value in OBJECTIVE.items():
+        asked = {switch: value, "decay_steps": 9}  # which says nothing without a decay
+        with pytest.raises(ConfigMismatchError) as caught:
+            run_small(small_data, tmp_path, **CONFIG, **asked)
+        assert f"{switch}: " in str(caught.value)
 
 
 def test_an_older_run_goes_on_with_the_optimizer_it_had(small_data: Path, tmp_path: Path) -> None:

@@ -124,6 +124,13 @@ def test_impossible_requests_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("model", ["ComiRec-DR", "MIND", "DNN"])
+def test_no_penalty_where_no_attention_learns(small_data: Path, tmp_path: Path, model: str) -> None:
+    with pytest.raises(UsageError, match=model):
+        run_small(small_data, tmp_path, model=model, routing_penalty=3)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_learning_rate_change_is_recorded_and_carried(small_data: Path, tmp_path: Path) -> None:
     run_small(small_data, tmp_path, max_steps=8)
     _, recorder, folder = run_small(small_data, tmp_path, max_steps=12, new_learning_rate=0.5)

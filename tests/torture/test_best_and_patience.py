@@ -27,6 +27,7 @@ from reprise.runs import loop, run, store
 from reprise.runs.inspection import describe
 from reprise.runs.run import RunFolder
 from reprise.training.optimizers import Update, make_update
+from reprise.training.schedules import Schedule
 from reprise.training.state import Best, Progress, Snapshot
 
 Script = Callable[[dict[int, float]], None]
@@ -152,9 +153,9 @@ def test_the_rate_of_a_step_depends_on_learning_rate_and_step_alone(
     """Scenario 6 (keras#9462): there is no schedule's state to lose; a changed rate is carried."""
     taken: list[tuple[float, int]] = []
 
-    def noted(learning_rate: float, number: int) -> Update:
+    def noted(learning_rate: float, number: int, schedule: Schedule) -> Update:
         taken.append((learning_rate, number))
-        return make_update(learning_rate, number)
+        return make_update(learning_rate, number, schedule)
 
     monkeypatch.setattr(loop, "make_update", noted)
     run_small(small_data, tmp_path, max_steps=6)

@@ -11,13 +11,21 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import oracles
 from reprise.data.dataset import Split
 from reprise.errors import DataError
 from reprise.training import negatives
-from reprise.training.batches import FIRST_TARGET, Batch, Sampler, make_sampler, prefetch
+from reprise.training.batches import (
+    FIRST_TARGET,
+    Batch,
+    Sampler,
+    make_sampler,
+    prefetch,
+    target_chance,
+)
 
 relaxed = settings(deadline=None, max_examples=60)
 STRIDE = 100  # item p of user u has the id 1 + u * STRIDE + p: an id tells whose it is, and where
@@ -25,6 +33,7 @@ LENGTHS = [5, 30, 4, 8, 0, 12, 5, 60, 6, 9]
 NUM_ITEMS = len(LENGTHS) * STRIDE
 BATCH, HISTORY, NEGATIVES = 6, 7, 11
 steps = st.integers(1, 10**6)
+seeds = st.integers(0, 2**32 - 1)
 
 
 def make_split(lengths: list[int]) -> Split:
@@ -110,6 +119,100 @@ def test_log_q_belongs_to_the_ids_drawn(branch: int, step: int) -> None:
         np.array_equal(negatives.log_expected_count(together, NUM_ITEMS, NEGATIVES, tries), log_q)
         for tries in range(NEGATIVES, 50 * NEGATIVES)
     )
+
+
+@pytest.mark.parametrize("kind", ["in-batch", "mixed"])
+def test_a_batchs_own_targets_are_its_first_negatives(kind: str) -> None:
+    lengths = LENGTHS[:8]
+    items = np.concatenate([np.arange(length) % 9 + 1 for length in lengths]).astype(np.int32)
+    split = Split(np.concatenate([[0], np.cumsum(lengths)]), items)
+    sequences = [items[a:b].tolist() for a, b in itertools.pairwise(split.offsets)]
+    chance = oracles.target_chance(sequences, FIRST_TARGET)
+    draw = make_sampler(split, 20, 5, HISTORY, NEGATIVES, 3, kind)
+    drawn = 0 if kind == "in-batch" else NEGATIVES
+    shared = 0
+    for step in range(1, 20):
+        batch = draw.batch(0, step)
+        assert batch.negatives[:5].tolist() == batch.target.tolist()
+        assert batch.negatives.shape == batch.log_q_negatives.shape == (5 + drawn,)
+        assert batch.touched.shape == (5 * HISTORY + 5 + drawn,)
+        for local, log_q in [
+            *zip(batch.target, batch.log_q_target, strict=True),
+            *zip(batch.negatives, batch.log_q_negatives, strict=True),
+        ]:
+            expected = 5 * chance.get(int(batch.touched[local]), 0) + drawn / 20
+            assert np.exp(log_q) == pytest.approx(expected, rel=1e-5)
+        # Where rows share a target it is no negative of either.
+        hit = batch.target[:, None] == batch.negatives
+        assert hit.any(axis=1).all()
+        shared += (hit[:, :5].sum(axis=1) > 1).any()
+    assert shared > 0
+
+
+@relaxed
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 9), seeds)
+def test_target_chances_are_those_of_the_loops(lengths: list[int], next_n: int, seed: int) -> None:
+    items = np.random.default_rng(seed).integers(1, 10, sum(lengths)).astype(np.int32)
+    split = Split(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), items)
+    users = np.flatnonzero(split.lengths > FIRST_TARGET)
+    assume(len(users) > 0)
+    sequences = [items[a:b].tolist() for a, b in itertools.pairwise(split.offsets)]
+    expected = oracles.target_chance(sequences, FIRST_TARGET, next_n)
+    computed = target_chance(split, users, 10, next_n)
+    assert computed == pytest.approx([expected.get(item, 0.0) for item in range(11)])
+    assert computed.sum() == pytest.approx(1)
+
+
+@relaxed
+@given(st.integers(1, 9), st.integers(0, 3), steps)
+def test_the_target_is_among_the_next_and_the_history_ends_before_them(
+    next_n: int, branch: int, step: int
+) -> None:
+    batch = following(next_n).batch(branch, step)
+    targets = batch.touched[batch.target]
+    one = following(1).batch(branch, step)  # the very position
+    assert one.touched[one.history].tolist() == batch.touched[batch.history].tolist()
+    ahead = targets - one.touched[one.target]
+    user, position = np.divmod(targets - 1, STRIDE)
+    assert (ahead >= 0).all()
+    assert (ahead < next_n).all()
+    assert (position < np.array(LENGTHS)[user]).all()
+    np.testing.assert_array_equal(one.touched[one.negatives], batch.touched[batch.negatives])
+
+
+def test_each_of_the_next_items_is_as_likely() -> None:
+    length, next_n = 12, 3
+    draw = make_sampler(make_split([length] * 6), NUM_ITEMS, 6, length, 1, 4, "log-uniform", next_n)
+    counts = np.zeros((length, next_n))
+    for step in range(1, 3001):
+        batch = draw.batch(0, step)
+        target = (batch.touched[batch.target] - 1) % STRIDE
+        np.add.at(counts, (batch.lengths, target - batch.lengths), 1)  # histories are whole
+    for position in range(FIRST_TARGET, length):
+        there = min(next_n, length - position)
+        share = counts[position] / counts[position].sum()
+        assert share[:there] == pytest.approx([1 / there] * there, abs=0.05)
+        assert not share[there:].any()
+
+
+def following(next_n: int) -> Sampler:
+    split = make_split(LENGTHS)
+    return make_sampler(split, NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, "log-uniform", next_n)
+
+
+@pytest.mark.parametrize("next_n", [1, 4])
+def test_target_chances_are_how_often_targets_come(next_n: int) -> None:
+    split = make_split(LENGTHS)
+    draw = make_sampler(split, NUM_ITEMS, BATCH, HISTORY, 1, 4, "in-batch", next_n)
+    assert draw.target_chance is not None
+    counts = np.zeros(NUM_ITEMS + 1)
+    steps_ = 4000
+    for step in range(1, steps_ + 1):
+        batch = draw.batch(0, step)
+        counts += np.bincount(batch.touched[batch.target], minlength=NUM_ITEMS + 1)
+    share = counts / (steps_ * BATCH)
+    assert np.abs(share - draw.target_chance).max() < 5 * (0.25 / (steps_ * BATCH)) ** 0.5
+    assert not share[draw.target_chance == 0].any()
 
 
 def test_as_many_negatives_as_items_are_all_items() -> None:

@@ -32,13 +32,22 @@ def digest(folder: RunFolder) -> str:
         *({"model": model} for model in sorted(set(REGISTRY) - UNTRAINED)),
         *({"optimizer": optimizer} for optimizer in OPTIMIZERS[1:]),
         *({"selection": selection} for selection in SELECTIONS[1:]),
+        {"temperature": 0.1},
+        {"neg_score": "max"},
+        {"sampler": "uniform"},
+        {"sampler": "in-batch", "negatives": None},
+        {"sampler": "mixed"},
+        {"next_n": 3},
+        {"hard_negatives": 1.0},
+        {"routing_penalty": 3.0},
+        {"warmup": 6, "decay": "cosine", "decay_steps": 9},
     ],
     ids=str,
 )
 def test_stopped_again_and_again_equals_undisturbed(
-    small_data: Path, tmp_path: Path, asked: dict[str, str]
+    small_data: Path, tmp_path: Path, asked: dict[str, Any]
 ) -> None:
-    """For every model, and for every optimizer and selection but the default."""
+    """For every model, and for every value of a switch but the default."""
     config: dict[str, Any] = {"negatives": 4, "max_steps": 10, **asked}  # few: rows sit out
     _, _, undisturbed = run_small(small_data, tmp_path / "a", **config)
     for stop_at in STOPS:
@@ -53,6 +62,20 @@ def test_stopped_again_and_again_equals_undisturbed(
     assert outcome.exit_code == 0
     assert digest(folder) == digest(undisturbed)
     assert folder.metrics.read_bytes() == undisturbed.metrics.read_bytes()
+
+
+def test_what_is_exported_is_what_retrieval_scores_by(small_data: Path, tmp_path: Path) -> None:
+    """Of a run with a temperature, items at length 1; of another, their values."""
+    for temperature in (None, 0.1):
+        asked: dict[str, Any] = {"max_steps": 4, "temperature": temperature}
+        _, _, folder = run_small(small_data, tmp_path / str(temperature), **asked)
+        stored = store.read(folder.checkpoints / "ckpt-4")
+        shown = item_embeddings(stored)
+        values = store.load(stored).arrays["rows"][:, : shown.shape[1]]
+        lengths = np.linalg.norm(values[1:], axis=1, keepdims=True)
+        expected = values[1:] if temperature is None else values[1:] / lengths
+        np.testing.assert_allclose(shown[1:], expected, rtol=1e-5)
+        assert not shown[0].any()
 
 
 def test_rows_that_wait_are_stored_waiting(small_data: Path, tmp_path: Path) -> None:

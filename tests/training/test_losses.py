@@ -60,6 +60,190 @@ def test_gradient_matches_finite_differences(seed: int) -> None:
         assert np.asarray(computed[number]) == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
+def of_objective(
+    objective: losses.Objective,
+    interests: oracles.Floats,
+    inputs: Inputs,
+    accidental: NDArray[np.bool_],
+) -> float:
+    """The oracle of `make_loss`, in double precision."""
+    _, target, negatives, log_q_target, log_q_negatives = inputs
+    if objective.temperature is not None:
+        flat = oracles.unit(interests.reshape(-1, DIM)) / objective.temperature
+        interests = flat.reshape(interests.shape)
+        target, negatives = oracles.unit(target), oracles.unit(negatives)
+    if objective.neg_score == "selected":
+        interests = oracles.readout(interests, target)[:, None]
+    return oracles.softmax_loss(
+        [oracles.best_score(own, item) for own, item in zip(interests, target, strict=True)],
+        [[oracles.best_score(own, item) for item in negatives] for own in interests],
+        log_q_target,
+        log_q_negatives,
+        accidental,
+        objective.hard_negatives,
+    )
+
+
+OBJECTIVES = {
+    "comirec": losses.COMIREC,
+    "temperature": losses.Objective(temperature=0.2),
+    "max": losses.Objective(neg_score="max"),
+    "max, temperature": losses.Objective(neg_score="max", temperature=0.2),
+    "hard": losses.Objective(hard_negatives=0.7),
+    "hard, max, temperature": losses.Objective(
+        hard_negatives=0.3, neg_score="max", temperature=0.5
+    ),
+}
+objective_losses = {
+    name: jax.jit(losses.make_loss(objective)) for name, objective in OBJECTIVES.items()
+}
+objective_gradients = {
+    name: jax.jit(jax.grad(losses.make_loss(objective), argnums=(0, 1, 2)))
+    for name, objective in OBJECTIVES.items()
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@relaxed
+@given(seeds, st.sampled_from([0.01, 1.0, 5.0]))
+def test_an_objective_is_what_the_loops_make_of_it(name: str, seed: int, scale: float) -> None:
+    inputs, accidental = random_inputs(seed, scale)
+    rng = np.random.default_rng(seed)
+    interests = rng.normal(0, scale, (BATCH, INTERESTS, DIM)).astype(np.float32)
+    computed = objective_losses[name](interests, *inputs[1:], accidental, KEY)
+    expected = of_objective(OBJECTIVES[name], interests, inputs, accidental)
+    assert float(computed) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@settings(deadline=None, max_examples=5)
+@given(seeds)
+def test_an_objectives_gradient_matches_finite_differences(name: str, seed: int) -> None:
+    inputs, accidental = random_inputs(seed)
+    interests = np.random.default_rng(seed).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
+    moving: list[oracles.Floats] = [interests, inputs[1], inputs[2]]
+    computed = objective_gradients[name](*moving, *inputs[3:], accidental, KEY)
+    for number in range(3):
+
+        def of_one(array: oracles.Doubles, number: int = number) -> float:
+            made, target, negatives = (array if n == number else moving[n] for n in range(3))
+            moved = (inputs[0], target, negatives, *inputs[3:])
+            return of_objective(OBJECTIVES[name], made, moved, accidental)
+
+        expected = finite_differences(of_one, moving[number].astype(np.float64))
+        assert np.asarray(computed[number]) == pytest.approx(expected, rel=5e-3, abs=1e-4)
+
+
+@relaxed
+@given(seeds, st.sampled_from([0.0, 1e-30, 1e-8, 1e-3, 1.0, 1e4]))
+def test_unit_vectors_have_length_one_unless_they_are_next_to_nothing(
+    seed: int, scale: float
+) -> None:
+    vectors = np.random.default_rng(seed).normal(0, scale, (BATCH, DIM)).astype(np.float32)
+    computed = np.asarray(losses.unit(jnp.asarray(vectors)))
+    assert computed == pytest.approx(oracles.unit(vectors), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_all_zero_interests_and_items_keep_loss_and_gradient_finite(name: str) -> None:
+    """Interests that a ReLU has cut off, and padding."""
+    inputs, accidental = random_inputs(5)
+    interests = np.zeros((BATCH, INTERESTS, DIM), np.float32)
+    for target, negatives in [inputs[1:3], (0 * inputs[1], 0 * inputs[2])]:
+        given_ = (interests, target, negatives, *inputs[3:], accidental, KEY)
+        assert np.isfinite(objective_losses[name](*given_))
+        for gradient in objective_gradients[name](*given_):
+            assert np.isfinite(gradient).all()
+
+
+def test_a_single_interest_scores_its_negatives_by_either_policy() -> None:
+    inputs, accidental = random_inputs(7)
+    interests = np.random.default_rng(7).normal(size=(BATCH, 1, DIM)).astype(np.float32)
+    given_ = (interests, *inputs[1:], accidental, KEY)
+    selected, best = (objective_losses[name](*given_) for name in ("comirec", "max"))
+    assert float(best) == pytest.approx(float(selected), rel=1e-6)
+
+
+def test_an_interest_that_is_nobodys_best_has_no_gradient() -> None:
+    inputs, accidental = random_inputs(8)
+    interests = np.random.default_rng(8).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
+    interests[:, 1] = 0.1 * interests[:, 0]  # between the first and its opposite
+    interests[:, 2] = -interests[:, 0]
+    gradient = objective_gradients["max"](interests, *inputs[1:], accidental, KEY)[0]
+    assert not np.asarray(gradient[:, 1]).any()
+    assert np.asarray(gradient[:, 0]).any()
+
+
+def test_scores_by_the_best_interest_are_one_matrix_product() -> None:
+    """K times the work, but not K products: the graph holds one of [B*K, d] and [d, S]."""
+    interests, items = jnp.ones((BATCH, INTERESTS, DIM)), jnp.ones((NEGATIVES, DIM))
+    text = jax.jit(losses.best_scores).lower(interests, items).as_text()
+    (product,) = (line for line in text.splitlines() if "dot_general" in line)
+    assert f"tensor<{BATCH * INTERESTS}x{NEGATIVES}xf32>" in product
+
+
+@relaxed
+@given(seeds, st.sampled_from([0.1, 1.0, 10.0]))
+def test_hard_uniform_negatives_are_remis_loss(seed: int, hardness: float) -> None:
+    """As the paper writes it, for n uniform negatives and no correction of the target."""
+    rng = np.random.default_rng(seed)
+    positive, negative = rng.normal(size=BATCH), rng.normal(size=(BATCH, NEGATIVES))
+    uniform = np.full(NEGATIVES, math.log(NEGATIVES / 50))
+    nothing = jnp.zeros((BATCH, NEGATIVES), bool)
+    computed = losses.hard_cross_entropy(
+        jnp.asarray(positive - uniform[0]), jnp.asarray(negative), uniform, nothing, hardness
+    )
+    expected = 0.0
+    for s, others in zip(positive, negative, strict=True):
+        mean = np.exp((hardness + 1) * others).sum() / np.exp(hardness * others).sum()
+        expected += math.log(math.exp(s) + NEGATIVES * mean) - s
+    assert float(computed) == pytest.approx(expected / BATCH, rel=1e-4)
+
+
+def test_the_harder_the_negatives_the_higher_the_loss_up_to_that_of_the_hardest() -> None:
+    positive, negative = jnp.zeros(1), jnp.asarray([[-1.0, 0.5, 2.0, 1.0, 0.0]])
+    log_q, kept = np.zeros(NEGATIVES), jnp.zeros((1, NEGATIVES), bool)
+    given_ = (positive, negative, log_q, kept)
+    plain = float(losses.cross_entropy(positive, negative, kept))
+    seen = [float(losses.hard_cross_entropy(*given_, b)) for b in (0.0, 0.1, 1.0, 10.0, 1000.0)]
+    assert seen[0] == pytest.approx(plain, rel=1e-6)
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(math.log(1 + NEGATIVES * math.exp(2.0)), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_no_objective_charges_for_accidental_hits(name: str) -> None:
+    inputs, _ = random_inputs(4)
+    interests = np.random.default_rng(4).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
+    given_ = (interests, *inputs[1:], np.ones((BATCH, NEGATIVES), bool), KEY)
+    assert float(objective_losses[name](*given_)) == 0.0
+    for gradient in objective_gradients[name](*given_):
+        assert not np.asarray(gradient).any()
+
+
+@relaxed
+@given(seeds)
+def test_the_penalty_is_the_squared_variance_over_the_items(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    attention = rng.random((BATCH, INTERESTS, 6)).astype(np.float32)
+    lengths = rng.integers(1, 7, BATCH)
+    mask = (np.arange(6) < lengths[:, None]).astype(np.float32)
+    computed = losses.attention_variance(jnp.asarray(attention), jnp.asarray(mask))
+    expected = oracles.attention_variance(attention, lengths.tolist())
+    assert float(computed) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    even = losses.attention_variance(jnp.full(attention.shape, 0.25), jnp.asarray(mask))
+    assert float(even) == pytest.approx(0, abs=1e-12)
+
+
+def test_lengths_do_not_matter_to_a_loss_with_a_temperature() -> None:
+    (_, target, negatives, *log_q), accidental = random_inputs(6)
+    interests = np.random.default_rng(6).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
+    loss = objective_losses["temperature"]
+    once = loss(interests, target, negatives, *log_q, accidental, KEY)
+    longer = loss(3 * interests, 7 * target, 0.5 * negatives, *log_q, accidental, KEY)
+    assert float(once) == pytest.approx(float(longer), rel=1e-5)
+
+
 def finite_differences(
     function: Callable[[oracles.Doubles], float], at: oracles.Doubles, step: float = 1e-5
 ) -> oracles.Doubles:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
+from reprise.config import SAMPLERS
 from reprise.training import negatives
 
 relaxed = settings(deadline=None, max_examples=60)
@@ -91,6 +92,66 @@ def test_expected_counts_are_the_frequencies_of_inclusion() -> None:
     # The formula is an approximation: it takes the number of tries as given.
     assert included / draws == pytest.approx(expected / draws, abs=0.04)
     assert expected.sum() / draws == pytest.approx(count, rel=0.02)
+
+
+def test_the_configuration_names_the_kinds() -> None:
+    assert set(SAMPLERS) == negatives.IN_BATCH | negatives.DRAWN
+
+
+@relaxed
+@given(sizes, seeds)
+def test_uniform_ids_are_distinct_items(size: tuple[int, int], seed: int) -> None:
+    num_items, count = size
+    ids = negatives.draw_uniform(np.random.default_rng(seed), count, num_items)
+    assert len(set(ids.tolist())) == len(ids) == count
+    assert ids.min() >= 1
+    assert ids.max() <= num_items
+
+
+@pytest.mark.parametrize("kind", sorted(set(SAMPLERS) - {"log-uniform"}))
+def test_log_q_is_the_mean_count_over_many_batches(kind: str) -> None:
+    """The targets' chances are far from even, and the last item is never a target."""
+    num_items, count, size, batches = 30, 8, 5, 6000
+    rng = np.random.default_rng(2)
+    chance = np.concatenate([[0], rng.dirichlet(np.full(num_items - 1, 0.7)), [0]])
+    counts, q = np.zeros(num_items + 1), np.zeros(num_items + 1)
+    for _ in range(batches):
+        target = rng.choice(num_items + 1, size, p=chance)
+        made = negatives.sample(kind, rng, target, count, num_items, chance)
+        drawn = np.concatenate([target[: size * (kind in negatives.IN_BATCH)], made.drawn])
+        assert len(made.drawn) == (0 if kind == "in-batch" else count)
+        np.add.at(counts, drawn, 1)
+        assert made.log_q.dtype == np.float32
+        assert len(made.log_q) == size + len(drawn)
+        q[np.concatenate([target, drawn])] = np.exp(made.log_q.astype(np.float64))
+    seen = q > 0  # in-batch, what is never a target has none
+    assert not counts[~seen].any()
+    assert np.abs(counts / batches - q)[seen] == pytest.approx(0, abs=0.05)
+    deviation = np.sqrt(q / batches)  # of a Poisson count, and theirs is no more
+    assert (np.abs(counts / batches - q) <= 5 * deviation + 1e-3).all()
+    assert counts.sum() / batches == pytest.approx(q.sum(), rel=0.02)
+
+
+def test_in_batch_negatives_carry_the_targets_own_counts() -> None:
+    """By hand: three targets, one of them twice, and two items of five drawn beside them."""
+    chance = np.array([0, 0.5, 0.25, 0.25, 0, 0])
+    target = np.array([1, 3, 1])
+    rng = np.random.default_rng(0)
+    alone = negatives.sample("in-batch", rng, target, 2, 5, chance)
+    assert alone.drawn.tolist() == []
+    assert np.exp(alone.log_q) == pytest.approx([1.5, 0.75, 1.5] * 2)
+    mixed = negatives.sample("mixed", rng, target, 2, 5, chance)
+    expected = 3 * chance + 2 / 5
+    every = [*target, *target, *mixed.drawn]
+    assert np.exp(mixed.log_q) == pytest.approx(expected[every])
+
+
+@pytest.mark.parametrize("kind", ["uniform", "mixed"])
+def test_all_items_drawn_are_counted_once(kind: str) -> None:
+    chance = np.array([0, 1.0, 0, 0])
+    made = negatives.sample(kind, np.random.default_rng(0), np.array([1]), 9, 3, chance)
+    assert made.drawn.tolist() == [1, 2, 3]
+    assert np.exp(made.log_q[-3:]) == pytest.approx([2, 1, 1] if kind == "mixed" else [1, 1, 1])
 
 
 @relaxed

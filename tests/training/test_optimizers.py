@@ -25,6 +25,7 @@ from reprise.training.optimizers import (
     catch_up,
     make_update,
 )
+from reprise.training.schedules import CONSTANT, Schedule
 
 relaxed = settings(deadline=None, max_examples=40)
 few = settings(deadline=None, max_examples=8)
@@ -32,13 +33,16 @@ seeds = st.integers(0, 2**32 - 1)
 ITEMS, DIM, TOUCHED, RATE = 30, 3, 6, 0.005
 
 jitted_adam = jax.jit(adam)
-jitted_catch_up = jax.jit(catch_up)
+jitted_catch_up = jax.jit(catch_up, static_argnums=4)
+# One that ends within what the bias correction's table holds anyway, and one beyond it.
+SCHEDULES = (Schedule(70, "linear", 900), Schedule(5, "cosine", 50_000), Schedule(warmup=2000))
 
 
 @cache
-def update_of(optimizer: str) -> Any:
+def update_of(optimizer: str, schedule: Schedule = CONSTANT) -> Any:
     """update(table, touched, gradient, update) -> table, compiled."""
-    pull, push = OPTIMIZERS[optimizer].pull, OPTIMIZERS[optimizer].push
+    made = OPTIMIZERS[optimizer](schedule)
+    pull, push = made.pull, made.push
 
     def update(table: Table, touched: Any, gradient: Any, number: Any) -> Table:
         return push(table, touched, pull(table, touched, number), gradient, number)
@@ -47,8 +51,8 @@ def update_of(optimizer: str) -> Any:
 
 
 @cache
-def settle_of(optimizer: str) -> Any:
-    return jax.jit(OPTIMIZERS[optimizer].settle)
+def settle_of(optimizer: str, schedule: Schedule = CONSTANT) -> Any:
+    return jax.jit(OPTIMIZERS[optimizer](schedule).settle)
 
 
 def start(rng: np.random.Generator) -> tuple[Table, oracles.Adam]:
@@ -104,6 +108,52 @@ def test_thousands_of_sparse_steps_end_as_dense_adams(
             np.testing.assert_allclose(v, expected.v, rtol=1e-3, atol=1e-6 * scale**2)
             if number % 1400 == 0:  # go on from what was looked at
                 table = settled
+
+
+@few
+@given(seeds, st.sampled_from(SCHEDULES), st.sampled_from(["row-adam", "adam"]))
+def test_scheduled_sparse_steps_end_as_dense_adams(
+    seed: int, schedule: Schedule, optimizer: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    table, expected = start(rng)
+    settle = settle_of(optimizer, schedule)
+    for number in range(1, 1201):
+        touched, gradient, dense = sparse_gradient(rng, 1e-2)
+        update = make_update(RATE, number, schedule)
+        table = update_of(optimizer, schedule)(table, touched, gradient, update)
+        expected = oracles.adam(expected, dense, RATE * factor(number, schedule), number)
+        if number % 400 == 0:
+            settled = values(settle(table, number, RATE))
+            np.testing.assert_allclose(settled, expected.value, rtol=0, atol=1e-5)
+
+
+@relaxed
+@given(
+    seeds,
+    st.sampled_from(SCHEDULES),
+    st.sampled_from([0, 1, 60, 850, 1990, 32_700, 49_900, 60_000]),
+    st.integers(0, 300),
+)
+def test_catching_up_follows_the_schedule(
+    seed: int, schedule: Schedule, standing: int, sat_out: int
+) -> None:
+    """Across the warm-up's end, the decay's end, and that of the bias correction's table."""
+    m = np.random.default_rng(seed).normal(size=(2, DIM)).astype(np.float32)
+    held = (np.zeros_like(m), m, 0.1 * np.square(m))
+    expected = oracles.Adam(*(array.astype(np.float64) for array in held))
+    for number in range(standing + 1, standing + sat_out + 1):
+        rate = RATE * factor(number, schedule)
+        expected = oracles.adam(expected, np.zeros_like(m), rate, number)
+    row_steps = np.full(2, standing, np.int32)
+    parts = Pulled(*map(jnp.asarray, held))
+    caught_up = jitted_catch_up(parts, row_steps, standing + sat_out, RATE, schedule)
+    # float32 of a sum to come, of which little may be left where the warm-up has just begun.
+    np.testing.assert_allclose(caught_up.value, expected.value, rtol=1e-4, atol=1e-7)
+
+
+def factor(number: int, schedule: Schedule) -> float:
+    return oracles.schedule(number, schedule.warmup, schedule.decay, schedule.decay_steps)
 
 
 def test_lazy_adam_ends_elsewhere() -> None:

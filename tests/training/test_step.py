@@ -14,6 +14,7 @@ import oracles
 from reprise.config import OPTIMIZERS
 from reprise.data.dataset import Split
 from reprise.models import REGISTRY, UNTRAINED, Model, ModelShape, get_model
+from reprise.training import losses
 from reprise.training.batches import Batch, make_sampler
 from reprise.training.optimizers import make_update
 from reprise.training.state import Arrays
@@ -108,7 +109,7 @@ class DenseTrainer:
 @cache  # compiled once
 def trained(name: str, optimizer: str) -> tuple[Model, TrainStep]:
     model = get_model(name)
-    return model, make_train_step(model, optimizer, "argmax")
+    return model, make_train_step(model, optimizer)
 
 
 def start(name: str, optimizer: str = "row-adam") -> tuple[Model, Arrays, TrainStep]:
@@ -160,11 +161,11 @@ def test_padding_stays_zero_and_untouched_rows_keep_their_bits(name: str, optimi
 def test_a_step_lowers_the_loss_of_its_own_batch(name: str) -> None:
     _, arrays, step = start(name)
     batch = batches()[0]
-    losses: list[float] = []
+    seen: list[float] = []
     for number in range(1, 21):
         arrays = step(arrays, batch, make_update(RATE, number))
-        losses.append(float(arrays.loss_sum) - sum(losses))
-    assert losses[-1] < losses[0]
+        seen.append(float(arrays.loss_sum) - sum(seen))
+    assert seen[-1] < seen[0]
 
 
 @pytest.mark.parametrize("name", REGISTRY)
@@ -198,6 +199,57 @@ def test_minds_logits_of_inference_are_never_trained() -> None:
     for number, batch in enumerate(batches(), 1):
         arrays = step(arrays, batch, make_update(RATE, number))
     assert np.array(arrays.params["routing"]).tobytes() == fresh.tobytes()
+
+
+@pytest.mark.parametrize("objective", [losses.Objective(temperature=0.2, neg_score="max")], ids=str)
+def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
+    """Loss and gradient are those of `make_loss` over the whole table, ids as they are."""
+    model, arrays, _ = start("ComiRec-SA")
+    batch = batches()[0]
+    history, target, negatives = (
+        batch.touched[part] for part in (batch.history, batch.target, batch.negatives)
+    )
+    mask = (np.arange(SHAPE.history_length) < batch.lengths[:, None]).astype(np.float32)
+
+    def loss(table: jax.Array) -> jax.Array:
+        return losses.make_loss(objective)(
+            model.interests(arrays.params, table[history], jnp.asarray(mask)),
+            table[target],
+            table[negatives],
+            batch.log_q_target,
+            batch.log_q_negatives,
+            jnp.asarray(target[:, None] == negatives),
+            jax.random.key(0),
+        )
+
+    expected, gradient = jax.value_and_grad(loss)(arrays.rows[:, : SHAPE.embedding_dim])
+    after = make_train_step(model, "lazy-adam", objective)(arrays, batch, make_update(RATE, 1))
+    assert float(after.loss_sum) == pytest.approx(float(expected), rel=1e-5)
+    m = after.rows[:, SHAPE.embedding_dim : 2 * SHAPE.embedding_dim]
+    np.testing.assert_allclose(m, 0.1 * gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
+    model, arrays, _ = start("ComiRec-SA")
+    assert model.interests_and_attention is not None
+    batch = batches()[0]
+    mask = jnp.asarray(np.arange(SHAPE.history_length) < batch.lengths[:, None], jnp.float32)
+    history = arrays.rows[batch.touched[batch.history], : SHAPE.embedding_dim]
+    made, attention = model.interests_and_attention(arrays.params, history, mask)
+    np.testing.assert_array_equal(made, model.interests(arrays.params, history, mask))
+    penalty = float(losses.attention_variance(attention, mask))
+    sums, spread = [], []
+    for weight in (0.0, 3.0):
+        step = make_train_step(model, "row-adam", losses.Objective(routing_penalty=weight))
+        state = jax.tree.map(jnp.copy, arrays)
+        for number in range(1, 21):
+            state = step(state, batch, make_update(RATE, number))
+            sums += [float(state.loss_sum)] if number == 1 else []
+        history = state.rows[batch.touched[batch.history], : SHAPE.embedding_dim]
+        _, attention = model.interests_and_attention(state.params, history, mask)
+        spread.append(float(losses.attention_variance(attention, mask)))
+    assert sums[1] - sums[0] == pytest.approx(3 * penalty, abs=1e-5)
+    assert spread[1] < spread[0]
 
 
 def test_initial_arrays_are_a_function_of_the_seed() -> None:

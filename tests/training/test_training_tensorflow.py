@@ -128,7 +128,7 @@ def test_a_whole_step_has_tensorflows_loss_and_gradients(name: str, seed: int) -
     rows = np.array(start.rows)
     rows[1:, :DIM] *= 20  # far enough from zero for every nonlinearity to matter
     table, params = rows[:, :DIM].copy(), {k: np.array(v) for k, v in start.params.items()}
-    after = make_train_step(model, "row-adam", "argmax")(
+    after = make_train_step(model, "row-adam")(
         start._replace(rows=jnp.asarray(rows)), batch, make_update(0.001, 1)
     )
 

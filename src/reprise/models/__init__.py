@@ -65,6 +65,17 @@ class Network(Protocol):
         """Return the interests."""
 
 
+class AttentiveNetwork(Protocol):
+    """As `Network`, and returns beside the interests the weights [B, K, L] that made each of them
+    of the history, zero where there is no item.
+    """
+
+    def __call__(
+        self, params: Params, history: "Array", mask: "Array", key: "Array | None" = None
+    ) -> "tuple[Array, Array]":
+        """Return interests and attention."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A way of making interests: init(key, shape) -> params, a flat dict of float32 arrays, and
@@ -72,11 +83,15 @@ class Model:
 
     item_values(num_items, shape) -> [V, d] float32 by a model that knows what its items are worth
     and learns nothing of them; None where the item rows are learned.
+
+    interests_and_attention: by a model whose attention learns, and could be penalised; None where
+    there is none. (Capsules have none: their routing weights are constants to the gradient.)
     """
 
     init: Callable[["Array", ModelShape], Params]
     interests: Network
     item_values: "Callable[[int, ModelShape], Array] | None" = None
+    interests_and_attention: AttentiveNetwork | None = None
 
 
 def canonical_name(name: str) -> str:
@@ -96,5 +111,9 @@ def canonical_name(name: str) -> str:
 def get_model(name: str) -> Model:
     """Return the model registered as `name`."""
     module = import_module(REGISTRY[canonical_name(name)])
-    item_values = getattr(module, "item_values", None)
-    return Model(init=module.init, interests=module.interests, item_values=item_values)
+    return Model(
+        init=module.init,
+        interests=module.interests,
+        item_values=getattr(module, "item_values", None),
+        interests_and_attention=getattr(module, "interests_and_attention", None),
+    )

@@ -36,8 +36,17 @@ def interests(params: Params, history: Array, mask: Array, key: Array | None = N
 
     Positions steer the attention only; the pooled values leave them out.
     """
+    return interests_and_attention(params, history, mask, key)[0]
+
+
+def interests_and_attention(
+    params: Params, history: Array, mask: Array, key: Array | None = None
+) -> tuple[Array, Array]:
+    """Return the interests [B, K, d], and the attention [B, K, L] over each history that made them:
+    sums of 1, zero where there is no item.
+    """
     placed = history + params["position"]
     hidden = jnp.tanh(placed @ params["hidden"] + params["hidden_bias"])
     logits = jnp.swapaxes(hidden @ params["heads"] + params["heads_bias"], 1, 2)  # [B, K, L]
     attention = jax.nn.softmax(jnp.where(mask[:, None, :] > 0, logits, _MASKED_LOGIT), axis=-1)
-    return attention @ (history * mask[..., None])
+    return attention @ (history * mask[..., None]), attention

@@ -12,8 +12,9 @@ def select(ranking: Ranking, item_category: NDArray[np.int32], top_n: int, coef:
     """Return the lists [U, top_n] in the order chosen: greedily the item of highest
     score - coef * taken(category), with the score and the interest it is ranked with.
 
-    Ties go to the better ranked item; items of unknown category are left out, both as in the
-    original. Lists that run short end as a `Ranking` does.
+    `coef` counts in units of the scores: inner products, or, of a run with a temperature, cosines
+    that are not divided by it. Ties go to the better ranked item; items of unknown category are
+    left out, both as in the original. Lists that run short end as a `Ranking` does.
     """
     category = item_category[ranking.ids]
     scores = np.where(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reprise.training.state import Arrays
     from reprise.training.step import Interests
 
+_SHORTEST = np.float32(1e-6)  # length below which a vector is not stretched to 1
 _CHUNK = 256  # users a call; fixed, because the size decides the last bits of the scores
 
 
@@ -46,10 +47,20 @@ def evaluate(
     coef: float | None = None,
     filter_seen: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
+    normalised: bool = False,
 ) -> dict[str, float]:
     """Return the metrics of `evaluate_in_full`."""
     return evaluate_in_full(
-        arrays, interests, users, cutoffs, item_category, truth, coef, filter_seen, should_stop
+        arrays,
+        interests,
+        users,
+        cutoffs,
+        item_category,
+        truth,
+        coef,
+        filter_seen,
+        should_stop,
+        normalised,
     ).metrics
 
 
@@ -63,19 +74,21 @@ def evaluate_in_full(
     coef: float | None = None,
     filter_seen: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
+    normalised: bool = False,
 ) -> Evaluation:
     """Return the mean of each metric over all users (`metrics.per_user`, at each cutoff), the
     catalogue coverage, and of models with several interests their health (`health`).
 
     With `item_category`, diversity at each cutoff too, and with `truth` interest coverage; with
     `coef`, the list is chosen by `control.select`; with `filter_seen`, the items of a user's whole
-    history are left out first. Interests or items that are not finite make every metric NaN.
+    history are left out first. `normalised`: items have length 1, as the interests must then
+    have, and scores are cosines. Interests or items that are not finite make every metric NaN.
     DataError where `coef` has no categories to work on.
     """
     if coef is not None and item_category is None:
         raise DataError("no_categories")
     top_n, count = max(cutoffs), len(users.lengths)
-    items = _item_values(arrays)
+    items = np.ascontiguousarray(item_values(arrays, normalised)[1:])  # without the padding
     finite = bool(np.isfinite(items).all())
     num_interest, cosines = 1, list[NDArray[np.float64]]()
 
@@ -114,6 +127,20 @@ def evaluate_in_full(
     return Evaluation(means, ids, by_user)
 
 
+def item_values(arrays: "Arrays", normalised: bool) -> NDArray[np.float32]:
+    """Return what retrieval scores items by, [V+1, d], row 0 the padding: their values, or these at
+    length 1 (`training.losses.unit`).
+    """
+    rows = np.asarray(arrays.rows)
+    values = rows[:, : rows.shape[1] // 3]
+    if not normalised:
+        return values
+    with np.errstate(all="ignore"):  # values that are not finite, and squares that overflow
+        lengths = np.sqrt(np.einsum("vd,vd->v", values, values))
+        unit: NDArray[np.float32] = values / np.maximum(lengths, _SHORTEST)[:, None]
+    return unit
+
+
 def user_metrics(
     ids: NDArray[np.int64],
     users: EvaluationUsers,
@@ -135,12 +162,6 @@ def user_metrics(
 
 def _means(values: dict[str, NDArray[np.float64]]) -> dict[str, float]:
     return {name: float(value.mean()) for name, value in values.items()}
-
-
-def _item_values(arrays: "Arrays") -> NDArray[np.float32]:
-    """Return the values of items 1..V, [V, d]: padding cannot be recommended."""
-    rows = np.asarray(arrays.rows)
-    return np.ascontiguousarray(rows[1:, : rows.shape[1] // 3])
 
 
 def _padded(users: EvaluationUsers, start: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -6,9 +6,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 4
+SCHEMA = 5
 FIRST_SCHEMA_WITH_BEST = 2
 FIRST_SCHEMA_WITH_ROW_STEPS = 4
+# What every run did before it could be chosen.
+_FIRST_OBJECTIVE: Mapping[str, Any] = {
+    "temperature": None,
+    "neg_score": "selected",
+    "sampler": "log-uniform",
+    "next_n": 1,
+    "hard_negatives": 0.0,
+    "routing_penalty": 0.0,
+    "warmup": 0,
+    "decay": "none",
+    "decay_steps": 0,
+}
 
 
 def migrate(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,6 +57,11 @@ def _add_selection(state: dict[str, Any]) -> dict[str, Any]:
     return state | {"schema": 4, "identity": {"selection": "argmax", **state["identity"]}}
 
 
+def _add_objective(state: dict[str, Any]) -> dict[str, Any]:
+    """4 -> 5: there was one way to score, and no name for it."""
+    return state | {"schema": 5, "identity": {**_FIRST_OBJECTIVE, **state["identity"]}}
+
+
 def lift_arrays(
     schema: int, arrays: Mapping[str, NDArray[Any]], step: int
 ) -> dict[str, NDArray[Any]]:
@@ -59,4 +76,5 @@ _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: _add_best,
     2: _add_environment,
     3: _add_selection,
+    4: _add_objective,
 }

@@ -22,13 +22,16 @@ from numpy.typing import NDArray
 from reprise import files
 from reprise.config import TrainConfig
 from reprise.data.dataset import Dataset, EvaluationUsers, Truth
+from reprise.errors import UsageError
 from reprise.models import ModelShape, get_model
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
 from reprise.runs import environment, store
 from reprise.runs.run import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.training.batches import Sampler, make_sampler, prefetch
+from reprise.training.losses import Objective
 from reprise.training.optimizers import make_update
+from reprise.training.schedules import Schedule
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
 from reprise.training.step import (
     Interests,
@@ -87,15 +90,17 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     """Build the task; UsageError or DataError where config and data do not fit together."""
     model = get_model(config.model)
     jax.eval_shape(lambda key: model.init(key, _shape(config)), jax.random.key(0))  # or refuse
+    if config.routing_penalty > 0 and model.interests_and_attention is None:
+        raise UsageError("no_attention", model=config.model)
     train = dataset.splits["train"]
     category = np.asarray(dataset.item_category)
     return Task(
         config=config,
         identity=config.identity(dataset.fingerprint),
         environment=environment.current(),
-        step=make_train_step(model, config.optimizer, config.selection),
-        settle=make_settle(config.optimizer),
-        interests=make_interests(model),
+        step=make_train_step(model, config.optimizer, _objective(config), schedule_of(config)),
+        settle=make_settle(config.optimizer, schedule_of(config)),
+        interests=make_interests(model, config.normalised),
         sampler=make_sampler(
             train,
             dataset.num_items,
@@ -103,6 +108,8 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
             config.maxlen,
             config.num_negatives,
             config.seed,
+            config.sampler,
+            config.next_n,
         ),
         valid=dataset.evaluation_users("valid", config.maxlen),
         test=dataset.evaluation_users("test", config.maxlen),
@@ -110,6 +117,11 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         item_category=category if (category >= 0).any() else None,
         truth={split: dataset.truth(split) for split in ("valid", "test")},
     )
+
+
+def schedule_of(config: TrainConfig) -> Schedule:
+    """Return the schedule of the config's learning rate."""
+    return Schedule(config.warmup, config.decay, config.decay_steps)
 
 
 def fresh_state(task: Task) -> TrainState:
@@ -163,7 +175,7 @@ def train(
     """
     config = task.config
     started = time.monotonic() - state.progress.seconds
-    branch = state.progress.branch
+    branch, schedule = state.progress.branch, schedule_of(config)
     batches = prefetch(
         lambda step: task.sampler.batch(branch, step),
         range(state.progress.step + 1, config.max_steps + 1),
@@ -190,7 +202,7 @@ def train(
                 break
             batch = next(batches)
             number = state.progress.step + 1
-            update = make_update(state.progress.learning_rate, number)
+            update = make_update(state.progress.learning_rate, number, schedule)
             state = state.at(task.step(state.arrays, batch, update), step=number)
             saver.check()
             observer.stepped(state)
@@ -246,13 +258,28 @@ def _shape(config: TrainConfig) -> ModelShape:
     return ModelShape(config.maxlen, config.embedding_dim, config.hidden_size, config.num_interest)
 
 
+def _objective(config: TrainConfig) -> Objective:
+    return Objective(
+        selection=config.selection,
+        temperature=config.temperature,
+        neg_score=config.neg_score,
+        hard_negatives=config.hard_negatives,
+        routing_penalty=config.routing_penalty,
+    )
+
+
 def _evaluation_due(progress: Progress, config: TrainConfig) -> bool:
     return progress.step % config.test_iter == 0 and progress.step > progress.evaluated_step
 
 
 def _evaluate(task: Task, state: TrainState, stop: StopRequest) -> dict[str, float]:
     return evaluate(
-        state.arrays, task.interests, task.valid, task.cutoffs, should_stop=lambda: bool(stop)
+        state.arrays,
+        task.interests,
+        task.valid,
+        task.cutoffs,
+        should_stop=lambda: bool(stop),
+        normalised=task.config.normalised,
     )
 
 

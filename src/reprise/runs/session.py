@@ -5,12 +5,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.config import OPTIMIZERS, TrainConfig, check_value
+from reprise.config import TrainConfig, check_value
 from reprise.data.dataset import EvaluationUsers, open_dataset
 from reprise.errors import ConfigMismatchError, UsageError
 from reprise.retrieval.evaluate import (
@@ -18,6 +18,7 @@ from reprise.retrieval.evaluate import (
     EvaluationInterruptedError,
     evaluate,
     evaluate_in_full,
+    item_values,
 )
 from reprise.runs import environment, run, store
 from reprise.runs.loop import (
@@ -27,6 +28,7 @@ from reprise.runs.loop import (
     is_finished,
     make_task,
     measure_best,
+    schedule_of,
     settled,
     train,
 )
@@ -164,13 +166,11 @@ def evaluate_run(
     if coef is not None and not 0 <= coef < math.inf:
         raise UsageError("bad_value", option="lambda", value=coef, expected="a number from 0")
     checkpoint = run.find_checkpoint(path, which, say)
-    values = dict(checkpoint.identity)
-    fingerprint = values.pop("dataset_fingerprint")
-    dataset = open_dataset(locate(str(values["dataset"])))
-    if dataset.fingerprint != fingerprint:
+    dataset = open_dataset(locate(str(checkpoint.identity["dataset"])))
+    if dataset.fingerprint != checkpoint.identity["dataset_fingerprint"]:
         raise ConfigMismatchError("dataset_changed", path=path, dataset=dataset.folder)
-    values["top_n"] = values["top_n"] if top_n is None else top_n
-    task = make_task(TrainConfig(name="evaluate", **values), dataset)
+    changes = {} if top_n is None else {"top_n": top_n}
+    task = make_task(_stored_config(checkpoint, **changes), dataset)
     state = settled(task, restore(run.load_checkpoint(checkpoint)))
     users = task.valid if split == "valid" else task.test
     evaluation = evaluate_in_full(
@@ -182,19 +182,30 @@ def evaluate_run(
         task.truth[split],
         coef,
         filter_seen,
+        normalised=task.config.normalised,
     )
     counts = np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
     return Measured(checkpoint, evaluation, users, task.cutoffs, counts)
 
 
 def item_embeddings(checkpoint: Checkpoint) -> NDArray[np.float32]:
-    """Return a stored model's item values [V+1, d], row 0 the padding."""
+    """Return what a stored model scores items by, [V+1, d], row 0 the padding: their values, at
+    length 1 where it was trained with a temperature.
+    """
     snapshot = run.load_checkpoint(checkpoint)
     arrays, progress = restore(snapshot).arrays, snapshot.progress
-    # Of a checkpoint that does not name its optimizer, every row stands at its step.
-    settle = make_settle(checkpoint.identity.get("optimizer", OPTIMIZERS[0]))
-    rows = np.asarray(settle(arrays, progress.step, progress.learning_rate).rows)
-    return rows[:, : rows.shape[1] // 3]
+    config = _stored_config(checkpoint)
+    settle = make_settle(config.optimizer, schedule_of(config))
+    return item_values(settle(arrays, progress.step, progress.learning_rate), config.normalised)
+
+
+def _stored_config(checkpoint: Checkpoint, **changes: object) -> TrainConfig:
+    """Return the configuration of a stored model, its name aside. (One that does not name its
+    optimizer is given the default: its rows all stand at its step.)
+    """
+    values: dict[str, Any] = {**checkpoint.identity, **changes}
+    del values["dataset_fingerprint"]
+    return TrainConfig(name="stored", **values)
 
 
 def _starting_state(
@@ -283,6 +294,7 @@ def _evaluate(
         item_category=task.item_category,
         truth=task.truth[split],
         should_stop=lambda: bool(stop),
+        normalised=task.config.normalised,
     )
 
 

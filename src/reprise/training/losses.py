@@ -1,6 +1,10 @@
-"""The training loss: interest readout by the target and sampled softmax."""
+"""The training loss: which interest learns the target, and sampled softmax.
+
+`make_loss` puts together what an `Objective` asks for.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +12,87 @@ from jax import Array
 from jax.typing import ArrayLike
 
 _EXCLUDED = -1e30  # finite, so that no gradient turns into NaN
+_SMALLEST_SQUARE = 1e-12  # of a length: what is shorter is not stretched to a direction of noise
+
+# loss(interests [B, K, d], target [B, d], negatives [S, d], log_q_target [B], log_q_negatives [S],
+# accidental [B, S], key) -> [], the mean over the batch.
+Loss = Callable[[Array, Array, Array, ArrayLike, ArrayLike, Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a step minimises.
+
+    selection: of READOUTS. temperature: None, scores are inner products; else cosines divided by
+    it. neg_score: "selected", the interest that learns the target scores the negatives too; "max",
+    every candidate, the target too, is scored by its own best interest, as retrieval scores it.
+    hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same. routing_penalty: c,
+    what a step adds of `attention_variance`.
+    """
+
+    selection: str = "argmax"
+    temperature: float | None = None
+    neg_score: str = "selected"
+    hard_negatives: float = 0.0
+    routing_penalty: float = 0.0
+
+
+COMIREC = Objective()
+
+
+def make_loss(objective: Objective) -> Loss:
+    """Return the loss of `objective`, but for the penalty, which is on the attention."""
+    readout = READOUTS[objective.selection]
+
+    def loss(
+        interests: Array,
+        target: Array,
+        negatives: Array,
+        log_q_target: ArrayLike,
+        log_q_negatives: ArrayLike,
+        accidental: Array,
+        key: Array,
+    ) -> Array:
+        if objective.temperature is not None:
+            # In the interests, so that a readout sees the scores that the softmax sees.
+            interests = unit(interests) / objective.temperature
+            target, negatives = unit(target), unit(negatives)
+        if objective.neg_score == "max":
+            positive = jnp.max(_affinity(interests, target), axis=1)
+            negative = best_scores(interests, negatives)
+        else:
+            positive, negative = scores(readout(interests, target, key), target, negatives)
+        positive = positive - log_q_target
+        if objective.hard_negatives > 0:
+            hardness = objective.hard_negatives
+            return hard_cross_entropy(positive, negative, log_q_negatives, accidental, hardness)
+        return cross_entropy(positive, negative - log_q_negatives, accidental)
+
+    return loss
+
+
+def scores(user: Array, target: Array, negatives: Array) -> tuple[Array, Array]:
+    """Return one vector's [B, d] inner products with its target [B, d] and the negatives [S, d]:
+    [B] and [B, S].
+    """
+    return jnp.sum(user * target, axis=1), user @ negatives.T
+
+
+def best_scores(interests: Array, items: Array) -> Array:
+    """Return max_k v_k . e for interests [B, K, d] and items [S, d]: [B, S], from one product of
+    [B*K, d] and [d, S].
+    """
+    size, count, dim = interests.shape
+    every = interests.reshape(size * count, dim) @ items.T
+    return jnp.max(every.reshape(size, count, len(items)), axis=1)
+
+
+def unit(vectors: Array) -> Array:
+    """Return vectors [..., d] at length 1; what is shorter than 1e-6, zero too, is multiplied by
+    1e6 instead, so that values and gradients stay finite.
+    """
+    squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
+    return vectors * jax.lax.rsqrt(jnp.maximum(squared, _SMALLEST_SQUARE))
 
 
 def argmax_readout(interests: Array, target: Array, key: Array) -> Array:
@@ -70,8 +155,54 @@ def sampled_softmax(
     accidental [B, S] (true where a negative is the row's own target: left out).
     Logits are inner products less ln q, as tf.nn.sampled_softmax_loss with zero bias.
     """
-    positive = jnp.sum(user * target, axis=1) - log_q_target
-    negative = user @ negatives.T - log_q_negatives
+    positive, negative = scores(user, target, negatives)
+    return cross_entropy(positive - log_q_target, negative - log_q_negatives, accidental)
+
+
+def cross_entropy(positive: Array, negative: Array, accidental: Array) -> Array:
+    """Return the mean cross-entropy of targets with logits [B] beside negatives with logits [B, S],
+    those that are `accidental` [B, S] left out.
+    """
     negative = jnp.where(accidental, _EXCLUDED, negative)
     normaliser = jnp.logaddexp(positive, jax.nn.logsumexp(negative, axis=1))
     return jnp.mean(normaliser - positive)
+
+
+def hard_cross_entropy(
+    positive: Array,
+    negative: Array,
+    log_q_negatives: ArrayLike,
+    accidental: Array,
+    hardness: float,
+) -> Array:
+    """Return the mean cross-entropy of targets with logits [B] beside negatives with scores [B, S]
+    that weigh the more the higher they score: by exp(hardness * score), all of them together as
+    much as before. log_q_negatives [S]; those that are `accidental` [B, S] are left out.
+
+    Source: REMI (Xie et al., RecSys 2023, arXiv 2302.14532), interest-aware hard negative mining,
+    whose n negatives are uniform: -s_i + ln(e^s_i + n * sum e^((b+1) s_j) / sum e^(b s_j)). Here
+    each negative stands for 1 / q items, which for a uniform q is the same, and for b = 0
+    `cross_entropy`.
+    """
+
+    def total(power: float) -> Array:
+        weighed = jnp.where(accidental, _EXCLUDED, power * negative - log_q_negatives)
+        return jax.nn.logsumexp(weighed, axis=1)
+
+    mass = total(hardness + 1) - total(hardness) + total(0.0)
+    return jnp.mean(jnp.logaddexp(positive, mass) - positive)
+
+
+def attention_variance(attention: Array, mask: Array) -> Array:
+    """Return mean_b sum_k Var_bk^2, Var_bk = sum_l (A_bkl - mean_l A_bkl)^2 over the items of a
+    history, for attention [B, K, L] with mask [B, L] (1 = item): it is high where an interest
+    hangs on a single item.
+
+    Source: REMI (arXiv 2302.14532), routing regularization; padding, which has no weight to be
+    regular, is left out here.
+    """
+    mask = mask[:, None, :]
+    count = jnp.maximum(jnp.sum(mask, axis=2, keepdims=True), 1)
+    mean = jnp.sum(attention * mask, axis=2, keepdims=True) / count
+    variance = jnp.sum(jnp.square(attention - mean) * mask, axis=2)
+    return jnp.mean(jnp.sum(jnp.square(variance), axis=1))

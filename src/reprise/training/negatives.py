@@ -1,13 +1,24 @@
-"""Log-uniform negatives over popularity-ranked ids, with TensorFlow's expected counts.
+"""Negatives and their expected counts q: how often each item is among a batch's negatives.
 
-Item id i (1..V) is class c = i - 1 of V classes, so that padding (id 0) is never drawn:
-p(c) = ln((c + 2) / (c + 1)) / ln(V + 1), tf.random.log_uniform_candidate_sampler with unique=True.
+log-uniform   over popularity-ranked ids, as TensorFlow's. Item id i (1..V) is class c = i - 1 of V
+              classes, so that padding (id 0) is never drawn:
+              p(c) = ln((c + 2) / (c + 1)) / ln(V + 1), and the counts of
+              tf.random.log_uniform_candidate_sampler with unique=True.
+uniform       without replacement: q = S / V.
+in-batch      the batch's B targets, repeated where rows share one: q = B p, p the chance that a
+              row's target is the item (`target_chance`).
+mixed         both of these, an item of both counted twice: q = B p + S / V (Yang et al., WWW 2020,
+              "Mixed Negative Sampling", section 3.3).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+# The kinds whose negatives hold the batch's targets, and those that draw from the catalogue too.
+IN_BATCH = frozenset({"in-batch", "mixed"})
+DRAWN = frozenset({"log-uniform", "uniform", "mixed"})
 
 
 class Negatives(NamedTuple):
@@ -17,6 +28,49 @@ class Negatives(NamedTuple):
 
     ids: NDArray[np.int64]
     tries: int | None
+
+
+class Sample(NamedTuple):
+    """drawn: [n] int64, the ids drawn from the catalogue, n <= S; a batch's negatives are its own
+    targets (of the kinds IN_BATCH), then these. log_q: float32, of the B targets, then of all the
+    negatives.
+    """
+
+    drawn: NDArray[np.int64]
+    log_q: NDArray[np.float32]
+
+
+def sample(
+    kind: str,
+    rng: np.random.Generator,
+    target: NDArray[np.integer],
+    count: int,
+    num_items: int,
+    target_chance: NDArray[np.float64] | None = None,
+) -> Sample:
+    """Return the negatives of a batch with the targets [B]; `count` S are drawn from the catalogue,
+    or all of it where it is smaller; target_chance [V+1] is needed by the kinds IN_BATCH.
+    """
+    if kind == "log-uniform":
+        ids, tries = draw(rng, count, num_items)
+        log_q = log_expected_count(np.concatenate([target, ids]), num_items, len(ids), tries)
+        return Sample(ids, log_q)
+    ids = draw_uniform(rng, count if kind in DRAWN else 0, num_items)
+    negatives = [target, ids] if kind in IN_BATCH else [ids]
+    every = np.concatenate([target, *negatives])
+    q = np.full(len(every), len(ids) / num_items)
+    if kind in IN_BATCH:
+        assert target_chance is not None
+        q += len(target) * target_chance[every]
+    return Sample(ids, np.log(q).astype(np.float32))
+
+
+def draw_uniform(rng: np.random.Generator, count: int, num_items: int) -> NDArray[np.int64]:
+    """Return `count` distinct ids, each set as likely as any; all ids where `count` >= V."""
+    if count >= num_items:
+        return np.arange(1, num_items + 1)
+    ids: NDArray[np.int64] = rng.choice(num_items, count, replace=False, shuffle=False) + 1
+    return ids
 
 
 def probability(ids: NDArray[np.integer], num_items: int) -> NDArray[np.float64]:

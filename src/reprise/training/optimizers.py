@@ -9,7 +9,7 @@ lazy-adam  a row that is not used does not move, nor do its moments decay.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from reprise.training import rows
+from reprise.training.schedules import CONSTANT, Schedule
 
 B1 = 0.9
 B2 = 0.999
@@ -32,8 +33,8 @@ _BLOCK = 4096  # rows that `settle` catches up at a time, to need no second tabl
 
 
 class Update(NamedTuple):
-    """Which update a step makes: its number (from 1), the learning rate, and the rate that the
-    bias correction makes of it.
+    """Which update a step makes: its number (from 1), the learning rate, and the rate that schedule
+    and bias correction make of it.
     """
 
     number: int
@@ -73,11 +74,11 @@ class Optimizer:
     settle: Callable[[Table, ArrayLike, ArrayLike], Table]
 
 
-def make_update(learning_rate: float, number: int) -> Update:
+def make_update(learning_rate: float, number: int, schedule: Schedule = CONSTANT) -> Update:
     """Return update `number` (from 1) of a run; its rate is as TensorFlow's Adam has it:
-    lr * sqrt(1 - b2^t) / (1 - b1^t).
+    lr * sqrt(1 - b2^t) / (1 - b1^t), by the schedule's factor.
     """
-    return Update(number, learning_rate, learning_rate * float(_correction(np.array(number))))
+    return Update(number, learning_rate, learning_rate * float(_rate(np.array(number), schedule)))
 
 
 def adam(
@@ -89,20 +90,27 @@ def adam(
     return value - rate * m / (jnp.sqrt(v) + EPSILON), m, v
 
 
-def catch_up(held: Pulled, row_steps: Array, number: ArrayLike, learning_rate: ArrayLike) -> Pulled:
+def catch_up(
+    held: Pulled,
+    row_steps: Array,
+    number: ArrayLike,
+    learning_rate: ArrayLike,
+    schedule: Schedule = CONSTANT,
+) -> Pulled:
     """Return rows [M, d] that stand at updates `row_steps` [M] as dense Adam has them after update
     `number`, none of the updates between having had a gradient for them.
 
     Update t + j moves such a row by c(t+j) b1^j m / (b2^(j/2) sqrt(v) + epsilon), where c is the
-    rate. Were epsilon to shrink as the root does, n of them would make a geometric sum:
-    m / D * S(r), D = sqrt(v) + epsilon, r = b1 / sqrt(b2), S(r) = sum of r^j c(t+j), j = 1..n. To
-    first order, an epsilon that stays takes m / D * epsilon / D * (S(b1 / b2) - S(r)) away; what
-    is left out is below (epsilon / D)^2 / 5000 of the movement. A row never used (m = 0) stays,
-    and n = 0 changes no bit.
+    rate by bias correction and schedule. Were epsilon to shrink as the root does, n of them would
+    make the sum m / D * S(r), D = sqrt(v) + epsilon, r = b1 / sqrt(b2), S(r) = sum of r^j c(t+j),
+    j = 1..n. To first order, an epsilon that stays takes m / D * epsilon / D * (S(b1 / b2) - S(r))
+    away; what is left out is below (epsilon / D)^2 / 5000 of the movement. A row never used (m = 0)
+    stays, and n = 0 changes no bit.
     """
     sat_out = jnp.asarray(number) - row_steps
     shrinking, staying = (
-        learning_rate * _reach(ratio, row_steps, number, sat_out)[:, None] for ratio in _RATIOS
+        learning_rate * _reach(ratio, row_steps, number, sat_out, schedule)[:, None]
+        for ratio in _RATIOS
     )
     root = jnp.sqrt(held.v) + EPSILON
     movement = held.m / root * (shrinking - EPSILON / root * (staying - shrinking))
@@ -110,12 +118,14 @@ def catch_up(held: Pulled, row_steps: Array, number: ArrayLike, learning_rate: A
     return Pulled(held.value - movement, held.m * m_kept, held.v * v_kept)
 
 
-def _reach(ratio: float, standing: Array, number: ArrayLike, sat_out: Array) -> Array:
+def _reach(
+    ratio: float, standing: Array, number: ArrayLike, sat_out: Array, schedule: Schedule
+) -> Array:
     """Return the sum of ratio^j c(t+j) over the `sat_out` steps j after t = `standing`, at learning
     rate 1: A(t) - ratio^n A(t+n) with the endless sums A of `_momentum_ahead`.
     """
-    ahead = jnp.asarray(_momentum_ahead(ratio))
-    here, there = (ahead[jnp.minimum(t, _WARM)] for t in (standing, number))
+    ahead = jnp.asarray(_momentum_ahead(ratio, schedule))
+    here, there = (ahead[jnp.minimum(t, len(ahead) - 1)] for t in (standing, number))
     return here - _power(ratio, sat_out) * there
 
 
@@ -123,22 +133,23 @@ def _power(base: float, exponent: Array) -> Array:
     return jnp.exp(exponent * jnp.float32(np.log(base)))
 
 
-def _correction(number: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return sqrt(1 - b2^t) / (1 - b1^t), float64."""
-    corrected: NDArray[np.float64] = np.sqrt(1 - B2**number) / (1 - B1**number)
-    return corrected
+def _rate(number: NDArray[np.integer], schedule: Schedule) -> NDArray[np.float64]:
+    """Return sqrt(1 - b2^t) / (1 - b1^t) by the schedule's factor, float64."""
+    rate: NDArray[np.float64] = np.sqrt(1 - B2**number) / (1 - B1**number)
+    return rate * schedule.factor(number)
 
 
 @cache
-def _momentum_ahead(ratio: float) -> NDArray[np.float32]:
-    """Return A(t) = sum of ratio^j c(t+j), j >= 1, at learning rate 1 for t = 0.._WARM, by backward
-    recurrence in float64.
+def _momentum_ahead(ratio: float, schedule: Schedule) -> NDArray[np.float32]:
+    """Return A(t) = sum of ratio^j c(t+j), j >= 1, at learning rate 1 for t = 0.._WARM, or on to
+    the schedule's end: from there c does not change. By backward recurrence in float64.
     """
-    correction = _correction(np.arange(1, _WARM + 1))
-    ahead = np.empty(_WARM + 1)
-    ahead[-1] = ratio / (1 - ratio)
-    for t in reversed(range(_WARM)):
-        ahead[t] = ratio * (correction[t] + ahead[t + 1])
+    last = max(_WARM, schedule.end)
+    rate = _rate(np.arange(1, last + 1), schedule)
+    ahead = np.empty(last + 1)
+    ahead[-1] = ratio / (1 - ratio) * float(schedule.factor(np.array(last)))
+    for t in reversed(range(last)):
+        ahead[t] = ratio * (rate[t] + ahead[t + 1])
     return ahead.astype(np.float32)
 
 
@@ -146,10 +157,10 @@ def _pull(table: Table, touched: ArrayLike, update: Update) -> Pulled:
     return Pulled(*rows.pull(table.rows, touched))
 
 
-def _pull_caught_up(table: Table, touched: ArrayLike, update: Update) -> Pulled:
+def _pull_caught_up(schedule: Schedule, table: Table, touched: ArrayLike, update: Update) -> Pulled:
     standing = table.row_steps.at[touched].get(mode="clip")
     held = Pulled(*rows.pull(table.rows, touched))
-    return catch_up(held, standing, update.number - 1, update.learning_rate)
+    return catch_up(held, standing, update.number - 1, update.learning_rate, schedule)
 
 
 def _push(
@@ -175,7 +186,7 @@ def _push_dense(
     return table._replace(rows=jnp.concatenate(adam(value, m, v, scattered, update.rate), axis=1))
 
 
-def _settle(table: Table, number: ArrayLike, learning_rate: ArrayLike) -> Table:
+def _settle(schedule: Schedule, table: Table, number: ArrayLike, learning_rate: ArrayLike) -> Table:
     size = min(_BLOCK, len(table.rows))
 
     def settle_block(block: ArrayLike, held: Array) -> Array:
@@ -185,7 +196,7 @@ def _settle(table: Table, number: ArrayLike, learning_rate: ArrayLike) -> Table:
         # The last block overlaps the one before it.
         done = start + jnp.arange(size) < block * size
         standing = jnp.where(done, number, standing)
-        settled = catch_up(Pulled(value, m, v), standing, number, learning_rate)
+        settled = catch_up(Pulled(value, m, v), standing, number, learning_rate, schedule)
         return jax.lax.dynamic_update_slice_in_dim(held, jnp.concatenate(settled, axis=1), start, 0)
 
     blocks = -(-len(table.rows) // size)
@@ -197,8 +208,14 @@ def _settled(table: Table, number: ArrayLike, learning_rate: ArrayLike) -> Table
     return table
 
 
-OPTIMIZERS = {
-    "row-adam": Optimizer(_pull_caught_up, _push_and_note, _settle),
-    "adam": Optimizer(_pull, _push_dense, _settled),
-    "lazy-adam": Optimizer(_pull, _push, _settled),
+def _row_adam(schedule: Schedule) -> Optimizer:
+    caught_up, settle = partial(_pull_caught_up, schedule), partial(_settle, schedule)
+    return Optimizer(caught_up, _push_and_note, settle)
+
+
+# Each by the schedule that the updates it is given follow.
+OPTIMIZERS: dict[str, Callable[[Schedule], Optimizer]] = {
+    "row-adam": _row_adam,
+    "adam": lambda schedule: Optimizer(_pull, _push_dense, _settled),
+    "lazy-adam": lambda schedule: Optimizer(_pull, _push, _settled),
 }

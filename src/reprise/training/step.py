@@ -12,12 +12,14 @@ from reprise.models import Model, ModelShape, Params
 from reprise.training import losses, rows
 from reprise.training.batches import Batch
 from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
+from reprise.training.schedules import CONSTANT, Schedule
 from reprise.training.state import Arrays
 
 _READOUT = 1  # folded into the batch's key: the model draws from the key itself
 
 TrainStep = Callable[[Arrays, Batch, Update], Arrays]
 Settle = Callable[[Arrays, int, float], Arrays]
+BatchLoss = Callable[[Params, Array, Batch, Array, Array], Array]
 Interests = Callable[[Arrays, ArrayLike, ArrayLike], Array]
 
 
@@ -40,35 +42,66 @@ def initial_arrays(model: Model, shape: ModelShape, num_items: int, seed: int) -
 
 
 @cache
-def make_train_step(model: Model, optimizer: str, selection: str) -> TrainStep:
+def make_train_step(
+    model: Model,
+    optimizer: str,
+    objective: losses.Objective = losses.COMIREC,
+    schedule: Schedule = CONSTANT,
+) -> TrainStep:
     """Return step(arrays, batch, update) -> arrays; `arrays` is consumed.
 
     optimizer: of `optimizers.OPTIMIZERS`, for the item rows (the network's parameters all have a
-    gradient at every step); selection: of `losses.READOUTS`.
+    gradient at every step); schedule: that the updates follow.
     """
-    step = partial(_train_step, model, OPTIMIZERS[optimizer], losses.READOUTS[selection])
+    loss, rows_by = _make_loss(model, objective), OPTIMIZERS[optimizer](schedule)
+    step = partial(_train_step, model, rows_by, loss)
     return jax.jit(step, donate_argnums=0)
 
 
 @cache
-def make_settle(optimizer: str) -> Settle:
+def make_settle(optimizer: str, schedule: Schedule = CONSTANT) -> Settle:
     """Return settle(arrays, number, learning rate) -> arrays with every item row as it is after
     update `number`; `arrays` is consumed.
     """
+    settle_table = OPTIMIZERS[optimizer](schedule).settle
 
     def settle(arrays: Arrays, number: ArrayLike, learning_rate: ArrayLike) -> Arrays:
         table = Table(arrays.rows, arrays.row_steps)
-        return arrays._replace(
-            **OPTIMIZERS[optimizer].settle(table, number, learning_rate)._asdict()
-        )
+        return arrays._replace(**settle_table(table, number, learning_rate)._asdict())
 
     return jax.jit(settle, donate_argnums=0)
+
+
+def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
+    """Return loss(params, touched rows' values [M, d], batch, mask [B, L], key) -> []."""
+    loss_of = losses.make_loss(objective)
+
+    def loss(params: Params, value: Array, batch: Batch, mask: Array, key: Array) -> Array:
+        history, penalty = value[batch.history], None
+        if objective.routing_penalty > 0:
+            assert model.interests_and_attention is not None  # or the task is refused
+            interests, attention = model.interests_and_attention(params, history, mask, key)
+            penalty = objective.routing_penalty * losses.attention_variance(attention, mask)
+        else:
+            interests = model.interests(params, history, mask, key)
+        plain = loss_of(
+            interests,
+            value[batch.target],
+            value[batch.negatives],
+            batch.log_q_target,
+            batch.log_q_negatives,
+            jnp.asarray(batch.target[:, None] == batch.negatives),
+            jax.random.fold_in(key, _READOUT),
+        )
+        return plain if penalty is None else plain + penalty
+
+    return loss
 
 
 def _train_step(
     model: Model,
     optimizer: Optimizer,
-    readout: losses.Readout,
+    loss_of_batch: BatchLoss,
     arrays: Arrays,
     batch: Batch,
     update: Update,
@@ -82,16 +115,7 @@ def _train_step(
         length = batch.history.shape[1]
         mask = (jnp.arange(length) < batch.lengths[:, None]).astype(value.dtype)
         key = jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32")
-        interests = model.interests(params, value[batch.history], mask, key)
-        target = value[batch.target]
-        return losses.sampled_softmax(
-            readout(interests, target, jax.random.fold_in(key, _READOUT)),
-            target,
-            value[batch.negatives],
-            batch.log_q_target,
-            batch.log_q_negatives,
-            batch.target[:, None] == batch.negatives,
-        )
+        return loss_of_batch(params, value, batch, mask, key)
 
     loss, (param_grads, row_grads) = jax.value_and_grad(loss_of, argnums=(0, 1))(
         arrays.params, pulled.value
@@ -110,12 +134,15 @@ def _train_step(
 
 
 @cache  # compiled once a process
-def make_interests(model: Model) -> Interests:
-    """Return interests(arrays, history ids [U, L], lengths [U]) -> [U, K, d] for evaluation."""
+def make_interests(model: Model, normalised: bool = False) -> Interests:
+    """Return interests(arrays, history ids [U, L], lengths [U]) -> [U, K, d] for evaluation;
+    `normalised`: at length 1.
+    """
 
     def interests(arrays: Arrays, history: Array, lengths: Array) -> Array:
         dim = arrays.rows.shape[1] // 3
         mask = (jnp.arange(history.shape[1]) < lengths[:, None]).astype(arrays.rows.dtype)
-        return model.interests(arrays.params, arrays.rows[history, :dim], mask)
+        made = model.interests(arrays.params, arrays.rows[history, :dim], mask)
+        return losses.unit(made) if normalised else made
 
     return jax.jit(interests)
