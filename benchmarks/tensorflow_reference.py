@@ -129,7 +129,8 @@ def _arrays(start: Arrays, table: Any, params: dict[str, Any]) -> Arrays:
 def _make_step(config: TrainConfig, table: Any, params: dict[str, Any]) -> Callable[..., None]:
     """Return step(history [B, L], mask [B, L], target [B]): one update of all variables."""
     optimizer = tf.compat.v1.train.AdamOptimizer(config.learning_rate)
-    network, classes = NETWORKS[config.model], table.shape[0]
+    network = gru_cells if config.model == "GRU4REC" else NETWORKS[config.model]
+    classes = table.shape[0]
     size = (config.batch_size, config.num_interest, config.maxlen)
 
     def step(history: Any, mask: Any, target: Any) -> None:
@@ -156,6 +157,22 @@ def _make_step(config: TrainConfig, table: Any, params: dict[str, Any]) -> Calla
         compiled(tf.constant(history), tf.constant(mask), tf.constant(target))
 
     return run
+
+
+def gru_cells(params: Any, history: Any, mask: Any, start: Any) -> Any:
+    """TensorFlow 1's GRUCell, position by position: Keras's layer, which the tests hold the model
+    against, cannot be given parameters inside a compiled function.
+    """
+    state = tf.zeros_like(history[:, 0])
+    for place in range(history.shape[1]):
+        item, real = history[:, place], mask[:, place, None]
+        joined = tf.concat([item, state], axis=1)
+        gates = tf.sigmoid(tf.matmul(joined, params["gates"]) + params["gates_bias"])
+        reset, update = tf.split(gates, 2, axis=1)
+        joined = tf.concat([item, reset * state], axis=1)
+        candidate = tf.tanh(tf.matmul(joined, params["candidate"]) + params["candidate_bias"])
+        state = tf.where(real > 0, update * state + (1 - update) * candidate, state)
+    return state[:, None]
 
 
 def _batch(
