@@ -45,6 +45,10 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("next_n", 0),
         ("hard_negatives", -1),
         ("routing_penalty", -1),
+        ("encoder_layers", -1),
+        ("encoder_layers", 65),
+        ("dropout", 1),
+        ("dropout", -0.1),
         ("warmup", -1),
         ("decay", "linear"),  # until when?
         ("decay_steps", 10**7),
@@ -81,6 +85,18 @@ def test_no_selection_beside_scores_by_the_best_interest() -> None:
         TrainConfig(**GOOD, neg_score="max", selection="soft")
 
 
+def test_heads_divide_what_they_share() -> None:
+    assert TrainConfig(**GOOD, encoder_layers=1, encoder_heads=8).encoder_heads == 8
+    with pytest.raises(UsageError, match="64"):
+        TrainConfig(**GOOD, encoder_layers=1, encoder_heads=3)
+
+
+def test_without_an_encoder_its_settings_say_nothing() -> None:
+    assert TrainConfig(**GOOD, encoder_heads=3, dropout=0.5) == TrainConfig(**GOOD)
+    untrained = TrainConfig(**GOOD, model="MostPop", encoder_layers=2, dropout=0.5)
+    assert untrained == TrainConfig(**GOOD, model="MostPop")
+
+
 def test_in_batch_the_negatives_are_the_batch() -> None:
     config = TrainConfig(**GOOD, sampler="in-batch")
     assert config.num_negatives == config.batch_size
@@ -111,6 +127,9 @@ def test_every_setting_is_an_option_and_a_flag_wins_over_the_file(tmp_path: Path
         "next-n = 7",
         "hard-negatives = 1",
         "routing-penalty = 3",
+        "encoder-layers = 2",
+        "encoder-heads = 4",
+        "dropout = 0.2",
         "warmup = 100",
         'decay = "cosine"',
         "decay-steps = 1000",
@@ -123,6 +142,7 @@ def test_every_setting_is_an_option_and_a_flag_wins_over_the_file(tmp_path: Path
         "next_n": 1,
         "hard_negatives": 0.0,
         "routing_penalty": 0.0,
+        "encoder_layers": 0,  # and what belongs to it
         "warmup": 0,
         "decay": "none",
     }

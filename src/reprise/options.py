@@ -89,6 +89,13 @@ _RUN_OPTIONS = (
     click.option("--hidden-size", type=int, help="[default: 64]"),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
     click.option(
+        "--encoder-layers",
+        type=int,
+        help="Blocks of causal self-attention over the history, under the model. [default: 0]",
+    ),
+    click.option("--encoder-heads", type=int, help="Of its attention. [default: 1]"),
+    click.option("--dropout", type=float, help="Of the encoder, in training. [default: 0]"),
+    click.option(
         "--next-n",
         type=int,
         help="The target is one of so many items that follow the history. [default: 1]",
