@@ -34,6 +34,7 @@ _REAL = (
     "routing_penalty",
     "dropout",
 )  # a whole number means the same
+_OPTIONAL = ("temperature", "embedding_scale")  # 0 is none: a flag takes out a file's value
 _ALIASES = {
     "steps": "max_steps",
     "model_type": "model",
@@ -51,6 +52,7 @@ class TrainConfig:
     """The configuration of a run; the defaults are ComiRec's for Amazon Books.
 
     maxlen: items of history a user brings.
+    embedding_scale: fresh item rows are uniform within it (None, or 0: within Glorot's limit).
     Of `models.encoder`, under the model, encoder_layers: blocks (0: none); encoder_heads: of their
     attention; dropout: in training, the share of its numbers that are zero.
     sampler: of negatives, see `training.negatives`. negatives: shared by the batch, its own targets
@@ -73,6 +75,7 @@ class TrainConfig:
     batch_size: int = 128
     maxlen: int = 20
     embedding_dim: int = 64
+    embedding_scale: float | None = None
     hidden_size: int = 64
     num_interest: int = 4
     encoder_layers: int = 0
@@ -103,11 +106,13 @@ class TrainConfig:
         object.__setattr__(self, "model", canonical_name(self.model))
         for name in _REAL:
             object.__setattr__(self, name, float(getattr(self, name)))
-        object.__setattr__(self, "temperature", float(self.temperature or 0) or None)
+        for name in _OPTIONAL:
+            object.__setattr__(self, name, float(getattr(self, name) or 0) or None)
         if self.model in UNTRAINED:  # one look at it, and all is known
             object.__setattr__(self, "max_steps", 1)
             object.__setattr__(self, "test_iter", 1)
             object.__setattr__(self, "temperature", None)
+            object.__setattr__(self, "embedding_scale", None)
             object.__setattr__(self, "routing_penalty", 0.0)
             object.__setattr__(self, "encoder_layers", 0)
         if self.encoder_layers == 0:
@@ -212,7 +217,7 @@ def check_value(name: str, value: Any) -> None:
     elif name == "encoder_layers":
         good = whole and 0 <= value <= _DEEPEST
         expected = f"a whole number from 0 to {_DEEPEST}"
-    elif name == "temperature":
+    elif name in _OPTIONAL:
         good, expected = value is None or (real and value >= 0), "a positive number, or 0 for none"
     elif name in ("patience", "seed"):
         good, expected = whole and 0 <= value < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}"

@@ -86,6 +86,11 @@ _RUN_OPTIONS = (
     click.option("--batch-size", type=int, help="[default: 128]"),
     click.option("--maxlen", type=int, help="Items of history. [default: 20]"),
     click.option("--embedding-dim", type=int, help="[default: 64]"),
+    click.option(
+        "--embedding-scale",
+        type=float,
+        help="Fresh item rows are uniform within it; 0: Glorot's limit. [default: 0]",
+    ),
     click.option("--hidden-size", type=int, help="[default: 64]"),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
     click.option(

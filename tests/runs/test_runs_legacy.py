@@ -32,6 +32,7 @@ SWITCHES: dict[str, Any] = {
     "warmup": 5,
     "decay": "linear",
     "encoder_layers": 1,
+    "embedding_scale": 0.1,
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -61,6 +62,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "encoder_layers": 0,
             "encoder_heads": 1,
             "dropout": 0.0,
+            "embedding_scale": None,
         },
         "environment": {},
     }

@@ -286,6 +286,14 @@ def test_initial_arrays_are_a_function_of_the_seed() -> None:
     assert described[0] == described[1] != described[2]
 
 
+def test_a_scale_is_that_of_fresh_rows_and_of_nothing_else() -> None:
+    model = get_model("ComiRec-SA")
+    plain, scaled = (initial_arrays(model, SHAPE, ITEMS, 5, scale) for scale in (None, 0.01))
+    assert np.abs(scaled.rows).max() <= 0.01 < np.abs(plain.rows).max()
+    for name, value in plain.params.items():
+        np.testing.assert_array_equal(scaled.params[name], value)
+
+
 def test_interests_for_evaluation_look_up_and_mask_the_history() -> None:
     model, arrays, _ = start("ComiRec-SA")
     history = np.array([[3, 9, 9, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7]], np.int32)

@@ -21,7 +21,12 @@ _FIRST_OBJECTIVE: Mapping[str, Any] = {
     "decay": "none",
     "decay_steps": 0,
 }
-_FIRST_NETWORK: Mapping[str, Any] = {"encoder_layers": 0, "encoder_heads": 1, "dropout": 0.0}
+_FIRST_NETWORK: Mapping[str, Any] = {
+    "encoder_layers": 0,
+    "encoder_heads": 1,
+    "dropout": 0.0,
+    "embedding_scale": None,
+}
 
 
 def migrate(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def _add_objective(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_network(state: dict[str, Any]) -> dict[str, Any]:
-    """5 -> 6: the model stood on the items themselves."""
+    """5 -> 6: the model stood on the items themselves, which started Glorot uniform."""
     return state | {"schema": 6, "identity": {**_FIRST_NETWORK, **state["identity"]}}
 
 

@@ -128,7 +128,9 @@ def schedule_of(config: TrainConfig) -> Schedule:
 def fresh_state(task: Task) -> TrainState:
     """Return the state of step 0, a pure function of the config."""
     config = task.config
-    arrays = initial_arrays(_model(config), _shape(config), task.num_items, config.seed)
+    arrays = initial_arrays(
+        _model(config), _shape(config), task.num_items, config.seed, config.embedding_scale
+    )
     return TrainState(arrays, Progress(learning_rate=config.learning_rate))
 
 
