@@ -250,6 +250,69 @@ def gated_recurrence(params: Mapping[str, Floats], history: Floats, length: int)
     return state[None]
 
 
+def causal_encoder(
+    params: Mapping[str, Floats],
+    history: Floats,
+    length: int,
+    heads: int,
+    factors: Sequence[Floats] | None = None,
+) -> Doubles:
+    """Return the history's items [length, d] encoded by blocks of attention to what came before.
+
+    Source: SASRec, section 3, with the normalisation before each half of a block; `factors`
+    [length, d] are what dropout multiplies by, at each of its places.
+    """
+    doubles = {
+        name.removeprefix("encoder."): array.astype(np.float64) for name, array in params.items()
+    }
+    ones = iter([np.ones(history.shape)] * 1000 if factors is None else factors)
+    table, start = doubles["position"], next(ones)
+    xs = [(history[p] + table[length - 1 - p]) * start[p] for p in range(length)]
+    layer = 0
+    while f"{layer}.query" in doubles:
+        block = {
+            name.partition(".")[2]: array
+            for name, array in doubles.items()
+            if name.startswith(f"{layer}.")
+        }
+        seen = [_layer_norm(x, block["attention_gain"], block["attention_bias"]) for x in xs]
+        factor = next(ones)
+        xs = [
+            xs[p] + factor[p] * (_attended(block, seen[: p + 1], heads) @ block["out"])
+            for p in range(length)
+        ]
+        factor = next(ones)
+        for p in range(length):
+            read = _layer_norm(xs[p], block["feed_gain"], block["feed_bias"])
+            inner = read @ block["inner"] + block["inner_bias"]
+            hidden = np.array([max(number, 0.0) for number in inner])
+            xs[p] = xs[p] + factor[p] * (hidden @ block["outer"] + block["outer_bias"])
+        layer += 1
+    return np.array(xs)
+
+
+def _attended(block: Mapping[str, Doubles], seen: Sequence[Doubles], heads: int) -> Doubles:
+    """Return what the last of `seen` takes from all of them, head by head [d]."""
+    size = len(seen[0]) // heads
+    result = []
+    for head in range(heads):
+        own = slice(head * size, (head + 1) * size)
+        query = (seen[-1] @ block["query"])[own]
+        scores = [_dot(query, (x @ block["key"])[own]) / math.sqrt(size) for x in seen]
+        weights = [math.exp(score - max(scores)) for score in scores]
+        taken = np.zeros(size)
+        for weight, x in zip(weights, seen, strict=True):
+            taken += weight / sum(weights) * (x @ block["value"])[own]
+        result.append(taken)
+    return np.concatenate(result)
+
+
+def _layer_norm(x: Doubles, gain: Doubles, bias: Doubles) -> Doubles:
+    mean = sum(x) / len(x)
+    variance = sum((number - mean) ** 2 for number in x) / len(x)
+    return np.array([(number - mean) / math.sqrt(variance + 1e-8) for number in x]) * gain + bias
+
+
 def self_attention(params: Mapping[str, Floats], history: Floats, length: int) -> Doubles:
     """Return ComiRec-SA's interests [K, d].
 

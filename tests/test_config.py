@@ -45,6 +45,12 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("next_n", 0),
         ("hard_negatives", -1),
         ("routing_penalty", -1),
+        ("embedding_scale", -1),
+        ("embedding_scale", float("inf")),
+        ("encoder_layers", -1),
+        ("encoder_layers", 65),
+        ("dropout", 1),
+        ("dropout", -0.1),
         ("warmup", -1),
         ("decay", "linear"),  # until when?
         ("decay_steps", 10**7),
@@ -65,10 +71,12 @@ def test_names_and_defaults_are_comirecs() -> None:
     assert make_config(GOOD | {"batch_size": 256}).num_negatives == 2560
 
 
-def test_a_temperature_of_nothing_is_none() -> None:
+def test_a_temperature_or_scale_of_nothing_is_none() -> None:
     for none in (None, 0, 0.0):
         config = TrainConfig(**GOOD, temperature=none)
         assert (config.temperature, config.normalised) == (None, False)
+        assert TrainConfig(**GOOD, embedding_scale=none).embedding_scale is None
+    assert TrainConfig(**GOOD, embedding_scale=1).embedding_scale == 1.0
     warm = TrainConfig(**GOOD, temperature=1)
     assert (warm.temperature, warm.normalised) == (1.0, True)
     assert TrainConfig(**GOOD, model="MostPop", temperature=0.1).temperature is None
@@ -79,6 +87,18 @@ def test_no_selection_beside_scores_by_the_best_interest() -> None:
     assert TrainConfig(**GOOD, neg_score="max").selection == "argmax"
     with pytest.raises(UsageError, match="selection"):
         TrainConfig(**GOOD, neg_score="max", selection="soft")
+
+
+def test_heads_divide_what_they_share() -> None:
+    assert TrainConfig(**GOOD, encoder_layers=1, encoder_heads=8).encoder_heads == 8
+    with pytest.raises(UsageError, match="64"):
+        TrainConfig(**GOOD, encoder_layers=1, encoder_heads=3)
+
+
+def test_without_an_encoder_its_settings_say_nothing() -> None:
+    assert TrainConfig(**GOOD, encoder_heads=3, dropout=0.5) == TrainConfig(**GOOD)
+    untrained = TrainConfig(**GOOD, model="MostPop", encoder_layers=2, embedding_scale=1)
+    assert untrained == TrainConfig(**GOOD, model="MostPop")
 
 
 def test_in_batch_the_negatives_are_the_batch() -> None:
@@ -111,6 +131,10 @@ def test_every_setting_is_an_option_and_a_flag_wins_over_the_file(tmp_path: Path
         "next-n = 7",
         "hard-negatives = 1",
         "routing-penalty = 3",
+        "embedding-scale = 0.1",
+        "encoder-layers = 2",
+        "encoder-heads = 4",
+        "dropout = 0.2",
         "warmup = 100",
         'decay = "cosine"',
         "decay-steps = 1000",
@@ -123,6 +147,8 @@ def test_every_setting_is_an_option_and_a_flag_wins_over_the_file(tmp_path: Path
         "next_n": 1,
         "hard_negatives": 0.0,
         "routing_penalty": 0.0,
+        "embedding_scale": 0.0,
+        "encoder_layers": 0,  # and what belongs to it
         "warmup": 0,
         "decay": "none",
     }

@@ -28,7 +28,13 @@ _CHOICES = {
     "sampler": SAMPLERS,
     "decay": DECAYS,
 }
-_REAL = ("learning_rate", "hard_negatives", "routing_penalty")  # a whole number means the same
+_REAL = (
+    "learning_rate",
+    "hard_negatives",
+    "routing_penalty",
+    "dropout",
+)  # a whole number means the same
+_OPTIONAL = ("temperature", "embedding_scale")  # 0 is none: a flag takes out a file's value
 _ALIASES = {
     "steps": "max_steps",
     "model_type": "model",
@@ -37,6 +43,7 @@ _ALIASES = {
 }
 _SEEDS = 2**32  # JAX's keys and NumPy's streams tell these apart, and no more
 _LARGEST = 1_000_000  # of any size: beyond it lies a mistyped number
+_DEEPEST = 64  # layers: each is compiled by itself
 _LONGEST_NAME = 100  # bytes: the run's folder name holds two of them, and 255 is a file system's
 
 
@@ -45,6 +52,9 @@ class TrainConfig:
     """The configuration of a run; the defaults are ComiRec's for Amazon Books.
 
     maxlen: items of history a user brings.
+    embedding_scale: fresh item rows are uniform within it (None, or 0: within Glorot's limit).
+    Of `models.encoder`, under the model, encoder_layers: blocks (0: none); encoder_heads: of their
+    attention; dropout: in training, the share of its numbers that are zero.
     sampler: of negatives, see `training.negatives`. negatives: shared by the batch, its own targets
     not counted; None: 10 x batch. In-batch there are no others, and it is the batch size.
     next_n: the target is one of so many items that follow the history.
@@ -65,8 +75,12 @@ class TrainConfig:
     batch_size: int = 128
     maxlen: int = 20
     embedding_dim: int = 64
+    embedding_scale: float | None = None
     hidden_size: int = 64
     num_interest: int = 4
+    encoder_layers: int = 0
+    encoder_heads: int = 1
+    dropout: float = 0.0
     sampler: str = SAMPLERS[0]
     negatives: int | None = None
     next_n: int = 1
@@ -92,12 +106,23 @@ class TrainConfig:
         object.__setattr__(self, "model", canonical_name(self.model))
         for name in _REAL:
             object.__setattr__(self, name, float(getattr(self, name)))
-        object.__setattr__(self, "temperature", float(self.temperature or 0) or None)
+        for name in _OPTIONAL:
+            object.__setattr__(self, name, float(getattr(self, name) or 0) or None)
         if self.model in UNTRAINED:  # one look at it, and all is known
             object.__setattr__(self, "max_steps", 1)
             object.__setattr__(self, "test_iter", 1)
             object.__setattr__(self, "temperature", None)
+            object.__setattr__(self, "embedding_scale", None)
             object.__setattr__(self, "routing_penalty", 0.0)
+            object.__setattr__(self, "encoder_layers", 0)
+        if self.encoder_layers == 0:
+            object.__setattr__(self, "encoder_heads", 1)
+            object.__setattr__(self, "dropout", 0.0)
+        elif self.embedding_dim % self.encoder_heads != 0:
+            expected = f"a divisor of the embedding dimension, {self.embedding_dim}"
+            raise UsageError(
+                "bad_value", option="encoder_heads", value=self.encoder_heads, expected=expected
+            )
         if self.decay == "none":
             object.__setattr__(self, "decay_steps", 0)
         elif self.decay_steps == 0:
@@ -187,7 +212,12 @@ def check_value(name: str, value: Any) -> None:
         good, expected = real and value > 0, "a positive number"
     elif name in ("hard_negatives", "routing_penalty"):
         good, expected = real and value >= 0, "a number from 0"
-    elif name == "temperature":
+    elif name == "dropout":
+        good, expected = real and 0 <= value < 1, "a number from 0 to below 1"
+    elif name == "encoder_layers":
+        good = whole and 0 <= value <= _DEEPEST
+        expected = f"a whole number from 0 to {_DEEPEST}"
+    elif name in _OPTIONAL:
         good, expected = value is None or (real and value >= 0), "a positive number, or 0 for none"
     elif name in ("patience", "seed"):
         good, expected = whole and 0 <= value < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}"

@@ -86,8 +86,20 @@ _RUN_OPTIONS = (
     click.option("--batch-size", type=int, help="[default: 128]"),
     click.option("--maxlen", type=int, help="Items of history. [default: 20]"),
     click.option("--embedding-dim", type=int, help="[default: 64]"),
+    click.option(
+        "--embedding-scale",
+        type=float,
+        help="Fresh item rows are uniform within it; 0: Glorot's limit. [default: 0]",
+    ),
     click.option("--hidden-size", type=int, help="[default: 64]"),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
+    click.option(
+        "--encoder-layers",
+        type=int,
+        help="Blocks of causal self-attention over the history, under the model. [default: 0]",
+    ),
+    click.option("--encoder-heads", type=int, help="Of its attention. [default: 1]"),
+    click.option("--dropout", type=float, help="Of the encoder, in training. [default: 0]"),
     click.option(
         "--next-n",
         type=int,

@@ -23,7 +23,7 @@ CONFIG: dict[str, Any] = {
     "maxlen": 3,
     "negatives": 8,
 }
-OBJECTIVE: dict[str, Any] = {
+SWITCHES: dict[str, Any] = {
     "temperature": 0.1,
     "neg_score": "max",
     "sampler": "mixed",
@@ -31,6 +31,8 @@ OBJECTIVE: dict[str, Any] = {
     "hard_negatives": 1.0,
     "warmup": 5,
     "decay": "linear",
+    "encoder_layers": 1,
+    "embedding_scale": 0.1,
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -57,6 +59,10 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "warmup": 0,
             "decay": "none",
             "decay_steps": 0,
+            "encoder_layers": 0,
+            "encoder_heads": 1,
+            "dropout": 0.0,
+            "embedding_scale": None,
         },
         "environment": {},
     }
@@ -95,12 +101,12 @@ def test_checkpoints_as_older_versions_stored_them_go_on(
 
 
 @pytest.mark.parametrize("schema", range(1, legacy.SCHEMA))
-def test_an_older_run_does_not_go_on_with_another_objective(
+def test_an_older_run_does_not_go_on_with_another_switch(
     small_data: Path, tmp_path: Path, schema: int
 ) -> None:
     folder = RunFolder(tmp_path / small_config(**CONFIG).run_name)
     shutil.copytree(SAMPLES / f"schema-{schema}", folder.checkpoints)
-    for switch, value in OBJECTIVE.items():
+    for switch, value in SWITCHES.items():
         asked = {switch: value, "decay_steps": 9}  # which says nothing without a decay
         with pytest.raises(ConfigMismatchError) as caught:
             run_small(small_data, tmp_path, **CONFIG, **asked)

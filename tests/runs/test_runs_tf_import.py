@@ -100,14 +100,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
     return get
 
 
-@pytest.mark.parametrize("model", sorted(KERAS))
+@pytest.mark.parametrize(("model", "layers"), [*((m, 0) for m in sorted(KERAS)), ("ComiRec-SA", 1)])
 def test_keras_3_weights_moments_step_rate_and_best(
-    small_data: Path, tmp_path: Path, trained: Callable[..., Trained], model: str
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained], model: str, layers: int
 ) -> None:
-    theirs = trained("keras", model, 0.25)
-    said: list[str] = []
-    imported, snapshot = read(small_data, tmp_path, theirs.prefix.parent, model, said)
+    theirs, said = trained("keras", model, 0.25), list[str]()
+    asked = {"values": {"encoder_layers": layers}}  # which adds a fresh encoder
+    imported, snapshot = read(small_data, tmp_path, theirs.prefix.parent, model, said, **asked)
     check_arrays(theirs, snapshot)
+    assert ("v.encoder.0.query" in snapshot.arrays) == (layers > 0)
     assert np.abs(our_interests(model, snapshot) - theirs.interests).max() < 1e-5
     config, progress = imported.config, snapshot.progress
     assert (config.maxlen, config.embedding_dim) == (LENGTH, DIM)
@@ -115,8 +116,7 @@ def test_keras_3_weights_moments_step_rate_and_best(
     assert (config.learning_rate, progress.learning_rate) == (0.007, 0.007)
     assert (progress.step, progress.best) == (UPDATES, Best(0.25, UPDATES, 0))
     assert progress.is_best
-    assert said == ["tf_learning_rate"]
-    assert (imported.unused, imported.without_moments) == ((), ())
+    assert (said, imported.unused, imported.without_moments) == (["tf_learning_rate"], (), ())
     event = json.loads(imported.folder.record.read_text())["events"][-1]
     assert (event["event"], event["from"]) == ("imported", str(theirs.prefix))
 

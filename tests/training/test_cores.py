@@ -20,20 +20,23 @@ from reprise.models import REGISTRY
 from reprise.runs.loop import fresh_state, make_task, settled
 from reprise.training.optimizers import make_update
 from reprise.training.state import take_snapshot
-for model in REGISTRY:
-    config = TrainConfig(dataset="demo", name="cores", model=model)
+encoder = {"encoder_layers": 2, "encoder_heads": 2, "dropout": 0.2}
+for model, more in [*((model, {}) for model in REGISTRY), ("ComiRec-SA", encoder)]:
+    config = TrainConfig(dataset="demo", name="cores", model=model, **more)
     task = make_task(config, open_dataset(Path(sys.argv[1])))
     state = fresh_state(task)
     for step in range(1, 4):
         update = make_update(0.001, step)
         state = state.at(task.step(state.arrays, task.sampler.batch(0, step), update))
         state = settled(task, state.at(state.arrays, step=step))
-    print(model, take_snapshot(state).digest())
+    print(model, more, take_snapshot(state).digest())
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
-def test_every_models_step_is_the_same_on_one_core_and_on_two(demo_data: Path) -> None:
+def test_every_models_step_with_and_without_an_encoder_is_the_same_on_one_core_and_on_two(
+    demo_data: Path,
+) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         pytest.skip("there is one core only")

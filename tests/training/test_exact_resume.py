@@ -40,6 +40,8 @@ def digest(folder: RunFolder) -> str:
         {"next_n": 3},
         {"hard_negatives": 1.0},
         {"routing_penalty": 3.0},
+        {"encoder_layers": 2, "encoder_heads": 2, "dropout": 0.3},
+        {"embedding_scale": 0.5},
         {"warmup": 6, "decay": "cosine", "decay_steps": 9},
     ],
     ids=str,

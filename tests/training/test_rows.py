@@ -75,6 +75,16 @@ def test_fresh_rows_are_glorot_uniform_with_zero_padding_and_moments() -> None:
     assert values.mean() == pytest.approx(0.0, abs=0.05 * limit)
 
 
+@pytest.mark.parametrize("scale", [0.02, 1.0])
+def test_fresh_rows_of_a_scale_are_uniform_within_it(scale: float) -> None:
+    """And the very numbers drawn for Glorot's limit, stretched."""
+    glorot, table = (np.asarray(rows.init(jax.random.key(3), 500, 4, s)) for s in (None, scale))
+    assert np.abs(table).max() <= scale
+    assert table[1:, :4].std() == pytest.approx(scale / 3**0.5, rel=0.05)
+    limit = (6 / (501 + 4)) ** 0.5
+    np.testing.assert_allclose(table, glorot * (scale / limit), rtol=1e-3, atol=1e-5 * scale)
+
+
 def test_fresh_rows_are_a_function_of_the_key() -> None:
     same = [np.asarray(rows.init(jax.random.key(seed), 20, 4)).tobytes() for seed in (1, 1, 2)]
     assert same[0] == same[1] != same[2]

@@ -14,6 +14,7 @@ import oracles
 from reprise.config import OPTIMIZERS
 from reprise.data.dataset import Split
 from reprise.models import REGISTRY, UNTRAINED, Model, ModelShape, get_model
+from reprise.models.encoder import Encoder, with_encoder
 from reprise.training import losses
 from reprise.training.batches import Batch, make_sampler
 from reprise.training.optimizers import make_update
@@ -193,6 +194,26 @@ def test_the_batchs_key_changes_the_step_of_a_model_that_draws_and_of_no_other()
         assert (ends[0] != ends[1]) == (name == "MIND"), name
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_an_encoder_is_trained_with_its_model_and_draws_only_for_dropout(dropout: float) -> None:
+    model = with_encoder(get_model("ComiRec-SA"), Encoder(1, 2, dropout))
+    step = make_train_step(model, "row-adam")
+    batch = batches()[0]
+    ends = []
+    for one in (batch, batch._replace(key=batch.key + np.uint32(1))):
+        arrays = initial_arrays(model, SHAPE, ITEMS, seed=5)
+        fresh = {name: np.array(value) for name, value in arrays.params.items()}
+        seen: list[float] = []
+        for number in range(1, 21):
+            arrays = step(arrays, one, make_update(RATE, number))
+            seen.append(float(arrays.loss_sum) - sum(seen))
+        assert seen[-1] < seen[0]
+        moved = {name for name in fresh if not np.array_equal(arrays.params[name], fresh[name])}
+        assert moved >= {name for name in fresh if name.startswith("encoder.")}
+        ends.append([np.array(leaf).tobytes() for leaf in jax.tree.leaves(arrays)])
+    assert (ends[0] != ends[1]) == (dropout > 0)
+
+
 def test_minds_logits_of_inference_are_never_trained() -> None:
     _, arrays, step = start("MIND")
     fresh = np.array(arrays.params["routing"])
@@ -263,6 +284,14 @@ def test_initial_arrays_are_a_function_of_the_seed() -> None:
         assert {leaf.dtype for leaf in others} == {np.dtype(np.float32)}
         described.append([np.array(leaf).tobytes() for leaf in jax.tree.leaves(arrays)])
     assert described[0] == described[1] != described[2]
+
+
+def test_a_scale_is_that_of_fresh_rows_and_of_nothing_else() -> None:
+    model = get_model("ComiRec-SA")
+    plain, scaled = (initial_arrays(model, SHAPE, ITEMS, 5, scale) for scale in (None, 0.01))
+    assert np.abs(scaled.rows).max() <= 0.01 < np.abs(plain.rows).max()
+    for name, value in plain.params.items():
+        np.testing.assert_array_equal(scaled.params[name], value)
 
 
 def test_interests_for_evaluation_look_up_and_mask_the_history() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 5
+SCHEMA = 6
 FIRST_SCHEMA_WITH_BEST = 2
 FIRST_SCHEMA_WITH_ROW_STEPS = 4
 # What every run did before it could be chosen.
@@ -20,6 +20,12 @@ _FIRST_OBJECTIVE: Mapping[str, Any] = {
     "warmup": 0,
     "decay": "none",
     "decay_steps": 0,
+}
+_FIRST_NETWORK: Mapping[str, Any] = {
+    "encoder_layers": 0,
+    "encoder_heads": 1,
+    "dropout": 0.0,
+    "embedding_scale": None,
 }
 
 
@@ -62,6 +68,11 @@ def _add_objective(state: dict[str, Any]) -> dict[str, Any]:
     return state | {"schema": 5, "identity": {**_FIRST_OBJECTIVE, **state["identity"]}}
 
 
+def _add_network(state: dict[str, Any]) -> dict[str, Any]:
+    """5 -> 6: the model stood on the items themselves, which started Glorot uniform."""
+    return state | {"schema": 6, "identity": {**_FIRST_NETWORK, **state["identity"]}}
+
+
 def lift_arrays(
     schema: int, arrays: Mapping[str, NDArray[Any]], step: int
 ) -> dict[str, NDArray[Any]]:
@@ -77,4 +88,5 @@ _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     2: _add_environment,
     3: _add_selection,
     4: _add_objective,
+    5: _add_network,
 }

@@ -23,7 +23,8 @@ from reprise import files
 from reprise.config import TrainConfig
 from reprise.data.dataset import Dataset, EvaluationUsers, Truth
 from reprise.errors import UsageError
-from reprise.models import ModelShape, get_model
+from reprise.models import Model, ModelShape, get_model
+from reprise.models.encoder import Encoder, with_encoder
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
 from reprise.runs import environment, store
 from reprise.runs.run import RunFolder
@@ -88,7 +89,7 @@ class Task:
 
 def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     """Build the task; UsageError or DataError where config and data do not fit together."""
-    model = get_model(config.model)
+    model = _model(config)
     jax.eval_shape(lambda key: model.init(key, _shape(config)), jax.random.key(0))  # or refuse
     if config.routing_penalty > 0 and model.interests_and_attention is None:
         raise UsageError("no_attention", model=config.model)
@@ -127,8 +128,9 @@ def schedule_of(config: TrainConfig) -> Schedule:
 def fresh_state(task: Task) -> TrainState:
     """Return the state of step 0, a pure function of the config."""
     config = task.config
-    model = get_model(config.model)
-    arrays = initial_arrays(model, _shape(config), task.num_items, config.seed)
+    arrays = initial_arrays(
+        _model(config), _shape(config), task.num_items, config.seed, config.embedding_scale
+    )
     return TrainState(arrays, Progress(learning_rate=config.learning_rate))
 
 
@@ -252,6 +254,11 @@ class BackgroundSaver:
         if self._pending is not None:
             (written, progress), self._pending = self._pending, None
             self._observer.saved(progress, written.result())
+
+
+def _model(config: TrainConfig) -> Model:
+    encoder = Encoder(config.encoder_layers, config.encoder_heads, config.dropout)
+    return with_encoder(get_model(config.model), encoder)
 
 
 def _shape(config: TrainConfig) -> ModelShape:

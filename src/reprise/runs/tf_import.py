@@ -120,7 +120,7 @@ def read_arrays(
     CheckpointError where a value cannot be trained on: not finite, or a negative second moment.
     """
     fresh = take_snapshot(fresh_state(task)).arrays
-    arrays: dict[str, NDArray[Any]] = {"loss_sum": np.zeros((), np.float32)}
+    arrays = dict(fresh)  # what no checkpoint holds, an encoder, stays so: as if it were not there
     without_moments = []
     for parameter, variable in reading.variables.items():
         is_table = parameter == ROWS

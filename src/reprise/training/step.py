@@ -23,13 +23,21 @@ BatchLoss = Callable[[Params, Array, Batch, Array, Array], Array]
 Interests = Callable[[Arrays, ArrayLike, ArrayLike], Array]
 
 
-def initial_arrays(model: Model, shape: ModelShape, num_items: int, seed: int) -> Arrays:
-    """Return the arrays a run starts from, a pure function of the seed."""
+def initial_arrays(
+    model: Model,
+    shape: ModelShape,
+    num_items: int,
+    seed: int,
+    embedding_scale: float | None = None,
+) -> Arrays:
+    """Return the arrays a run starts from, a pure function of the seed; `embedding_scale`: as in
+    `rows.init`.
+    """
     row_key, param_key = jax.random.split(jax.random.key(seed))
     params = model.init(param_key, shape)
     return Arrays(
         rows=(
-            rows.init(row_key, num_items, shape.embedding_dim)
+            rows.init(row_key, num_items, shape.embedding_dim, embedding_scale)
             if model.item_values is None
             else rows.pack(model.item_values(num_items, shape))
         ),

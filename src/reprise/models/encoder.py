@@ -1,0 +1,167 @@
+"""A causal self-attention encoder of the history, under any model's interests.
+
+Source: SASRec (arXiv 1808.09781), sections 3.1 to 3.3: residual blocks of multi-head attention and
+a pointwise feed-forward layer over items and positions, with layer normalisation and dropout. Its
+residual path is kept bare: a block normalises what it reads, and what it adds starts at zero, as
+the positions do. So a fresh encoder hands the items on as they are, to the bit, whatever their
+scale, and what a model has learned without an encoder holds under one.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from reprise.models import AttentiveNetwork, Model, ModelShape, Network, Params
+
+_ENCODER = 2  # folded into the batch's key: the model draws from the key itself, the readout from 1
+_EPSILON = 1e-8  # SASRec's, beside a variance: fresh rows of a large catalogue have one of 1e-5
+_PREFIX = "encoder."
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """layers: blocks, 0: none. heads: of the attention, a divisor of d. dropout: the share of
+    numbers set to zero in training, of what enters and of what each half of a block adds.
+    """
+
+    layers: int
+    heads: int = 1
+    dropout: float = 0.0
+
+
+@cache  # one value for one request, since compiled steps are found by their model
+def with_encoder(model: Model, encoder: Encoder) -> Model:
+    """Return the model over encoded histories, the encoder's parameters beside its own under names
+    from "encoder."; the model itself where there are no layers.
+    """
+    if encoder.layers == 0:
+        return model
+
+    def init_both(key: Array, shape: ModelShape) -> Params:
+        own = jax.random.fold_in(key, _ENCODER)  # the model's parameters are those it has alone
+        return model.init(key, shape) | init(own, shape, encoder.layers)
+
+    def encoded(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
+        own = None if key is None else jax.random.fold_in(key, _ENCODER)
+        return encode(encoder, params, history, mask, own)
+
+    def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
+        return model.interests(params, encoded(params, history, mask, key), mask, key)
+
+    return Model(
+        init=init_both,
+        interests=interests,
+        item_values=model.item_values,
+        interests_and_attention=_attentive(model.interests_and_attention, encoded),
+    )
+
+
+def _attentive(network: AttentiveNetwork | None, encoded: Network) -> AttentiveNetwork | None:
+    if network is None:
+        return None
+
+    def both(
+        params: Params, history: Array, mask: Array, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return network(params, encoded(params, history, mask, key), mask, key)
+
+    return both
+
+
+def init(key: Array, shape: ModelShape, layers: int) -> Params:
+    """Return the parameters, float32, names after "encoder.".
+
+    "position" [L, d], by recency, zero. For block i from 0, after "i.": "query", "key" and "value"
+    [d, d], "inner" [d, d], Glorot uniform; what leads back to the residual path, "out" [d, d],
+    "outer" [d, d] and "outer_bias" [d], and "inner_bias" [d], zero; "attention_gain" and
+    "feed_gain" [d], one, and "attention_bias" and "feed_bias" [d], zero: the two normalisations.
+    """
+    dim = shape.embedding_dim
+    glorot = jax.nn.initializers.glorot_uniform()
+    zero, one, square = jnp.zeros(dim), jnp.ones(dim), jnp.zeros((dim, dim))
+    params = {"position": jnp.zeros((shape.history_length, dim))}
+    for layer in range(layers):
+        keys = jax.random.split(jax.random.fold_in(key, layer), 4)
+        drawn = zip(("query", "key", "value", "inner"), keys, strict=True)
+        block = {name: glorot(own, (dim, dim), jnp.float32) for name, own in drawn}
+        block |= {"out": square, "outer": square, "inner_bias": zero, "outer_bias": zero}
+        for half in ("attention", "feed"):
+            block |= {f"{half}_gain": one, f"{half}_bias": zero}
+        params |= {f"{layer}.{name}": value for name, value in block.items()}
+    # Each an array of its own: the train step gives all of them away.
+    return {f"{_PREFIX}{name}": jnp.array(value, jnp.float32) for name, value in params.items()}
+
+
+def encode(
+    encoder: Encoder, params: Params, history: Array, mask: Array, key: Array | None = None
+) -> Array:
+    """Return right-padded histories [B, L, d] with mask [B, L] (1 = item) encoded, [B, L, d]: each
+    item by itself and those before it, padding zero. Dropout draws from `key`; None: no dropout.
+    """
+
+    def thinned(x: Array, place: int) -> Array:
+        if key is None or encoder.dropout == 0:
+            return x
+        return x * keep_factors(key, place, encoder.dropout, x.shape)
+
+    x = history * mask[..., None] + _positions(params[f"{_PREFIX}position"], mask)
+    x = thinned(x, 0)
+    for layer in range(encoder.layers):
+        prefix = f"{_PREFIX}{layer}."
+        block = {
+            name.removeprefix(prefix): value
+            for name, value in params.items()
+            if name.startswith(prefix)
+        }
+        taken = _attend(block, _normalise(block, "attention", x), encoder.heads)
+        x = x + thinned(taken, 1 + 2 * layer)
+        x = x + thinned(_feed(block, _normalise(block, "feed", x)), 2 + 2 * layer)
+    return x * mask[..., None]
+
+
+def keep_factors(key: Array, place: int, rate: float, size: tuple[int, ...]) -> Array:
+    """Return what dropout multiplies by at the `place`-th of its places, float32 of that size: 0
+    with probability `rate`, else 1 / (1 - rate).
+    """
+    kept = jax.random.bernoulli(jax.random.fold_in(key, place), 1 - rate, size)
+    return kept.astype(jnp.float32) / (1 - rate)
+
+
+def _positions(table: Array, mask: Array) -> Array:
+    """Return the rows [B, L, d] of the table by recency: row 0 for a history's last item, row 1
+    for the one before it; so a row means the same in a short history as in a long one.
+    """
+    places = jnp.arange(mask.shape[1])
+    last = jnp.sum(mask, axis=1, keepdims=True).astype(places.dtype) - 1
+    return table[jnp.maximum(last - places, 0)]  # padding takes row 0, and is masked at the end
+
+
+def _attend(block: Params, x: Array, heads: int) -> Array:
+    """Return what each place [B, L, d] takes from itself and those before it."""
+    batch, length, dim = x.shape
+    query, key, value = (
+        (x @ block[name]).reshape(batch, length, heads, dim // heads)
+        for name in ("query", "key", "value")
+    )
+    logits = jnp.einsum("bqhe,bkhe->bhqk", query, key) / (dim // heads) ** 0.5
+    # Padding stands behind every item: what hides the future hides it, too.
+    past = jnp.tril(jnp.ones((length, length), bool))
+    attention = jax.nn.softmax(jnp.where(past, logits, -jnp.inf), axis=-1)
+    taken = jnp.einsum("bhqk,bkhe->bqhe", attention, value)
+    return taken.reshape(batch, length, dim) @ block["out"]
+
+
+def _feed(block: Params, x: Array) -> Array:
+    hidden = jax.nn.relu(x @ block["inner"] + block["inner_bias"])
+    return hidden @ block["outer"] + block["outer_bias"]
+
+
+def _normalise(block: Params, half: str, x: Array) -> Array:
+    """Return x [B, L, d] at mean 0 and variance 1, then scaled and shifted as learned."""
+    centred = x - jnp.mean(x, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    unit = centred * jax.lax.rsqrt(variance + _EPSILON)
+    return unit * block[f"{half}_gain"] + block[f"{half}_bias"]

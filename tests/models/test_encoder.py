@@ -1,0 +1,252 @@
+"""The encoder, against attention in plain loops, and models that stand on it."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import oracles
+from builders_models import (
+    LENGTH,
+    USERS,
+    Named,
+    Shapes,
+    check_gradient,
+    random_histories,
+    random_params,
+    scales,
+    seeds,
+)
+from reprise.models import REGISTRY, UNTRAINED, Model, ModelShape, get_model
+from reprise.models.encoder import Encoder, encode, init, keep_factors, with_encoder
+
+relaxed = settings(deadline=None, max_examples=25)
+DIM, LAYERS, HEADS = 4, 2, 2
+SHAPE = ModelShape(LENGTH, DIM, DIM, num_interest=3)
+PLAIN = Encoder(LAYERS, HEADS)
+DROPPING = Encoder(LAYERS, HEADS, dropout=0.4)
+SHAPES: Shapes = {
+    "encoder.position": (LENGTH, DIM),
+    **{
+        f"encoder.{layer}.{name}": (DIM, DIM)
+        for layer in range(LAYERS)
+        for name in ("query", "key", "value", "out", "inner", "outer")
+    },
+    **{
+        f"encoder.{layer}.{name}": (DIM,)
+        for layer in range(LAYERS)
+        for name in (
+            "attention_gain",
+            "attention_bias",
+            "feed_gain",
+            "feed_bias",
+            "inner_bias",
+            "outer_bias",
+        )
+    },
+}
+MODELS = sorted(set(REGISTRY) - UNTRAINED)
+
+by_heads = {heads: jax.jit(partial(encode, Encoder(LAYERS, heads))) for heads in (1, 2, 4)}
+encoded = by_heads[HEADS]
+positions_only = jax.jit(partial(encode, Encoder(0)))
+dropping = jax.jit(partial(encode, DROPPING))
+
+
+@relaxed
+@given(seeds, scales, st.sampled_from(sorted(by_heads)))
+def test_items_are_encoded_as_by_the_loops(seed: int, scale: float, heads: int) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    made = np.asarray(by_heads[heads](params, history, mask))
+    assert made.shape == (USERS, LENGTH, DIM)
+    for user, length in enumerate(lengths):
+        expected = oracles.causal_encoder(params, history[user], int(length), heads)
+        np.testing.assert_allclose(made[user, :length], expected, rtol=1e-3, atol=1e-3)
+        assert not made[user, length:].any()
+
+
+@relaxed
+@given(seeds, scales)
+def test_dropout_is_the_loops_times_its_factors(seed: int, scale: float) -> None:
+    """At every place where there is dropout, and nowhere else."""
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    key = jax.random.key(seed)
+    made = dropping(params, history, mask, key)
+    factors = [
+        np.asarray(keep_factors(key, place, DROPPING.dropout, history.shape))
+        for place in range(1 + 2 * LAYERS)
+    ]
+    for user, length in enumerate(lengths):
+        own = [factor[user] for factor in factors]
+        expected = oracles.causal_encoder(params, history[user], int(length), HEADS, own)
+        np.testing.assert_allclose(made[user, :length], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_dropout_keeps_the_mean_and_is_a_function_of_key_and_place() -> None:
+    one, two = jax.random.split(jax.random.key(4))
+    size = (200, 100)
+    factors = np.asarray(keep_factors(one, 1, 0.2, size))
+    assert set(np.unique(factors)) == {np.float32(0), np.float32(1.25)}
+    assert factors.mean() == pytest.approx(1, abs=0.02)
+    assert np.array_equal(factors, keep_factors(one, 1, 0.2, size))
+    for other in (keep_factors(two, 1, 0.2, size), keep_factors(one, 2, 0.2, size)):
+        same = (factors == np.asarray(other)).mean()
+        assert same == pytest.approx(0.8**2 + 0.2**2, abs=0.02)  # as chance has it
+
+
+@relaxed
+@given(seeds)
+def test_at_inference_nothing_is_dropped(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    same = np.asarray(encoded(params, history, mask))
+    assert np.asarray(dropping(params, history, mask)).tobytes() == same.tobytes()
+    trained = dropping(params, history, mask, jax.random.key(seed))
+    assert np.asarray(trained).tobytes() != same.tobytes()
+
+
+@settings(deadline=None, max_examples=2)
+@given(seeds)
+def test_gradient_is_that_of_the_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    history, lengths, mask = random_histories(rng, 1.0, DIM)
+
+    def reference(params: Named, history: NDArray[np.float64]) -> NDArray[np.float64]:
+        made = np.zeros(history.shape)
+        for user, length in enumerate(lengths):
+            one = oracles.causal_encoder(params, history[user], int(length), HEADS)
+            made[user, :length] = one
+        return made
+
+    params = {name: value / 2 for name, value in random_params(rng, SHAPES).items()}
+    check_gradient(partial(encode, PLAIN), reference, params, history, mask, rng)
+
+
+@relaxed
+@given(seeds, st.integers(1, LENGTH - 1))
+def test_no_item_hears_of_those_after_it(seed: int, kept: int) -> None:
+    """With the position table flat; by recency, a position tells how many are still to come."""
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES) | {"encoder.position": np.ones((LENGTH, DIM), np.float32)}
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    mask[:] = 1
+    other = history.copy()
+    other[:, kept:] = rng.normal(size=other[:, kept:].shape)
+    first, second = (np.asarray(encoded(params, one, mask)) for one in (history, other))
+    assert first[:, :kept].tobytes() == second[:, :kept].tobytes()
+    assert (first[:, kept:] != second[:, kept:]).any(axis=(1, 2)).all()
+
+
+@relaxed
+@given(seeds, st.integers(1, LENGTH - 1))
+def test_the_last_items_of_a_long_history_stand_where_a_short_ones_do(
+    seed: int, count: int
+) -> None:
+    """Without layers only positions are added: row 0 of the table to the last item."""
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    nothing = np.zeros((1, LENGTH, DIM), np.float32)
+    long, short = (np.asarray(np.arange(LENGTH) < n, np.float32)[None] for n in (LENGTH, count))
+    added = [np.asarray(positions_only(params, nothing, mask)) for mask in (long, short)]
+    np.testing.assert_array_equal(added[0][0, -count:], added[1][0, :count])
+    np.testing.assert_array_equal(added[0][0, -1], params["encoder.position"][0])
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_on_an_encoder_ignores_padding_to_the_bit(name: str, training: bool) -> None:
+    model, params = stirred(name, DROPPING)
+    interests = jax.jit(model.interests)
+    key = jax.random.key(7) if training else None
+    rng = np.random.default_rng(3)
+    for scale in (1e-3, 1.0, 30.0):
+        history, _, mask = random_histories(rng, scale, DIM)
+        other = np.where(mask[..., None] > 0, history, rng.normal(size=history.shape))
+        first = np.asarray(interests(params, history, mask, key))
+        second = np.asarray(interests(params, other.astype(np.float32), mask, key))
+        assert np.isfinite(first).all()
+        assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_users_do_not_touch_each_other(name: str) -> None:
+    model, params = stirred(name, PLAIN)
+    interests = jax.jit(model.interests)
+    rng = np.random.default_rng(4)
+    history, _, mask = random_histories(rng, 1.0, DIM)
+    order = rng.permutation(USERS)
+    whole = np.asarray(interests(params, history, mask))
+    moved = np.asarray(interests(params, history[order], mask[order]))
+    assert moved.tobytes() == whole[order].tobytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_on_a_fresh_encoder_starts_as_it_does_alone(name: str) -> None:
+    """Parameters and interests, whatever the scale of the items: all of it is still to learn."""
+    alone, model = get_model(name), with_encoder(get_model(name), PLAIN)
+    params, own = (one.init(jax.random.key(1), SHAPE) for one in (model, alone))
+    assert {name: value.shape for name, value in params.items() if name not in own} == SHAPES
+    assert all(np.array_equal(params[name], value) for name, value in own.items())
+    rng = np.random.default_rng(5)
+    for scale in (1e-3, 1.0):
+        drawn, _, items = random_histories(rng, scale, DIM)
+        history, mask = jnp.asarray(drawn), jnp.asarray(items)
+        one, two = (np.asarray(m.interests(params, history, mask)) for m in (model, alone))
+        assert one.tobytes() == two.tobytes()
+
+
+def test_the_attention_exposed_is_over_the_encoded_history() -> None:
+    model, params = stirred("ComiRec-SA", PLAIN)
+    drawn, _, items = random_histories(np.random.default_rng(6), 1.0, DIM)
+    history, mask = jnp.asarray(drawn), jnp.asarray(items)
+    assert model.interests_and_attention is not None
+    made, attention = model.interests_and_attention(params, history, mask)
+    np.testing.assert_array_equal(made, model.interests(params, history, mask))
+    pooled = np.einsum("bkl,bld->bkd", attention, encoded(params, history, mask))
+    np.testing.assert_allclose(made, pooled, rtol=1e-4, atol=1e-5)
+    assert with_encoder(get_model("DNN"), PLAIN).interests_and_attention is None
+
+
+def test_one_request_is_one_model() -> None:
+    """So that a step compiled for it is found again; without layers, it is the model alone."""
+    model = get_model("ComiRec-SA")
+    assert with_encoder(model, Encoder(2)) is with_encoder(get_model("comirec-sa"), Encoder(2))
+    assert with_encoder(model, Encoder(2)) != with_encoder(model, Encoder(1))
+    assert with_encoder(model, Encoder(0, 2, 0.5)) is model
+
+
+def test_fresh_parameters_are_glorot_uniform_or_start_at_nothing() -> None:
+    shape = ModelShape(20, 40, 40, num_interest=2)
+    params = {name: np.asarray(v) for name, v in init(jax.random.key(3), shape, 2).items()}
+    limit, drawn = (6 / 80) ** 0.5, []
+    for name, value in params.items():
+        assert value.dtype == np.float32
+        if name.endswith(("query", "key", "value", "inner")):
+            assert np.abs(value).max() <= limit
+            assert value.std() == pytest.approx(limit / 3**0.5, rel=0.1)
+            drawn.append(value.tobytes())
+        else:
+            assert (value == name.endswith("gain")).all()
+    assert len(set(drawn)) == 8
+    same, other = (init(jax.random.key(seed), shape, 2) for seed in (3, 4))
+    assert all(np.array_equal(same[name], value) for name, value in params.items())
+    assert not np.array_equal(other["encoder.0.query"], params["encoder.0.query"])
+
+
+def stirred(name: str, encoder: Encoder) -> tuple[Model, dict[str, Any]]:
+    """Return a model on an encoder whose every parameter is random."""
+    model = with_encoder(get_model(name), encoder)
+    params = dict(model.init(jax.random.key(1), SHAPE))
+    stir = random_params(np.random.default_rng(2), SHAPES)
+    return model, params | {name: jnp.asarray(value) for name, value in stir.items()}
