@@ -21,7 +21,7 @@ SELECTIONS = ("argmax", "sample", "soft", "item0")
 NEG_SCORES = ("selected", "max")
 SAMPLERS = ("log-uniform", "uniform", "in-batch", "mixed")  # of `training.negatives`
 DECAYS = ("none", "cosine", "linear")  # of `training.schedules`
-_CHOICES = {
+CHOICES = {
     "optimizer": OPTIMIZERS,
     "selection": SELECTIONS,
     "neg_score": NEG_SCORES,
@@ -206,8 +206,8 @@ def check_value(name: str, value: Any) -> None:
     real = whole or (isinstance(value, float) and math.isfinite(value))
     if name in ("dataset", "name", "model"):
         good, expected = isinstance(value, str), "a text"
-    elif name in _CHOICES:
-        good, expected = value in _CHOICES[name], " | ".join(_CHOICES[name])
+    elif name in CHOICES:
+        good, expected = value in CHOICES[name], " | ".join(CHOICES[name])
     elif name == "learning_rate":
         good, expected = real and value > 0, "a positive number"
     elif name in ("hard_negatives", "routing_penalty"):

@@ -268,7 +268,7 @@ def test_an_interrupted_evaluation_is_done_anew_and_whole(
     _, _, whole = run_small(small_data, tmp_path / "whole")
     real: Callable[..., Any] = evaluation.evaluate
 
-    def interrupted(*arguments: Any, should_stop: Callable[[], bool]) -> Any:
+    def interrupted(*arguments: Any, should_stop: Callable[[], bool], **named: Any) -> Any:
         asked = 0
 
         def ask() -> bool:
@@ -278,7 +278,7 @@ def test_an_interrupted_evaluation_is_done_anew_and_whole(
             asked += 1
             return should_stop()
 
-        return real(*arguments, should_stop=ask)
+        return real(*arguments, should_stop=ask, **named)
 
     class AtStep(Recorder):
         at = 0

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands import Recorder, run_small, stopping_at
-from reprise.config import OPTIMIZERS, SELECTIONS
+from commands import Recorder, run_small, small_config, stopping_at
+from reprise.config import CHOICES
 from reprise.models import REGISTRY, UNTRAINED
 from reprise.runs import store
 from reprise.runs.inspection import describe
@@ -26,25 +26,44 @@ def digest(folder: RunFolder) -> str:
     return str(describe(folder.path, "latest", no_warning)["state_digest"])
 
 
+# Every value of every switch but the defaults stands in one of these.
+SWITCHED: list[dict[str, Any]] = [
+    {"optimizer": "adam", "selection": "sample", "sampler": "uniform", "temperature": 0.1},
+    {"optimizer": "lazy-adam", "selection": "soft", "sampler": "in-batch", "negatives": None},
+    {
+        "selection": "item0",
+        "next_n": 3,
+        "hard_negatives": 1.0,
+        "warmup": 6,
+        "decay": "linear",
+        "decay_steps": 9,
+    },
+    {
+        "temperature": 0.1,
+        "neg_score": "max",
+        "sampler": "mixed",
+        "routing_penalty": 3.0,
+        "encoder_layers": 2,
+        "encoder_heads": 2,
+        "dropout": 0.3,
+        "embedding_scale": 0.5,
+        "decay": "cosine",
+        "decay_steps": 9,
+    },
+]
+
+
+def test_every_choice_of_a_switch_is_among_them() -> None:
+    defaults = small_config()
+    for name, choices in CHOICES.items():
+        tried = {getattr(defaults, name), *(asked.get(name) for asked in SWITCHED)}
+        assert tried >= set(choices), name
+
+
 @pytest.mark.parametrize(
     "asked",
-    [
-        *({"model": model} for model in sorted(set(REGISTRY) - UNTRAINED)),
-        *({"optimizer": optimizer} for optimizer in OPTIMIZERS[1:]),
-        *({"selection": selection} for selection in SELECTIONS[1:]),
-        {"temperature": 0.1},
-        {"neg_score": "max"},
-        {"sampler": "uniform"},
-        {"sampler": "in-batch", "negatives": None},
-        {"sampler": "mixed"},
-        {"next_n": 3},
-        {"hard_negatives": 1.0},
-        {"routing_penalty": 3.0},
-        {"encoder_layers": 2, "encoder_heads": 2, "dropout": 0.3},
-        {"embedding_scale": 0.5},
-        {"warmup": 6, "decay": "cosine", "decay_steps": 9},
-    ],
-    ids=str,
+    [*({"model": model} for model in sorted(set(REGISTRY) - UNTRAINED)), *SWITCHED],
+    ids=lambda asked: "-".join(asked),
 )
 def test_stopped_again_and_again_equals_undisturbed(
     small_data: Path, tmp_path: Path, asked: dict[str, Any]
