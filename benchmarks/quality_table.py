@@ -14,7 +14,6 @@ SELECTED = "recall@50"
 SEED_SPREAD = 0.01  # of recall@50 from seed to seed, on some 600 users
 LEAST_SHARE = 0.97  # of the original's: the promise
 EXPECTED = "# Expected:"
-PENDING = f"{EXPECTED} not measured yet"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from statistics import mean, stdev
 import pytest
 
 from quality_table import (
+    EXPECTED,
     METRICS,
-    PENDING,
     REFERENCE,
     Result,
     markdown,
@@ -21,7 +21,7 @@ from quality_table import (
 )
 
 NAMES = [f"{metric}@{n}" for metric in METRICS for n in (20, 50)]
-CONFIG = f'# What it is.\n#\n{PENDING}\n\ndataset = "ml-1m"\n'
+CONFIG = f'# What it is.\n#\n{EXPECTED} not measured yet\n\ndataset = "ml-1m"\n'
 
 
 def result(recall: float, seed: int, model: str = "DNN", variant: str = "") -> Result:
