@@ -28,12 +28,8 @@ CHOICES = {
     "sampler": SAMPLERS,
     "decay": DECAYS,
 }
-_REAL = (
-    "learning_rate",
-    "hard_negatives",
-    "routing_penalty",
-    "dropout",
-)  # a whole number means the same
+# A whole number means the same.
+_REAL = ("learning_rate", "hard_negatives", "routing_penalty", "dropout")
 _OPTIONAL = ("temperature", "embedding_scale")  # 0 is none: a flag takes out a file's value
 _ALIASES = {
     "steps": "max_steps",
