@@ -121,7 +121,7 @@ def main() -> None:
             subject.fed.append(subject.ms_fed(options.steps))
 
     rows_used = sum(int((batch.touched <= ITEMS).sum()) for batch in batches) / len(batches)
-    filled = sum(float(batch.lengths.mean()) for batch in batches) / len(batches)
+    filled = sum(float(batch.prefixes.mean()) for batch in batches) / len(batches)
     host = median(built)
     table = [_row(subject, peaks, rows_used, host) for subject in subjects]
     facts = machine() | peaks.as_dict()

@@ -266,8 +266,8 @@ def causal_encoder(
         name.removeprefix("encoder."): array.astype(np.float64) for name, array in params.items()
     }
     ones = iter([np.ones(history.shape)] * 1000 if factors is None else factors)
-    table, start = doubles["position"], next(ones)
-    xs = [(history[p] + table[length - 1 - p]) * start[p] for p in range(length)]
+    start = next(ones)
+    xs = [history[p] * start[p] for p in range(length)]
     layer = 0
     while f"{layer}.query" in doubles:
         block = {
@@ -298,7 +298,10 @@ def _attended(block: Mapping[str, Doubles], seen: Sequence[Doubles], heads: int)
     for head in range(heads):
         own = slice(head * size, (head + 1) * size)
         query = (seen[-1] @ block["query"])[own]
-        scores = [_dot(query, (x @ block["key"])[own]) / math.sqrt(size) for x in seen]
+        scores = [
+            _dot(query, (x @ block["key"])[own]) / math.sqrt(size) + block["distance"][head][back]
+            for back, x in zip(reversed(range(len(seen))), seen, strict=True)
+        ]
         weights = [math.exp(score - max(scores)) for score in scores]
         taken = np.zeros(size)
         for weight, x in zip(weights, seen, strict=True):

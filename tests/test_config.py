@@ -74,11 +74,11 @@ def test_names_and_defaults_are_comirecs() -> None:
 def test_a_temperature_or_scale_of_nothing_is_none() -> None:
     for none in (None, 0, 0.0):
         config = TrainConfig(**GOOD, temperature=none)
-        assert (config.temperature, config.normalised) == (None, False)
+        assert (config.temperature, config.scoring.cosine) == (None, False)
         assert TrainConfig(**GOOD, embedding_scale=none).embedding_scale is None
     assert TrainConfig(**GOOD, embedding_scale=1).embedding_scale == 1.0
     warm = TrainConfig(**GOOD, temperature=1)
-    assert (warm.temperature, warm.normalised) == (1.0, True)
+    assert (warm.temperature, warm.scoring.cosine) == (1.0, True)
     assert TrainConfig(**GOOD, model="MostPop", temperature=0.1).temperature is None
     assert warm.identity("f") != TrainConfig(**GOOD).identity("f")
 
@@ -106,7 +106,7 @@ def test_in_batch_the_negatives_are_the_batch() -> None:
     assert config.num_negatives == config.batch_size
     assert TrainConfig(**GOOD, sampler="in-batch", negatives=128) == config
     assert TrainConfig(**GOOD, sampler="mixed").num_negatives == 10 * config.batch_size
-    with pytest.raises(UsageError, match="128, the batch size"):
+    with pytest.raises(UsageError, match="128, as many as targets"):
         TrainConfig(**GOOD, sampler="in-batch", negatives=1280)
 
 

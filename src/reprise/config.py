@@ -11,6 +11,7 @@ from typing import Any
 
 from reprise.errors import UsageError
 from reprise.models import UNTRAINED, canonical_name
+from reprise.scoring import Scoring
 
 # Fields that may change between starts of one run: they decide how long it goes on, not its path.
 _EXTENDABLE = {"extendable": True}
@@ -19,6 +20,7 @@ NEGATIVES_PER_EXAMPLE = 10
 OPTIMIZERS = ("row-adam", "adam", "lazy-adam")
 SELECTIONS = ("argmax", "sample", "soft", "item0")
 NEG_SCORES = ("selected", "max")
+EMBEDDINGS = ("tied", "untied")
 SAMPLERS = ("log-uniform", "uniform", "in-batch", "mixed")  # of `training.negatives`
 DECAYS = ("none", "cosine", "linear")  # of `training.schedules`
 CHOICES = {
@@ -27,9 +29,10 @@ CHOICES = {
     "neg_score": NEG_SCORES,
     "sampler": SAMPLERS,
     "decay": DECAYS,
+    "embeddings": EMBEDDINGS,
 }
 # A whole number means the same.
-_REAL = ("learning_rate", "hard_negatives", "routing_penalty", "dropout")
+_REAL = ("learning_rate", "hard_negatives", "routing_penalty", "dropout", "item_dropout")
 _OPTIONAL = ("temperature", "embedding_scale")  # 0 is none: a flag takes out a file's value
 _ALIASES = {
     "steps": "max_steps",
@@ -49,11 +52,15 @@ class TrainConfig:
 
     maxlen: items of history a user brings.
     embedding_scale: fresh item rows are uniform within it (None, or 0: within Glorot's limit).
+    embeddings: tied, an item is the same vector in a history and as a candidate; untied, it has one
+    for each.
     Of `models.encoder`, under the model, encoder_layers: blocks (0: none); encoder_heads: of their
     attention; dropout: in training, the share of its numbers that are zero.
     sampler: of negatives, see `training.negatives`. negatives: shared by the batch, its own targets
-    not counted; None: 10 x batch. In-batch there are no others, and it is the batch size.
-    next_n: the target is one of so many items that follow the history.
+    not counted; None: 10 x batch. In-batch there are no others, and it is as many as targets.
+    first_target: items a target has before it, at least. targets: learned of each user in one pass,
+    each from the items before it. next_n: a target is one of so many items that follow its history.
+    item_dropout: share of a history's items that training leaves out.
     optimizer: of the item rows, see `training.optimizers`.
     Of `training.losses`, selection: which interest learns the target; temperature: scores are
     cosines divided by it (None, or 0: inner products); neg_score: which interest scores a negative;
@@ -72,13 +79,17 @@ class TrainConfig:
     maxlen: int = 20
     embedding_dim: int = 64
     embedding_scale: float | None = None
+    embeddings: str = EMBEDDINGS[0]
     hidden_size: int = 64
     num_interest: int = 4
     encoder_layers: int = 0
     encoder_heads: int = 1
     dropout: float = 0.0
+    item_dropout: float = 0.0
     sampler: str = SAMPLERS[0]
     negatives: int | None = None
+    first_target: int = 4
+    targets: int = 1
     next_n: int = 1
     optimizer: str = OPTIMIZERS[0]
     selection: str = SELECTIONS[0]
@@ -109,6 +120,7 @@ class TrainConfig:
             object.__setattr__(self, "test_iter", 1)
             object.__setattr__(self, "temperature", None)
             object.__setattr__(self, "embedding_scale", None)
+            object.__setattr__(self, "embeddings", EMBEDDINGS[0])
             object.__setattr__(self, "routing_penalty", 0.0)
             object.__setattr__(self, "encoder_layers", 0)
         if self.encoder_layers == 0:
@@ -128,12 +140,16 @@ class TrainConfig:
             raise UsageError(
                 "bad_value", option="selection", value=self.selection, expected=expected
             )
+        if self.targets > 1 and self.maxlen < self.first_target:
+            expected = f"at least {self.first_target}, the first target, of several a user"
+            raise UsageError("bad_value", option="maxlen", value=self.maxlen, expected=expected)
         in_batch = self.sampler == "in-batch"
+        learned = self.batch_size * self.targets
         if self.negatives is None:
-            negatives = self.batch_size if in_batch else NEGATIVES_PER_EXAMPLE * self.batch_size
+            negatives = learned if in_batch else NEGATIVES_PER_EXAMPLE * self.batch_size
             object.__setattr__(self, "negatives", negatives)
-        if in_batch and self.negatives != self.batch_size:
-            expected = f"{self.batch_size}, the batch size: in-batch, its targets are the negatives"
+        if in_batch and self.negatives != learned:
+            expected = f"{learned}, as many as targets: in-batch, they are the negatives"
             raise UsageError(
                 "bad_value", option="negatives", value=self.negatives, expected=expected
             )
@@ -145,9 +161,9 @@ class TrainConfig:
         return self.negatives
 
     @property
-    def normalised(self) -> bool:
-        """Whether scores are cosines: interests and items are compared at length 1."""
-        return self.temperature is not None
+    def scoring(self) -> Scoring:
+        """How interests and items are compared."""
+        return Scoring(cosine=self.temperature is not None, tied=self.embeddings == "tied")
 
     @property
     def run_name(self) -> str:
@@ -208,7 +224,7 @@ def check_value(name: str, value: Any) -> None:
         good, expected = real and value > 0, "a positive number"
     elif name in ("hard_negatives", "routing_penalty"):
         good, expected = real and value >= 0, "a number from 0"
-    elif name == "dropout":
+    elif name in ("dropout", "item_dropout"):
         good, expected = real and 0 <= value < 1, "a number from 0 to below 1"
     elif name == "encoder_layers":
         good = whole and 0 <= value <= _DEEPEST

@@ -10,6 +10,7 @@ import click
 
 from reprise.config import (
     DECAYS,
+    EMBEDDINGS,
     NEG_SCORES,
     OPTIMIZERS,
     SAMPLERS,
@@ -91,6 +92,11 @@ _RUN_OPTIONS = (
         type=float,
         help="Fresh item rows are uniform within it; 0: Glorot's limit. [default: 0]",
     ),
+    click.option(
+        "--embeddings",
+        help=f"{' | '.join(EMBEDDINGS)}: one vector an item, or one in histories and another as a "
+        f"candidate. [default: {_DEFAULTS['embeddings']}]",
+    ),
     click.option("--hidden-size", type=int, help="[default: 64]"),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
     click.option(
@@ -101,9 +107,18 @@ _RUN_OPTIONS = (
     click.option("--encoder-heads", type=int, help="Of its attention. [default: 1]"),
     click.option("--dropout", type=float, help="Of the encoder, in training. [default: 0]"),
     click.option(
+        "--item-dropout", type=float, help="Share of a history training leaves out. [default: 0]"
+    ),
+    click.option(
+        "--first-target", type=int, help="Items a target has before it, at least. [default: 4]"
+    ),
+    click.option(
+        "--targets", type=int, help="Learned of each user in one pass over him. [default: 1]"
+    ),
+    click.option(
         "--next-n",
         type=int,
-        help="The target is one of so many items that follow the history. [default: 1]",
+        help="A target is one of so many items that follow its history. [default: 1]",
     ),
     click.option(
         "--sampler",

@@ -32,7 +32,7 @@ SHAPE = ModelShape(LENGTH, DIM, DIM, num_interest=3)
 PLAIN = Encoder(LAYERS, HEADS)
 DROPPING = Encoder(LAYERS, HEADS, dropout=0.4)
 SHAPES: Shapes = {
-    "encoder.position": (LENGTH, DIM),
+    **{f"encoder.{layer}.distance": (HEADS, LENGTH) for layer in range(LAYERS)},
     **{
         f"encoder.{layer}.{name}": (DIM, DIM)
         for layer in range(LAYERS)
@@ -55,7 +55,6 @@ MODELS = sorted(set(REGISTRY) - UNTRAINED)
 
 by_heads = {heads: jax.jit(partial(encode, Encoder(LAYERS, heads))) for heads in (1, 2, 4)}
 encoded = by_heads[HEADS]
-positions_only = jax.jit(partial(encode, Encoder(0)))
 dropping = jax.jit(partial(encode, DROPPING))
 
 
@@ -63,7 +62,8 @@ dropping = jax.jit(partial(encode, DROPPING))
 @given(seeds, scales, st.sampled_from(sorted(by_heads)))
 def test_items_are_encoded_as_by_the_loops(seed: int, scale: float, heads: int) -> None:
     rng = np.random.default_rng(seed)
-    params = random_params(rng, SHAPES)
+    distances = {f"encoder.{layer}.distance": (heads, LENGTH) for layer in range(LAYERS)}
+    params = random_params(rng, SHAPES | distances)
     history, lengths, mask = random_histories(rng, scale, DIM)
     made = np.asarray(by_heads[heads](params, history, mask))
     assert made.shape == (USERS, LENGTH, DIM)
@@ -136,9 +136,9 @@ def test_gradient_is_that_of_the_loops(seed: int) -> None:
 @relaxed
 @given(seeds, st.integers(1, LENGTH - 1))
 def test_no_item_hears_of_those_after_it(seed: int, kept: int) -> None:
-    """With the position table flat; by recency, a position tells how many are still to come."""
+    """Nor of how many come: every prefix is encoded as it is alone."""
     rng = np.random.default_rng(seed)
-    params = random_params(rng, SHAPES) | {"encoder.position": np.ones((LENGTH, DIM), np.float32)}
+    params = random_params(rng, SHAPES)
     history, _, mask = random_histories(rng, 1.0, DIM)
     mask[:] = 1
     other = history.copy()
@@ -146,21 +146,9 @@ def test_no_item_hears_of_those_after_it(seed: int, kept: int) -> None:
     first, second = (np.asarray(encoded(params, one, mask)) for one in (history, other))
     assert first[:, :kept].tobytes() == second[:, :kept].tobytes()
     assert (first[:, kept:] != second[:, kept:]).any(axis=(1, 2)).all()
-
-
-@relaxed
-@given(seeds, st.integers(1, LENGTH - 1))
-def test_the_last_items_of_a_long_history_stand_where_a_short_ones_do(
-    seed: int, count: int
-) -> None:
-    """Without layers only positions are added: row 0 of the table to the last item."""
-    rng = np.random.default_rng(seed)
-    params = random_params(rng, SHAPES)
-    nothing = np.zeros((1, LENGTH, DIM), np.float32)
-    long, short = (np.asarray(np.arange(LENGTH) < n, np.float32)[None] for n in (LENGTH, count))
-    added = [np.asarray(positions_only(params, nothing, mask)) for mask in (long, short)]
-    np.testing.assert_array_equal(added[0][0, -count:], added[1][0, :count])
-    np.testing.assert_array_equal(added[0][0, -1], params["encoder.position"][0])
+    mask[:, kept:] = 0
+    alone = np.asarray(encoded(params, history, mask))
+    assert alone[:, :kept].tobytes() == first[:, :kept].tobytes()
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -228,7 +216,7 @@ def test_one_request_is_one_model() -> None:
 
 def test_fresh_parameters_are_glorot_uniform_or_start_at_nothing() -> None:
     shape = ModelShape(20, 40, 40, num_interest=2)
-    params = {name: np.asarray(v) for name, v in init(jax.random.key(3), shape, 2).items()}
+    params = {name: np.asarray(v) for name, v in init(jax.random.key(3), shape, PLAIN).items()}
     limit, drawn = (6 / 80) ** 0.5, []
     for name, value in params.items():
         assert value.dtype == np.float32
@@ -239,7 +227,7 @@ def test_fresh_parameters_are_glorot_uniform_or_start_at_nothing() -> None:
         else:
             assert (value == name.endswith("gain")).all()
     assert len(set(drawn)) == 8
-    same, other = (init(jax.random.key(seed), shape, 2) for seed in (3, 4))
+    same, other = (init(jax.random.key(seed), shape, PLAIN) for seed in (3, 4))
     assert all(np.array_equal(same[name], value) for name, value in params.items())
     assert not np.array_equal(other["encoder.0.query"], params["encoder.0.query"])
 

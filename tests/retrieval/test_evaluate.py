@@ -22,10 +22,11 @@ from reprise.errors import DataError
 from reprise.models import ModelShape, get_model
 from reprise.retrieval.evaluate import (
     EvaluationInterruptedError,
+    candidates,
     evaluate,
     evaluate_in_full,
-    item_values,
 )
+from reprise.scoring import Scoring
 from reprise.training.state import Arrays
 from reprise.training.step import initial_arrays, make_interests
 
@@ -33,6 +34,7 @@ ITEMS, MOST_USERS, CUTOFFS = 40, 257, (3, 10)
 SHAPE = ModelShape(history_length=6, embedding_dim=4, hidden_size=4, num_interest=2)
 MODEL = get_model("ComiRec-SA")
 INTERESTS = make_interests(MODEL)
+COSINE = Scoring(cosine=True)
 CATEGORY = np.concatenate([[-1], np.arange(ITEMS) % 4]).astype(np.int32)
 TRUTH = Truth(
     item_interest=np.concatenate([[-1], np.arange(ITEMS) % 5]).astype(np.int32),
@@ -286,8 +288,8 @@ def test_normalised_lists_are_by_cosine_and_padding_stays_zero() -> None:
     rng = np.random.default_rng(2)
     lengths = 10 ** rng.uniform(-3, 1, (ITEMS + 1, 1)).astype(np.float32)
     stretched = arrays()._replace(rows=jnp.asarray(arrays().rows * lengths))
-    interests = make_interests(MODEL, normalised=True)
-    computed = evaluate_in_full(stretched, interests, first(30), CUTOFFS, normalised=True)
+    interests = make_interests(MODEL, COSINE)
+    computed = evaluate_in_full(stretched, interests, first(30), CUTOFFS, scoring=COSINE)
     values = np.asarray(stretched.rows)[:, : SHAPE.embedding_dim]
     items = oracles.unit(values)
     params: dict[str, NDArray[Any]] = {k: np.asarray(v) for k, v in arrays().params.items()}
@@ -297,16 +299,16 @@ def test_normalised_lists_are_by_cosine_and_padding_stays_zero() -> None:
         made = oracles.unit(oracles.self_attention(params, values[history], int(length)))
         expected = [item for item, _ in oracles.rank(made, items[1:])[:10]]
         assert computed.ids[user].tolist() == expected
-    np.testing.assert_allclose(item_values(stretched, normalised=True), items, atol=1e-6)
-    assert not item_values(stretched, normalised=True)[0].any()
+    np.testing.assert_allclose(candidates(stretched, COSINE), items, atol=1e-6)
+    assert not candidates(stretched, COSINE)[0].any()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_one_item_without_numbers_makes_every_metric_nan(value: float) -> None:
     spoiled = arrays()._replace(rows=arrays().rows.at[ITEMS, 1].set(value))
-    for normalised in (False, True):
-        interests = make_interests(MODEL, normalised)
-        found = evaluate(spoiled, interests, first(3), CUTOFFS, normalised=normalised)
+    for scoring in (Scoring(), COSINE):
+        interests = make_interests(MODEL, scoring)
+        found = evaluate(spoiled, interests, first(3), CUTOFFS, scoring=scoring)
         assert all(math.isnan(one) for one in found.values())
 
 

@@ -33,6 +33,9 @@ SWITCHES: dict[str, Any] = {
     "decay": "linear",
     "encoder_layers": 1,
     "embedding_scale": 0.1,
+    "embeddings": "untied",
+    "item_dropout": 0.5,
+    "first_target": 1,
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -63,6 +66,10 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "encoder_heads": 1,
             "dropout": 0.0,
             "embedding_scale": None,
+            "embeddings": "tied",
+            "targets": 1,
+            "item_dropout": 0.0,
+            "first_target": 4,
         },
         "environment": {},
     }

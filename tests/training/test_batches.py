@@ -58,7 +58,7 @@ def digest(batch: Batch) -> str:
 @given(st.integers(0, 3), steps)
 def test_users_are_distinct_and_have_a_target(branch: int, step: int) -> None:
     batch = sampler().batch(branch, step)
-    users, positions = np.divmod(batch.touched[batch.target] - 1, STRIDE)
+    users, positions = np.divmod(batch.touched[batch.target[:, 0]] - 1, STRIDE)
     assert len(set(users.tolist())) == BATCH
     for user, position in zip(users, positions, strict=True):
         assert FIRST_TARGET <= position < LENGTHS[user]
@@ -68,9 +68,9 @@ def test_users_are_distinct_and_have_a_target(branch: int, step: int) -> None:
 @given(st.integers(0, 3), steps)
 def test_history_is_what_came_before_the_target(branch: int, step: int) -> None:
     batch = sampler().batch(branch, step)
-    targets = batch.touched[batch.target]
+    targets = batch.touched[batch.target[:, 0]]
     for target, row, length in zip(
-        targets, batch.touched[batch.history], batch.lengths, strict=True
+        targets, batch.touched[batch.history], batch.prefixes[:, 0], strict=True
     ):
         position = (target - 1) % STRIDE
         before = list(range(target - position, target))[-HISTORY:]
@@ -83,7 +83,7 @@ def test_every_target_of_every_user_comes_up() -> None:
     seen = set()
     for step in range(1, 1500):
         batch = draw.batch(0, step)
-        seen.update(batch.touched[batch.target].tolist())
+        seen.update(batch.touched[batch.target[:, 0]].tolist())
     wanted = {
         1 + user * STRIDE + position
         for user, length in enumerate(LENGTHS)
@@ -113,8 +113,8 @@ def test_log_q_belongs_to_the_ids_drawn(branch: int, step: int) -> None:
     assert len(set(ids.tolist())) == NEGATIVES
     assert ids.min() >= 1
     # One number of tries explains all of log q, of targets and negatives alike.
-    together = np.concatenate([batch.touched[batch.target], ids])
-    log_q = np.concatenate([batch.log_q_target, batch.log_q_negatives])
+    together = np.concatenate([batch.touched[batch.target[:, 0]], ids])
+    log_q = np.concatenate([batch.log_q_target[:, 0], batch.log_q_negatives])
     assert any(
         np.array_equal(negatives.log_expected_count(together, NUM_ITEMS, NEGATIVES, tries), log_q)
         for tries in range(NEGATIVES, 50 * NEGATIVES)
@@ -133,17 +133,17 @@ def test_a_batchs_own_targets_are_its_first_negatives(kind: str) -> None:
     shared = 0
     for step in range(1, 20):
         batch = draw.batch(0, step)
-        assert batch.negatives[:5].tolist() == batch.target.tolist()
+        assert batch.negatives[:5].tolist() == batch.target[:, 0].tolist()
         assert batch.negatives.shape == batch.log_q_negatives.shape == (5 + drawn,)
         assert batch.touched.shape == (5 * HISTORY + 5 + drawn,)
         for local, log_q in [
-            *zip(batch.target, batch.log_q_target, strict=True),
+            *zip(batch.target[:, 0], batch.log_q_target[:, 0], strict=True),
             *zip(batch.negatives, batch.log_q_negatives, strict=True),
         ]:
             expected = 5 * chance.get(int(batch.touched[local]), 0) + drawn / 20
             assert np.exp(log_q) == pytest.approx(expected, rel=1e-5)
         # Where rows share a target it is no negative of either.
-        hit = batch.target[:, None] == batch.negatives
+        hit = batch.target == batch.negatives
         assert hit.any(axis=1).all()
         shared += (hit[:, :5].sum(axis=1) > 1).any()
     assert shared > 0
@@ -169,10 +169,10 @@ def test_the_target_is_among_the_next_and_the_history_ends_before_them(
     next_n: int, branch: int, step: int
 ) -> None:
     batch = following(next_n).batch(branch, step)
-    targets = batch.touched[batch.target]
+    targets = batch.touched[batch.target[:, 0]]
     one = following(1).batch(branch, step)  # the very position
     assert one.touched[one.history].tolist() == batch.touched[batch.history].tolist()
-    ahead = targets - one.touched[one.target]
+    ahead = targets - one.touched[one.target[:, 0]]
     user, position = np.divmod(targets - 1, STRIDE)
     assert (ahead >= 0).all()
     assert (ahead < next_n).all()
@@ -187,7 +187,7 @@ def test_each_of_the_next_items_is_as_likely() -> None:
     for step in range(1, 3001):
         batch = draw.batch(0, step)
         target = (batch.touched[batch.target] - 1) % STRIDE
-        np.add.at(counts, (batch.lengths, target - batch.lengths), 1)  # histories are whole
+        np.add.at(counts, (batch.prefixes, target - batch.prefixes), 1)  # histories are whole
     for position in range(FIRST_TARGET, length):
         there = min(next_n, length - position)
         share = counts[position] / counts[position].sum()
@@ -195,22 +195,68 @@ def test_each_of_the_next_items_is_as_likely() -> None:
         assert not share[there:].any()
 
 
+def several(num_targets: int) -> Sampler:
+    return make_sampler(
+        make_split(LENGTHS), NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, num_targets=num_targets
+    )
+
+
+@relaxed
+@given(st.integers(2, 9), st.integers(0, 3), steps)
+def test_several_targets_are_items_of_one_stretch_each_after_its_prefix(
+    num_targets: int, branch: int, step: int
+) -> None:
+    batch = several(num_targets).batch(branch, step)
+    assert batch.target.shape == batch.prefixes.shape == batch.log_q_target.shape
+    assert batch.touched.shape == (BATCH * HISTORY + BATCH * num_targets + NEGATIVES,)
+    for row, targets, prefixes in zip(
+        batch.touched[batch.history], batch.touched[batch.target], batch.prefixes, strict=True
+    ):
+        user, first = divmod(int(row[0]) - 1, STRIDE)
+        length = LENGTHS[user]
+        known = min(length - 1, HISTORY)  # a whole stretch, and an item after it
+        assert row.tolist() == [row[0] + i if i < known else 0 for i in range(HISTORY)]
+        assert first + known < length
+        assert targets.tolist() == [row[0] + prefix for prefix in prefixes]
+        choices = range(FIRST_TARGET, known + 1)
+        assert set(prefixes.tolist()) <= set(choices)
+        assert len(set(prefixes.tolist())) == min(num_targets, len(choices))
+
+
+def test_every_place_of_a_stretch_is_a_target_as_often() -> None:
+    draw = several(2)
+    counts: dict[int, int] = {}
+    for step in range(1, 2001):
+        batch = draw.batch(0, step)
+        long = batch.touched[batch.history[:, -1]] > 0
+        for prefix in batch.prefixes[long].ravel().tolist():
+            counts[prefix] = counts.get(prefix, 0) + 1
+    assert sorted(counts) == list(range(FIRST_TARGET, HISTORY + 1))
+    shares = np.array(list(counts.values())) / sum(counts.values())
+    assert shares == pytest.approx(np.full(len(counts), 1 / len(counts)), abs=0.02)
+
+
 def following(next_n: int) -> Sampler:
     split = make_split(LENGTHS)
     return make_sampler(split, NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, "log-uniform", next_n)
 
 
-@pytest.mark.parametrize("next_n", [1, 4])
-def test_target_chances_are_how_often_targets_come(next_n: int) -> None:
-    split = make_split(LENGTHS)
-    draw = make_sampler(split, NUM_ITEMS, BATCH, HISTORY, 1, 4, "in-batch", next_n)
+@pytest.mark.parametrize(
+    ("next_n", "num_targets", "first"), [(1, 1, 4), (4, 1, 2), (1, 3, 4), (4, 2, 1), (1, 2, 7)]
+)
+def test_target_chances_are_how_often_targets_come(
+    next_n: int, num_targets: int, first: int
+) -> None:
+    split, kind = make_split([length + 4 for length in LENGTHS]), "in-batch"
+    draw = make_sampler(split, NUM_ITEMS, BATCH, HISTORY, 1, 4, kind, next_n, num_targets, first)
     assert draw.target_chance is not None
     counts = np.zeros(NUM_ITEMS + 1)
     steps_ = 4000
     for step in range(1, steps_ + 1):
         batch = draw.batch(0, step)
-        counts += np.bincount(batch.touched[batch.target], minlength=NUM_ITEMS + 1)
-    share = counts / (steps_ * BATCH)
+        targets = batch.touched[batch.target].ravel()
+        counts += np.bincount(targets, minlength=NUM_ITEMS + 1) / targets.size
+    share = counts / steps_
     assert np.abs(share - draw.target_chance).max() < 5 * (0.25 / (steps_ * BATCH)) ** 0.5
     assert not share[draw.target_chance == 0].any()
 
@@ -285,7 +331,7 @@ def test_users_positions_negatives_and_keys_are_drawn_independently() -> None:
     numbers = []
     for step in range(1, 1001):
         batch = draw.batch(0, step)
-        users, positions = np.divmod(batch.touched[batch.target] - 1, STRIDE)
+        users, positions = np.divmod(batch.touched[batch.target[:, 0]] - 1, STRIDE)
         negatives = np.log(batch.touched[batch.negatives])
         numbers.append(np.concatenate([users, positions, negatives, batch.key]))
     ends = np.cumsum([0, BATCH, BATCH, NEGATIVES, 2])

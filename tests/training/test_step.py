@@ -88,13 +88,13 @@ class DenseTrainer:
         self.loss_sum = 0.0
 
     def update(self, batch: Batch, step: int) -> None:
-        ids = [batch.touched[part] for part in (batch.history, batch.target, batch.negatives)]
+        ids = [batch.touched[part] for part in (batch.history, batch.target[:, 0], batch.negatives)]
         loss, (by_param, by_table) = self.gradient(
             {name: state.value.astype(np.float32) for name, state in self.params.items()},
             self.table.value.astype(np.float32),
             ids,
-            batch.lengths,
-            (batch.log_q_target, batch.log_q_negatives),
+            batch.prefixes[:, 0],
+            (batch.log_q_target[:, 0], batch.log_q_negatives),
             jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32"),
         )
         self.loss_sum += float(loss)
@@ -234,20 +234,21 @@ def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
     model, arrays, _ = start("ComiRec-SA")
     batch = batches()[0]
     history, target, negatives = (
-        batch.touched[part] for part in (batch.history, batch.target, batch.negatives)
+        batch.touched[part] for part in (batch.history, batch.target[:, 0], batch.negatives)
     )
-    mask = (np.arange(SHAPE.history_length) < batch.lengths[:, None]).astype(np.float32)
+    mask = (np.arange(SHAPE.history_length) < batch.prefixes).astype(np.float32)
 
     def loss(table: jax.Array) -> jax.Array:
-        return losses.make_loss(objective)(
+        by_row = losses.make_loss(objective)(
             model.interests(arrays.params, table[history], jnp.asarray(mask)),
             table[target],
             table[negatives],
-            batch.log_q_target,
+            batch.log_q_target[:, 0],
             batch.log_q_negatives,
             jnp.asarray(target[:, None] == negatives),
             jax.random.key(0),
         )
+        return by_row.mean()
 
     expected, gradient = jax.value_and_grad(loss)(arrays.rows[:, : SHAPE.embedding_dim])
     after = make_train_step(model, "lazy-adam", objective)(arrays, batch, make_update(RATE, 1))
@@ -260,11 +261,11 @@ def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
     model, arrays, _ = start("ComiRec-SA")
     assert model.interests_and_attention is not None
     batch = batches()[0]
-    mask = jnp.asarray(np.arange(SHAPE.history_length) < batch.lengths[:, None], jnp.float32)
+    mask = jnp.asarray(np.arange(SHAPE.history_length) < batch.prefixes, jnp.float32)
     history = arrays.rows[batch.touched[batch.history], : SHAPE.embedding_dim]
     made, attention = model.interests_and_attention(arrays.params, history, mask)
     np.testing.assert_array_equal(made, model.interests(arrays.params, history, mask))
-    penalty = float(losses.attention_variance(attention, mask))
+    penalty = float(losses.attention_variance(attention, mask).mean())
     sums, spread = [], []
     for weight in (0.0, 3.0):
         step = make_train_step(model, "row-adam", losses.Objective(routing_penalty=weight))
@@ -274,7 +275,7 @@ def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
             sums += [float(state.loss_sum)] if number == 1 else []
         history = state.rows[batch.touched[batch.history], : SHAPE.embedding_dim]
         _, attention = model.interests_and_attention(state.params, history, mask)
-        spread.append(float(losses.attention_variance(attention, mask)))
+        spread.append(float(losses.attention_variance(attention, mask).mean()))
     assert sums[1] - sums[0] == pytest.approx(3 * penalty, abs=1e-5)
     assert spread[1] < spread[0]
 

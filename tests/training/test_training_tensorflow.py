@@ -51,7 +51,7 @@ def loss_and_gradients(
 
     def loss(user: Any, table: Any) -> jax.Array:
         rows = table[target], table[ids]
-        return losses.sampled_softmax(user, *rows, log_q_target, log_q_ids, accidental)
+        return losses.sampled_softmax(user, *rows, log_q_target, log_q_ids, accidental).mean()
 
     return jax.value_and_grad(loss, argnums=(0, 1))(user, table)
 
@@ -133,9 +133,9 @@ def test_a_whole_step_has_tensorflows_loss_and_gradients(name: str, seed: int) -
     )
 
     history, target, ids = (
-        batch.touched[local] for local in (batch.history, batch.target, batch.negatives)
+        batch.touched[local] for local in (batch.history, batch.target[:, 0], batch.negatives)
     )
-    mask = tf.constant((np.arange(5) < batch.lengths[:, None]).astype(np.float32))
+    mask = tf.constant((np.arange(5) < batch.prefixes).astype(np.float32))
     key = jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32")
     noise = tf.constant(np.asarray(mind._noise(key, (16, 3, 5))))
     with tf.GradientTape() as tape:
@@ -143,7 +143,7 @@ def test_a_whole_step_has_tensorflows_loss_and_gradients(name: str, seed: int) -
         tape.watch([items, tensors])
         interests = NETWORKS[name](tensors, tf.gather(items, history), mask, noise)
         user = readout(interests, tf.gather(items, target))
-        counts = np.exp(batch.log_q_target), np.exp(batch.log_q_negatives)
+        counts = np.exp(batch.log_q_target[:, 0]), np.exp(batch.log_q_negatives)
         loss = sampled_softmax(items, user, target, ids, *counts)
     of_items, of_params = tape.gradient(
         loss, [items, tensors], unconnected_gradients=tf.UnconnectedGradients.ZERO

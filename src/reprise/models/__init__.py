@@ -4,7 +4,9 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
 
 from reprise.errors import UsageError
 
@@ -76,6 +78,17 @@ class AttentiveNetwork(Protocol):
         """Return interests and attention."""
 
 
+class PrefixNetwork(Protocol):
+    """interests(params, history [B, L, d], lengths [B, m], key) -> interests [B, m, K, d] of the
+    first `lengths` items of each history, as `Network` makes them of these alone.
+    """
+
+    def __call__(
+        self, params: Params, history: "Array", lengths: "Array", key: "Array | None" = None
+    ) -> "Array":
+        """Return the interests."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A way of making interests: init(key, shape) -> params, a flat dict of float32 arrays, and
@@ -86,12 +99,33 @@ class Model:
 
     interests_and_attention: by a model whose attention learns, and could be penalised; None where
     there is none. (Capsules have none: their routing weights are constants to the gradient.)
+
+    interests_of_prefixes: by a model that makes the interests of many prefixes of a history with
+    less work than of as many histories; None where there is no such way.
     """
 
     init: Callable[["Array", ModelShape], Params]
     interests: Network
     item_values: "Callable[[int, ModelShape], Array] | None" = None
     interests_and_attention: AttentiveNetwork | None = None
+    interests_of_prefixes: PrefixNetwork | None = None
+
+    def of_prefixes(
+        self, params: Params, history: "Array", lengths: "Array", key: "Array | None" = None
+    ) -> "Array":
+        """Return interests [B, m, K, d], by any model, as `PrefixNetwork`."""
+        if self.interests_of_prefixes is not None:
+            return self.interests_of_prefixes(params, history, lengths, key)
+        count = lengths.shape[1]
+        mask = prefix_mask(lengths.reshape(-1), history.shape[1], history.dtype)
+        made = self.interests(params, history.repeat(count, axis=0), mask, key)
+        return made.reshape(-1, count, *made.shape[1:])
+
+
+def prefix_mask(lengths: "Array", size: int, dtype: Any) -> "Array":
+    """Return [..., size] for lengths [...]: 1 for the first so many places, 0 for those behind."""
+    places = np.arange(size, dtype=np.int32)
+    return (lengths[..., None] > places).astype(dtype)
 
 
 def canonical_name(name: str) -> str:
@@ -116,4 +150,5 @@ def get_model(name: str) -> Model:
         interests=module.interests,
         item_values=getattr(module, "item_values", None),
         interests_and_attention=getattr(module, "interests_and_attention", None),
+        interests_of_prefixes=getattr(module, "interests_of_prefixes", None),
     )

@@ -1,10 +1,15 @@
 """A causal self-attention encoder of the history, under any model's interests.
 
 Source: SASRec (arXiv 1808.09781), sections 3.1 to 3.3: residual blocks of multi-head attention and
-a pointwise feed-forward layer over items and positions, with layer normalisation and dropout. Its
-residual path is kept bare: a block normalises what it reads, and what it adds starts at zero, as
-the positions do. So a fresh encoder hands the items on as they are, to the bit, whatever their
-scale, and what a model has learned without an encoder holds under one.
+a pointwise feed-forward layer over the items, with layer normalisation and dropout. Its residual
+path is kept bare: a block normalises what it reads, and what it adds starts at zero. So a fresh
+encoder hands the items on as they are, to the bit, whatever their scale, and what a model has
+learned without an encoder holds under one.
+
+Order is told by distance: how far back an item stands has a weight of its own in the attention (as
+in T5, arXiv 1910.10683, section 2.1). So the last items of a long history stand where a short
+one's do, and what an item is encoded to does not depend on how many are still to come: every
+prefix of a history is encoded in one pass.
 """
 
 from dataclasses import dataclass
@@ -14,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from reprise.models import AttentiveNetwork, Model, ModelShape, Network, Params
+from reprise.models import AttentiveNetwork, Model, ModelShape, Network, Params, prefix_mask
 
 _ENCODER = 2  # folded into the batch's key: the model draws from the key itself, the readout from 1
 _EPSILON = 1e-8  # SASRec's, beside a variance: fresh rows of a large catalogue have one of 1e-5
@@ -42,7 +47,7 @@ def with_encoder(model: Model, encoder: Encoder) -> Model:
 
     def init_both(key: Array, shape: ModelShape) -> Params:
         own = jax.random.fold_in(key, _ENCODER)  # the model's parameters are those it has alone
-        return model.init(key, shape) | init(own, shape, encoder.layers)
+        return model.init(key, shape) | init(own, shape, encoder)
 
     def encoded(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
         own = None if key is None else jax.random.fold_in(key, _ENCODER)
@@ -51,11 +56,18 @@ def with_encoder(model: Model, encoder: Encoder) -> Model:
     def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
         return model.interests(params, encoded(params, history, mask, key), mask, key)
 
+    def of_prefixes(
+        params: Params, history: Array, lengths: Array, key: Array | None = None
+    ) -> Array:
+        mask = prefix_mask(jnp.max(lengths, axis=1), history.shape[1], history.dtype)
+        return model.of_prefixes(params, encoded(params, history, mask, key), lengths, key)
+
     return Model(
         init=init_both,
         interests=interests,
         item_values=model.item_values,
         interests_and_attention=_attentive(model.interests_and_attention, encoded),
+        interests_of_prefixes=of_prefixes,
     )
 
 
@@ -71,23 +83,25 @@ def _attentive(network: AttentiveNetwork | None, encoded: Network) -> AttentiveN
     return both
 
 
-def init(key: Array, shape: ModelShape, layers: int) -> Params:
+def init(key: Array, shape: ModelShape, encoder: Encoder) -> Params:
     """Return the parameters, float32, names after "encoder.".
 
-    "position" [L, d], by recency, zero. For block i from 0, after "i.": "query", "key" and "value"
-    [d, d], "inner" [d, d], Glorot uniform; what leads back to the residual path, "out" [d, d],
-    "outer" [d, d] and "outer_bias" [d], and "inner_bias" [d], zero; "attention_gain" and
-    "feed_gain" [d], one, and "attention_bias" and "feed_bias" [d], zero: the two normalisations.
+    For block i from 0, after "i.": "query", "key" and "value" [d, d], "inner" [d, d], Glorot
+    uniform; what leads back to the residual path, "out" [d, d], "outer" [d, d] and "outer_bias"
+    [d], and "inner_bias" [d], zero; "distance" [H, L], zero: what an item so far back has added to
+    its logit, of each head; "attention_gain" and "feed_gain" [d], one, and "attention_bias" and
+    "feed_bias" [d], zero: the two normalisations.
     """
-    dim = shape.embedding_dim
+    dim, layers, heads = shape.embedding_dim, encoder.layers, encoder.heads
     glorot = jax.nn.initializers.glorot_uniform()
     zero, one, square = jnp.zeros(dim), jnp.ones(dim), jnp.zeros((dim, dim))
-    params = {"position": jnp.zeros((shape.history_length, dim))}
+    distance, params = jnp.zeros((heads, shape.history_length)), dict[str, Array]()
     for layer in range(layers):
         keys = jax.random.split(jax.random.fold_in(key, layer), 4)
         drawn = zip(("query", "key", "value", "inner"), keys, strict=True)
         block = {name: glorot(own, (dim, dim), jnp.float32) for name, own in drawn}
         block |= {"out": square, "outer": square, "inner_bias": zero, "outer_bias": zero}
+        block["distance"] = distance
         for half in ("attention", "feed"):
             block |= {f"{half}_gain": one, f"{half}_bias": zero}
         params |= {f"{layer}.{name}": value for name, value in block.items()}
@@ -107,8 +121,7 @@ def encode(
             return x
         return x * keep_factors(key, place, encoder.dropout, x.shape)
 
-    x = history * mask[..., None] + _positions(params[f"{_PREFIX}position"], mask)
-    x = thinned(x, 0)
+    x = thinned(history * mask[..., None], 0)
     for layer in range(encoder.layers):
         prefix = f"{_PREFIX}{layer}."
         block = {
@@ -130,15 +143,6 @@ def keep_factors(key: Array, place: int, rate: float, size: tuple[int, ...]) -> 
     return kept.astype(jnp.float32) / (1 - rate)
 
 
-def _positions(table: Array, mask: Array) -> Array:
-    """Return the rows [B, L, d] of the table by recency: row 0 for a history's last item, row 1
-    for the one before it; so a row means the same in a short history as in a long one.
-    """
-    places = jnp.arange(mask.shape[1])
-    last = jnp.sum(mask, axis=1, keepdims=True).astype(places.dtype) - 1
-    return table[jnp.maximum(last - places, 0)]  # padding takes row 0, and is masked at the end
-
-
 def _attend(block: Params, x: Array, heads: int) -> Array:
     """Return what each place [B, L, d] takes from itself and those before it."""
     batch, length, dim = x.shape
@@ -147,9 +151,11 @@ def _attend(block: Params, x: Array, heads: int) -> Array:
         for name in ("query", "key", "value")
     )
     logits = jnp.einsum("bqhe,bkhe->bhqk", query, key) / (dim // heads) ** 0.5
+    places = jnp.arange(length)
+    back = places[:, None] - places
+    logits += block["distance"][:, jnp.maximum(back, 0)]
     # Padding stands behind every item: what hides the future hides it, too.
-    past = jnp.tril(jnp.ones((length, length), bool))
-    attention = jax.nn.softmax(jnp.where(past, logits, -jnp.inf), axis=-1)
+    attention = jax.nn.softmax(jnp.where(back >= 0, logits, -jnp.inf), axis=-1)
     taken = jnp.einsum("bhqk,bkhe->bqhe", attention, value)
     return taken.reshape(batch, length, dim) @ block["out"]
 

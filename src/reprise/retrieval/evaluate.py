@@ -12,6 +12,7 @@ from reprise.data.dataset import EvaluationUsers, Split, Truth
 from reprise.errors import DataError
 from reprise.retrieval import control, health, metrics
 from reprise.retrieval.search import search
+from reprise.scoring import COMIREC, Scoring
 
 if TYPE_CHECKING:
     from reprise.training.state import Arrays
@@ -47,7 +48,7 @@ def evaluate(
     coef: float | None = None,
     filter_seen: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
-    normalised: bool = False,
+    scoring: Scoring = COMIREC,
 ) -> dict[str, float]:
     """Return the metrics of `evaluate_in_full`."""
     return evaluate_in_full(
@@ -60,7 +61,7 @@ def evaluate(
         coef,
         filter_seen,
         should_stop,
-        normalised,
+        scoring,
     ).metrics
 
 
@@ -74,21 +75,20 @@ def evaluate_in_full(
     coef: float | None = None,
     filter_seen: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
-    normalised: bool = False,
+    scoring: Scoring = COMIREC,
 ) -> Evaluation:
     """Return the mean of each metric over all users (`metrics.per_user`, at each cutoff), the
     catalogue coverage, and of models with several interests their health (`health`).
 
     With `item_category`, diversity at each cutoff too, and with `truth` interest coverage; with
     `coef`, the list is chosen by `control.select`; with `filter_seen`, the items of a user's whole
-    history are left out first. `normalised`: items have length 1, as the interests must then
-    have, and scores are cosines. Interests or items that are not finite make every metric NaN.
-    DataError where `coef` has no categories to work on.
+    history are left out first. `scoring`: as `interests` were made for it. Interests or items that
+    are not finite make every metric NaN. DataError where `coef` has no categories to work on.
     """
     if coef is not None and item_category is None:
         raise DataError("no_categories")
     top_n, count = max(cutoffs), len(users.lengths)
-    items = np.ascontiguousarray(item_values(arrays, normalised)[1:])  # without the padding
+    items = np.ascontiguousarray(candidates(arrays, scoring)[1:])  # without the padding
     finite = bool(np.isfinite(items).all())
     num_interest, cosines = 1, list[NDArray[np.float64]]()
 
@@ -127,13 +127,13 @@ def evaluate_in_full(
     return Evaluation(means, ids, by_user)
 
 
-def item_values(arrays: "Arrays", normalised: bool) -> NDArray[np.float32]:
-    """Return what retrieval scores items by, [V+1, d], row 0 the padding: their values, or these at
-    length 1 (`training.losses.unit`).
+def candidates(arrays: "Arrays", scoring: Scoring) -> NDArray[np.float32]:
+    """Return what retrieval scores items by, [V+1, d], row 0 the padding: their vectors as
+    candidates, by cosine at length 1 (`training.losses.unit`).
     """
     rows = np.asarray(arrays.rows)
-    values = rows[:, : rows.shape[1] // 3]
-    if not normalised:
+    values: NDArray[np.float32] = scoring.candidates(rows[:, : rows.shape[1] // 3])
+    if not scoring.cosine:
         return values
     with np.errstate(all="ignore"):  # values that are not finite, and squares that overflow
         lengths = np.sqrt(np.einsum("vd,vd->v", values, values))

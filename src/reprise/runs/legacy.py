@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 6
+SCHEMA = 7
 FIRST_SCHEMA_WITH_BEST = 2
 FIRST_SCHEMA_WITH_ROW_STEPS = 4
 # What every run did before it could be chosen.
@@ -26,6 +26,12 @@ _FIRST_NETWORK: Mapping[str, Any] = {
     "encoder_heads": 1,
     "dropout": 0.0,
     "embedding_scale": None,
+}
+_FIRST_TARGETS: Mapping[str, Any] = {
+    "embeddings": "tied",
+    "targets": 1,
+    "item_dropout": 0.0,
+    "first_target": 4,
 }
 
 
@@ -73,6 +79,11 @@ def _add_network(state: dict[str, Any]) -> dict[str, Any]:
     return state | {"schema": 6, "identity": {**_FIRST_NETWORK, **state["identity"]}}
 
 
+def _add_targets(state: dict[str, Any]) -> dict[str, Any]:
+    """6 -> 7: an item was one vector, and a user had one target."""
+    return state | {"schema": 7, "identity": {**_FIRST_TARGETS, **state["identity"]}}
+
+
 def lift_arrays(
     schema: int, arrays: Mapping[str, NDArray[Any]], step: int
 ) -> dict[str, NDArray[Any]]:
@@ -89,4 +100,5 @@ _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     3: _add_selection,
     4: _add_objective,
     5: _add_network,
+    6: _add_targets,
 }

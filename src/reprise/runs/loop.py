@@ -101,7 +101,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         environment=environment.current(),
         step=make_train_step(model, config.optimizer, _objective(config), schedule_of(config)),
         settle=make_settle(config.optimizer, schedule_of(config)),
-        interests=make_interests(model, config.normalised),
+        interests=make_interests(model, config.scoring),
         sampler=make_sampler(
             train,
             dataset.num_items,
@@ -111,6 +111,8 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
             config.seed,
             config.sampler,
             config.next_n,
+            config.targets,
+            config.first_target,
         ),
         valid=dataset.evaluation_users("valid", config.maxlen),
         test=dataset.evaluation_users("test", config.maxlen),
@@ -129,7 +131,12 @@ def fresh_state(task: Task) -> TrainState:
     """Return the state of step 0, a pure function of the config."""
     config = task.config
     arrays = initial_arrays(
-        _model(config), _shape(config), task.num_items, config.seed, config.embedding_scale
+        _model(config),
+        _shape(config),
+        task.num_items,
+        config.seed,
+        config.embedding_scale,
+        config.scoring,
     )
     return TrainState(arrays, Progress(learning_rate=config.learning_rate))
 
@@ -272,6 +279,8 @@ def _objective(config: TrainConfig) -> Objective:
         neg_score=config.neg_score,
         hard_negatives=config.hard_negatives,
         routing_penalty=config.routing_penalty,
+        tied=config.scoring.tied,
+        item_dropout=config.item_dropout,
     )
 
 
@@ -286,7 +295,7 @@ def _evaluate(task: Task, state: TrainState, stop: StopRequest) -> dict[str, flo
         task.valid,
         task.cutoffs,
         should_stop=lambda: bool(stop),
-        normalised=task.config.normalised,
+        scoring=task.config.scoring,
     )
 
 

@@ -16,9 +16,9 @@ from reprise.errors import ConfigMismatchError, UsageError
 from reprise.retrieval.evaluate import (
     Evaluation,
     EvaluationInterruptedError,
+    candidates,
     evaluate,
     evaluate_in_full,
-    item_values,
 )
 from reprise.runs import environment, run, store
 from reprise.runs.loop import (
@@ -182,7 +182,7 @@ def evaluate_run(
         task.truth[split],
         coef,
         filter_seen,
-        normalised=task.config.normalised,
+        scoring=task.config.scoring,
     )
     counts = np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
     return Measured(checkpoint, evaluation, users, task.cutoffs, counts)
@@ -196,7 +196,7 @@ def item_embeddings(checkpoint: Checkpoint) -> NDArray[np.float32]:
     arrays, progress = restore(snapshot).arrays, snapshot.progress
     config = _stored_config(checkpoint)
     settle = make_settle(config.optimizer, schedule_of(config))
-    return item_values(settle(arrays, progress.step, progress.learning_rate), config.normalised)
+    return candidates(settle(arrays, progress.step, progress.learning_rate), config.scoring)
 
 
 def _stored_config(checkpoint: Checkpoint, **changes: object) -> TrainConfig:
@@ -294,7 +294,7 @@ def _evaluate(
         item_category=task.item_category,
         truth=task.truth[split],
         should_stop=lambda: bool(stop),
-        normalised=task.config.normalised,
+        scoring=task.config.scoring,
     )
 
 

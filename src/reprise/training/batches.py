@@ -17,27 +17,27 @@ from reprise.training import negatives
 
 # Users at a time whose targets' chances are added up: bounds the memory it takes.
 _CHUNK = 65_536
-# ComiRec draws the target's position from [4, length): at least four items of history before it.
-FIRST_TARGET = 4
+FIRST_TARGET = 4  # ComiRec's: at least so many items of history before a target
 _USERS, _POSITIONS, _NEGATIVES, _KEY, _AHEAD = range(5)
 
 T = TypeVar("T")
 
 
 class Batch(NamedTuple):
-    """What one step needs, in static shapes (B users, L positions, S negatives drawn from the
-    catalogue, M = B*L + B + S, N negatives in all: of the kinds `negatives.IN_BATCH` the B targets,
-    then the S).
+    """What one step needs, in static shapes (B users, L positions, m targets a user, S negatives
+    drawn from the catalogue, M = B*L + B*m + S, N negatives in all: of the kinds
+    `negatives.IN_BATCH` the B*m targets, then the S).
 
     touched [M] int32: the distinct item rows used, ascending, then distinct ids past the
-    catalogue; history [B, L], target [B] and negatives [N], int32: indices into `touched`;
-    lengths [B] int32: items of history; log_q_target [B] and log_q_negatives [N], float32;
-    key [2] uint32: the data of a JAX key, all that the step itself draws from.
+    catalogue; history [B, L], target [B, m] and negatives [N], int32: indices into `touched`;
+    prefixes [B, m] int32: how many items of the history each target is learned from; log_q_target
+    [B, m] and log_q_negatives [N], float32; key [2] uint32: the data of a JAX key, all that the
+    step itself draws from.
     """
 
     touched: NDArray[np.int32]
     history: NDArray[np.int32]
-    lengths: NDArray[np.int32]
+    prefixes: NDArray[np.int32]
     target: NDArray[np.int32]
     negatives: NDArray[np.int32]
     log_q_target: NDArray[np.float32]
@@ -47,11 +47,13 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws batches from the users of `split` who have more than FIRST_TARGET items.
+    """Draws batches from the users of `split` who have more than `first_target` items.
 
-    A position is drawn from FIRST_TARGET on, and the target among the `next_n` items from there, as
-    far as there are any; the history is what came before the position. kind, target_chance: of
-    the negatives, see `negatives.sample`.
+    Of one target a user, a position is drawn from `first_target` on; the history is what came
+    before. Of several, it is a stretch of `history_length` + 1 items, or all there are, and the
+    positions are drawn from those that have `first_target` items of it before them: distinct ones,
+    over and over where there are too few. The target of a position is among the `next_n` items from
+    there, as far as there are any. kind, target_chance: of the negatives, see `negatives.sample`.
     """
 
     split: Split
@@ -63,6 +65,8 @@ class Sampler:
     seed: int
     kind: str = "log-uniform"
     next_n: int = 1
+    num_targets: int = 1
+    first_target: int = FIRST_TARGET
     target_chance: NDArray[np.float64] | None = None
 
     def batch(self, branch: int, step: int) -> Batch:
@@ -72,46 +76,54 @@ class Sampler:
         )
         users = self.users[row]
         size = self.split.lengths[users]
-        position = _stream(self.seed, branch, step, _POSITIONS).integers(FIRST_TARGET, size)
+        rng = _stream(self.seed, branch, step, _POSITIONS)
+        if self.num_targets == 1:
+            end = rng.integers(self.first_target, size)
+            prefixes = np.minimum(end, self.history_length)[:, None]
+        else:
+            end = rng.integers(np.minimum(size - 1, self.history_length), size)
+            longest = np.minimum(end, self.history_length)
+            prefixes = _draw_prefixes(rng, self.first_target, longest, self.num_targets)
+        history, known = self.split.histories(users, end, self.history_length)
+        position = (end - known)[:, None] + prefixes
         ahead = _stream(self.seed, branch, step, _AHEAD).integers(
-            np.minimum(self.next_n, size - position)
+            np.minimum(self.next_n, size[:, None] - position)
         )
-        history, lengths = self.split.histories(users, position, self.history_length)
-        target = self.split.items[self.split.offsets[users] + position + ahead]
+        index = self.split.offsets[users][:, None] + position + ahead
+        target = self.split.items[index]
         sample = negatives.sample(
             self.kind,
             _stream(self.seed, branch, step, _NEGATIVES),
-            target,
+            target.ravel(),
             self.num_negatives,
             self.num_items,
             self.target_chance,
         )
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
-        return self._localise(history, lengths, target, sample, key)
+        return self._localise(history, prefixes, target, sample, key)
 
     def _localise(
         self,
         history: NDArray[np.int32],
-        lengths: NDArray[np.int32],
+        prefixes: NDArray[np.int64],
         target: NDArray[np.int32],
         sample: negatives.Sample,
         key: NDArray[np.uint32],
     ) -> Batch:
-        size, length = history.shape
-        used = np.concatenate([history.ravel(), target, sample.drawn]).astype(np.int32)
+        used = np.concatenate([history.ravel(), target.ravel(), sample.drawn]).astype(np.int32)
         rows, position = np.unique(used, return_inverse=True)
         spare = np.arange(len(used) - len(rows), dtype=np.int32) + (self.num_items + 1)
         local: NDArray[np.int32] = position.astype(np.int32)
-        end = size * length
+        start, end = history.size, history.size + target.size
         in_batch = self.kind in negatives.IN_BATCH
         return Batch(
             touched=np.concatenate([rows, spare]),
-            history=local[:end].reshape(size, length),
-            lengths=lengths,
-            target=local[end : end + size],
-            negatives=local[end if in_batch else end + size :],
-            log_q_target=sample.log_q[:size],
-            log_q_negatives=sample.log_q[size:],
+            history=local[:start].reshape(history.shape),
+            prefixes=prefixes.astype(np.int32),
+            target=local[start:end].reshape(target.shape),
+            negatives=local[start if in_batch else end :],
+            log_q_target=sample.log_q[: target.size].reshape(target.shape),
+            log_q_negatives=sample.log_q[target.size :],
             key=key,
         )
 
@@ -125,18 +137,21 @@ def make_sampler(
     seed: int,
     kind: str = "log-uniform",
     next_n: int = 1,
+    num_targets: int = 1,
+    first_target: int = FIRST_TARGET,
 ) -> Sampler:
     """Return the sampler, its negatives of a kind of `negatives`; DataError where fewer users than
     a batch can be trained on.
     """
-    users = np.flatnonzero(split.lengths > FIRST_TARGET)
+    users = np.flatnonzero(split.lengths > first_target)
     if len(users) < batch_size:
         raise DataError(
-            "too_few_users", users=len(users), needed=FIRST_TARGET + 1, batch_size=batch_size
+            "too_few_users", users=len(users), needed=first_target + 1, batch_size=batch_size
         )
     chance = None
     if kind in negatives.IN_BATCH:
-        chance = target_chance(split, users, num_items, next_n)
+        window = None if num_targets == 1 else history_length
+        chance = target_chance(split, users, num_items, next_n, window, first_target)
     return Sampler(
         split,
         users,
@@ -147,31 +162,73 @@ def make_sampler(
         seed,
         kind,
         next_n,
+        num_targets,
+        first_target,
         chance,
     )
 
 
 def target_chance(
-    split: Split, users: NDArray[np.int64], num_items: int, next_n: int = 1
+    split: Split,
+    users: NDArray[np.int64],
+    num_items: int,
+    next_n: int = 1,
+    window: int | None = None,
+    first_target: int = FIRST_TARGET,
 ) -> NDArray[np.float64]:
-    """Return the chance [V+1] that a row's target is each item, exactly as `Sampler` draws it: a
-    user of `users`, a position of his from FIRST_TARGET, and one of the `next_n` items from there,
-    each as likely as any other.
+    """Return the chance [V+1] that a target is each item, exactly as `Sampler` draws it: a user of
+    `users`, a position of his from `first_target`, and one of the `next_n` items from there, each
+    as likely as any other; of several targets a user, out of stretches with `window` items of
+    history.
     """
     chance = np.zeros(num_items + 1)
     for start in range(0, len(users), _CHUNK):
         some = users[start:][:_CHUNK]
-        choices = split.lengths[some] - FIRST_TARGET
+        size = split.lengths[some]
+        choices = size - first_target
         position = np.arange(choices.sum()) - np.repeat(np.cumsum(choices) - choices, choices)
         left = np.repeat(choices, choices) - position  # items from the position to the end
-        index = np.repeat(split.offsets[some] + FIRST_TARGET, choices) + position
-        weight = 1.0 / (np.repeat(choices, choices) * np.minimum(next_n, left))
+        index = np.repeat(split.offsets[some] + first_target, choices) + position
+        if window is None:
+            weight = 1.0 / np.repeat(choices, choices)
+        else:
+            weight = _chance_in_windows(
+                first_target + position, first_target, np.repeat(size, choices), window
+            )
+        weight /= np.minimum(next_n, left)
         for ahead in range(min(next_n, int(choices.max()))):
             there = left > ahead
             chance += np.bincount(
                 split.items[index[there] + ahead], weight[there], minlength=num_items + 1
             )
     return chance / len(users)
+
+
+def _draw_prefixes(
+    rng: np.random.Generator, least: int, longest: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """Return [B, count] lengths of prefixes, from `least` to `longest` [B]: distinct, in random
+    order, and from the first on again where there are too few.
+    """
+    choices = longest - least + 1
+    order = rng.random((len(longest), int(choices.max())))
+    order[np.arange(order.shape[1]) >= choices[:, None]] = 2  # behind all others
+    turn = np.arange(count) % choices[:, None]
+    return np.take_along_axis(np.argsort(order, axis=1, kind="stable"), turn, 1) + least
+
+
+def _chance_in_windows(
+    position: NDArray[np.int64], least: int, size: NDArray[np.int64], window: int
+) -> NDArray[np.float64]:
+    """Return the chance that a target of a user with `size` items is drawn at `position`, which
+    has `least` items of its stretch before it: the stretch ends as likely at any place that leaves
+    it `window` items of history (or all).
+    """
+    first_end = np.minimum(size - 1, window)
+    ends = np.minimum(position + window - least, size - 1) - np.maximum(position, first_end)
+    each = (size - first_end) * (first_end - least + 1)
+    chance: NDArray[np.float64] = np.maximum(ends + 1, 0) / each
+    return chance
 
 
 def prefetch(make: Callable[[int], T], steps: range, ahead: int = 8) -> Generator[T, None, None]:

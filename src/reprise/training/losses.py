@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from reprise.scoring import Scoring
+
 _EXCLUDED = -1e30  # finite, so that no gradient turns into NaN
 _SMALLEST_SQUARE = 1e-12  # of a length: what is shorter is not stretched to a direction of noise
 
 # loss(interests [B, K, d], target [B, d], negatives [S, d], log_q_target [B], log_q_negatives [S],
-# accidental [B, S], key) -> [], the mean over the batch.
+# accidental [B, S], key) -> [B], that of each row.
 Loss = Callable[[Array, Array, Array, ArrayLike, ArrayLike, Array, Array], Array]
 
 
@@ -27,7 +29,8 @@ class Objective:
     it. neg_score: "selected", the interest that learns the target scores the negatives too; "max",
     every candidate, the target too, is scored by its own best interest, as retrieval scores it.
     hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same. routing_penalty: c,
-    what a step adds of `attention_variance`.
+    what a step adds of `attention_variance`. tied: as in `Scoring`. item_dropout:
+    the share of a history's items that are left out (zero) in training.
     """
 
     selection: str = "argmax"
@@ -35,6 +38,13 @@ class Objective:
     neg_score: str = "selected"
     hard_negatives: float = 0.0
     routing_penalty: float = 0.0
+    tied: bool = True
+    item_dropout: float = 0.0
+
+    @property
+    def scoring(self) -> Scoring:
+        """How its interests and items are compared, in training and after it."""
+        return Scoring(cosine=self.temperature is not None, tied=self.tied)
 
 
 COMIREC = Objective()
@@ -149,7 +159,7 @@ def sampled_softmax(
     log_q_negatives: ArrayLike,
     accidental: Array,
 ) -> Array:
-    """Return the mean cross-entropy of the target among itself and the shared negatives.
+    """Return each row's cross-entropy [B] of the target among itself and the shared negatives.
 
     user [B, d], target [B, d], negatives [S, d], log_q_target [B], log_q_negatives [S],
     accidental [B, S] (true where a negative is the row's own target: left out).
@@ -160,12 +170,12 @@ def sampled_softmax(
 
 
 def cross_entropy(positive: Array, negative: Array, accidental: Array) -> Array:
-    """Return the mean cross-entropy of targets with logits [B] beside negatives with logits [B, S],
+    """Return the cross-entropy [B] of targets with logits [B] beside negatives with logits [B, S],
     those that are `accidental` [B, S] left out.
     """
     negative = jnp.where(accidental, _EXCLUDED, negative)
     normaliser = jnp.logaddexp(positive, jax.nn.logsumexp(negative, axis=1))
-    return jnp.mean(normaliser - positive)
+    return normaliser - positive
 
 
 def hard_cross_entropy(
@@ -175,7 +185,7 @@ def hard_cross_entropy(
     accidental: Array,
     hardness: float,
 ) -> Array:
-    """Return the mean cross-entropy of targets with logits [B] beside negatives with scores [B, S]
+    """Return the cross-entropy [B] of targets with logits [B] beside negatives with scores [B, S]
     that weigh the more the higher they score: by exp(hardness * score), all of them together as
     much as before. log_q_negatives [S]; those that are `accidental` [B, S] are left out.
 
@@ -190,11 +200,11 @@ def hard_cross_entropy(
         return jax.nn.logsumexp(weighed, axis=1)
 
     mass = total(hardness + 1) - total(hardness) + total(0.0)
-    return jnp.mean(jnp.logaddexp(positive, mass) - positive)
+    return jnp.logaddexp(positive, mass) - positive
 
 
 def attention_variance(attention: Array, mask: Array) -> Array:
-    """Return mean_b sum_k Var_bk^2, Var_bk = sum_l (A_bkl - mean_l A_bkl)^2 over the items of a
+    """Return sum_k Var_bk^2 [B], Var_bk = sum_l (A_bkl - mean_l A_bkl)^2 over the items of a
     history, for attention [B, K, L] with mask [B, L] (1 = item): it is high where an interest
     hangs on a single item.
 
@@ -205,4 +215,4 @@ def attention_variance(attention: Array, mask: Array) -> Array:
     count = jnp.maximum(jnp.sum(mask, axis=2, keepdims=True), 1)
     mean = jnp.sum(attention * mask, axis=2, keepdims=True) / count
     variance = jnp.sum(jnp.square(attention - mean) * mask, axis=2)
-    return jnp.mean(jnp.sum(jnp.square(variance), axis=1))
+    return jnp.sum(jnp.square(variance), axis=1)

@@ -11,12 +11,16 @@ from jax import Array
 from jax.typing import ArrayLike
 
 
-def init(key: Array, num_items: int, dim: int, scale: float | None = None) -> Array:
-    """Return fresh rows: values uniform within +-`scale` (None: Glorot's, TensorFlow's default,
-    sqrt(6 / (V+1+d))), zero moments; row 0, the padding, is zero and stays so.
+def init(
+    key: Array, num_items: int, dim: int, scale: float | None = None, width: int | None = None
+) -> Array:
+    """Return fresh rows: values [V+1, width] (None: d) uniform within +-`scale` (None: Glorot's,
+    TensorFlow's default, sqrt(6 / (V+1+d))), zero moments; row 0, the padding, is zero and stays
+    so.
     """
     limit = (6.0 / (num_items + 1 + dim)) ** 0.5 if scale is None else scale
-    return pack(jax.random.uniform(key, (num_items, dim), jnp.float32, -limit, limit))
+    size = num_items, dim if width is None else width
+    return pack(jax.random.uniform(key, size, jnp.float32, -limit, limit))
 
 
 def pack(values: Array) -> Array:

@@ -2,24 +2,28 @@
 
 from collections.abc import Callable
 from functools import cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from reprise.models import Model, ModelShape, Params
+from reprise.models import Model, ModelShape, Params, prefix_mask
+from reprise.scoring import COMIREC, Scoring
 from reprise.training import losses, rows
 from reprise.training.batches import Batch
 from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
 from reprise.training.schedules import CONSTANT, Schedule
 from reprise.training.state import Arrays
 
-_READOUT = 1  # folded into the batch's key: the model draws from the key itself
+# Folded into the batch's key: the model draws from the key itself, its encoder from 2.
+_READOUT, _ITEMS = 1, 3
+_MOST_SCORES = 2**24  # 64 MB
 
 TrainStep = Callable[[Arrays, Batch, Update], Arrays]
 Settle = Callable[[Arrays, int, float], Arrays]
-BatchLoss = Callable[[Params, Array, Batch, Array, Array], Array]
+BatchLoss = Callable[[Params, Array, Batch, Array], Array]
 Interests = Callable[[Arrays, ArrayLike, ArrayLike], Array]
 
 
@@ -29,15 +33,17 @@ def initial_arrays(
     num_items: int,
     seed: int,
     embedding_scale: float | None = None,
+    scoring: Scoring = COMIREC,
 ) -> Arrays:
     """Return the arrays a run starts from, a pure function of the seed; `embedding_scale`: as in
     `rows.init`.
     """
+    dim = shape.embedding_dim
     row_key, param_key = jax.random.split(jax.random.key(seed))
     params = model.init(param_key, shape)
     return Arrays(
         rows=(
-            rows.init(row_key, num_items, shape.embedding_dim, embedding_scale)
+            rows.init(row_key, num_items, dim, embedding_scale, scoring.width(dim))
             if model.item_values is None
             else rows.pack(model.item_values(num_items, shape))
         ),
@@ -81,29 +87,94 @@ def make_settle(optimizer: str, schedule: Schedule = CONSTANT) -> Settle:
 
 
 def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
-    """Return loss(params, touched rows' values [M, d], batch, mask [B, L], key) -> []."""
-    loss_of = losses.make_loss(objective)
+    """Return loss(params, touched rows' values [M, width], batch, key) -> [], the mean over the
+    targets.
+    """
+    loss_of, scoring = losses.make_loss(objective), objective.scoring
 
-    def loss(params: Params, value: Array, batch: Batch, mask: Array, key: Array) -> Array:
-        history, penalty = value[batch.history], None
-        if objective.routing_penalty > 0:
-            assert model.interests_and_attention is not None  # or the task is refused
-            interests, attention = model.interests_and_attention(params, history, mask, key)
-            penalty = objective.routing_penalty * losses.attention_variance(attention, mask)
-        else:
-            interests = model.interests(params, history, mask, key)
-        plain = loss_of(
-            interests,
-            value[batch.target],
-            value[batch.negatives],
-            batch.log_q_target,
-            batch.log_q_negatives,
-            jnp.asarray(batch.target[:, None] == batch.negatives),
-            jax.random.fold_in(key, _READOUT),
+    def loss(params: Params, value: Array, batch: Batch, key: Array) -> Array:
+        history, candidates = scoring.history(value)[batch.history], scoring.candidates(value)
+        if objective.item_dropout > 0:
+            history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
+        interests = model.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
+        negatives = candidates[batch.negatives]
+
+        def of_targets(part: Targets, key: Array) -> Array:
+            return loss_of(
+                part.interests,
+                candidates[part.target],
+                negatives,
+                part.log_q,
+                batch.log_q_negatives,
+                part.target[:, None] == batch.negatives,
+                key,
+            )
+
+        targets = Targets(
+            interests.reshape(-1, *interests.shape[2:]),
+            jnp.asarray(batch.target).reshape(-1),
+            jnp.asarray(batch.log_q_target).reshape(-1),
         )
-        return plain if penalty is None else plain + penalty
+        readout_key = jax.random.fold_in(key, _READOUT)
+        by_target = in_chunks(of_targets, targets, len(negatives), readout_key)
+        if objective.routing_penalty > 0:
+            by_target += objective.routing_penalty * _variance(model, params, history, batch, key)
+        return jnp.mean(by_target)
 
     return loss
+
+
+class Targets(NamedTuple):
+    """What is scored against a batch's negatives: interests [T, K, d], target [T] int32, an index
+    into the touched rows, and its log q [T].
+    """
+
+    interests: Array
+    target: Array
+    log_q: Array
+
+
+def in_chunks(
+    loss: Callable[[Targets, Array], Array], targets: Targets, negatives: int, key: Array
+) -> Array:
+    """Return loss(targets, key) [T], computed from so many targets at a time that no array of
+    scores [T, K, negatives] is larger than _MOST_SCORES (unless one target's is), nor kept for the
+    gradient: there they are computed again.
+    """
+    count = len(targets.target)
+    size = max(1, _MOST_SCORES // (targets.interests.shape[1] * negatives))
+    if size >= count:
+        return loss(targets, key)
+    chunks = -(-count // size)
+
+    def chunked(array: Array) -> Array:
+        padded = jnp.pad(array, [(0, chunks * size - count)] + [(0, 0)] * (array.ndim - 1))
+        return padded.reshape(chunks, size, *array.shape[1:])
+
+    @jax.checkpoint
+    def of_chunk(chunk: tuple[Targets, Array]) -> Array:
+        part, number = chunk
+        return loss(part, jax.random.fold_in(key, number))
+
+    parts = jax.tree.map(chunked, targets), jnp.arange(chunks)
+    by_chunk: Array = jax.lax.map(of_chunk, parts)
+    return by_chunk.reshape(-1)[:count]
+
+
+def _variance(model: Model, params: Params, history: Array, batch: Batch, key: Array) -> Array:
+    """Return `losses.attention_variance` [B*m] of each prefix."""
+    assert model.interests_and_attention is not None  # or the task is refused
+    prefixes = jnp.asarray(batch.prefixes)
+    mask = prefix_mask(prefixes.reshape(-1), history.shape[1], history.dtype)
+    repeated = history.repeat(prefixes.shape[1], axis=0)
+    _, attention = model.interests_and_attention(params, repeated, mask, key)
+    return losses.attention_variance(attention, mask)
+
+
+def _kept_items(key: Array, rate: float, size: tuple[int, ...]) -> Array:
+    """Return 0 for each item of a history that training leaves out, 1 for the others, float32."""
+    kept = jax.random.bernoulli(jax.random.fold_in(key, _ITEMS), 1 - rate, size)
+    return kept.astype(jnp.float32)
 
 
 def _train_step(
@@ -120,10 +191,8 @@ def _train_step(
     def loss_of(params: Params, value: Array) -> Array:
         if model.item_values is not None:
             value = jax.lax.stop_gradient(value)
-        length = batch.history.shape[1]
-        mask = (jnp.arange(length) < batch.lengths[:, None]).astype(value.dtype)
         key = jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32")
-        return loss_of_batch(params, value, batch, mask, key)
+        return loss_of_batch(params, value, batch, key)
 
     loss, (param_grads, row_grads) = jax.value_and_grad(loss_of, argnums=(0, 1))(
         arrays.params, pulled.value
@@ -142,15 +211,15 @@ def _train_step(
 
 
 @cache  # compiled once a process
-def make_interests(model: Model, normalised: bool = False) -> Interests:
-    """Return interests(arrays, history ids [U, L], lengths [U]) -> [U, K, d] for evaluation;
-    `normalised`: at length 1.
+def make_interests(model: Model, scoring: Scoring = COMIREC) -> Interests:
+    """Return interests(arrays, history ids [U, L], lengths [U]) -> [U, K, d] for evaluation, at
+    length 1 where they are compared by cosine.
     """
 
     def interests(arrays: Arrays, history: Array, lengths: Array) -> Array:
-        dim = arrays.rows.shape[1] // 3
-        mask = (jnp.arange(history.shape[1]) < lengths[:, None]).astype(arrays.rows.dtype)
-        made = model.interests(arrays.params, arrays.rows[history, :dim], mask)
-        return losses.unit(made) if normalised else made
+        vectors = scoring.history(arrays.rows[:, : arrays.rows.shape[1] // 3])
+        mask = prefix_mask(lengths, history.shape[1], arrays.rows.dtype)
+        made = model.interests(arrays.params, vectors[history], mask)
+        return losses.unit(made) if scoring.cosine else made
 
     return jax.jit(interests)

@@ -1,0 +1,29 @@
+"""How users' interests meet the items: what is compared with what, and by which product."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """cosine: whether interests and items are compared at length 1, by direction alone.
+    tied: whether an item is one vector, as history and as candidate; untied, its row holds two.
+    """
+
+    cosine: bool = False
+    tied: bool = True
+
+    def width(self, dim: int) -> int:
+        """Return the numbers of an item row's value, of vectors of `dim`."""
+        return dim if self.tied else 2 * dim
+
+    def history(self, values: Any) -> Any:
+        """Return the vectors [..., d] that items have in a history, of row values [..., width]."""
+        return values if self.tied else values[..., : values.shape[-1] // 2]
+
+    def candidates(self, values: Any) -> Any:
+        """Return the vectors [..., d] that items have as candidates, of row values [..., width]."""
+        return values if self.tied else values[..., values.shape[-1] // 2 :]
+
+
+COMIREC = Scoring()
