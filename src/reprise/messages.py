@@ -230,6 +230,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "{folder} has schema {found}; this version reads {known}. Prepare it again.",
         "{folder} 的 schema 为 {found}；本版本可读 {known}。请重新准备。",
     ),
+    "dataset_evaluation": (
+        "{folder} is to be evaluated by {found!r}; this version knows {known}. Prepare it again.",
+        "{folder} 的评估规则为 {found!r}；本版本可用 {known}。请重新准备。",
+    ),
     "too_few_users": (
         "Only {users} training users have {needed} items or more; a batch needs {batch_size}. "
         "Give a smaller --batch-size, or more data.",
