@@ -202,6 +202,12 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "with enough items.",
         "{split} 集为空: {where}。train、valid、test 都需要有足够交互的用户。",
     ),
+    "user_in_two_files": (
+        "{path}, line {line}: user {user} is in {other} too. Leave-one-out puts the users of all "
+        "files together: each must be in one file only.",
+        "{path} 第 {line} 行: 用户 {user} 也在 {other} 中。leave-one-out 会合并所有文件的用户："
+        "每个用户只能在一个文件中。",
+    ),
     "no_categories": (
         "--lambda (--coef) needs item categories, and this dataset has none (<x>_item_cate.txt).",
         "--lambda（--coef）需要物品类别，而该数据集没有（<x>_item_cate.txt）。",
