@@ -69,6 +69,16 @@ def recbole_slowly(events: Sequence[Event]) -> tuple[list[str], dict[str, Users]
     return raw_items, users
 
 
+def leave_one_out_slowly(users: Users) -> dict[str, Users]:
+    """What each split holds of the users: all but two items, all but one, all."""
+    long = [(user, items) for user, items in users if len(items) >= 3]
+    return {
+        "train": [(user, items[:-2] if len(items) >= 3 else items) for user, items in users],
+        "valid": [(user, items[:-1]) for user, items in long],
+        "test": long,
+    }
+
+
 def write_inter(path: Path, events: Sequence[Event]) -> Path:
     """Write a RecBole `.inter` file."""
     lines = [f"{user}\t{item}\t{time}" for user, item, time in events]

@@ -11,6 +11,7 @@ import click
 
 from reprise import __version__
 from reprise.config import check_value, make_config
+from reprise.data import PROTOCOLS
 from reprise.errors import RepriseError, UsageError, WriteError
 from reprise.messages import Messages, choose_language
 from reprise.options import common_options, run_options, run_values
@@ -70,27 +71,38 @@ def cli() -> None:
 @cli.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="Name of the dataset folder.")
+@click.option(
+    "--protocol",
+    default=PROTOCOLS[0],
+    show_default=True,
+    help=f"Who is trained on and what is to be found: {' | '.join(PROTOCOLS)}.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
 @common_options
-def prepare(source: Path, name: str, data_dir: Path, lang: str | None) -> None:
+def prepare(source: Path, name: str, protocol: str, data_dir: Path, lang: str | None) -> None:
     """Turn SOURCE into a dataset folder.
 
     SOURCE is a folder in ComiRec's format (<x>_train.txt, <x>_valid.txt, <x>_test.txt, and
     <x>_item_cate.txt, <x>_item_map.txt where present), or a RecBole .inter file, which is
-    filtered and split as ComiRec does.
+    filtered as ComiRec does.
+
+    By the protocol comirec, users are split 8:1:1 (a ComiRec folder is split already), and the
+    last fifth of an unseen user's items is to be found. By leave-one-out, as in SASRec, everyone
+    is trained on; his last item is the test, the one before it the validation.
     """
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import prepare
 
     check_value("dataset", name)
-    dataset = open_dataset(prepare(source, name, data_dir))
+    dataset = open_dataset(prepare(source, name, data_dir, protocol))
+    users, interactions = dataset.totals
     click.echo(
         Messages(choose_language(lang)).text(
             "prepared",
             name=name,
-            users=sum(dataset.meta["users"].values()),
+            users=users,
             items=dataset.num_items,
-            interactions=sum(dataset.meta["interactions"].values()),
+            interactions=interactions,
             folder=dataset.folder,
         )
     )

@@ -12,8 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from builders_data import Row, write_comirec
 from commands import (
     ENVIRONMENT,
     QUICK,
@@ -26,6 +28,7 @@ from commands import (
     train,
 )
 from reprise.cli import resume_command
+from reprise.data.dataset import SPLITS
 
 
 def test_help_and_mistakes_answer_without_jax() -> None:
@@ -80,6 +83,37 @@ def test_prepare_train_evaluate_inspect(small_data: Path, tmp_path: Path) -> Non
         line = next(line for line in logged if line["step"] == step)
         for name in ("recall@50", "ndcg@20", "ndcg_comirec@50", "hitrate@20"):
             assert metrics[name] == line[f"valid_{name}"]
+
+
+def test_leave_one_out_from_preparing_to_recall_at_10(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    items = iter(rng.integers(1, 41, 60 * 12).tolist())
+    rows: dict[str, list[Row]] = {
+        split: [(user, next(items), order) for user in users for order in range(2 + user % 10)]
+        for split, users in zip(SPLITS, (range(40), range(40, 50), range(50, 60)), strict=True)
+    }
+    source, data = write_comirec(tmp_path / "source", rows), tmp_path / "data"
+    arguments = ("prepare", source, "--name", "small", "--data-dir", data, "--protocol")
+    check_refusal(reprise(*arguments, "loo"), 2, "protocol = 'loo'", "comirec | leave-one-out")
+    check_refusal(reprise(*arguments, "loo", "--lang", "zh"), 2, "protocol = 'loo' 无效")
+    done = reprise(*arguments, "leave-one-out")
+    total = sum(map(len, rows.values()))
+    assert f"60 users, 40 items, {total} interactions" in done.stdout, done.stderr
+
+    done = train(data, tmp_path, "--steps", 5, "--top-n", 10)
+    assert "30 training users" in done.stdout, done.stderr  # of seven items or more
+    assert "Recall@10" in done.stdout
+    (line,) = map(json.loads, (tmp_path / RUN / "metrics.jsonl").read_text().splitlines())
+    assert 0 <= line["valid_ndcg@10"] <= line["valid_recall@10"]
+    for options in ((), ("--filter-seen",)):
+        measured = reprise("evaluate", tmp_path / RUN, "--data-dir", data, "--json", *options)
+        facts = json.loads(measured.stdout)
+        assert facts["users"] == 54  # of three items or more
+        assert facts["cutoffs"] == [10, 20, 50]
+        for n in facts["cutoffs"]:  # with one target
+            assert facts[f"recall@{n}"] == facts[f"hitrate@{n}"]
+            assert facts[f"mrr@{n}"] <= facts[f"ndcg@{n}"] <= facts[f"recall@{n}"]
+        assert facts["ndcg@10"] > 0
 
 
 def test_lists_chosen_by_category_are_more_diverse(small_data: Path, tmp_path: Path) -> None:

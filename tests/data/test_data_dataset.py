@@ -1,5 +1,6 @@
 """The dataset folder: damage is found on opening, and users are cut into history and targets."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders_data import item_lists, small_draft, split_of
-from reprise.data.dataset import SPLITS, Dataset, open_dataset
+from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import DataError
 
@@ -67,6 +68,52 @@ def test_the_fingerprint_tells_contents_apart(tmp_path: Path) -> None:
     assert fingerprint("c", splits={**splits, "test": swapped}) != original
     assert fingerprint("d", splits={**splits, "valid": cut_elsewhere}) != original
     assert fingerprint("e", item_category=np.array([-1, 0, 7, 7], np.int32)) != original
+
+
+def test_the_fingerprint_tells_evaluations_apart(tmp_path: Path) -> None:
+    folders = {
+        rule: publish(replace(small_draft(), evaluation=rule), "small", tmp_path / rule)
+        for rule in (SHARE, LAST)
+    }
+    share, last = (open_dataset(folder) for folder in folders.values())
+    assert (share.evaluation, last.evaluation) == (SHARE, LAST)
+    assert share.fingerprint != last.fingerprint
+    for array in ARRAYS:
+        assert (share.folder / array).read_bytes() == (last.folder / array).read_bytes()
+    # Runs are bound to it: what it has always been, stays.
+    digest = hashlib.sha256()
+    for array in ARRAYS:
+        digest.update(np.load(share.folder / array).tobytes())
+    assert share.fingerprint == digest.hexdigest()
+
+
+def test_an_older_folder_means_the_share(folder: Path) -> None:
+    expected = open_dataset(folder).fingerprint
+    change_meta(folder, lambda meta: meta.pop("evaluation"))
+    dataset = open_dataset(folder)
+    assert (dataset.evaluation, dataset.fingerprint) == (SHARE, expected)
+    assert dataset.evaluation_users("test", 5).target_items.tolist() == [3, 1]
+
+
+def test_another_evaluation_of_the_same_arrays_is_found(tmp_path: Path) -> None:
+    folder = publish(replace(small_draft(), evaluation=LAST), "small", tmp_path / "small")
+    for change in (
+        lambda meta: meta.update(evaluation=SHARE),
+        lambda meta: meta.pop("evaluation"),
+    ):
+        change_meta(folder, change)
+        error = refusal(folder)
+        assert error.key == "dataset_damaged"
+        assert "fingerprint" in str(error)
+
+
+@pytest.mark.parametrize("rule", ["first", "", None, 0.8, ["last"], {"last": 1}])
+def test_an_unknown_evaluation_is_named(folder: Path, rule: object) -> None:
+    change_meta(folder, lambda meta: meta.update(evaluation=rule))
+    error = refusal(folder)
+    assert error.key == "dataset_evaluation"
+    assert repr(rule) in str(error)
+    assert "share-0.8 | last" in str(error)
 
 
 @pytest.mark.parametrize("array", ARRAYS)
@@ -290,6 +337,24 @@ def test_evaluation_hides_the_last_fifth_of_each_user(lists: list[list[int]], le
         assert item_lists(users.past.of(first, first + 3)) == known[first : first + 3]
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    lists=some_users.filter(lambda lists: any(len(items) >= 2 for items in lists)),
+    length=st.integers(1, 14),
+)
+def test_evaluation_of_the_last_hides_one_item_of_each_user(
+    lists: list[list[int]], length: int
+) -> None:
+    users = replace(dataset_of(lists), evaluation=LAST).evaluation_users("test", length)
+    kept = [items for items in lists if len(items) >= 2]
+    expected = [items[:-1][-length:] for items in kept]
+    assert users.history.tolist() == [items + [0] * (length - len(items)) for items in expected]
+    assert users.lengths.tolist() == [len(items) for items in expected]
+    assert users.target_offsets.tolist() == list(range(len(kept) + 1))
+    assert users.target_items.tolist() == [items[-1] for items in kept]
+    assert item_lists(users.past.of(0, len(kept))) == [items[:-1] for items in kept]
+
+
 def test_users_of_one_item_are_left_out_of_an_evaluation() -> None:
     users = dataset_of([[1], [2, 3], [4], []]).evaluation_users("valid", 5)
     assert users.history.tolist() == [[2, 0, 0, 0, 0]]
@@ -301,10 +366,14 @@ def test_an_evaluation_of_nobody_is_refused() -> None:
         dataset_of([[1], [4]]).evaluation_users("valid", 5)
 
 
-def test_truth_stands_beside_the_users_of_the_evaluation(folder: Path) -> None:
+@pytest.mark.parametrize("rule", [SHARE, LAST])
+def test_truth_stands_beside_the_users_of_the_evaluation(tmp_path: Path, rule: str) -> None:
     # The middle user has one item only and is left out of both.
-    truth = open_dataset(folder).truth("valid")
+    draft = replace(small_draft(), evaluation=rule)
+    dataset = open_dataset(publish(draft, "small", tmp_path / "small"))
+    truth = dataset.truth("valid")
     assert truth is not None
+    assert len(dataset.evaluation_users("valid", 5).lengths) == 2
     assert truth.item_interest.tolist() == [-1, 0, 1, 0]
     assert truth.user_interests.tolist() == [[0, -1], [0, -1]]
 

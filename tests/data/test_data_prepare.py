@@ -286,6 +286,12 @@ def test_movielens_1m_in_comirec_files(real_data: Path, tmp_path: Path) -> None:
     assert item_lists(dataset.splits["test"]) == expected
 
 
+def test_movielens_1m_left_one_out_has_sasrecs_counts(real_data: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(prepare(real_data / "ml-1m", "ml-1m", tmp_path, "leave-one-out"))
+    assert [len(dataset.splits[split].lengths) for split in SPLITS] == [6040] * 3
+    assert (dataset.num_items, dataset.totals) == (3416, (6040, 999_611))
+
+
 def test_movielens_100k_in_recbole_files(real_data: Path, tmp_path: Path) -> None:
     path = real_data / "ml-100k" / "ml-100k.inter"
     dataset = open_dataset(prepare(path, "ml-100k", tmp_path))

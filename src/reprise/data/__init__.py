@@ -1,1 +1,4 @@
 """Data: input formats, preparation, and the dataset folder."""
+
+# How `data.protocols` makes splits of a source's users, the default first.
+PROTOCOLS = ("comirec", "leave-one-out")

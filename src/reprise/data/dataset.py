@@ -1,6 +1,7 @@
 """The dataset folder: memory-mapped interactions by split, checked on opening.
 
-meta.json              schema, counts, source, fingerprint (SHA-256 over the arrays)
+meta.json              schema, counts, source, evaluation (`SHARE` or `LAST`; SHARE where there is
+                       none), fingerprint (SHA-256 over the arrays, and over LAST)
 train/ valid/ test/    offsets.npy [U+1] int64, items.npy [N] int32 (ids 1..V, oldest first)
 item_category.npy      [V+1] int32, -1 where unknown
 items.parquet          item, raw_id
@@ -24,8 +25,10 @@ from reprise.errors import DataError
 
 SCHEMA = 1
 SPLITS = ("train", "valid", "test")
-# Evaluation: the first 80% of a user's items are history, the rest are to be found.
-EVALUATION_SPLIT = 0.8
+# What an evaluation hides of a user's items, to be found: all after the first 80%, or the last.
+SHARE, LAST = "share-0.8", "last"
+EVALUATIONS = (SHARE, LAST)
+_HISTORY_SHARE = 0.8
 LEAST_ITEMS = 2  # one of history, one to find
 
 
@@ -70,7 +73,7 @@ class Past:
 
     def of(self, first: int, last: int) -> Split:
         """Return the histories of users first..last - 1 (fewer where there are fewer)."""
-        return _stretches(self.items, self.starts[first:last], self.lengths[first:last])
+        return stretches(self.items, self.starts[first:last], self.lengths[first:last])
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,16 @@ class Dataset:
     splits: Mapping[str, Split]
     item_category: NDArray[np.int32]
     meta: Mapping[str, Any]
+    evaluation: str = SHARE
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """Users and interactions, each counted once, in whatever splits they are."""
+        users = {split: len(sequences.lengths) for split, sequences in self.splits.items()}
+        items = {split: len(sequences.items) for split, sequences in self.splits.items()}
+        if self.evaluation == LAST:  # the other splits hold train's users, each with one item more
+            return users["train"], items["train"] + users["valid"] + users["test"]
+        return sum(users.values()), sum(items.values())
 
     def truth(self, split: str) -> Truth | None:
         """Return the true interests of the users whom `evaluation_users` returns, if known."""
@@ -127,18 +140,20 @@ class Dataset:
         return Truth(item_interest, user_interests[lengths >= LEAST_ITEMS])
 
     def evaluation_users(self, split: str, history_length: int) -> EvaluationUsers:
-        """Return the users of `split` with the first int(0.8 n) items as history (its last
-        `history_length`) and the rest as targets; users with fewer than two items are left out.
+        """Return the users of `split` with their first items as history (its last `history_length`)
+        and the rest as targets: of n items the first int(0.8 n), or n - 1 where `evaluation` is
+        LAST. Users with fewer than two items are left out.
         """
         sequences = self.splits[split]
         users = np.flatnonzero(sequences.lengths >= LEAST_ITEMS)
         if len(users) == 0:
             raise DataError("empty_split", split=split, where=self.folder)
         lengths = sequences.lengths[users]
-        position = (lengths * EVALUATION_SPLIT).astype(np.int64)
+        share = (lengths * _HISTORY_SHARE).astype(np.int64)
+        position = lengths - 1 if self.evaluation == LAST else share
         history, known = sequences.histories(users, position, history_length)
         start = sequences.offsets[users]
-        targets = _stretches(sequences.items, start + position, lengths - position)
+        targets = stretches(sequences.items, start + position, lengths - position)
         past = Past(sequences.items, start, position)
         return EvaluationUsers(history, known, targets.offsets, targets.items, past)
 
@@ -147,7 +162,8 @@ class Dataset:
 class Draft:
     """A dataset about to be written: what `prepare` and `demo` make.
 
-    raw_users: for each split the users' own ids; raw_items: ids of items 1..V, in order.
+    raw_users: for each split the users' own ids; raw_items: ids of items 1..V, in order;
+    evaluation: one of EVALUATIONS.
     """
 
     splits: Mapping[str, Split]
@@ -156,6 +172,7 @@ class Draft:
     item_category: NDArray[np.int32]
     source: Mapping[str, Any]
     truth: Mapping[str, NDArray[Any]]
+    evaluation: str = SHARE
 
 
 def write_dataset(draft: Draft, folder: Path, name: str) -> None:
@@ -190,7 +207,8 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
         "users": {split: len(draft.splits[split].lengths) for split in SPLITS},
         "interactions": {split: len(draft.splits[split].items) for split in SPLITS},
         "source": dict(draft.source),
-        "fingerprint": _fingerprint(draft.splits, draft.item_category),
+        "evaluation": draft.evaluation,
+        "fingerprint": _fingerprint(draft.splits, draft.item_category, draft.evaluation),
     }
     text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
     (folder / "meta.json").write_text(text, encoding="utf-8")
@@ -214,7 +232,8 @@ def open_dataset(folder: Path) -> Dataset:
         _check_split(folder, split, sequences, meta)
     if len(category) != meta["num_items"] + 1:
         raise DataError("dataset_damaged", folder=folder, reason="item_category: counts differ")
-    if _fingerprint(splits, category) != meta["fingerprint"]:
+    evaluation = meta.get("evaluation", SHARE)
+    if _fingerprint(splits, category, evaluation) != meta["fingerprint"]:
         raise DataError("dataset_damaged", folder=folder, reason="fingerprint differs")
     return Dataset(
         name=meta["name"],
@@ -224,10 +243,11 @@ def open_dataset(folder: Path) -> Dataset:
         splits=splits,
         item_category=category,
         meta=meta,
+        evaluation=evaluation,
     )
 
 
-def _stretches(
+def stretches(
     items: NDArray[np.int32], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> Split:
     """Return items[starts[u]:starts[u] + lengths[u]] of each user, copied."""
@@ -262,6 +282,9 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         raise DataError("dataset_damaged", folder=folder, reason=f"meta.json: {error}") from error
     if schema != SCHEMA:
         raise DataError("dataset_schema", folder=folder, found=schema, known=SCHEMA)
+    if (evaluation := meta.get("evaluation", SHARE)) not in EVALUATIONS:
+        known = " | ".join(EVALUATIONS)
+        raise DataError("dataset_evaluation", folder=folder, found=evaluation, known=known)
     return meta
 
 
@@ -281,10 +304,12 @@ def _check_split(folder: Path, split: str, sequences: Split, meta: Mapping[str, 
         raise DataError("dataset_damaged", folder=folder, reason=reason)
 
 
-def _fingerprint(splits: Mapping[str, Split], category: NDArray[np.int32]) -> str:
+def _fingerprint(splits: Mapping[str, Split], category: NDArray[np.int32], evaluation: str) -> str:
     digest = hashlib.sha256()
     for split in SPLITS:
         digest.update(np.ascontiguousarray(splits[split].offsets).data)
         digest.update(np.ascontiguousarray(splits[split].items).data)
     digest.update(np.ascontiguousarray(category).data)
+    if evaluation != SHARE:  # which stands for itself: runs are bound to the digest it has had
+        digest.update(f"evaluation={evaluation}".encode())
     return digest.hexdigest()

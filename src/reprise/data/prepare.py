@@ -1,43 +1,49 @@
 """`reprise prepare`: from a source in a known format to a dataset folder."""
 
-import random
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from reprise import files
-from reprise.data import formats
-from reprise.data.dataset import SPLITS, Draft, Split, write_dataset
-from reprise.errors import DataError, WriteError
+from reprise.data import PROTOCOLS, formats
+from reprise.data.dataset import LAST, SHARE, SPLITS, Draft, Split, write_dataset
+from reprise.data.protocols import Users, by_users, leave_one_out, shuffled
+from reprise.errors import DataError, UsageError, WriteError
 
-# ComiRec's protocol: one filtering pass at 5, then users split 8:1:1 after a seeded shuffle.
-FILTER_SIZE = 5
-SHUFFLE_SEED = 1230
-SPLIT_SHARES = (0.8, 0.9)
+FILTER_SIZE = 5  # one filtering pass, as ComiRec's
 # A catalogue with far more ids than items seen is not one of ranks 1..V.
 _SPARSE_FACTOR, _SPARSE_ALLOWANCE = 10, 10_000
 
 
-def read_source(source: Path) -> Draft:
-    """Read a ComiRec folder, a `.inter` file or a folder that holds one."""
+def read_source(source: Path, protocol: str = PROTOCOLS[0]) -> Draft:
+    """Read a ComiRec folder, a `.inter` file or a folder that holds one, split by a protocol of
+    `PROTOCOLS`.
+    """
+    if protocol not in PROTOCOLS:
+        expected = " | ".join(PROTOCOLS)
+        raise UsageError("bad_value", option="protocol", value=protocol, expected=expected)
     if not source.exists():
         raise DataError("source_missing", path=source)
     if source.is_file() and source.suffix == ".inter":
-        return read_recbole(source)
+        return read_recbole(source, protocol)
     if source.is_dir():
         if list(source.glob("*_train.txt")):
-            return read_comirec(source)
+            return read_comirec(source, protocol)
         inter = sorted(source.glob("*.inter"))
         if len(inter) == 1:
-            return read_recbole(inter[0])
+            return read_recbole(inter[0], protocol)
     raise DataError("unknown_format", path=source)
 
 
-def read_comirec(folder: Path) -> Draft:
+def read_comirec(folder: Path, protocol: str = PROTOCOLS[0]) -> Draft:
     """Read `<x>_train.txt`, `<x>_valid.txt`, `<x>_test.txt`, and where present `<x>_item_cate.txt`
     and `<x>_item_map.txt`. Item ids stay as they are: the format promises popularity ranks.
+
+    The files are the splits of ComiRec's protocol. Leave-one-out puts their users together.
     """
     train_files = sorted(folder.glob("*_train.txt"))
     if len(train_files) != 1:
@@ -46,15 +52,29 @@ def read_comirec(folder: Path) -> Draft:
     paths = {split: folder / f"{prefix}_{split}.txt" for split in SPLITS}
     frames = {split: formats.read_comirec_split(path) for split, path in paths.items()}
     raw_items = _comirec_catalogue(folder, prefix, paths, frames)
-    sequences = {split: _sequences(frame) for split, frame in frames.items()}
-    return Draft(
-        splits={split: sequence for split, (_, sequence) in sequences.items()},
-        raw_users={split: users.cast(pl.String) for split, (users, _) in sequences.items()},
-        raw_items=raw_items,
-        item_category=_categories(folder / f"{prefix}_item_cate.txt", len(raw_items)),
-        source={"format": "comirec", "path": str(folder), "protocol": "as split in the source"},
-        truth={},
-    )
+    category = _categories(folder / f"{prefix}_item_cate.txt", len(raw_items))
+    if protocol == "leave-one-out":
+        _refuse_users_in_two_files(paths, frames)
+        together = pl.concat(frames.values()).with_row_index("row")
+        splits = _evaluable(leave_one_out(_sequences(together, order="row")), folder)
+        done = "users of the three files together, not filtered, leave-one-out"
+    else:
+        splits = {split: _sequences(frame) for split, frame in frames.items()}
+        done = "as split in the source"
+    source = {"format": "comirec", "path": str(folder), "protocol": done}
+    return _draft(protocol, splits, raw_items, category, source)
+
+
+def _refuse_users_in_two_files(paths: dict[str, Path], frames: dict[str, pl.DataFrame]) -> None:
+    """Refuse a user whose items are not all in one file: nothing says how to order them."""
+    for split, later in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        again = frames[later].join(frames[split], on="user", how="semi", maintain_order="left")
+        if not again.is_empty():
+            line, user = again.select("line", "user").row(0)
+            other = paths[split].name
+            raise DataError(
+                "user_in_two_files", path=paths[later], line=line, user=user, other=other
+            )
 
 
 def _comirec_catalogue(
@@ -100,10 +120,11 @@ def _categories(path: Path, num_items: int) -> NDArray[np.int32]:
     return category
 
 
-def read_recbole(path: Path) -> Draft:
-    """Read a `.inter` file and apply ComiRec's protocol (`preprocess/data.py` of the original):
-    items with at least 5 occurrences, then users with at least 5 of these left; ids by falling
-    popularity, ties by first appearance; users shuffled with seed 1230 and split 8:1:1.
+def read_recbole(path: Path, protocol: str = PROTOCOLS[0]) -> Draft:
+    """Read a `.inter` file, filtered as ComiRec does (`preprocess/data.py` of the original): items
+    with at least 5 occurrences, then users with at least 5 of these left; ids by falling
+    popularity, ties by first appearance. ComiRec's protocol splits the users 8:1:1, shuffled with
+    seed 1230; in leave-one-out they stand in order of first appearance.
     """
     frame = formats.read_inter(path)
     items = (
@@ -123,49 +144,71 @@ def read_recbole(path: Path) -> Draft:
         .sort("first")["user"]
         .to_list()
     )
-    random.Random(SHUFFLE_SEED).shuffle(active)
-    bounds = [0, *(int(len(active) * share) for share in SPLIT_SHARES), len(active)]
-    splits, raw_users = {}, {}
-    for split, start, end in zip(SPLITS, bounds, bounds[1:], strict=False):
-        if start == end:
-            raise DataError("empty_split", split=split, where=path)
-        order = pl.DataFrame({"user": active[start:end]}).with_row_index("rank")
-        rows = kept.join(order, on="user", maintain_order="left").select(
-            user=pl.col("rank"), item=pl.col("id"), time=pl.col("time")
-        )
-        ranks, splits[split] = _sequences(rows, order="user")
-        raw_users[split] = order["user"].gather(ranks)
-    return Draft(
-        splits=splits,
-        raw_users=raw_users,
+    apart = protocol == "comirec"
+    order = pl.DataFrame(
+        {"user": shuffled(active) if apart else active}, schema={"user": pl.String}
+    ).with_row_index("rank")
+    rows = kept.join(order, on="user", maintain_order="left").select(
+        user=pl.col("rank"), item=pl.col("id"), time=pl.col("time")
+    )
+    whole = Users(order["user"], _sequences(rows, order="user").sequences)
+    return _draft(
+        protocol,
+        _evaluable(by_users(whole) if apart else leave_one_out(whole), path),
         raw_items=items["item"],
-        item_category=np.full(len(items) + 1, -1, np.int32),
+        category=np.full(len(items) + 1, -1, np.int32),
         source={
             "format": "recbole",
             "path": str(path),
-            "protocol": f"items >= {FILTER_SIZE}, users >= {FILTER_SIZE}, users 8:1:1",
+            "protocol": f"items >= {FILTER_SIZE}, users >= {FILTER_SIZE}, "
+            + ("users 8:1:1" if apart else "leave-one-out"),
         },
-        truth={},
     )
 
 
-def _sequences(frame: pl.DataFrame, order: str = "line") -> tuple[pl.Series, Split]:
+def _evaluable(splits: dict[str, Users], where: Path) -> dict[str, Users]:
+    """Return the splits; DataError where one of them has no users."""
+    for split in SPLITS:
+        if splits[split].raw_ids.is_empty():
+            raise DataError("empty_split", split=split, where=where)
+    return splits
+
+
+def _draft(
+    protocol: str,
+    splits: Mapping[str, Users],
+    raw_items: pl.Series,
+    category: NDArray[np.int32],
+    source: Mapping[str, Any],
+) -> Draft:
+    return Draft(
+        splits={split: users.sequences for split, users in splits.items()},
+        raw_users={split: users.raw_ids.cast(pl.String) for split, users in splits.items()},
+        raw_items=raw_items,
+        item_category=category,
+        source=source,
+        truth={},
+        evaluation=LAST if protocol == "leave-one-out" else SHARE,
+    )
+
+
+def _sequences(frame: pl.DataFrame, order: str = "line") -> Users:
     """Group rows into users, by each user's least `order`; inside a user by time, ties as given."""
     ranked = frame.with_columns(pl.col(order).min().over("user").alias("first"))
     ordered = ranked.sort(["first", "time"], maintain_order=True)
     users = ordered.group_by("user", maintain_order=True).len()
     offsets = np.concatenate([[0], np.cumsum(users["len"].to_numpy())]).astype(np.int64)
-    return users["user"], Split(offsets, ordered["item"].to_numpy().astype(np.int32))
+    return Users(users["user"], Split(offsets, ordered["item"].to_numpy().astype(np.int32)))
 
 
-def prepare(source: Path, name: str, data_dir: Path) -> Path:
-    """Turn `source` into the dataset folder `data_dir/name` and return it; an interrupted or
-    failed preparation leaves nothing under that name.
+def prepare(source: Path, name: str, data_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
+    """Turn `source` into the dataset folder `data_dir/name` by a protocol of `PROTOCOLS`, and
+    return it; an interrupted or failed preparation leaves nothing under that name.
     """
     folder = data_dir / name
     if folder.exists():
         raise DataError("dataset_exists", folder=folder)
-    return publish(read_source(source), name, folder)
+    return publish(read_source(source, protocol), name, folder)
 
 
 def publish(draft: Draft, name: str, folder: Path) -> Path:

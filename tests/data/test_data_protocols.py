@@ -1,0 +1,225 @@
+"""Leave-one-out: what the splits hold of a source's users, and that training sees no target."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders_data import (
+    ROWS,
+    Event,
+    Row,
+    Users,
+    item_lists,
+    leave_one_out_slowly,
+    read_comirec_slowly,
+    recbole_slowly,
+    split_of,
+    users_of,
+    write_comirec,
+    write_inter,
+)
+from reprise.data import protocols
+from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
+from reprise.data.prepare import prepare, read_source
+from reprise.errors import DataError, UsageError
+from reprise.training.batches import make_sampler
+
+LOO = "leave-one-out"
+
+
+def random_rows(seed: int) -> dict[str, list[Row]]:
+    """Users of 1 to 9 items, apart by file and their rows mixed; few orders, so that many tie."""
+    rng = random.Random(seed)
+    users = rng.sample(range(100), 12)
+    parts = {"train": users[:7], "valid": users[7:10], "test": users[10:]}
+    rows = {
+        split: [
+            (user, rng.randint(1, 20), rng.randint(0, 5))
+            for user in own
+            for _ in range(rng.randint(1, 9))
+        ]
+        for split, own in parts.items()
+    }
+    rows["test"] += [(users[-1], 5, 9)] * 3  # one at least who is evaluated
+    for own in rows.values():
+        rng.shuffle(own)
+    return rows
+
+
+def random_events(seed: int) -> list[Event]:
+    """Skewed items, few times: some items and users fall below five, and many times tie."""
+    rng = random.Random(seed)
+    items = rng.choices(range(25), [1 / n for n in range(1, 26)], k=200)
+    return [(f"u{rng.randint(1, 25)}", f"i{item}", float(rng.randint(0, 9))) for item in items]
+
+
+# What the splits hold
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    lists=st.lists(st.lists(st.integers(1, 99), max_size=9), min_size=1, max_size=8).filter(
+        lambda lists: any(len(items) >= 3 for items in lists)
+    ),
+    length=st.integers(1, 10),
+)
+def test_the_last_two_items_are_what_is_to_be_found(lists: list[list[int]], length: int) -> None:
+    raw_ids = pl.Series([f"u{n}" for n in range(len(lists))])
+    splits = protocols.leave_one_out(protocols.Users(raw_ids, split_of(lists)))
+    expected = leave_one_out_slowly(list(zip(raw_ids.to_list(), lists, strict=True)))
+    for split in SPLITS:
+        own = splits[split]
+        assert own.sequences.offsets.dtype == np.int64
+        assert own.sequences.items.dtype == np.int32
+        found = list(zip(own.raw_ids.to_list(), item_lists(own.sequences), strict=True))
+        assert found == expected[split]
+    sequences = {split: users.sequences for split, users in splits.items()}
+    dataset = Dataset("t", Path("t"), 99, "", sequences, np.zeros(100, np.int32), {}, LAST)
+    assert dataset.totals == (len(lists), sum(map(len, lists)))
+    evaluated = [items for items in lists if len(items) >= 3]
+    for split, target in (("valid", -2), ("test", -1)):
+        users = dataset.evaluation_users(split, length)
+        histories = [items[:target] for items in evaluated]
+        assert item_lists(users.past.of(0, len(evaluated))) == histories
+        assert users.target_offsets.tolist() == list(range(len(evaluated) + 1))
+        assert users.target_items.tolist() == [items[target] for items in evaluated]
+        for row, known, history in zip(users.history, users.lengths, histories, strict=True):
+            assert row[:known].tolist() == history[-length:]
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_a_comirec_folders_users_are_put_together(tmp_path: Path, seed: int) -> None:
+    rows = random_rows(seed)
+    draft = read_source(write_comirec(tmp_path / "source", rows), LOO)
+    everyone = [user for split in SPLITS for user in read_comirec_slowly(rows[split])]
+    expected = leave_one_out_slowly(everyone)
+    for split in SPLITS:
+        assert users_of(draft, split) == expected[split]
+    # Item ids stay as they are.
+    most = max(item for own in rows.values() for _, item, _ in own)
+    assert draft.raw_items.to_list() == [str(n) for n in range(1, most + 1)]
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_a_recbole_file_is_filtered_and_numbered_as_ever(tmp_path: Path, seed: int) -> None:
+    events = random_events(seed)
+    raw_items, parts = recbole_slowly(events)
+    by_name = {user: items for users in parts.values() for user, items in users}
+    first_seen = dict.fromkeys(user for user, _, _ in events)
+    everyone: Users = [(user, by_name[user]) for user in first_seen if user in by_name]
+    draft = read_source(write_inter(tmp_path / "x.inter", events), LOO)
+    assert draft.raw_items.to_list() == raw_items
+    expected = leave_one_out_slowly(everyone)
+    for split in SPLITS:
+        assert users_of(draft, split) == expected[split]
+
+
+def test_items_at_the_same_time_stand_as_in_the_file(tmp_path: Path) -> None:
+    rows = {**ROWS, "test": [(2, 4, 7), (2, 1, 7), (2, 3, 7), (2, 2, 6)]}
+    draft = read_source(write_comirec(tmp_path / "source", rows), LOO)
+    assert users_of(draft, "test")[-1] == ("2", [2, 4, 1, 3])
+
+
+def test_what_is_hidden_is_never_trained_on(tmp_path: Path) -> None:
+    # Each item is one user's, once: to see it at all is to see what is hidden.
+    size = 8
+    rows: dict[str, list[Row]] = {
+        split: [(user, user * size + place + 1, place) for user in users for place in range(size)]
+        for split, users in zip(SPLITS, (range(12), range(12, 16), range(16, 20)), strict=True)
+    }
+    dataset = open_dataset(prepare(write_comirec(tmp_path / "s", rows), "x", tmp_path, LOO))
+    hidden = {user * size + place + 1 for user in range(20) for place in (size - 2, size - 1)}
+    targets = [dataset.evaluation_users(split, 5).target_items for split in ("valid", "test")]
+    assert set(np.concatenate(targets).tolist()) == hidden
+    train = dataset.splits["train"]
+    assert not hidden & set(train.items.tolist())
+    sampler = make_sampler(train, dataset.num_items, 20, 5, 4, seed=1, next_n=3)
+    for step in range(50):
+        batch = sampler.batch(0, step)
+        used = np.concatenate([batch.touched[batch.history].ravel(), batch.touched[batch.target]])
+        assert not hidden & set(used.tolist())
+
+
+# What the folder says
+
+
+def test_the_folder_says_what_was_done(tmp_path: Path) -> None:
+    comirec = write_comirec(tmp_path / "source", random_rows(0))
+    inter = write_inter(tmp_path / "x.inter", random_events(0))
+    for source, protocol, rule, said in (
+        (comirec, "comirec", SHARE, ["as split in the source"]),
+        (comirec, LOO, LAST, ["three files together", "not filtered", LOO]),
+        (inter, "comirec", SHARE, ["items >= 5, users >= 5", "8:1:1"]),
+        (inter, LOO, LAST, ["items >= 5, users >= 5", LOO]),
+    ):
+        folder = prepare(source, f"{source.stem}-{protocol}", tmp_path / "data", protocol)
+        meta = json.loads((folder / "meta.json").read_text())
+        assert meta["evaluation"] == open_dataset(folder).evaluation == rule
+        for part in said:
+            assert part in meta["source"]["protocol"]
+
+
+def test_both_protocols_count_every_interaction_once(tmp_path: Path) -> None:
+    for source in (
+        write_comirec(tmp_path / "source", random_rows(3)),
+        write_inter(tmp_path / "x.inter", random_events(3)),
+    ):
+        totals = {
+            open_dataset(prepare(source, f"{source.stem}-{protocol}", tmp_path, protocol)).totals
+            for protocol in ("comirec", LOO)
+        }
+        assert len(totals) == 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("protocol", ["loo", "", "leave_one_out", "ComiRec"])
+def test_an_unknown_protocol_is_named(tmp_path: Path, protocol: str) -> None:
+    source = write_comirec(tmp_path / "source")
+    with pytest.raises(UsageError) as caught:
+        prepare(source, "x", tmp_path, protocol)
+    assert repr(protocol) in str(caught.value)
+    assert "comirec | leave-one-out" in str(caught.value)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "row", "line", "other"),
+    [
+        ("valid", (0, 3, 9), 3, "train"),
+        ("test", (0, 3, 9), 3, "train"),
+        ("test", (1, 3, 9), 3, "valid"),
+    ],
+)
+def test_a_user_in_two_files_is_named(
+    tmp_path: Path, changed: str, row: Row, line: int, other: str
+) -> None:
+    rows = {split: [*own, row] if split == changed else own for split, own in ROWS.items()}
+    source = write_comirec(tmp_path / "source", rows)
+    with pytest.raises(DataError) as caught:
+        read_source(source, LOO)
+    assert caught.value.key == "user_in_two_files"
+    place = f"{source / f'x_{changed}.txt'}, line {line}: user {row[0]} is in x_{other}.txt"
+    assert place in str(caught.value)
+    read_source(source)  # ComiRec's protocol never looks
+
+
+def test_data_in_which_nobody_has_three_items_is_refused(tmp_path: Path) -> None:
+    rows = {split: [own[0], own[1]] for split, own in ROWS.items()}
+    with pytest.raises(DataError, match="The valid split is empty") as caught:
+        read_source(write_comirec(tmp_path / "source", rows), LOO)
+    assert caught.value.key == "empty_split"
+
+
+@pytest.mark.parametrize("protocol", ["comirec", LOO])
+def test_a_filter_that_leaves_nobody_is_told(tmp_path: Path, protocol: str) -> None:
+    path = write_inter(tmp_path / "x.inter", [("a", "b", 1.0)])
+    with pytest.raises(DataError, match="The train split is empty"):
+        read_source(path, protocol)
