@@ -538,6 +538,29 @@ def popularity_groups(counts: Mapping[int, int]) -> dict[int, str]:
     return groups
 
 
+def category_entropy(items: Sequence[int], category: Sequence[int]) -> float | None:
+    """Return the entropy in bits of the items' categories (-1: unknown), None without any."""
+    known = [category[item] for item in items if category[item] >= 0]
+    if not known:
+        return None
+    shares = [known.count(one) / len(known) for one in set(known)]
+    return -math.fsum(share * math.log2(share) for share in shares)
+
+
+def mixture_groups(entropies: Sequence[float | None]) -> list[str]:
+    """Return each user's third by rising entropy, all who tie where the first of them falls."""
+    known = [one for one in entropies if one is not None]
+    groups = []
+    for own in entropies:
+        if own is None:
+            groups.append("unknown")
+            continue
+        below = sum(other < own - 1e-6 for other in known)
+        third = 3 * below >= len(known), 3 * below >= 2 * len(known)
+        groups.append(("focused", "middle", "mixed")[sum(third)])
+    return groups
+
+
 def bootstrap(
     values: Sequence[float], users: int, resamples: Sequence[Sequence[int]], level: float
 ) -> tuple[float, float]:

@@ -25,14 +25,14 @@ def evaluation_facts(
 
     checkpoint, step, is_best, split, users, seen_items ("kept" or "filtered"), lambda, cutoffs;
     each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric
-    ([low, high]); groups: history_length and popularity, each by name: users, recall and ndcg at
-    each cutoff, and of popularity the number of items.
+    ([low, high]); groups: history_length, mixture (where categories are known) and popularity, each
+    by name: users, recall and ndcg at each cutoff, of popularity the number of items, and of
+    mixture the least and the greatest entropy of its users' histories, in bits.
     """
     progress, evaluation = measured.checkpoint.progress, measured.evaluation
     cutoffs = measured.cutoffs
     bounded = [f"{name}@{n}" for n in cutoffs for name in BOUNDED]
     bounds = intervals.bootstrap({key: evaluation.by_user[key] for key in bounded})
-    item_group = groups.popularity(measured.training_counts)
     facts = {
         "checkpoint": str(measured.checkpoint.path),
         "step": progress.step,
@@ -48,17 +48,21 @@ def evaluation_facts(
             "resamples": intervals.RESAMPLES,
             "intervals": {key: list(bound) for key, bound in bounds.items()},
         },
-        "groups": {
-            "history_length": _by_name(
-                groups.by_history(measured.users, evaluation.by_user, cutoffs)
-            ),
-            "popularity": _by_name(
-                groups.by_popularity(evaluation.ids, measured.users, item_group, cutoffs)
-            ),
-        },
+        "groups": {kind: _by_name(found) for kind, found in _groups(measured).items()},
     }
     finite: dict[str, Any] = _finite(facts)
     return finite
+
+
+def _groups(measured: Measured) -> dict[str, list[Group]]:
+    users, cutoffs, category = measured.users, measured.cutoffs, measured.item_category
+    by_user = measured.evaluation.by_user
+    found = {"history_length": groups.by_history(users, by_user, cutoffs)}
+    if category is not None:
+        found["mixture"] = groups.by_mixture(users, by_user, category, cutoffs)
+    item_group = groups.popularity(measured.training_counts)
+    ids = measured.evaluation.ids
+    return found | {"popularity": groups.by_popularity(ids, users, item_group, cutoffs)}
 
 
 def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
@@ -107,17 +111,24 @@ def _group_table(facts: dict[str, Any], messages: Messages) -> Table:
     n = max(facts["cutoffs"])
     head = (messages.text("users"), f"Recall@{n}", f"NDCG@{n}")
     table = _table(messages.text("report_groups"), *head)
-    named = {
-        messages.text("report_history", group=name): group
-        for name, group in facts["groups"]["history_length"].items()
-    } | {
-        messages.text("report_popularity", group=messages.text(name), items=group["items"]): group
-        for name, group in facts["groups"]["popularity"].items()
-    }
-    for name, group in named.items():
-        values = (_number(group[f"{metric}@{n}"]) for metric in ("recall", "ndcg"))
-        table.add_row(name, str(group["users"]), *values)
+    for kind, found in facts["groups"].items():
+        for name, group in found.items():
+            values = (_number(group[f"{metric}@{n}"]) for metric in ("recall", "ndcg"))
+            shown = _group_name(kind, name, group, messages)
+            table.add_row(shown, str(group["users"]), *values)
     return table
+
+
+def _group_name(kind: str, name: str, group: dict[str, Any], messages: Messages) -> str:
+    text = messages.text
+    if kind == "history_length":
+        return text("report_history", group=name)
+    if kind == "popularity":
+        return text("report_popularity", group=text(name), items=group["items"])
+    if "bits" not in group:
+        return text("report_mixture_unknown")
+    low, high = (_number(bits, 2) for bits in group["bits"])
+    return text("report_mixture", group=text(name), low=low, high=high)
 
 
 def _interest_table(facts: dict[str, Any], messages: Messages) -> Table:
@@ -150,6 +161,7 @@ def _by_name(found: list[Group]) -> dict[str, dict[str, Any]]:
     return {
         group.name: {"users": group.users}
         | ({} if group.items is None else {"items": group.items})
+        | ({} if group.bits is None else {"bits": list(group.bits)})
         | group.metrics
         for group in found
     }

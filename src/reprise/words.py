@@ -26,6 +26,13 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "report_catalogue": ("Catalogue coverage", "目录覆盖率"),
     "report_groups": ("Group", "分组"),
     "report_history": ("History of {group} items", "历史长度 {group}"),
+    "report_mixture": (
+        "Categories of the history: {group} ({low} to {high} bits)",
+        "历史类别: {group}（{low} 至 {high} 比特）",
+    ),
+    "report_mixture_unknown": ("Categories of the history: unknown", "历史类别: 未知"),
+    "focused": ("focused", "集中"),
+    "mixed": ("mixed", "多样"),
     "report_popularity": ("Targets: {group} ({items} items)", "目标物品: {group}（{items} 个）"),
     "head": ("head", "热门"),
     "middle": ("middle", "中间"),

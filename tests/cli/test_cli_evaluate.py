@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,12 @@ from commands import comirec, reprise
 from reprise.config import TrainConfig
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
+from reprise.messages import Messages
+from reprise.report import evaluation_facts, show_evaluation
 from reprise.runs import run
 from reprise.runs.loop import make_task, settled
+from reprise.runs.run import RunFolder
+from reprise.runs.session import evaluate_run
 from reprise.training.state import restore
 
 ITEMS, COEF = 150, 0.1
@@ -135,6 +140,13 @@ def test_the_json_keeps_its_layout(workspace: Path) -> None:
     assert sum(group["users"] for group in history.values()) == 30
     mean = sum(group["users"] * group["recall@50"] for group in history.values()) / 30
     assert mean == pytest.approx(facts["recall@50"])
+    mixture = facts["groups"]["mixture"]
+    assert list(mixture) == ["focused", "middle", "mixed"]
+    assert sum(group["users"] for group in mixture.values()) == 30
+    mean = sum(group["users"] * group["recall@50"] for group in mixture.values()) / 30
+    assert mean == pytest.approx(facts["recall@50"])
+    bits = [bound for group in mixture.values() for bound in group["bits"]]
+    assert bits == sorted(bits)
     assert list(popularity) == ["head", "middle", "tail"]
     assert sum(group["items"] for group in popularity.values()) == ITEMS
     assert set(popularity["tail"]) == {
@@ -156,6 +168,10 @@ def test_the_report_says_what_was_measured_and_how(workspace: Path) -> None:
     tail = facts["groups"]["popularity"]["tail"]
     row = rf"tail \({tail['items']} items\) +{tail['users']} +{tail['recall@50']:.6f}"
     assert re.search(row, text)
+    mixed = facts["groups"]["mixture"]["mixed"]
+    low, high = mixed["bits"]
+    row = rf"mixed \({low:.2f} to {high:.2f} bits\) +{mixed['users']} +{mixed['recall@50']:.6f}"
+    assert re.search(row, text)
     assert re.search(rf"^@50 .* {facts['interest_dead@50']:.0f} / 3 ", text, re.M)
     assert "\x1b" not in text
     assert len(text.splitlines()) < 35
@@ -163,6 +179,23 @@ def test_the_report_says_what_was_measured_and_how(workspace: Path) -> None:
     other = evaluate(workspace, "--filter-seen", "--lambda", 0.5, "--lang", "zh")
     assert "已交互物品: 已过滤" in other
     assert "lambda 0.5" in other
+    assert "历史类别: 多样（" in other
+
+
+def test_unknown_categories_are_a_group_of_their_own_or_none(
+    small_data: Path, undisturbed: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = evaluate_run(
+        undisturbed.path, lambda name: small_data / name, "test", "best", no_warning
+    )
+    nothing = replace(measured, item_category=None)
+    assert "mixture" not in evaluation_facts(nothing, "test", None, False)["groups"]
+    unknown = replace(measured, item_category=np.full(41, -1, np.int32))
+    facts = evaluation_facts(unknown, "test", None, False)
+    assert set(facts["groups"]["mixture"]) == {"unknown"}
+    assert facts["groups"]["mixture"]["unknown"]["recall@50"] == facts["recall@50"]
+    show_evaluation(facts, Messages("en"))
+    assert re.search("^Categories of the history: unknown +20 ", capsys.readouterr().out, re.M)
 
 
 def test_every_evaluation_of_the_training_logs_the_interests_health(workspace: Path) -> None:

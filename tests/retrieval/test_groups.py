@@ -33,6 +33,16 @@ def random_case(rng: np.random.Generator, count: int) -> tuple[EvaluationUsers, 
     return users_of(lengths, targets), lists
 
 
+def users_with(
+    histories: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+) -> EvaluationUsers:
+    """Users of whom only the whole past and the targets matter; items they do not have between."""
+    spread = split_of([own for history in histories for own in (history, [ITEMS])])
+    wanted, nothing = split_of(targets), np.zeros((len(targets), 1), np.int32)
+    past = Past(spread.items, spread.offsets[:-1:2], spread.lengths[::2])
+    return EvaluationUsers(nothing, nothing.ravel(), wanted.offsets, wanted.items, past)
+
+
 def targets_of(users: EvaluationUsers, user: int) -> list[int]:
     start, stop = users.target_offsets[user : user + 2]
     items: list[int] = users.target_items[start:stop].tolist()
@@ -65,6 +75,52 @@ def test_users_are_grouped_by_their_whole_history(seed: int, count: int) -> None
         cases = [(lists[n], targets_of(users, n)) for n in inside]
         assert computed[name].metrics == pytest.approx(expected_means(cases))
     assert list(computed) == found
+
+
+@relaxed
+@given(seeds, st.integers(1, 30), st.integers(1, 4), st.integers(1, 8))
+def test_users_are_grouped_by_how_mixed_their_history_is(
+    seed: int, count: int, categories: int, longest: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    category = rng.integers(-1, categories, ITEMS + 1).astype(np.int32)
+    category[0] = categories - 1  # the padding's entry means nothing
+    histories = [
+        rng.integers(1, ITEMS + 1, rng.integers(1, longest + 1)).tolist() for _ in range(count)
+    ]
+    by_length, lists = random_case(rng, count)
+    users = users_with(histories, [targets_of(by_length, n) for n in range(count)])
+    by_user = metrics.per_user(np.array(lists), users.target_offsets, users.target_items, CUTOFFS)
+    computed = groups.by_mixture(users, by_user, category, CUTOFFS)
+
+    bits = [oracles.category_entropy(history, category.tolist()) for history in histories]
+    expected = oracles.mixture_groups(bits)
+    order = ["focused", "middle", "mixed", "unknown"]
+    assert [group.name for group in computed] == [name for name in order if name in expected]
+    for group in computed:
+        inside = [n for n in range(count) if expected[n] == group.name]
+        assert (group.users, group.items) == (len(inside), None)
+        own = [one for n in inside if (one := bits[n]) is not None]
+        assert group.bits == (pytest.approx((min(own), max(own)), abs=1e-8) if own else None)
+        cases = [(lists[n], targets_of(users, n)) for n in inside]
+        assert group.metrics == pytest.approx(expected_means(cases))
+
+
+def test_equal_mixtures_stay_together_whatever_their_sizes() -> None:
+    """Shares 1/7, 2/7, 4/7 in any order and any multiple are one entropy, and one group."""
+    category = np.array([-1, *[0] * 4, *[1] * 4, *[2] * 4, *[3] * 8], np.int32)
+    first, second, third = [1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]
+    equal = [
+        [*first[:1], *second[:2], *third],
+        [*third[:1], *first[:2], *second],
+        [*second[:1], *third[:2], *first] * 3,
+    ]
+    users = users_with([[1, 2], *equal, [1, 5, 9, 13]], [[1]] * 5)
+    bits = groups.category_entropy(users.past, category)
+    assert bits.tolist() == [0, *[pytest.approx(1.378783493)] * 3, 2]
+    assert len(set(bits.tolist())) == 3
+    assert not np.signbit(bits).any()
+    assert groups.mixture(bits).tolist() == [0, 0, 0, 0, 2]
 
 
 @relaxed

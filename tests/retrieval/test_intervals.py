@@ -19,6 +19,7 @@ def test_bounds_are_those_of_the_loop(seed: int, users: int, resamples: int, lev
     rng = np.random.default_rng(seed)
     values = {"a": rng.random(users), "b": rng.integers(0, 2, users).astype(np.float64)}
     values["a"][rng.random(users) < 0.5] = 0
+    values["difference"] = values["b"] - values["a"]
     marked = [n for n in range(users) if values["a"][n] or values["b"][n]]
     drawn = [
         intervals.resample(users, len(marked), seed, number).tolist() for number in range(resamples)

@@ -18,8 +18,9 @@ def bootstrap(
 ) -> dict[str, tuple[float, float]]:
     """Return the bounds between which the middle `level` of the means over resampled users lie.
 
-    values: each metric's [U] in 0..1, the same users for all (NaN: the bounds are NaN). Bounds are
-    linear percentiles of the means of the resamples, each of U users drawn with replacement.
+    values: each metric's [U] in -1..1 (the differences of two models are a paired comparison), the
+    same users for all (NaN: the bounds are NaN). Bounds are linear percentiles of the means of the
+    resamples, each of U users drawn with replacement.
 
     Users whose values are all zero, most of them as a rule, add nothing to a sum: `resample` draws
     how many others come up, and which. The means are distributed as if all had been drawn.

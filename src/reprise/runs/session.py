@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.config import TrainConfig, check_value
-from reprise.data.dataset import EvaluationUsers, open_dataset
+from reprise.data.dataset import Dataset, EvaluationUsers, open_dataset
 from reprise.errors import ConfigMismatchError, UsageError
 from reprise.retrieval.evaluate import (
     Evaluation,
@@ -85,9 +85,20 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class StoredModel:
+    """A stored model, its rows caught up, with what it was trained on and for."""
+
+    checkpoint: Checkpoint
+    dataset: Dataset
+    task: Task
+    state: TrainState
+
+
+@dataclass(frozen=True)
 class Measured:
     """A stored model, what its evaluation found, on which users and at which cutoffs;
-    training_counts [V+1] int64: the training interactions of each item.
+    training_counts [V+1] int64: the training interactions of each item; item_category [V+1] int32,
+    None where no category is known.
     """
 
     checkpoint: Checkpoint
@@ -95,6 +106,7 @@ class Measured:
     users: EvaluationUsers
     cutoffs: tuple[int, ...]
     training_counts: NDArray[np.int64]
+    item_category: NDArray[np.int32] | None
 
 
 class Announcer(Observer, Protocol):
@@ -165,6 +177,13 @@ def evaluate_run(
     """
     if coef is not None and not 0 <= coef < math.inf:
         raise UsageError("bad_value", option="lambda", value=coef, expected="a number from 0")
+    return measure(stored_model(path, locate, which, say, top_n), split, coef, filter_seen)
+
+
+def stored_model(
+    path: Path, locate: Callable[[str], Path], which: Source, say: Say, top_n: int | None = None
+) -> StoredModel:
+    """Load a run's stored model, and its dataset, as `evaluate_run`."""
     checkpoint = run.find_checkpoint(path, which, say)
     dataset = open_dataset(locate(str(checkpoint.identity["dataset"])))
     if dataset.fingerprint != checkpoint.identity["dataset_fingerprint"]:
@@ -172,12 +191,25 @@ def evaluate_run(
     changes = {} if top_n is None else {"top_n": top_n}
     task = make_task(_stored_config(checkpoint, **changes), dataset)
     state = settled(task, restore(run.load_checkpoint(checkpoint)))
+    return StoredModel(checkpoint, dataset, task, state)
+
+
+def measure(
+    stored: StoredModel,
+    split: Split,
+    coef: float | None = None,
+    filter_seen: bool = False,
+    cutoffs: tuple[int, ...] | None = None,
+) -> Measured:
+    """Measure a stored model on a split, whole, at its task's cutoffs or those given."""
+    task, dataset = stored.task, stored.dataset
     users = task.valid if split == "valid" else task.test
+    cutoffs = task.cutoffs if cutoffs is None else cutoffs
     evaluation = evaluate_in_full(
-        state.arrays,
+        stored.state.arrays,
         task.interests,
         users,
-        task.cutoffs,
+        cutoffs,
         task.item_category,
         task.truth[split],
         coef,
@@ -185,7 +217,7 @@ def evaluate_run(
         scoring=task.config.scoring,
     )
     counts = np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
-    return Measured(checkpoint, evaluation, users, task.cutoffs, counts)
+    return Measured(stored.checkpoint, evaluation, users, cutoffs, counts, task.item_category)
 
 
 def item_embeddings(checkpoint: Checkpoint) -> NDArray[np.float32]:
