@@ -42,7 +42,7 @@ from reprise.errors import RepriseError
 from reprise.messages import Messages
 from reprise.report import evaluation_facts
 from reprise.retrieval import groups, intervals
-from reprise.retrieval.evaluate import item_values
+from reprise.retrieval.evaluate import candidates
 from reprise.retrieval.ranking import NO_ITEM
 from reprise.runs.session import Measured, StoredModel, measure, stored_model
 
@@ -150,7 +150,7 @@ def _subjects(runs: Sequence[str], data_dir: Path) -> Iterator[Subject]:
 def spread(subject: Subject) -> float:
     """Return the standard deviation of the scores in a user's list, mean over users."""
     task, arrays = subject.stored.task, subject.stored.state.arrays
-    items = item_values(arrays, task.config.normalised)
+    items = candidates(arrays, task.config.scoring)
     ids, users = subject.measured.evaluation.ids[:, :N], subject.measured.users
     deviations = []
     for start in range(0, len(ids), _CHUNK):

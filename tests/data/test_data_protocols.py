@@ -142,7 +142,9 @@ def test_what_is_hidden_is_never_trained_on(tmp_path: Path) -> None:
     sampler = make_sampler(train, dataset.num_items, 20, 5, 4, seed=1, next_n=3)
     for step in range(50):
         batch = sampler.batch(0, step)
-        used = np.concatenate([batch.touched[batch.history].ravel(), batch.touched[batch.target]])
+        used = np.concatenate(
+            [batch.touched[batch.history].ravel(), batch.touched[batch.target].ravel()]
+        )
         assert not hidden & set(used.tolist())
 
 
