@@ -336,6 +336,25 @@ def self_attention(params: Mapping[str, Floats], history: Floats, length: int) -
     return np.array(result)
 
 
+def reading_tokens(params: Mapping[str, Floats], history: Floats, length: int) -> Doubles:
+    """Return the interests [K, d] of tokens that read a history's first `length` items."""
+    own = {name: array.astype(np.float64) for name, array in params.items()}
+    items = [item.astype(np.float64) for item in history[:length]]
+    keys = [_layer_norm(item, own["key_gain"], np.zeros(1)) @ own["key"] for item in items]
+    result = []
+    for token, distance in zip(own["token"], own["distance"], strict=True):
+        logits = [_dot(token, key) + distance[length - 1 - p] for p, key in enumerate(keys)]
+        weights = [math.exp(logit - max(logits)) for logit in logits]
+        read = np.zeros(len(token))
+        for weight, item in zip(weights, items, strict=True):
+            read += weight / sum(weights) * item
+        standing = _layer_norm(read, own["feed_gain"], own["feed_bias"]) + token
+        inner = standing @ own["inner"] + own["inner_bias"]
+        hidden = np.array([max(number, 0.0) for number in inner])
+        result.append(read + hidden @ own["outer"] + own["outer_bias"])
+    return np.array(result)
+
+
 def _sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 

@@ -21,7 +21,8 @@ OPTIMIZERS = ("row-adam", "adam", "lazy-adam")
 SELECTIONS = ("argmax", "sample", "soft", "item0")
 NEG_SCORES = ("selected", "max")
 EMBEDDINGS = ("tied", "untied")
-SAMPLERS = ("log-uniform", "uniform", "in-batch", "mixed")  # of `training.negatives`
+INTEREST_COUNTS = ("fixed", "by-length")  # of `models.dynamic`
+SAMPLERS = ("log-uniform", "uniform", "in-batch", "mixed", "full")  # of `training.negatives`
 DECAYS = ("none", "cosine", "linear")  # of `training.schedules`
 CHOICES = {
     "optimizer": OPTIMIZERS,
@@ -30,6 +31,7 @@ CHOICES = {
     "sampler": SAMPLERS,
     "decay": DECAYS,
     "embeddings": EMBEDDINGS,
+    "interest_count": INTEREST_COUNTS,
 }
 # A whole number means the same.
 _REAL = ("learning_rate", "hard_negatives", "routing_penalty", "dropout", "item_dropout")
@@ -54,10 +56,12 @@ class TrainConfig:
     embedding_scale: fresh item rows are uniform within it (None, or 0: within Glorot's limit).
     embeddings: tied, an item is the same vector in a history and as a candidate; untied, it has one
     for each.
+    num_interest: interests a user; interest_count: by length, of a short history fewer.
     Of `models.encoder`, under the model, encoder_layers: blocks (0: none); encoder_heads: of their
     attention; dropout: in training, the share of its numbers that are zero.
     sampler: of negatives, see `training.negatives`. negatives: shared by the batch, its own targets
-    not counted; None: 10 x batch. In-batch there are no others, and it is as many as targets.
+    not counted; None: 10 x batch. In-batch there are no others, and it is as many as targets;
+    full, all items are, and it says nothing.
     first_target: items a target has before it, at least. targets: learned of each user in one pass,
     each from the items before it. next_n: a target is one of so many items that follow its history.
     item_dropout: share of a history's items that training leaves out.
@@ -82,6 +86,7 @@ class TrainConfig:
     embeddings: str = EMBEDDINGS[0]
     hidden_size: int = 64
     num_interest: int = 4
+    interest_count: str = INTEREST_COUNTS[0]
     encoder_layers: int = 0
     encoder_heads: int = 1
     dropout: float = 0.0
@@ -145,7 +150,9 @@ class TrainConfig:
             raise UsageError("bad_value", option="maxlen", value=self.maxlen, expected=expected)
         in_batch = self.sampler == "in-batch"
         learned = self.batch_size * self.targets
-        if self.negatives is None:
+        if self.sampler == "full":
+            object.__setattr__(self, "negatives", NEGATIVES_PER_EXAMPLE * self.batch_size)
+        elif self.negatives is None:
             negatives = learned if in_batch else NEGATIVES_PER_EXAMPLE * self.batch_size
             object.__setattr__(self, "negatives", negatives)
         if in_batch and self.negatives != learned:

@@ -11,6 +11,7 @@ import click
 from reprise.config import (
     DECAYS,
     EMBEDDINGS,
+    INTEREST_COUNTS,
     NEG_SCORES,
     OPTIMIZERS,
     SAMPLERS,
@@ -100,6 +101,11 @@ _RUN_OPTIONS = (
     click.option("--hidden-size", type=int, help="[default: 64]"),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
     click.option(
+        "--interest-count",
+        help=f"{' | '.join(INTEREST_COUNTS)}: the same for all, or fewer of short histories. "
+        f"[default: {_DEFAULTS['interest_count']}]",
+    ),
+    click.option(
         "--encoder-layers",
         type=int,
         help="Blocks of causal self-attention over the history, under the model. [default: 0]",
@@ -122,7 +128,8 @@ _RUN_OPTIONS = (
     ),
     click.option(
         "--sampler",
-        help=f"Where negatives come from: {' | '.join(SAMPLERS)} (in-batch and uniform). "
+        help=f"Where negatives come from: {' | '.join(SAMPLERS)} (mixed: in-batch and uniform; "
+        "full: every item). "
         f"[default: {_DEFAULTS['sampler']}]",
     ),
     click.option("--negatives", type=int, help="Shared by a batch. [default: 10 x batch size]"),

@@ -1,5 +1,6 @@
 """The registry: names, suggestions, and loading on demand."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,7 +11,17 @@ import numpy as np
 import pytest
 
 from reprise.errors import UsageError
-from reprise.models import REGISTRY, Model, ModelShape, Params, canonical_name, get_model
+from reprise.models import (
+    REGISTRY,
+    Model,
+    ModelShape,
+    Params,
+    canonical_name,
+    get_model,
+    prefix_mask,
+)
+from reprise.models.dynamic import with_dynamic_interests
+from reprise.models.encoder import Encoder, with_encoder
 
 SINGLE = {"DNN", "GRU4REC", "MostPop"}  # models of one interest, whatever is asked for
 SHAPE = ModelShape(history_length=5, embedding_dim=4, hidden_size=4, num_interest=3)
@@ -80,6 +91,23 @@ def test_padding_is_ignored_to_the_bit(name: str, training: bool) -> None:
         assert first.tobytes() == second.tobytes()
 
 
+@pytest.mark.parametrize("encoder", [Encoder(0), Encoder(2)], ids=["alone", "encoded"])
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_prefix_has_the_interests_it_has_alone(name: str, encoder: Encoder) -> None:
+    model = with_encoder(get_model(name), encoder)
+    params = dict(model.init(jax.random.key(1), SHAPE))
+    rng = np.random.default_rng(3)
+    for part, value in params.items():
+        params[part] = value + rng.normal(0, 0.3, value.shape).astype(np.float32)
+    history = jnp.asarray(rng.normal(size=(6, 5, 4)), jnp.float32)
+    lengths = jnp.asarray(rng.integers(1, 6, (6, 3)), jnp.int32)
+    made = np.asarray(jax.jit(model.of_prefixes)(params, history, lengths))
+    for row in range(3):
+        mask = prefix_mask(lengths[:, row], 5, np.float32)
+        alone = model.interests(params, history * mask[..., None], mask)
+        np.testing.assert_allclose(made[:, row], alone, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", REGISTRY)
 def test_users_do_not_touch_each_other(name: str) -> None:
     """At inference a user's interests are the same, to the bit, at any place of the batch."""
@@ -137,3 +165,22 @@ def test_jax_loads_only_with_a_model(code: str, loaded: bool) -> None:
         check=True,
     )
     assert done.stdout.strip() == str(loaded)
+
+
+@pytest.mark.parametrize("name", ["ComiRec-DR", "ComiRec-SA", "Queries"])
+def test_short_histories_have_fewer_interests(name: str) -> None:
+    shape = dataclasses.replace(SHAPE, history_length=33, num_interest=4)
+    plain, model = get_model(name), with_dynamic_interests(get_model(name))
+    assert with_dynamic_interests(plain) is model
+    params = plain.init(jax.random.key(1), shape)
+    history = jnp.asarray(np.random.default_rng(3).normal(size=(8, 33, 4)), jnp.float32)
+    lengths = jnp.asarray([1, 3, 4, 7, 8, 15, 16, 33])
+    mask = prefix_mask(lengths, 33, np.float32)
+    made = np.asarray(model.interests(params, history, mask))
+    every = np.asarray(plain.interests(params, history, mask))
+    for one, all_, count in zip(made, every, [1, 1, 2, 2, 3, 3, 4, 4], strict=True):
+        np.testing.assert_array_equal(one, all_[np.arange(4) % count])
+    of_prefixes = np.asarray(model.of_prefixes(params, history, lengths[:, None]))[:, 0]
+    np.testing.assert_allclose(of_prefixes, made, rtol=1e-5, atol=1e-6)
+    if model.interests_and_attention is not None:
+        np.testing.assert_array_equal(model.interests_and_attention(params, history, mask)[0], made)

@@ -36,6 +36,7 @@ SWITCHES: dict[str, Any] = {
     "embeddings": "untied",
     "item_dropout": 0.5,
     "first_target": 1,
+    "interest_count": "by-length",
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -70,6 +71,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "targets": 1,
             "item_dropout": 0.0,
             "first_target": 4,
+            "interest_count": "fixed",
         },
         "environment": {},
     }

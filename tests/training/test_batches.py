@@ -268,6 +268,17 @@ def test_as_many_negatives_as_items_are_all_items() -> None:
     assert not batch.log_q_target.any()
 
 
+def test_the_full_softmax_touches_every_row_by_its_id() -> None:
+    draw = make_sampler(make_split(LENGTHS), NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, "full")
+    batch, sampled = draw.batch(0, 1), sampler().batch(0, 1)
+    assert batch.touched.tolist() == list(range(NUM_ITEMS + 1))
+    assert batch.negatives.tolist() == list(range(1, NUM_ITEMS + 1))
+    for part in ("history", "target"):
+        np.testing.assert_array_equal(getattr(batch, part), sampled.touched[getattr(sampled, part)])
+    assert not batch.log_q_negatives.any()
+    assert not batch.log_q_target.any()
+
+
 def test_shapes_and_types_never_change() -> None:
     draw = sampler()
     described = {tuple((a.shape, a.dtype) for a in draw.batch(0, step)) for step in range(1, 50)}

@@ -95,7 +95,7 @@ def test_expected_counts_are_the_frequencies_of_inclusion() -> None:
 
 
 def test_the_configuration_names_the_kinds() -> None:
-    assert set(SAMPLERS) == negatives.IN_BATCH | negatives.DRAWN
+    assert set(SAMPLERS) == negatives.IN_BATCH | negatives.DRAWN | {"full"}
 
 
 @relaxed
@@ -119,7 +119,7 @@ def test_log_q_is_the_mean_count_over_many_batches(kind: str) -> None:
         target = rng.choice(num_items + 1, size, p=chance)
         made = negatives.sample(kind, rng, target, count, num_items, chance)
         drawn = np.concatenate([target[: size * (kind in negatives.IN_BATCH)], made.drawn])
-        assert len(made.drawn) == (0 if kind == "in-batch" else count)
+        assert len(made.drawn) == {"in-batch": 0, "full": num_items}.get(kind, count)
         np.add.at(counts, drawn, 1)
         assert made.log_q.dtype == np.float32
         assert len(made.log_q) == size + len(drawn)

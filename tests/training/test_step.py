@@ -16,7 +16,8 @@ from reprise.data.dataset import Split
 from reprise.models import REGISTRY, UNTRAINED, Model, ModelShape, get_model
 from reprise.models.encoder import Encoder, with_encoder
 from reprise.training import losses
-from reprise.training.batches import Batch, make_sampler
+from reprise.training import step as step_module
+from reprise.training.batches import Batch, Sampler, make_sampler
 from reprise.training.optimizers import make_update
 from reprise.training.state import Arrays
 from reprise.training.step import (
@@ -28,6 +29,7 @@ from reprise.training.step import (
 )
 
 ITEMS, BATCH, NEGATIVES, STEPS, RATE = 40, 6, 9, 6, 0.01
+KEY = jax.random.key(2)
 SHAPE = ModelShape(history_length=7, embedding_dim=4, hidden_size=4, num_interest=3)
 # One bias a head moves no attention weight: its gradient is rounding error, which Adam inflates.
 WITHOUT_GRADIENT = {"heads_bias"}
@@ -255,6 +257,117 @@ def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
     assert float(after.loss_sum) == pytest.approx(float(expected), rel=1e-5)
     m = after.rows[:, SHAPE.embedding_dim : 2 * SHAPE.embedding_dim]
     np.testing.assert_allclose(m, 0.1 * gradient, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("targets", "first", "objective", "kind"),
+    [
+        (3, 1, losses.Objective(), "log-uniform"),
+        (3, 4, losses.Objective(temperature=0.2, neg_score="max", tied=False), "mixed"),
+        (2, 2, losses.Objective(selection="soft", hard_negatives=0.5, routing_penalty=2), "full"),
+        (1, 4, losses.Objective(tied=False), "in-batch"),
+    ],
+    ids=["plain", "untied", "full", "one"],
+)
+def test_a_step_of_several_targets_is_the_mean_over_rows_of_one(
+    targets: int, first: int, objective: losses.Objective, kind: str
+) -> None:
+    """Each target as a user of his own, whose history is its prefix; item rows of one vector or of
+    two, all of them at once.
+    """
+    model = get_model("ComiRec-SA")
+    arrays = initial_arrays(model, SHAPE, ITEMS, seed=5, scoring=objective.scoring)
+    batch = some_sampler(kind, targets, first).batch(0, 1)
+    ids = [batch.touched[part] for part in (batch.history, batch.target, batch.negatives)]
+    history, target = ids[0].repeat(targets, axis=0), ids[1].ravel()
+    mask = (np.arange(SHAPE.history_length) < batch.prefixes.reshape(-1, 1)).astype(np.float32)
+    width, dim = objective.scoring.width(SHAPE.embedding_dim), SHAPE.embedding_dim
+
+    def loss(table: jax.Array) -> jax.Array:
+        shown, scored = table[:, :dim], table[:, width - dim :]
+        assert model.interests_and_attention is not None
+        made = model.interests_and_attention(arrays.params, shown[history], jnp.asarray(mask))
+        by_row = losses.make_loss(objective)(
+            made[0],
+            scored[target],
+            scored[ids[2]],
+            batch.log_q_target.ravel(),
+            batch.log_q_negatives,
+            jnp.asarray(target[:, None] == ids[2]),
+            jax.random.key(0),
+        )
+        by_row += objective.routing_penalty * losses.attention_variance(made[1], jnp.asarray(mask))
+        return by_row.mean()
+
+    expected, gradient = jax.value_and_grad(loss)(arrays.rows[:, :width])
+    after = make_train_step(model, "lazy-adam", objective)(arrays, batch, make_update(RATE, 1))
+    assert float(after.loss_sum) == pytest.approx(float(expected), rel=1e-5)
+    np.testing.assert_allclose(after.rows[:, width : 2 * width], 0.1 * gradient, atol=1e-6)
+
+
+def some_sampler(kind: str, targets: int, first: int) -> Sampler:
+    rng = np.random.default_rng(8)
+    lengths = rng.integers(5, 15, 20)
+    items = rng.integers(1, ITEMS + 1, lengths.sum()).astype(np.int32)
+    split = Split(np.concatenate([[0], np.cumsum(lengths)]), items)
+    length = SHAPE.history_length
+    return make_sampler(split, ITEMS, BATCH, length, NEGATIVES, 3, kind, 2, targets, first)
+
+
+@pytest.mark.parametrize("most", [1, 30, 100, 10**9])
+def test_losses_in_chunks_are_the_losses_at_once(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So few scores at a time that a chunk is one target, some with a rest, or all of them."""
+    monkeypatch.setattr(step_module, "_MOST_SCORES", most)
+    rng = np.random.default_rng(2)
+    interests, items = rng.normal(size=(7, 2, 4)), rng.normal(size=(5, 4))
+    targets = step_module.Targets(
+        jnp.asarray(interests), jnp.asarray(rng.integers(0, 5, 7)), jnp.asarray(rng.random(7))
+    )
+    seen = []
+
+    def total(interests: jax.Array, items: jax.Array) -> jax.Array:
+        def loss(part: step_module.Targets, key: jax.Array) -> jax.Array:
+            seen.append(len(part.target))
+            positive = jnp.einsum("td,td->t", part.interests[:, 0], items[part.target])
+            scores = losses.best_scores(part.interests, items)
+            return jax.nn.logsumexp(scores, axis=1) - positive + part.log_q
+
+        own = targets._replace(interests=interests)
+        return step_module.in_chunks(loss, own, len(items), KEY).sum()
+
+    computed, gradient = jax.value_and_grad(total, (0, 1))(targets.interests, jnp.asarray(items))
+    assert max(seen) == {1: 1, 30: 3, 100: 7, 10**9: 7}[most]
+    best = (interests @ items.T).max(axis=1)
+    positive = np.einsum("td,td->t", interests[:, 0], items[np.asarray(targets.target)])
+    expected = np.log(np.exp(best).sum(axis=1)) - positive + np.asarray(targets.log_q)
+    assert float(computed) == pytest.approx(expected.sum(), rel=1e-5)
+    monkeypatch.setattr(step_module, "_MOST_SCORES", 10**9)
+    whole = jax.grad(total, (0, 1))(targets.interests, jnp.asarray(items))
+    for one, other in zip(gradient, whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_items_are_left_out_of_histories_and_of_nothing_else() -> None:
+    """As often as asked; seen in the gradient of items untied, whose vector in a history is their
+    own.
+    """
+    model = get_model("DNN")
+    objective = losses.Objective(tied=False, item_dropout=0.5)
+    step = make_train_step(model, "lazy-adam", objective)
+    left = []
+    for number in range(1, 41):
+        arrays = initial_arrays(model, SHAPE, ITEMS, seed=5, scoring=objective.scoring)
+        batch = some_sampler("log-uniform", 1, 4).batch(0, number)
+        after = step(arrays, batch, make_update(RATE, 1))
+        moments = np.asarray(after.rows[:, 8:12])
+        shown = np.unique(batch.touched[batch.history])[1:]
+        used = batch.touched[batch.history].ravel()
+        once = [item for item in shown if (used == item).sum() == 1]
+        left += [not moments[item].any() for item in once]
+        assert np.asarray(after.rows[:, 12:16])[batch.touched[batch.target]].any()
+    assert np.mean(left) == pytest.approx(0.5, abs=0.07)
 
 
 def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:

@@ -24,6 +24,7 @@ REGISTRY = {
     "MIND": "reprise.models.mind",
     "DNN": "reprise.models.pooling",
     "GRU4REC": "reprise.models.recurrent",
+    "Queries": "reprise.models.queries",
     "MostPop": "reprise.models.popularity",
 }
 # Models that one look at the data makes: nothing is trained.

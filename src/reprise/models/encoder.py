@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from reprise.models import AttentiveNetwork, Model, ModelShape, Network, Params, prefix_mask
+from reprise.models.layers import normalise
 
 _ENCODER = 2  # folded into the batch's key: the model draws from the key itself, the readout from 1
-_EPSILON = 1e-8  # SASRec's, beside a variance: fresh rows of a large catalogue have one of 1e-5
 _PREFIX = "encoder."
 
 
@@ -129,9 +129,11 @@ def encode(
             for name, value in params.items()
             if name.startswith(prefix)
         }
-        taken = _attend(block, _normalise(block, "attention", x), encoder.heads)
+        read = normalise(x, block["attention_gain"], block["attention_bias"])
+        taken = _attend(block, read, encoder.heads)
         x = x + thinned(taken, 1 + 2 * layer)
-        x = x + thinned(_feed(block, _normalise(block, "feed", x)), 2 + 2 * layer)
+        read = normalise(x, block["feed_gain"], block["feed_bias"])
+        x = x + thinned(_feed(block, read), 2 + 2 * layer)
     return x * mask[..., None]
 
 
@@ -163,11 +165,3 @@ def _attend(block: Params, x: Array, heads: int) -> Array:
 def _feed(block: Params, x: Array) -> Array:
     hidden = jax.nn.relu(x @ block["inner"] + block["inner_bias"])
     return hidden @ block["outer"] + block["outer_bias"]
-
-
-def _normalise(block: Params, half: str, x: Array) -> Array:
-    """Return x [B, L, d] at mean 0 and variance 1, then scaled and shifted as learned."""
-    centred = x - jnp.mean(x, axis=-1, keepdims=True)
-    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-    unit = centred * jax.lax.rsqrt(variance + _EPSILON)
-    return unit * block[f"{half}_gain"] + block[f"{half}_bias"]

@@ -32,6 +32,7 @@ _FIRST_TARGETS: Mapping[str, Any] = {
     "targets": 1,
     "item_dropout": 0.0,
     "first_target": 4,
+    "interest_count": "fixed",
 }
 
 

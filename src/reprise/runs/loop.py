@@ -24,6 +24,7 @@ from reprise.config import TrainConfig
 from reprise.data.dataset import Dataset, EvaluationUsers, Truth
 from reprise.errors import UsageError
 from reprise.models import Model, ModelShape, get_model
+from reprise.models.dynamic import with_dynamic_interests
 from reprise.models.encoder import Encoder, with_encoder
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
 from reprise.runs import environment, store
@@ -265,7 +266,10 @@ class BackgroundSaver:
 
 def _model(config: TrainConfig) -> Model:
     encoder = Encoder(config.encoder_layers, config.encoder_heads, config.dropout)
-    return with_encoder(get_model(config.model), encoder)
+    model = get_model(config.model)
+    if config.interest_count == "by-length":
+        model = with_dynamic_interests(model)
+    return with_encoder(model, encoder)
 
 
 def _shape(config: TrainConfig) -> ModelShape:

@@ -26,7 +26,8 @@ T = TypeVar("T")
 class Batch(NamedTuple):
     """What one step needs, in static shapes (B users, L positions, m targets a user, S negatives
     drawn from the catalogue, M = B*L + B*m + S, N negatives in all: of the kinds
-    `negatives.IN_BATCH` the B*m targets, then the S).
+    `negatives.IN_BATCH` the B*m targets, then the S). Where all items are negatives, M = V + 1, and
+    the indices are the ids.
 
     touched [M] int32: the distinct item rows used, ascending, then distinct ids past the
     catalogue; history [B, L], target [B, m] and negatives [N], int32: indices into `touched`;
@@ -111,13 +112,16 @@ class Sampler:
         key: NDArray[np.uint32],
     ) -> Batch:
         used = np.concatenate([history.ravel(), target.ravel(), sample.drawn]).astype(np.int32)
-        rows, position = np.unique(used, return_inverse=True)
-        spare = np.arange(len(used) - len(rows), dtype=np.int32) + (self.num_items + 1)
-        local: NDArray[np.int32] = position.astype(np.int32)
+        if self.kind == "full":
+            touched, local = np.arange(self.num_items + 1, dtype=np.int32), used
+        else:
+            rows, position = np.unique(used, return_inverse=True)
+            spare = np.arange(len(used) - len(rows), dtype=np.int32) + (self.num_items + 1)
+            touched, local = np.concatenate([rows, spare]), position.astype(np.int32)
         start, end = history.size, history.size + target.size
         in_batch = self.kind in negatives.IN_BATCH
         return Batch(
-            touched=np.concatenate([rows, spare]),
+            touched=touched,
             history=local[:start].reshape(history.shape),
             prefixes=prefixes.astype(np.int32),
             target=local[start:end].reshape(target.shape),

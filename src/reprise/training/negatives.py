@@ -7,6 +7,7 @@ log-uniform   over popularity-ranked ids, as TensorFlow's. Item id i (1..V) is c
 uniform       without replacement: q = S / V.
 in-batch      the batch's B targets, repeated where rows share one: q = B p, p the chance that a
               row's target is the item (`target_chance`).
+full          the whole catalogue: q = 1, and the loss is the softmax over it.
 mixed         both of these, an item of both counted twice: q = B p + S / V (Yang et al., WWW 2020,
               "Mixed Negative Sampling", section 3.3).
 """
@@ -51,6 +52,9 @@ def sample(
     """Return the negatives of a batch with the targets [B]; `count` S are drawn from the catalogue,
     or all of it where it is smaller; target_chance [V+1] is needed by the kinds IN_BATCH.
     """
+    if kind == "full":
+        every = np.arange(1, num_items + 1)
+        return Sample(every, np.zeros(len(target) + num_items, np.float32))
     if kind == "log-uniform":
         ids, tries = draw(rng, count, num_items)
         log_q = log_expected_count(np.concatenate([target, ids]), num_items, len(ids), tries)

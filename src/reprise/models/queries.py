@@ -1,0 +1,80 @@
+"""Queries: interests as learned tokens that read the history, one token an interest.
+
+A token stands behind the last item of a history and attends to every item, as one more block of the
+encoder would have it: a learned query over the items, near ones and far ones weighed apart by
+their distance (as in `models.encoder`), then a pointwise layer on the residual path. What is read
+is the items themselves, and what the layer adds starts at zero: fresh interests are means of the
+history. Source: pooling by multihead attention from learned seeds (Set Transformer, arXiv
+1810.00825, section 3.2), here one head a seed.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from reprise.models import ModelShape, Params, prefix_mask
+from reprise.models.layers import normalise
+
+_MASKED_LOGIT = -(2.0**32) + 1  # finite: a history may be all padding
+
+
+def init(key: Array, shape: ModelShape) -> Params:
+    """Return the parameters, float32.
+
+    "token" [K, d], normal at 1 / sqrt(d); "key" and "inner" [d, d], Glorot uniform; "outer" [d, d],
+    "inner_bias" [d], "outer_bias" [d] and "distance" [K, L], zero; "key_gain" and "feed_gain" [d],
+    one, "feed_bias" [d], zero. (A bias of the keys would move all logits of a token alike.)
+    """
+    dim, count = shape.embedding_dim, shape.num_interest
+    token_key, key_key, inner_key = jax.random.split(key, 3)
+    glorot = jax.nn.initializers.glorot_uniform()
+    zeros = ("inner_bias", "outer_bias", "feed_bias")
+    return {
+        "token": jax.random.normal(token_key, (count, dim), jnp.float32) / dim**0.5,
+        "distance": jnp.zeros((count, shape.history_length), jnp.float32),
+        "key": glorot(key_key, (dim, dim), jnp.float32),
+        "inner": glorot(inner_key, (dim, dim), jnp.float32),
+        "outer": jnp.zeros((dim, dim), jnp.float32),
+        **{name: jnp.zeros(dim, jnp.float32) for name in zeros},
+        **{name: jnp.ones(dim, jnp.float32) for name in ("key_gain", "feed_gain")},
+    }
+
+
+def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
+    """Return interests [B, K, d] of right-padded histories [B, L, d], mask [B, L] (1 = item)."""
+    return interests_and_attention(params, history, mask, key)[0]
+
+
+def interests_and_attention(
+    params: Params, history: Array, mask: Array, key: Array | None = None
+) -> tuple[Array, Array]:
+    """Return the interests [B, K, d], and the attention [B, K, L] that each token pays to the
+    items: sums of 1, zero where there is none.
+    """
+    lengths = jnp.sum(mask, axis=1, keepdims=True).astype(jnp.int32)
+    made, attention = _read(params, history, lengths)
+    return made[:, 0], attention[:, 0]
+
+
+def interests_of_prefixes(
+    params: Params, history: Array, lengths: Array, key: Array | None = None
+) -> Array:
+    """Return interests [B, m, K, d] of the first `lengths` [B, m] items of each history: logits are
+    made once, and only the attention for each prefix.
+    """
+    return _read(params, history, lengths)[0]
+
+
+def _read(params: Params, history: Array, lengths: Array) -> tuple[Array, Array]:
+    """Return interests [B, m, K, d] and attention [B, m, K, L] of prefixes [B, m]."""
+    size = history.shape[1]
+    keys = normalise(history, params["key_gain"], 0.0) @ params["key"]
+    logits = jnp.swapaxes(keys @ params["token"].T, 1, 2)[:, None]  # [B, 1, K, L]
+    mask = prefix_mask(lengths, size, history.dtype)[:, :, None]  # [B, m, 1, L]
+    back = jnp.maximum(lengths[..., None] - 1 - jnp.arange(size), 0)  # [B, m, L]
+    near = jnp.moveaxis(params["distance"][:, back], 0, 2)  # [B, m, K, L]
+    attention = jax.nn.softmax(jnp.where(mask > 0, logits + near, _MASKED_LOGIT), axis=-1) * mask
+    read = jnp.einsum("bmkl,bld->bmkd", attention, history)
+    standing = normalise(read, params["feed_gain"], params["feed_bias"]) + params["token"]
+    hidden = jax.nn.relu(standing @ params["inner"] + params["inner_bias"])
+    return read + hidden @ params["outer"] + params["outer_bias"], attention

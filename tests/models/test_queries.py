@@ -1,0 +1,106 @@
+"""Queries, against tokens that read in plain loops."""
+
+import jax
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import oracles
+from builders_models import (
+    LENGTH,
+    USERS,
+    Named,
+    Shapes,
+    check_gradient,
+    random_histories,
+    random_params,
+    scales,
+    seeds,
+)
+from reprise.models import ModelShape, queries
+
+relaxed = settings(deadline=None, max_examples=25)
+DIM, COUNT = 4, 3
+SHAPES: Shapes = {
+    "token": (COUNT, DIM),
+    "distance": (COUNT, LENGTH),
+    **dict.fromkeys(("key", "inner", "outer"), (DIM, DIM)),
+    **dict.fromkeys(("inner_bias", "outer_bias", "feed_bias"), (DIM,)),
+    **dict.fromkeys(("key_gain", "feed_gain"), (DIM,)),
+}
+
+interests = jax.jit(queries.interests)
+exposed = jax.jit(queries.interests_and_attention)
+
+
+@relaxed
+@given(seeds, scales)
+def test_interests_are_what_the_tokens_read_in_loops(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    computed = interests(params, history, mask)
+    assert computed.shape == (USERS, COUNT, DIM)
+    for user in range(USERS):
+        expected = oracles.reading_tokens(params, history[user], int(lengths[user]))
+        np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
+
+
+@settings(deadline=None, max_examples=3)
+@given(seeds)
+def test_gradient_is_that_of_the_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    history, lengths, mask = random_histories(rng, 1.0, DIM)
+
+    def reference(params: Named, history: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array(
+            [
+                oracles.reading_tokens(params, one, int(length))
+                for one, length in zip(history, lengths, strict=True)
+            ]
+        )
+
+    params = random_params(rng, SHAPES)
+    check_gradient(queries.interests, reference, params, history, mask, rng)
+
+
+@relaxed
+@given(seeds, scales)
+def test_attention_is_over_the_items(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    made, weights = exposed(params, history, mask)
+    np.testing.assert_array_equal(made, interests(params, history, mask))
+    for user, length in enumerate(lengths):
+        assert not np.asarray(weights[user, :, length:]).any()
+        np.testing.assert_allclose(weights[user].sum(axis=1), 1, rtol=1e-5)
+
+
+@relaxed
+@given(seeds, st.integers(1, LENGTH - 1))
+def test_distance_counts_from_the_last_item(seed: int, length: int) -> None:
+    """By distance alone, the last items of a long history weigh as a short one's do."""
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, SHAPES) | {"token": np.zeros((COUNT, DIM), np.float32)}
+    history, _, _ = random_histories(rng, 1.0, DIM)
+    places = np.arange(LENGTH)
+    masks = [np.tile(places < n, (USERS, 1)).astype(np.float32) for n in (LENGTH, length)]
+    whole, short = (np.asarray(exposed(params, history, mask)[1]) for mask in masks)
+    last = whole[:, :, LENGTH - length :]
+    expected = last / last.sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(short[:, :, :length], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_fresh_interests_are_means_of_the_history() -> None:
+    shape = ModelShape(LENGTH, 40, 40, num_interest=COUNT)
+    params = queries.init(jax.random.key(3), shape)
+    assert {name: value.shape for name, value in params.items()} == {
+        name: tuple({DIM: 40}.get(size, size) for size in sizes) for name, sizes in SHAPES.items()
+    }
+    rng = np.random.default_rng(1)
+    history = rng.normal(size=(USERS, LENGTH, 40)).astype(np.float32)
+    made, weights = exposed(params, history, np.ones((USERS, LENGTH), np.float32))
+    np.testing.assert_allclose(made, np.asarray(weights) @ history, rtol=1e-4, atol=1e-5)
+    assert 0 < np.asarray(weights).std() < 0.3
