@@ -29,7 +29,7 @@ from reprise.config import TrainConfig, make_config, read_toml
 from reprise.data.dataset import Dataset, EvaluationUsers, open_dataset
 from reprise.retrieval.evaluate import evaluate
 from reprise.runs.loop import Task, fresh_state, make_task
-from reprise.training.batches import FIRST_TARGET
+from reprise.training.batches import COMIREC
 from reprise.training.state import Arrays
 
 sys.path.append(str(ROOT / "tests"))  # the networks that the tests hold the models against
@@ -183,7 +183,7 @@ def _batch(
     mask = np.zeros(history.shape, np.float32)
     target = np.zeros(config.batch_size, np.int32)
     for place, items in enumerate(rng.sample(users, config.batch_size)):
-        position = rng.choice(range(FIRST_TARGET, len(items)))
+        position = rng.choice(range(COMIREC.first, len(items)))
         known = items[max(0, position - config.maxlen) : position]
         history[place, : len(known)], mask[place, : len(known)] = known, 1
         target[place] = items[position]
@@ -194,7 +194,7 @@ def _sequences(dataset: Dataset) -> list[list[int]]:
     """Return the items of each training user who has enough of them."""
     split = dataset.splits["train"]
     items = [split.items[start:stop].tolist() for start, stop in pairwise(split.offsets)]
-    return [one for one in items if len(one) > FIRST_TARGET]
+    return [one for one in items if len(one) > COMIREC.first]
 
 
 def _measure(task: Task, arrays: Arrays, users: EvaluationUsers) -> dict[str, float]:

@@ -21,6 +21,7 @@ OPTIMIZERS = ("row-adam", "adam", "lazy-adam")
 SELECTIONS = ("argmax", "sample", "soft", "item0")
 NEG_SCORES = ("selected", "max")
 EMBEDDINGS = ("tied", "untied")
+HISTORIES = ("raw", "unit")
 INTEREST_COUNTS = ("fixed", "by-length")  # of `models.dynamic`
 SAMPLERS = ("log-uniform", "uniform", "in-batch", "mixed", "full")  # of `training.negatives`
 DECAYS = ("none", "cosine", "linear")  # of `training.schedules`
@@ -31,10 +32,18 @@ CHOICES = {
     "sampler": SAMPLERS,
     "decay": DECAYS,
     "embeddings": EMBEDDINGS,
+    "history": HISTORIES,
     "interest_count": INTEREST_COUNTS,
 }
 # A whole number means the same.
-_REAL = ("learning_rate", "hard_negatives", "routing_penalty", "dropout", "item_dropout")
+_REAL = (
+    "learning_rate",
+    "hard_negatives",
+    "routing_penalty",
+    "dropout",
+    "item_dropout",
+    "next_share",
+)
 _OPTIONAL = ("temperature", "embedding_scale")  # 0 is none: a flag takes out a file's value
 _ALIASES = {
     "steps": "max_steps",
@@ -55,7 +64,7 @@ class TrainConfig:
     maxlen: items of history a user brings.
     embedding_scale: fresh item rows are uniform within it (None, or 0: within Glorot's limit).
     embeddings: tied, an item is the same vector in a history and as a candidate; untied, it has one
-    for each.
+    for each. history: raw, as they are; unit, the items of a history have length 1.
     num_interest: interests a user; interest_count: by length, of a short history fewer.
     Of `models.encoder`, under the model, encoder_layers: blocks (0: none); encoder_heads: of their
     attention; dropout: in training, the share of its numbers that are zero.
@@ -63,7 +72,8 @@ class TrainConfig:
     not counted; None: 10 x batch. In-batch there are no others, and it is as many as targets;
     full, all items are, and it says nothing.
     first_target: items a target has before it, at least. targets: learned of each user in one pass,
-    each from the items before it. next_n: a target is one of so many items that follow its history.
+    each from the items before it. next_n: a target is one of so many items that follow its history;
+    next_share: or of as many as are this share of the user's items, where that is more.
     item_dropout: share of a history's items that training leaves out.
     optimizer: of the item rows, see `training.optimizers`.
     Of `training.losses`, selection: which interest learns the target; temperature: scores are
@@ -84,6 +94,7 @@ class TrainConfig:
     embedding_dim: int = 64
     embedding_scale: float | None = None
     embeddings: str = EMBEDDINGS[0]
+    history: str = HISTORIES[0]
     hidden_size: int = 64
     num_interest: int = 4
     interest_count: str = INTEREST_COUNTS[0]
@@ -96,6 +107,7 @@ class TrainConfig:
     first_target: int = 4
     targets: int = 1
     next_n: int = 1
+    next_share: float = 0.0
     optimizer: str = OPTIMIZERS[0]
     selection: str = SELECTIONS[0]
     temperature: float | None = None
@@ -126,6 +138,7 @@ class TrainConfig:
             object.__setattr__(self, "temperature", None)
             object.__setattr__(self, "embedding_scale", None)
             object.__setattr__(self, "embeddings", EMBEDDINGS[0])
+            object.__setattr__(self, "history", HISTORIES[0])
             object.__setattr__(self, "routing_penalty", 0.0)
             object.__setattr__(self, "encoder_layers", 0)
         if self.encoder_layers == 0:
@@ -170,7 +183,11 @@ class TrainConfig:
     @property
     def scoring(self) -> Scoring:
         """How interests and items are compared."""
-        return Scoring(cosine=self.temperature is not None, tied=self.embeddings == "tied")
+        return Scoring(
+            cosine=self.temperature is not None,
+            tied=self.embeddings == "tied",
+            unit_history=self.history == "unit",
+        )
 
     @property
     def run_name(self) -> str:
@@ -231,7 +248,7 @@ def check_value(name: str, value: Any) -> None:
         good, expected = real and value > 0, "a positive number"
     elif name in ("hard_negatives", "routing_penalty"):
         good, expected = real and value >= 0, "a number from 0"
-    elif name in ("dropout", "item_dropout"):
+    elif name in ("dropout", "item_dropout", "next_share"):
         good, expected = real and 0 <= value < 1, "a number from 0 to below 1"
     elif name == "encoder_layers":
         good = whole and 0 <= value <= _DEEPEST

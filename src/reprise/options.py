@@ -11,6 +11,7 @@ import click
 from reprise.config import (
     DECAYS,
     EMBEDDINGS,
+    HISTORIES,
     INTEREST_COUNTS,
     NEG_SCORES,
     OPTIMIZERS,
@@ -98,6 +99,11 @@ _RUN_OPTIONS = (
         help=f"{' | '.join(EMBEDDINGS)}: one vector an item, or one in histories and another as a "
         f"candidate. [default: {_DEFAULTS['embeddings']}]",
     ),
+    click.option(
+        "--history",
+        help=f"{' | '.join(HISTORIES)}: a history's items as they are, or at length 1. "
+        f"[default: {_DEFAULTS['history']}]",
+    ),
     click.option("--hidden-size", type=int, help="[default: 64]"),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
     click.option(
@@ -125,6 +131,11 @@ _RUN_OPTIONS = (
         "--next-n",
         type=int,
         help="A target is one of so many items that follow its history. [default: 1]",
+    ),
+    click.option(
+        "--next-share",
+        type=float,
+        help="Or of this share of a user's items, where that is more. [default: 0]",
     ),
     click.option(
         "--sampler",

@@ -8,10 +8,12 @@ from typing import Any
 class Scoring:
     """cosine: whether interests and items are compared at length 1, by direction alone.
     tied: whether an item is one vector, as history and as candidate; untied, its row holds two.
+    unit_history: whether the items of a history have length 1, too.
     """
 
     cosine: bool = False
     tied: bool = True
+    unit_history: bool = False
 
     def width(self, dim: int) -> int:
         """Return the numbers of an item row's value, of vectors of `dim`."""

@@ -28,7 +28,7 @@ from reprise.data import protocols
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
 from reprise.data.prepare import prepare, read_source
 from reprise.errors import DataError, UsageError
-from reprise.training.batches import make_sampler
+from reprise.training.batches import TargetRule, make_sampler
 
 LOO = "leave-one-out"
 
@@ -139,7 +139,7 @@ def test_what_is_hidden_is_never_trained_on(tmp_path: Path) -> None:
     assert set(np.concatenate(targets).tolist()) == hidden
     train = dataset.splits["train"]
     assert not hidden & set(train.items.tolist())
-    sampler = make_sampler(train, dataset.num_items, 20, 5, 4, seed=1, next_n=3)
+    sampler = make_sampler(train, dataset.num_items, 20, 5, 4, seed=1, rule=TargetRule(next_n=3))
     for step in range(50):
         batch = sampler.batch(0, step)
         used = np.concatenate(

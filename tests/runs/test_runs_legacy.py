@@ -34,8 +34,10 @@ SWITCHES: dict[str, Any] = {
     "encoder_layers": 1,
     "embedding_scale": 0.1,
     "embeddings": "untied",
+    "history": "unit",
     "item_dropout": 0.5,
     "first_target": 1,
+    "next_share": 0.2,
     "interest_count": "by-length",
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
@@ -68,9 +70,11 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "dropout": 0.0,
             "embedding_scale": None,
             "embeddings": "tied",
+            "history": "raw",
             "targets": 1,
             "item_dropout": 0.0,
             "first_target": 4,
+            "next_share": 0.0,
             "interest_count": "fixed",
         },
         "environment": {},

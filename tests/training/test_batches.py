@@ -19,9 +19,10 @@ from reprise.data.dataset import Split
 from reprise.errors import DataError
 from reprise.training import negatives
 from reprise.training.batches import (
-    FIRST_TARGET,
+    COMIREC,
     Batch,
     Sampler,
+    TargetRule,
     make_sampler,
     prefetch,
     target_chance,
@@ -61,7 +62,7 @@ def test_users_are_distinct_and_have_a_target(branch: int, step: int) -> None:
     users, positions = np.divmod(batch.touched[batch.target[:, 0]] - 1, STRIDE)
     assert len(set(users.tolist())) == BATCH
     for user, position in zip(users, positions, strict=True):
-        assert FIRST_TARGET <= position < LENGTHS[user]
+        assert COMIREC.first <= position < LENGTHS[user]
 
 
 @relaxed
@@ -87,7 +88,7 @@ def test_every_target_of_every_user_comes_up() -> None:
     wanted = {
         1 + user * STRIDE + position
         for user, length in enumerate(LENGTHS)
-        for position in range(FIRST_TARGET, length)
+        for position in range(COMIREC.first, length)
     }
     assert seen == wanted
 
@@ -127,7 +128,7 @@ def test_a_batchs_own_targets_are_its_first_negatives(kind: str) -> None:
     items = np.concatenate([np.arange(length) % 9 + 1 for length in lengths]).astype(np.int32)
     split = Split(np.concatenate([[0], np.cumsum(lengths)]), items)
     sequences = [items[a:b].tolist() for a, b in itertools.pairwise(split.offsets)]
-    chance = oracles.target_chance(sequences, FIRST_TARGET)
+    chance = oracles.target_chance(sequences, COMIREC.first)
     draw = make_sampler(split, 20, 5, HISTORY, NEGATIVES, 3, kind)
     drawn = 0 if kind == "in-batch" else NEGATIVES
     shared = 0
@@ -154,11 +155,11 @@ def test_a_batchs_own_targets_are_its_first_negatives(kind: str) -> None:
 def test_target_chances_are_those_of_the_loops(lengths: list[int], next_n: int, seed: int) -> None:
     items = np.random.default_rng(seed).integers(1, 10, sum(lengths)).astype(np.int32)
     split = Split(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), items)
-    users = np.flatnonzero(split.lengths > FIRST_TARGET)
+    users = np.flatnonzero(split.lengths > COMIREC.first)
     assume(len(users) > 0)
     sequences = [items[a:b].tolist() for a, b in itertools.pairwise(split.offsets)]
-    expected = oracles.target_chance(sequences, FIRST_TARGET, next_n)
-    computed = target_chance(split, users, 10, next_n)
+    expected = oracles.target_chance(sequences, COMIREC.first, next_n)
+    computed = target_chance(split, users, 10, HISTORY, TargetRule(next_n=next_n))
     assert computed == pytest.approx([expected.get(item, 0.0) for item in range(11)])
     assert computed.sum() == pytest.approx(1)
 
@@ -182,13 +183,15 @@ def test_the_target_is_among_the_next_and_the_history_ends_before_them(
 
 def test_each_of_the_next_items_is_as_likely() -> None:
     length, next_n = 12, 3
-    draw = make_sampler(make_split([length] * 6), NUM_ITEMS, 6, length, 1, 4, "log-uniform", next_n)
+    draw = make_sampler(
+        make_split([length] * 6), NUM_ITEMS, 6, length, 1, 4, rule=TargetRule(next_n=next_n)
+    )
     counts = np.zeros((length, next_n))
     for step in range(1, 3001):
         batch = draw.batch(0, step)
         target = (batch.touched[batch.target] - 1) % STRIDE
         np.add.at(counts, (batch.prefixes, target - batch.prefixes), 1)  # histories are whole
-    for position in range(FIRST_TARGET, length):
+    for position in range(COMIREC.first, length):
         there = min(next_n, length - position)
         share = counts[position] / counts[position].sum()
         assert share[:there] == pytest.approx([1 / there] * there, abs=0.05)
@@ -197,7 +200,13 @@ def test_each_of_the_next_items_is_as_likely() -> None:
 
 def several(num_targets: int) -> Sampler:
     return make_sampler(
-        make_split(LENGTHS), NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, num_targets=num_targets
+        make_split(LENGTHS),
+        NUM_ITEMS,
+        BATCH,
+        HISTORY,
+        NEGATIVES,
+        19,
+        rule=TargetRule(count=num_targets),
     )
 
 
@@ -218,7 +227,7 @@ def test_several_targets_are_items_of_one_stretch_each_after_its_prefix(
         assert row.tolist() == [row[0] + i if i < known else 0 for i in range(HISTORY)]
         assert first + known < length
         assert targets.tolist() == [row[0] + prefix for prefix in prefixes]
-        choices = range(FIRST_TARGET, known + 1)
+        choices = range(COMIREC.first, known + 1)
         assert set(prefixes.tolist()) <= set(choices)
         assert len(set(prefixes.tolist())) == min(num_targets, len(choices))
 
@@ -231,24 +240,33 @@ def test_every_place_of_a_stretch_is_a_target_as_often() -> None:
         long = batch.touched[batch.history[:, -1]] > 0
         for prefix in batch.prefixes[long].ravel().tolist():
             counts[prefix] = counts.get(prefix, 0) + 1
-    assert sorted(counts) == list(range(FIRST_TARGET, HISTORY + 1))
+    assert sorted(counts) == list(range(COMIREC.first, HISTORY + 1))
     shares = np.array(list(counts.values())) / sum(counts.values())
     assert shares == pytest.approx(np.full(len(counts), 1 / len(counts)), abs=0.02)
 
 
+def test_a_share_of_the_items_reaches_as_far_as_it_says() -> None:
+    rule = TargetRule(next_n=2, next_share=0.1)
+    assert rule.reach(np.array([5, 29, 30, 165])).tolist() == [2, 2, 3, 16]
+    assert COMIREC.reach(np.array([5, 1000])).tolist() == [1, 1]
+
+
 def following(next_n: int) -> Sampler:
     split = make_split(LENGTHS)
-    return make_sampler(split, NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, "log-uniform", next_n)
+    rule = TargetRule(next_n=next_n)
+    return make_sampler(split, NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, rule=rule)
 
 
 @pytest.mark.parametrize(
-    ("next_n", "num_targets", "first"), [(1, 1, 4), (4, 1, 2), (1, 3, 4), (4, 2, 1), (1, 2, 7)]
+    ("next_n", "num_targets", "first", "share"),
+    [(1, 1, 4, 0), (4, 1, 2, 0), (1, 3, 4, 0), (4, 2, 1, 0), (1, 2, 7, 0.2), (3, 1, 1, 0.5)],
 )
 def test_target_chances_are_how_often_targets_come(
-    next_n: int, num_targets: int, first: int
+    next_n: int, num_targets: int, first: int, share: float
 ) -> None:
     split, kind = make_split([length + 4 for length in LENGTHS]), "in-batch"
-    draw = make_sampler(split, NUM_ITEMS, BATCH, HISTORY, 1, 4, kind, next_n, num_targets, first)
+    rule = TargetRule(first, num_targets, next_n, share)
+    draw = make_sampler(split, NUM_ITEMS, BATCH, HISTORY, 1, 4, kind, rule)
     assert draw.target_chance is not None
     counts = np.zeros(NUM_ITEMS + 1)
     steps_ = 4000
@@ -256,9 +274,9 @@ def test_target_chances_are_how_often_targets_come(
         batch = draw.batch(0, step)
         targets = batch.touched[batch.target].ravel()
         counts += np.bincount(targets, minlength=NUM_ITEMS + 1) / targets.size
-    share = counts / steps_
-    assert np.abs(share - draw.target_chance).max() < 5 * (0.25 / (steps_ * BATCH)) ** 0.5
-    assert not share[draw.target_chance == 0].any()
+    drawn = counts / steps_
+    assert np.abs(drawn - draw.target_chance).max() < 5 * (0.25 / (steps_ * BATCH)) ** 0.5
+    assert not drawn[draw.target_chance == 0].any()
 
 
 def test_as_many_negatives_as_items_are_all_items() -> None:
@@ -364,7 +382,7 @@ def test_too_few_users_are_an_error() -> None:
 
 def test_users_too_short_to_train_on_are_never_drawn() -> None:
     users = sampler().users
-    assert users.tolist() == [u for u, length in enumerate(LENGTHS) if length > FIRST_TARGET]
+    assert users.tolist() == [u for u, length in enumerate(LENGTHS) if length > COMIREC.first]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 8, 9, 40])

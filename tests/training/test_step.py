@@ -17,7 +17,7 @@ from reprise.models import REGISTRY, UNTRAINED, Model, ModelShape, get_model
 from reprise.models.encoder import Encoder, with_encoder
 from reprise.training import losses
 from reprise.training import step as step_module
-from reprise.training.batches import Batch, Sampler, make_sampler
+from reprise.training.batches import Batch, Sampler, TargetRule, make_sampler
 from reprise.training.optimizers import make_update
 from reprise.training.state import Arrays
 from reprise.training.step import (
@@ -265,7 +265,7 @@ def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
         (3, 1, losses.Objective(), "log-uniform"),
         (3, 4, losses.Objective(temperature=0.2, neg_score="max", tied=False), "mixed"),
         (2, 2, losses.Objective(selection="soft", hard_negatives=0.5, routing_penalty=2), "full"),
-        (1, 4, losses.Objective(tied=False), "in-batch"),
+        (1, 4, losses.Objective(tied=False, unit_history=True), "in-batch"),
     ],
     ids=["plain", "untied", "full", "one"],
 )
@@ -285,6 +285,8 @@ def test_a_step_of_several_targets_is_the_mean_over_rows_of_one(
 
     def loss(table: jax.Array) -> jax.Array:
         shown, scored = table[:, :dim], table[:, width - dim :]
+        if objective.unit_history:
+            shown /= jnp.sqrt(jnp.sum(shown**2, axis=1, keepdims=True) + 1e-12)
         assert model.interests_and_attention is not None
         made = model.interests_and_attention(arrays.params, shown[history], jnp.asarray(mask))
         by_row = losses.make_loss(objective)(
@@ -311,7 +313,8 @@ def some_sampler(kind: str, targets: int, first: int) -> Sampler:
     items = rng.integers(1, ITEMS + 1, lengths.sum()).astype(np.int32)
     split = Split(np.concatenate([[0], np.cumsum(lengths)]), items)
     length = SHAPE.history_length
-    return make_sampler(split, ITEMS, BATCH, length, NEGATIVES, 3, kind, 2, targets, first)
+    rule = TargetRule(first, targets, next_n=2)
+    return make_sampler(split, ITEMS, BATCH, length, NEGATIVES, 3, kind, rule)
 
 
 @pytest.mark.parametrize("most", [1, 30, 100, 10**9])

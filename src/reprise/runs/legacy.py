@@ -29,9 +29,11 @@ _FIRST_NETWORK: Mapping[str, Any] = {
 }
 _FIRST_TARGETS: Mapping[str, Any] = {
     "embeddings": "tied",
+    "history": "raw",
     "targets": 1,
     "item_dropout": 0.0,
     "first_target": 4,
+    "next_share": 0.0,
     "interest_count": "fixed",
 }
 

@@ -30,7 +30,7 @@ from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
 from reprise.runs import environment, store
 from reprise.runs.run import RunFolder
 from reprise.runs.signals import StopRequest
-from reprise.training.batches import Sampler, make_sampler, prefetch
+from reprise.training.batches import Sampler, TargetRule, make_sampler, prefetch
 from reprise.training.losses import Objective
 from reprise.training.optimizers import make_update
 from reprise.training.schedules import Schedule
@@ -111,9 +111,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
             config.num_negatives,
             config.seed,
             config.sampler,
-            config.next_n,
-            config.targets,
-            config.first_target,
+            TargetRule(config.first_target, config.targets, config.next_n, config.next_share),
         ),
         valid=dataset.evaluation_users("valid", config.maxlen),
         test=dataset.evaluation_users("test", config.maxlen),
@@ -284,6 +282,7 @@ def _objective(config: TrainConfig) -> Objective:
         hard_negatives=config.hard_negatives,
         routing_penalty=config.routing_penalty,
         tied=config.scoring.tied,
+        unit_history=config.scoring.unit_history,
         item_dropout=config.item_dropout,
     )
 

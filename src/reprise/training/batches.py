@@ -17,7 +17,6 @@ from reprise.training import negatives
 
 # Users at a time whose targets' chances are added up: bounds the memory it takes.
 _CHUNK = 65_536
-FIRST_TARGET = 4  # ComiRec's: at least so many items of history before a target
 _USERS, _POSITIONS, _NEGATIVES, _KEY, _AHEAD = range(5)
 
 T = TypeVar("T")
@@ -47,14 +46,33 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sampler:
-    """Draws batches from the users of `split` who have more than `first_target` items.
+class TargetRule:
+    """What is learned of a user in a step: `count` targets, each from the items before it, of which
+    there are `first` at least. A target is among the `next_n` items that follow these, or among as
+    many as are `next_share` of all his items, where that is more.
+    """
 
-    Of one target a user, a position is drawn from `first_target` on; the history is what came
-    before. Of several, it is a stretch of `history_length` + 1 items, or all there are, and the
-    positions are drawn from those that have `first_target` items of it before them: distinct ones,
-    over and over where there are too few. The target of a position is among the `next_n` items from
-    there, as far as there are any. kind, target_chance: of the negatives, see `negatives.sample`.
+    first: int = 4
+    count: int = 1
+    next_n: int = 1
+    next_share: float = 0.0
+
+    def reach(self, size: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return how many items a target is among, of users with `size` items."""
+        return np.maximum(self.next_n, (self.next_share * size).astype(np.int64))
+
+
+COMIREC = TargetRule()
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws batches from the users of `split` who have more than `rule.first` items.
+
+    Of one target a user, a position is drawn from `rule.first` on; the history is what came before.
+    Of several, it is a stretch of `history_length` + 1 items, or all there are, and the positions
+    are drawn from those that have `rule.first` items of it before them: distinct ones, over and
+    over where there are too few. kind, target_chance: of the negatives, see `negatives.sample`.
     """
 
     split: Split
@@ -65,9 +83,7 @@ class Sampler:
     num_negatives: int
     seed: int
     kind: str = "log-uniform"
-    next_n: int = 1
-    num_targets: int = 1
-    first_target: int = FIRST_TARGET
+    rule: TargetRule = COMIREC
     target_chance: NDArray[np.float64] | None = None
 
     def batch(self, branch: int, step: int) -> Batch:
@@ -78,17 +94,17 @@ class Sampler:
         users = self.users[row]
         size = self.split.lengths[users]
         rng = _stream(self.seed, branch, step, _POSITIONS)
-        if self.num_targets == 1:
-            end = rng.integers(self.first_target, size)
+        if self.rule.count == 1:
+            end = rng.integers(self.rule.first, size)
             prefixes = np.minimum(end, self.history_length)[:, None]
         else:
             end = rng.integers(np.minimum(size - 1, self.history_length), size)
             longest = np.minimum(end, self.history_length)
-            prefixes = _draw_prefixes(rng, self.first_target, longest, self.num_targets)
+            prefixes = _draw_prefixes(rng, self.rule.first, longest, self.rule.count)
         history, known = self.split.histories(users, end, self.history_length)
         position = (end - known)[:, None] + prefixes
         ahead = _stream(self.seed, branch, step, _AHEAD).integers(
-            np.minimum(self.next_n, size[:, None] - position)
+            np.minimum(self.rule.reach(size)[:, None], size[:, None] - position)
         )
         index = self.split.offsets[users][:, None] + position + ahead
         target = self.split.items[index]
@@ -140,22 +156,19 @@ def make_sampler(
     num_negatives: int,
     seed: int,
     kind: str = "log-uniform",
-    next_n: int = 1,
-    num_targets: int = 1,
-    first_target: int = FIRST_TARGET,
+    rule: TargetRule = COMIREC,
 ) -> Sampler:
     """Return the sampler, its negatives of a kind of `negatives`; DataError where fewer users than
     a batch can be trained on.
     """
-    users = np.flatnonzero(split.lengths > first_target)
+    users = np.flatnonzero(split.lengths > rule.first)
     if len(users) < batch_size:
         raise DataError(
-            "too_few_users", users=len(users), needed=first_target + 1, batch_size=batch_size
+            "too_few_users", users=len(users), needed=rule.first + 1, batch_size=batch_size
         )
     chance = None
     if kind in negatives.IN_BATCH:
-        window = None if num_targets == 1 else history_length
-        chance = target_chance(split, users, num_items, next_n, window, first_target)
+        chance = target_chance(split, users, num_items, history_length, rule)
     return Sampler(
         split,
         users,
@@ -165,9 +178,7 @@ def make_sampler(
         num_negatives,
         seed,
         kind,
-        next_n,
-        num_targets,
-        first_target,
+        rule,
         chance,
     )
 
@@ -176,32 +187,29 @@ def target_chance(
     split: Split,
     users: NDArray[np.int64],
     num_items: int,
-    next_n: int = 1,
-    window: int | None = None,
-    first_target: int = FIRST_TARGET,
+    history_length: int,
+    rule: TargetRule = COMIREC,
 ) -> NDArray[np.float64]:
     """Return the chance [V+1] that a target is each item, exactly as `Sampler` draws it: a user of
-    `users`, a position of his from `first_target`, and one of the `next_n` items from there, each
-    as likely as any other; of several targets a user, out of stretches with `window` items of
-    history.
+    `users`, a position of his, and one of the items it may be among, each as likely as any other.
     """
     chance = np.zeros(num_items + 1)
     for start in range(0, len(users), _CHUNK):
         some = users[start:][:_CHUNK]
         size = split.lengths[some]
-        choices = size - first_target
+        choices = size - rule.first
         position = np.arange(choices.sum()) - np.repeat(np.cumsum(choices) - choices, choices)
         left = np.repeat(choices, choices) - position  # items from the position to the end
-        index = np.repeat(split.offsets[some] + first_target, choices) + position
-        if window is None:
-            weight = 1.0 / np.repeat(choices, choices)
+        index = np.repeat(split.offsets[some] + rule.first, choices) + position
+        each = np.repeat(size, choices)
+        reach = np.minimum(rule.reach(each), left)
+        if rule.count == 1:
+            weight = 1.0 / (np.repeat(choices, choices) * reach)
         else:
-            weight = _chance_in_windows(
-                first_target + position, first_target, np.repeat(size, choices), window
-            )
-        weight /= np.minimum(next_n, left)
-        for ahead in range(min(next_n, int(choices.max()))):
-            there = left > ahead
+            at = _chance_in_windows(rule.first + position, rule.first, each, history_length)
+            weight = at / reach
+        for ahead in range(int(reach.max())):
+            there = reach > ahead
             chance += np.bincount(
                 split.items[index[there] + ahead], weight[there], minlength=num_items + 1
             )

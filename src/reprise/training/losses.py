@@ -30,7 +30,8 @@ class Objective:
     every candidate, the target too, is scored by its own best interest, as retrieval scores it.
     hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same. routing_penalty: c,
     what a step adds of `attention_variance`. tied: as in `Scoring`. item_dropout:
-    the share of a history's items that are left out (zero) in training.
+    the share of a history's items that are left out (zero) in training. unit_history: as in
+    `Scoring`.
     """
 
     selection: str = "argmax"
@@ -39,12 +40,13 @@ class Objective:
     hard_negatives: float = 0.0
     routing_penalty: float = 0.0
     tied: bool = True
+    unit_history: bool = False
     item_dropout: float = 0.0
 
     @property
     def scoring(self) -> Scoring:
         """How its interests and items are compared, in training and after it."""
-        return Scoring(cosine=self.temperature is not None, tied=self.tied)
+        return Scoring(self.temperature is not None, self.tied, self.unit_history)
 
 
 COMIREC = Objective()

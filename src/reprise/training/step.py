@@ -93,7 +93,8 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
     loss_of, scoring = losses.make_loss(objective), objective.scoring
 
     def loss(params: Params, value: Array, batch: Batch, key: Array) -> Array:
-        history, candidates = scoring.history(value)[batch.history], scoring.candidates(value)
+        history = _histories(value, batch.history, scoring)
+        candidates = scoring.candidates(value)
         if objective.item_dropout > 0:
             history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
         interests = model.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
@@ -161,6 +162,12 @@ def in_chunks(
     return by_chunk.reshape(-1)[:count]
 
 
+def _histories(values: Array, ids: ArrayLike, scoring: Scoring) -> Array:
+    """Return the items [B, L, d] of histories of ids [B, L], of row values [M, width]."""
+    vectors: Array = scoring.history(values)[ids]
+    return losses.unit(vectors) if scoring.unit_history else vectors
+
+
 def _variance(model: Model, params: Params, history: Array, batch: Batch, key: Array) -> Array:
     """Return `losses.attention_variance` [B*m] of each prefix."""
     assert model.interests_and_attention is not None  # or the task is refused
@@ -217,9 +224,9 @@ def make_interests(model: Model, scoring: Scoring = COMIREC) -> Interests:
     """
 
     def interests(arrays: Arrays, history: Array, lengths: Array) -> Array:
-        vectors = scoring.history(arrays.rows[:, : arrays.rows.shape[1] // 3])
+        values = arrays.rows[:, : arrays.rows.shape[1] // 3]
         mask = prefix_mask(lengths, history.shape[1], arrays.rows.dtype)
-        made = model.interests(arrays.params, vectors[history], mask)
+        made = model.interests(arrays.params, _histories(values, history, scoring), mask)
         return losses.unit(made) if scoring.cosine else made
 
     return jax.jit(interests)
