@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from reprise.config import TrainConfig, make_config, read_toml
+from reprise.config import PRESETS, TrainConfig, make_config, read_preset, read_toml
 from reprise.errors import UsageError
 from reprise.options import run_options, run_values
 
@@ -152,10 +152,30 @@ def test_every_setting_is_an_option_and_a_flag_wins_over_the_file(tmp_path: Path
         "warmup": 0,
         "decay": "none",
     }
-    full = make_config(run_values(path, None, None, dict(GOOD)))
+    full = make_config(run_values(None, path, None, None, dict(GOOD)))
     plain = TrainConfig(**GOOD)
     assert all(getattr(full, name) != getattr(plain, name) for name in without)
-    assert make_config(run_values(path, None, None, GOOD | without)) == plain
+    assert make_config(run_values(None, path, None, None, GOOD | without)) == plain
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_all_but_the_data_and_yields_to_file_and_flags(
+    preset: str, tmp_path: Path
+) -> None:
+    values = read_preset(preset)
+    config = make_config(run_values(preset, None, None, None, dict(GOOD)))
+    assert all(getattr(config, name) == value for name, value in values.items())
+    path = tmp_path / "run.toml"
+    path.write_text("learning-rate = 0.5\nnum-interest = 2\n")
+    changed = make_config(run_values(preset, path, None, None, GOOD | {"num_interest": 3}))
+    assert changed == dataclasses.replace(config, learning_rate=0.5, num_interest=3)
+
+
+def test_the_modern_preset_is_of_several_interests() -> None:
+    modern = make_config(GOOD | read_preset("modern"))
+    assert modern.num_interest > 1
+    assert modern.scoring.cosine
+    assert modern.neg_score == "max"
 
 
 def test_toml_keys_read_as_the_flags(tmp_path: Path) -> None:

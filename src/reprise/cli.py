@@ -127,6 +127,7 @@ def prepare(source: Path, name: str, protocol: str, data_dir: Path, lang: str | 
 )
 @common_options
 def train(
+    preset: str | None,
     config_file: Path | None,
     max_iter: float | None,
     max_steps: int | None,
@@ -140,7 +141,7 @@ def train(
 ) -> None:
     """Train a model, or take up its run where it stands: the same command does both."""
     end_at_once_on_interrupt()  # until the training takes signals over
-    config = make_config(run_values(config_file, max_iter, max_steps, values))
+    config = make_config(run_values(preset, config_file, max_iter, max_steps, values))
 
     from reprise.console import RunConsole, Voice
     from reprise.data.prepare import locate
@@ -203,6 +204,7 @@ def resume_command(program: str, arguments: list[str]) -> str:
 @common_options
 def import_tf(
     source: Path,
+    preset: str | None,
     config_file: Path | None,
     max_iter: float | None,
     max_steps: int | None,
@@ -221,7 +223,7 @@ def import_tf(
     checkpoint.
     """
     end_at_once_on_interrupt()
-    given = run_values(config_file, max_iter, max_steps, values)
+    given = run_values(preset, config_file, max_iter, max_steps, values)
     # The sizes are the checkpoint's to tell; all else is wrong already where it is wrong.
     config = make_config(given)
 

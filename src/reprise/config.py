@@ -45,6 +45,8 @@ _REAL = (
     "next_share",
 )
 _OPTIONAL = ("temperature", "embedding_scale")  # 0 is none: a flag takes out a file's value
+_PRESETS = Path(__file__).parent / "presets"
+PRESETS = tuple(sorted(path.stem for path in _PRESETS.glob("*.toml")))
 _ALIASES = {
     "steps": "max_steps",
     "model_type": "model",
@@ -230,6 +232,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError("unreadable_config", path=path, reason=error) from error
     values = {key.replace("-", "_"): value for key, value in table.items()}
     return {_ALIASES.get(key, key): value for key, value in values.items()}
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Read the configuration values of a preset, one of PRESETS."""
+    return read_toml(_PRESETS / f"{name}.toml")
 
 
 def _closest(word: str, known: set[str]) -> str:

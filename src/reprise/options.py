@@ -15,9 +15,11 @@ from reprise.config import (
     INTEREST_COUNTS,
     NEG_SCORES,
     OPTIMIZERS,
+    PRESETS,
     SAMPLERS,
     SELECTIONS,
     TrainConfig,
+    read_preset,
     read_toml,
 )
 from reprise.errors import UsageError
@@ -34,6 +36,11 @@ def common_options(command: Command) -> Command:
 
 
 _RUN_OPTIONS = (
+    click.option(
+        "--preset",
+        type=click.Choice(PRESETS),
+        help="Settings that are good together; the file's and the flags' win.",
+    ),
     click.option(
         "--config",
         "config_file",
@@ -165,18 +172,22 @@ def run_options(command: Command) -> Command:
 
 
 def run_values(
+    preset: str | None,
     config_file: Path | None,
     max_iter: float | None,
     max_steps: int | None,
     values: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the configuration's given values by field name: the file's, then the flags'."""
+    """Return the configuration's given values by field name: the preset's, then the file's, then
+    the flags'.
+    """
     if max_iter is not None and max_steps is not None:
         raise UsageError("only_one", options="--max-iter, --steps")
+    from_preset = read_preset(preset) if preset is not None else {}
     from_file = read_toml(config_file) if config_file is not None else {}
     given = {key: value for key, value in values.items() if value is not None}
     steps = steps_of(max_iter) if max_iter is not None else max_steps
-    return from_file | given | ({} if steps is None else {"max_steps": steps})
+    return from_preset | from_file | given | ({} if steps is None else {"max_steps": steps})
 
 
 def steps_of(thousands: float) -> int:
