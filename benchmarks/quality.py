@@ -13,6 +13,9 @@ Markdown for docs/quality.md, and to write what is expected into the headers of 
     python benchmarks/quality.py --from faithful.json lazy.json --markdown
     python benchmarks/quality.py --from faithful.json --write-headers
 
+--study takes the preset modern apart: each of its parts left out or changed, as study.toml says,
+against the preset by validation recall@50.
+
 --source holds data in ComiRec's format, as <set>/comirec, <set> or <set>_data.
 """
 
@@ -30,6 +33,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from common import machine, make_parser, print_facts, print_table, write_json
+from quality_study import STUDIED, VARIANTS, study_rows
 from quality_table import (
     ROOT,
     SELECTED,
@@ -40,6 +44,7 @@ from quality_table import (
     summarise,
     write_headers,
 )
+from reprise.config import PRESETS
 from reprise.data.prepare import prepare
 from reprise.models import REGISTRY
 
@@ -67,6 +72,11 @@ class Planned:
         return self.config.stem
 
     @property
+    def is_preset(self) -> bool:
+        """Whether the config is of a preset, which names its model itself."""
+        return self.model not in REGISTRY
+
+    @property
     def variant(self) -> str:
         """The options that differ from the config's."""
         return " ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
@@ -75,7 +85,8 @@ class Planned:
     def name(self) -> str:
         """The run's own name, the same whenever the same is planned."""
         changed = (f"_{key}-{value}" for key, value in sorted(self.options.items()))
-        return f"seed{self.seed}{''.join(changed)}"
+        prefix = f"{self.model}_" if self.is_preset else ""
+        return f"{prefix}seed{self.seed}{''.join(changed)}"
 
 
 @dataclass
@@ -105,7 +116,8 @@ class Workshop:
             *("--seed", planned.seed, "--runs-dir", self.runs, "--data-dir", self.data),
             *(word for key, value in planned.options.items() for word in (f"--{key}", value)),
         )
-        (folder,) = self.runs.glob(f"{planned.dataset}_{planned.model}_b*_{planned.name}")
+        model = "*" if planned.is_preset else planned.model
+        (folder,) = self.runs.glob(f"{planned.dataset}_{model}_b*_{planned.name}")
         shown = self._call(planned, "inspect", folder, "--which", "latest", "--json")
         latest = json.loads(shown)
         shown = self._call(planned, "evaluate", folder, "--json", "--data-dir", self.data)
@@ -180,12 +192,13 @@ def main() -> None:
         runs = [asdict(result) for result in results]
         write_json(options.json, {**facts, "runs": runs}, [row(one) for one in summarise(results)])
     summaries = summarise(results)
-    rows = [row(one) for one in summaries]
+    rows = study_rows(summaries) if options.study else [row(one) for one in summaries]
     if options.markdown:
         print(markdown(rows))
     else:
         print_table(rows)
-        print(promise(summaries))
+        if not options.study:
+            print(promise(summaries))
     if options.write_headers:
         for path in write_headers(CONFIGS, summaries):
             print(f"written: {path.relative_to(ROOT)}")
@@ -196,7 +209,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--source", type=Path, help="Folder of the data sets.")
     parser.add_argument("--folder", type=Path, default=Path("quality"), help="Where runs are kept.")
     parser.add_argument("--datasets", nargs="+", help="All that --source holds otherwise.")
-    parser.add_argument("--models", nargs="+", choices=list(REGISTRY), default=list(REGISTRY))
+    known = [*REGISTRY, *PRESETS]
+    parser.add_argument("--models", nargs="+", choices=known, default=list(REGISTRY))
+    parser.add_argument("--study", action="store_true", help="Take the preset modern apart.")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="For all runs.")
     parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
@@ -218,10 +233,13 @@ def _train(options: argparse.Namespace) -> list[Result]:
         folder.name for folder in sorted(CONFIGS.iterdir()) if _find(options.source, folder.name)
     ]
     changed = dict(_option(text) for text in options.set)
+    models = [STUDIED] if options.study else options.models
+    variants = [changed | dict(variant) for variant in VARIANTS] if options.study else [changed]
     planned = [
-        Planned(CONFIGS / dataset / f"{model}.toml", seed, changed)
+        Planned(CONFIGS / dataset / f"{model}.toml", seed, variant)
+        for variant in variants
         for dataset in datasets
-        for model in options.models
+        for model in models
         for seed in options.seeds
         if (CONFIGS / dataset / f"{model}.toml").is_file()
     ]

@@ -8,8 +8,9 @@ import pytest
 
 from commands import ROOT
 from quality_table import METRICS, reference
-from reprise.config import make_config, read_toml
+from reprise.config import PRESETS, make_config, read_preset
 from reprise.models import REGISTRY, UNTRAINED
+from reprise.options import run_values
 
 CONFIGS = sorted((ROOT / "configs").glob("*/*.toml"))
 DATASETS = ("book", "taobao", "ml-1m", "grocery", "beauty")
@@ -31,8 +32,9 @@ def test_every_data_set_has_every_model() -> None:
 
 @each
 def test_it_loads_and_is_what_its_path_says(path: Path) -> None:
-    config = make_config(read_toml(path) | {"name": "t"})
-    assert (config.dataset, config.model) == (path.parent.name, path.stem)
+    config = make_config(run_values(None, path, None, None, {"name": "t"}))
+    preset = read_preset(path.stem) if path.stem in PRESETS else {}
+    assert (config.dataset, config.model) == (path.parent.name, preset.get("model", path.stem))
     assert config.max_steps % config.test_iter == 0  # the last step is evaluated
 
 
@@ -48,9 +50,9 @@ def test_the_headers_command_runs_this_file(path: Path) -> None:
 
 @each
 def test_it_is_at_the_papers_settings(path: Path) -> None:
-    if path.stem in UNTRAINED:
-        pytest.skip("nothing is learned")
-    config = make_config(read_toml(path) | {"name": "t"})
+    if path.stem in {*UNTRAINED, *PRESETS}:
+        pytest.skip("nothing is learned, or not as the paper did")
+    config = make_config(run_values(None, path, None, None, {"name": "t"}))
     taobao = config.dataset == "taobao"
     assert config.learning_rate == (0.005 if config.model == "ComiRec-DR" else 0.001)
     assert (config.embedding_dim, config.hidden_size, config.num_interest) == (64, 64, 4)

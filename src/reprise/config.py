@@ -66,7 +66,7 @@ class TrainConfig:
     maxlen: items of history a user brings.
     embedding_scale: fresh item rows are uniform within it (None, or 0: within Glorot's limit).
     embeddings: tied, an item is the same vector in a history and as a candidate; untied, it has one
-    for each. history: raw, as they are; unit, the items of a history have length 1.
+    for each. history: raw, as they are; unit, the items of a history have one length.
     num_interest: interests a user; interest_count: by length, of a short history fewer.
     Of `models.encoder`, under the model, encoder_layers: blocks (0: none); encoder_heads: of their
     attention; dropout: in training, the share of its numbers that are zero.
@@ -235,7 +235,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """Read the configuration values of a preset, one of PRESETS."""
+    """Read the configuration values of a preset, one of PRESETS; UsageError for another."""
+    if name not in PRESETS:
+        raise UsageError("bad_value", option="preset", value=name, expected=" | ".join(PRESETS))
     return read_toml(_PRESETS / f"{name}.toml")
 
 

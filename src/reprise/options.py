@@ -108,7 +108,7 @@ _RUN_OPTIONS = (
     ),
     click.option(
         "--history",
-        help=f"{' | '.join(HISTORIES)}: a history's items as they are, or at length 1. "
+        help=f"{' | '.join(HISTORIES)}: a history's items as they are, or all of one length. "
         f"[default: {_DEFAULTS['history']}]",
     ),
     click.option("--hidden-size", type=int, help="[default: 64]"),
@@ -179,12 +179,13 @@ def run_values(
     values: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the configuration's given values by field name: the preset's, then the file's, then
-    the flags'.
+    the flags'. A file may name its preset.
     """
     if max_iter is not None and max_steps is not None:
         raise UsageError("only_one", options="--max-iter, --steps")
-    from_preset = read_preset(preset) if preset is not None else {}
     from_file = read_toml(config_file) if config_file is not None else {}
+    named = from_file.pop("preset", None)
+    from_preset = read_preset(preset or named) if preset or named else {}
     given = {key: value for key, value in values.items() if value is not None}
     steps = steps_of(max_iter) if max_iter is not None else max_steps
     return from_preset | from_file | given | ({} if steps is None else {"max_steps": steps})

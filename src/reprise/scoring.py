@@ -8,7 +8,7 @@ from typing import Any
 class Scoring:
     """cosine: whether interests and items are compared at length 1, by direction alone.
     tied: whether an item is one vector, as history and as candidate; untied, its row holds two.
-    unit_history: whether the items of a history have length 1, too.
+    unit_history: whether the items of a history have one length, too.
     """
 
     cosine: bool = False

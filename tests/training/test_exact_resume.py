@@ -2,14 +2,18 @@
 
 import os
 import signal
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from commands import Recorder, run_small, small_config, stopping_at
-from reprise.config import CHOICES
+from reprise.config import CHOICES, TrainConfig
+from reprise.errors import UsageError
 from reprise.models import REGISTRY, UNTRAINED
 from reprise.runs import store
 from reprise.runs.inspection import describe
@@ -90,6 +94,68 @@ def test_stopped_again_and_again_equals_undisturbed(
     assert outcome.exit_code == 0
     assert digest(folder) == digest(undisturbed)
     assert folder.metrics.read_bytes() == undisturbed.metrics.read_bytes()
+
+
+# What may be asked for beside the choices that `CHOICES` names.
+AMOUNTS: dict[str, tuple[Any, ...]] = {
+    "model": tuple(sorted(set(REGISTRY) - UNTRAINED)),
+    "num_interest": (1, 2, 3),
+    "encoder_layers": (0, 1, 2),
+    "encoder_heads": (1, 2),
+    "dropout": (0.0, 0.4),
+    "item_dropout": (0.0, 0.4),
+    "embedding_scale": (None, 0.3),
+    "temperature": (None, 0.2),
+    "hard_negatives": (0.0, 0.5),
+    "routing_penalty": (0.0, 2.0),
+    "first_target": (1, 4),
+    "targets": (1, 3),
+    "next_n": (1, 4),
+    "next_share": (0.0, 0.4),
+    "warmup": (0, 6),
+    "decay_steps": (9,),
+}
+
+
+def possible(asked: dict[str, Any]) -> bool:
+    """Whether the combination is not one that a run is refused for."""
+    try:
+        config = small_config(**asked)
+    except UsageError:
+        return False
+    return config.routing_penalty == 0 or config.model in {"ComiRec-SA", "Queries"}
+
+
+@settings(deadline=None, max_examples=6, suppress_health_check=list(HealthCheck))
+@given(
+    asked=st.fixed_dictionaries(
+        {name: st.sampled_from(values) for name, values in (CHOICES | AMOUNTS).items()}
+    ).filter(possible),
+    stop_at=st.integers(1, 9),
+)
+def test_any_combination_of_switches_resumes_exactly(
+    small_data: Path, tmp_path_factory: pytest.TempPathFactory, asked: dict[str, Any], stop_at: int
+) -> None:
+    folder = tmp_path_factory.mktemp("drawn")
+    asked = {"negatives": None if asked["sampler"] == "in-batch" else 4, "max_steps": 10, **asked}
+
+    def stop(step: int) -> None:
+        if step == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    _, _, undisturbed = run_small(small_data, folder / "a", **asked)
+    outcome, _, _ = run_small(small_data, folder / "b", Recorder(stop), **asked)
+    assert (outcome.exit_code, outcome.progress.step) == (143, stop_at)
+    _, _, resumed = run_small(small_data, folder / "b", **asked)
+    assert digest(resumed) == digest(undisturbed)
+    assert resumed.metrics.read_bytes() == undisturbed.metrics.read_bytes()
+
+
+def test_every_switch_is_drawn() -> None:
+    """A new field of the configuration is a size, or is added here."""
+    sizes = {"dataset", "name", "batch_size", "maxlen", "embedding_dim", "hidden_size"}
+    sizes |= {"negatives", "learning_rate", "seed", "test_iter", "top_n", "max_steps", "patience"}
+    assert {item.name for item in fields(TrainConfig)} == sizes | set(CHOICES) | set(AMOUNTS)
 
 
 def test_what_is_exported_is_what_retrieval_scores_by(small_data: Path, tmp_path: Path) -> None:

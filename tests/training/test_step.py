@@ -286,7 +286,7 @@ def test_a_step_of_several_targets_is_the_mean_over_rows_of_one(
     def loss(table: jax.Array) -> jax.Array:
         shown, scored = table[:, :dim], table[:, width - dim :]
         if objective.unit_history:
-            shown /= jnp.sqrt(jnp.sum(shown**2, axis=1, keepdims=True) + 1e-12)
+            shown *= jnp.sqrt(dim / (jnp.sum(shown**2, axis=1, keepdims=True) + 1e-12))
         assert model.interests_and_attention is not None
         made = model.interests_and_attention(arrays.params, shown[history], jnp.asarray(mask))
         by_row = losses.make_loss(objective)(

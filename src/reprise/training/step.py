@@ -163,9 +163,14 @@ def in_chunks(
 
 
 def _histories(values: Array, ids: ArrayLike, scoring: Scoring) -> Array:
-    """Return the items [B, L, d] of histories of ids [B, L], of row values [M, width]."""
+    """Return the items [B, L, d] of histories of ids [B, L], of row values [M, width]; at length
+    sqrt(d), if asked for: numbers of about 1, as layers expect them.
+    """
     vectors: Array = scoring.history(values)[ids]
-    return losses.unit(vectors) if scoring.unit_history else vectors
+    if not scoring.unit_history:
+        return vectors
+    scaled: Array = losses.unit(vectors) * vectors.shape[-1] ** 0.5
+    return scaled
 
 
 def _variance(model: Model, params: Params, history: Array, batch: Batch, key: Array) -> Array:
