@@ -1,0 +1,55 @@
+"""The study's variants are runs one can ask for, and its table says what each changes."""
+
+from typing import Any
+
+import pytest
+
+from quality_study import STUDIED, VARIANTS, difference, study_rows
+from quality_table import Result, summarise
+from reprise.config import make_config
+from reprise.options import run_values
+
+GIVEN: dict[str, Any] = {"dataset": "d", "name": "t"}
+
+
+def result(seed: int, recall: float, variant: str = "", seconds: float = 10.0) -> Result:
+    metrics = {"recall@50": recall}
+    return Result("grocery", STUDIED, variant, seed, metrics, metrics, 900, 1000, seconds)
+
+
+@pytest.mark.parametrize("variant", VARIANTS[1:], ids=str)
+def test_a_variant_is_another_run_than_the_preset(variant: dict[str, str]) -> None:
+    def value(text: str) -> Any:
+        try:
+            return int(text)
+        except ValueError:
+            return float(text) if text.replace(".", "").isdigit() else text
+
+    changed = {key.replace("-", "_"): value(text) for key, text in variant.items()}
+    preset, other = (
+        make_config(run_values(STUDIED, None, None, None, GIVEN | more)) for more in ({}, changed)
+    )
+    assert other.identity("f") != preset.identity("f")
+
+
+def test_the_table_sets_each_variant_beside_the_preset_seed_by_seed() -> None:
+    results = [
+        *(result(seed, recall) for seed, recall in ((19, 0.10), (20, 0.12), (21, 0.11))),
+        *(result(seed, recall, "x=1", 20) for seed, recall in ((19, 0.09), (20, 0.10), (21, 0.10))),
+        result(20, 0.13, "y=2"),
+    ]
+    preset, less, single = study_rows(summarise(results))
+    assert preset == {
+        "variant": "the preset",
+        "grocery": "0.1100",
+        "grocery: change": "-",
+        "grocery: ms": "10",
+    }
+    # Changes -0.01, -0.02, -0.01: mean -0.0133, standard error 0.00333, times 4.303.
+    assert less["grocery: change"] == "-0.0133 ± 0.0143"
+    assert less["grocery: ms"] == "20"
+    assert single["grocery: change"] == "+0.0100"
+
+
+def test_runs_without_a_seed_in_common_are_not_compared() -> None:
+    assert difference([result(19, 0.1)], [result(20, 0.1)]) == "-"
