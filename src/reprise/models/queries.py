@@ -71,8 +71,11 @@ def _read(params: Params, history: Array, lengths: Array) -> tuple[Array, Array]
     keys = normalise(history, params["key_gain"], 0.0) @ params["key"]
     logits = jnp.swapaxes(keys @ params["token"].T, 1, 2)[:, None]  # [B, 1, K, L]
     mask = prefix_mask(lengths, size, history.dtype)[:, :, None]  # [B, m, 1, L]
-    back = jnp.maximum(lengths[..., None] - 1 - jnp.arange(size), 0)  # [B, m, L]
-    near = jnp.moveaxis(params["distance"][:, back], 0, 2)  # [B, m, K, L]
+    places = jnp.arange(size)
+    back = jnp.maximum(places[:, None] - places, 0)
+    # By the last item first, so that the gradient adds up whole rows, not single numbers.
+    by_last = jnp.swapaxes(params["distance"][:, back], 0, 1)  # [L, K, L]
+    near = by_last[lengths - 1]  # [B, m, K, L]
     attention = jax.nn.softmax(jnp.where(mask > 0, logits + near, _MASKED_LOGIT), axis=-1) * mask
     read = jnp.einsum("bmkl,bld->bmkd", attention, history)
     standing = normalise(read, params["feed_gain"], params["feed_bias"]) + params["token"]
