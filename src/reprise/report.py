@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reprise.console import METRIC_NAMES
+from reprise.data.dataset import LAST
 from reprise.messages import Messages
 from reprise.retrieval import groups, intervals
 from reprise.retrieval.groups import Group
@@ -23,7 +24,8 @@ def evaluation_facts(
 ) -> dict[str, Any]:
     """Return what was measured, as JSON holds it: numbers that are not finite are None.
 
-    checkpoint, step, is_best, split, users, seen_items ("kept" or "filtered"), lambda, cutoffs;
+    checkpoint, step, is_best, split, users, hidden (what is to be found: `dataset.EVALUATIONS`),
+    seen_items ("kept" or "filtered"), lambda, cutoffs;
     each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric
     ([low, high]); groups: history_length, mixture (where categories are known) and popularity, each
     by name: users, recall and ndcg at each cutoff, of popularity the number of items, and of
@@ -39,6 +41,7 @@ def evaluation_facts(
         "is_best": progress.is_best,
         "split": split,
         "users": len(measured.users.lengths),
+        "hidden": measured.hidden,
         "seen_items": "filtered" if filter_seen else "kept",
         "lambda": coef,
         "cutoffs": list(cutoffs),
@@ -72,6 +75,7 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
     lines = [
         text("report_model", path=facts["checkpoint"], step=facts["step"]),
         text("report_users", users=facts["users"], split=facts["split"]),
+        text("hidden_last" if facts["hidden"] == LAST else "hidden_share"),
         text("seen_kept" if facts["seen_items"] == "kept" else "seen_filtered"),
         text(lists, coef=coef),
     ]

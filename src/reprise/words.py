@@ -6,6 +6,14 @@ from collections.abc import Mapping
 WORDS: Mapping[str, tuple[str, str]] = {
     "report_model": ("Model: {path} (step {step})", "模型: {path}（第 {step} 步）"),
     "report_users": ("Users: {users} of the {split} split", "用户: {split} 集的 {users} 个用户"),
+    "hidden_share": (
+        "To be found: what follows the first 80% of each user's items, as in ComiRec",
+        "待预测: 每个用户前 80% 之后的物品，与 ComiRec 相同",
+    ),
+    "hidden_last": (
+        "To be found: the last item of each user (leave-one-out)",
+        "待预测: 每个用户的最后一个物品（留一法）",
+    ),
     "seen_kept": (
         "Seen items: kept in the lists, as in ComiRec (--filter-seen leaves them out)",
         "已交互物品: 保留在列表中，与 ComiRec 相同（--filter-seen 可将其过滤）",

@@ -103,6 +103,7 @@ def test_evaluate_is_the_oracle_from_data_to_output(
     for n in (20, 50):
         expected |= oracles.interest_health(lists, SIZES["num_interest"], n)  # type: ignore[arg-type]
     assert {name: facts[name] for name in expected} == pytest.approx(expected)
+    assert facts["hidden"] == "share-0.8"
     assert facts["seen_items"] == ("filtered" if filter_seen else "kept")
     assert facts["lambda"] == coef
 
@@ -161,6 +162,7 @@ def test_the_report_says_what_was_measured_and_how(workspace: Path) -> None:
     text = evaluate(workspace)
     assert f"Model: {facts['checkpoint']} (step {facts['step']})" in text
     assert "Users: 30 of the test split" in text
+    assert "To be found: what follows the first 80%" in text
     assert "Seen items: kept" in text
     assert "no lambda" in text
     low, high = facts["confidence"]["intervals"]["recall@50"]

@@ -97,14 +97,16 @@ class StoredModel:
 @dataclass(frozen=True)
 class Measured:
     """A stored model, what its evaluation found, on which users and at which cutoffs;
-    training_counts [V+1] int64: the training interactions of each item; item_category [V+1] int32,
-    None where no category is known.
+    hidden: what of a user was to be found, one of `dataset.EVALUATIONS`; training_counts [V+1]
+    int64: the training interactions of each item; item_category [V+1] int32, None where no category
+    is known.
     """
 
     checkpoint: Checkpoint
     evaluation: Evaluation
     users: EvaluationUsers
     cutoffs: tuple[int, ...]
+    hidden: str
     training_counts: NDArray[np.int64]
     item_category: NDArray[np.int32] | None
 
@@ -217,7 +219,15 @@ def measure(
         scoring=task.config.scoring,
     )
     counts = np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
-    return Measured(stored.checkpoint, evaluation, users, cutoffs, counts, task.item_category)
+    return Measured(
+        stored.checkpoint,
+        evaluation,
+        users,
+        cutoffs,
+        dataset.evaluation,
+        counts,
+        task.item_category,
+    )
 
 
 def item_embeddings(checkpoint: Checkpoint) -> NDArray[np.float32]:
