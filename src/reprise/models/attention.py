@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from reprise.models import ModelShape, Params
+from reprise.models import ModelShape, Params, prefix_mask
 
 _MASKED_LOGIT = -(2.0**32) + 1  # the original's value; a history is never all padding in training
 
@@ -45,8 +45,23 @@ def interests_and_attention(
     """Return the interests [B, K, d], and the attention [B, K, L] over each history that made them:
     sums of 1, zero where there is no item.
     """
-    placed = history + params["position"]
-    hidden = jnp.tanh(placed @ params["hidden"] + params["hidden_bias"])
-    logits = jnp.swapaxes(hidden @ params["heads"] + params["heads_bias"], 1, 2)  # [B, K, L]
-    attention = jax.nn.softmax(jnp.where(mask[:, None, :] > 0, logits, _MASKED_LOGIT), axis=-1)
+    logits = jnp.where(mask[:, None, :] > 0, _logits(params, history), _MASKED_LOGIT)
+    attention = jax.nn.softmax(logits, axis=-1)
     return attention @ (history * mask[..., None]), attention
+
+
+def interests_of_prefixes(
+    params: Params, history: Array, lengths: Array, key: Array | None = None
+) -> Array:
+    """Return interests [B, m, K, d] of the first `lengths` [B, m] items of each history: an item's
+    logits are the same in every prefix.
+    """
+    mask = prefix_mask(lengths, history.shape[1], history.dtype)[:, :, None]  # [B, m, 1, L]
+    logits = jnp.where(mask > 0, _logits(params, history)[:, None], _MASKED_LOGIT)
+    return jnp.einsum("bmkl,bld->bmkd", jax.nn.softmax(logits, axis=-1), history)
+
+
+def _logits(params: Params, history: Array) -> Array:
+    """Return each head's logits of the items, [B, K, L]."""
+    hidden = jnp.tanh((history + params["position"]) @ params["hidden"] + params["hidden_bias"])
+    return jnp.swapaxes(hidden @ params["heads"] + params["heads_bias"], 1, 2)
