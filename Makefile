@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/reprise demo
 
 test: $(INSTALLED)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
