@@ -18,7 +18,7 @@ RUN = "demo_ComiRec-DR_b64_lr0.005_d32_len20_"
 def start(data: Path, runs: Path, name: str, cores: int) -> subprocess.Popen[bytes]:
     """Start the run on the first `cores` cores."""
     options = (
-        "--dataset demo --model ComiRec-DR --learning-rate 0.005 --steps 600 --test-iter 60"
+        "--dataset demo --model ComiRec-DR --learning-rate 0.005 --steps 300 --test-iter 30"
         " --batch-size 64 --embedding-dim 32 --hidden-size 32"
     )
     available = sorted(os.sched_getaffinity(0))[:cores]
@@ -53,7 +53,7 @@ def test_killed_runs_equal_an_undisturbed_one(demo_data: Path, tmp_path: Path) -
     assert kills > 0
     undisturbed, killed = tmp_path / f"{RUN}undisturbed", tmp_path / f"{RUN}killed"
     expected, found = inspect_json(undisturbed), inspect_json(killed)
-    assert found["step"] == 600
+    assert found["step"] == 300
     assert found["state_digest"] == expected["state_digest"]
     assert found["best"] == expected["best"]
     assert (killed / "metrics.jsonl").read_bytes() == (undisturbed / "metrics.jsonl").read_bytes()
