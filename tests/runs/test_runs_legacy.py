@@ -113,6 +113,12 @@ def test_checkpoints_as_older_versions_stored_them_go_on(
     assert run_small(small_data, runs, **config, max_steps=16)[1].keys.count("old_optimizer") == 0
 
 
+def test_an_encoder_of_schema_6_is_another_network() -> None:
+    for layers, expected in ((0, 0), (2, "2, by added positions")):
+        old = {"schema": 6, "progress": {"step": 7}, "identity": {"encoder_layers": layers}}
+        assert legacy.migrate(old)["identity"]["encoder_layers"] == expected
+
+
 @pytest.mark.parametrize("schema", range(1, legacy.SCHEMA))
 def test_an_older_run_does_not_go_on_with_another_switch(
     small_data: Path, tmp_path: Path, schema: int
