@@ -83,8 +83,8 @@ def _add_network(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_targets(state: dict[str, Any]) -> dict[str, Any]:
-    """6 -> 7: an item was one vector, and a user had one target. An encoder added positions to the items,
-    and has other parameters: it is another network, and named so, not to be taken for today's.
+    """6 -> 7: an item was one vector, and a user had one target. An encoder added positions to the
+    items, and has other parameters: it is another network, and named so.
     """
     identity = {**_FIRST_TARGETS, **state["identity"]}
     if layers := identity.get("encoder_layers"):
