@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise import files
+from reprise.allocator import keep_freed_memory
 from reprise.config import TrainConfig
 from reprise.data.dataset import Dataset, EvaluationUsers, Truth
 from reprise.errors import UsageError
@@ -181,6 +182,7 @@ def train(
 
     A stop request ends it after the step, or inside an evaluation, which the next start does anew.
     """
+    keep_freed_memory()
     config = task.config
     started = time.monotonic() - state.progress.seconds
     branch, schedule = state.progress.branch, schedule_of(config)
