@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # Without build isolation the constraints hold for what builds the package, too.
 INSTALL := pip install --quiet --disable-pip-version-check -c constraints.txt
 INSTALLED := $(VENV)/.installed
+# What tests compile is kept for the next one that needs it (tests of exactness compile their own).
+COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/compiled \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: demo test lint bench torture clean
 
@@ -12,7 +15,7 @@ demo: $(INSTALLED)
 	$(BIN)/reprise demo
 
 test: $(INSTALLED)
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(COMPILED) $(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -20,6 +20,8 @@ from reprise.runs.session import Outcome, Request, run_session
 from reprise.training.state import Progress, TrainState
 
 ROOT = Path(__file__).parents[1]
+# Set by `make test`; what proves that two processes compute the same bits goes without.
+COMPILED = "JAX_COMPILATION_CACHE_DIR"
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name != "REPRISE_LANG"},
     "PYTHONPATH": str(ROOT / "src"),
