@@ -1,12 +1,12 @@
 """A step's memory is reused by the next one, and not asked of the kernel again."""
 
+import platform
 import subprocess
 import sys
 
 import pytest
 
 from commands import ENVIRONMENT
-from reprise.allocator import keep_freed_memory
 
 # Page faults of twenty calls that each need a temporary array of 64 MB. What is freed late, by
 # another thread, lets the heap grow at first: thirty calls go before.
@@ -35,7 +35,6 @@ def faults(how: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_freed_memory_is_used_again() -> None:
-    if not keep_freed_memory():
-        pytest.skip("the C library has no mallopt")
     assert faults("kept") < faults("left alone") / 4

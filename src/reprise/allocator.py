@@ -1,7 +1,7 @@
 """The C library's allocator, told to keep the memory of a step for the next one.
 
 Left alone, glibc takes an array of more than 32 MB from the kernel and gives it back when it is
-freed: a step of many scores then spends more time on fresh, zeroed pages than on sums.
+freed: a step of many scores then spends much of its time on fresh pages, zeroed each time.
 """
 
 import ctypes
