@@ -8,7 +8,7 @@ import reprise
 PACKAGE = Path(reprise.__file__).parent
 # Each part may import itself, its neighbours on the line, and what stands below.
 LAYERS = [
-    {"__init__", "errors", "messages", "messages_tf", "words", "files", "scoring"},
+    {"__init__", "allocator", "errors", "messages", "messages_tf", "words", "files", "scoring"},
     {"models", "data"},
     {"config"},
     {"options"},
