@@ -95,20 +95,21 @@ def test_known_interests_are_found(demo_data: Path, model: str) -> None:
 
 
 def test_row_adam_learns_what_dense_adam_learns(demo_data: Path) -> None:
-    """The same trajectory, until rounding turns a first choice of an interest; lazy Adam's is
-    another from the start. And the same recall, within what a seed makes.
+    """The same trajectory, and the same recall at its end, where lazy Adam's is another from the
+    start and its recall lower. Of a model whose targets choose no interest: such a choice rounding
+    may turn, and what follows from it is another run's recall.
     """
     rows = {
-        name: np.asarray(trained(demo_data, "ComiRec-SA", 100, name)[1].rows)[:, :64]
+        name: np.asarray(trained(demo_data, "DNN", 100, name)[1].rows)[:, :64]
         for name in OPTIMIZERS
     }
     assert np.abs(rows["row-adam"] - rows["adam"]).max() < 1e-4
     assert np.abs(rows["lazy-adam"] - rows["adam"]).max() > 1e-2
-    recall = [
-        trained_metrics(demo_data, "ComiRec-SA", optimizer=optimizer)["recall@50"]
-        for optimizer in ("row-adam", "adam")
-    ]
-    assert recall[0] == pytest.approx(recall[1], abs=0.015)
+    recall = {
+        name: trained_metrics(demo_data, "DNN", optimizer=name)["recall@50"] for name in OPTIMIZERS
+    }
+    assert recall["row-adam"] == pytest.approx(recall["adam"], abs=0.001)
+    assert recall["lazy-adam"] < recall["adam"] - 0.005
 
 
 def test_most_pop_is_the_most_popular(demo_data: Path) -> None:
