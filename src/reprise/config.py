@@ -67,6 +67,7 @@ class TrainConfig:
     embedding_scale: fresh item rows are uniform within it (None, or 0: within Glorot's limit).
     embeddings: tied, an item is the same vector in a history and as a candidate; untied, it has one
     for each. history: raw, as they are; unit, the items of a history have one length.
+    members: of `models.members`, which share the embedding dimension and the hidden size out.
     num_interest: interests a user; interest_count: by length, of a short history fewer.
     Of `models.encoder`, under the model, encoder_layers: blocks (0: none); encoder_heads: of their
     attention; dropout: in training, the share of its numbers that are zero.
@@ -99,6 +100,7 @@ class TrainConfig:
     history: str = HISTORIES[0]
     hidden_size: int = 64
     num_interest: int = 4
+    members: int = 1
     interest_count: str = INTEREST_COUNTS[0]
     encoder_layers: int = 0
     encoder_heads: int = 1
@@ -143,11 +145,13 @@ class TrainConfig:
             object.__setattr__(self, "history", HISTORIES[0])
             object.__setattr__(self, "routing_penalty", 0.0)
             object.__setattr__(self, "encoder_layers", 0)
+            object.__setattr__(self, "members", 1)
+        self._check_members()
         if self.encoder_layers == 0:
             object.__setattr__(self, "encoder_heads", 1)
             object.__setattr__(self, "dropout", 0.0)
-        elif self.embedding_dim % self.encoder_heads != 0:
-            expected = f"a divisor of the embedding dimension, {self.embedding_dim}"
+        elif (dim := self.embedding_dim // self.members) % self.encoder_heads != 0:
+            expected = f"a divisor of the embedding dimension, {dim}"
             raise UsageError(
                 "bad_value", option="encoder_heads", value=self.encoder_heads, expected=expected
             )
@@ -176,6 +180,14 @@ class TrainConfig:
                 "bad_value", option="negatives", value=self.negatives, expected=expected
             )
 
+    def _check_members(self) -> None:
+        for size in (self.embedding_dim, self.hidden_size):
+            if size % self.members != 0:
+                expected = f"a divisor of the embedding dimension and of the hidden size, {size}"
+                raise UsageError(
+                    "bad_value", option="members", value=self.members, expected=expected
+                )
+
     @property
     def num_negatives(self) -> int:
         """Negatives of a step, shared by its batch."""
@@ -189,6 +201,7 @@ class TrainConfig:
             cosine=self.temperature is not None,
             tied=self.embeddings == "tied",
             unit_history=self.history == "unit",
+            members=self.members,
         )
 
     @property

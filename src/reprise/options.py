@@ -114,6 +114,11 @@ _RUN_OPTIONS = (
     click.option("--hidden-size", type=int, help="[default: 64]"),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
     click.option(
+        "--members",
+        type=int,
+        help="Models trained side by side, each of its share of the dimensions. [default: 1]",
+    ),
+    click.option(
         "--interest-count",
         help=f"{' | '.join(INTEREST_COUNTS)}: the same for all, or fewer of short histories. "
         f"[default: {_DEFAULTS['interest_count']}]",

@@ -9,11 +9,13 @@ class Scoring:
     """cosine: whether interests and items are compared at length 1, by direction alone.
     tied: whether an item is one vector, as history and as candidate; untied, its row holds two.
     unit_history: whether the items of a history have one length, too.
+    members: of `models.members`, each of whose stretches of a vector counts as much as any other.
     """
 
     cosine: bool = False
     tied: bool = True
     unit_history: bool = False
+    members: int = 1
 
     def width(self, dim: int) -> int:
         """Return the numbers of an item row's value, of vectors of `dim`."""

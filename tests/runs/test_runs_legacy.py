@@ -39,6 +39,7 @@ SWITCHES: dict[str, Any] = {
     "first_target": 1,
     "next_share": 0.2,
     "interest_count": "by-length",
+    "members": 2,
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -76,6 +77,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "first_target": 4,
             "next_share": 0.0,
             "interest_count": "fixed",
+            "members": 1,
         },
         "environment": {},
     }

@@ -33,7 +33,7 @@ def digest(folder: RunFolder) -> str:
 # Every value of every switch but the defaults stands in one of these.
 SWITCHED: list[dict[str, Any]] = [
     {"optimizer": "adam", "selection": "sample", "sampler": "uniform", "temperature": 0.1},
-    {"sampler": "full", "interest_count": "by-length", "targets": 3},
+    {"sampler": "full", "interest_count": "by-length", "targets": 3, "members": 2},
     {"optimizer": "lazy-adam", "selection": "soft", "sampler": "in-batch", "negatives": None},
     {
         "selection": "item0",
@@ -100,6 +100,7 @@ def test_stopped_again_and_again_equals_undisturbed(
 AMOUNTS: dict[str, tuple[Any, ...]] = {
     "model": tuple(sorted(set(REGISTRY) - UNTRAINED)),
     "num_interest": (1, 2, 3),
+    "members": (1, 2),
     "encoder_layers": (0, 1, 2),
     "encoder_heads": (1, 2),
     "dropout": (0.0, 0.4),

@@ -135,10 +135,11 @@ def candidates(arrays: "Arrays", scoring: Scoring) -> NDArray[np.float32]:
     values: NDArray[np.float32] = scoring.candidates(rows[:, : rows.shape[1] // 3])
     if not scoring.cosine:
         return values
+    parts = values.reshape(len(values), scoring.members, -1)
     with np.errstate(all="ignore"):  # values that are not finite, and squares that overflow
-        lengths = np.sqrt(np.einsum("vd,vd->v", values, values))
-        unit: NDArray[np.float32] = values / np.maximum(lengths, _SHORTEST)[:, None]
-    return unit
+        lengths = np.sqrt(np.einsum("vmd,vmd->vm", parts, parts) * np.float32(scoring.members))
+        unit: NDArray[np.float32] = parts / np.maximum(lengths, _SHORTEST)[..., None]
+    return unit.reshape(values.shape)
 
 
 def user_metrics(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 7
+SCHEMA = 8
 FIRST_SCHEMA_WITH_BEST = 2
 FIRST_SCHEMA_WITH_ROW_STEPS = 4
 # What every run did before it could be chosen.
@@ -92,6 +92,11 @@ def _add_targets(state: dict[str, Any]) -> dict[str, Any]:
     return state | {"schema": 7, "identity": identity}
 
 
+def _add_members(state: dict[str, Any]) -> dict[str, Any]:
+    """7 -> 8: a model was one."""
+    return state | {"schema": 8, "identity": {"members": 1, **state["identity"]}}
+
+
 def lift_arrays(
     schema: int, arrays: Mapping[str, NDArray[Any]], step: int
 ) -> dict[str, NDArray[Any]]:
@@ -109,4 +114,5 @@ _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     4: _add_objective,
     5: _add_network,
     6: _add_targets,
+    7: _add_members,
 }

@@ -27,6 +27,7 @@ from reprise.errors import UsageError
 from reprise.models import Model, ModelShape, get_model
 from reprise.models.dynamic import with_dynamic_interests
 from reprise.models.encoder import Encoder, with_encoder
+from reprise.models.members import with_members
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
 from reprise.runs import environment, store
 from reprise.runs.run import RunFolder
@@ -269,7 +270,7 @@ def _model(config: TrainConfig) -> Model:
     model = get_model(config.model)
     if config.interest_count == "by-length":
         model = with_dynamic_interests(model)
-    return with_encoder(model, encoder)
+    return with_members(with_encoder(model, encoder), config.members)
 
 
 def _shape(config: TrainConfig) -> ModelShape:
@@ -286,6 +287,7 @@ def _objective(config: TrainConfig) -> Objective:
         tied=config.scoring.tied,
         unit_history=config.scoring.unit_history,
         item_dropout=config.item_dropout,
+        members=config.members,
     )
 
 

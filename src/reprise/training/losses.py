@@ -32,7 +32,7 @@ class Objective:
     hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same. routing_penalty: c,
     what a step adds of `attention_variance`. tied: as in `Scoring`. item_dropout:
     the share of a history's items that are left out (zero) in training. unit_history: as in
-    `Scoring`.
+    `Scoring`. members: of `models.members`; the loss is the mean of theirs.
     """
 
     selection: str = "argmax"
@@ -43,11 +43,13 @@ class Objective:
     tied: bool = True
     unit_history: bool = False
     item_dropout: float = 0.0
+    members: int = 1
 
     @property
     def scoring(self) -> Scoring:
         """How its interests and items are compared, in training and after it."""
-        return Scoring(self.temperature is not None, self.tied, self.unit_history)
+        cosine = self.temperature is not None
+        return Scoring(cosine, self.tied, self.unit_history, self.members)
 
 
 COMIREC = Objective()
@@ -101,10 +103,14 @@ def best_scores(interests: Array, items: Array) -> Array:
     return reduce(jnp.maximum, (every[:, k] for k in range(count)))
 
 
-def unit(vectors: Array) -> Array:
-    """Return vectors [..., d] at length 1; what is shorter than 1e-6, zero too, is multiplied by
-    1e6 instead, so that values and gradients stay finite.
+def unit(vectors: Array, parts: int = 1) -> Array:
+    """Return vectors [..., d] at length 1, each of `parts` equal stretches as long as the others;
+    what is shorter than 1e-6, zero too, is multiplied by 1e6 instead, so that values and gradients
+    stay finite.
     """
+    if parts > 1:
+        stretches = unit(vectors.reshape(*vectors.shape[:-1], parts, -1)) / parts**0.5
+        return jnp.reshape(stretches, vectors.shape)
     squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
     return vectors * jax.lax.rsqrt(jnp.maximum(squared, _SMALLEST_SQUARE))
 

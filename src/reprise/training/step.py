@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from reprise.models import Model, ModelShape, Params, prefix_mask
+from reprise.models.members import parted
 from reprise.scoring import COMIREC, Scoring
 from reprise.training import losses, rows
 from reprise.training.batches import Batch
@@ -98,31 +99,53 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
         if objective.item_dropout > 0:
             history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
         interests = model.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
-        negatives = candidates[batch.negatives]
-
-        def of_targets(part: Targets, key: Array) -> Array:
-            return loss_of(
-                part.interests,
-                candidates[part.target],
-                negatives,
-                part.log_q,
-                batch.log_q_negatives,
-                part.target[:, None] == batch.negatives,
-                key,
-            )
-
-        targets = Targets(
-            interests.reshape(-1, *interests.shape[2:]),
-            jnp.asarray(batch.target).reshape(-1),
-            jnp.asarray(batch.log_q_target).reshape(-1),
-        )
+        interests = interests.reshape(-1, *interests.shape[2:])
+        of_member = partial(_by_target, loss_of, batch, objective.members)
         readout_key = jax.random.fold_in(key, _READOUT)
-        by_target = in_chunks(of_targets, targets, len(negatives), readout_key)
+        if objective.members == 1:
+            by_target = of_member(interests, candidates, readout_key)
+        else:
+            keys = jax.random.split(readout_key, objective.members)
+            interests, candidates = (parted(x, objective.members) for x in (interests, candidates))
+            by_target = jnp.mean(jax.vmap(of_member)(interests, candidates, keys), axis=0)
         if objective.routing_penalty > 0:
-            by_target += objective.routing_penalty * _variance(model, params, history, batch, key)
+            penalty = objective.routing_penalty / objective.members
+            by_target += penalty * _variance(model, params, history, batch, key)
         return jnp.mean(by_target)
 
     return loss
+
+
+def _by_target(
+    loss_of: losses.Loss,
+    batch: Batch,
+    members: int,
+    interests: Array,
+    candidates: Array,
+    key: Array,
+) -> Array:
+    """Return the loss [T] of each target, T = B*m, of one member of so many, by its interests
+    [T, K, d] and the touched rows' vectors as candidates [M, d].
+    """
+    negatives = candidates[batch.negatives]
+
+    def of_targets(part: Targets, key: Array) -> Array:
+        return loss_of(
+            part.interests,
+            candidates[part.target],
+            negatives,
+            part.log_q,
+            batch.log_q_negatives,
+            part.target[:, None] == batch.negatives,
+            key,
+        )
+
+    targets = Targets(
+        interests,
+        jnp.asarray(batch.target).reshape(-1),
+        jnp.asarray(batch.log_q_target).reshape(-1),
+    )
+    return in_chunks(of_targets, targets, members * len(negatives), key)
 
 
 class Targets(NamedTuple):
@@ -169,7 +192,7 @@ def _histories(values: Array, ids: ArrayLike, scoring: Scoring) -> Array:
     vectors: Array = scoring.history(values)[ids]
     if not scoring.unit_history:
         return vectors
-    scaled: Array = losses.unit(vectors) * vectors.shape[-1] ** 0.5
+    scaled: Array = losses.unit(vectors, scoring.members) * vectors.shape[-1] ** 0.5
     return scaled
 
 
@@ -232,6 +255,6 @@ def make_interests(model: Model, scoring: Scoring = COMIREC) -> Interests:
         values = arrays.rows[:, : arrays.rows.shape[1] // 3]
         mask = prefix_mask(lengths, history.shape[1], arrays.rows.dtype)
         made = model.interests(arrays.params, _histories(values, history, scoring), mask)
-        return losses.unit(made) if scoring.cosine else made
+        return losses.unit(made, scoring.members) if scoring.cosine else made
 
     return jax.jit(interests)
