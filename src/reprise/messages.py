@@ -168,10 +168,34 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "文件或目录不存在: {path}",
     ),
     "unknown_format": (
-        "{path}: no known format. Expected a folder with <x>_train.txt, <x>_valid.txt and "
-        "<x>_test.txt (ComiRec) or a .inter file (RecBole).",
-        "{path}: 无法识别的格式。需要含 <x>_train.txt、<x>_valid.txt、<x>_test.txt 的目录"
-        "（ComiRec），或 .inter 文件（RecBole）。",
+        "{path}: no known format. `reprise prepare --help` tells what is read; name it with "
+        "--format: {formats}.",
+        "{path}: 无法识别的格式。`reprise prepare --help` 列出了可读的格式；"
+        "请用 --format 指定: {formats}。",
+    ),
+    "no_column": (
+        "{path}: no column of the {what}; the columns are {columns}. Name it: --{what}-col NAME.",
+        "{path}: 找不到 {what} 列；已有的列为 {columns}。请指定: --{what}-col NAME。",
+    ),
+    "column_missing": (
+        "--{option} {column}: {path} has no such column; it has {columns}. "
+        "Did you mean {suggestion!r}?",
+        "--{option} {column}: {path} 没有该列；已有的列为 {columns}。是否想用 {suggestion!r}？",
+    ),
+    "bad_value_in_row": (
+        "{path}, row {line}: the {column} is {value!r}; expected {expected}. "
+        "Mend or remove the row.",
+        "{path} 第 {line} 行: {column} 为 {value!r}；应为 {expected}。请修正或删除该行。",
+    ),
+    "parts_differ": (
+        "{path}: the parts of a table must be of one kind, found {files}. "
+        "Keep one data set a folder.",
+        "{path}: 同一张表的各部分必须为同一种文件，实际为 {files}。每个目录只放一个数据集。",
+    ),
+    "no_behaviour": (
+        "{path}: no row of the behaviour {asked}; there are {behaviours}. "
+        "Name what counts: --behaviours A,B.",
+        "{path}: 没有行为 {asked} 的行；已有的行为是 {behaviours}。请指定: --behaviours A,B。",
     ),
     "several_train_files": (
         "{path}: expected one *_train.txt, found {files}. Keep one data set a folder.",

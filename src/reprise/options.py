@@ -22,6 +22,7 @@ from reprise.config import (
     read_preset,
     read_toml,
 )
+from reprise.data import FORMATS
 from reprise.errors import UsageError
 from reprise.models import REGISTRY
 
@@ -167,6 +168,29 @@ _RUN_OPTIONS = (
     click.option("--runs-dir", type=click.Path(path_type=Path), default="runs", show_default=True),
     click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True),
 )
+
+
+_SOURCE_OPTIONS = (
+    click.option("--format", "layout", help=f"{' | '.join(FORMATS)}. [default: as the names tell]"),
+    *(
+        click.option(f"--{what}-col", metavar="NAME", help=f"{meaning} [default: by its name]")
+        for what, meaning in (
+            ("user", "Column of the user, in a table; or its place, from 1."),
+            ("item", "Of the item."),
+            ("time", "Of the time: a number, or a date."),
+            ("category", "Of the item's category."),
+            ("title", "Of the item's title."),
+        )
+    ),
+    click.option("--behaviours", help="Of taobao, those that count: pv,buy. [default: pv]"),
+)
+
+
+def source_options(command: Command) -> Command:
+    """Add the options that tell what a source of interactions looks like."""
+    for option in reversed(_SOURCE_OPTIONS):
+        command = option(command)
+    return command
 
 
 def run_options(command: Command) -> Command:

@@ -2,3 +2,5 @@
 
 # How `data.protocols` makes splits of a source's users, the default first.
 PROTOCOLS = ("comirec", "leave-one-out")
+# What `data.prepare` reads, see `data.layouts`.
+FORMATS = ("comirec", "recbole", "movielens", "taobao", "sequences", "table")

@@ -4,7 +4,7 @@ meta.json              schema, counts, source, evaluation (`SHARE` or `LAST`; SH
                        none), fingerprint (SHA-256 over the arrays, and over LAST)
 train/ valid/ test/    offsets.npy [U+1] int64, items.npy [N] int32 (ids 1..V, oldest first)
 item_category.npy      [V+1] int32, -1 where unknown
-items.parquet          item, raw_id
+items.parquet          item, raw_id; category and title (text) where the source tells them
 users.parquet          split, user (row in its split), raw_id
 truth/                 demo data only: the true interests
 """
@@ -163,7 +163,7 @@ class Draft:
     """A dataset about to be written: what `prepare` and `demo` make.
 
     raw_users: for each split the users' own ids; raw_items: ids of items 1..V, in order;
-    evaluation: one of EVALUATIONS.
+    evaluation: one of EVALUATIONS; about_items: what else is known of items 1..V, a row each.
     """
 
     splits: Mapping[str, Split]
@@ -173,6 +173,7 @@ class Draft:
     source: Mapping[str, Any]
     truth: Mapping[str, NDArray[Any]]
     evaluation: str = SHARE
+    about_items: pl.DataFrame | None = None
 
 
 def write_dataset(draft: Draft, folder: Path, name: str) -> None:
@@ -186,9 +187,12 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
         (folder / "truth").mkdir(exist_ok=True)
         np.save(folder / "truth" / f"{key}.npy", array)
     num_items = len(draft.raw_items)
-    pl.DataFrame(
+    items = pl.DataFrame(
         {"item": np.arange(1, num_items + 1, dtype=np.int32), "raw_id": draft.raw_items}
-    ).write_parquet(folder / "items.parquet")
+    )
+    if draft.about_items is not None:
+        items = items.hstack(draft.about_items)
+    items.write_parquet(folder / "items.parquet")
     pl.concat(
         pl.DataFrame(
             {

@@ -9,8 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise import files
-from reprise.data import PROTOCOLS, formats
+from reprise.data import FORMATS, PROTOCOLS, formats, layouts
 from reprise.data.dataset import LAST, SHARE, SPLITS, Draft, Split, write_dataset
+from reprise.data.interactions import Interactions
+from reprise.data.layouts import NOTHING_ASKED, Asked
 from reprise.data.protocols import Users, by_users, leave_one_out, shuffled
 from reprise.errors import DataError, UsageError, WriteError
 
@@ -19,24 +21,27 @@ FILTER_SIZE = 5  # one filtering pass, as ComiRec's
 _SPARSE_FACTOR, _SPARSE_ALLOWANCE = 10, 10_000
 
 
-def read_source(source: Path, protocol: str = PROTOCOLS[0]) -> Draft:
-    """Read a ComiRec folder, a `.inter` file or a folder that holds one, split by a protocol of
+def read_source(source: Path, protocol: str = PROTOCOLS[0], asked: Asked = NOTHING_ASKED) -> Draft:
+    """Read a ComiRec folder, or a source of one of `layouts.LAYOUTS`, split by a protocol of
     `PROTOCOLS`.
     """
     if protocol not in PROTOCOLS:
         expected = " | ".join(PROTOCOLS)
         raise UsageError("bad_value", option="protocol", value=protocol, expected=expected)
+    if asked.layout is not None and asked.layout not in FORMATS:
+        expected = " | ".join(FORMATS)
+        raise UsageError("bad_value", option="format", value=asked.layout, expected=expected)
     if not source.exists():
         raise DataError("source_missing", path=source)
-    if source.is_file() and source.suffix == ".inter":
-        return read_recbole(source, protocol)
-    if source.is_dir():
-        if list(source.glob("*_train.txt")):
-            return read_comirec(source, protocol)
-        inter = sorted(source.glob("*.inter"))
-        if len(inter) == 1:
-            return read_recbole(inter[0], protocol)
-    raise DataError("unknown_format", path=source)
+    try:
+        layout = asked.layout or layouts.recognise(source)
+    except PermissionError as error:
+        raise DataError("unreadable", path=source, reason=error.strerror) from error
+    if layout == "comirec":
+        return read_comirec(source, protocol)
+    if layout is None:
+        raise DataError("unknown_format", path=source, formats=" | ".join(FORMATS))
+    return of_interactions(layouts.read(source, layout, asked), source, protocol)
 
 
 def read_comirec(folder: Path, protocol: str = PROTOCOLS[0]) -> Draft:
@@ -120,13 +125,13 @@ def _categories(path: Path, num_items: int) -> NDArray[np.int32]:
     return category
 
 
-def read_recbole(path: Path, protocol: str = PROTOCOLS[0]) -> Draft:
-    """Read a `.inter` file, filtered as ComiRec does (`preprocess/data.py` of the original): items
+def of_interactions(found: Interactions, path: Path, protocol: str = PROTOCOLS[0]) -> Draft:
+    """Return interactions filtered as ComiRec does (`preprocess/data.py` of the original): items
     with at least 5 occurrences, then users with at least 5 of these left; ids by falling
     popularity, ties by first appearance. ComiRec's protocol splits the users 8:1:1, shuffled with
     seed 1230; in leave-one-out they stand in order of first appearance.
     """
-    frame = formats.read_inter(path)
+    frame = found.frame
     items = (
         frame.group_by("item")
         .agg(pl.len().alias("count"), pl.col("line").min().alias("first"))
@@ -152,18 +157,46 @@ def read_recbole(path: Path, protocol: str = PROTOCOLS[0]) -> Draft:
         user=pl.col("rank"), item=pl.col("id"), time=pl.col("time")
     )
     whole = Users(order["user"], _sequences(rows, order="user").sequences)
+    described = _described(items["item"], found.items)
     return _draft(
         protocol,
         _evaluable(by_users(whole) if apart else leave_one_out(whole), path),
         raw_items=items["item"],
-        category=np.full(len(items) + 1, -1, np.int32),
+        category=_codes(described),
         source={
-            "format": "recbole",
+            "format": found.layout,
             "path": str(path),
             "protocol": f"items >= {FILTER_SIZE}, users >= {FILTER_SIZE}, "
             + ("users 8:1:1" if apart else "leave-one-out"),
         },
+        about_items=described,
     )
+
+
+def _described(raw_items: pl.Series, items: pl.DataFrame | None) -> pl.DataFrame:
+    """Return what is known of items 1..V beside their ids: category, title, both or none."""
+    catalogue = pl.DataFrame({"item": raw_items})
+    if items is None:
+        return catalogue.drop("item")
+    return catalogue.join(items, on="item", how="left", maintain_order="left").drop("item")
+
+
+def _codes(described: pl.DataFrame) -> NDArray[np.int32]:
+    """Return the items' categories as numbers [V+1]: those they are, if they are small numbers from
+    0, or their places among all names, sorted; -1 where there is none.
+    """
+    code = np.full(len(described) + 1, -1, np.int32)
+    if "category" not in described.columns:
+        return code
+    names = described["category"]
+    numbers = names.cast(pl.Int32, strict=False)
+    if numbers.null_count() > names.null_count() or (numbers < 0).any():
+        known = names.drop_nulls().unique().sort()
+        numbers = names.replace_strict(
+            known, pl.int_range(len(known), eager=True), return_dtype=pl.Int32, default=None
+        )
+    code[1:] = numbers.fill_null(-1).to_numpy()
+    return code
 
 
 def _evaluable(splits: dict[str, Users], where: Path) -> dict[str, Users]:
@@ -180,6 +213,7 @@ def _draft(
     raw_items: pl.Series,
     category: NDArray[np.int32],
     source: Mapping[str, Any],
+    about_items: pl.DataFrame | None = None,
 ) -> Draft:
     return Draft(
         splits={split: users.sequences for split, users in splits.items()},
@@ -189,6 +223,7 @@ def _draft(
         source=source,
         truth={},
         evaluation=LAST if protocol == "leave-one-out" else SHARE,
+        about_items=about_items,
     )
 
 
@@ -201,14 +236,20 @@ def _sequences(frame: pl.DataFrame, order: str = "line") -> Users:
     return Users(users["user"], Split(offsets, ordered["item"].to_numpy().astype(np.int32)))
 
 
-def prepare(source: Path, name: str, data_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
+def prepare(
+    source: Path,
+    name: str,
+    data_dir: Path,
+    protocol: str = PROTOCOLS[0],
+    asked: Asked = NOTHING_ASKED,
+) -> Path:
     """Turn `source` into the dataset folder `data_dir/name` by a protocol of `PROTOCOLS`, and
     return it; an interrupted or failed preparation leaves nothing under that name.
     """
     folder = data_dir / name
     if folder.exists():
         raise DataError("dataset_exists", folder=folder)
-    return publish(read_source(source, protocol), name, folder)
+    return publish(read_source(source, protocol, asked), name, folder)
 
 
 def publish(draft: Draft, name: str, folder: Path) -> Path:

@@ -1,0 +1,192 @@
+"""Tables of interactions or items: delimited text, Parquet or JSON lines, compressed or not.
+
+Columns are found by the names that data sets of the field give them, or named by the user; columns
+of text without a header are named by their place, from 1.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from reprise.errors import DataError, UsageError
+
+_PACKED = (".gz", ".zst")
+_KINDS = {
+    ".parquet": "parquet",
+    ".jsonl": "lines",
+    ".ndjson": "lines",
+    ".json": "lines",
+    ".csv": "text",
+    ".tsv": "text",
+    ".txt": "text",
+    ".dat": "text",
+}
+_DELIMITERS = ("\t", ",", ";", "|")
+# By what the field calls them, the likeliest first; compared without case and punctuation.
+_NAMES = {
+    "user": "user userid uid reviewerid visitorid customerid memberid",
+    "item": "item itemid iid movieid productid parentasin asin articleid bookid trackid songid",
+    "time": "timestamp time ts unixreviewtime datetime eventtime date",
+    "category": "category categoryid cate cateid icategory genre genres class categories",
+    "title": "title itemtitle movietitle",
+    "behaviour": "",  # told by its place alone
+}
+_NEEDED = ("user", "item", "time")
+
+
+class Columns(NamedTuple):
+    """The names of a table's columns, or None: to be found."""
+
+    user: str | None = None
+    item: str | None = None
+    time: str | None = None
+    category: str | None = None
+    title: str | None = None
+    behaviour: str | None = None
+
+    @property
+    def by_place(self) -> bool:
+        """Whether columns are named by their place: the table has no header."""
+        given = [name for name in self if name is not None]
+        return bool(given) and all(name.isdigit() for name in given)
+
+
+def kind(path: Path) -> str | None:
+    """Return what kind of table a file is by its name: parquet, lines or text; None: of none."""
+    suffix = Path(path.stem).suffix if path.suffix in _PACKED else path.suffix
+    return _KINDS.get(suffix.lower())
+
+
+def read(path: Path, columns: Columns, needed: Sequence[str] = _NEEDED) -> pl.DataFrame:
+    """Read the columns of `Columns` that the table has, under these names, as text or as stored,
+    and line, the number of the row or line (from 1). DataError where one `needed` is not there.
+    """
+    try:
+        table = _scan(path, columns)
+        names = [name for name in table.collect_schema().names() if name != "line"]
+        found = {what: _find(path, names, what, given) for what, given in columns._asdict().items()}
+        missing = [what for what in needed if found[what] is None]
+        if missing:
+            raise DataError("no_column", path=path, what=missing[0], columns=", ".join(names))
+        kept = [pl.col(name).alias(what) for what, name in found.items() if name is not None]
+        frame = table.select("line", *kept).collect(engine="streaming")
+    except pl.exceptions.NoDataError as error:
+        raise DataError("no_interactions", path=path) from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _refusal(path, columns, error) from error
+    if frame.is_empty():
+        raise DataError("no_interactions", path=path)
+    return frame
+
+
+def first_lines(path: Path, count: int) -> list[str]:
+    """Return the first lines of a text file, compressed or not."""
+    try:
+        return pl.scan_lines(path, n_rows=count).collect()["line"].to_list()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError("unreadable", path=path, reason=_first_line(error)) from error
+
+
+def delimiter(line: str) -> str:
+    """Return what separates the fields of a line: the likeliest of a tab, comma, semicolon, bar."""
+    return max(_DELIMITERS, key=line.count)
+
+
+def _scan(path: Path, columns: Columns) -> pl.LazyFrame:
+    if not path.is_file():
+        raise DataError("file_missing", path=path)
+    stored = kind(path)
+    if stored == "parquet":
+        return pl.scan_parquet(path, row_index_name="line", row_index_offset=1, glob=False)
+    if stored == "lines":
+        return _scan_json_lines(path)
+    first = first_lines(path, 1)
+    header = not columns.by_place
+    table = pl.scan_csv(
+        path,
+        has_header=header,
+        separator=delimiter(first[0]) if first else ",",
+        infer_schema=False,  # everything is text, and checked as such
+        row_index_name="line",
+        row_index_offset=2 if header else 1,
+        glob=False,
+    )
+    if header:
+        return table
+    names = [name for name in table.collect_schema().names() if name != "line"]
+    return table.rename({name: str(place) for place, name in enumerate(names, start=1)})
+
+
+def _scan_json_lines(path: Path) -> pl.LazyFrame:
+    """Scan JSON lines, the first of which tells the fields; those in question are read as text or
+    as whole numbers, whatever other lines have in other fields.
+    """
+    first = first_lines(path, 1)
+    try:
+        record = json.loads(first[0]) if first else {}
+    except ValueError as error:
+        raise DataError(
+            "bad_line", path=path, line=1, text=first[0][:80], expected="a JSON object"
+        ) from error
+    if not isinstance(record, dict):
+        raise DataError("bad_line", path=path, line=1, text=first[0][:80], expected="a JSON object")
+    types: dict[str, pl.DataType] = {
+        name: _json_type(value) for name, value in record.items() if not isinstance(value, dict)
+    }
+    return pl.scan_ndjson(path, schema=types, row_index_name="line", row_index_offset=1)
+
+
+def _json_type(value: object) -> pl.DataType:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return pl.Int64()
+    if isinstance(value, float):
+        return pl.Float64()
+    if isinstance(value, list):
+        return pl.List(_json_type(value[0]) if value else pl.String())
+    return pl.String()
+
+
+def _find(path: Path, names: Sequence[str], what: str, given: str | None) -> str | None:
+    """Return the name of the column for `what`: the one given, or the likeliest there is."""
+    if given is not None:
+        if given not in names:
+            close = difflib.get_close_matches(given, names, n=1, cutoff=0.0)
+            raise UsageError(
+                "column_missing",
+                option=f"{what}-col",
+                column=given,
+                path=path,
+                columns=", ".join(names),
+                suggestion=close[0] if close else "",
+            )
+        return given
+    plain = {re.sub(r"[^a-z0-9]", "", name.split(":")[0].lower()): name for name in names[::-1]}
+    return next((plain[name] for name in _NAMES[what].split() if name in plain), None)
+
+
+def _refusal(path: Path, columns: Columns, error: Exception) -> DataError:
+    """Return the error to show for what could not be read: the first line of another width, if
+    that is it, else what the reader says.
+    """
+    if kind(path) == "text":
+        try:
+            lines = pl.scan_lines(path, name="text").with_row_index("line", offset=1)
+            separator = delimiter(first_lines(path, 1)[0])
+            width = pl.col("text").str.count_matches(separator, literal=True)
+            odd = lines.filter(width != width.first()).head(1).collect()
+        except (pl.exceptions.PolarsError, DataError):
+            odd = pl.DataFrame()
+        if len(odd):
+            line, text = odd.select("line", "text").row(0)
+            expected = f"as many fields as line 1, separated by {separator!r}"
+            return DataError("bad_line", path=path, line=line, text=text[:80], expected=expected)
+    return DataError("unreadable", path=path, reason=_first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
