@@ -15,6 +15,7 @@ from reprise.data import PROTOCOLS
 from reprise.errors import RepriseError, UsageError, WriteError
 from reprise.messages import Messages, choose_language
 from reprise.options import common_options, run_options, run_values
+from reprise.overview import data
 from reprise.runs.signals import end_at_once_on_interrupt
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ def run_guarded(command: click.Command) -> NoReturn:
 @click.version_option(__version__, prog_name="reprise")
 def cli() -> None:
     """Train multi-interest recommenders that stop at any instant and resume exactly."""
+
+
+cli.add_command(data)
 
 
 @cli.command()
