@@ -81,9 +81,19 @@ cli.add_command(data)
     show_default=True,
     help=f"Who is trained on and what is to be found: {' | '.join(PROTOCOLS)}.",
 )
+@click.option(
+    "--k-core",
+    "core",
+    type=int,
+    metavar="K",
+    help="Keep the users and items that have K interactions with each other each. "
+    "[default: ComiRec's filter, one pass at 5]",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
 @common_options
-def prepare(source: Path, name: str, protocol: str, data_dir: Path, lang: str | None) -> None:
+def prepare(
+    source: Path, name: str, protocol: str, core: int | None, data_dir: Path, lang: str | None
+) -> None:
     """Turn SOURCE into a dataset folder.
 
     SOURCE is a folder in ComiRec's format (<x>_train.txt, <x>_valid.txt, <x>_test.txt, and
@@ -98,7 +108,7 @@ def prepare(source: Path, name: str, protocol: str, data_dir: Path, lang: str | 
     from reprise.data.prepare import prepare
 
     check_value("dataset", name)
-    dataset = open_dataset(prepare(source, name, data_dir, protocol))
+    dataset = open_dataset(prepare(source, name, data_dir, protocol, core))
     users, interactions = dataset.totals
     click.echo(
         Messages(choose_language(lang)).text(

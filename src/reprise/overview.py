@@ -76,6 +76,7 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
         ),
         text("data_splits", **{key: users[key] for key in ("train", "valid", "test")}),
         text("data_source", format=source.get("format", "?"), protocol=source.get("protocol", "?")),
+        *_kept(source, messages),
         text("hidden_last" if facts["evaluation"] == LAST else "hidden_share"),
         text(
             "data_categories",
@@ -96,6 +97,14 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
             test=_percent(repeats["test"]),
         ),
     ]
+
+
+def _kept(source: dict[str, Any], messages: Messages) -> list[str]:
+    """Return the line of what the filter kept, where the source tells it."""
+    if not {"read", "kept"} <= source.keys():
+        return []
+    read = {f"{what}_read": count for what, count in source["read"].items()}
+    return [messages.text("data_kept", **source["kept"], **read)]
 
 
 def _quantiles(distribution: dict[str, Any]) -> dict[str, int]:

@@ -63,6 +63,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "各集用户数: train {train}，valid {valid}，test {test}",
     ),
     "data_source": ("Source: {format}; {protocol}", "来源: {format}；{protocol}"),
+    "data_kept": (
+        "Kept by the filter: {users} of {users_read} users, {items} of {items_read} items, "
+        "{interactions} of {interactions_read} interactions",
+        "过滤后保留: {users}/{users_read} 个用户，{items}/{items_read} 个物品，"
+        "{interactions}/{interactions_read} 条交互",
+    ),
     "data_categories": (
         "Categories: {categories}; known of {items} of the items, {interactions} of the "
         "interactions",

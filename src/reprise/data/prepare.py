@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from reprise import files
 from reprise.data import PROTOCOLS, formats
 from reprise.data.dataset import LAST, SHARE, SPLITS, Draft, Split, write_dataset
-from reprise.data.protocols import Users, by_users, leave_one_out, shuffled
+from reprise.data.protocols import (
+    SHUFFLE_SEED,
+    Users,
+    by_users,
+    k_core,
+    leave_one_out,
+    shuffled,
+)
 from reprise.errors import DataError, UsageError, WriteError
 
 FILTER_SIZE = 5  # one filtering pass, as ComiRec's
@@ -19,23 +26,27 @@ FILTER_SIZE = 5  # one filtering pass, as ComiRec's
 _SPARSE_FACTOR, _SPARSE_ALLOWANCE = 10, 10_000
 
 
-def read_source(source: Path, protocol: str = PROTOCOLS[0]) -> Draft:
+def read_source(source: Path, protocol: str = PROTOCOLS[0], core: int | None = None) -> Draft:
     """Read a ComiRec folder, a `.inter` file or a folder that holds one, split by a protocol of
-    `PROTOCOLS`.
+    `PROTOCOLS`; with `core`, of the `core`-core of its interactions.
     """
+    if core is not None and core < 1:
+        raise UsageError("bad_value", option="k-core", value=core, expected="a whole number from 1")
     if protocol not in PROTOCOLS:
         expected = " | ".join(PROTOCOLS)
         raise UsageError("bad_value", option="protocol", value=protocol, expected=expected)
     if not source.exists():
         raise DataError("source_missing", path=source)
     if source.is_file() and source.suffix == ".inter":
-        return read_recbole(source, protocol)
+        return read_recbole(source, protocol, core)
     if source.is_dir():
         if list(source.glob("*_train.txt")):
+            if core is not None:
+                raise UsageError("core_of_split", path=source)
             return read_comirec(source, protocol)
         inter = sorted(source.glob("*.inter"))
         if len(inter) == 1:
-            return read_recbole(inter[0], protocol)
+            return read_recbole(inter[0], protocol, core)
     raise DataError("unknown_format", path=source)
 
 
@@ -120,17 +131,21 @@ def _categories(path: Path, num_items: int) -> NDArray[np.int32]:
     return category
 
 
-def read_recbole(path: Path, protocol: str = PROTOCOLS[0]) -> Draft:
+def read_recbole(path: Path, protocol: str = PROTOCOLS[0], core: int | None = None) -> Draft:
     """Read a `.inter` file, filtered as ComiRec does (`preprocess/data.py` of the original): items
     with at least 5 occurrences, then users with at least 5 of these left; ids by falling
     popularity, ties by first appearance. ComiRec's protocol splits the users 8:1:1, shuffled with
-    seed 1230; in leave-one-out they stand in order of first appearance.
+    seed 1230; in leave-one-out they stand in order of first appearance. With `core`, the
+    `core`-core takes the place of the filter.
     """
-    frame = formats.read_inter(path)
+    found = formats.read_inter(path)
+    frame, least = (found, FILTER_SIZE) if core is None else (k_core(found, core), 1)
+    if frame.is_empty():
+        raise DataError("no_core", path=path, size=core)
     items = (
         frame.group_by("item")
         .agg(pl.len().alias("count"), pl.col("line").min().alias("first"))
-        .filter(pl.col("count") >= FILTER_SIZE)
+        .filter(pl.col("count") >= least)
         .sort(["count", "first"], descending=[True, False])
         .with_row_index("id", offset=1)
     )
@@ -139,7 +154,7 @@ def read_recbole(path: Path, protocol: str = PROTOCOLS[0]) -> Draft:
     active = (
         kept.group_by("user")
         .agg(pl.len().alias("count"))
-        .filter(pl.col("count") >= FILTER_SIZE)
+        .filter(pl.col("count") >= least)
         .join(users, on="user")
         .sort("first")["user"]
         .to_list()
@@ -160,10 +175,19 @@ def read_recbole(path: Path, protocol: str = PROTOCOLS[0]) -> Draft:
         source={
             "format": "recbole",
             "path": str(path),
-            "protocol": f"items >= {FILTER_SIZE}, users >= {FILTER_SIZE}, "
-            + ("users 8:1:1" if apart else "leave-one-out"),
+            "protocol": (
+                f"items >= {least}, users >= {least}, " if core is None else f"{core}-core, "
+            )
+            + (f"users 8:1:1 (seed {SHUFFLE_SEED})" if apart else "leave-one-out"),
+            "read": _counts(found),
+            "kept": {"users": len(active), "items": len(items), "interactions": len(rows)},
         },
     )
+
+
+def _counts(interactions: pl.DataFrame) -> dict[str, int]:
+    users, items = (interactions[name].n_unique() for name in ("user", "item"))
+    return {"users": users, "items": items, "interactions": len(interactions)}
 
 
 def _evaluable(splits: dict[str, Users], where: Path) -> dict[str, Users]:
@@ -201,14 +225,21 @@ def _sequences(frame: pl.DataFrame, order: str = "line") -> Users:
     return Users(users["user"], Split(offsets, ordered["item"].to_numpy().astype(np.int32)))
 
 
-def prepare(source: Path, name: str, data_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
-    """Turn `source` into the dataset folder `data_dir/name` by a protocol of `PROTOCOLS`, and
-    return it; an interrupted or failed preparation leaves nothing under that name.
+def prepare(
+    source: Path,
+    name: str,
+    data_dir: Path,
+    protocol: str = PROTOCOLS[0],
+    core: int | None = None,
+) -> Path:
+    """Turn `source` into the dataset folder `data_dir/name` by a protocol of `PROTOCOLS`, filtered
+    to its `core`-core where that is given, and return it; an interrupted or failed preparation
+    leaves nothing under that name.
     """
     folder = data_dir / name
     if folder.exists():
         raise DataError("dataset_exists", folder=folder)
-    return publish(read_source(source, protocol), name, folder)
+    return publish(read_source(source, protocol, core), name, folder)
 
 
 def publish(draft: Draft, name: str, folder: Path) -> Path:
