@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,7 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
         text("data_splits", **{key: users[key] for key in ("train", "valid", "test")}),
         text("data_source", format=source.get("format", "?"), protocol=source.get("protocol", "?")),
         *_kept(source, messages),
+        *_times(source, messages),
         text("hidden_last" if facts["evaluation"] == LAST else "hidden_share"),
         text(
             "data_categories",
@@ -105,6 +107,24 @@ def _kept(source: dict[str, Any], messages: Messages) -> list[str]:
         return []
     read = {f"{what}_read": count for what, count in source["read"].items()}
     return [messages.text("data_kept", **source["kept"], **read)]
+
+
+def _times(source: dict[str, Any], messages: Messages) -> list[str]:
+    """Return the line of the times kept, where the source tells them."""
+    if "times" not in source:
+        return []
+    first, last = map(_day, source["times"])
+    return [messages.text("data_times", first=first, last=last)]
+
+
+def _day(time: float) -> str:
+    """Return the day (UTC) of a time in seconds, milli-, micro- or nanoseconds since 1970 that lies
+    from 1973 to 2286; any other number as it is.
+    """
+    for unit in (1, 10**3, 10**6, 10**9):
+        if 10**8 <= time / unit < 10**10:
+            return datetime.fromtimestamp(time / unit, UTC).date().isoformat()
+    return f"{time:g}"
 
 
 def _quantiles(distribution: dict[str, Any]) -> dict[str, int]:

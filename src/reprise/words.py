@@ -69,6 +69,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "过滤后保留: {users}/{users_read} 个用户，{items}/{items_read} 个物品，"
         "{interactions}/{interactions_read} 条交互",
     ),
+    "data_times": ("Times: {first} to {last}", "时间: {first} 至 {last}"),
     "data_categories": (
         "Categories: {categories}; known of {items} of the items, {interactions} of the "
         "interactions",

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_data import draft_of, leave_one_out_slowly, split_of
+from builders_data import draft_of, leave_one_out_slowly, split_of, write_inter
 from reprise.cli import cli
 from reprise.data.dataset import LAST, SPLITS, Dataset, Draft, open_dataset
-from reprise.data.prepare import publish
+from reprise.data.prepare import prepare, publish
 from reprise.data.protocols import Users, leave_one_out
 from reprise.data.statistics import describe, warnings_of
 
@@ -57,6 +57,9 @@ def check(facts: dict[str, object], lists: Lists) -> None:
     assert counts[popularity["top_item"] - 1] == max(counts)
     pairs = [abs(a - b) for a in counts for b in counts]
     assert popularity["gini"] == pytest.approx(sum(pairs) / (2 * 6 * sum(counts)))
+    by_popularity = sorted(range(1, 7), key=lambda item: -counts[item - 1])
+    apart = sum((rank - item) ** 2 for rank, item in enumerate(by_popularity, start=1))
+    assert facts["rank_correlation"] == pytest.approx(1 - 6 * apart / (6 * 35))
     seen = sum(len(own) - len(set(own)) for own in lists)
     assert facts["repeated_interactions"] == pytest.approx(seen / len(flat))
     known = sum(CATEGORY[item] >= 0 for item in flat) / len(flat)
@@ -124,6 +127,30 @@ def test_sound_data_is_not_warned_of(tmp_path: Path) -> None:
     facts = describe(publish_lists(tmp_path, even([[1, 2, 3, 4, 5, 6]])))
     facts["popularity"]["top_share"] = 0.01
     assert warnings_of(facts) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "shown"),
+    [
+        (881250949, 893286638, "1997-12-04 to 1998-04-22"),
+        (1511539200000, 1512316799000, "2017-11-24 to 2017-12-03"),
+        (1511539200 * 10**6, 1512316799 * 10**6, "2017-11-24 to 2017-12-03"),
+        (1511539200 * 10**9, 1512316799 * 10**9, "2017-11-24 to 2017-12-03"),
+        (-3, 29.5, "-3 to 29.5"),
+    ],
+)
+def test_times_are_shown_as_days_where_they_are_of_a_clock(
+    tmp_path: Path, first: float, last: float, shown: str
+) -> None:
+    events = [(f"u{n % 20}", f"i{n % 7}", [first, last][n % 2]) for n in range(200)]
+    path = write_inter(tmp_path / "x.inter", events)
+    prepare(path, "x", tmp_path)
+    done = CliRunner().invoke(cli, ["data", "show", "x", "--data-dir", str(tmp_path)])
+    assert f"Times: {shown}\n" in done.output
+    assert "⚠️ Item ids" not in done.output  # ties are in order
+    assert "Kept by the filter: 20 of 20 users, 7 of 7 items, 200 of 200 interactions" in (
+        done.output
+    )
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

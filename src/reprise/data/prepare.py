@@ -179,6 +179,7 @@ def read_recbole(path: Path, protocol: str = PROTOCOLS[0], core: int | None = No
                 f"items >= {least}, users >= {least}, " if core is None else f"{core}-core, "
             )
             + (f"users 8:1:1 (seed {SHUFFLE_SEED})" if apart else "leave-one-out"),
+            "times": [rows["time"].min(), rows["time"].max()],
             "read": _counts(found),
             "kept": {"users": len(active), "items": len(items), "interactions": len(rows)},
         },

@@ -22,8 +22,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     sequences; popularity: of items, in interactions; histograms are [least, most, how many] over
     powers of two. category_coverage: shares that have a category. repeated_interactions: the share
     that a user had with the same item before. repeated_targets: by split, the share of users some
-    target of whom is in his history. rank_correlation: Spearman's, of falling ids and popularity;
-    None where all items are equally popular. warnings: `warnings_of` these.
+    target of whom is in his history. rank_correlation: Spearman's, of ids and ranks by falling
+    popularity, where equals stand as their ids do; None of one item. warnings: `warnings_of` these.
     """
     whole = _whole(dataset)
     users, interactions = dataset.totals
@@ -143,7 +143,7 @@ def _repeated_targets(dataset: Dataset, split: str) -> float | None:
 
 
 def _rank_correlation(counts: NDArray[np.integer]) -> float | None:
-    if counts.min() == counts.max():
-        return None
-    ranks = pl.DataFrame({"id": np.arange(len(counts), 0, -1), "count": counts})
-    return float(ranks.select(pl.corr("id", "count", method="spearman")).item())
+    ids = np.arange(len(counts))
+    ranks = np.empty_like(ids)
+    ranks[np.argsort(-counts, kind="stable")] = ids  # equals rank as they stand
+    return float(np.corrcoef(ids, ranks)[0, 1]) if len(ids) > 1 else None
