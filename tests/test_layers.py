@@ -14,7 +14,7 @@ LAYERS = [
     {"options"},
     {"training", "retrieval"},
     {"runs"},
-    {"console", "demo", "report"},
+    {"console", "demo", "overview", "report"},
     {"cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -15,6 +15,7 @@ from reprise.data import PROTOCOLS
 from reprise.errors import RepriseError, UsageError, WriteError
 from reprise.messages import Messages, choose_language
 from reprise.options import common_options, run_options, run_values, source_options
+from reprise.overview import data
 from reprise.runs.signals import end_at_once_on_interrupt
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def cli() -> None:
     """Train multi-interest recommenders that stop at any instant and resume exactly."""
 
 
+cli.add_command(data)
+
+
 @cli.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="Name of the dataset folder.")
@@ -77,11 +81,25 @@ def cli() -> None:
     show_default=True,
     help=f"Who is trained on and what is to be found: {' | '.join(PROTOCOLS)}.",
 )
+@click.option(
+    "--k-core",
+    "core",
+    type=int,
+    metavar="K",
+    help="Keep the users and items that have K interactions with each other each. "
+    "[default: ComiRec's filter, one pass at 5]",
+)
 @source_options
 @click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
 @common_options
 def prepare(
-    source: Path, name: str, protocol: str, data_dir: Path, lang: str | None, **asked: str | None
+    source: Path,
+    name: str,
+    protocol: str,
+    core: int | None,
+    data_dir: Path,
+    lang: str | None,
+    **asked: str | None,
 ) -> None:
     """Turn SOURCE into a dataset folder.
 
@@ -110,7 +128,7 @@ def prepare(
     from reprise.data.prepare import prepare
 
     check_value("dataset", name)
-    dataset = open_dataset(prepare(source, name, data_dir, protocol, asked_of(**asked)))
+    dataset = open_dataset(prepare(source, name, data_dir, protocol, core, asked_of(**asked)))
     users, interactions = dataset.totals
     click.echo(
         Messages(choose_language(lang)).text(

@@ -220,6 +220,16 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "{path}, line 1: missing column(s) {missing}; the header has {header}.",
         "{path} 第 1 行: 缺少列 {missing}；表头为 {header}。",
     ),
+    "no_core": (
+        "{path}: no users and items are left that have {size} interactions with each other each. "
+        "Give a smaller --k-core.",
+        "{path}: 没有彼此交互都不少于 {size} 次的用户和物品。请减小 --k-core。",
+    ),
+    "core_of_split": (
+        "--k-core: {path} is filtered and numbered already (ComiRec's files). Leave --k-core out, "
+        "or prepare from the raw interactions.",
+        "--k-core: {path} 已过滤并编号（ComiRec 文件）。请去掉 --k-core，或由原始交互准备。",
+    ),
     "no_interactions": ("{path}: no interactions.", "{path}: 没有任何交互。"),
     "empty_split": (
         "The {split} split is empty: {where}. Each of train, valid and test needs users "

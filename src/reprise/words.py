@@ -53,4 +53,64 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "report_shares": ("Share of the list from each", "各兴趣在列表中的占比"),
     "report_dead": ("Dead", "失效"),
     "report_used": ("Used by a user", "每用户使用"),
+    # `reprise data show`
+    "data_counts": (
+        "{name}: {users} users, {items} items, {interactions} interactions",
+        "{name}：{users} 个用户，{items} 个物品，{interactions} 条交互",
+    ),
+    "data_splits": (
+        "Users by split: train {train}, valid {valid}, test {test}",
+        "各集用户数: train {train}，valid {valid}，test {test}",
+    ),
+    "data_source": ("Source: {format}; {protocol}", "来源: {format}；{protocol}"),
+    "data_kept": (
+        "Kept by the filter: {users} of {users_read} users, {items} of {items_read} items, "
+        "{interactions} of {interactions_read} interactions",
+        "过滤后保留: {users}/{users_read} 个用户，{items}/{items_read} 个物品，"
+        "{interactions}/{interactions_read} 条交互",
+    ),
+    "data_times": ("Times: {first} to {last}", "时间: {first} 至 {last}"),
+    "data_categories": (
+        "Categories: {categories}; known of {items} of the items, {interactions} of the "
+        "interactions",
+        "类别: {categories} 个；覆盖 {items} 的物品、{interactions} 的交互",
+    ),
+    "data_concentration": (
+        "Of all interactions: {top} with the most popular item, {hundredth} with the most popular "
+        "1%; Gini {gini}",
+        "交互占比: 最热门物品 {top}，最热门的 1% 物品 {hundredth}；基尼系数 {gini}",
+    ),
+    "data_repeats": (
+        "Repeats: {interactions} of the interactions; users with a target they met before: "
+        "valid {valid}, test {test}",
+        "重复: {interactions} 的交互；目标物品此前出现过的用户: valid {valid}，test {test}",
+    ),
+    "data_lengths": (
+        "Users by number of items (mean {mean}, least {least}, median {median}, 95% {high}, "
+        "most {most})",
+        "用户按物品数（均值 {mean}，最少 {least}，中位数 {median}，95% {high}，最多 {most}）",
+    ),
+    "data_popularity": (
+        "Items by number of interactions (mean {mean}, least {least}, median {median}, "
+        "95% {high}, most {most})",
+        "物品按交互数（均值 {mean}，最少 {least}，中位数 {median}，95% {high}，最多 {most}）",
+    ),
+    "short_histories": (
+        "⚠️ Half of the users have {median} items or fewer: short histories tell little of several "
+        "interests; ComiRec keeps users with {least} or more.",
+        "⚠️ 半数用户的物品数不超过 {median}：历史过短，难以体现多个兴趣；"
+        "ComiRec 保留至少有 {least} 个物品的用户。",
+    ),
+    "dominating_item": (
+        "⚠️ Item {item} alone has {percent}% of the interactions: look whether it is a real one "
+        "(items.parquet has its own id).",
+        "⚠️ 仅物品 {item} 就占 {percent}% 的交互：请确认它是真实物品"
+        "（其原始编号见 items.parquet）。",
+    ),
+    "ids_out_of_order": (
+        "⚠️ Item ids are no popularity ranks (rank correlation {correlation}): negatives drawn by "
+        "log-uniform ranks are not the popular items. Prepare from the raw interactions.",
+        "⚠️ 物品编号不是热度排名（秩相关 {correlation}）："
+        "按对数均匀排名抽取的负样本并非热门物品。请由原始交互重新准备。",
+    ),
 }

@@ -21,6 +21,7 @@ from builders_data import (
     write_comirec,
     write_inter,
 )
+from commands import reprise
 from reprise.data import prepare as preparing
 from reprise.data.dataset import SPLITS, Draft, open_dataset, write_dataset
 from reprise.data.prepare import locate, prepare, publish, read_source
@@ -64,6 +65,18 @@ def test_recbole_users_stand_in_shuffled_order(tmp_path: Path, seed: int) -> Non
     draft = read_source(write_inter(tmp_path / "x.inter", events))
     for split, users in recbole_slowly(events)[1].items():
         assert draft.raw_users[split].to_list() == [user for user, _ in users]
+
+
+def test_the_fingerprint_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    events = [event for seed in range(50) for event in random_events(seed)]
+    source = write_inter(tmp_path / "x.inter", events)
+    made = set()
+    for threads in ("1", "2", "7"):
+        given = ("prepare", source, "--name", threads, "--data-dir", tmp_path)
+        done = reprise(*given, POLARS_MAX_THREADS=threads)
+        assert done.returncode == 0, done.stderr
+        made.add(open_dataset(tmp_path / threads).fingerprint)
+    assert len(made) == 1
 
 
 def test_one_pass_of_the_filter_items_first(tmp_path: Path) -> None:

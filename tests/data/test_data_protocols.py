@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,69 @@ def test_what_is_hidden_is_never_trained_on(tmp_path: Path) -> None:
             [batch.touched[batch.history].ravel(), batch.touched[batch.target].ravel()]
         )
         assert not hidden & set(used.tolist())
+
+
+# The k-core
+
+
+def k_core_slowly(events: list[Event], size: int) -> list[Event]:
+    """Take out one user or item that has too few, until there is none."""
+    while True:
+        for place in (0, 1):
+            count = Counter(event[place] for event in events)
+            few = next((name for name, number in count.items() if number < size), None)
+            if few is not None:
+                events = [event for event in events if event[place] != few]
+                break
+        else:
+            return events
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=60),
+    size=st.integers(1, 5),
+)
+def test_a_k_core_is_what_is_left_of_taking_out_one_by_one(
+    pairs: list[tuple[int, int]], size: int
+) -> None:
+    events = [(f"u{user}", f"i{item}", float(time)) for time, (user, item) in enumerate(pairs)]
+    frame = pl.DataFrame(events, schema=["user", "item", "time"], orient="row")
+    assert protocols.k_core(frame, size).rows() == k_core_slowly(events, size)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_core_takes_the_place_of_the_filter(tmp_path: Path, seed: int) -> None:
+    events = random_events(seed) + random_events(seed + 50)
+    core = k_core_slowly(events, 8)
+    assert 0 < len(core) < len(events)
+    path = write_inter(tmp_path / "x.inter", events)
+    draft = read_source(path, core=8)
+    raw_items, users = recbole_slowly(core)  # whose filter at 5 has nothing left to do
+    assert draft.raw_items.to_list() == raw_items
+    for split in SPLITS:
+        assert users_of(draft, split) == users[split]
+    assert draft.source["kept"] == {
+        "users": len({user for user, _, _ in core}),
+        "items": len(raw_items),
+        "interactions": len(core),
+    }
+    assert draft.source["read"]["interactions"] == len(events)
+    assert draft.source["protocol"].startswith("8-core, users 8:1:1")
+
+
+def test_what_a_core_cannot_be_of_is_refused(tmp_path: Path) -> None:
+    comirec = write_comirec(tmp_path / "source")
+    inter = write_inter(tmp_path / "x.inter", random_events(0))
+    for source, core, kind, key in (
+        (comirec, 2, UsageError, "core_of_split"),
+        (inter, 0, UsageError, "bad_value"),
+        (inter, 500, DataError, "no_core"),
+    ):
+        with pytest.raises(kind) as caught:
+            prepare(source, "x", tmp_path, core=core)
+        assert caught.value.key == key
+        assert not (tmp_path / "x").exists()
 
 
 # What the folder says

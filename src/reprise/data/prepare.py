@@ -13,7 +13,14 @@ from reprise.data import FORMATS, PROTOCOLS, formats, layouts
 from reprise.data.dataset import LAST, SHARE, SPLITS, Draft, Split, write_dataset
 from reprise.data.interactions import Interactions
 from reprise.data.layouts import NOTHING_ASKED, Asked
-from reprise.data.protocols import Users, by_users, leave_one_out, shuffled
+from reprise.data.protocols import (
+    SHUFFLE_SEED,
+    Users,
+    by_users,
+    k_core,
+    leave_one_out,
+    shuffled,
+)
 from reprise.errors import DataError, UsageError, WriteError
 
 FILTER_SIZE = 5  # one filtering pass, as ComiRec's
@@ -21,10 +28,17 @@ FILTER_SIZE = 5  # one filtering pass, as ComiRec's
 _SPARSE_FACTOR, _SPARSE_ALLOWANCE = 10, 10_000
 
 
-def read_source(source: Path, protocol: str = PROTOCOLS[0], asked: Asked = NOTHING_ASKED) -> Draft:
+def read_source(
+    source: Path,
+    protocol: str = PROTOCOLS[0],
+    core: int | None = None,
+    asked: Asked = NOTHING_ASKED,
+) -> Draft:
     """Read a ComiRec folder, or a source of one of `layouts.LAYOUTS`, split by a protocol of
-    `PROTOCOLS`.
+    `PROTOCOLS`; with `core`, of the `core`-core of its interactions.
     """
+    if core is not None and core < 1:
+        raise UsageError("bad_value", option="k-core", value=core, expected="a whole number from 1")
     if protocol not in PROTOCOLS:
         expected = " | ".join(PROTOCOLS)
         raise UsageError("bad_value", option="protocol", value=protocol, expected=expected)
@@ -38,10 +52,12 @@ def read_source(source: Path, protocol: str = PROTOCOLS[0], asked: Asked = NOTHI
     except PermissionError as error:
         raise DataError("unreadable", path=source, reason=error.strerror) from error
     if layout == "comirec":
+        if core is not None:
+            raise UsageError("core_of_split", path=source)
         return read_comirec(source, protocol)
     if layout is None:
         raise DataError("unknown_format", path=source, formats=" | ".join(FORMATS))
-    return of_interactions(layouts.read(source, layout, asked), source, protocol)
+    return of_interactions(layouts.read(source, layout, asked), source, protocol, core)
 
 
 def read_comirec(folder: Path, protocol: str = PROTOCOLS[0]) -> Draft:
@@ -125,17 +141,23 @@ def _categories(path: Path, num_items: int) -> NDArray[np.int32]:
     return category
 
 
-def of_interactions(found: Interactions, path: Path, protocol: str = PROTOCOLS[0]) -> Draft:
+def of_interactions(
+    found: Interactions, path: Path, protocol: str = PROTOCOLS[0], core: int | None = None
+) -> Draft:
     """Return interactions filtered as ComiRec does (`preprocess/data.py` of the original): items
     with at least 5 occurrences, then users with at least 5 of these left; ids by falling
     popularity, ties by first appearance. ComiRec's protocol splits the users 8:1:1, shuffled with
-    seed 1230; in leave-one-out they stand in order of first appearance.
+    seed 1230; in leave-one-out they stand in order of first appearance. With `core`, the
+    `core`-core takes the place of the filter.
     """
-    frame = found.frame
+    whole = found.frame
+    frame, least = (whole, FILTER_SIZE) if core is None else (k_core(whole, core), 1)
+    if frame.is_empty():
+        raise DataError("no_core", path=path, size=core)
     items = (
         frame.group_by("item")
         .agg(pl.len().alias("count"), pl.col("line").min().alias("first"))
-        .filter(pl.col("count") >= FILTER_SIZE)
+        .filter(pl.col("count") >= least)
         .sort(["count", "first"], descending=[True, False])
         .with_row_index("id", offset=1)
     )
@@ -144,7 +166,7 @@ def of_interactions(found: Interactions, path: Path, protocol: str = PROTOCOLS[0
     active = (
         kept.group_by("user")
         .agg(pl.len().alias("count"))
-        .filter(pl.col("count") >= FILTER_SIZE)
+        .filter(pl.col("count") >= least)
         .join(users, on="user")
         .sort("first")["user"]
         .to_list()
@@ -156,18 +178,23 @@ def of_interactions(found: Interactions, path: Path, protocol: str = PROTOCOLS[0
     rows = kept.join(order, on="user", maintain_order="left").select(
         user=pl.col("rank"), item=pl.col("id"), time=pl.col("time")
     )
-    whole = Users(order["user"], _sequences(rows, order="user").sequences)
+    users_in_order = Users(order["user"], _sequences(rows, order="user").sequences)
     described = _described(items["item"], found.items)
     return _draft(
         protocol,
-        _evaluable(by_users(whole) if apart else leave_one_out(whole), path),
+        _evaluable((by_users if apart else leave_one_out)(users_in_order), path),
         raw_items=items["item"],
         category=_codes(described),
         source={
             "format": found.layout,
             "path": str(path),
-            "protocol": f"items >= {FILTER_SIZE}, users >= {FILTER_SIZE}, "
-            + ("users 8:1:1" if apart else "leave-one-out"),
+            "protocol": (
+                f"items >= {least}, users >= {least}, " if core is None else f"{core}-core, "
+            )
+            + (f"users 8:1:1 (seed {SHUFFLE_SEED})" if apart else "leave-one-out"),
+            "times": [rows["time"].min(), rows["time"].max()],
+            "read": _counts(whole),
+            "kept": {"users": len(active), "items": len(items), "interactions": len(rows)},
         },
         about_items=described,
     )
@@ -197,6 +224,11 @@ def _codes(described: pl.DataFrame) -> NDArray[np.int32]:
         )
     code[1:] = numbers.fill_null(-1).to_numpy()
     return code
+
+
+def _counts(interactions: pl.DataFrame) -> dict[str, int]:
+    users, items = (interactions[name].n_unique() for name in ("user", "item"))
+    return {"users": users, "items": items, "interactions": len(interactions)}
 
 
 def _evaluable(splits: dict[str, Users], where: Path) -> dict[str, Users]:
@@ -241,15 +273,17 @@ def prepare(
     name: str,
     data_dir: Path,
     protocol: str = PROTOCOLS[0],
+    core: int | None = None,
     asked: Asked = NOTHING_ASKED,
 ) -> Path:
-    """Turn `source` into the dataset folder `data_dir/name` by a protocol of `PROTOCOLS`, and
-    return it; an interrupted or failed preparation leaves nothing under that name.
+    """Turn `source` into the dataset folder `data_dir/name` by a protocol of `PROTOCOLS`, filtered
+    to its `core`-core where that is given, and return it; an interrupted or failed preparation
+    leaves nothing under that name.
     """
     folder = data_dir / name
     if folder.exists():
         raise DataError("dataset_exists", folder=folder)
-    return publish(read_source(source, protocol, asked), name, folder)
+    return publish(read_source(source, protocol, core, asked), name, folder)
 
 
 def publish(draft: Draft, name: str, folder: Path) -> Path:

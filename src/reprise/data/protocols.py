@@ -26,6 +26,18 @@ class Users:
     sequences: Split
 
 
+def k_core(interactions: pl.DataFrame, size: int) -> pl.DataFrame:
+    """Return the rows, in order, of the largest set of users and items that have `size` rows of the
+    set each: empty where there is none.
+    """
+    while True:
+        kept = interactions.filter(pl.len().over("item") >= size)
+        kept = kept.filter(pl.len().over("user") >= size)
+        if len(kept) == len(interactions):
+            return kept
+        interactions = kept
+
+
 def shuffled(raw_ids: list[str]) -> list[str]:
     """Return users in the order that ComiRec splits them in."""
     order = list(raw_ids)

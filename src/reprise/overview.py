@@ -1,0 +1,151 @@
+"""`reprise data`: what is known of a prepared dataset, in numbers and bars."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reprise.messages import Messages, choose_language
+from reprise.options import common_options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_PLAIN_WIDTH, _BAR_WIDTH = 200, 40  # columns
+
+
+@click.group()
+def data() -> None:
+    """Look at prepared datasets."""
+
+
+@data.command()
+@click.argument("name")
+@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
+    """Show what the dataset NAME holds, and what of it training may suffer from."""
+    from reprise.config import check_value
+    from reprise.data.dataset import open_dataset
+    from reprise.data.prepare import locate
+    from reprise.data.statistics import describe
+
+    check_value("dataset", name)
+    facts = describe(open_dataset(locate(data_dir, name)))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        show_facts(facts, Messages(choose_language(lang)))
+
+
+def show_facts(facts: dict[str, Any], messages: Messages) -> None:
+    """Print the facts of `statistics.describe`; it is plain text where it is piped."""
+    from rich.console import Console
+
+    text = messages.text
+    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+    for line in _lines(facts, messages):
+        console.print(line, markup=False, soft_wrap=True)
+    for key, kind in (("data_lengths", "history_length"), ("data_popularity", "popularity")):
+        title = text(key, mean=f"{facts[kind]['mean']:.1f}", **_quantiles(facts[kind]))
+        console.print(f"\n{title}", markup=False, style="bold", soft_wrap=True)
+        console.print(_bars(facts[kind]["histogram"]))
+    if facts["warnings"]:
+        console.print()
+    for warning in facts["warnings"]:
+        values = {key: value for key, value in warning.items() if key != "warning"}
+        console.print(text(warning["warning"], **values), markup=False, soft_wrap=True)
+
+
+def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
+    from reprise.data.dataset import LAST
+
+    text, users, interactions = messages.text, facts["users"], facts["interactions"]
+    source, popularity = facts["source"], facts["popularity"]
+    repeats = facts["repeated_targets"]
+    return [
+        text(
+            "data_counts",
+            name=facts["name"],
+            users=users["all"],
+            items=facts["items"],
+            interactions=interactions["all"],
+        ),
+        text("data_splits", **{key: users[key] for key in ("train", "valid", "test")}),
+        text("data_source", format=source.get("format", "?"), protocol=source.get("protocol", "?")),
+        *_kept(source, messages),
+        *_times(source, messages),
+        text("hidden_last" if facts["evaluation"] == LAST else "hidden_share"),
+        text(
+            "data_categories",
+            categories=facts["categories"],
+            items=_percent(facts["category_coverage"]["items"]),
+            interactions=_percent(facts["category_coverage"]["interactions"]),
+        ),
+        text(
+            "data_concentration",
+            top=_percent(popularity["top_share"]),
+            hundredth=_percent(popularity["top_hundredth_share"]),
+            gini=f"{popularity['gini']:.3f}",
+        ),
+        text(
+            "data_repeats",
+            interactions=_percent(facts["repeated_interactions"]),
+            valid=_percent(repeats["valid"]),
+            test=_percent(repeats["test"]),
+        ),
+    ]
+
+
+def _kept(source: dict[str, Any], messages: Messages) -> list[str]:
+    """Return the line of what the filter kept, where the source tells it."""
+    if not {"read", "kept"} <= source.keys():
+        return []
+    read = {f"{what}_read": count for what, count in source["read"].items()}
+    return [messages.text("data_kept", **source["kept"], **read)]
+
+
+def _times(source: dict[str, Any], messages: Messages) -> list[str]:
+    """Return the line of the times kept, where the source tells them."""
+    if "times" not in source:
+        return []
+    first, last = map(_day, source["times"])
+    return [messages.text("data_times", first=first, last=last)]
+
+
+def _day(time: float) -> str:
+    """Return the day (UTC) of a time in seconds, milli-, micro- or nanoseconds since 1970 that lies
+    from 1973 to 2286; any other number as it is.
+    """
+    for unit in (1, 10**3, 10**6, 10**9):
+        if 10**8 <= time / unit < 10**10:
+            return datetime.fromtimestamp(time / unit, UTC).date().isoformat()
+    return f"{time:g}"
+
+
+def _quantiles(distribution: dict[str, Any]) -> dict[str, int]:
+    names = {"0": "least", "50": "median", "95": "high", "100": "most"}
+    return {name: distribution["quantiles"][q] for q, name in names.items()}
+
+
+def _bars(histogram: list[list[int]]) -> "Table":
+    from rich.bar import Bar
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    table.add_column()
+    most = max(count for _, _, count in histogram)
+    for low, high, count in histogram:
+        named = str(low) if low == high else f"{low}-{high}"
+        table.add_row(named, str(count), Bar(most, 0, count, width=_BAR_WIDTH))
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}%"
