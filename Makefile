@@ -23,7 +23,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/step.py --rounds 3
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/optimizers.py
 

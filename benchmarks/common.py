@@ -4,6 +4,8 @@ import argparse
 import json
 import os
 import platform
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,8 +68,9 @@ class Stepper:
 
 
 def machine() -> dict[str, str | int | float]:
-    """Describe the machine and the libraries."""
+    """Describe the machine, the libraries and the command."""
     return {
+        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "cpu": _cpu_model(),
         "cores": worker_threads(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),

@@ -1,0 +1,64 @@
+"""The step benchmark's counts against sums by hand, and what it hands to other programs."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import peers
+import step
+from common import synthetic_split
+from reprise.models import ModelShape
+from reprise.training.batches import make_sampler
+
+SHAPE = ModelShape(history_length=3, embedding_dim=2, hidden_size=2, num_interest=2)
+SCORES = 3 * 2 * 5 * 7 * 2  # batch 5, 7 negatives, d 2
+READOUT = {1: 2 * 5 * 2, 2: 2 * 5 * 2 * 2}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("ComiRec-DR", READOUT[2] + 3 * 240 + 6 * 120),
+        ("ComiRec-SA", READOUT[2] + 3 * (480 + 480 + 120)),
+        ("MIND", READOUT[2] + 3 * 120 + 6 * 120 + 3 * 80),
+        ("DNN", READOUT[1] + 3 * 40 + 2 * 60),
+        ("GRU4REC", READOUT[1] + 3 * 2 * 5 * 3 * 4 * 6),
+    ],
+)
+def test_the_products_of_a_step_are_counted(model: str, expected: int) -> None:
+    assert step.flops(model, SHAPE, batch=5, negatives=7) == SCORES + expected
+
+
+def test_every_model_has_peers_and_every_peer_a_script() -> None:
+    assert set(step.PEERS) == set(step.MODELS)
+    for spec in {spec for specs in step.PEERS.values() for spec in specs}:
+        assert spec.environment in peers.REQUIREMENTS
+        assert (peers.HERE / f"peer_{spec.environment}.py").is_file()
+
+
+def test_peers_are_handed_ids_of_the_catalogue(tmp_path: Path) -> None:
+    split = synthetic_split(50, 40, seed=3)
+    sampler = make_sampler(split, 50, batch_size=8, history_length=6, num_negatives=9, seed=4)
+    batches = [sampler.batch(0, number) for number in (1, 2)]
+    path = tmp_path / "batches.npz"
+    peers.write_batches(path, batches)
+    sequences = [split.items[a:b].tolist() for a, b in pairwise(split.offsets)]
+    with np.load(path) as data:
+        for number in range(2):
+            for place in range(8):
+                length = int(data["lengths"][number, place])
+                row = data["history"][number, place].tolist()
+                assert row[length:] == [0] * (6 - length)
+                wanted = [*row[:length], int(data["target"][number, place])]
+                assert any(
+                    wanted == sequence[at : at + length + 1]
+                    for sequence in sequences
+                    for at in range(len(sequence))
+                )
+            negatives = data["negatives"][number]
+            assert len(negatives) == 9
+            assert len(set(negatives.tolist())) == 9
+            assert negatives.min() >= 1
+            assert negatives.max() <= 50
