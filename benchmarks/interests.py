@@ -143,7 +143,7 @@ def _subjects(runs: Sequence[str], data_dir: Path) -> Iterator[Subject]:
         path = Path(folder if equals else text)
         stored = stored_model(path, lambda dataset: locate(data_dir, dataset), "best", say)
         measured = measure(stored, "test")
-        facts = evaluation_facts(measured, "test", None, False)
+        facts = evaluation_facts(measured, "test", None)
         yield Subject(name if equals else path.name, stored, measured, facts)
 
 

@@ -68,7 +68,7 @@ def test_every_number_is_what_evaluate_measures(
     by_name = {run["run"]: run for run in content["runs"]}
     for name, changes in RUNS.items():
         stored = stored_model(runs[name], demo_data.joinpath, "best", no_warning)
-        facts = evaluation_facts(measure(stored, "test"), "test", None, False)
+        facts = evaluation_facts(measure(stored, "test"), "test", None)
         assert {key: by_name[name][key] for key in facts} == facts
         assert facts["interest_coverage@50"] > 0
         assert by_name[name]["interests"] == changes["num_interest"]

@@ -338,7 +338,7 @@ def evaluate(
         coef,
         filter_seen,
     )
-    facts = evaluation_facts(measured, split, coef, filter_seen)
+    facts = evaluation_facts(measured, split, coef)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:

@@ -23,6 +23,7 @@ NEG_SCORES = ("selected", "max")
 EMBEDDINGS = ("tied", "untied")
 HISTORIES = ("raw", "unit")
 INTEREST_COUNTS = ("fixed", "by-length")  # of `models.dynamic`
+REPEATS = ("ignored", "learned")  # of `models.repeats`
 SAMPLERS = ("log-uniform", "uniform", "in-batch", "mixed", "full")  # of `training.negatives`
 DECAYS = ("none", "cosine", "linear")  # of `training.schedules`
 CHOICES = {
@@ -34,6 +35,7 @@ CHOICES = {
     "embeddings": EMBEDDINGS,
     "history": HISTORIES,
     "interest_count": INTEREST_COUNTS,
+    "repeats": REPEATS,
 }
 # A whole number means the same.
 _REAL = (
@@ -78,6 +80,8 @@ class TrainConfig:
     each from the items before it. next_n: a target is one of so many items that follow its history;
     next_share: or of as many as are this share of the user's items, where that is more.
     item_dropout: share of a history's items that training leaves out.
+    repeats: learned, items that a user has seen score more or less by what `models.repeats` finds
+    they are worth; ignored, as any other.
     optimizer: of the item rows, see `training.optimizers`.
     Of `training.losses`, selection: which interest learns the target; temperature: scores are
     cosines divided by it (None, or 0: inner products); neg_score: which interest scores a negative;
@@ -112,6 +116,7 @@ class TrainConfig:
     targets: int = 1
     next_n: int = 1
     next_share: float = 0.0
+    repeats: str = REPEATS[0]
     optimizer: str = OPTIMIZERS[0]
     selection: str = SELECTIONS[0]
     temperature: float | None = None
@@ -143,6 +148,7 @@ class TrainConfig:
             object.__setattr__(self, "embedding_scale", None)
             object.__setattr__(self, "embeddings", EMBEDDINGS[0])
             object.__setattr__(self, "history", HISTORIES[0])
+            object.__setattr__(self, "repeats", REPEATS[0])
             object.__setattr__(self, "routing_penalty", 0.0)
             object.__setattr__(self, "encoder_layers", 0)
             object.__setattr__(self, "members", 1)
@@ -202,6 +208,7 @@ class TrainConfig:
             tied=self.embeddings == "tied",
             unit_history=self.history == "unit",
             members=self.members,
+            repeats=self.repeats == "learned",
         )
 
     @property

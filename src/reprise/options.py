@@ -16,6 +16,7 @@ from reprise.config import (
     NEG_SCORES,
     OPTIMIZERS,
     PRESETS,
+    REPEATS,
     SAMPLERS,
     SELECTIONS,
     TrainConfig,
@@ -133,6 +134,11 @@ _RUN_OPTIONS = (
     click.option("--dropout", type=float, help="Of the encoder, in training. [default: 0]"),
     click.option(
         "--item-dropout", type=float, help="Share of a history training leaves out. [default: 0]"
+    ),
+    click.option(
+        "--repeats",
+        help=f"{' | '.join(REPEATS)}: an item of the user's own history scores as any other, or "
+        f"more or less by what is learned of it. [default: {_DEFAULTS['repeats']}]",
     ),
     click.option(
         "--first-target", type=int, help="Items a target has before it, at least. [default: 4]"

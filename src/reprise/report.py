@@ -19,13 +19,11 @@ BOUNDED = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
 _PLAIN_WIDTH = 200  # columns where nobody's terminal sets a limit
 
 
-def evaluation_facts(
-    measured: Measured, split: Split, coef: float | None, filter_seen: bool
-) -> dict[str, Any]:
+def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> dict[str, Any]:
     """Return what was measured, as JSON holds it: numbers that are not finite are None.
 
     checkpoint, step, is_best, split, users, hidden (what is to be found: `dataset.EVALUATIONS`),
-    seen_items ("kept" or "filtered"), lambda, cutoffs;
+    seen_items ("kept", "filtered" or "learned"), repeat_worth (of "learned"), lambda, cutoffs;
     each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric
     ([low, high]); groups: history_length, mixture (where categories are known) and popularity, each
     by name: users, recall and ndcg at each cutoff, of popularity the number of items, and of
@@ -42,7 +40,7 @@ def evaluation_facts(
         "split": split,
         "users": len(measured.users.lengths),
         "hidden": measured.hidden,
-        "seen_items": "filtered" if filter_seen else "kept",
+        **_seen_items(evaluation.repeat_worth),
         "lambda": coef,
         "cutoffs": list(cutoffs),
         **evaluation.metrics,
@@ -55,6 +53,12 @@ def evaluation_facts(
     }
     finite: dict[str, Any] = _finite(facts)
     return finite
+
+
+def _seen_items(worth: float) -> dict[str, Any]:
+    if worth == -math.inf:
+        return {"seen_items": "filtered"}
+    return {"seen_items": "learned", "repeat_worth": worth} if worth else {"seen_items": "kept"}
 
 
 def _groups(measured: Measured) -> dict[str, list[Group]]:
@@ -76,7 +80,7 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
         text("report_model", path=facts["checkpoint"], step=facts["step"]),
         text("report_users", users=facts["users"], split=facts["split"]),
         text("hidden_last" if facts["hidden"] == LAST else "hidden_share"),
-        text("seen_kept" if facts["seen_items"] == "kept" else "seen_filtered"),
+        text(f"seen_{facts['seen_items']}", worth=_number(facts.get("repeat_worth"), 3)),
         text(lists, coef=coef),
     ]
     # A line that a program may look for is not wrapped.

@@ -22,6 +22,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "Seen items: filtered; a target that a user has seen before cannot be found",
         "已交互物品: 已过滤；若目标物品此前出现过，则无法命中",
     ),
+    "seen_learned": (
+        "Seen items: kept in the lists, with {worth} added to their scores, as learned",
+        "已交互物品: 保留在列表中，其得分加上学到的 {worth}",
+    ),
     "lists_by_score": ("Lists: by score (no lambda)", "列表: 按得分排序（无 lambda）"),
     "lists_by_category": (
         "Lists: chosen by category, lambda {coef}",

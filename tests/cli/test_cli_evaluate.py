@@ -191,9 +191,9 @@ def test_unknown_categories_are_a_group_of_their_own_or_none(
         undisturbed.path, lambda name: small_data / name, "test", "best", no_warning
     )
     nothing = replace(measured, item_category=None)
-    assert "mixture" not in evaluation_facts(nothing, "test", None, False)["groups"]
+    assert "mixture" not in evaluation_facts(nothing, "test", None)["groups"]
     unknown = replace(measured, item_category=np.full(41, -1, np.int32))
-    facts = evaluation_facts(unknown, "test", None, False)
+    facts = evaluation_facts(unknown, "test", None)
     assert set(facts["groups"]["mixture"]) == {"unknown"}
     assert facts["groups"]["mixture"]["unknown"]["recall@50"] == facts["recall@50"]
     show_evaluation(facts, Messages("en"))

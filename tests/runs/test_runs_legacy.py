@@ -40,6 +40,7 @@ SWITCHES: dict[str, Any] = {
     "next_share": 0.2,
     "interest_count": "by-length",
     "members": 2,
+    "repeats": "learned",
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -78,6 +79,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "next_share": 0.0,
             "interest_count": "fixed",
             "members": 1,
+            "repeats": "ignored",
         },
         "environment": {},
     }

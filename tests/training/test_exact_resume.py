@@ -33,7 +33,13 @@ def digest(folder: RunFolder) -> str:
 # Every value of every switch but the defaults stands in one of these.
 SWITCHED: list[dict[str, Any]] = [
     {"optimizer": "adam", "selection": "sample", "sampler": "uniform", "temperature": 0.1},
-    {"sampler": "full", "interest_count": "by-length", "targets": 3, "members": 2},
+    {
+        "sampler": "full",
+        "interest_count": "by-length",
+        "targets": 3,
+        "members": 2,
+        "repeats": "learned",
+    },
     {"optimizer": "lazy-adam", "selection": "soft", "sampler": "in-batch", "negatives": None},
     {
         "selection": "item0",

@@ -12,7 +12,7 @@ from reprise.data.dataset import EvaluationUsers, Split, Truth
 from reprise.errors import DataError
 from reprise.retrieval import control, health, metrics
 from reprise.retrieval.search import search
-from reprise.scoring import COMIREC, Scoring
+from reprise.scoring import COMIREC, WORTH, Scoring
 
 if TYPE_CHECKING:
     from reprise.training.state import Arrays
@@ -30,12 +30,15 @@ class EvaluationInterruptedError(Exception):
 class Evaluation:
     """What an evaluation found: the metrics, and what they are the means of.
 
-    ids [U, N] int64: the lists; by_user: each mean metric's values [U] float64.
+    ids [U, N] int64: the lists; by_user: each mean metric's values [U] float64; repeat_worth: what
+    was added to the scores of items in a user's whole history: 0, -inf where they were left out, or
+    what the model has learned.
     """
 
     metrics: dict[str, float]
     ids: NDArray[np.int64]
     by_user: dict[str, NDArray[np.float64]]
+    repeat_worth: float
 
 
 def evaluate(
@@ -82,14 +85,16 @@ def evaluate_in_full(
 
     With `item_category`, diversity at each cutoff too, and with `truth` interest coverage; with
     `coef`, the list is chosen by `control.select`; with `filter_seen`, the items of a user's whole
-    history are left out first. `scoring`: as `interests` were made for it. Interests or items that
-    are not finite make every metric NaN. DataError where `coef` has no categories to work on.
+    history are left out first. `scoring`: as `interests` were made for it. Interests, items or a
+    worth of repeats that are not finite make every metric NaN. DataError where `coef` has no
+    categories to work on.
     """
     if coef is not None and item_category is None:
         raise DataError("no_categories")
     top_n, count = max(cutoffs), len(users.lengths)
     items = np.ascontiguousarray(candidates(arrays, scoring)[1:])  # without the padding
-    finite = bool(np.isfinite(items).all())
+    worth = repeat_worth(arrays, scoring, filter_seen)
+    finite = bool(np.isfinite(items).all()) and (filter_seen or math.isfinite(worth))
     num_interest, cosines = 1, list[NDArray[np.float64]]()
 
     def chunks() -> Iterator[NDArray[np.float32]]:
@@ -108,7 +113,7 @@ def evaluate_in_full(
         ranking
         if coef is None or item_category is None
         else control.select(ranking, item_category, top_n, coef)
-        for ranking in search(chunks(), items, top_n, _seen(users) if filter_seen else None)
+        for ranking in search(chunks(), items, top_n, _seen(users) if worth else None, worth)
     ]
     ids = np.concatenate([ranking.ids[:, :top_n] for ranking in lists])[:count]
     by_user = user_metrics(ids, users, cutoffs, item_category, truth)
@@ -124,7 +129,7 @@ def evaluate_in_full(
     if not finite:
         means = dict.fromkeys(means, math.nan)
         by_user = {name: np.full(count, math.nan) for name in by_user}
-    return Evaluation(means, ids, by_user)
+    return Evaluation(means, ids, by_user, worth)
 
 
 def candidates(arrays: "Arrays", scoring: Scoring) -> NDArray[np.float32]:
@@ -140,6 +145,13 @@ def candidates(arrays: "Arrays", scoring: Scoring) -> NDArray[np.float32]:
         lengths = np.sqrt(np.einsum("vmd,vmd->vm", parts, parts) * np.float32(scoring.members))
         unit: NDArray[np.float32] = parts / np.maximum(lengths, _SHORTEST)[..., None]
     return unit.reshape(values.shape)
+
+
+def repeat_worth(arrays: "Arrays", scoring: Scoring, filter_seen: bool) -> float:
+    """Return `Evaluation.repeat_worth`."""
+    if filter_seen:
+        return -math.inf
+    return float(np.asarray(arrays.params[WORTH])) if scoring.repeats else 0.0
 
 
 def user_metrics(

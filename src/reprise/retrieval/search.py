@@ -6,6 +6,7 @@ Each chunk of queries is computed by one thread from start to end: the thread co
 time, never a bit of the result (a BLAS call spread over threads gives other last bits).
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -40,9 +41,11 @@ def search(
     items: NDArray[np.float32],
     top_n: int,
     seen: Iterable[Split] | None = None,
+    worth: float = -math.inf,
 ) -> Iterator[Ranking]:
-    """Yield the ranking of each chunk of interests [u, K, d] over items [V, d] (ids 1..V), without
-    the items that the chunk's users have in `seen` (one Split a chunk, a user for each of its u).
+    """Yield the ranking of each chunk of interests [u, K, d] over items [V, d] (ids 1..V). Items
+    that the chunk's users have in `seen` (one Split a chunk, a user for each of its u) score
+    `worth` more than their inner product; at -inf, they are left out.
 
     A ranking merges each interest's own top `top_n`; its first `top_n` columns are exactly the
     top-N by the maximum over interests, as an item there is in the list of its best interest.
@@ -50,7 +53,11 @@ def search(
     workers = worker_threads()
 
     def rank(chunk: tuple[NDArray[np.float32], Split | None]) -> Ranking:
-        return merge(*_interest_lists(chunk[0], items, min(top_n, len(items)), chunk[1]))
+        interests, own = chunk
+        lists = _interest_lists(interests, items, min(top_n, len(items)), own)
+        if own is not None and worth > -math.inf:
+            _add_seen(lists, interests, items, own, worth)
+        return merge(*lists)
 
     # Lazily, and the interests first: what is seen is looked up for chunks that are there.
     inputs = zip(chunks, repeat(None) if seen is None else seen, strict=False)
@@ -83,6 +90,29 @@ def _interest_lists(
     _settle(open_cut, queries, items, seen, count, ids, scores)
     shape = (users, count, top_n)
     return ids.reshape(shape), scores.reshape(shape)
+
+
+def _add_seen(
+    lists: _Found,
+    interests: NDArray[np.float32],
+    items: NDArray[np.float32],
+    seen: Split,
+    worth: float,
+) -> None:
+    """Write into each interest's list of unseen items, [u, K, N] ids and scores, the seen ones
+    that score enough, by falling score, ties by rising id.
+    """
+    ids, scores = lists
+    for user, made in enumerate(interests):
+        own = np.unique(seen.items[seen.offsets[user] : seen.offsets[user + 1]])
+        with np.errstate(all="ignore"):  # values that are not finite; no BLAS, as in _exhaustive
+            every = np.einsum("kd,nd->kn", made, items[own - 1]) + np.float32(worth)
+        known = every > -np.inf  # nor NaN
+        every = np.concatenate([scores[user], np.where(known, every, -np.inf)], axis=1)
+        every_id = np.concatenate([ids[user], np.where(known, own, NO_ITEM)], axis=1)
+        order = np.lexsort((every_id, -every))[:, : ids.shape[2]]
+        ids[user] = np.take_along_axis(every_id, order, 1)
+        scores[user] = np.take_along_axis(every, order, 1)
 
 
 def _nearest(queries: NDArray[np.float32], items: NDArray[np.float32], width: int) -> _Found:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 8
+SCHEMA = 9
 FIRST_SCHEMA_WITH_BEST = 2
 FIRST_SCHEMA_WITH_ROW_STEPS = 4
 # What every run did before it could be chosen.
@@ -97,6 +97,11 @@ def _add_members(state: dict[str, Any]) -> dict[str, Any]:
     return state | {"schema": 8, "identity": {"members": 1, **state["identity"]}}
 
 
+def _add_repeats(state: dict[str, Any]) -> dict[str, Any]:
+    """8 -> 9: an item of the user's own history scored as any other."""
+    return state | {"schema": 9, "identity": {"repeats": "ignored", **state["identity"]}}
+
+
 def lift_arrays(
     schema: int, arrays: Mapping[str, NDArray[Any]], step: int
 ) -> dict[str, NDArray[Any]]:
@@ -115,4 +120,5 @@ _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     5: _add_network,
     6: _add_targets,
     7: _add_members,
+    8: _add_repeats,
 }

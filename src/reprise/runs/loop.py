@@ -28,6 +28,7 @@ from reprise.models import Model, ModelShape, get_model
 from reprise.models.dynamic import with_dynamic_interests
 from reprise.models.encoder import Encoder, with_encoder
 from reprise.models.members import with_members
+from reprise.models.repeats import with_repeats
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
 from reprise.runs import environment, store
 from reprise.runs.run import RunFolder
@@ -270,7 +271,8 @@ def _model(config: TrainConfig) -> Model:
     model = get_model(config.model)
     if config.interest_count == "by-length":
         model = with_dynamic_interests(model)
-    return with_members(with_encoder(model, encoder), config.members)
+    model = with_members(with_encoder(model, encoder), config.members)
+    return with_repeats(model) if config.scoring.repeats else model
 
 
 def _shape(config: TrainConfig) -> ModelShape:
@@ -288,6 +290,7 @@ def _objective(config: TrainConfig) -> Objective:
         unit_history=config.scoring.unit_history,
         item_dropout=config.item_dropout,
         members=config.members,
+        repeats=config.scoring.repeats,
     )
 
 

@@ -6,6 +6,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +18,27 @@ from reprise.scoring import Scoring
 _EXCLUDED = -1e30  # finite, so that no gradient turns into NaN
 _SMALLEST_SQUARE = 1e-12  # of a length: what is shorter is not stretched to a direction of noise
 
-# loss(interests [B, K, d], target [B, d], negatives [S, d], log_q_target [B], log_q_negatives [S],
-# accidental [B, S], key) -> [B], that of each row.
-Loss = Callable[[Array, Array, Array, ArrayLike, ArrayLike, Array, Array], Array]
+
+class Loss(Protocol):
+    """loss(interests [B, K, d], target [B, d], negatives [S, d], log_q_target [B],
+    log_q_negatives [S], accidental [B, S], key, more) -> [B], that of each row.
+
+    more: what is added to the scores of the target [B] and of the negatives [B, S], as large as
+    these are (before a temperature divides them).
+    """
+
+    def __call__(
+        self,
+        interests: Array,
+        target: Array,
+        negatives: Array,
+        log_q_target: ArrayLike,
+        log_q_negatives: ArrayLike,
+        accidental: Array,
+        key: Array,
+        more: tuple[Array, Array] | None = None,
+    ) -> Array:
+        """Return the losses."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +51,7 @@ class Objective:
     hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same. routing_penalty: c,
     what a step adds of `attention_variance`. tied: as in `Scoring`. item_dropout:
     the share of a history's items that are left out (zero) in training. unit_history: as in
-    `Scoring`. members: of `models.members`; the loss is the mean of theirs.
+    `Scoring`. members: of `models.members`; the loss is the mean of theirs. repeats: as in `Scoring`.
     """
 
     selection: str = "argmax"
@@ -44,12 +63,13 @@ class Objective:
     unit_history: bool = False
     item_dropout: float = 0.0
     members: int = 1
+    repeats: bool = False
 
     @property
     def scoring(self) -> Scoring:
         """How its interests and items are compared, in training and after it."""
         cosine = self.temperature is not None
-        return Scoring(cosine, self.tied, self.unit_history, self.members)
+        return Scoring(cosine, self.tied, self.unit_history, self.members, self.repeats)
 
 
 COMIREC = Objective()
@@ -67,6 +87,7 @@ def make_loss(objective: Objective) -> Loss:
         log_q_negatives: ArrayLike,
         accidental: Array,
         key: Array,
+        more: tuple[Array, Array] | None = None,
     ) -> Array:
         if objective.temperature is not None:
             # In the interests, so that a readout sees the scores that the softmax sees.
@@ -77,6 +98,9 @@ def make_loss(objective: Objective) -> Loss:
             negative = best_scores(interests, negatives)
         else:
             positive, negative = scores(readout(interests, target, key), target, negatives)
+        if more is not None:
+            scale = 1.0 if objective.temperature is None else 1 / objective.temperature
+            positive, negative = positive + scale * more[0], negative + scale * more[1]
         positive = positive - log_q_target
         if objective.hard_negatives > 0:
             hardness = objective.hard_negatives

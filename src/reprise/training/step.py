@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from reprise.models import Model, ModelShape, Params, prefix_mask
 from reprise.models.members import parted
-from reprise.scoring import COMIREC, Scoring
+from reprise.scoring import COMIREC, WORTH, Scoring
 from reprise.training import losses, rows
 from reprise.training.batches import Batch
 from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
@@ -100,7 +100,8 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
             history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
         interests = model.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
         interests = interests.reshape(-1, *interests.shape[2:])
-        of_member = partial(_by_target, loss_of, batch, objective.members)
+        worth = params[WORTH] if objective.repeats else None
+        of_member = partial(_by_target, loss_of, batch, objective.members, worth)
         readout_key = jax.random.fold_in(key, _READOUT)
         if objective.members == 1:
             by_target = of_member(interests, candidates, readout_key)
@@ -120,12 +121,14 @@ def _by_target(
     loss_of: losses.Loss,
     batch: Batch,
     members: int,
+    worth: Array | None,
     interests: Array,
     candidates: Array,
     key: Array,
 ) -> Array:
     """Return the loss [T] of each target, T = B*m, of one member of so many, by its interests
-    [T, K, d] and the touched rows' vectors as candidates [M, d].
+    [T, K, d], the touched rows' vectors as candidates [M, d], and what repeats are worth, if
+    anything.
     """
     negatives = candidates[batch.negatives]
 
@@ -138,24 +141,50 @@ def _by_target(
             batch.log_q_negatives,
             part.target[:, None] == batch.negatives,
             key,
+            None if worth is None else _of_repeats(worth, part, batch.negatives, len(candidates)),
         )
 
     targets = Targets(
         interests,
         jnp.asarray(batch.target).reshape(-1),
         jnp.asarray(batch.log_q_target).reshape(-1),
+        None if worth is None else _before(batch),
     )
     return in_chunks(of_targets, targets, members * len(negatives), key)
 
 
 class Targets(NamedTuple):
     """What is scored against a batch's negatives: interests [T, K, d], target [T] int32, an index
-    into the touched rows, and its log q [T].
+    into the touched rows, and its log q [T]; where repeats count, before [T, L]: the items that
+    each is learned from, as the target, and behind them an index past all rows.
     """
 
     interests: Array
     target: Array
     log_q: Array
+    before: Array | None = None
+
+
+def _before(batch: Batch) -> Array:
+    """Return `Targets.before` of a batch's targets."""
+    history, prefixes = jnp.asarray(batch.history), jnp.asarray(batch.prefixes)
+    inside = jnp.arange(history.shape[1]) < prefixes[..., None]  # [B, m, L]
+    indices: Array = jnp.where(inside, history[:, None], len(batch.touched))
+    return indices.reshape(-1, history.shape[1])
+
+
+def _of_repeats(
+    worth: Array, targets: Targets, negatives: ArrayLike, num_rows: int
+) -> tuple[Array, Array]:
+    """Return what is added to the scores of the targets [T] and of the negatives [T, S], of so many
+    touched rows: the worth where an item stands before its target, else zero.
+    """
+    assert targets.before is not None
+    each = jnp.arange(len(targets.target))
+    # Items first: whole rows of it are gathered, one a negative.
+    seen = jnp.zeros((num_rows, len(each)), bool)
+    seen = seen.at[targets.before, each[:, None]].set(True, mode="drop")
+    return worth * seen[targets.target, each], worth * seen[negatives].T
 
 
 def in_chunks(

@@ -1,0 +1,176 @@
+"""What repeats are worth: in the loss, in the lists, and as it is learned."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import oracles
+from builders_data import draft_of, split_of
+from commands import run_small, small_config
+from reprise.data.dataset import SPLITS
+from reprise.data.prepare import publish
+from reprise.models import ModelShape, get_model
+from reprise.models.members import with_members
+from reprise.models.repeats import with_repeats
+from reprise.retrieval import search
+from reprise.retrieval.ranking import NO_ITEM
+from reprise.runs import store
+from reprise.scoring import WORTH
+from reprise.training import losses
+from reprise.training.batches import Batch
+from reprise.training.step import _make_loss
+
+SHAPE = ModelShape(history_length=5, embedding_dim=6, hidden_size=6, num_interest=2)
+ROWS = 12
+KEY = jax.random.key(4)
+
+
+def a_batch() -> Batch:
+    """Return three users' batch over few rows: what is drawn has often been seen."""
+    rng = np.random.default_rng(7)
+    return Batch(
+        touched=np.arange(1, ROWS + 1, dtype=np.int32),
+        history=rng.integers(0, ROWS, (3, 5)).astype(np.int32),
+        prefixes=np.array([[1, 5], [3, 2], [4, 4]], np.int32),
+        target=rng.integers(0, ROWS, (3, 2)).astype(np.int32),
+        negatives=rng.integers(0, ROWS, 9).astype(np.int32),
+        log_q_target=rng.normal(size=(3, 2)).astype(np.float32),
+        log_q_negatives=rng.normal(size=9).astype(np.float32),
+        key=np.zeros(2, np.uint32),
+    )
+
+
+def loop_loss(value: NDArray[Any], made: NDArray[Any], worth: float, temperature: float) -> float:
+    """Return the mean cross-entropy of each target, one score after the other, by cosine and by
+    each candidate's own best interest of made [B, m, K, d].
+    """
+    batch, vectors, total = a_batch(), oracles.unit(value), list[float]()
+    for user, lengths in enumerate(batch.prefixes):
+        for place, length in enumerate(lengths):
+            seen = set(batch.history[user, :length].tolist())
+            own = oracles.unit(made[user, place])
+
+            def score(row: int, own: Any = own, seen: set[int] = seen) -> float:
+                best = max(float(interest @ vectors[row]) for interest in own)
+                return (best + (worth if row in seen else 0.0)) / temperature
+
+            target = int(batch.target[user, place])
+            positive = score(target) - float(batch.log_q_target[user, place])
+            logits = [positive] + [
+                score(int(row)) - float(log_q)
+                for row, log_q in zip(batch.negatives, batch.log_q_negatives, strict=True)
+                if row != target
+            ]
+            total.append(math.log(sum(math.exp(logit) for logit in logits)) - positive)
+    return sum(total) / len(total)
+
+
+@pytest.mark.parametrize("most_scores", [2**24, 20])
+def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
+    most_scores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All targets at once or a few at a time; the gradient is that of the loss."""
+    monkeypatch.setattr("reprise.training.step._MOST_SCORES", most_scores)
+    model = with_repeats(get_model("ComiRec-SA"))
+    params = model.init(KEY, SHAPE)
+    value = jnp.asarray(np.random.default_rng(3).normal(size=(ROWS, 6)), jnp.float32)
+    objective = losses.Objective(temperature=0.3, neg_score="max", repeats=True)
+    loss = _make_loss(model, objective)
+    batch = a_batch()
+    made = np.asarray(model.of_prefixes(params, value[batch.history], jnp.asarray(batch.prefixes)))
+
+    def expected(worth: float) -> float:
+        return loop_loss(np.asarray(value, np.float64), made, worth, 0.3)
+
+    for worth in (0.0, -0.7, 0.4):
+        computed, gradient = jax.value_and_grad(loss)(
+            {**params, WORTH: jnp.float32(worth)}, value, batch, KEY
+        )
+        assert float(computed) == pytest.approx(expected(worth), rel=1e-5)
+        slope = (expected(worth + 1e-5) - expected(worth - 1e-5)) / 2e-5
+        assert float(gradient[WORTH]) == pytest.approx(slope, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"selection": "argmax"},
+        {"selection": "soft", "hard_negatives": 0.5, "temperature": 0.2},
+        {"temperature": 0.2, "neg_score": "max", "members": 2, "unit_history": True},
+    ],
+)
+def test_a_worth_of_zero_changes_no_bit_of_the_loss(asked: dict[str, Any]) -> None:
+    plain = with_members(get_model("Queries"), asked.get("members", 1))
+    model = with_repeats(plain)
+    params = model.init(KEY, SHAPE)
+    assert params[WORTH] == 0
+    value = jnp.asarray(np.random.default_rng(3).normal(size=(ROWS, 6)), jnp.float32)
+    learned = _make_loss(model, losses.Objective(**asked, repeats=True))
+    ignored = _make_loss(plain, losses.Objective(**asked))
+    own = {name: param for name, param in params.items() if name != WORTH}
+    assert learned(params, value, a_batch(), KEY) == ignored(own, value, a_batch(), KEY)
+    moved = {**params, WORTH: jnp.float32(-0.5)}
+    assert learned(moved, value, a_batch(), KEY) != learned(params, value, a_batch(), KEY)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 8),
+    st.integers(1, 3),
+    st.integers(1, 30),
+    st.integers(1, 20),
+    st.sampled_from([-100.0, -2.0, -1.0, 1.0, 3.0, -math.inf]),
+)
+def test_lists_are_of_scores_with_the_worth_of_repeats(
+    seed: int, users: int, count: int, num_items: int, top_n: int, worth: float
+) -> None:
+    rng = np.random.default_rng(seed)  # small whole numbers: scores are exact, ties frequent
+    interests = rng.integers(-2, 3, (users, count, 3)).astype(np.float32)
+    items = rng.integers(-2, 3, (num_items, 3)).astype(np.float32)
+    seen = [rng.integers(1, num_items + 1, rng.integers(0, 12)).tolist() for _ in range(users)]
+    (ranking,) = search.search([interests], items, top_n, [split_of(seen)], worth)
+    for user in range(users):
+        scored = {
+            item: score + (worth if item in seen[user] else 0.0)
+            for item, score in oracles.rank(interests[user], items)
+        }
+        expected = oracles.merged((item, s) for item, s in scored.items() if s > -math.inf)
+        found = zip(ranking.ids[user].tolist(), ranking.scores[user].tolist(), strict=True)
+        assert [pair for pair in found if pair[0] != NO_ITEM][:top_n] == expected[:top_n]
+
+
+@pytest.mark.parametrize(("again", "sign"), [(False, -1), (True, 1)])
+def test_it_is_learned_from_what_users_do(tmp_path: Path, again: bool, sign: int) -> None:
+    """It falls where nobody comes back to an item, and rises where everybody does; evaluation
+    ranks by it.
+    """
+    rng = np.random.default_rng(1)
+    splits = {}
+    for split, count in zip(SPLITS, (60, 20, 20), strict=True):
+        some = [rng.permutation(40)[:10] + 1 for _ in range(count)]
+        splits[split] = split_of([[*own[:5], *own[:5]] if again else own for own in some])
+    publish(draft_of(splits, np.full(41, -1, np.int32)), "small", tmp_path / "data" / "small")
+    asked: dict[str, Any] = {"repeats": "learned", "temperature": 0.2, "max_steps": 60}
+    asked |= {"learning_rate": 0.01, "test_iter": 20}
+    _, recorder, folder = run_small(tmp_path / "data", tmp_path / "runs", **asked)
+    params = store.load(store.read(folder.checkpoints / "ckpt-60")).arrays
+    worth = float(params[f"params.{WORTH}"])
+    assert sign * worth > 0.1
+    _, plain, _ = run_small(
+        tmp_path / "data", tmp_path / "plain", **{**asked, "repeats": "ignored"}
+    )
+    assert recorder.lines[-1]["valid_recall@10"] > plain.lines[-1]["valid_recall@10"]
+
+
+def test_a_model_that_learns_nothing_has_no_worth_to_learn() -> None:
+    assert small_config(model="MostPop", repeats="learned").repeats == "ignored"
+    assert small_config(repeats="learned").scoring.repeats
