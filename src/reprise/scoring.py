@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-
 WORTH = "repeat"  # parameter: what is added to the score of an item of the user's own history
 
 

@@ -156,8 +156,8 @@ def test_it_is_learned_from_what_users_do(tmp_path: Path, again: bool, sign: int
     rng = np.random.default_rng(1)
     splits = {}
     for split, count in zip(SPLITS, (60, 20, 20), strict=True):
-        some = [rng.permutation(40)[:10] + 1 for _ in range(count)]
-        splits[split] = split_of([[*own[:5], *own[:5]] if again else own for own in some])
+        some = [(rng.permutation(40)[:10] + 1).tolist() for _ in range(count)]
+        splits[split] = split_of([own[:5] + own[:5] if again else own for own in some])
     publish(draft_of(splits, np.full(41, -1, np.int32)), "small", tmp_path / "data" / "small")
     asked: dict[str, Any] = {"repeats": "learned", "temperature": 0.2, "max_steps": 60}
     asked |= {"learning_rate": 0.01, "test_iter": 20}

@@ -50,8 +50,8 @@ class Objective:
     every candidate, the target too, is scored by its own best interest, as retrieval scores it.
     hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same. routing_penalty: c,
     what a step adds of `attention_variance`. tied: as in `Scoring`. item_dropout:
-    the share of a history's items that are left out (zero) in training. unit_history: as in
-    `Scoring`. members: of `models.members`; the loss is the mean of theirs. repeats: as in `Scoring`.
+    the share of a history's items that are left out (zero) in training. members: of
+    `models.members`; the loss is the mean of theirs. unit_history and repeats: as in `Scoring`.
     """
 
     selection: str = "argmax"
