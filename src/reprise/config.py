@@ -89,7 +89,8 @@ class TrainConfig:
     attention to single items (0: none).
     Of `training.schedules`, by which the learning rate is multiplied, warmup: steps it climbs for;
     decay and decay_steps: how it falls, and until when.
-    test_iter: steps between evaluations. top_n: the cutoff whose valid recall selects the best.
+    test_iter: steps between evaluations. valid_users: how many validation users these are over,
+    drawn once by the seed; 0: all of them. top_n: the cutoff whose valid recall selects the best.
     max_steps: updates in all. patience: evaluations without improvement that are borne.
     """
 
@@ -129,6 +130,7 @@ class TrainConfig:
     decay_steps: int = 0
     seed: int = 19
     test_iter: int = 1000
+    valid_users: int = 0
     top_n: int = 50
     max_steps: int = field(default=1_000_000, metadata=_EXTENDABLE)
     patience: int = field(default=50, metadata=_EXTENDABLE)
@@ -286,7 +288,7 @@ def check_value(name: str, value: Any) -> None:
         good, expected = value is None or (real and value >= 0), "a positive number, or 0 for none"
     elif name in ("patience", "seed"):
         good, expected = whole and 0 <= value < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}"
-    elif name in ("warmup", "decay_steps"):
+    elif name in ("warmup", "decay_steps", "valid_users"):
         good = whole and 0 <= value <= _LARGEST
         expected = f"a whole number from 0 to {_LARGEST}"
     elif name in ("max_steps", "test_iter"):

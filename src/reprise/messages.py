@@ -55,6 +55,12 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "{model}，数据集 {dataset}：{users} 个训练用户，{items} 个物品；共 {steps} 步，"
         "每 {every} 步评估一次",
     ),
+    "valid_sample": (
+        "Evaluations while training are over {users} of the {every} validation users "
+        "(--valid-users); the last one is over all.",
+        "训练中的评估只用 {every} 个验证用户中的 {users} 个（--valid-users）；"
+        "最后一次评估使用全部。",
+    ),
     "fresh_start": ("No checkpoint yet: starting at step 0.", "没有 checkpoint：从第 0 步开始。"),
     "resumed": (
         "Resumed at step {step} (branch {branch}): {path}",

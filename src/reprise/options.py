@@ -60,6 +60,12 @@ _RUN_OPTIONS = (
     click.option("--max-iter", type=float, help="Steps in all, in thousands, as ComiRec counts."),
     click.option("--steps", "max_steps", type=int, help="Steps in all."),
     click.option("--test-iter", type=int, help="Steps between evaluations. [default: 1000]"),
+    click.option(
+        "--valid-users",
+        type=int,
+        help="Validation users an evaluation in training is over, drawn once by the seed; the last "
+        "one is over all. [default: 0, all]",
+    ),
     click.option("--patience", type=int, help="Evaluations without improvement. [default: 50]"),
     click.option("--learning-rate", type=float, help="[default: 0.001]"),
     click.option("--warmup", type=int, help="Steps it climbs for. [default: 0]"),

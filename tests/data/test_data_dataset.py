@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders_data import item_lists, small_draft, split_of
-from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
+from reprise.data.dataset import (
+    LAST,
+    SHARE,
+    SPLITS,
+    Dataset,
+    EvaluationUsers,
+    Split,
+    open_dataset,
+)
 from reprise.data.prepare import publish
 from reprise.errors import DataError
 
@@ -359,6 +367,37 @@ def test_users_of_one_item_are_left_out_of_an_evaluation() -> None:
     users = dataset_of([[1], [2, 3], [4], []]).evaluation_users("valid", 5)
     assert users.history.tolist() == [[2, 0, 0, 0, 0]]
     assert users.target_items.tolist() == [3]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    lists=some_users.filter(lambda lists: any(len(items) >= 2 for items in lists)),
+    count=st.integers(1, 20),
+    seed=st.integers(0, 9),
+)
+def test_a_sample_of_an_evaluation_s_users_is_some_of_them_as_they_are(
+    lists: list[list[int]], count: int, seed: int
+) -> None:
+    users = dataset_of(lists).evaluation_users("valid", 4)
+    every, some = described(users), described(users.sample(count, seed))
+    assert len(some) == min(count, len(every))
+    rest = iter(every)
+    assert all(one in rest for one in some)  # in their order
+    assert described(users.sample(count, seed)) == some
+
+
+def described(users: EvaluationUsers) -> list[tuple[list[int], int, list[int], list[int]]]:
+    """Return history, its length, targets and past of each user."""
+    pasts = item_lists(users.past.of(0, len(users.lengths)))
+    targets = item_lists(Split(users.target_offsets, users.target_items))
+    rows = users.history.tolist(), users.lengths.tolist(), targets, pasts
+    return list(zip(*rows, strict=True))
+
+
+def test_another_seed_draws_other_users() -> None:
+    users = dataset_of([[user, user + 1] for user in range(1, 60)]).evaluation_users("valid", 4)
+    drawn = {tuple(users.sample(10, seed).target_items.tolist()) for seed in range(5)}
+    assert len(drawn) == 5
 
 
 def test_an_evaluation_of_nobody_is_refused() -> None:

@@ -41,6 +41,7 @@ SWITCHES: dict[str, Any] = {
     "interest_count": "by-length",
     "members": 2,
     "repeats": "learned",
+    "valid_users": 9,
 }
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
@@ -80,6 +81,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "interest_count": "fixed",
             "members": 1,
             "repeats": "ignored",
+            "valid_users": 0,
         },
         "environment": {},
     }

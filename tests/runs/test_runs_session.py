@@ -10,10 +10,13 @@ import pytest
 
 from checkpoints import no_warning
 from commands import Recorder, run_small, state_digest, stopping_at
+from reprise.data.dataset import open_dataset
 from reprise.errors import UsageError
+from reprise.retrieval.evaluate import evaluate
 from reprise.runs import store
 from reprise.runs.inspection import describe
 from reprise.runs.run import RunFolder
+from reprise.runs.session import stored_model
 from reprise.training.state import Best
 
 
@@ -147,3 +150,32 @@ def test_a_learning_rate_change_is_recorded_and_carried(small_data: Path, tmp_pa
         "learning rate changed",
         "resumed",
     ]
+
+
+def test_some_valid_users_choose_the_best_and_all_are_measured_at_the_end(
+    small_data: Path, tmp_path: Path
+) -> None:
+    """The sample is the same after a stop, and the output says that it is one."""
+    asked: dict[str, Any] = {"valid_users": 6, "max_steps": 8}
+    outcome, recorder, folder = run_small(small_data, tmp_path / "a", **asked)
+    assert recorder.keys.count("valid_sample") == 1
+    dataset = open_dataset(small_data / "small")
+    stored = stored_model(folder.path, lambda name: small_data / name, "latest", no_warning)
+    users = dataset.evaluation_users("valid", 6)
+    expected = {
+        len(some.lengths): evaluate(
+            stored.state.arrays, stored.task.interests, some, stored.task.cutoffs
+        )["recall@10"]
+        for some in (users, users.sample(6, seed=19))
+    }
+    assert list(expected) == [20, 6]
+    assert recorder.lines[-1]["valid_recall@10"] == expected[6] != expected[20]
+    assert outcome.results is not None
+    assert stored.checkpoint.progress.is_best
+    assert outcome.results["valid"]["recall@10"] == expected[20]
+
+    run_small(small_data, tmp_path / "b", stopping_at(5), **asked)
+    _, _, resumed = run_small(small_data, tmp_path / "b", **asked)
+    assert resumed.metrics.read_bytes() == folder.metrics.read_bytes()
+    _, recorder, _ = run_small(small_data, tmp_path / "c", valid_users=20, max_steps=4)
+    assert "valid_sample" not in recorder.keys

@@ -119,6 +119,7 @@ AMOUNTS: dict[str, tuple[Any, ...]] = {
     "targets": (1, 3),
     "next_n": (1, 4),
     "next_share": (0.0, 0.4),
+    "valid_users": (0, 7),
     "warmup": (0, 6),
     "decay_steps": (9,),
 }

@@ -91,6 +91,22 @@ class EvaluationUsers:
     target_items: NDArray[np.int32]
     past: Past
 
+    def sample(self, count: int, seed: int) -> "EvaluationUsers":
+        """Return so many of the users, drawn by the seed alone, in the order they have; all where
+        there are no more.
+        """
+        users = len(self.lengths)
+        if count >= users:
+            return self
+        rng = np.random.Generator(np.random.Philox(key=[seed, users]))
+        drawn = np.sort(rng.choice(users, count, replace=False))
+        starts, known = self.target_offsets[drawn], np.diff(self.target_offsets)[drawn]
+        targets = stretches(self.target_items, starts, known)
+        past = Past(self.past.items, self.past.starts[drawn], self.past.lengths[drawn])
+        return EvaluationUsers(
+            self.history[drawn], self.lengths[drawn], targets.offsets, targets.items, past
+        )
+
 
 @dataclass(frozen=True)
 class Truth:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = 9
+SCHEMA = 10
 FIRST_SCHEMA_WITH_BEST = 2
 FIRST_SCHEMA_WITH_ROW_STEPS = 4
 # What every run did before it could be chosen.
@@ -102,6 +102,11 @@ def _add_repeats(state: dict[str, Any]) -> dict[str, Any]:
     return state | {"schema": 9, "identity": {"repeats": "ignored", **state["identity"]}}
 
 
+def _add_valid_users(state: dict[str, Any]) -> dict[str, Any]:
+    """9 -> 10: every evaluation was over all users."""
+    return state | {"schema": 10, "identity": {"valid_users": 0, **state["identity"]}}
+
+
 def lift_arrays(
     schema: int, arrays: Mapping[str, NDArray[Any]], step: int
 ) -> dict[str, NDArray[Any]]:
@@ -121,4 +126,5 @@ _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     6: _add_targets,
     7: _add_members,
     8: _add_repeats,
+    9: _add_valid_users,
 }

@@ -65,7 +65,9 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained on what: the config's values turned into functions and data."""
+    """What is trained on what: the config's values turned into functions and data; `selecting`:
+    those of the valid users whose metric chooses the best model.
+    """
 
     config: TrainConfig
     identity: dict[str, Any]
@@ -76,6 +78,7 @@ class Task:
     sampler: Sampler
     valid: EvaluationUsers
     test: EvaluationUsers
+    selecting: EvaluationUsers
     num_items: int
     item_category: NDArray[np.int32] | None
     truth: Mapping[str, Truth | None]
@@ -98,6 +101,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     if config.routing_penalty > 0 and model.interests_and_attention is None:
         raise UsageError("no_attention", model=config.model)
     train = dataset.splits["train"]
+    valid = dataset.evaluation_users("valid", config.maxlen)
     category = np.asarray(dataset.item_category)
     return Task(
         config=config,
@@ -116,8 +120,9 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
             config.sampler,
             TargetRule(config.first_target, config.targets, config.next_n, config.next_share),
         ),
-        valid=dataset.evaluation_users("valid", config.maxlen),
+        valid=valid,
         test=dataset.evaluation_users("test", config.maxlen),
+        selecting=valid.sample(config.valid_users, config.seed) if config.valid_users else valid,
         num_items=dataset.num_items,
         item_category=category if (category >= 0).any() else None,
         truth={split: dataset.truth(split) for split in ("valid", "test")},
@@ -302,7 +307,7 @@ def _evaluate(task: Task, state: TrainState, stop: StopRequest) -> dict[str, flo
     return evaluate(
         state.arrays,
         task.interests,
-        task.valid,
+        task.selecting,
         task.cutoffs,
         should_stop=lambda: bool(stop),
         scoring=task.config.scoring,

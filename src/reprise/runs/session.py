@@ -142,6 +142,8 @@ def run_session(request: Request, announcer: Announcer) -> Outcome:
             finished=lambda latest: is_finished(latest, config),
         )
         announcer.began(task, folder, resumption)
+        if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
+            announcer.say("valid_sample", users=some, every=every)
         try:
             state = _starting_state(request, task, resumption, stop, announcer)
         except EvaluationInterruptedError:  # while measuring an old checkpoint: nothing has changed
