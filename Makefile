@@ -26,6 +26,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py --rounds 3
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/optimizers.py
+	$(BIN)/python benchmarks/evaluate.py
 
 torture: $(INSTALLED)
 	$(BIN)/python benchmarks/torture.py $(TORTURE)

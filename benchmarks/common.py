@@ -28,7 +28,7 @@ from reprise.training.step import TrainStep
 Row = Mapping[str, str | int | float]
 
 LEARNING_RATE = 0.001
-_LIBRARIES = ("reprise", "jax", "jaxlib", "numpy", "faiss-cpu", "polars")
+_LIBRARIES = ("reprise", "jax", "jaxlib", "numpy", "polars")
 _SHORTEST, _MEAN_LENGTH = 5, 15  # items of a user: at least what ComiRec keeps, and Books' mean
 _HEAD = 100  # popularity falls as 1 / (rank + _HEAD): a long tail without a single item ruling it
 

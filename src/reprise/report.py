@@ -16,6 +16,7 @@ from reprise.runs.session import Measured, Split
 
 # Metrics that get an interval, at each cutoff.
 BOUNDED = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
+_SEEN = {"kept": "seen_kept", "filtered": "seen_filtered", "learned": "seen_learned"}
 _PLAIN_WIDTH = 200  # columns where nobody's terminal sets a limit
 
 
@@ -80,7 +81,7 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
         text("report_model", path=facts["checkpoint"], step=facts["step"]),
         text("report_users", users=facts["users"], split=facts["split"]),
         text("hidden_last" if facts["hidden"] == LAST else "hidden_share"),
-        text(f"seen_{facts['seen_items']}", worth=_number(facts.get("repeat_worth"), 3)),
+        text(_SEEN[facts["seen_items"]], worth=_number(facts.get("repeat_worth"), 3)),
         text(lists, coef=coef),
     ]
     # A line that a program may look for is not wrapped.

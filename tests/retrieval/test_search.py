@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,23 @@ relaxed = settings(deadline=None, max_examples=80)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def search_one(interests: NDArray[np.float32], items: NDArray[np.float32], top_n: int) -> Ranking:
-    (ranking,) = search.search([interests], items, top_n)
+blocks = st.sampled_from([1, 3, 7, 1024])
+tiles = st.sampled_from([1, 4, 256])
+
+
+def search_one(
+    interests: NDArray[np.float32],
+    items: NDArray[np.float32],
+    top_n: int,
+    block: int = 1024,
+    tile: int = 256,
+    **asked: Any,
+) -> Ranking:
+    """Return the ranking, so many items and interests being scored at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_BLOCK", block)
+        patch.setattr(search, "_TILE", tile)
+        (ranking,) = search.search([interests], items, top_n, **asked)
     return ranking
 
 
@@ -36,15 +52,26 @@ def pairs(ranking: Ranking, user: int) -> list[tuple[int, float]]:
     st.integers(1, 4),
     st.integers(1, 40),
     st.integers(1, 50),
+    blocks,
+    tiles,
+    st.booleans(),
 )
 def test_the_first_n_are_the_best_by_any_interest(
-    seed: int, users: int, count: int, num_items: int, top_n: int
+    seed: int,
+    users: int,
+    count: int,
+    num_items: int,
+    top_n: int,
+    block: int,
+    tile: int,
+    by_interest: bool,
 ) -> None:
     rng = np.random.default_rng(seed)  # small whole numbers: scores are exact, ties frequent
     interests = rng.integers(-2, 3, (users, count, 3)).astype(np.float32)
     items = rng.integers(-2, 3, (num_items, 3)).astype(np.float32)
-    ranking = search_one(interests, items, top_n)
-    assert ranking.ids.shape == ranking.scores.shape == (users, count * min(top_n, num_items))
+    ranking = search_one(interests, items, top_n, block, tile, by_interest=by_interest)
+    width = min(top_n, num_items) * (count if by_interest else 1)
+    assert ranking.ids.shape == ranking.scores.shape == ranking.interests.shape == (users, width)
     assert ranking.ids.dtype == np.int64
     assert ranking.scores.dtype == np.float32
     for user in range(users):
@@ -54,6 +81,10 @@ def test_the_first_n_are_the_best_by_any_interest(
             if item in dict(everything[:top_n]):
                 scores = (interests[user] @ items[item - 1]).tolist()
                 assert interest == scores.index(max(scores))
+        lists = [oracles.rank(one[None], items) for one in interests[user]]
+        own = {item for listed in lists for item, _ in listed[:top_n]}
+        best = {item for item, _ in everything[:top_n]}
+        assert {item for item, _ in pairs(ranking, user)} == (own if by_interest else best)
 
 
 @relaxed
@@ -63,22 +94,28 @@ def test_the_first_n_are_the_best_by_any_interest(
     st.integers(1, 4),
     st.integers(1, 40),
     st.integers(1, 20),
-    st.integers(0, 3),
     st.integers(0, 12),
+    blocks,
+    tiles,
+    st.booleans(),
 )
 def test_seen_items_leave_and_the_next_best_come_in(
-    seed: int, users: int, count: int, num_items: int, top_n: int, spare: int, most_seen: int
+    seed: int,
+    users: int,
+    count: int,
+    num_items: int,
+    top_n: int,
+    most_seen: int,
+    block: int,
+    tile: int,
+    by_interest: bool,
 ) -> None:
-    """Whether what faiss returns beyond the list suffices or not: the result is the same."""
     rng = np.random.default_rng(seed)
     interests = rng.integers(-2, 3, (users, count, 3)).astype(np.float32)
     items = rng.integers(-2, 3, (num_items, 3)).astype(np.float32)
     seen = [rng.integers(1, num_items + 1, rng.integers(0, most_seen + 1)) for _ in range(users)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "_SPARE_FOR_TIES", spare)
-        patch.setattr(search, "_SPARE_FOR_SEEN", spare)
-        ranked = search.search([interests], items, top_n, [split_of([s.tolist() for s in seen])])
-        (ranking,) = ranked
+    own = [split_of([some.tolist() for some in seen])]
+    ranking = search_one(interests, items, top_n, block, tile, seen=own, by_interest=by_interest)
     for user in range(users):
         everything = oracles.rank(interests[user], items)
         expected = [pair for pair in everything if pair[0] not in seen[user]]
@@ -87,7 +124,7 @@ def test_seen_items_leave_and_the_next_best_come_in(
 
 
 def test_items_that_all_tie_come_by_their_number() -> None:
-    """Interests of zero: every item ties, far beyond what faiss is asked for."""
+    """Interests of zero: every item ties, block after block."""
     rng = np.random.default_rng(5)
     items = rng.normal(size=(3000, 8)).astype(np.float32)
     ranking = search_one(np.zeros((40, 2, 8), np.float32), items, 10)
@@ -96,13 +133,13 @@ def test_items_that_all_tie_come_by_their_number() -> None:
     assert (ranking.interests[:, :10] == 0).all()
 
 
-def test_more_equal_items_at_the_cutoff_than_faiss_is_asked_for() -> None:
+def test_many_equal_items_at_the_cutoff() -> None:
     rng = np.random.default_rng(6)
     items = rng.integers(-3, 4, (500, 8)).astype(np.float32)
     items[100:400] = items[100]
     interests = np.stack([items[[100, 450]], items[[30, 100]]])
     for top_n in (7, 20):
-        ranking = search_one(interests, items, top_n)
+        ranking = search_one(interests, items, top_n, block=64)
         for user in range(2):
             expected = oracles.rank(interests[user], items)[:top_n]
             assert pairs(ranking, user)[:top_n] == expected
@@ -114,7 +151,7 @@ def test_infinite_interests_are_borne() -> None:
     interests[:, 1] = [1, 0, 0]
     items = np.eye(3, dtype=np.float32).repeat(30, axis=0)
     ranking = search_one(interests, items, 4)
-    assert ranking.ids.shape == (3, 8)
+    assert (ranking.ids == [1, 2, 3, 4]).all()  # the first scores no number, or infinity
 
 
 @relaxed
@@ -133,7 +170,7 @@ def test_a_ranking_holds_distinct_items_in_order(
         assert np.isneginf(ranking.scores[user, len(found) :]).all()
 
 
-@pytest.mark.parametrize("users", [1, 3, 64])  # few queries and many take different ways in faiss
+@pytest.mark.parametrize("users", [1, 3, 64])
 def test_scores_of_real_vectors_are_inner_products(users: int) -> None:
     rng = np.random.default_rng(users)
     interests = rng.normal(size=(users, 4, 16)).astype(np.float32)

@@ -109,11 +109,12 @@ def evaluate_in_full(
                 cosines.append(health.cosines(made))
             yield made
 
+    seen = _seen(users) if worth else None
     lists = [
         ranking
         if coef is None or item_category is None
         else control.select(ranking, item_category, top_n, coef)
-        for ranking in search(chunks(), items, top_n, _seen(users) if worth else None, worth)
+        for ranking in search(chunks(), items, top_n, seen, worth, by_interest=coef is not None)
     ]
     ids = np.concatenate([ranking.ids[:, :top_n] for ranking in lists])[:count]
     by_user = user_metrics(ids, users, cutoffs, item_category, truth)

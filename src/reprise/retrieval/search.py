@@ -2,33 +2,58 @@
 
 Equal scores rank by rising id, at the cutoff too, so that a result is one value and not a choice.
 
-Each chunk of queries is computed by one thread from start to end: the thread count changes the
-time, never a bit of the result (a BLAS call spread over threads gives other last bits).
+A few users at a time are scored against a block of items after the other, small enough for the
+scores to stay in a core's cache, and only what is above a user's N-th best so far leaves it. As
+popular items come first, that is soon next to nothing, and the search takes little longer than its
+matrix products do (`benchmarks/evaluate.py`).
+
+Each tile is computed by one thread from start to end: the thread count changes the time, never a
+bit of the result (a BLAS call spread over threads gives other last bits).
 """
 
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import reduce
 from itertools import islice, repeat
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from reprise.data.dataset import Split
-from reprise.retrieval.ranking import NO_ITEM, Ranking, members, merge
+from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, merge
 
-# Below this many queries a call, faiss leaves BLAS for a loop ten times slower.
-_BLAS_THRESHOLD = 20
-# Results asked of faiss beyond those wanted: ties at the cutoff, and seen items, up to so many are
-# settled from what it returns. More are settled by `_exhaustive`, query by query.
-_SPARE_FOR_TIES = 8
-_SPARE_FOR_SEEN = 256
+_BLOCK = 1024  # items scored at a time, by
+_TILE = 256  # interests: a megabyte of scores
+_POSITION_BITS = 24  # of a number to sort by, beside 32 of the score and the rest of the user
 
 _Input = TypeVar("_Input")
-_Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+_Scores = NDArray[np.float32]
+
+
+class _Found(NamedTuple):
+    """Candidates of a tile's users, equal scores of a user by rising id: the row of the user, the
+    item's id, and its score.
+    """
+
+    user: NDArray[np.int64]
+    id: NDArray[np.int64]
+    score: _Scores
+
+
+class _Seen(NamedTuple):
+    """Pairs of a user, by his row, and an item's id, by rising id: each once."""
+
+    user: NDArray[np.int64]
+    id: NDArray[np.int64]
+
+    def of(self, first: int, last: int) -> "_Seen":
+        """Return what users first..last - 1 have seen, who are now the first."""
+        theirs = (self.user >= first) & (self.user < last)
+        return _Seen(self.user[theirs] - first, self.id[theirs])
 
 
 def worker_threads() -> int:
@@ -37,145 +62,135 @@ def worker_threads() -> int:
 
 
 def search(
-    chunks: Iterable[NDArray[np.float32]],
-    items: NDArray[np.float32],
+    chunks: Iterable[_Scores],
+    items: _Scores,
     top_n: int,
     seen: Iterable[Split] | None = None,
     worth: float = -math.inf,
+    by_interest: bool = False,
 ) -> Iterator[Ranking]:
-    """Yield the ranking of each chunk of interests [u, K, d] over items [V, d] (ids 1..V). Items
-    that the chunk's users have in `seen` (one Split a chunk, a user for each of its u) score
-    `worth` more than their inner product; at -inf, they are left out.
+    """Yield the ranking of each chunk of interests [u, K, d] over items [V, d] (ids 1..V): exactly
+    the top-N by the maximum over interests, each item with the first interest that gives it. With
+    `by_interest`, every interest brings a top-N of its own, and all of these are ranked.
 
-    A ranking merges each interest's own top `top_n`; its first `top_n` columns are exactly the
-    top-N by the maximum over interests, as an item there is in the list of its best interest.
+    Items that the chunk's users have in `seen` (one Split a chunk, a user for each of its u) score
+    `worth` more than their inner product; at -inf, they are left out. What scores no number, or
+    -inf, is no candidate.
     """
     workers = worker_threads()
+    top_n = min(top_n, len(items))
 
-    def rank(chunk: tuple[NDArray[np.float32], Split | None]) -> Ranking:
+    def rank(chunk: tuple[_Scores, Split | None]) -> Ranking:
         interests, own = chunk
-        lists = _interest_lists(interests, items, min(top_n, len(items)), own)
-        if own is not None and worth > -math.inf:
-            _add_seen(lists, interests, items, own, worth)
-        return merge(*lists)
+        if not by_interest:
+            ids, scores = _best(interests, items, top_n, _pairs(own, 1), worth)
+            return Ranking(ids, scores, _origin(interests, items, ids))
+        users, count, dim = interests.shape
+        singles = interests.reshape(users * count, 1, dim)
+        ids, scores = _best(singles, items, top_n, _pairs(own, count), worth)
+        shape = (users, count, top_n)
+        return merge(ids.reshape(shape), scores.reshape(shape))
 
     # Lazily, and the interests first: what is seen is looked up for chunks that are there.
     inputs = zip(chunks, repeat(None) if seen is None else seen, strict=False)
-    with ThreadPoolExecutor(workers, "search") as pool:
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(workers, "search") as pool,
+    ):
         yield from _ordered_map(pool, rank, inputs, ahead=2 * workers)
 
 
-def _interest_lists(
-    interests: NDArray[np.float32], items: NDArray[np.float32], top_n: int, seen: Split | None
-) -> _Found:
-    """Return the best `top_n` ids and scores of each interest, [u, K, top_n] each: by falling
-    score, ties by rising id (but unordered among themselves where no cut parts them).
-    """
-    users, count, dim = interests.shape
-    queries = np.ascontiguousarray(interests.reshape(-1, dim))
-    most_seen = 0 if seen is None else int(seen.lengths.max(initial=0))
-    width = min(top_n + _SPARE_FOR_TIES + min(most_seen, _SPARE_FOR_SEEN), len(items))
-    ids, scores = _nearest(queries, items, width)
-    complete = (ids[:, -1] == NO_ITEM) | (width == len(items))
-    floor = scores[:, -1].copy()  # no item outside scores more
-    if seen is not None:
-        ids, scores = _without(ids, scores, seen, count)
-    last, following = scores[:, top_n - 1 : top_n], scores[:, top_n : top_n + 1]
-    tied = np.flatnonzero((last == following).any(axis=1) & (ids[:, top_n - 1] != NO_ITEM))
-    order = np.lexsort((ids[tied], -scores[tied]))
-    ids[tied] = np.take_along_axis(ids[tied], order, 1)
-    scores[tied] = np.take_along_axis(scores[tied], order, 1)
-    ids, scores = ids[:, :top_n], scores[:, :top_n]
-    open_cut = np.flatnonzero(~complete & (scores[:, -1] <= floor))
-    _settle(open_cut, queries, items, seen, count, ids, scores)
-    shape = (users, count, top_n)
-    return ids.reshape(shape), scores.reshape(shape)
-
-
-def _add_seen(
-    lists: _Found,
-    interests: NDArray[np.float32],
-    items: NDArray[np.float32],
-    seen: Split,
-    worth: float,
-) -> None:
-    """Write into each interest's list of unseen items, [u, K, N] ids and scores, the seen ones
-    that score enough, by falling score, ties by rising id.
-    """
-    ids, scores = lists
-    for user, made in enumerate(interests):
-        own = np.unique(seen.items[seen.offsets[user] : seen.offsets[user + 1]])
-        with np.errstate(all="ignore"):  # values that are not finite; no BLAS, as in _exhaustive
-            every = np.einsum("kd,nd->kn", made, items[own - 1]) + np.float32(worth)
-        known = every > -np.inf  # nor NaN
-        every = np.concatenate([scores[user], np.where(known, every, -np.inf)], axis=1)
-        every_id = np.concatenate([ids[user], np.where(known, own, NO_ITEM)], axis=1)
-        order = np.lexsort((every_id, -every))[:, : ids.shape[2]]
-        ids[user] = np.take_along_axis(every_id, order, 1)
-        scores[user] = np.take_along_axis(every, order, 1)
-
-
-def _nearest(queries: NDArray[np.float32], items: NDArray[np.float32], width: int) -> _Found:
-    """Return ids and scores [Q, width], best first; NO_ITEM at -inf where no score is a number."""
-    faiss.omp_set_num_threads(1)  # this thread's own setting
-    faiss.cvar.distance_compute_blas_threshold = _BLAS_THRESHOLD
-    scores, index = faiss.knn(queries, items, width, metric=faiss.METRIC_INNER_PRODUCT)
-    ids: NDArray[np.int64] = index + 1
-    scores[ids == NO_ITEM] = -np.inf
+def _best(
+    interests: _Scores, items: _Scores, top_n: int, seen: _Seen | None, worth: float
+) -> tuple[NDArray[np.int64], _Scores]:
+    """Return the best `top_n` ids and scores of each user, [u, top_n], of interests [u, K, d]."""
+    users, count, _ = interests.shape
+    ids = np.full((users, top_n), NO_ITEM, np.int64)
+    scores = np.full((users, top_n), -np.inf, np.float32)
+    # As many as have their interests in a tile, and their candidates numbered.
+    size = max(1, min(_TILE // count, (1 << _POSITION_BITS) // (2 * top_n + _BLOCK)))
+    with np.errstate(all="ignore"):  # values that are not finite give scores that are not numbers
+        for start in range(0, users, size):
+            tile = interests[start:][:size]
+            own = None if seen is None else seen.of(start, start + len(tile))
+            found = _best_of_tile(tile, items, top_n, own, worth)
+            place = _places(found.user, len(tile))
+            ids[start + found.user, place] = found.id
+            scores[start + found.user, place] = found.score
     return ids, scores
 
 
-def _without(
-    ids: NDArray[np.int64], scores: NDArray[np.float32], seen: Split, count: int
+def _best_of_tile(
+    interests: _Scores, items: _Scores, top_n: int, seen: _Seen | None, worth: float
 ) -> _Found:
-    """Return the lists [Q, N] of queries, `count` a user, with seen items moved out at the end."""
-    dropped = members(ids.reshape(len(ids) // count, -1), seen).reshape(ids.shape)
-    ids, scores = np.where(dropped, NO_ITEM, ids), np.where(dropped, np.float32(-np.inf), scores)
-    kept_first = np.argsort(dropped, axis=1, kind="stable")
-    return np.take_along_axis(ids, kept_first, 1), np.take_along_axis(scores, kept_first, 1)
-
-
-def _settle(
-    rows: NDArray[np.int64],
-    queries: NDArray[np.float32],
-    items: NDArray[np.float32],
-    seen: Split | None,
-    count: int,
-    ids: NDArray[np.int64],
-    scores: NDArray[np.float32],
-) -> None:
-    """Write the exact lists of `rows` into ids and scores [Q, top_n].
-
-    Equal queries share the work: interests that are all zero, where everything ties, are many.
-    """
-    if len(rows) == 0:
-        return
-    top_n = ids.shape[1]
-    most_seen = 0 if seen is None else int(seen.lengths[rows // count].max())
-    distinct, which = np.unique(queries[rows], axis=0, return_inverse=True)
-    best = [_exhaustive(query, items, min(top_n + most_seen, len(items))) for query in distinct]
-    for row, number in zip(rows, which.ravel(), strict=True):
-        own_ids, own_scores = best[number]
+    """Return the best `top_n` of each user of a tile [u, K, d], user by user, best first."""
+    users, count, dim = interests.shape
+    queries = interests.transpose(1, 0, 2).reshape(count * users, dim).T.copy()
+    every = np.empty((_BLOCK, count * users), np.float32)
+    pool: list[_Found] = []
+    waiting, floor = 0, np.full(users, -np.inf, np.float32)
+    for start in range(0, len(items), _BLOCK):
+        block = items[start:][:_BLOCK]
+        scored = np.matmul(block, queries, out=every[: len(block)])
+        # fmax: an interest without a number leaves the others theirs.
+        best = reduce(np.fmax, (scored[:, k * users :][:, :users] for k in range(count)))
         if seen is not None:
-            start, stop = seen.offsets[row // count :][:2]
-            kept = ~np.isin(own_ids, seen.items[start:stop])
-            own_ids, own_scores = own_ids[kept], own_scores[kept]
-        found = min(top_n, len(own_ids))
-        ids[row], scores[row] = NO_ITEM, -np.inf
-        ids[row, :found], scores[row, :found] = own_ids[:found], own_scores[:found]
+            low, high = np.searchsorted(seen.id, (start + 1, start + len(block) + 1))
+            best[seen.id[low:high] - start - 1, seen.user[low:high]] += np.float32(worth)
+        # Strictly: an item of a later block has a higher id, and loses against its equals.
+        at = np.flatnonzero(best > floor)
+        pool.append(_Found(at % users, at // users + start + 1, best.ravel()[at]))
+        waiting += len(at)
+        if waiting > users * top_n:
+            pool, waiting = [_cut(pool, users, top_n)], 0
+            last = np.flatnonzero(_places(pool[0].user, users) == top_n - 1)
+            floor[pool[0].user[last]] = pool[0].score[last]
+    return _cut(pool, users, top_n)
 
 
-def _exhaustive(query: NDArray[np.float32], items: NDArray[np.float32], top_n: int) -> _Found:
-    """Return the best `top_n` ids and scores of one query, ties by rising id, from every score."""
-    with np.errstate(all="ignore"):  # infinite values may give scores that are not numbers
-        every = np.einsum("vd,d->v", items, query)  # no BLAS, whose last bits depend on threads
-    every[np.isnan(every)] = -np.inf
-    cut = np.partition(every, len(every) - top_n)[len(every) - top_n]
-    above = np.flatnonzero(every > cut)
-    level = np.flatnonzero((every == cut) & (cut > -np.inf))[: top_n - len(above)]
-    found = np.concatenate([above, level])
-    found = found[np.lexsort((found, -every[found]))]
-    return found + 1, every[found]
+def _cut(pool: list[_Found], users: int, top_n: int) -> _Found:
+    """Return the best `top_n` of each user, user by user, best first, ties as they come."""
+    user, ids, score = (np.concatenate(parts) for parts in zip(*pool, strict=True))
+    # One number each: sorting these is many times faster than sorting by three keys.
+    key = user.astype(np.uint64) << np.uint64(32) | _falling(score)
+    key = key << np.uint64(_POSITION_BITS) | np.arange(len(user), dtype=np.uint64)
+    key.sort()
+    order = (key & np.uint64((1 << _POSITION_BITS) - 1)).astype(np.int64)
+    order = order[_places(user[order], users) < top_n]
+    return _Found(user[order], ids[order], score[order])
+
+
+def _places(user: NDArray[np.int64], users: int) -> NDArray[np.int64]:
+    """Return the place, from 0, of each candidate among its user's, of rising rows of users."""
+    first: NDArray[np.int64] = np.searchsorted(user, np.arange(users))
+    return np.arange(len(user)) - first[user]
+
+
+def _falling(scores: _Scores) -> NDArray[np.uint64]:
+    """Return whole numbers of 32 bits that rise where scores fall, and are equal where they are."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # of -0.0, those of 0.0
+    return np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF)).astype(np.uint64)
+
+
+def _origin(interests: _Scores, items: _Scores, ids: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the first interest of the highest score, [u, N], of each of the ids [u, N]."""
+    origin = np.empty(ids.shape, np.int32)
+    with np.errstate(all="ignore"):
+        for user, (own, found) in enumerate(zip(interests, ids, strict=True)):
+            scores = own @ items[found - 1].T  # of no item, any
+            origin[user] = np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=0)
+    return np.where(ids == NO_ITEM, np.int32(NO_INTEREST), origin)
+
+
+def _pairs(seen: Split | None, count: int) -> _Seen | None:
+    """Return what users have seen, each of them standing for `count` rows in turn."""
+    if seen is None:
+        return None
+    users = len(seen.lengths)
+    row = np.repeat(np.arange(users), seen.lengths)
+    item, user = np.divmod(np.unique(seen.items.astype(np.int64) * users + row), users)
+    rows = user[:, None] * count + np.arange(count)
+    return _Seen(rows.ravel(), np.repeat(item, count))
 
 
 def _ordered_map(

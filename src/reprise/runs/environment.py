@@ -14,7 +14,7 @@ import jax
 
 from reprise import XLA_THREADS, __version__
 
-_LIBRARIES = ("jax", "jaxlib", "numpy", "faiss-cpu")
+_LIBRARIES = ("jax", "jaxlib", "numpy")
 
 
 def current() -> dict[str, str]:
