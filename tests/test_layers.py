@@ -8,13 +8,24 @@ import reprise
 PACKAGE = Path(reprise.__file__).parent
 # Each part may import itself, its neighbours on the line, and what stands below.
 LAYERS = [
-    {"__init__", "allocator", "errors", "messages", "messages_tf", "words", "files", "scoring"},
+    {
+        "__init__",
+        "allocator",
+        "errors",
+        "messages",
+        "messages_report",
+        "messages_tf",
+        "words",
+        "files",
+        "scoring",
+    },
     {"models", "data"},
     {"config"},
     {"options"},
     {"training", "retrieval"},
     {"runs"},
-    {"console", "demo", "overview", "report"},
+    {"console", "demo", "overview", "report", "reporting"},
+    {"commands"},
     {"cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -11,9 +11,10 @@ from reprise.messages import CATALOGUE, Messages, choose_language
 
 SOURCES = [
     *Path(reprise.__file__).parent.rglob("*.py"),
+    *Path(reprise.__file__).parent.rglob("template/*"),
     Path(reprise.__file__).parents[1] / "train.py",
 ]
-CATALOGUED = ("messages.py", "messages_tf.py", "words.py")
+CATALOGUED = ("messages.py", "messages_report.py", "messages_tf.py", "words.py")
 
 
 def fields(text: str) -> set[str]:

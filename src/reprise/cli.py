@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from reprise import __version__
+from reprise.commands.report import report
 from reprise.config import check_value, make_config
 from reprise.data import PROTOCOLS
 from reprise.errors import RepriseError, UsageError, WriteError
@@ -70,6 +71,7 @@ def cli() -> None:
 
 
 cli.add_command(data)
+cli.add_command(report)
 
 
 @cli.command()

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from reprise.messages_report import REPORT
 from reprise.messages_tf import IMPORT
 from reprise.words import WORDS
 
@@ -338,6 +339,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     ),
     "os_refused": ("Cannot use {path}: {reason}.", "无法使用 {path}: {reason}。"),
     **IMPORT,
+    **REPORT,
     **WORDS,
 }
 

@@ -65,7 +65,7 @@ def test_nothing_is_deleted_before_what_replaces_it_is_whole(
         whole = store.scan(path.parent, fail)
         for checkpoint in whole:
             store.load(checkpoint)
-        assert len([c for c in whole if c.order > store._parse(path.name)]) >= 2
+        assert len([c for c in whole if c.order > store.parse_name(path.name)]) >= 2
         best = store.best_of(whole)
         assert best is None or best.path != path
         deleted.append(path.name)

@@ -86,7 +86,7 @@ def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Warn) -
     The checkpoints know it, under their manifests; run.json decides between them, or alone where
     there are none.
     """
-    recorded = _read_record(folder, warn).get("identity")
+    recorded = read_record(folder, warn).get("identity")
     found = store.scan(folder.checkpoints, on_damage=lambda path, reason: None)
     stored = recorded
     if found and recorded not in [checkpoint.identity for checkpoint in found]:
@@ -123,7 +123,7 @@ def record_events(
     new_events: list[dict[str, Any]],
 ) -> None:
     """Add events (a start, a learning-rate change) to run.json, which is made where missing."""
-    record = _read_record(folder, warn=lambda key, **values: None)
+    record = read_record(folder, warn=lambda key, **values: None)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     events = [*record.get("events", []), *({"at": now, **event} for event in new_events)]
     content = {
@@ -242,7 +242,7 @@ def _warn_of_lost_best(latest: Progress, best: Checkpoint, warn: Warn) -> None:
         warn("best_lost", metric=known.metric, step=known.step, path=best.path)
 
 
-def _read_record(folder: RunFolder, warn: Warn) -> dict[str, Any]:
+def read_record(folder: RunFolder, warn: Warn) -> dict[str, Any]:
     """Return run.json's content; where it is damaged, warn: the checkpoints know the identity."""
     if not folder.record.exists():
         return {}

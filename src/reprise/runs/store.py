@@ -70,7 +70,7 @@ class Checkpoint:
     @property
     def order(self) -> tuple[int, int, int]:
         """(branch, step, repetition): how far along the run this is."""
-        return _parse(self.path.name)
+        return parse_name(self.path.name)
 
 
 def save(
@@ -182,7 +182,8 @@ def _goodness(checkpoint: Checkpoint) -> tuple[float, int, int, int]:
     return -math.inf if metric is None else metric, -branch, -step, repetition
 
 
-def _parse(name: str) -> tuple[int, int, int]:
+def parse_name(name: str) -> tuple[int, int, int]:
+    """Return `Checkpoint.order` by a checkpoint's name; DamagedCheckpointError for another name."""
     match = _NAME.fullmatch(name)
     if match is None:
         raise DamagedCheckpointError(f"{name} is not a checkpoint's name (ckpt-<step>)")

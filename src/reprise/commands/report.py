@@ -1,0 +1,81 @@
+"""`reprise report`: a page of pictures of one run, or of several beside each other."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reprise.errors import UsageError
+from reprise.messages import Messages, choose_language
+from reprise.options import common_options
+from reprise.runs.signals import end_at_once_on_interrupt
+
+_FILE = "report.html"
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help=f"The page. [default: {_FILE} in the run's folder; of several runs, here]",
+)
+@click.option(
+    "--no-evaluation",
+    is_flag=True,
+    help="Only what the run has logged: the best model is not measured, the data not needed.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["valid", "test"]),
+    default="test",
+    show_default=True,
+    help="The users that the best model is measured on.",
+)
+@click.option(
+    "--lambda",
+    "coefs",
+    type=float,
+    multiple=True,
+    help="A point of the lambda curve, measured by itself; may be repeated. [default: 0.01 to 10]",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
+@common_options
+def report(
+    runs: tuple[Path, ...],
+    output: Path | None,
+    no_evaluation: bool,
+    split: Any,
+    coefs: tuple[float, ...],
+    data_dir: Path,
+    lang: str | None,
+) -> None:
+    """Write one HTML file of pictures and tables that needs nothing else: the course of the
+    training, the interests' health, the best model by groups of users and items, settings, history.
+    """
+    end_at_once_on_interrupt()
+    from reprise import files
+    from reprise.console import Voice
+    from reprise.data.prepare import locate
+    from reprise.reporting.facts import read_runs
+    from reprise.reporting.measuring import LAMBDAS, check_lambdas, measure_run
+    from reprise.reporting.page import render
+
+    messages = Messages(choose_language(lang))
+    say = Voice(messages, to_stderr=True).say
+    chosen = check_lambdas(coefs or LAMBDAS)
+    found = read_runs(runs, say)
+    if output is None:
+        output = found[0].path / _FILE if len(found) == 1 else Path(_FILE)
+    if output.is_dir():
+        raise UsageError("page_is_folder", path=output)
+    if not output.parent.is_dir():
+        raise UsageError("page_no_folder", path=output)
+    measured = None
+    if not no_evaluation:
+        measured = [
+            measure_run(run, lambda name: locate(data_dir, name), split, chosen, say)
+            for run in found
+        ]
+    files.replace_file(output, render(found, measured, split, messages).encode())
+    click.echo(messages.text("page_written", path=output))

@@ -1,0 +1,145 @@
+"""What a run's folder tells of its course."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import Recorder, small_config
+from reprise.errors import CheckpointError
+from reprise.reporting import facts
+from reprise.reporting.facts import Run, read_runs
+from reprise.runs.run import RunFolder
+from reprise.training.state import Best
+
+RECALL = "valid_recall@10"
+
+
+def read(folder: RunFolder, *keys: str) -> Run:
+    """Read one run; `keys` are what must be said of it."""
+    recorder = Recorder()
+    (run,) = read_runs([folder.path], recorder.say)
+    assert recorder.keys == list(keys)
+    return run
+
+
+def logged(folder: RunFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+
+
+def test_every_start_is_told_with_where_it_went_on_from(eventful: RunFolder) -> None:
+    starts = [
+        (start.number, start.event, start.step, start.branch, start.came_from, start.parent)
+        for start in read(eventful).starts
+    ]
+    assert starts == [
+        (1, "created", 0, 0, None, None),
+        (2, "resumed", 8, 0, "ckpt-8", 0),
+        (3, "resumed", 14, 0, "ckpt-14", 0),
+        (4, "rewound", 8, 1, "ckpt-8", 0),
+        (5, "rewound", 16, 2, "ckpt-16-b1", 1),
+    ]
+
+
+def test_the_way_to_where_it_stands_and_what_was_left_behind(eventful: RunFolder) -> None:
+    run = read(eventful)
+    assert [dict(line) for line in run.lines] == logged(eventful)
+    assert run.best == Best(0.4, 16, 1)
+    assert (run.step, run.patience_used, run.cutoff) == (24, 2, 10)
+    assert facts.kept_path(run) == [(0, 8), (1, 16), (2, None)]
+    kept = [(line["branch"], line["step"], line[RECALL]) for line in facts.kept_lines(run)]
+    assert kept == [
+        *((0, 4, 0.1), (0, 8, 0.3), (1, 12, 0.35), (1, 16, 0.4)),
+        *((2, 20, 0.39), (2, 24, 0.37)),
+    ]
+    assert facts.left_behind(run, RECALL) == [
+        (0, [(8, 0.3), (12, 0.2), (16, 0.25)]),
+        (1, [(16, 0.4), (20, 0.38)]),
+    ]
+
+
+def test_a_place_between_evaluations_is_on_the_line_that_joins_them(eventful: RunFolder) -> None:
+    run = read(eventful)
+    assert facts.height(run, RECALL, 0, 8) == 0.3
+    assert facts.height(run, RECALL, 0, 14) == pytest.approx(0.225)
+    assert facts.height(run, RECALL, 1, 10) == pytest.approx(0.325)  # from where it goes out
+    assert facts.height(run, RECALL, 0, 2) == 0.1
+    assert facts.height(run, RECALL, 0, 90) == 0.25
+    assert facts.height(run, "valid_unknown@10", 0, 8) is None
+
+
+def test_a_branch_that_was_lost_is_told_but_led_nowhere(harmed: RunFolder) -> None:
+    """Killed before it saved anything, and gone on from the branch before."""
+    record = json.loads(harmed.record.read_text())
+    lost = {"event": "resumed", "from": "ckpt-16-b1", "step": 16, "branch": 3}
+    back = {"event": "resumed", "from": "ckpt-24-b2", "step": 24, "branch": 2}
+    record["events"] += [lost, back]
+    harmed.record.write_text(json.dumps(record))
+    run = read(harmed)
+    assert [start.event for start in run.starts[-2:]] == ["rewound", "resumed"]
+    assert facts.kept_path(run) == [(0, 8), (1, 16), (2, None)]
+
+
+def test_a_line_that_is_being_written_does_not_count(harmed: RunFolder) -> None:
+    whole = logged(harmed)
+    with harmed.metrics.open("a") as file:
+        file.write('{"step": 28, "bra')
+    assert [dict(line) for line in read(harmed).lines] == whole
+
+
+@pytest.mark.parametrize("content", [None, "nonsense\n", "[1]\n", '{"step": 4, "branch": null}\n'])
+def test_damaged_metrics_are_those_of_the_checkpoint(
+    harmed: RunFolder, content: str | None
+) -> None:
+    whole = logged(harmed)
+    harmed.metrics.unlink()
+    if content is not None:
+        harmed.metrics.write_text(content)
+    run = read(harmed, "page_metrics_damaged")
+    assert [dict(line) for line in run.lines] == whole
+    assert run.best == Best(0.4, 16, 1)
+
+
+@pytest.mark.parametrize("content", ["{", '{"identity": {}, "events": [{"step": "x"}]}'])
+def test_a_damaged_record_leaves_what_the_checkpoints_know(harmed: RunFolder, content: str) -> None:
+    harmed.record.write_text(content)
+    run = read(harmed, "page_record_damaged")
+    assert run.starts == ()
+    assert run.config["model"] == "ComiRec-SA"
+    assert run.best == Best(0.4, 16, 1)
+    assert [line["branch"] for line in facts.kept_lines(run)] == [2, 2]
+
+
+def test_a_damaged_checkpoint_is_named_without_the_place_of_the_run(harmed: RunFolder) -> None:
+    (harmed.checkpoints / "ckpt-24-b2" / "state.json").write_text("{}")
+    run = read(harmed, "damaged_ignored")
+    ((_, values),) = run.notes
+    assert values["path"] == "ckpt-24-b2"
+    assert run.best == Best(0.4, 16, 1)
+
+
+def test_runs_are_told_apart_by_the_shortest_names(
+    eventful: RunFolder, undisturbed: RunFolder, harmed: RunFolder
+) -> None:
+    def labels(*folders: RunFolder) -> list[str]:
+        runs = read_runs([folder.path for folder in folders], Recorder().say)
+        return [run.label for run in runs]
+
+    name = small_config().run_name
+    assert labels(eventful, eventful) == ["t"]
+    assert labels(eventful, undisturbed) == [
+        f"{folder.path.parent.name}/{name}" for folder in (eventful, undisturbed)
+    ]
+    other = RunFolder(harmed.path.with_name("other"))
+    harmed.path.rename(other.path)
+    assert labels(eventful, other) == [name, "other"]
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    for made, key in (("nowhere", "run_missing"), ("empty/checkpoints", "no_checkpoint")):
+        if key == "no_checkpoint":
+            (tmp_path / made).mkdir(parents=True)
+        with pytest.raises(CheckpointError) as error:
+            read_runs([tmp_path / made.partition("/")[0]], Recorder().say)
+        assert error.value.key == key
