@@ -21,12 +21,15 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks/train.py
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py --rounds 3
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/optimizers.py
+	$(BIN)/python benchmarks/batches.py
 	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/train.py
 
 torture: $(INSTALLED)
 	$(BIN)/python benchmarks/torture.py $(TORTURE)

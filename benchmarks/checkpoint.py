@@ -70,7 +70,7 @@ class Timer:
     def stepped(self, state: TrainState) -> None:
         if self._stop and self.first_step_at is None:
             state.arrays.rows.block_until_ready()
-            self.first_step_at = _seconds_since_process_start()
+            self.first_step_at = seconds_since_process_start()
             os.kill(os.getpid(), signal.SIGTERM)
 
     def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
@@ -95,17 +95,17 @@ def main() -> None:
     print_facts(facts)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        make_data(place / "books", BOOKS["items"], options.valid_users)
-        make_data(place / "small", FEW_ITEMS, options.valid_users)
+        make_data(place / "books", BOOKS["items"], BOOKS["users"], options.valid_users)
+        make_data(place / "small", FEW_ITEMS, BOOKS["users"], options.valid_users)
         rows = [*throughput(place, options), *resuming(place, options.model)]
     print_table(rows)
     write_json(options.json, facts, rows)
     sys.exit(0 if all(row["kept"] == "yes" for row in rows) else 1)
 
 
-def make_data(folder: Path, num_items: int, valid_users: int) -> None:
+def make_data(folder: Path, num_items: int, train_users: int, valid_users: int) -> None:
     """Prepare the dataset."""
-    users = {"train": BOOKS["users"], "valid": valid_users, "test": 100}
+    users = {"train": train_users, "valid": valid_users, "test": 100}
     splits = {
         split: synthetic_split(num_items, users[split], seed) for seed, split in enumerate(SPLITS)
     }
@@ -205,7 +205,8 @@ def _row(what: str, measured: str, facts: str, kept: bool) -> dict[str, Any]:
     return {"what": what, "measured": measured, "kept": "yes" if kept else "NO", "facts": facts}
 
 
-def _seconds_since_process_start() -> float:
+def seconds_since_process_start() -> float:
+    """Return the seconds since this process was started."""
     started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
 

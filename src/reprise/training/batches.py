@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from reprise.data.dataset import Split
 from reprise.errors import DataError
 from reprise.training import negatives
+from reprise.training.distinct import distinct
 
 # Users at a time whose targets' chances are added up: bounds the memory it takes.
 _CHUNK = 65_536
@@ -92,7 +93,7 @@ class Sampler:
             len(self.users), self.batch_size, replace=False
         )
         users = self.users[row]
-        size = self.split.lengths[users]
+        size = self.split.offsets[users + 1] - self.split.offsets[users]
         rng = _stream(self.seed, branch, step, _POSITIONS)
         if self.rule.count == 1:
             end = rng.integers(self.rule.first, size)
@@ -131,9 +132,10 @@ class Sampler:
         if self.kind == "full":
             touched, local = np.arange(self.num_items + 1, dtype=np.int32), used
         else:
-            rows, position = np.unique(used, return_inverse=True)
+            rows, position = distinct(used)
             spare = np.arange(len(used) - len(rows), dtype=np.int32) + (self.num_items + 1)
-            touched, local = np.concatenate([rows, spare]), position.astype(np.int32)
+            touched = np.concatenate([rows, spare]).astype(np.int32)
+            local = position.astype(np.int32)
         start, end = history.size, history.size + target.size
         in_batch = self.kind in negatives.IN_BATCH
         return Batch(

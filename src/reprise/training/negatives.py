@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.training.distinct import first_places
+
 # The kinds whose negatives hold the batch's targets, and those that draw from the catalogue too.
 IN_BATCH = frozenset({"in-batch", "mixed"})
 DRAWN = frozenset({"log-uniform", "uniform", "mixed"})
@@ -92,7 +94,7 @@ def draw(rng: np.random.Generator, count: int, num_items: int) -> Negatives:
         return Negatives(np.arange(1, num_items + 1), None)
     drawn = _draws(rng, 2 * count, num_items)
     while True:
-        first = np.sort(np.unique(drawn, return_index=True)[1])
+        first = first_places(drawn)
         if len(first) >= count:
             first = first[:count]
             return Negatives(drawn[first], int(first[-1]) + 1)
