@@ -32,6 +32,7 @@ from reprise.models.repeats import with_repeats
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
 from reprise.runs import environment, store
 from reprise.runs.run import RunFolder
+from reprise.runs.run_ahead import RunAhead
 from reprise.runs.signals import StopRequest
 from reprise.training.batches import Sampler, TargetRule, make_sampler, prefetch
 from reprise.training.losses import Objective
@@ -192,7 +193,7 @@ def train(
     keep_freed_memory()
     config = task.config
     started = time.monotonic() - state.progress.seconds
-    branch, schedule = state.progress.branch, schedule_of(config)
+    branch, schedule, ahead = state.progress.branch, schedule_of(config), RunAhead()
     batches = prefetch(
         lambda step: task.sampler.batch(branch, step),
         range(state.progress.step + 1, config.max_steps + 1),
@@ -221,6 +222,7 @@ def train(
             number = state.progress.step + 1
             update = make_update(state.progress.learning_rate, number, schedule)
             state = state.at(task.step(state.arrays, batch, update), step=number)
+            ahead.dispatched(state.arrays.loss_sum)
             saver.check()
             observer.stepped(state)
         saver.wait()
