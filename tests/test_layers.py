@@ -1,4 +1,4 @@
-"""Imports point one way: cli -> runs -> retrieval and training -> models and data -> the base."""
+"""Imports point one way: cli -> commands -> runs -> retrieval and training -> models and data."""
 
 import ast
 from pathlib import Path
@@ -15,6 +15,7 @@ LAYERS = [
     {"training", "retrieval"},
     {"runs"},
     {"console", "demo", "overview", "report"},
+    {"commands"},
     {"cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
