@@ -8,13 +8,14 @@ import reprise
 PACKAGE = Path(reprise.__file__).parent
 # Each part may import itself, its neighbours on the line, and what stands below.
 LAYERS = [
-    {"__init__", "allocator", "errors", "messages", "messages_tf", "words", "files", "scoring"},
+    {"__init__", "allocator", "errors", "files", "scoring"}
+    | {"messages", "messages_runs", "messages_tf", "words"},
     {"models", "data"},
     {"config"},
     {"options"},
     {"training", "retrieval"},
     {"runs"},
-    {"console", "demo", "overview", "report"},
+    {"console", "demo", "listing", "overview", "report"},
     {"commands"},
     {"cli", "__main__"},
 ]

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from reprise.messages_runs import RUNS
 from reprise.messages_tf import IMPORT
 from reprise.words import WORDS
 
@@ -332,6 +333,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     ),
     "os_refused": ("Cannot use {path}: {reason}.", "无法使用 {path}: {reason}。"),
     **IMPORT,
+    **RUNS,
     **WORDS,
 }
 

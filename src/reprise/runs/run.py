@@ -12,12 +12,13 @@ runs/<dataset>_<model>_b128_lr0.007_d64_len20_<name>/
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from reprise import files
 from reprise.errors import CheckpointError, ConfigMismatchError, RunInUseError
@@ -27,6 +28,7 @@ from reprise.training.state import Progress, Snapshot
 
 Source = Literal["latest", "best"]
 RUN_SCHEMA = 1
+_LOOKS, _LOOK_SECONDS = 3, 0.02
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """The checkpoint folder."""
         return self.path / "checkpoints"
+
+    @property
+    def lock(self) -> Path:
+        """The file that a writer holds locked; it names the last one."""
+        return self.path / "LOCK"
 
     @property
     def record(self) -> Path:
@@ -68,16 +75,29 @@ def locked(folder: RunFolder) -> Iterator[None]:
     its process, however that ends.
     """
     files.make_folder(folder.checkpoints)
-    with files.opened_for_locking(folder.path / "LOCK") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with files.opened_for_locking(folder.lock) as lock:
+        if not _take(lock):
             holder = lock.read().strip() or "?"
-            raise RunInUseError("run_in_use", path=folder.path, pid=holder) from None
-        files.rewrite(lock, folder.path / "LOCK", f"{os.getpid()}\n")
+            raise RunInUseError("run_in_use", path=folder.path, pid=holder)
+        files.rewrite(lock, folder.lock, f"{os.getpid()}\n")
         files.sweep(folder.path)
         files.sweep(folder.checkpoints)
         yield
+
+
+def writer_of(folder: RunFolder) -> str | None:
+    """Return the pid of the process that writes the run ("?" where it has not told it yet), None
+    where none does. Nothing is written; the look takes microseconds, and `locked` waits it out.
+    """
+    try:
+        with folder.lock.open(encoding="ascii", errors="replace") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return lock.read().strip() or "?"
+    except OSError:  # never started; or not for us to open, nor then to say that it runs
+        return None
+    return None
 
 
 def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Warn) -> None:
@@ -86,7 +106,7 @@ def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Warn) -
     The checkpoints know it, under their manifests; run.json decides between them, or alone where
     there are none.
     """
-    recorded = _read_record(folder, warn).get("identity")
+    recorded = read_record(folder, warn).get("identity")
     found = store.scan(folder.checkpoints, on_damage=lambda path, reason: None)
     stored = recorded
     if found and recorded not in [checkpoint.identity for checkpoint in found]:
@@ -115,6 +135,24 @@ def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str
     ]
 
 
+def read_record(folder: RunFolder, warn: Warn) -> dict[str, Any]:
+    """Return run.json's content; where it is damaged, warn: the checkpoints know the identity."""
+    if not folder.record.exists():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(folder.record.read_text(encoding="utf-8"))
+        sound = isinstance(content["identity"], dict) and all(
+            isinstance(event, dict) for event in content["events"]
+        )
+        reason = "" if sound else "unexpected content"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sound, reason = False, repr(error)
+    if not sound:
+        warn("record_damaged", path=folder.record, reason=reason)
+        return {}
+    return content
+
+
 def record_events(
     folder: RunFolder,
     identity: Mapping[str, Any],
@@ -123,7 +161,7 @@ def record_events(
     new_events: list[dict[str, Any]],
 ) -> None:
     """Add events (a start, a learning-rate change) to run.json, which is made where missing."""
-    record = _read_record(folder, warn=lambda key, **values: None)
+    record = read_record(folder, warn=lambda key, **values: None)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     events = [*record.get("events", []), *({"at": now, **event} for event in new_events)]
     content = {
@@ -224,6 +262,17 @@ def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
         raise CheckpointError("checkpoint_damaged", path=checkpoint.path, reason=damage) from damage
 
 
+def _take(lock: TextIO) -> bool:
+    """Lock an open file for writing; False where another has it, not just to look (`writer_of`)."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_LOOK_SECONDS)
+    return False
+
+
 def _rewind(snapshot: Snapshot, latest: Checkpoint) -> Snapshot:
     """Keep of `latest` what going back does not undo, and its best: the weights may be lost."""
     progress = replace(
@@ -240,21 +289,3 @@ def _warn_of_lost_best(latest: Progress, best: Checkpoint, warn: Warn) -> None:
     known = latest.best
     if known is not None and (known.branch, known.step) != best.order[:2]:
         warn("best_lost", metric=known.metric, step=known.step, path=best.path)
-
-
-def _read_record(folder: RunFolder, warn: Warn) -> dict[str, Any]:
-    """Return run.json's content; where it is damaged, warn: the checkpoints know the identity."""
-    if not folder.record.exists():
-        return {}
-    try:
-        content: dict[str, Any] = json.loads(folder.record.read_text(encoding="utf-8"))
-        sound = isinstance(content["identity"], dict) and all(
-            isinstance(event, dict) for event in content["events"]
-        )
-        reason = "" if sound else "unexpected content"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        sound, reason = False, repr(error)
-    if not sound:
-        warn("record_damaged", path=folder.record, reason=reason)
-        return {}
-    return content
