@@ -12,6 +12,7 @@ LAYERS = [
     | {"messages", "messages_runs", "messages_tf", "words"},
     {"models", "data"},
     {"config"},
+    {"provenance"},
     {"options"},
     {"training", "retrieval"},
     {"runs"},

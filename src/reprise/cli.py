@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from reprise import __version__
+from reprise.commands.config import config
 from reprise.commands.data import data, prepare
 from reprise.commands.demo import demo
 from reprise.commands.evaluate import evaluate
@@ -64,6 +65,7 @@ def cli() -> None:
     """Train multi-interest recommenders that stop at any instant and resume exactly."""
 
 
+cli.add_command(config)
 cli.add_command(data)
 cli.add_command(demo)
 cli.add_command(evaluate)

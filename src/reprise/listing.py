@@ -14,6 +14,7 @@ from rich.text import Text
 from reprise.config import make_config
 from reprise.errors import RepriseError
 from reprise.messages import Messages
+from reprise.provenance import Kind, Setting
 
 _PLAIN_WIDTH = 200  # columns where nobody's terminal sets a limit
 _OF_ONE_INTEREST = "interest_share"
@@ -31,6 +32,15 @@ _EVENTS = {
     "imported": "event_imported",
     "environment changed": "event_environment",
     "learning rate changed": "event_rate",
+}
+_SOURCES: dict[Kind, str] = {
+    "default": "source_default",
+    "run": "source_run",
+    "preset": "source_preset",
+    "file": "source_file",
+    "flag": "source_flag",
+    "derived": "source_derived",
+    "needed": "source_needed",
 }
 _AGES = ((86400, "age_days"), (3600, "age_hours"), (60, "age_minutes"), (1, "age_seconds"))
 
@@ -162,6 +172,16 @@ def show_comparison(facts: dict[str, Any], page: Page) -> None:
         page.title(text("compare_curve", metric=metric, shown=len(shown), count=len(steps)))
         curve = (_highest(str(line["step"]), line["values"]) for line in shown)
         page.table([text("runs_step"), *heads[1:]], curve, left=1)
+
+
+def show_settings(settings: list[Setting], page: Page) -> None:
+    """Print a configuration with the source of each value."""
+    text = page.text
+    rows = [
+        (setting.key, _plain(setting.value), text(_SOURCES[setting.source], name=setting.name))
+        for setting in settings
+    ]
+    page.table(map(text, ("config_key", "config_value", "config_source")), rows, left=3)
 
 
 def thinned(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """`reprise runs`: the runs in a folder, looked at, compared, pruned, packed and unpacked."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options
+from reprise.options import common_options, print_json
 
 if TYPE_CHECKING:
     from reprise.runs.pruning import Removal
@@ -206,11 +205,6 @@ def import_run(file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> N
         return
     messages = Messages(choose_language(lang))
     Page(messages).line(messages.text("imported", file=file, path=folder.path))
-
-
-def print_json(facts: Any) -> None:
-    """Print facts for programs; what is not finite is null."""
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
 
 
 def _to_prune(
