@@ -129,6 +129,10 @@ def show_run(run: dict[str, Any], page: Page) -> None:
     if run["checkpoints"]:
         page.title(text("show_checkpoints"))
         _show_checkpoints(run, page)
+    if run["best_lost"]:
+        best = run["best"]
+        stored = next(entry["path"] for entry in run["checkpoints"] if entry["best"])
+        page.line(text("best_lost", metric=best["metric"], step=best["step"], path=stored))
     if run["set_aside"]:
         names = ", ".join(Path(path).name for path in run["set_aside"])
         page.line(text("show_set_aside", names=names))

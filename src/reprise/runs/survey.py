@@ -69,6 +69,14 @@ class Survey:
         return store.best_of(self.whole)
 
     @property
+    def best_lost(self) -> bool:
+        """Whether the weights of the run's best are gone, though its metric is known."""
+        known, stored = self.progress.best, self.best
+        if self.pid is not None or known is None or stored is None:
+            return False
+        return (known.branch, known.step) != stored.order[:2]
+
+    @property
     def config(self) -> dict[str, Any]:
         """The configuration by field name; without run.json, what the checkpoints know of it."""
         if isinstance(recorded := self.record.get("config"), dict):
@@ -230,6 +238,7 @@ def details(found: Survey) -> dict[str, Any]:
         "dataset_fingerprint": found.identity.get("dataset_fingerprint"),
         "environment": dict(found.record.get("environment", latest.environment if latest else {})),
         "checkpoints": [_checkpoint_facts(entry, latest, best) for entry in found.stored],
+        "best_lost": found.best_lost,
         "set_aside": [str(path) for path in found.set_aside],
         "events": found.events,
         "evaluations": found.evaluations,
