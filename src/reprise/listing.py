@@ -1,7 +1,7 @@
 """What `reprise runs` and `reprise config` show; it is plain text where it is piped."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from reprise.errors import RepriseError
 from reprise.messages import Messages
 from reprise.provenance import Kind, Setting
 
+_GAP = 2  # columns between a table's columns
+_NARROWEST = 16  # columns of a table's column that gives way
 _PLAIN_WIDTH = 200  # columns where nobody's terminal sets a limit
 _OF_ONE_INTEREST = "interest_share"
 _LAST_EVALUATIONS, _CURVE_ROWS = 10, 20
@@ -53,6 +55,7 @@ class Page:
         self._console = Console(
             width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False
         )
+        self._width = self._console.width
 
     def line(self, text: str | Text = "", style: str = "") -> None:
         """Print a line as it is: one that a program may look for is not wrapped."""
@@ -62,15 +65,32 @@ class Page:
         """Print a heading."""
         self.line(f"\n{text}", style="bold")
 
-    def table(self, heads: Iterable[str], rows: Iterable[Iterable[str | Text]], left: int) -> None:
-        """Print a table whose first `left` columns are words, the others numbers."""
+    def table(
+        self,
+        heads: Iterable[str],
+        rows: Iterable[Iterable[str | Text]],
+        left: int,
+        folded: Container[int] = (0,),
+    ) -> None:
+        """Print a table whose first `left` columns are words, the others numbers. Where it is
+        wider than the terminal, the `folded` columns give way, and no others.
+        """
         heads = list(heads)
+        cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
         table = Table(box=None, pad_edge=False, show_header=any(heads))
-        for number, head in enumerate(heads):
+        needed = 0
+        for number, (head, *column) in enumerate(zip(heads, *cells, strict=True)):
             justify: Any = "left" if number < left else "right"
-            table.add_column(Text(head), justify=justify, overflow="fold")
-        for row in rows:
-            table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+            gives = number in folded
+            longest = max((cell.cell_len for cell in [Text(head), *column]), default=0)
+            width = min(longest, _NARROWEST) if gives else longest
+            needed += width + _GAP
+            table.add_column(
+                Text(head), justify=justify, overflow="fold", no_wrap=not gives, min_width=width
+            )
+        for row in cells:
+            table.add_row(*row)
+        self._console.width = max(self._width, needed)
         self._console.print(table)
 
 
@@ -93,7 +113,7 @@ def show_runs(runs: list[dict[str, Any]], page: Page) -> None:
             run["dataset"] or "-",
             run["model"] or "-",
             _of(run["step"], run["max_steps"]),
-            _best(run, page, named=shared is None),
+            _best(run, named=shared is None),
             _of(run["patience_used"], run["patience"]),
             age(run["updated"], page.text),
             decimal(run["size"]),
@@ -125,7 +145,7 @@ def show_run(run: dict[str, Any], page: Page) -> None:
         page.line(text("show_environment", facts=facts))
     if run["config"]:
         page.title(text("show_config"))
-        page.table(("", "", ""), _config_rows(run["config"]), left=3)
+        page.table(("", "", ""), _config_rows(run["config"]), left=3, folded=(1,))
     if run["checkpoints"]:
         page.title(text("show_checkpoints"))
         _show_checkpoints(run, page)
@@ -139,7 +159,7 @@ def show_run(run: dict[str, Any], page: Page) -> None:
     if run["events"]:
         page.title(text("show_history"))
         heads = (text("word_time"), text("word_event"))
-        page.table(heads, _event_rows(run["events"], page), left=2)
+        page.table(heads, _event_rows(run["events"], page), left=2, folded=(1,))
     if run["evaluations"]:
         page.title(text("show_evaluations", count=len(run["evaluations"])))
         _show_evaluations(run, page)
@@ -155,27 +175,30 @@ def show_comparison(facts: dict[str, Any], page: Page) -> None:
     standing: list[tuple[str | Text, ...]] = [
         (text("runs_state"), *(_state(run["state"], page) for run in runs)),
         (text("runs_step"), *(_of(run["step"], run["max_steps"]) for run in runs)),
-        (text("runs_best", metric="recall"), *(_best(run, page, named=True) for run in runs)),
+        (text("runs_best", metric="").strip(), *(_best(run, named=True) for run in runs)),
         (text("runs_patience"), *(_of(run["patience_used"], run["patience"]) for run in runs)),
         (text("compare_seconds"), *(_number(run["seconds"], 1) for run in runs)),
     ]
-    page.table(heads, standing, left=1)
+    names = range(1, len(heads))  # long, where runs share a name
+    page.table(heads, standing, left=1, folded=names)
     page.title(text("compare_config"))
     if differences := facts["differences"]:
-        page.table(heads, ((key, *map(_plain, v)) for key, v in differences.items()), left=1)
+        page.table(
+            heads, ((key, *map(_plain, v)) for key, v in differences.items()), left=1, folded=names
+        )
     else:
         page.line(text("compare_no_difference"))
     if facts["metrics"]:
         page.title(text("compare_metrics"))
         # An interest's share says nothing beside that of another run's.
         rows = [row for row in facts["metrics"].items() if not row[0].startswith(_OF_ONE_INTEREST)]
-        page.table(heads, (_highest(*row) for row in rows), left=1)
+        page.table(heads, (_highest(*row) for row in rows), left=1, folded=names)
     steps = facts["curve"]["steps"]
     if shown := thinned(steps):
         metric = facts["curve"]["metric"]
         page.title(text("compare_curve", metric=metric, shown=len(shown), count=len(steps)))
         curve = (_highest(str(line["step"]), line["values"]) for line in shown)
-        page.table([text("runs_step"), *heads[1:]], curve, left=1)
+        page.table([text("runs_step"), *heads[1:]], curve, left=1, folded=names)
 
 
 def show_settings(settings: list[Setting], page: Page) -> None:
@@ -185,7 +208,9 @@ def show_settings(settings: list[Setting], page: Page) -> None:
         (setting.key, _plain(setting.value), text(_SOURCES[setting.source], name=setting.name))
         for setting in settings
     ]
-    page.table(map(text, ("config_key", "config_value", "config_source")), rows, left=3)
+    page.table(
+        map(text, ("config_key", "config_value", "config_source")), rows, left=3, folded=(1, 2)
+    )
 
 
 def thinned(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -276,7 +301,7 @@ def _show_checkpoints(run: dict[str, Any], page: Page) -> None:
                 decimal(entry["size"]),
             )
         )
-    page.table(heads, rows, left=3)
+    page.table(heads, rows, left=3, folded=(2,))
 
 
 def _event_rows(events: list[dict[str, Any]], page: Page) -> list[tuple[str, str]]:
@@ -312,7 +337,7 @@ def _show_evaluations(run: dict[str, Any], page: Page) -> None:
         )
         for line in run["evaluations"][-_LAST_EVALUATIONS:]
     ]
-    page.table(heads, rows, left=0)
+    page.table(heads, rows, left=0, folded=())
 
 
 def _state(state: str, page: Page) -> Text:
@@ -320,12 +345,12 @@ def _state(state: str, page: Page) -> Text:
     return Text(page.text(key), style=style)
 
 
-def _best(run: dict[str, Any], page: Page, named: bool) -> str:
+def _best(run: dict[str, Any], named: bool) -> str:
     best = run["best"]
     if best is None:
         return "-"
-    value = f"{best['metric']:.6f}" + (f" (@{run['metric'].partition('@')[2]})" if named else "")
-    return page.text("compare_at", value=value, step=best["step"])
+    name = f"{run['metric'].capitalize()} " if named and run["metric"] else ""
+    return f"{name}{best['metric']:.6f} @ {best['step']}"
 
 
 def _highest(name: str, values: list[float | None]) -> tuple[str | Text, ...]:

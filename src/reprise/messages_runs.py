@@ -147,7 +147,6 @@ RUNS: Mapping[str, tuple[str, str]] = {
         "{metric} step by step ({shown} of {count} steps; --json has all)",
         "各步的 {metric}（显示 {shown}/{count} 步；--json 给出全部）",
     ),
-    "compare_at": ("{value} at {step}", "{value}，第 {step} 步"),
     "compare_seconds": ("Seconds trained", "训练秒数"),
     # `reprise runs prune`
     "prune_nothing": ("Nothing to remove.", "没有可删除的内容。"),

@@ -62,7 +62,7 @@ def test_the_list(two: Path) -> None:
     assert "12/12" in by_name["short"]
     facts = {run["name"]: run for run in answer("runs", "--runs-dir", two)}
     best = facts["t"]["best"]
-    assert f"{best['metric']:.6f} at {best['step']}" in by_name["t"]
+    assert f"{best['metric']:.6f} @ {best['step']}" in by_name["t"]
     assert (facts["t"]["step"], facts["t"]["state"], facts["t"]["pid"]) == (20, "finished", None)
 
     short = RunFolder(two / "x_short")
