@@ -81,7 +81,7 @@ def test_a_running_run_is_exported_without_what_is_damaged_or_cut_short(
 
 
 def test_no_export_of_nothing_to_no_place(twelve_steps: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"FILE\.tar\.gz"):
+    with pytest.raises(UsageError, match=r"FILE\.tar\.zst"):
         archive.export(twelve_steps, tmp_path / "run.zip", no_warning)
     with pytest.raises(DataError, match="No such file"):
         archive.export(twelve_steps, tmp_path / "none" / "run.tar", no_warning)
@@ -101,7 +101,7 @@ def test_no_export_of_nothing_to_no_place(twelve_steps: RunFolder, tmp_path: Pat
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.98])
-@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.zst"])
 def test_an_archive_cut_short_brings_nothing(
     at_step_12: RunFolder, tmp_path: Path, suffix: str, share: float
 ) -> None:
@@ -122,6 +122,18 @@ def test_a_flipped_bit_is_named(packed: Path, tmp_path: Path) -> None:
     packed.write_bytes(content)
     with pytest.raises(DataError, match=r"ckpt-12/rows.npy: its SHA-256 differs"):
         archive.import_(packed, tmp_path / "runs")
+    check_nothing_left(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar.zst"])
+def test_a_packed_archive_with_a_hole_brings_nothing(
+    at_step_12: RunFolder, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"run{suffix}"
+    archive.export(at_step_12, file, no_warning)
+    harm_file(file, "zeros")
+    with pytest.raises(DataError, match="cannot be imported"):
+        archive.import_(file, tmp_path / "runs")
     check_nothing_left(tmp_path / "runs")
 
 

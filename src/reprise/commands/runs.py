@@ -165,7 +165,7 @@ def prune(
 @click.argument("file", type=click.Path(path_type=Path))
 @listing_options
 def export(name: str, file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Pack the run NAME into FILE (.tar.gz, .tgz or .tar), with the SHA-256 of each file in it.
+    """Pack the run NAME into FILE (.tar.zst, .tar.gz or .tar), with the SHA-256 of each file in it.
 
     Its checkpoints are verified first; a damaged one is named and left out.
     """

@@ -15,9 +15,11 @@ import os
 import tarfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import zstandard
 
 from reprise import __version__, files
 from reprise.errors import CheckpointError, DataError, UsageError
@@ -25,10 +27,12 @@ from reprise.runs import store
 from reprise.runs.run import RunFolder
 from reprise.runs.store import DamagedCheckpointError, Warn
 
-SUFFIXES = (".tar.gz", ".tgz", ".tar")
+SUFFIXES = (".tar.zst", ".tar.gz", ".tgz", ".tar")
 _CONTENTS, _SCHEMA = "REPRISE.json", 1
 _CHUNK = 1 << 20
-_FASTEST = 1  # of gzip: weights are noise, and hardly smaller for any effort
+_UNREADABLE = (tarfile.TarError, zstandard.ZstdError, zlib.error, OSError, EOFError, ValueError)
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_FASTEST = 1  # of either packer: weights are noise, and hardly smaller for any effort
 
 
 class _HashedFile:
@@ -67,7 +71,7 @@ def export(folder: RunFolder, target: Path, warn: Warn) -> dict[str, Any]:
     contents: dict[str, dict[str, Any]] = {}
 
     def fill(draft: Path) -> None:
-        with _packed(draft, plain=target.name.endswith(".tar")) as archive:
+        with _packed(draft, target.name) as archive:
             for path in _exported(folder, whole):
                 relative = path.relative_to(folder.path).as_posix()
                 contents[relative] = _add(archive, path, f"{_name(folder)}/{relative}")
@@ -166,19 +170,39 @@ def _add_contents(archive: tarfile.TarFile, run: str, contents: dict[str, dict[s
     archive.addfile(info, io.BytesIO(text))
 
 
-def _packed(path: Path, plain: bool) -> tarfile.TarFile:
-    if plain:
-        return tarfile.open(path, "x:")
-    return tarfile.open(path, "x:gz", compresslevel=_FASTEST)
+@contextmanager
+def _packed(path: Path, name: str) -> Iterator[tarfile.TarFile]:
+    """Create an archive at `path`, packed as its later `name` tells."""
+    with ExitStack() as opened:
+        file = opened.enter_context(path.open("xb"))
+        if name.endswith(".zst"):
+            packer = zstandard.ZstdCompressor(_FASTEST)
+            stream = opened.enter_context(packer.stream_writer(file, closefd=False))
+            yield opened.enter_context(tarfile.open(fileobj=stream, mode="w|"))
+        elif name.endswith(".tar"):
+            yield opened.enter_context(tarfile.open(fileobj=file, mode="w:"))
+        else:
+            yield opened.enter_context(
+                tarfile.open(fileobj=file, mode="w:gz", compresslevel=_FASTEST)
+            )
 
 
 @contextmanager
 def _opened(source: Path) -> Iterator[tarfile.TarFile]:
-    with source.open("rb") as file:
+    """Open an archive for one pass from its start, whatever it is packed with."""
+    with ExitStack() as opened:
+        file = opened.enter_context(source.open("rb"))
         with _damage_named(source):
-            archive = tarfile.open(fileobj=file, mode="r:*")  # noqa: SIM115 - closed below
-        with archive:
-            yield archive
+            packed = file.read(len(_ZSTD_MAGIC)) == _ZSTD_MAGIC
+            file.seek(0)
+            if packed:
+                stream = opened.enter_context(
+                    zstandard.ZstdDecompressor().stream_reader(file, closefd=False)
+                )
+                archive = opened.enter_context(tarfile.open(fileobj=stream, mode="r|"))
+            else:
+                archive = opened.enter_context(tarfile.open(fileobj=file, mode="r:*"))
+        yield archive
 
 
 def _next(archive: tarfile.TarFile, source: Path) -> tarfile.TarInfo | None:
@@ -263,7 +287,7 @@ def _damage_named(source: Path) -> Iterator[None]:
     """What cannot be read of an archive is the archive's fault."""
     try:
         yield
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
+    except _UNREADABLE as error:
         raise _damaged(source, error) from error
 
 
