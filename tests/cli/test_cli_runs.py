@@ -87,7 +87,9 @@ def test_one_run(two: Path) -> None:
     assert [line["step"] for line in facts["evaluations"]] == [4, 8, 12]
     assert facts["config"]["batch_size"] == 16
     assert all(entry["whole"] for entry in facts["checkpoints"])
-    assert "Did you mean 'short'" in refused(
+    (two / "x_short" / "run.json").write_text("{")
+    assert "run.json cannot be read" in say("runs", "show", "x_short", "--runs-dir", two).stderr
+    assert "Did you mean 'x_short'" in refused(
         RepriseError, "runs", "show", "shrt", "--runs-dir", two
     )
 

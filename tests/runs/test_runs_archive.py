@@ -146,11 +146,11 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
 EVIL: dict[str, Callable[[str], tarfile.TarInfo]] = {
     "above": lambda run: member("../evil"),
     "above from inside": lambda run: member(f"{run}/../../evil"),
-    "absolute": lambda run: member("/tmp/evil"),
+    "absolute": lambda run: member("/evil"),
     "another top": lambda run: member("other/evil"),
     "hidden": lambda run: member(f"{run}/.evil"),
     "nameless": lambda run: member(f"{run}//evil"),
-    "a symbolic link": lambda run: member(f"{run}/evil", tarfile.SYMTYPE, "/etc/passwd"),
+    "a symbolic link": lambda run: member(f"{run}/evil", tarfile.SYMTYPE, "/evil"),
     "a hard link": lambda run: member(f"{run}/evil", tarfile.LNKTYPE, f"{run}/run.json"),
     "a pipe": lambda run: member(f"{run}/evil", tarfile.FIFOTYPE),
     "a folder": lambda run: member(f"{run}/evil", tarfile.DIRTYPE),

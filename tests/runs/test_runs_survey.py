@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import threading
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -161,12 +160,15 @@ def test_a_run_is_found_by_name_folder_and_path(tmp_path: Path) -> None:
         survey.find(tmp_path / "none", "one")
 
 
-def test_a_look_at_the_lock_refuses_no_writer(folder: RunFolder) -> None:
+def test_a_look_at_the_lock_refuses_no_writer(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with locked(folder):
         pass
     with folder.lock.open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)  # as `writer_of` does, for longer
-        threading.Timer(0.01, lambda: fcntl.flock(lock, fcntl.LOCK_UN)).start()
+        fcntl.flock(lock, fcntl.LOCK_SH)  # as `writer_of` does, until the writer waits for it
+        waits = "reprise.runs.run.time.sleep"
+        monkeypatch.setattr(waits, lambda seconds: fcntl.flock(lock, fcntl.LOCK_UN))
         with locked(folder):
             assert run.writer_of(folder) == str(os.getpid())
     assert run.writer_of(folder) is None

@@ -20,7 +20,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def listing_options(command: Command) -> Command:
     """Add the options that all of `reprise runs` has."""
     folder = click.option(
-        "--runs-dir", type=click.Path(path_type=Path), default="runs", show_default=True
+        "--runs-dir",
+        type=click.Path(path_type=Path),
+        default="runs",
+        show_default=True,
+        help="Where the runs are.",
     )
     as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     return folder(as_json(common_options(command)))
@@ -70,15 +74,17 @@ def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
     NAME is the experiment's name, its folder's name, or a path. Every byte of the checkpoints is
     verified.
     """
-    from reprise.runs import survey
+    from reprise.runs import run, survey
 
-    facts = survey.details(survey.survey(survey.find(runs_dir, name), thorough=True))
+    messages, folder = Messages(choose_language(lang)), survey.find(runs_dir, name)
+    run.read_record(folder, _warner(messages))
+    facts = survey.details(survey.survey(folder, thorough=True))
     if as_json:
         print_json(facts)
         return
     from reprise.listing import Page, show_run
 
-    show_run(facts, Page(Messages(choose_language(lang))))
+    show_run(facts, Page(messages))
 
 
 @runs.command()
@@ -173,11 +179,7 @@ def export(name: str, file: Path, runs_dir: Path, as_json: bool, lang: str | Non
     from reprise.runs import archive, survey
 
     messages = Messages(choose_language(lang))
-
-    def warn(key: str, **values: object) -> None:
-        click.echo(messages.text(key, **values), err=True)
-
-    facts = archive.export(survey.find(runs_dir, name), file, warn)
+    facts = archive.export(survey.find(runs_dir, name), file, _warner(messages))
     if as_json:
         print_json(facts)
         return
@@ -205,6 +207,11 @@ def import_run(file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> N
         return
     messages = Messages(choose_language(lang))
     Page(messages).line(messages.text("imported", file=file, path=folder.path))
+
+
+def _warner(messages: Messages) -> Callable[..., None]:
+    """Return what says warnings beside the output, which a program may read."""
+    return lambda key, **values: click.echo(messages.text(key, **values), err=True)
 
 
 def _to_prune(
