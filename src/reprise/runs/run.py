@@ -135,24 +135,6 @@ def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str
     ]
 
 
-def read_record(folder: RunFolder, warn: Warn) -> dict[str, Any]:
-    """Return run.json's content; where it is damaged, warn: the checkpoints know the identity."""
-    if not folder.record.exists():
-        return {}
-    try:
-        content: dict[str, Any] = json.loads(folder.record.read_text(encoding="utf-8"))
-        sound = isinstance(content["identity"], dict) and all(
-            isinstance(event, dict) for event in content["events"]
-        )
-        reason = "" if sound else "unexpected content"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        sound, reason = False, repr(error)
-    if not sound:
-        warn("record_damaged", path=folder.record, reason=reason)
-        return {}
-    return content
-
-
 def record_events(
     folder: RunFolder,
     identity: Mapping[str, Any],
@@ -289,3 +271,21 @@ def _warn_of_lost_best(latest: Progress, best: Checkpoint, warn: Warn) -> None:
     known = latest.best
     if known is not None and (known.branch, known.step) != best.order[:2]:
         warn("best_lost", metric=known.metric, step=known.step, path=best.path)
+
+
+def read_record(folder: RunFolder, warn: Warn) -> dict[str, Any]:
+    """Return run.json's content; where it is damaged, warn: the checkpoints know the identity."""
+    if not folder.record.exists():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(folder.record.read_text(encoding="utf-8"))
+        sound = isinstance(content["identity"], dict) and all(
+            isinstance(event, dict) for event in content["events"]
+        )
+        reason = "" if sound else "unexpected content"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sound, reason = False, repr(error)
+    if not sound:
+        warn("record_damaged", path=folder.record, reason=reason)
+        return {}
+    return content
