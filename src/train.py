@@ -11,7 +11,8 @@ from typing import Any
 import click
 import numpy as np
 
-from reprise.cli import resume_command, run_guarded, run_training
+from reprise.cli import run_guarded
+from reprise.commands.train import resume_command, run_training
 from reprise.config import OPTIMIZERS, SELECTIONS, TrainConfig, make_config
 from reprise.errors import UsageError
 from reprise.messages import Messages, choose_language

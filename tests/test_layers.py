@@ -1,4 +1,4 @@
-"""Imports point one way: cli -> runs -> retrieval and training -> models and data -> the base."""
+"""Imports point one way: cli -> commands -> runs -> retrieval and training -> models and data."""
 
 import ast
 from pathlib import Path
@@ -8,23 +8,15 @@ import reprise
 PACKAGE = Path(reprise.__file__).parent
 # Each part may import itself, its neighbours on the line, and what stands below.
 LAYERS = [
-    {
-        "__init__",
-        "allocator",
-        "errors",
-        "messages",
-        "messages_report",
-        "messages_tf",
-        "words",
-        "files",
-        "scoring",
-    },
+    {"__init__", "allocator", "errors", "files", "scoring"}
+    | {"messages", "messages_report", "messages_runs", "messages_tf", "words"},
     {"models", "data"},
     {"config"},
+    {"provenance"},
     {"options"},
     {"training", "retrieval"},
     {"runs"},
-    {"console", "demo", "overview", "report", "reporting"},
+    {"console", "demo", "listing", "overview", "report", "reporting"},
     {"commands"},
     {"cli", "__main__"},
 ]

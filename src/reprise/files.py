@@ -16,6 +16,7 @@ from typing import Literal, TextIO
 from reprise.errors import WriteError
 
 _DRAFT, _TRASH = ".draft-", ".trash-"
+_OWNED_DRAFT = re.compile(re.escape(_DRAFT) + r"(\d+)-(.+)")
 
 
 class Disk:
@@ -137,6 +138,23 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
         disk.sync(path.parent)
 
 
+def publish_file(path: Path, fill: Callable[[Path], None]) -> None:
+    """Make the file `path` appear complete: `fill` creates a draft that is then renamed. Where it
+    fails, nothing is left.
+    """
+    draft = path.with_name(f"{_DRAFT}{os.getpid()}-{path.name}")
+    with _refusals_named(path):
+        _delete_abandoned_drafts(path)
+        try:
+            fill(draft)
+            disk.sync(draft)
+            disk.rename(draft, path)
+        except BaseException:
+            _delete(draft)
+            raise
+        disk.sync(path.parent)
+
+
 def move(path: Path, target: Path) -> None:
     """Rename within a file system, durably."""
     with _refusals_named(path):
@@ -162,8 +180,23 @@ def discard(path: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Delete drafts and trash that a crash left in `folder`; it must be locked."""
-    for leftover in [*folder.glob(f"{_DRAFT}*"), *folder.glob(f"{_TRASH}*")]:
+    for leftover in leftovers(folder):
         _delete(leftover)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return the drafts and trash in `folder`; what a crash left, where nobody writes there."""
+    return [*folder.glob(f"{_DRAFT}*"), *folder.glob(f"{_TRASH}*")]
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """Return the leftovers of `folder` that no living process is writing."""
+    found = []
+    for path in leftovers(folder):
+        match = _OWNED_DRAFT.fullmatch(path.name)
+        if match is None or not _is_running(int(match[1])):
+            found.append(path)
+    return found
 
 
 def sync_tree(folder: Path) -> None:
@@ -176,10 +209,9 @@ def sync_tree(folder: Path) -> None:
 
 def _delete_abandoned_drafts(path: Path) -> None:
     """Delete the drafts of `path` whose writers have died; others may be writing still."""
-    pattern = re.compile(re.escape(_DRAFT) + r"(\d+)-" + re.escape(path.name))
     for other in path.parent.iterdir():
-        match = pattern.fullmatch(other.name)
-        if match is not None and not _is_running(int(match[1])):
+        match = _OWNED_DRAFT.fullmatch(other.name)
+        if match is not None and match[2] == path.name and not _is_running(int(match[1])):
             _delete(other)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from reprise.messages_report import REPORT
+from reprise.messages_runs import RUNS
 from reprise.messages_tf import IMPORT
 from reprise.words import WORDS
 
@@ -339,6 +340,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     ),
     "os_refused": ("Cannot use {path}: {reason}.", "无法使用 {path}: {reason}。"),
     **IMPORT,
+    **RUNS,
     **REPORT,
     **WORDS,
 }

@@ -1,7 +1,9 @@
 """Options that several commands share, and the configuration values they give."""
 
 import dataclasses
+import json
 import math
+from collections import ChainMap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +28,7 @@ from reprise.config import (
 from reprise.data import FORMATS
 from reprise.errors import UsageError
 from reprise.models import REGISTRY
+from reprise.provenance import Layer
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -212,15 +215,15 @@ def run_options(command: Command) -> Command:
     return command
 
 
-def run_values(
+def run_layers(
     preset: str | None,
     config_file: Path | None,
     max_iter: float | None,
     max_steps: int | None,
     values: dict[str, Any],
-) -> dict[str, Any]:
-    """Return the configuration's given values by field name: the preset's, then the file's, then
-    the flags'. A file may name its preset.
+) -> list[Layer]:
+    """Return the configuration's given values by field name, the stronger last: the preset's, the
+    file's, the flags'. A file may name its preset.
     """
     if max_iter is not None and max_steps is not None:
         raise UsageError("only_one", options="--max-iter, --steps")
@@ -229,7 +232,28 @@ def run_values(
     from_preset = read_preset(preset or named) if preset or named else {}
     given = {key: value for key, value in values.items() if value is not None}
     steps = steps_of(max_iter) if max_iter is not None else max_steps
-    return from_preset | from_file | given | ({} if steps is None else {"max_steps": steps})
+    return [
+        Layer("preset", from_preset, preset or named),
+        Layer("file", from_file, str(config_file)),
+        Layer("flag", given | ({} if steps is None else {"max_steps": steps})),
+    ]
+
+
+def run_values(
+    preset: str | None,
+    config_file: Path | None,
+    max_iter: float | None,
+    max_steps: int | None,
+    values: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the values that the layers of `run_layers` make together."""
+    layers = run_layers(preset, config_file, max_iter, max_steps, values)
+    return dict(ChainMap(*(dict(layer.values) for layer in reversed(layers))))
+
+
+def print_json(facts: Any) -> None:
+    """Print facts for programs."""
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
 
 
 def steps_of(thousands: float) -> int:

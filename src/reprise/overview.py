@@ -1,45 +1,15 @@
-"""`reprise data`: what is known of a prepared dataset, in numbers and bars."""
+"""What `reprise data show` tells: what is known of a prepared dataset, in numbers and bars."""
 
-import json
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from reprise.messages import Messages, choose_language
-from reprise.options import common_options
+from reprise.messages import Messages
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _PLAIN_WIDTH, _BAR_WIDTH = 200, 40  # columns
-
-
-@click.group()
-def data() -> None:
-    """Look at prepared datasets."""
-
-
-@data.command()
-@click.argument("name")
-@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@common_options
-def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Show what the dataset NAME holds, and what of it training may suffer from."""
-    from reprise.config import check_value
-    from reprise.data.dataset import open_dataset
-    from reprise.data.prepare import locate
-    from reprise.data.statistics import describe
-
-    check_value("dataset", name)
-    facts = describe(open_dataset(locate(data_dir, name)))
-    if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
-    else:
-        show_facts(facts, Messages(choose_language(lang)))
 
 
 def show_facts(facts: dict[str, Any], messages: Messages) -> None:

@@ -27,7 +27,7 @@ from commands import (
     reprise_command,
     train,
 )
-from reprise.cli import resume_command
+from reprise.commands.train import resume_command
 from reprise.data.dataset import SPLITS
 
 

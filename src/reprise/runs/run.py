@@ -12,12 +12,13 @@ runs/<dataset>_<model>_b128_lr0.007_d64_len20_<name>/
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from reprise import files
 from reprise.errors import CheckpointError, ConfigMismatchError, RunInUseError
@@ -27,6 +28,7 @@ from reprise.training.state import Progress, Snapshot
 
 Source = Literal["latest", "best"]
 RUN_SCHEMA = 1
+_LOOKS, _LOOK_SECONDS = 3, 0.02
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """The checkpoint folder."""
         return self.path / "checkpoints"
+
+    @property
+    def lock(self) -> Path:
+        """The file that a writer holds locked; it names the last one."""
+        return self.path / "LOCK"
 
     @property
     def record(self) -> Path:
@@ -68,16 +75,29 @@ def locked(folder: RunFolder) -> Iterator[None]:
     its process, however that ends.
     """
     files.make_folder(folder.checkpoints)
-    with files.opened_for_locking(folder.path / "LOCK") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with files.opened_for_locking(folder.lock) as lock:
+        if not _take(lock):
             holder = lock.read().strip() or "?"
-            raise RunInUseError("run_in_use", path=folder.path, pid=holder) from None
-        files.rewrite(lock, folder.path / "LOCK", f"{os.getpid()}\n")
+            raise RunInUseError("run_in_use", path=folder.path, pid=holder)
+        files.rewrite(lock, folder.lock, f"{os.getpid()}\n")
         files.sweep(folder.path)
         files.sweep(folder.checkpoints)
         yield
+
+
+def writer_of(folder: RunFolder) -> str | None:
+    """Return the pid of the process that writes the run ("?" where it has not told it yet), None
+    where none does. Nothing is written; the look takes microseconds, and `locked` waits it out.
+    """
+    try:
+        with folder.lock.open(encoding="ascii", errors="replace") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return lock.read().strip() or "?"
+    except OSError:  # never started; or not for us to open, nor then to say that it runs
+        return None
+    return None
 
 
 def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Warn) -> None:
@@ -222,6 +242,17 @@ def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
         return store.load(checkpoint)
     except store.DamagedCheckpointError as damage:
         raise CheckpointError("checkpoint_damaged", path=checkpoint.path, reason=damage) from damage
+
+
+def _take(lock: TextIO) -> bool:
+    """Lock an open file for writing; False where another has it, not just to look (`writer_of`)."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_LOOK_SECONDS)
+    return False
 
 
 def _rewind(snapshot: Snapshot, latest: Checkpoint) -> Snapshot:

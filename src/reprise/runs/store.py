@@ -98,16 +98,25 @@ def scan(folder: Path, on_damage: Callable[[Path, str], None]) -> list[Checkpoin
     the others with the reason.
     """
     found = []
-    for path in sorted(folder.glob("ckpt-*")):
-        if _NAME.fullmatch(path.name):
-            try:
-                checkpoint = read(path)
-                if checkpoint.order[:2] != (checkpoint.progress.branch, checkpoint.progress.step):
-                    raise DamagedCheckpointError(f"holds step {checkpoint.progress.step}")
-                found.append(checkpoint)
-            except DamagedCheckpointError as damage:
-                on_damage(path, str(damage))
+    for path in names(folder):
+        try:
+            found.append(read_as_named(path))
+        except DamagedCheckpointError as damage:
+            on_damage(path, str(damage))
     return sorted(found, key=lambda checkpoint: checkpoint.order)
+
+
+def names(folder: Path) -> list[Path]:
+    """Return what is named as a checkpoint in `folder`, whole or not."""
+    return sorted(path for path in folder.glob("ckpt-*") if _NAME.fullmatch(path.name))
+
+
+def read_as_named(path: Path) -> Checkpoint:
+    """Read as `read`; one that is not of the step and branch its name tells is damaged too."""
+    checkpoint = read(path)
+    if checkpoint.order[:2] != (checkpoint.progress.branch, checkpoint.progress.step):
+        raise DamagedCheckpointError(f"holds step {checkpoint.progress.step}")
+    return checkpoint
 
 
 def best_of(checkpoints: list[Checkpoint]) -> Checkpoint | None:
@@ -162,6 +171,17 @@ def verify(checkpoint: Checkpoint) -> None:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != entry["sha256"]:
             raise DamagedCheckpointError(f"{name}: SHA-256 differs from the manifest")
+
+
+def check_sizes(checkpoint: Checkpoint) -> None:
+    """Hold every file's size against the manifest: what a glance can tell, where `verify` reads
+    every byte; DamagedCheckpointError names the first that differs.
+    """
+    for name, entry in _read_manifest(checkpoint.path).items():
+        with _reading(checkpoint.path, name):
+            size = (checkpoint.path / name).stat().st_size
+        if size != entry["size"]:
+            raise DamagedCheckpointError(_other_size(name, size, entry["size"]))
 
 
 def set_aside(path: Path, reason: str, warn: Warn) -> None:
@@ -270,12 +290,14 @@ def _verified(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) 
         raise DamagedCheckpointError(f"{name}: not in the manifest")
     content = _bytes_of(path, name)
     if len(content) != manifest[name]["size"]:
-        raise DamagedCheckpointError(
-            f"{name}: {len(content)} bytes where the manifest has {manifest[name]['size']}"
-        )
+        raise DamagedCheckpointError(_other_size(name, len(content), manifest[name]["size"]))
     if _sha256(content) != manifest[name]["sha256"]:
         raise DamagedCheckpointError(f"{name}: SHA-256 differs from the manifest")
     return content
+
+
+def _other_size(name: str, found: int, known: int) -> str:
+    return f"{name}: {found} bytes where the manifest has {known}"
 
 
 def _bytes_of(path: Path, name: str) -> bytes:

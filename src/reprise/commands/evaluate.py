@@ -1,0 +1,65 @@
+"""`reprise evaluate`: a stored model, measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reprise.messages import Messages, choose_language
+from reprise.options import common_options
+from reprise.runs.signals import end_at_once_on_interrupt
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
+@click.option("--which", type=click.Choice(["best", "latest"]), default="best", show_default=True)
+@click.option("--top-n", "--topN", "top_n", type=int, help="One more cutoff beside 20 and 50.")
+@click.option(
+    "--lambda",
+    "coef",
+    type=float,
+    help="Choose the lists by category: weight of a repeated one, "
+    "beside scores that are cosines (-1 to 1) where the run has a temperature.",
+)
+@click.option(
+    "--filter-seen", is_flag=True, help="Leave out what a user has interacted with already."
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def evaluate(
+    run: Path,
+    split: Any,
+    which: Any,
+    top_n: int | None,
+    coef: float | None,
+    filter_seen: bool,
+    data_dir: Path,
+    as_json: bool,
+    lang: str | None,
+) -> None:
+    """Measure a run's stored model on the whole catalogue."""
+    end_at_once_on_interrupt()
+    from reprise.console import Voice
+    from reprise.data.prepare import locate
+    from reprise.report import evaluation_facts, show_evaluation
+    from reprise.runs.session import evaluate_run
+
+    messages = Messages(choose_language(lang))
+    measured = evaluate_run(
+        run,
+        lambda name: locate(data_dir, name),
+        split,
+        which,
+        Voice(messages, to_stderr=True).say,
+        top_n,
+        coef,
+        filter_seen,
+    )
+    facts = evaluation_facts(measured, split, coef)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        show_evaluation(facts, messages)

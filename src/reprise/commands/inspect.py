@@ -1,0 +1,33 @@
+"""`reprise inspect`: what a checkpoint holds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reprise.messages import Messages, choose_language
+from reprise.options import common_options
+from reprise.runs.signals import end_at_once_on_interrupt
+
+
+@click.command()
+@click.argument("path", metavar="RUN_OR_CHECKPOINT", type=click.Path(path_type=Path))
+@click.option(
+    "--which",
+    type=click.Choice(["best", "latest"]),
+    default="latest",
+    show_default=True,
+    help="Which checkpoint of a run.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def inspect(path: Path, which: Any, as_json: bool, lang: str | None) -> None:
+    """Show what a checkpoint holds, and whether it is whole."""
+    end_at_once_on_interrupt()
+    from reprise.console import Voice
+    from reprise.runs.inspection import describe, report_lines
+
+    messages = Messages(choose_language(lang))
+    facts = describe(path, which, Voice(messages, to_stderr=True).say)
+    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(report_lines(facts)))

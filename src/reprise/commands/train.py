@@ -1,0 +1,98 @@
+"""`reprise train`, and what ComiRec's command line shares of it."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reprise.config import make_config
+from reprise.messages import Messages, choose_language
+from reprise.options import common_options, run_options, run_values
+from reprise.runs.signals import end_at_once_on_interrupt
+
+if TYPE_CHECKING:
+    from reprise.console import RunConsole
+    from reprise.runs.session import Request
+
+
+@click.command()
+@run_options
+@click.option(
+    "--resume-from",
+    type=click.Choice(["latest", "best"]),
+    default="latest",
+    show_default=True,
+    help="What an existing run goes on from.",
+)
+@click.option(
+    "--best-metric", type=float, help="Best recall of an old checkpoint that does not know it."
+)
+@click.option(
+    "--change-learning-rate",
+    type=float,
+    help="Go on with another learning rate; recorded in run.json.",
+)
+@common_options
+def train(
+    preset: str | None,
+    config_file: Path | None,
+    max_iter: float | None,
+    max_steps: int | None,
+    resume_from: Any,
+    best_metric: float | None,
+    change_learning_rate: float | None,
+    runs_dir: Path,
+    data_dir: Path,
+    lang: str | None,
+    **values: Any,
+) -> None:
+    """Train a model, or take up its run where it stands: the same command does both."""
+    end_at_once_on_interrupt()  # until the training takes signals over
+    config = make_config(run_values(preset, config_file, max_iter, max_steps, values))
+
+    from reprise.console import RunConsole, Voice
+    from reprise.data.prepare import locate
+    from reprise.runs.session import Request
+
+    voice = Voice(Messages(choose_language(lang)))
+    request = Request(
+        config=config,
+        data_folder=locate(data_dir, config.dataset),
+        runs_folder=runs_dir,
+        resume_from=resume_from,
+        best_metric=best_metric,
+        new_learning_rate=change_learning_rate,
+    )
+    command = resume_command("reprise", sys.argv[1:])
+    sys.exit(run_training(request, RunConsole(voice, config), command))
+
+
+def run_training(request: "Request", console: "RunConsole", command: str) -> int:
+    """See a run through, show its end, and return the exit code; `command` resumes the run."""
+    from reprise.runs.session import run_session
+
+    try:
+        outcome = run_session(request, console)
+    finally:
+        console.close()
+    if outcome.exit_code:
+        console.say("interrupted", step=outcome.progress.step, command=command)
+    elif outcome.results is not None:
+        console.show_results(outcome.results)
+    return outcome.exit_code
+
+
+def resume_command(program: str, arguments: list[str]) -> str:
+    """Return the command line that goes on from the latest state: `arguments` without what they
+    say of resuming.
+    """
+    kept: list[str] = []
+    skipped = False
+    for argument in arguments:
+        flag = argument.split("=")[0].replace("_", "-")
+        if flag != "--resume-from" and not skipped:
+            kept.append(argument)
+        skipped = flag == "--resume-from" and "=" not in argument
+    return f"{program} {shlex.join(kept)}"

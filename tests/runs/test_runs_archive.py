@@ -1,0 +1,217 @@
+"""A run in one file: the same run comes out of it, or none."""
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from checkpoints import harm_file, no_warning, warnings_into
+from commands import check_same_end, run_small, small_disk, state_digest
+from reprise.errors import CheckpointError, DataError, UsageError, WriteError
+from reprise.runs import archive
+from reprise.runs.run import RunFolder, locked
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "LOCK"
+    }
+
+
+@pytest.fixture
+def packed(at_step_12: RunFolder, tmp_path: Path) -> Path:
+    """The run of twelve steps in a plain archive."""
+    archive.export(at_step_12, tmp_path / "run.tar", no_warning)
+    return tmp_path / "run.tar"
+
+
+def check_nothing_left(runs: Path) -> None:
+    assert not runs.exists() or list(runs.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", archive.SUFFIXES)
+def test_what_goes_in_comes_out(at_step_12: RunFolder, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"run{suffix}"
+    facts = archive.export(at_step_12, file, no_warning)
+    assert facts["bytes"] == file.stat().st_size
+    assert list(tmp_path.iterdir()) == [file]
+    folder = archive.import_(file, tmp_path / "runs")
+    assert folder.path == tmp_path / "runs" / at_step_12.path.name
+    assert contents(folder.path) == contents(at_step_12.path)
+    assert len(contents(folder.path)) == facts["files"]
+    record = folder.record.stat().st_mtime
+    assert record == int(at_step_12.record.stat().st_mtime)
+    with pytest.raises(UsageError, match="exists already"):
+        archive.import_(file, tmp_path / "runs")
+    with pytest.raises(UsageError, match="exists already"):
+        archive.export(at_step_12, file, no_warning)
+
+
+def test_an_imported_run_goes_on_as_if_it_had_never_moved(
+    small_data: Path, undisturbed: RunFolder, packed: Path, tmp_path: Path
+) -> None:
+    folder = archive.import_(packed, tmp_path / "runs")
+    run_small(small_data, tmp_path / "runs")
+    check_same_end(folder, undisturbed)
+
+
+def test_a_running_run_is_exported_without_what_is_damaged_or_cut_short(
+    twelve_steps: RunFolder, tmp_path: Path
+) -> None:
+    digest = state_digest(twelve_steps)
+    harm_file(twelve_steps.checkpoints / "ckpt-8" / "rows.npy", "flip")
+    said: list[str] = []
+    with locked(twelve_steps):
+        (twelve_steps.checkpoints / ".draft-1-ckpt-16").mkdir()
+        (twelve_steps.checkpoints / ".draft-1-ckpt-16" / "rows.npy").touch()
+        (twelve_steps.path / ".draft-run.json").touch()
+        (twelve_steps.path / "gone").symlink_to("nowhere")
+        archive.export(twelve_steps, tmp_path / "run.tgz", warnings_into(said))
+    assert said == ["damaged_ignored"]
+    folder = archive.import_(tmp_path / "run.tgz", tmp_path / "runs")
+    assert state_digest(folder) == digest
+    found = contents(folder.path)
+    assert not [name for name in found if "ckpt-8" in name or "draft" in name or "gone" in name]
+
+
+def test_no_export_of_nothing_to_no_place(twelve_steps: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"FILE\.tar\.zst"):
+        archive.export(twelve_steps, tmp_path / "run.zip", no_warning)
+    with pytest.raises(DataError, match="No such file"):
+        archive.export(twelve_steps, tmp_path / "none" / "run.tar", no_warning)
+    before = set(tmp_path.iterdir())
+    with small_disk(20_000), pytest.raises(WriteError):
+        archive.export(twelve_steps, tmp_path / "run.tar", no_warning)
+    superseded = tmp_path / "ckpt-1" / "rows.npy"
+    with (
+        tarfile.open(fileobj=io.BytesIO(), mode="w") as unfinished,
+        pytest.raises(CheckpointError, match="changed while it was read"),
+    ):
+        archive._add(unfinished, superseded, "rows.npy")
+    shutil.rmtree(twelve_steps.checkpoints)
+    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+        archive.export(twelve_steps, tmp_path / "run.tar", no_warning)
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.98])
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.zst"])
+def test_an_archive_cut_short_brings_nothing(
+    at_step_12: RunFolder, tmp_path: Path, suffix: str, share: float
+) -> None:
+    file = tmp_path / f"run{suffix}"
+    archive.export(at_step_12, file, no_warning)
+    ends = file.read_bytes().rfind(b"REPRISE.json") if suffix == ".tar" else file.stat().st_size
+    file.write_bytes(file.read_bytes()[: int(share * ends)])
+    with pytest.raises(DataError, match="cannot be imported"):
+        archive.import_(file, tmp_path / "runs")
+    check_nothing_left(tmp_path / "runs")
+
+
+def test_a_flipped_bit_is_named(packed: Path, tmp_path: Path) -> None:
+    with tarfile.open(packed) as members:
+        at = next(one for one in members if one.name.endswith("ckpt-12/rows.npy")).offset_data
+    content = bytearray(packed.read_bytes())
+    content[at + 1000] ^= 1
+    packed.write_bytes(content)
+    with pytest.raises(DataError, match=r"ckpt-12/rows.npy: its SHA-256 differs"):
+        archive.import_(packed, tmp_path / "runs")
+    check_nothing_left(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar.zst"])
+def test_a_packed_archive_with_a_hole_brings_nothing(
+    at_step_12: RunFolder, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"run{suffix}"
+    archive.export(at_step_12, file, no_warning)
+    harm_file(file, "zeros")
+    with pytest.raises(DataError, match="cannot be imported"):
+        archive.import_(file, tmp_path / "runs")
+    check_nothing_left(tmp_path / "runs")
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+EVIL: dict[str, Callable[[str], tarfile.TarInfo]] = {
+    "above": lambda run: member("../evil"),
+    "above from inside": lambda run: member(f"{run}/../../evil"),
+    "absolute": lambda run: member("/evil"),
+    "another top": lambda run: member("other/evil"),
+    "hidden": lambda run: member(f"{run}/.evil"),
+    "nameless": lambda run: member(f"{run}//evil"),
+    "a symbolic link": lambda run: member(f"{run}/evil", tarfile.SYMTYPE, "/evil"),
+    "a hard link": lambda run: member(f"{run}/evil", tarfile.LNKTYPE, f"{run}/run.json"),
+    "a pipe": lambda run: member(f"{run}/evil", tarfile.FIFOTYPE),
+    "a folder": lambda run: member(f"{run}/evil", tarfile.DIRTYPE),
+    "the same again": lambda run: member(f"{run}/run.json"),
+    "not in the digests": lambda run: member(f"{run}/evil"),
+}
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("kind", EVIL)
+def test_nothing_leads_out_of_the_run(
+    packed: Path, at_step_12: RunFolder, tmp_path: Path, kind: str, first: bool
+) -> None:
+    evil, made = tmp_path / "evil.tar", EVIL[kind](at_step_12.path.name)
+    with tarfile.open(packed) as source, tarfile.open(evil, "w") as target:
+        members = source.getmembers()
+        for one in [made, *members] if first else [*members[:-1], made, members[-1]]:
+            target.addfile(one, source.extractfile(one) if one is not made else io.BytesIO())
+    before = contents(tmp_path)
+    with pytest.raises(DataError, match="cannot be imported"):
+        archive.import_(evil, tmp_path / "runs")
+    assert contents(tmp_path) == before
+    check_nothing_left(tmp_path / "runs")
+
+
+def rebuilt(packed: Path, change: Callable[[dict[str, object]], object]) -> None:
+    """Change what an archive's end says."""
+    with tarfile.open(packed) as source:
+        members = {one.name: source.extractfile(one).read() for one in source}  # type: ignore[union-attr]
+    members["REPRISE.json"] = json.dumps(change(json.loads(members["REPRISE.json"]))).encode()
+    with tarfile.open(packed, "w") as target:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            target.addfile(info, io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda facts: facts | {"schema": 9}, "schema 9"),
+        (lambda facts: facts | {"run": "other"}, "'other'"),
+        (lambda facts: facts | {"files": facts["files"] | {"more": {}}}, "more: its SHA-256"),
+        (lambda facts: [facts], "unexpected content"),
+    ],
+)
+def test_the_digests_must_be_this_runs(
+    packed: Path, tmp_path: Path, change: Callable[[dict[str, object]], object], said: str
+) -> None:
+    rebuilt(packed, change)
+    with pytest.raises(DataError, match=said):
+        archive.import_(packed, tmp_path / "runs")
+    check_nothing_left(tmp_path / "runs")
+
+
+def test_what_is_no_archive_and_a_full_disk(packed: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        archive.import_(tmp_path / "none.tar", tmp_path / "runs")
+    (tmp_path / "text.tar").write_text("no archive" * 200)
+    with pytest.raises(DataError, match="cannot be imported"):
+        archive.import_(tmp_path / "text.tar", tmp_path / "runs")
+    with small_disk(3_000), pytest.raises(WriteError):
+        archive.import_(packed, tmp_path / "runs")
+    check_nothing_left(tmp_path / "runs")

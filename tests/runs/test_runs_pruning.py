@@ -1,0 +1,100 @@
+"""What prune removes, and that a run can always go on from what it leaves."""
+
+from pathlib import Path
+
+import pytest
+
+from checkpoints import IDENTITY, harm_file, names, no_warning, rated, rewrite_state, save_all
+from reprise import files
+from reprise.errors import RunInUseError, WriteError
+from reprise.runs import run, store
+from reprise.runs.pruning import carry_out, plan, plan_beside
+from reprise.runs.run import RunFolder, locked
+
+RATED = {5: 0.3, 10: 0.1, 15: 0.2}
+
+
+def test_latest_and_best_stay(folder: RunFolder) -> None:
+    save_all(folder, rated(RATED))
+    assert names(folder) == ["ckpt-10", "ckpt-15", "ckpt-5"]
+    size = sum(file.stat().st_size for file in (folder.checkpoints / "ckpt-10").iterdir())
+    removal = plan(folder)
+    assert [path.name for path in removal.paths] == ["ckpt-10"]
+    assert names(folder) == ["ckpt-10", "ckpt-15", "ckpt-5"]
+    assert carry_out(removal) == removal.size + size == size
+    assert names(folder) == ["ckpt-15", "ckpt-5"]
+    assert plan(folder).paths == ()
+    for source, step in (("latest", 15), ("best", 5)):
+        resumed = run.resume(folder, IDENTITY, source, no_warning)  # type: ignore[arg-type]
+        assert resumed is not None
+        assert resumed.snapshot.progress.step == step
+
+
+@pytest.mark.parametrize(
+    ("harmed", "left"),
+    [
+        ("ckpt-15", ["ckpt-10", "ckpt-15", "ckpt-5"]),  # or nothing whole could be the latest
+        ("ckpt-5", ["ckpt-15", "ckpt-5"]),  # the next best is the latest
+    ],
+)
+def test_what_is_damaged_is_not_relied_on(folder: RunFolder, harmed: str, left: list[str]) -> None:
+    save_all(folder, rated(RATED))
+    harm_file(folder.checkpoints / harmed / "rows.npy", "flip")  # that only its digest tells
+    carry_out(plan(folder))
+    assert names(folder) == left
+
+
+def test_nothing_goes_where_no_best_is_known_or_nothing_is_whole(folder: RunFolder) -> None:
+    save_all(folder, rated(RATED))
+    for name in names(folder):
+        rewrite_state(folder.checkpoints / name, lambda state: state | {"schema": 1})
+    assert plan(folder).paths == ()
+    for name in names(folder):
+        harm_file(folder.checkpoints / name / "rows.npy", "cut")
+    assert plan(folder).paths == ()
+
+
+def test_leftovers_go_and_the_quarantine_where_asked(folder: RunFolder) -> None:
+    save_all(folder, rated({5: 0.3, 10: 0.1}))
+    store.set_aside(folder.checkpoints / "ckpt-10", "test", lambda key, **values: None)
+    for leftover in (folder.path / ".draft-run.json", folder.checkpoints / ".trash-ckpt-1"):
+        leftover.write_bytes(b"12345")
+    removal = plan(folder)
+    assert (removal.size, len(removal.leftovers), removal.quarantine) == (10, 2, ())
+    assert carry_out(removal) == 10
+    assert not files.leftovers(folder.path) + files.leftovers(folder.checkpoints)
+    assert (folder.checkpoints / "quarantine" / "ckpt-10").is_dir()
+    carry_out(plan(folder, with_quarantine=True))
+    assert [path.name for path in folder.checkpoints.iterdir()] == ["ckpt-5"]
+
+
+def test_a_running_run_is_refused_and_what_it_has_become_is_respected(folder: RunFolder) -> None:
+    save_all(folder, rated(RATED))
+    planned = plan(folder)
+    with locked(folder), pytest.raises(RunInUseError):
+        carry_out(planned)
+    harm_file(folder.checkpoints / "ckpt-15" / "rows.npy", "flip")
+    assert carry_out(planned) == 0
+    assert "ckpt-10" in names(folder)
+
+
+def test_what_cannot_be_removed_is_an_error(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_all(folder, rated(RATED))
+
+    def refuse(path: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(files.disk, "rename", refuse)
+    with pytest.raises(WriteError, match="ckpt-10"):
+        carry_out(plan(folder))
+
+
+def test_imports_that_were_cut_short_are_found_unless_they_live(tmp_path: Path) -> None:
+    (tmp_path / ".draft-1-living").mkdir()  # process 1 lives
+    (tmp_path / ".draft-99999999-dead").mkdir()
+    removal = plan_beside(tmp_path)
+    assert [path.name for path in removal.paths] == [".draft-99999999-dead"]
+    carry_out(removal)
+    assert [path.name for path in tmp_path.iterdir()] == [".draft-1-living"]

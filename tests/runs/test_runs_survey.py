@@ -1,0 +1,213 @@
+"""What a run's folder tells: its state, where it stands, and that a look changes nothing."""
+
+import fcntl
+import json
+import os
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkpoints import IDENTITY, harm_file, names, rated, save_all, snapshot
+from commands import small_config
+from reprise.errors import CheckpointError, UsageError
+from reprise.runs import run, store, survey
+from reprise.runs.comparison import compare, trajectory
+from reprise.runs.loop import is_finished
+from reprise.runs.run import RunFolder, locked
+from reprise.runs.store import Checkpoint
+from reprise.runs.survey import Stored, Survey
+from reprise.training.state import Best, Progress
+
+RATED = {5: 0.3, 10: 0.1, 15: 0.2}  # the best and the newest two: all three stay stored
+
+
+def record(folder: RunFolder, **config: Any) -> None:
+    """Give a run its run.json."""
+    usual = {"name": "mine", "dataset": "small", "test_iter": 5, "max_steps": 20, "patience": 9}
+    event = {"event": "created", "from": None, "step": 0, "branch": 0}
+    run.record_events(folder, IDENTITY, usual | {"top_n": 50} | config, {}, [event])
+
+
+def state(folder: RunFolder) -> str:
+    return survey.survey(folder).state
+
+
+def tree(folder: Path) -> dict[str, Any]:
+    """Every file and folder with its content and times."""
+    return {
+        str(path): (path.stat().st_mtime_ns, path.is_file() and path.read_bytes())
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+def test_states_by_what_is_stored(folder: RunFolder) -> None:
+    record(folder)
+    assert state(folder) == "interrupted"  # stopped before its first checkpoint
+    save_all(folder, rated(RATED))
+    assert state(folder) == "interrupted"
+    record(folder, max_steps=15)
+    assert state(folder) == "finished"
+    with locked(folder):
+        assert state(folder) == "running"
+        assert survey.survey(folder).pid == str(os.getpid())
+    assert state(folder) == "finished"
+    for name in names(folder):
+        (folder.checkpoints / name / "MANIFEST.json").unlink()
+    assert state(folder) == "damaged"
+    assert len(survey.survey(folder).stored) == 3
+
+
+def test_the_end_is_where_the_loop_has_it(folder: RunFolder) -> None:
+    config = small_config(max_steps=8, patience=2, test_iter=4)
+    found = survey.survey(folder)
+    seen = set()
+    for step, evaluated, trials in product((3, 4, 8, 9), (0, 4, 8), (0, 2, 3)):
+        progress = Progress(
+            0.1, step, evaluated_step=evaluated, evaluations_without_improvement=trials
+        )
+        stored = Stored(folder.path, 0, Checkpoint(folder.path, progress, {}, {}, 8))
+        at = replace(found, stored=(stored,), record={"config": vars(config)})
+        assert (at.state != "interrupted") == is_finished(progress, config), progress
+        seen.add(at.state)
+    assert seen == {"interrupted", "finished", "stopped early"}
+
+
+def test_a_look_changes_nothing(twelve_steps: RunFolder) -> None:
+    (latest := twelve_steps.checkpoints / "ckpt-12" / "rows.npy").touch()
+    harm_file(latest, "flip")
+    (twelve_steps.checkpoints / ".draft-1-ckpt-16").mkdir()
+    before = tree(twelve_steps.path)
+    for thorough in (False, True):
+        found = survey.survey(twelve_steps, thorough)
+        json.dumps(survey.details(found), allow_nan=False)
+        compare([found, found])
+    assert tree(twelve_steps.path) == before
+
+
+def test_a_glance_tells_sizes_and_a_thorough_look_every_byte(folder: RunFolder) -> None:
+    save_all(folder, rated(RATED))
+    record(folder)
+    harm_file(folder.checkpoints / "ckpt-15" / "rows.npy", "flip")
+    glance, thorough = survey.survey(folder), survey.survey(folder, thorough=True)
+    assert (glance.progress.step, thorough.progress.step) == (15, 10)
+    (damaged,) = [entry for entry in survey.details(thorough)["checkpoints"] if entry["damage"]]
+    assert "rows.npy: SHA-256" in damaged["damage"]
+    assert not damaged["latest"]
+    harm_file(folder.checkpoints / "ckpt-15" / "rows.npy", "cut")
+    assert survey.survey(folder).progress.step == 10
+    harm_file(folder.checkpoints / "ckpt-5" / "MANIFEST.json", "delete")
+    found = survey.survey(folder)
+    assert survey.summary(found)["damaged_checkpoints"] == 2
+    assert found.best_lost
+    assert found.best is not None
+    assert found.best.path.name == "ckpt-10"
+
+
+def test_of_the_log_only_what_is_stored_counts_unless_it_is_being_written(
+    twelve_steps: RunFolder,
+) -> None:
+    last = json.loads(twelve_steps.metrics.read_text().splitlines()[-1])
+    ahead = last | {"step": 16, "best_recall@10": 0.9, "best_step": 16}
+    with twelve_steps.metrics.open("a") as log:
+        log.write(json.dumps(ahead) + "\n" + json.dumps(ahead)[:50])
+    found = survey.survey(twelve_steps)
+    assert (found.progress.step, len(found.evaluations)) == (12, 3)
+    with locked(twelve_steps):
+        found = survey.survey(twelve_steps)
+        assert (found.progress.step, len(found.evaluations)) == (16, 4)
+        assert found.progress.best == Best(0.9, 16, 0)
+        assert not found.best_lost
+
+
+def test_without_run_json_the_checkpoints_tell(twelve_steps: RunFolder) -> None:
+    known = survey.survey(twelve_steps)
+    assert (known.name, known.state) == ("t", "finished")
+    twelve_steps.record.write_text("{")
+    found = survey.survey(twelve_steps)
+    assert found.name == twelve_steps.path.name
+    assert found.state == "interrupted"  # nobody knows the budget
+    assert {**known.config, "name": found.name} == found.config | {
+        key: known.config[key] for key in ("max_steps", "patience")
+    }
+
+
+def test_a_checkpoint_that_goes_while_it_is_read_is_none(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_all(folder, rated({5: 0.1}))
+    gone, names = folder.checkpoints / "ckpt-1", store.names
+    monkeypatch.setattr(store, "names", lambda path: [gone, *names(path)])
+    assert [entry.path.name for entry in survey.survey(folder).stored] == ["ckpt-5"]
+
+
+def test_a_run_is_found_by_name_folder_and_path(tmp_path: Path) -> None:
+    for name, short in (("a_x", "one"), ("b_x", "two"), ("c_x", "two")):
+        (tmp_path / name).mkdir()
+        record(RunFolder(tmp_path / name), name=short)
+    (tmp_path / "no run").mkdir()
+    (tmp_path / ".draft-1-d_x").mkdir()
+    assert [folder.path.name for folder in survey.folders(tmp_path)] == ["a_x", "b_x", "c_x"]
+    for asked in ("one", "a_x", str(tmp_path / "a_x")):
+        assert survey.find(tmp_path, asked).path == tmp_path / "a_x"
+    with pytest.raises(UsageError, match="b_x, c_x"):
+        survey.find(tmp_path, "two")
+    with pytest.raises(CheckpointError, match="mean 'one'"):
+        survey.find(tmp_path, "onne")
+    with pytest.raises(CheckpointError, match="No run at"):
+        survey.find(tmp_path / "none", "one")
+
+
+def test_a_look_at_the_lock_refuses_no_writer(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked(folder):
+        pass
+    with folder.lock.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # as `writer_of` does, until the writer waits for it
+        waits = "reprise.runs.run.time.sleep"
+        monkeypatch.setattr(waits, lambda seconds: fcntl.flock(lock, fcntl.LOCK_UN))
+        with locked(folder):
+            assert run.writer_of(folder) == str(os.getpid())
+    assert run.writer_of(folder) is None
+    folder.lock.unlink()
+    assert run.writer_of(folder) is None
+    assert not folder.lock.exists()
+
+
+def line(step: int, branch: int) -> dict[str, Any]:
+    return {"step": step, "branch": branch, "evaluations_without_improvement": 0}
+
+
+def evaluated(folder: RunFolder, step: int, branch: int, *lines: dict[str, Any]) -> Survey:
+    """A run that stands at `step` of `branch` with these evaluations behind it."""
+    stored = snapshot(step).progress
+    progress = replace(stored, branch=branch, evaluations=tuple(map(json.dumps, lines)))
+    entry = Stored(folder.path, 0, Checkpoint(folder.path, progress, IDENTITY, {}, 8))
+    return replace(survey.survey(folder), stored=(entry,))
+
+
+def test_what_a_rewind_left_is_not_on_the_trajectory(folder: RunFolder) -> None:
+    before = [line(step, 0) for step in (5, 10, 15, 20)]
+    rewound = evaluated(folder, 12, 1, *before)  # to step 10, and not evaluated since
+    assert [line["step"] for line in trajectory(rewound)] == [5, 10]
+    on = evaluated(folder, 15, 1, *before, line(15, 1))
+    assert [(line["step"], line["branch"]) for line in trajectory(on)] == [(5, 0), (10, 0), (15, 1)]
+
+
+def test_runs_compared(undisturbed: RunFolder, twelve_steps: RunFolder) -> None:
+    facts = compare([survey.survey(undisturbed), survey.survey(twelve_steps)])
+    assert facts["same_data"]
+    assert facts["differences"] == {"max_steps": [20, 12]}
+    assert facts["curve"]["metric"] == "recall@10"
+    curve = {line["step"]: line["values"] for line in facts["curve"]["steps"]}
+    assert sorted(curve) == [4, 8, 12, 16, 20]
+    for step in (4, 8, 12):  # one trajectory
+        assert curve[step][0] == curve[step][1] is not None
+    assert curve[20][1] is None
+    best = survey.summary(survey.survey(undisturbed))["best"]
+    assert facts["metrics"]["recall@10"][0] == best["metric"] == curve[best["step"]][0]
+    with pytest.raises(UsageError, match=r"recall@20 \| "):
+        compare([survey.survey(undisturbed)], "recal@20")

@@ -1,0 +1,67 @@
+"""A configuration's values and where they come from; as a file they are the same again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import ROOT
+from reprise.config import PRESETS, make_config, read_toml
+from reprise.errors import UsageError
+from reprise.options import run_layers, run_values
+from reprise.provenance import Layer, Setting, as_toml, resolve
+
+FILES = sorted((ROOT / "configs").rglob("*.toml"))
+OPEN = {"dataset": "d", "name": "n"}
+
+
+def by_key(*layers: Layer) -> dict[str, Setting]:
+    return {setting.key: setting for setting in resolve(layers)}
+
+
+def test_the_stronger_layer_is_the_source(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('preset = "modern"\nlearning-rate = 1\nmodel = "QUERIES"\n')
+    flags = {"temperature": 0.0, "seed": None, "patience": 3}
+    layers = run_layers(None, file, 0.002, None, flags)
+    found = by_key(*layers)
+    assert found["maxlen"] == Setting("maxlen", 50, "preset", "modern")
+    assert found["learning_rate"] == Setting("learning_rate", 1.0, "file", str(file))
+    assert found["model"] == Setting("model", "Queries", "file", str(file))
+    assert found["temperature"] == Setting("temperature", None, "flag")
+    assert found["max_steps"] == Setting("max_steps", 2, "flag")
+    assert found["seed"] == Setting("seed", 19, "default")
+    assert found["negatives"] == Setting("negatives", 1280, "derived")
+    assert found["name"] == Setting("name", None, "needed")
+    config = make_config(OPEN | run_values(None, file, 0.002, None, flags))
+    for key in found.keys() - OPEN.keys():
+        assert found[key].value == getattr(config, key)
+
+
+def test_what_a_value_overrides_is_not_its_askers() -> None:
+    found = by_key(Layer("flag", {"model": "mostpop", "max_steps": 9}))
+    assert found["model"] == Setting("model", "MostPop", "flag")
+    assert found["max_steps"] == Setting("max_steps", 1, "derived")
+    with pytest.raises(UsageError, match="Did you mean 'seed'"):
+        resolve([Layer("file", {"sead": 1})])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(run_layers(preset, None, None, None, OPEN) for preset in PRESETS),
+        *(run_layers(None, file, None, None, OPEN) for file in FILES),
+        [Layer("flag", OPEN | {"model": "MostPop"})],
+        [Layer("flag", OPEN | {"sampler": "in-batch", "targets": 2, "embedding_scale": 0.5})],
+        [Layer("flag", {"dataset": '"中 文"\\', "name": "😀", "learning_rate": 1e-07})],
+    ],
+)
+def test_as_a_file_it_is_the_same_configuration(layer: list[Layer], tmp_path: Path) -> None:
+    values: dict[str, Any] = {}
+    for one in layer:
+        values |= one.values
+    settings = resolve(layer)
+    (tmp_path / "out.toml").write_text(as_toml(settings), encoding="utf-8")
+    assert make_config(read_toml(tmp_path / "out.toml")) == make_config(values)
+    again = resolve(run_layers(None, tmp_path / "out.toml", None, None, {}))
+    assert as_toml(again) == as_toml(settings)
