@@ -14,7 +14,7 @@ LAYERS = [
     {"options"},
     {"training", "retrieval"},
     {"runs"},
-    {"console", "demo", "overview", "report"},
+    {"console", "demo", "live", "overview", "plan", "report", "tracking"},
     {"commands"},
     {"cli", "__main__"},
 ]
