@@ -12,6 +12,7 @@ from reprise.commands.demo import demo
 from reprise.commands.evaluate import evaluate
 from reprise.commands.import_tf import import_tf
 from reprise.commands.inspect import inspect
+from reprise.commands.sweep import sweep
 from reprise.commands.train import train
 from reprise.errors import RepriseError, WriteError
 from reprise.messages import Messages, choose_language
@@ -69,6 +70,7 @@ cli.add_command(evaluate)
 cli.add_command(import_tf)
 cli.add_command(inspect)
 cli.add_command(prepare)
+cli.add_command(sweep)
 cli.add_command(train)
 
 

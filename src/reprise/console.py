@@ -53,7 +53,7 @@ class Voice:
     def __init__(self, messages: Messages, to_stderr: bool = False, quiet: bool = False) -> None:
         self.messages = messages
         self.quiet = quiet
-        self._to_stderr = to_stderr
+        self.to_stderr = to_stderr
         self._log: Path | None = None
         self._unlogged: list[str] = []
 
@@ -70,7 +70,7 @@ class Voice:
 
     def _print(self, text: str) -> None:
         # Looked up anew each time: a live progress line puts its own in place of the streams.
-        stream = sys.stderr if self._to_stderr else sys.stdout
+        stream = sys.stderr if self.to_stderr else sys.stdout
         try:
             print(text, file=stream, flush=True)
         except OSError:  # whoever read our lines has gone, or their disk is full: train on
@@ -93,7 +93,8 @@ class Voice:
 
 class RunConsole:
     """Tells of a run in Reprise's own lines (`session.Announcer`), and its trackers (`tracking`) of
-    its numbers. preset: the name of the one it was configured by.
+    its numbers. preset: the name of the one it was configured by; live: whether to show progress
+    between the evaluations.
     """
 
     def __init__(
@@ -102,10 +103,11 @@ class RunConsole:
         config: TrainConfig,
         trackers: tuple[str, ...] = (),
         preset: str | None = None,
+        live: bool = True,
     ) -> None:
         self.voice = voice
         self.config = config
-        self._asked, self._preset = trackers, preset
+        self._asked, self._preset, self._live = trackers, preset, live
         self._progress: RunProgress | None = None  # the last that was seen
         self._line: ProgressLine | None = None
         self._trackers: Trackers | None = None
@@ -148,8 +150,8 @@ class RunConsole:
             record_of(progress),
         )
         self._trackers = Trackers(self._asked, run, self.say)
-        voice = self.voice
-        self._line = ProgressLine(self.config, progress, voice.messages, voice.line, voice.quiet)
+        messages, say = self.voice.messages, self.voice.line
+        self._line = ProgressLine(self.config, progress, messages, say, not self._live)
 
     def stepped(self, state: TrainState) -> None:
         """Move the progress line."""
@@ -257,7 +259,7 @@ class RunConsole:
         self._progress = progress
         if self._line is None or self._trackers is None:
             return
-        times = {"time/seconds": progress.seconds, **self._line.evaluated()}
+        times = {"time/seconds": progress.seconds, **self._line.evaluated(progress)}
         self._trackers.evaluated(progress.step, points_of(line) | times)
 
 

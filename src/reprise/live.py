@@ -52,8 +52,7 @@ class Pace:
         if speed is not None:
             numbers["time/examples_per_second"] = speed * self._config.batch_size
         self._since = now, self._step
-        if self._first is None:  # what a stop had interrupted
-            self._stepped_at = now
+        self._stepped_at = now
         return numbers
 
     @property
@@ -115,26 +114,28 @@ class ProgressLine:
 
     def stepped(self, state: TrainState) -> None:
         """Take note of a step, and show it now and then."""
-        progress = state.progress
+        progress, live = state.progress, self._live.is_started
         due = progress.step % self._config.test_iter == 0
-        if due:  # the evaluation that follows waits for the steps in any case: count them as steps
+        every = _LIVE_SECONDS if live else PLAIN_SECONDS
+        show = not self._quiet and (time.monotonic() - self._shown >= every or (live and due))
+        if show or due:  # steps run behind their dispatch, and an evaluation waits for them anyway
             state.arrays.loss_sum.block_until_ready()
         self.pace.stepped(progress.step)
-        every = _LIVE_SECONDS if self._live.is_started else PLAIN_SECONDS
-        if self._quiet or (time.monotonic() - self._shown < every and not due):
-            return
-        if self._live.is_started:
+        if show:
             loss = float(state.arrays.loss_sum) / max(1, progress.step - progress.evaluated_step)
-            self._live.update(self._text(progress, loss, due))
-        elif not due:
-            loss = float(state.arrays.loss_sum) / max(1, progress.step - progress.evaluated_step)
-            self._say(self._line(progress, loss, False, width=None))
-        self._shown = time.monotonic()
+            if live:
+                self._live.update(self._text(progress, loss, evaluating=due))
+            elif not due:
+                self._say(self._line(progress, loss, evaluating=False, width=None))
+            self._shown = time.monotonic()
 
-    def evaluated(self) -> dict[str, float]:
+    def evaluated(self, progress: Progress) -> dict[str, float]:
         """As `Pace.evaluated`; an evaluation has a line of its own."""
+        numbers = self.pace.evaluated()
+        if self._live.is_started:
+            self._live.update(self._text(progress, None))
         self._shown = time.monotonic()
-        return self.pace.evaluated()
+        return numbers
 
     def close(self) -> None:
         """Take the line away."""
@@ -175,7 +176,8 @@ class ProgressLine:
             parts.append((3, text("live_recall", n=config.top_n, **values)))
         used = progress.evaluations_without_improvement
         parts.append((6, text("live_patience", used=used, patience=config.patience)))
-        parts.append((7, text("live_evaluation", percent=100 * pace.evaluation_share)))
+        if pace.evaluation_share:
+            parts.append((7, text("live_evaluation", percent=100 * pace.evaluation_share)))
         if (left := pace.seconds_left) is not None:
             parts.append((4, text("live_left", time=timedelta(seconds=round(left)))))
         return parts

@@ -78,7 +78,7 @@ def train(
         new_learning_rate=change_learning_rate,
     )
     command = resume_command("reprise", sys.argv[1:])
-    console = RunConsole(voice, config, track, preset_name(preset, config_file))
+    console = RunConsole(voice, config, track, preset_name(preset, config_file), not quiet)
     sys.exit(run_training(request, console, command))
 
 
