@@ -331,7 +331,7 @@ def _longer(command: str, progress: RunProgress, config: TrainConfig) -> str:
         )
     else:
         kept = without_options(words, ("--steps", "--max-iter"))
-        more = ["--steps", 2 * config.max_steps]
+        more = ["--steps", 2 * max(config.max_steps, progress.step)]
     return shlex.join([*kept, *map(str, more)])
 
 

@@ -8,11 +8,9 @@ rules on which to drop.
 import shutil
 import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter, masked_crc32c
@@ -51,30 +49,40 @@ def open_log(run: TrackedRun) -> TensorBoardLog:
     return TensorBoardLog(run.folder / "tensorboard", run.branch, run.record)
 
 
-def read_events(folder: Path) -> Iterator[Event]:
-    """Yield the events of a folder's files, oldest file first; each up to where it is damaged."""
+def read_events(folder: Path) -> tuple[list[Event], bool]:
+    """Return the events of a folder's files, oldest file first, each up to where it is damaged; and
+    whether none is.
+    """
+    events, whole = list[Event](), True
     for path in _files(folder):
-        if not path.is_file():
-            continue
-        content, at = path.read_bytes(), 0
-        while at + 12 <= len(content):
-            (size, checked) = struct.unpack_from("<QI", content, at)
-            data, tail = content[at + 12 : at + 12 + size], content[at + 12 + size :][:4]
-            whole = len(tail) == 4 and checked == masked_crc32c(content[at : at + 8])
-            if not whole or struct.unpack("<I", tail) != (masked_crc32c(data),):
+        content, at = path.read_bytes() if path.is_file() else b"?", 0
+        while at < len(content):
+            data = _record(content, at)
+            if data is None:
+                whole = False
                 break
-            at += 12 + size + 4
-            try:
-                yield Event.FromString(data)
-            except DecodeError:
-                break
+            events.append(Event.FromString(data))
+            at += len(data) + 16
+    return events, whole
+
+
+def _record(content: bytes, at: int) -> bytes | None:
+    """Return the record at a place: its size and that one's checksum are before it, its own after;
+    None where it is cut or damaged.
+    """
+    if at + 16 > len(content):
+        return None
+    size, checksum = struct.unpack_from("<QI", content, at)
+    data, tail = content[at + 12 : at + 12 + size], content[at + 12 + size :][:4]
+    sound = checksum == masked_crc32c(content[at : at + 8]) and len(tail) == 4
+    return data if sound and tail == struct.pack("<I", masked_crc32c(data)) else None
 
 
 def _write_anew(folder: Path, evaluations: dict[int, Points]) -> RecordWriter:
     """Replace a branch's files by one of its evaluations, and return that, open."""
     folder.mkdir(parents=True, exist_ok=True)
     old, times = _files(folder), dict[int, tuple[float, Points]]()
-    for event in read_events(folder):
+    for event in read_events(folder)[0]:
         spent = {tag: value for tag, value in _values(event) if tag.startswith("time/")}
         if spent:
             times[event.step] = event.wall_time, spent
@@ -102,14 +110,15 @@ def _is_in_order(folder: Path, evaluations: dict[int, Points]) -> bool:
     expected = {(step, tag): value for step, points in evaluations.items()
                 for tag, value in points.items()}  # fmt: skip
     seen = set()
-    for event in read_events(folder):
+    events, whole = read_events(folder)
+    for event in events:
         for tag, value in _values(event):
             point = (event.step, tag)
             known = event.step in evaluations and tag.startswith("time/")
             if point in seen or not (known or value == np.float32(expected.get(point, np.nan))):
                 return False
             seen.add(point)
-    return expected.keys() <= seen
+    return whole and expected.keys() <= seen
 
 
 def _event(step: int, points: Points, wall_time: float) -> Event:
