@@ -178,6 +178,8 @@ def test_on_a_terminal_lines_stand_apart_from_the_progress_line(
     assert len(lines) == 2
     for start in lines:
         assert shown[:start].endswith((b"\n", b"\x1b[2K")), shown[start - 40 : start]
+    assert b"step 5/10 50%  evaluating  loss " in shown
+    assert "\x1b" not in (tmp_path / RUN / "train.log").read_text()
 
 
 @pytest.fixture
