@@ -25,6 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import jax
 import numpy as np
 import optuna
 from optuna.distributions import (
@@ -104,6 +105,9 @@ def run_sweep(sweep: Sweep, trials: int, watcher: Watcher) -> int:
                         return stopped
                 study.add_trial(trial)
                 watcher.ended(number, trial)
+                if any(search.field != "learning_rate" for search in sweep.searches):
+                    # Or the compiled steps of settings that no trial has again would pile up.
+                    jax.clear_caches()  # type: ignore[no-untyped-call]
     return 0
 
 

@@ -13,7 +13,9 @@ from reprise.sweeps import opened_study
 _PAGE = """<!doctype html>
 <html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ font-family: sans-serif; margin: 1rem auto; max-width: 70rem; }}</style>
+<style>
+body {{ font-family: sans-serif; margin: 1rem auto; max-width: 70rem; padding: 0 1rem; }}
+</style>
 </head><body><h1>{title}</h1>{figures}</body></html>
 """
 
@@ -36,7 +38,8 @@ def draw(folder: Path, facts: dict[str, Any], messages: Messages) -> Path | None
     for number, (title, figure) in enumerate(figures.items()):
         figure.update_layout(title=text(title), template="plotly_white")
         # The script that draws comes with the first.
-        parts.append(figure.to_html(full_html=False, include_plotlyjs=number == 0))
+        plain = {"displaylogo": False, "responsive": True}
+        parts.append(figure.to_html(plain, full_html=False, include_plotlyjs=number == 0))
     title = escape(text("sweep_title", name=facts["sweep"], dataset=facts["dataset"]))
     page = _PAGE.format(lang=messages.language, title=title, figures="\n".join(parts))
     path = folder / "sweep.html"

@@ -131,7 +131,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "已停止，全部状态已保存。继续请运行:\n  {command}",
     ),
     "sweep_title": (
-        "Sweep {name} on {dataset}, by the validation users, best first",
+        "Sweep {name} on {dataset}, by the validation users",
         "搜索 {name}，数据集 {dataset}，按验证用户排序",
     ),
     "sweep_best": (
