@@ -310,7 +310,8 @@ def test_a_service_has_each_evaluation_once(
     session(small_data, tmp_path, small_config(max_steps=16))  # without it: to be filled in
     session(**start)
     assert service.steps() == {"": [4, 8, 12, 16, 20]}
-    session(**start, config=small_config(max_steps=24), resume_from="latest")
+    session(**start, config=small_config(max_steps=24))
+    assert service.steps() == {"": [4, 8, 12, 16, 20, 24]}
 
 
 def test_a_rewound_run_is_another_run_of_the_service(
