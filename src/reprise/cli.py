@@ -15,6 +15,7 @@ from reprise.commands.import_tf import import_tf
 from reprise.commands.inspect import inspect
 from reprise.commands.report import report
 from reprise.commands.runs import runs
+from reprise.commands.sweep import sweep
 from reprise.commands.train import train
 from reprise.errors import RepriseError, WriteError
 from reprise.messages import Messages, choose_language
@@ -75,6 +76,7 @@ cli.add_command(inspect)
 cli.add_command(prepare)
 cli.add_command(report)
 cli.add_command(runs)
+cli.add_command(sweep)
 cli.add_command(train)
 
 

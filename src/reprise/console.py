@@ -1,28 +1,29 @@
-"""What a run shows: ComiRec's lines or Reprise's, a live progress line, train.log, TensorBoard."""
+"""What a run shows: Reprise's lines or ComiRec's, with their plan and their end; train.log."""
 
+import dataclasses
 import os
 import shlex
 import sys
-import time
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from reprise.config import TrainConfig
+from reprise.live import ProgressLine
 from reprise.messages import Messages
+from reprise.models import UNTRAINED
+from reprise.options import without_options
+from reprise.plan import sizes_of
+from reprise.runs import store
 from reprise.runs.loop import Task
 from reprise.runs.run import Resumption, RunFolder
-from reprise.runs.session import Split
+from reprise.runs.session import Outcome
 from reprise.runs.tf_import import Imported, train_options
+from reprise.tracking import TrackedRun, Trackers, points_of, record_of
 from reprise.training.state import Progress as RunProgress
 from reprise.training.state import TrainState
-
-_REFRESH_SECONDS = 0.5  # reading the loss waits for the device, so not at every step
+from reprise.training.stopping import out_of_patience
 
 METRIC_NAMES = {
     "recall": "Recall",
@@ -33,32 +34,48 @@ METRIC_NAMES = {
     "diversity": "Diversity",
     "interest_coverage": "Coverage",
 }
+# What `--quiet` keeps to train.log: neither an evaluation, nor an end, nor a warning.
+_CHATTER = (
+    "run_folder",
+    "plan_data",
+    "plan_model",
+    "plan_steps",
+    "fresh_start",
+    "resumed",
+    "restored_best",
+    "saved_best",
+)
 
 
 class Voice:
     """Prints lines and, once it knows the run's folder, keeps them in train.log with times."""
 
-    def __init__(self, messages: Messages, to_stderr: bool = False) -> None:
+    def __init__(self, messages: Messages, to_stderr: bool = False, quiet: bool = False) -> None:
         self.messages = messages
-        self._to_stderr = to_stderr
+        self.quiet = quiet
+        self.to_stderr = to_stderr
         self._log: Path | None = None
         self._unlogged: list[str] = []
 
     def say(self, key: str, **values: object) -> None:
         """Print a line of the catalogue."""
-        self.line(self.messages.text(key, **values))
+        self.line(self.messages.text(key, **values), shown=not (self.quiet and key in _CHATTER))
 
-    def line(self, text: str) -> None:
-        """Print `text`."""
+    def line(self, text: str, shown: bool = True) -> None:
+        """Print `text`, or keep it to the log."""
+        if shown:
+            self._print(text)
+        self._unlogged.append(f"{datetime.now().isoformat(timespec='seconds')} {text}\n")
+        self._write_log()
+
+    def _print(self, text: str) -> None:
         # Looked up anew each time: a live progress line puts its own in place of the streams.
-        stream = sys.stderr if self._to_stderr else sys.stdout
+        stream = sys.stderr if self.to_stderr else sys.stdout
         try:
             print(text, file=stream, flush=True)
         except OSError:  # whoever read our lines has gone, or their disk is full: train on
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), stream.fileno())
-        self._unlogged.append(f"{datetime.now().isoformat(timespec='seconds')} {text}\n")
-        self._write_log()
 
     def keep_in(self, log: Path) -> None:
         """Keep what was said, and all that follows, in `log`."""
@@ -74,60 +91,26 @@ class Voice:
         self._unlogged.clear()
 
 
-class TensorBoardLog:
-    """Scalars of each evaluation, a folder a branch; what a stopped start wrote ahead of its
-    checkpoint is purged, so that no point is missing or doubled.
+class RunConsole:
+    """Tells of a run in Reprise's own lines (`session.Announcer`), and its trackers (`tracking`) of
+    its numbers. preset: the name of the one it was configured by; live: whether to show progress
+    between the evaluations.
     """
 
-    def __init__(self, folder: Path, progress: RunProgress) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-
-        branch = folder / f"branch-{progress.branch}"
-        branch.mkdir(parents=True, exist_ok=True)
-        # Not SummaryWriter: a thread writes its queue, and a kill would lose what is in it.
-        self._writer = EventsWriter(str(branch / "events"))
-        session = SessionLog(status=SessionLog.START)
-        self._writer.write_event(Event(step=progress.evaluated_step + 1, session_log=session))
-        self._writer.flush()
-
-    def evaluated(self, progress: RunProgress, line: dict[str, Any]) -> None:
-        """Write the evaluation's numbers and the time spent so far; they outlive a kill."""
-        self._add("train/loss", line["train_loss"], progress)
-        for name, value in line.items():
-            if name.startswith("valid_"):
-                self._add(_tag(name.removeprefix("valid_")), value, progress)
-        self._add("time/seconds", progress.seconds, progress)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._writer.close()
-
-    def _add(self, tag: str, value: float | None, progress: RunProgress) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.summary import scalar
-
-        if value is not None:
-            summary = scalar(tag, value)
-            event = Event(wall_time=time.time(), step=progress.step, summary=summary)
-            self._writer.write_event(event)
-
-
-def _tag(metric: str) -> str:
-    """Return TensorBoard's tag of a validation metric: interest health is a group of its own."""
-    group, _, rest = metric.partition("_")
-    return f"interest/{rest}" if group in ("interest", "interests") else f"valid/{metric}"
-
-
-class RunConsole:
-    """Tells of a run in Reprise's own lines (`session.Announcer`)."""
-
-    def __init__(self, voice: Voice, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        voice: Voice,
+        config: TrainConfig,
+        trackers: tuple[str, ...] = (),
+        preset: str | None = None,
+        live: bool = True,
+    ) -> None:
         self.voice = voice
         self.config = config
-        self._bar: _ProgressLine | None = None
-        self._tensorboard: TensorBoardLog | None = None
+        self._asked, self._preset, self._live = trackers, preset, live
+        self._progress: RunProgress | None = None  # the last that was seen
+        self._line: ProgressLine | None = None
+        self._trackers: Trackers | None = None
         self._folder: RunFolder | None = None
         self._rewound = False
 
@@ -139,15 +122,7 @@ class RunConsole:
         """Show the run's folder, the plan, and what it goes on from."""
         self._keep(folder)
         self.say("run_folder", path=folder.path)
-        self.say(
-            "plan",
-            model=self.config.model,
-            dataset=self.config.dataset,
-            users=len(task.sampler.users),
-            items=task.num_items,
-            steps=self.config.max_steps,
-            every=self.config.test_iter,
-        )
+        self._say_plan(task)
         if self.config.max_steps < self.config.test_iter:
             steps, every = self.config.max_steps, self.config.test_iter
             self.say("no_evaluation", steps=steps, every=every)
@@ -165,18 +140,24 @@ class RunConsole:
             self.say("restored_best", metric=progress.best.metric)
 
     def training_begins(self, progress: RunProgress) -> None:
-        """Start the progress line and the TensorBoard files."""
+        """Open the trackers, and start the progress line."""
         assert self._folder is not None  # `began` comes first
-        try:
-            self._tensorboard = TensorBoardLog(self._folder.path / "tensorboard", progress)
-        except OSError as error:
-            self.say("tensorboard_off", reason=error)
-        self._bar = _ProgressLine(self.config, progress)
+        run = TrackedRun(
+            self._folder.path,
+            self.config.run_name,
+            progress.branch,
+            dataclasses.asdict(self.config),
+            record_of(progress),
+        )
+        self._trackers = Trackers(self._asked, run, self.say)
+        messages, say = self.voice.messages, self.voice.line
+        self._line = ProgressLine(self.config, progress, messages, say, not self._live)
 
     def stepped(self, state: TrainState) -> None:
         """Move the progress line."""
-        if self._bar is not None:
-            self._bar.stepped(state)
+        self._progress = state.progress
+        if self._line is not None:
+            self._line.stepped(state)
 
     def evaluated(self, progress: RunProgress, line: dict[str, Any]) -> None:
         """Show an evaluation's line."""
@@ -197,17 +178,73 @@ class RunConsole:
         if progress.is_best and progress.best is not None:
             self.say("saved_best", metric=progress.best.metric)
 
-    def show_results(self, results: Mapping[Split, dict[str, float]]) -> None:
-        """Show the best model's metrics at the end."""
-        for split, metrics in results.items():
+    def ended(self, outcome: Outcome, command: str) -> None:
+        """Show what was reached, and the command that goes on; `command` does after a stop."""
+        self._say_best(outcome.progress)
+        if outcome.exit_code:
+            self.say("interrupted", step=outcome.progress.step, command=command)
+            return
+        for split, metrics in (outcome.results or {}).items():
             self.voice.line(f"{split}  {metric_line(metrics)}")
+        if self.config.model not in UNTRAINED:
+            self.say("trains_on", command=_longer(command, outcome.progress, self.config))
 
     def close(self) -> None:
-        """Take the progress line away, and close TensorBoard's file."""
-        if self._bar is not None:
-            self._bar.close()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
+        """Take the progress line away, and close the trackers."""
+        if self._line is not None:
+            self._line.close()
+        if self._trackers is not None:
+            progress, config = self._progress, self.config
+            self._trackers.close(
+                progress is not None
+                and (
+                    progress.step >= config.max_steps or out_of_patience(progress, config.patience)
+                )
+            )
+
+    def _say_plan(self, task: Task) -> None:
+        config, sizes = self.config, sizes_of(task)
+        self.say(
+            "plan_data",
+            dataset=config.dataset,
+            users=len(task.sampler.users),
+            items=task.num_items,
+            interactions=len(task.sampler.split.items),
+            valid=len(task.valid.lengths),
+            test=len(task.test.lengths),
+        )
+        preset = "" if self._preset is None else f" (--preset {self._preset})"
+        self.say(
+            "plan_model",
+            model=f"{config.model}{preset}",
+            parameters=sizes.item_parameters + sizes.network_parameters,
+            network=sizes.network_parameters,
+            state=_size(sizes.state),
+            memory=_size(sizes.memory),
+        )
+        self.say(
+            "plan_steps",
+            steps=config.max_steps,
+            batch=config.batch_size,
+            every=config.test_iter,
+            patience=config.patience,
+        )
+
+    def _say_best(self, progress: RunProgress) -> None:
+        """Say what the best is and where it is kept."""
+        assert self._folder is not None
+        if progress.best is None:
+            self.say("no_best")
+            return
+        found = store.scan(self._folder.checkpoints, on_damage=lambda path, reason: None)
+        kept = store.best_of(found)
+        self.say(
+            "best_so_far",
+            n=self.config.top_n,
+            metric=progress.best.metric,
+            step=progress.best.step,
+            path="-" if kept is None else kept.path,
+        )
 
     def _say_rewound(self, progress: RunProgress) -> None:
         rate = progress.learning_rate
@@ -218,13 +255,12 @@ class RunConsole:
         self.voice.keep_in(folder.path / "train.log")
 
     def _record(self, progress: RunProgress, line: dict[str, Any]) -> None:
-        if self._tensorboard is None:
+        """Hand an evaluation, and the times up to it, to the trackers."""
+        self._progress = progress
+        if self._line is None or self._trackers is None:
             return
-        try:
-            self._tensorboard.evaluated(progress, line)
-        except OSError as error:
-            self._tensorboard = None
-            self.say("tensorboard_off", reason=error)
+        times = {"time/seconds": progress.seconds, **self._line.evaluated(progress)}
+        self._trackers.evaluated(progress.step, points_of(line) | times)
 
 
 class ComiRecConsole(RunConsole):
@@ -262,53 +298,12 @@ class ComiRecConsole(RunConsole):
         self.voice.line(f"time interval: {progress.seconds / 60:.4f} min")
         self._record(progress, line)
 
-    def show_results(self, results: Mapping[Split, dict[str, float]]) -> None:
-        """Show the best model's metrics as the original ends."""
-        for split, metrics in results.items():
+    def ended(self, outcome: Outcome, command: str) -> None:
+        """Show the best model's metrics as the original ends, or the command that goes on."""
+        if outcome.exit_code:
+            self.say("interrupted", step=outcome.progress.step, command=command)
+        for split, metrics in (outcome.results or {}).items():
             self.voice.line(comirec_results(split, metrics, self.config.top_n))
-
-
-class _ProgressLine:
-    """One live line on a terminal; nothing elsewhere."""
-
-    def __init__(self, config: TrainConfig, progress: RunProgress) -> None:
-        console = Console(stderr=True)
-        self._shown = Progress(
-            TextColumn("[bold]step"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[facts]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            redirect_stdout=sys.stdout.isatty(),  # lines meant for a file must reach it
-            transient=True,
-        )
-        self._task = self._shown.add_task(
-            "train", total=config.max_steps, completed=progress.step, facts=""
-        )
-        self._shown.start()
-        self._config = config
-        self._seen = (time.monotonic(), progress.step)
-
-    def stepped(self, state: TrainState) -> None:
-        """Show the step, the loss since the last evaluation, speed and best, now and then."""
-        now, (then, step) = time.monotonic(), self._seen
-        if self._shown.disable or now - then < _REFRESH_SECONDS:
-            return
-        progress = state.progress
-        rated = max(1, progress.step - progress.evaluated_step)
-        speed = (progress.step - step) / (now - then) * self._config.batch_size
-        facts = f"loss {float(state.arrays.loss_sum) / rated:.4f}  {speed:,.0f} examples/s"
-        if progress.best is not None:
-            facts += f"  best Recall@{self._config.top_n} {progress.best.metric:.4f}"
-        self._shown.update(self._task, completed=progress.step, facts=facts)
-        self._seen = (now, progress.step)
-
-    def close(self) -> None:
-        """Take the line away."""
-        self._shown.stop()
 
 
 def comirec_results(split: str, metrics: dict[str, float], top_n: int) -> str:
@@ -324,6 +319,29 @@ def comirec_results(split: str, metrics: dict[str, float], top_n: int) -> str:
         for key, name in names.items()
         if f"{key}@{top_n}" in metrics
     )
+
+
+def _longer(command: str, progress: RunProgress, config: TrainConfig) -> str:
+    """Return `command` with twice as much of what has run out."""
+    words = shlex.split(command)
+    if out_of_patience(progress, config.patience):
+        kept, more = (
+            without_options(words, ("--patience",)),
+            ["--patience", 2 * config.patience or 1],
+        )
+    else:
+        kept = without_options(words, ("--steps", "--max-iter"))
+        more = ["--steps", 2 * max(config.max_steps, progress.step)]
+    return shlex.join([*kept, *map(str, more)])
+
+
+def _size(count: float) -> str:
+    """Return bytes as people read them."""
+    for unit in ("B", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
 
 
 def _number(value: float | None, digits: int = 6) -> str:

@@ -51,11 +51,21 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     ),
     # the course of a run
     "run_folder": ("Run: {path}", "实验目录: {path}"),
-    "plan": (
-        "{model} on {dataset}: {users} training users, {items} items; {steps} steps, "
-        "evaluation every {every}",
-        "{model}，数据集 {dataset}：{users} 个训练用户，{items} 个物品；共 {steps} 步，"
-        "每 {every} 步评估一次",
+    "plan_data": (
+        "Data: {dataset}: {users} training users, {items} items, {interactions} interactions to "
+        "learn from; {valid} valid and {test} test users",
+        "数据: {dataset}：{users} 个训练用户，{items} 个物品，{interactions} 条训练交互；"
+        "valid {valid}、test {test} 个用户",
+    ),
+    "plan_model": (
+        "Model: {model}: {parameters:,} parameters, {network:,} of them the network's; "
+        "a checkpoint takes {state}, the training about {memory} of memory",
+        "模型: {model}：{parameters:,} 个参数，其中网络 {network:,} 个；"
+        "每个 checkpoint {state}，训练约需内存 {memory}",
+    ),
+    "plan_steps": (
+        "Plan: {steps} steps of {batch} examples, evaluation every {every}, patience {patience}",
+        "计划: 共 {steps} 步，每步 {batch} 个样本，每 {every} 步评估一次，patience {patience}",
     ),
     "valid_sample": (
         "Evaluations while training are over {users} of the {every} validation users "
@@ -93,6 +103,24 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "Stopped at step {step}; everything is saved. Go on with:\n  {command}",
         "已在第 {step} 步停止，全部状态已保存。继续训练请运行:\n  {command}",
     ),
+    "best_so_far": (
+        "Best Recall@{n} {metric:.6f} at step {step}: {path}",
+        "最优 Recall@{n} {metric:.6f}，第 {step} 步: {path}",
+    ),
+    "no_best": ("No evaluation yet, so no best model.", "尚未评估，没有最优模型。"),
+    "trains_on": ("To train on:\n  {command}", "若要继续训练:\n  {command}"),
+    # the progress line
+    "live_step": ("step {step}/{total} {percent}%", "第 {step}/{total} 步 {percent}%"),
+    "live_evaluating": ("evaluating", "评估中"),
+    "live_loss": ("loss {loss:.4f}", "loss {loss:.4f}"),
+    "live_speed": ("{speed:,.0f} examples/s", "{speed:,.0f} 样本/秒"),
+    "live_recall": (
+        "Recall@{n} {metric} (best {best:.4f} @ {step})",
+        "Recall@{n} {metric}（最优 {best:.4f} @ {step}）",
+    ),
+    "live_patience": ("patience {used}/{patience}", "patience {used}/{patience}"),
+    "live_evaluation": ("evaluation {percent:.0f}%", "评估占 {percent:.0f}%"),
+    "live_left": ("{time} left", "剩余 {time}"),
     "learning_rate_changed": (
         "Learning rate changed from {old} to {new} at step {step}.",
         "学习率在第 {step} 步由 {old} 改为 {new}。",
@@ -325,9 +353,14 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "Note: --best-metric is for old checkpoints that do not know their best; not used.",
         "提示：--best-metric 仅用于没有最优值的旧 checkpoint；此处未使用。",
     ),
-    "tensorboard_off": (
-        "⚠️ TensorBoard's files cannot be written ({reason}); going on without them.",
-        "⚠️ 无法写入 TensorBoard 文件（{reason}）；将继续训练但不再写入。",
+    "tracker_off": (
+        "⚠️ {tracker} takes no numbers ({reason}); going on without it. The next start fills in "
+        "what is missing.",
+        "⚠️ {tracker} 无法记录（{reason}）；将继续训练但不再记录。下次启动会补上缺失的部分。",
+    ),
+    "extra_missing": (
+        "{what} needs a package that is not installed ({reason}): pip install 'reprise[{extra}]'",
+        "{what} 需要未安装的软件包（{reason}）: pip install 'reprise[{extra}]'",
     ),
     "out_of_memory": (
         "Out of memory: {reason}. Use smaller sizes or a smaller batch.",

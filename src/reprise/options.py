@@ -30,6 +30,8 @@ from reprise.errors import UsageError
 from reprise.models import REGISTRY
 from reprise.provenance import Layer
 
+TRACKERS = ("mlflow", "wandb")  # of `tracking`, beside TensorBoard: its modules, and the extras
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _DEFAULTS = {item.name: item.default for item in dataclasses.fields(TrainConfig)}
@@ -185,6 +187,21 @@ _RUN_OPTIONS = (
 )
 
 
+_WATCH_OPTIONS = (
+    click.option(
+        "--quiet",
+        is_flag=True,
+        help="Show evaluations, warnings and the end only, no live line; train.log has the rest.",
+    ),
+    click.option(
+        "--track",
+        type=click.Choice(TRACKERS),
+        multiple=True,
+        help="Hand the numbers to MLflow or Weights & Biases too; may be repeated.",
+    ),
+)
+
+
 _SOURCE_OPTIONS = (
     click.option("--format", "layout", help=f"{' | '.join(FORMATS)}. [default: as the names tell]"),
     *(
@@ -213,6 +230,18 @@ def run_options(command: Command) -> Command:
     for option in reversed(_RUN_OPTIONS):
         command = option(command)
     return command
+
+
+def watch_options(command: Command) -> Command:
+    """Add the options on how a run is watched."""
+    for option in reversed(_WATCH_OPTIONS):
+        command = option(command)
+    return command
+
+
+def preset_name(preset: str | None, config_file: Path | None) -> str | None:
+    """Return the preset that a flag or the file names."""
+    return preset or (read_toml(config_file).get("preset") if config_file is not None else None)
 
 
 def run_layers(
@@ -262,3 +291,15 @@ def steps_of(thousands: float) -> int:
         expected = "a number of thousands"
         raise UsageError("bad_value", option="max_iter", value=thousands, expected=expected)
     return round(thousands * 1000)
+
+
+def without_options(words: list[str], flags: tuple[str, ...]) -> list[str]:
+    """Return a command line's words without these options and their values."""
+    kept: list[str] = []
+    skipped = False
+    for word in words:
+        flag = word.split("=")[0].replace("_", "-")
+        if flag not in flags and not skipped:
+            kept.append(word)
+        skipped = flag in flags and "=" not in word
+    return kept

@@ -117,4 +117,46 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "⚠️ 物品编号不是热度排名（秩相关 {correlation}）："
         "按对数均匀排名抽取的负样本并非热门物品。请由原始交互重新准备。",
     ),
+    # `reprise sweep`
+    "trial_began": (
+        "Trial {number} ({trials} in all): {params}",
+        "试验 {number}（共 {trials} 个）: {params}",
+    ),
+    "trial_ended": (
+        "Trial {number}: best recall {metric:.6f} at step {step}: {run}",
+        "试验 {number}: 最优 recall {metric:.6f}，第 {step} 步: {run}",
+    ),
+    "trial_failed": (
+        "⚠️ Trial {number} has no result: {reason}",
+        "⚠️ 试验 {number} 没有结果: {reason}",
+    ),
+    "sweep_interrupted": (
+        "Stopped; everything is saved. Go on with:\n  {command}",
+        "已停止，全部状态已保存。继续请运行:\n  {command}",
+    ),
+    "sweep_title": (
+        "Sweep {name} on {dataset}, by the validation users",
+        "搜索 {name}，数据集 {dataset}，按验证用户排序",
+    ),
+    "sweep_best": (
+        "Best: trial {number}, {name} {metric:.6f}: {run}",
+        "最优: 试验 {number}，{name} {metric:.6f}: {run}",
+    ),
+    "sweep_picture": ("Picture: {path}", "图: {path}"),
+    "trial": ("Trial", "试验"),
+    "best_step": ("Best step", "最优步"),
+    "run": ("Run", "实验"),
+    "picture_history": ("The best so far, by trial", "至今最优（按试验）"),
+    "picture_slice": ("Recall by each setting", "各设置与 recall"),
+    "picture_parallel": ("All settings at once", "全部设置"),
+    "sweep_missing": (
+        "No sweep at {path}. Sweeps are folders under --sweeps-dir (sweeps by default).",
+        "{path} 处没有搜索。搜索是 --sweeps-dir（默认 sweeps）下的目录。",
+    ),
+    "sweep_damaged": (
+        "{path} is damaged ({reason}). Remove it, and give the sweep's command: the runs of its "
+        "trials are as they were, and their results are read from there.",
+        "{path} 已损坏（{reason}）。请删除它并重新运行该搜索的命令："
+        "各试验的实验目录完好，结果会从中读取。",
+    ),
 }

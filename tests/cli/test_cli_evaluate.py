@@ -211,8 +211,8 @@ def test_every_evaluation_of_the_training_logs_the_interests_health(workspace: P
         assert 0 < logged["valid_catalogue_coverage@50"] <= 1
     (events,) = (workspace / RUN / "tensorboard" / "branch-0").glob("events*")
     content = events.read_bytes()
-    for tag in (  # TensorBoard's names have no @
-        *("interest/share_1_50", "interest/dead_20", "interest/used_50", "interest/cosine"),
-        *("valid/recall_50", "valid/catalogue_coverage_50"),
+    for tag in (
+        *("interest/share_1@50", "interest/dead@20", "interest/used@50", "interest/cosine"),
+        *("valid/recall@50", "valid/catalogue_coverage@50"),
     ):
         assert tag.encode() in content

@@ -36,9 +36,12 @@ def test_help_and_mistakes_answer_without_jax() -> None:
         "import sys; sys.argv = ['reprise', *sys.argv[1:]]\n"
         "from reprise.cli import main\n"
         "try: main()\n"
-        "finally: print('jax' in sys.modules, 'polars' in sys.modules)"
+        "finally: print(*(name in sys.modules for name in ('jax', 'polars', 'optuna')))"
     )
-    for arguments in (["--help"], ["train", "--help"], ["train", "--model", "comirecdr"]):
+    for arguments in (
+        *(["--help"], ["train", "--help"], ["train", "--model", "comirecdr"]),
+        ["sweep", "--help"],
+    ):
         began = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
@@ -47,7 +50,7 @@ def test_help_and_mistakes_answer_without_jax() -> None:
             text=True,
             check=False,
         )
-        assert done.stdout.splitlines()[-1] == "False False", done.stderr
+        assert done.stdout.splitlines()[-1] == "False False False", done.stderr
         assert time.monotonic() - began < 5  # generous: the machine may be busy
 
 
@@ -178,6 +181,8 @@ def test_on_a_terminal_lines_stand_apart_from_the_progress_line(
     assert len(lines) == 2
     for start in lines:
         assert shown[:start].endswith((b"\n", b"\x1b[2K")), shown[start - 40 : start]
+    assert b"step 5/10 50%  evaluating  loss " in shown
+    assert "\x1b" not in (tmp_path / RUN / "train.log").read_text()
 
 
 @pytest.fixture

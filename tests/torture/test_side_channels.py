@@ -1,13 +1,11 @@
 """Scenarios 43-45: the logs, the time counters, and signals at bad moments."""
 
-import itertools
 import json
 import re
 import signal
 import struct
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,10 +28,11 @@ from commands import (
     state_digest,
     stopping_at,
 )
-from reprise.console import TensorBoardLog
 from reprise.runs import loop, store
 from reprise.runs.inspection import describe
 from reprise.runs.run import RunFolder
+from reprise.tracking import points_of, record_of
+from reprise.tracking.tensorboard import TensorBoardLog
 from reprise.training.state import Progress
 
 
@@ -68,32 +67,26 @@ def flushed() -> list[tuple[int, Counter[tuple[str, int]]]]:
 def logged(
     small_data: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     flushed: list[tuple[int, Counter[tuple[str, int]]]],
 ) -> Callable[..., Counter[tuple[str, int]]]:
     """Runs small sessions that write TensorBoard files, and returns the shown points."""
     branch = tmp_path / "tensorboard" / "branch-0"
-    starts = itertools.count()
-    later = [0.0]  # event files are named by the second, and these starts take less
-    monkeypatch.setattr(
-        "tensorboardX.event_file_writer.time",
-        SimpleNamespace(time=lambda: time.time() + later[0]),
-    )
 
     class Logging(Recorder):
         def training_begins(self, progress: Progress) -> None:
-            self.log = TensorBoardLog(tmp_path / "tensorboard", progress)
+            record = record_of(progress)
+            self.log = TensorBoardLog(tmp_path / "tensorboard", progress.branch, record)
 
         def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
-            self.log.evaluated(progress, line)
+            spent = {"time/seconds": progress.seconds}
+            self.log.log(progress.step, points_of(line) | spent)
             flushed.append((progress.step, shown_points(branch)))
 
     def start(at_step: Callable[[int], None] = lambda step: None) -> Counter[tuple[str, int]]:
-        later[0] = 2.0 * next(starts)
         recorder = Logging(at_step)
         with suppress(KilledError):
             run_small(small_data, tmp_path, recorder)
-        recorder.log._writer.close()
+        recorder.log.close()
         return shown_points(branch)
 
     return start
@@ -141,7 +134,7 @@ def test_logged_points_are_neither_doubled_nor_missing(
         logged(lambda step, at=killed: _terminate() if step == at + 2 else None)
     points = logged()
     assert set(points.values()) == {1}
-    for tag in ("train/loss", "valid/recall_10", "time/seconds"):
+    for tag in ("train/loss", "valid/recall@10", "time/seconds"):
         assert sorted(step for name, step in points if name == tag) == [4, 8, 12, 16, 20]
 
 

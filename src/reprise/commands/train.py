@@ -9,7 +9,14 @@ import click
 
 from reprise.config import make_config
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options, run_options, run_values
+from reprise.options import (
+    common_options,
+    preset_name,
+    run_options,
+    run_values,
+    watch_options,
+    without_options,
+)
 from reprise.runs.signals import end_at_once_on_interrupt
 
 if TYPE_CHECKING:
@@ -34,12 +41,15 @@ if TYPE_CHECKING:
     type=float,
     help="Go on with another learning rate; recorded in run.json.",
 )
+@watch_options
 @common_options
 def train(
     preset: str | None,
     config_file: Path | None,
     max_iter: float | None,
     max_steps: int | None,
+    quiet: bool,
+    track: tuple[str, ...],
     resume_from: Any,
     best_metric: float | None,
     change_learning_rate: float | None,
@@ -55,8 +65,10 @@ def train(
     from reprise.console import RunConsole, Voice
     from reprise.data.prepare import locate
     from reprise.runs.session import Request
+    from reprise.tracking import require
 
-    voice = Voice(Messages(choose_language(lang)))
+    require(track)
+    voice = Voice(Messages(choose_language(lang)), quiet=quiet)
     request = Request(
         config=config,
         data_folder=locate(data_dir, config.dataset),
@@ -66,7 +78,8 @@ def train(
         new_learning_rate=change_learning_rate,
     )
     command = resume_command("reprise", sys.argv[1:])
-    sys.exit(run_training(request, RunConsole(voice, config), command))
+    console = RunConsole(voice, config, track, preset_name(preset, config_file), not quiet)
+    sys.exit(run_training(request, console, command))
 
 
 def run_training(request: "Request", console: "RunConsole", command: str) -> int:
@@ -77,10 +90,7 @@ def run_training(request: "Request", console: "RunConsole", command: str) -> int
         outcome = run_session(request, console)
     finally:
         console.close()
-    if outcome.exit_code:
-        console.say("interrupted", step=outcome.progress.step, command=command)
-    elif outcome.results is not None:
-        console.show_results(outcome.results)
+    console.ended(outcome, command)
     return outcome.exit_code
 
 
@@ -88,11 +98,5 @@ def resume_command(program: str, arguments: list[str]) -> str:
     """Return the command line that goes on from the latest state: `arguments` without what they
     say of resuming.
     """
-    kept: list[str] = []
-    skipped = False
-    for argument in arguments:
-        flag = argument.split("=")[0].replace("_", "-")
-        if flag != "--resume-from" and not skipped:
-            kept.append(argument)
-        skipped = flag == "--resume-from" and "=" not in argument
+    kept = without_options(arguments, ("--resume-from",))
     return f"{program} {shlex.join(kept)}"

@@ -1,0 +1,137 @@
+"""Where a run's numbers go beside its own log, all fed from here: TensorBoard always, MLflow and
+Weights & Biases where asked.
+
+The record of evaluations, which every checkpoint holds, is the truth. A tracker is opened with it,
+and adds what it lacks: so a restart, a kill or an outage leaves its points neither doubled nor
+missing. Each branch of a run is a run of its own there, for after a rewind steps come again.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+from reprise.errors import UsageError
+from reprise.options import TRACKERS
+from reprise.training.state import Progress
+
+MARKER = "valid/evaluations_without_improvement"  # of every evaluation, whatever it found
+
+Points = dict[str, float]
+Record = dict[int, dict[int, Points]]  # by branch, by step
+Say = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """What a tracker is told of a run: its folder and name, the branch it is on, its configuration
+    and its evaluations so far.
+    """
+
+    folder: Path
+    name: str
+    branch: int
+    config: Mapping[str, Any]
+    record: Record
+
+    @property
+    def key(self) -> str:
+        """Tells this branch of this run from all others; a folder that is moved keeps it."""
+        made = f"{self.name} {_made_at(self.folder / 'run.json')}"
+        return f"{sha256(made.encode()).hexdigest()[:16]}-{self.branch}"
+
+    @property
+    def shown_name(self) -> str:
+        """The run's name, and its branch after a rewind."""
+        return f"{self.name}-b{self.branch}" if self.branch else self.name
+
+
+class Tracker(Protocol):
+    """One place that keeps numbers; opened with a TrackedRun, whose record it completes."""
+
+    def log(self, step: int, points: Points) -> None:
+        """Keep the numbers of an evaluation, so that a kill does not lose them."""
+
+    def close(self, finished: bool) -> None:
+        """End; a run that is not `finished` may go on later."""
+
+
+class Trackers:
+    """All trackers of a run. One that fails is left out with a warning, and the run goes on."""
+
+    def __init__(self, names: tuple[str, ...], run: TrackedRun, say: Say) -> None:
+        self._say = say
+        self._open: dict[str, Tracker] = {}
+        for name in dict.fromkeys(("tensorboard", *names)):
+            self._guarded(name, partial(self._open_log, name, run))
+
+    def evaluated(self, step: int, points: Points) -> None:
+        """Hand an evaluation's numbers to every tracker."""
+        for name, tracker in list(self._open.items()):
+            self._guarded(name, partial(tracker.log, step, points))
+
+    def close(self, finished: bool) -> None:
+        """Close every tracker."""
+        for name, tracker in list(self._open.items()):
+            self._guarded(name, partial(tracker.close, finished))
+        self._open.clear()
+
+    def _open_log(self, name: str, run: TrackedRun) -> None:
+        self._open[name] = importlib.import_module(f"reprise.tracking.{name}").open_log(run)
+
+    def _guarded(self, name: str, act: Callable[[], None]) -> None:
+        # What a service's client raises is anyone's guess, and none of it is the training's.
+        failures: type[Exception] = Exception if name in TRACKERS else OSError
+        try:
+            act()
+        except failures as error:
+            self._open.pop(name, None)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self._say("tracker_off", tracker=name, reason=reason)
+
+
+def require(names: tuple[str, ...]) -> None:
+    """Refuse trackers whose packages are not installed, naming the extra that brings them."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            values = {"what": f"--track {name}", "extra": name, "reason": error}
+            raise UsageError("extra_missing", **values) from error
+
+
+def points_of(line: Mapping[str, Any]) -> Points:
+    """Return a line of metrics.jsonl by tags: train/loss, valid/recall@50, interest/cosine; what
+    was not a number is left out.
+    """
+    named = {"train/loss": line["train_loss"], MARKER: line["evaluations_without_improvement"]}
+    for name, value in line.items():
+        if name.startswith("valid_"):
+            named[_tag(name.removeprefix("valid_"))] = value
+    return {tag: float(value) for tag, value in named.items() if value is not None}
+
+
+def record_of(progress: Progress) -> Record:
+    """Return the run's evaluations so far, with an entry for the branch it is on."""
+    record: Record = {progress.branch: {}}
+    for line in map(json.loads, progress.evaluations):
+        record.setdefault(line["branch"], {})[line["step"]] = points_of(line)
+    return record
+
+
+def _tag(metric: str) -> str:
+    """Return the tag of a validation metric: interest health is a group of its own."""
+    group, _, rest = metric.partition("_")
+    return f"interest/{rest}" if group in ("interest", "interests") else f"valid/{metric}"
+
+
+def _made_at(record: Path) -> str:
+    """Return when the run began, as run.json tells; "" where it does not."""
+    try:
+        return str(json.loads(record.read_text(encoding="utf-8"))["events"][0]["at"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return ""

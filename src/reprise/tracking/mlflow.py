@@ -1,0 +1,70 @@
+"""MLflow: an MLflow run for each branch of a run, on the server that MLFLOW_TRACKING_URI names and
+in the experiment MLFLOW_EXPERIMENT_NAME, "reprise" where that is not set.
+"""
+
+import os
+import time
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
+from reprise.tracking import MARKER, Points, TrackedRun
+
+_KEY = "reprise.key"
+
+
+class MLflowLog:
+    """An open MLflow run."""
+
+    def __init__(self, run: TrackedRun) -> None:
+        self._client = MlflowClient()
+        experiment = _experiment(self._client)
+        found = self._client.search_runs(
+            [experiment], f"tags.`{_KEY}` = '{run.key}'", max_results=1
+        )
+        if found:
+            self._id: str = found[0].info.run_id
+            self._client.update_run(self._id, status="RUNNING")
+        else:
+            self._id = self._make(experiment, run)
+        history = self._client.get_metric_history(self._id, _name(MARKER))
+        self._known = {metric.step for metric in history}
+        for step, points in sorted(run.record[run.branch].items()):
+            self.log(step, points)
+
+    def log(self, step: int, points: Points) -> None:
+        """Keep an evaluation; one that is there already is the same: training is exact."""
+        if step in self._known:
+            return
+        now = int(time.time() * 1000)
+        metrics = [Metric(_name(tag), value, now, step) for tag, value in points.items()]
+        self._client.log_batch(self._id, metrics=metrics)
+        self._known.add(step)
+
+    def close(self, finished: bool) -> None:
+        """Mark the run as finished, or as one that may go on."""
+        self._client.set_terminated(self._id, status="FINISHED" if finished else "KILLED")
+
+    def _make(self, experiment: str, run: TrackedRun) -> str:
+        tags = {_KEY: run.key, "reprise.run": run.name, "reprise.branch": str(run.branch)}
+        made = self._client.create_run(experiment, tags=tags, run_name=run.shown_name)
+        params = [Param(name, str(value)) for name, value in run.config.items()]
+        self._client.log_batch(made.info.run_id, params=params)
+        return str(made.info.run_id)
+
+
+def open_log(run: TrackedRun) -> MLflowLog:
+    """Open or take up the branch's MLflow run."""
+    return MLflowLog(run)
+
+
+def _experiment(client: Any) -> str:
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "reprise")
+    found = client.get_experiment_by_name(name)
+    return str(client.create_experiment(name) if found is None else found.experiment_id)
+
+
+def _name(tag: str) -> str:
+    """Return the tag as MLflow takes it, which allows no @."""
+    return tag.replace("@", "_at_")

@@ -1,0 +1,115 @@
+"""The progress line, and the times it tells; a log stays plain whatever the environment says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from commands import small_config
+from reprise.commands.train import run_training
+from reprise.console import RunConsole, Voice
+from reprise.data.dataset import open_dataset
+from reprise.live import Pace, ProgressLine
+from reprise.messages import Messages
+from reprise.plan import sizes_of
+from reprise.runs.loop import fresh_state, make_task
+from reprise.runs.session import Request
+from reprise.training.state import Best, Progress
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of lines
+
+
+def test_speed_share_and_time_left_by_a_clock_of_ones_own() -> None:
+    now = [0.0]
+    config = small_config(max_steps=20, test_iter=4, batch_size=16)
+    pace = Pace(Progress(0.01), config, lambda: now[0])
+    assert (pace.examples_per_second, pace.seconds_left, pace.evaluation_share) == (None, None, 0)
+    now[0] = 10.0  # it compiles
+    for step in range(1, 5):
+        pace.stepped(step)
+        now[0] += 0.5
+    assert pace.examples_per_second == 16 / 0.5
+    assert pace.seconds_left == 16 * 0.5
+    now[0] = 11.5 + 3.0
+    assert pace.evaluated() == {"time/evaluation_seconds": 3.0, "time/examples_per_second": 32.0}
+    assert pace.evaluation_share == pytest.approx(3.0 / 14.5)
+    assert pace.seconds_left == 16 * 0.5 + 4 * 3.0
+    now[0] = 15.0
+    pace.stepped(5)
+    assert pace.examples_per_second == 16 / 0.5
+    assert pace.seconds_left == 15 * 0.5 + 4 * 3.0
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_what_matters_least_gives_way_to_a_narrow_terminal(
+    lang: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = Messages("zh" if lang == "zh" else "en")
+    line = ProgressLine(small_config(), Progress(0.01), messages, print)
+    progress = Progress(
+        0.01, step=6, evaluated_step=4, metric=0.25, best=Best(0.5, 4, 0),
+        evaluations_without_improvement=3,
+    )  # fmt: skip
+    whole = line._line(progress, 1.5, False, width=None)
+    for part in ("6/20", "30%", "loss 1.5000", "Recall@10 0.2500", "0.5000 @ 4", "patience 3/50"):
+        assert part in whole
+    for width in range(20, 120, 7):
+        assert len(line._line(progress, 1.5, False, width)) < width
+    assert "6/20" in line._line(progress, 1.5, False, 30)
+    assert "patience" not in line._line(progress, 1.5, False, 60)
+
+
+def run_quietly(data: Path, runs: Path, quiet: bool, steps: int = 8) -> None:
+    config = small_config(max_steps=steps)
+    request = Request(config, data / "small", runs)
+    console = RunConsole(Voice(Messages("en"), quiet=quiet), config, live=not quiet)
+    command = f"reprise train --dataset small --steps {steps} --name t"
+    assert run_training(request, console, command) == 0
+
+
+def test_a_log_file_is_plain_though_the_environment_asks_for_colours(
+    small_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setattr("reprise.live.PLAIN_SECONDS", 0.0)
+    run_quietly(small_data, tmp_path, quiet=False)
+    shown = capsys.readouterr()
+    assert not CONTROL.search(shown.out + shown.err)
+    # A line for each step that no evaluation follows, then the end.
+    assert re.findall(r"^step (\d+)/8 \d+%  loss \d", shown.out, re.M) == list("123567")
+    (folder,) = tmp_path.iterdir()
+    assert not CONTROL.search((folder / "train.log").read_text())
+
+
+def test_quiet_shows_evaluations_and_the_end_and_logs_the_rest(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_quietly(small_data, tmp_path, quiet=True)
+    lines = capsys.readouterr().out.splitlines()
+    starts = ("step 4/8  loss", "step 8/8  loss", "Best Recall@10 0.", "valid  ", "test  ")
+    for line, start in zip(lines, starts, strict=False):
+        assert line.startswith(start)
+    assert lines[5:] == ["To train on:", "  reprise train --dataset small --name t --steps 16"]
+    (folder,) = tmp_path.iterdir()
+    best = re.search(r"at step (\d): (.*)", lines[2])
+    assert best is not None
+    assert Path(best[2]) == folder / "checkpoints" / f"ckpt-{best[1]}"
+    log = (folder / "train.log").read_text()
+    for line in (f"Run: {folder}", "Data: small: 60 training users, 40 items", "Model: ComiRec-SA"):
+        assert line in log
+    assert "Plan: 8 steps of 16 examples, evaluation every 4, patience 50" in log
+
+
+def test_the_plan_counts_what_the_state_then_holds(small_data: Path) -> None:
+    task = make_task(small_config(), open_dataset(small_data / "small"))
+    sizes = sizes_of(task)
+    arrays = fresh_state(task).arrays
+    network = sum(value.size for value in arrays.params.values())
+    assert (sizes.item_parameters, sizes.network_parameters) == (41 * 8, network)
+    assert sizes.state == 41 * 24 * 4 + 41 * 4 + 3 * network * 4 + 4
+    larger = sizes_of(make_task(small_config(batch_size=32), open_dataset(small_data / "small")))
+    assert larger.memory > sizes.memory

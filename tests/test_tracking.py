@@ -1,0 +1,370 @@
+"""Trackers: every evaluation once, whatever was killed, rewound or damaged in between."""
+
+import json
+import signal
+import struct
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from commands import ENVIRONMENT, QUICK, RUN, reprise_command, small_config
+from reprise.console import RunConsole, Voice
+from reprise.errors import UsageError
+from reprise.messages import Messages
+from reprise.runs import loop, store
+from reprise.runs.run import RunFolder
+from reprise.runs.session import Outcome, Request, run_session
+from reprise.tracking import MARKER, points_of, require
+from reprise.tracking.tensorboard import TensorBoardLog
+from reprise.training.state import TrainState
+
+Points = Counter[tuple[str, str, int]]
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL: nothing of the session runs after it but its clean-up."""
+
+
+def points_in(folder: Path) -> dict[tuple[str, str, int], float]:
+    """Every point of every file by (branch, tag, step); no reader's rules, and none twice."""
+    points: dict[tuple[str, str, int], float] = {}
+    for path in sorted(folder.glob("*/events.*")):
+        content, at = path.read_bytes(), 0
+        while at < len(content):
+            (size,) = struct.unpack_from("<Q", content, at)
+            event = Event.FromString(content[at + 12 : at + 12 + size])
+            at += 12 + size + 4
+            for value in event.summary.value:
+                point = path.parent.name, value.tag, event.step
+                assert point not in points, point
+                points[point] = value.simple_value
+    return points
+
+
+def check_against_the_record(folder: RunFolder) -> None:
+    """The files hold the record's points, and the times of each evaluation."""
+    points = points_in(folder.path / "tensorboard")
+    expected = {}
+    for line in map(json.loads, folder.metrics.read_text().splitlines()):
+        branch = f"branch-{line['branch']}"
+        for tag, value in points_of(line).items():
+            expected[branch, tag, line["step"]] = float(np.float32(value))
+        assert points[branch, "time/seconds", line["step"]] > 0
+    assert {key: value for key, value in points.items() if key[1][:5] != "time/"} == expected
+
+
+def session(
+    data: Path, runs: Path, config: Any = None, trackers: tuple[str, ...] = (), **asked: Any
+) -> tuple[Outcome, RunFolder]:
+    """One start of a small run, with everything a user's has."""
+    request = Request(config or small_config(), data / "small", runs, **asked)
+    console = RunConsole(Voice(Messages("en")), request.config, trackers, live=False)
+    try:
+        return run_session(request, console), request.folder
+    finally:
+        console.close()
+
+
+@pytest.fixture
+def falling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the first evaluation the best one; all else of it is real."""
+    real = loop._evaluate
+
+    def evaluate(task: loop.Task, state: TrainState, stop: Any) -> dict[str, float]:
+        return real(task, state, stop) | {"recall@10": 1 / state.progress.step}
+
+    monkeypatch.setattr(loop, "_evaluate", evaluate)
+
+
+@pytest.fixture
+def killed_before_saving(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs a session that is killed when its trackers are ahead of the store."""
+
+    def start(at: int, *arguments: Any, **keywords: Any) -> None:
+        real = store.save
+
+        def save(folder: Path, snapshot: Any, *about: Any) -> Path:
+            if snapshot.progress.step == at:
+                raise KilledError
+            return real(folder, snapshot, *about)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "save", save)
+            with pytest.raises(KilledError):
+                session(*arguments, **keywords)
+
+    return start
+
+
+def test_each_point_once_after_kills_and_rewinds(
+    small_data: Path,
+    tmp_path: Path,
+    falling: None,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_before_saving: Callable[..., None],
+) -> None:
+    start = small_data, tmp_path
+    killed_before_saving(8, *start)
+    killed_before_saving(12, *start)
+    session(*start, small_config(max_steps=12))
+    killed_before_saving(8, *start, resume_from="best")  # a branch that nothing stored knows
+    folder = tmp_path / small_config().run_name
+    assert ("branch-1", "train/loss", 8) in points_in(folder / "tensorboard")
+    killed_before_saving(16, *start)
+    _, run = session(*start, small_config(max_steps=14))
+    check_against_the_record(run)
+    assert not (folder / "tensorboard" / "branch-1").exists()
+    session(*start, resume_from="best")
+    check_against_the_record(run)
+    steps = sorted(point[::2] for point in points_in(folder / "tensorboard") if point[1] == MARKER)
+    assert steps == [
+        *(("branch-0", step) for step in (4, 8, 12)),
+        *(("branch-1", step) for step in (8, 12, 16, 20)),
+    ]
+
+
+def test_each_point_once_after_a_real_kill_9(small_data: Path, tmp_path: Path) -> None:
+    where = "--data-dir", small_data, "--runs-dir", tmp_path
+    command = reprise_command("train", *QUICK, "--steps", 9999999, "--patience", 999999, *where)
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("step 20/") for line in process.stdout)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    folder = RunFolder(tmp_path / RUN)
+    last = json.loads(folder.metrics.read_text().splitlines()[-1])["step"]
+    as_the_command = {"learning_rate": 0.001, "test_iter": 5, "top_n": 50, "max_steps": last + 10}
+    session(small_data, tmp_path, small_config(**as_the_command))
+    check_against_the_record(folder)
+
+
+RECORD = {0: {4: {"a": 0.5, MARKER: 0.0}, 8: {"a": 0.25, MARKER: 1.0}}, 1: {8: {"a": 1.0}}}
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "deleted", "folder", "doubled", "older"])
+def test_a_harmed_file_heals_and_keeps_its_times(tmp_path: Path, harm: str) -> None:
+    log = TensorBoardLog(tmp_path, 0, {0: {}})
+    for step, points in RECORD[0].items():
+        log.log(step, points | {"time/seconds": step / 2})
+    log.log(12, {"a": 9.0})  # ahead of the store
+    log.close()
+    (path,) = tmp_path.glob("branch-0/events.*")
+    whole = path.read_bytes()
+    if harm == "cut":
+        path.write_bytes(whole[:-7])
+    elif harm == "flipped":
+        path.write_bytes(whole[:-3] + b"x" + whole[-2:])
+    elif harm == "doubled":
+        (path.parent / f"{path.name}.host").write_bytes(whole)
+    elif harm == "older":  # its own tags, as tensorboardX wrote them
+        other = whole.replace(b"\x0a\x01a", b"\x0a\x01b")
+        assert other != whole
+        path.write_bytes(other)
+    else:
+        path.unlink()
+    if harm == "folder":
+        path.mkdir()
+    for branch in (1, 0):  # as a branch of the past, and as its own
+        TensorBoardLog(tmp_path, branch, RECORD).close()
+        found = points_in(tmp_path)
+        spent = {key: found.pop(key) for key in list(found) if key[1] == "time/seconds"}
+        assert found == {
+            (f"branch-{number}", tag, step): value
+            for number, evaluations in RECORD.items()
+            for step, points in evaluations.items()
+            for tag, value in points.items()
+        }
+        if harm in ("cut", "flipped", "doubled"):
+            assert list(spent.values()) == [2.0, 4.0]
+
+
+def test_a_sound_branch_of_the_past_is_left_alone(tmp_path: Path) -> None:
+    TensorBoardLog(tmp_path, 0, RECORD).close()
+    before = {path: path.read_bytes() for path in tmp_path.glob("branch-1/events.*")}
+    TensorBoardLog(tmp_path, 0, RECORD).close()
+    assert {path: path.read_bytes() for path in tmp_path.glob("branch-1/events.*")} == before
+
+
+class FakeMlflow:
+    """MLflow's client as far as it is used, its store in memory, its refusals real."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, SimpleNamespace] = {}
+        self.down = False
+        self.module = ModuleType("mlflow")
+        entities = ModuleType("mlflow.entities")
+        entities.Metric = lambda *values: SimpleNamespace(  # type: ignore[attr-defined]
+            **dict(zip(("key", "value", "timestamp", "step"), values, strict=True))
+        )
+        entities.Param = lambda key, value: (key, value)  # type: ignore[attr-defined]
+        self.module.MlflowClient = lambda: self  # type: ignore[attr-defined]
+        self.modules = {"mlflow": self.module, "mlflow.entities": entities}
+
+    def get_experiment_by_name(self, name: str) -> None:
+        return None
+
+    def create_experiment(self, name: str) -> str:
+        return name
+
+    def search_runs(self, ids: list[str], query: str, max_results: int) -> list[SimpleNamespace]:
+        key = query.removeprefix("tags.`reprise.key` = '").removesuffix("'")
+        return [run for run in self.runs.values() if run.tags["reprise.key"] == key]
+
+    def create_run(self, experiment: str, tags: dict[str, str], run_name: str) -> SimpleNamespace:
+        info = SimpleNamespace(run_id=f"id{len(self.runs)}", status="RUNNING", run_name=run_name)
+        self.runs[info.run_id] = SimpleNamespace(info=info, tags=tags, metrics=[], params={})
+        return self.runs[info.run_id]
+
+    def get_metric_history(self, run_id: str, key: str) -> list[SimpleNamespace]:
+        return [metric for metric in self.runs[run_id].metrics if metric.key == key]
+
+    def log_batch(self, run_id: str, metrics: Any = (), params: Any = ()) -> None:
+        if self.down:
+            raise RuntimeError("no\nserver")
+        for metric in metrics:
+            assert set(metric.key) <= set("abcdefghijklmnopqrstuvwxyz0123456789_/")
+            self.runs[run_id].metrics.append(metric)
+        self.runs[run_id].params.update(params)
+
+    def update_run(self, run_id: str, status: str) -> None:
+        self.runs[run_id].info.status = status
+
+    def set_terminated(self, run_id: str, status: str) -> None:
+        self.runs[run_id].info.status = status
+
+    def steps(self) -> dict[str, list[int]]:
+        """The steps of one metric by run."""
+        return {
+            run.info.run_name.removeprefix(small_config().run_name): [
+                metric.step for metric in run.metrics if metric.key == "valid/recall_at_10"
+            ]
+            for run in self.runs.values()
+        }
+
+
+class FakeWandb:
+    """W&B's module as far as it is used: its steps go up only, and a resumed run knows its own."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, SimpleNamespace] = {}
+        self.module = ModuleType("wandb")
+        self.module.init = self.init  # type: ignore[attr-defined]
+        self.module.Settings = dict  # type: ignore[attr-defined]
+        self.modules = {"wandb": self.module}
+
+    def init(self, *, id: str, name: str, resume: str, **other: Any) -> SimpleNamespace:  # noqa: A002
+        assert resume == "allow"
+        config = SimpleNamespace(update=lambda values, allow_val_change: None)
+        fresh = SimpleNamespace(name=name, step=0, history={}, config=config, **other)
+        run = self.runs.setdefault(id, fresh)
+
+        def log(points: dict[str, float], step: int, commit: bool) -> None:
+            assert commit
+            assert step >= run.step  # or it would be dropped
+            run.history[step] = points
+            run.step = step + 1
+
+        run.log, run.finish = log, lambda exit_code: None
+        return run
+
+    def steps(self) -> dict[str, list[int]]:
+        """The steps by run."""
+        prefix = small_config().run_name
+        return {run.name.removeprefix(prefix): list(run.history) for run in self.runs.values()}
+
+
+@pytest.fixture(params=[FakeMlflow, FakeWandb])
+def service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A tracker's package, in place of the one that may be installed."""
+    fake = request.param()
+    fake.name = "mlflow" if isinstance(fake, FakeMlflow) else "wandb"
+    for name, module in fake.modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, f"reprise.tracking.{fake.name}", raising=False)
+    yield fake
+    sys.modules.pop(f"reprise.tracking.{fake.name}", None)
+
+
+def test_a_service_has_each_evaluation_once(
+    small_data: Path,
+    tmp_path: Path,
+    service: Any,
+    falling: None,
+    killed_before_saving: Callable[..., None],
+) -> None:
+    start: dict[str, Any] = {
+        "data": small_data,
+        "runs": tmp_path,
+        "trackers": (service.name,),
+    }
+    session(**start, config=small_config(max_steps=4))
+    killed_before_saving(12, **start)
+    session(small_data, tmp_path, small_config(max_steps=16))  # without it: to be filled in
+    session(**start)
+    assert service.steps() == {"": [4, 8, 12, 16, 20]}
+    session(**start, config=small_config(max_steps=24))
+    assert service.steps() == {"": [4, 8, 12, 16, 20, 24]}
+
+
+def test_a_rewound_run_is_another_run_of_the_service(
+    small_data: Path,
+    tmp_path: Path,
+    service: Any,
+    falling: None,
+) -> None:
+    start: dict[str, Any] = {
+        "data": small_data,
+        "runs": tmp_path,
+        "trackers": (service.name,),
+    }
+    session(**start, config=small_config(max_steps=12))
+    session(**start, config=small_config(max_steps=16), resume_from="best")
+    assert service.steps() == {"": [4, 8, 12], "-b1": [8, 12, 16]}
+
+
+def test_a_service_that_fails_is_left_out_and_filled_in_later(
+    small_data: Path,
+    tmp_path: Path,
+    falling: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake = FakeMlflow()
+    for name, module in fake.modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, "reprise.tracking.mlflow", raising=False)
+    start: dict[str, Any] = {
+        "data": small_data,
+        "runs": tmp_path,
+        "trackers": ("mlflow",),
+    }
+    session(**start, config=small_config(max_steps=4))
+    assert [run.info.status for run in fake.runs.values()] == ["FINISHED"]
+    fake.down = True
+    outcome, _ = session(**start, config=small_config(max_steps=8))
+    assert outcome.progress.step == 8
+    warning = "⚠️ mlflow takes no numbers (no server); going on without it."
+    assert capsys.readouterr().out.count(warning) == 1
+    fake.down = False
+    session(**start, config=small_config(max_steps=12))
+    assert fake.steps() == {"": [4, 8, 12]}
+    sys.modules.pop("reprise.tracking.mlflow", None)
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_missing_package_is_named_with_its_extra(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UsageError) as refusal:
+        require((name,))
+    assert f"--track {name} needs a package" in str(refusal.value)
+    assert f"pip install 'reprise[{name}]'" in str(refusal.value)
