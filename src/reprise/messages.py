@@ -230,6 +230,12 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "or prepare from the raw interactions.",
         "--k-core: {path} 已过滤并编号（ComiRec 文件）。请去掉 --k-core，或由原始交互准备。",
     ),
+    "no_times": (
+        "{path} tells the order of items, not their times: it has no time to be split at. Take "
+        "--protocol leave-one-out, or prepare from interactions with times.",
+        "{path} 只有物品的先后顺序，没有时间，无法按时间划分。"
+        "请用 --protocol leave-one-out，或由带时间的交互准备。",
+    ),
     "no_interactions": ("{path}: no interactions.", "{path}: 没有任何交互。"),
     "empty_split": (
         "The {split} split is empty: {where}. Each of train, valid and test needs users "

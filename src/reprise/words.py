@@ -14,6 +14,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "To be found: the last item of each user (leave-one-out)",
         "待预测: 每个用户的最后一个物品（留一法）",
     ),
+    "hidden_later": (
+        "To be found: all that each user meets from the split's time on (time split)",
+        "待预测: 每个用户自分割时间起交互的所有物品（按时间划分）",
+    ),
     "seen_kept": (
         "Seen items: kept in the lists, as in ComiRec (--filter-seen leaves them out)",
         "已交互物品: 保留在列表中，与 ComiRec 相同（--filter-seen 可将其过滤）",
@@ -70,6 +74,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "{interactions}/{interactions_read} 条交互",
     ),
     "data_times": ("Times: {first} to {last}", "时间: {first} 至 {last}"),
+    "data_cut": (
+        "Validation begins at {first}, test at {last}",
+        "验证集始于 {first}，测试集始于 {last}",
+    ),
     "data_categories": (
         "Categories: {categories}; known of {items} of the items, {interactions} of the "
         "interactions",

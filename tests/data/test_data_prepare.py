@@ -93,7 +93,7 @@ def test_one_pass_of_the_filter_items_first(tmp_path: Path) -> None:
 
 
 def test_recbole_items_stand_by_time_and_ties_as_in_the_file(tmp_path: Path) -> None:
-    history = [("c", 2.0), ("b", 1.0), ("d", 2.0), ("a", -1.5), ("b", 2.0)]
+    history = [("c", 2.0), ("b", 1.0), ("d", 2.0), ("a", 0.5), ("b", 2.0)]
     events = [(f"u{n}", item, time) for n in range(10) for item, time in history]
     draft = read_source(write_inter(tmp_path / "x.inter", events))
     number = {raw: n for n, raw in enumerate(draft.raw_items, start=1)}

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from reprise.data.formats import unreadable
+from reprise.data.interactions import Part
 from reprise.errors import DataError, UsageError
 
 _PACKED = (".gz", ".zst")
@@ -30,8 +32,8 @@ _DELIMITERS = ("\t", ",", ";", "|")
 # By what the field calls them, the likeliest first; compared without case and punctuation.
 _NAMES = {
     "user": "user userid uid reviewerid visitorid customerid memberid",
-    "item": "item itemid iid movieid productid parentasin asin articleid bookid trackid songid",
-    "time": "timestamp time ts unixreviewtime datetime eventtime date",
+    "item": "item itemid iid movieid productid parentasin asin articleid bookid trackid songid items",
+    "time": "timestamp time ts unixreviewtime datetime eventtime date timestamps times",
     "category": "category categoryid cate cateid icategory genre genres class categories",
     "title": "title itemtitle movietitle",
     "behaviour": "",  # told by its place alone
@@ -62,26 +64,52 @@ def kind(path: Path) -> str | None:
     return _KINDS.get(suffix.lower())
 
 
-def read(path: Path, columns: Columns, needed: Sequence[str] = _NEEDED) -> pl.DataFrame:
-    """Read the columns of `Columns` that the table has, under these names, as text or as stored,
+def scan(path: Path, columns: Columns, needed: Sequence[str] = _NEEDED) -> Part:
+    """Return the columns of `Columns` that the table has, under these names, as text or as stored,
     and line, the number of the row or line (from 1). DataError where one `needed` is not there.
+
+    A column of lists of items makes a row a user (what an engine has aggregated): times are lists
+    as long, or where there are none, the places in the list.
     """
     try:
         table = _scan(path, columns)
-        names = [name for name in table.collect_schema().names() if name != "line"]
-        found = {what: _find(path, names, what, given) for what, given in columns._asdict().items()}
-        missing = [what for what in needed if found[what] is None]
-        if missing:
-            raise DataError("no_column", path=path, what=missing[0], columns=", ".join(names))
-        kept = [pl.col(name).alias(what) for what, name in found.items() if name is not None]
-        frame = table.select("line", *kept).collect(engine="streaming")
+        schema = table.collect_schema()
     except pl.exceptions.NoDataError as error:
         raise DataError("no_interactions", path=path) from error
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _refusal(path, columns, error) from error
+    names = [name for name in schema.names() if name != "line"]
+    found = {what: _find(path, names, what, given) for what, given in columns._asdict().items()}
+    item = found["item"]
+    listed = item is not None and isinstance(schema[item], pl.List)
+    missing = [what for what in needed if found[what] is None]
+    if missing and not (listed and missing == ["time"]):
+        raise DataError("no_column", path=path, what=missing[0], columns=", ".join(names))
+    kept = [pl.col(name).alias(what) for what, name in found.items() if name is not None]
+    rows = table.select("line", *kept)
+    if listed:
+        rows = _a_row_an_item(rows, timed=found["time"] is not None)
+    elif kind(path) == "text":  # blank lines say nothing
+        rows = rows.filter(~pl.all_horizontal(pl.col(what).is_null() for what in needed))
+    return Part(path, rows, lambda error: _refusal(path, columns, error))
+
+
+def read(path: Path, needed: Sequence[str]) -> pl.DataFrame:
+    """Read a table of items, whose columns have their usual names, as `scan` would."""
+    part = scan(path, Columns(), needed)
+    try:
+        frame = part.rows.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise part.refuse(error) from error
     if frame.is_empty():
         raise DataError("no_interactions", path=path)
     return frame
+
+
+def _a_row_an_item(rows: pl.LazyFrame, timed: bool) -> pl.LazyFrame:
+    if not timed:
+        rows = rows.with_columns(time=pl.int_ranges(pl.col("item").list.len()))
+    return rows.filter(pl.col("item").list.len() > 0).explode("item", "time")
 
 
 def first_lines(path: Path, count: int) -> list[str]:
@@ -89,7 +117,7 @@ def first_lines(path: Path, count: int) -> list[str]:
     try:
         return pl.scan_lines(path, n_rows=count).collect()["line"].to_list()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError("unreadable", path=path, reason=_first_line(error)) from error
+        raise unreadable(path, error) from error
 
 
 def delimiter(line: str) -> str:
@@ -185,8 +213,4 @@ def _refusal(path: Path, columns: Columns, error: Exception) -> DataError:
             line, text = odd.select("line", "text").row(0)
             expected = f"as many fields as line 1, separated by {separator!r}"
             return DataError("bad_line", path=path, line=line, text=text[:80], expected=expected)
-    return DataError("unreadable", path=path, reason=_first_line(error))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    return unreadable(path, error)
