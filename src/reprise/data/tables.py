@@ -7,8 +7,9 @@ of text without a header are named by their place, from 1.
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
@@ -39,6 +40,8 @@ _NAMES = {
     "behaviour": "",  # told by its place alone
 }
 _NEEDED = ("user", "item", "time")
+# What a text's numbers can be parsed as at once: it is the same if one is written as 07.
+_NUMBERS: dict[str, type[pl.DataType]] = {"time": pl.Int64, "category": pl.UInt32}
 
 
 class Columns(NamedTuple):
@@ -85,13 +88,18 @@ def scan(path: Path, columns: Columns, needed: Sequence[str] = _NEEDED) -> Part:
     missing = [what for what in needed if found[what] is None]
     if missing and not (listed and missing == ["time"]):
         raise DataError("no_column", path=path, what=missing[0], columns=", ".join(names))
-    kept = [pl.col(name).alias(what) for what, name in found.items() if name is not None]
-    rows = table.select("line", *kept)
+    named = {what: name for what, name in found.items() if name is not None}
+    kept = [pl.col(name).alias(what) for what, name in named.items()]
+    rows, numbers = table.select("line", *kept), None
     if listed:
-        rows = _a_row_an_item(rows, timed=found["time"] is not None)
-    elif kind(path) == "text":  # blank lines say nothing
-        rows = rows.filter(~pl.all_horizontal(pl.col(what).is_null() for what in needed))
-    return Part(path, rows, lambda error: _refusal(path, columns, error))
+        rows = _a_row_an_item(rows, timed="time" in named)
+    elif kind(path) == "text":
+        given = {named[what]: dtype for what, dtype in _NUMBERS.items() if what in named}
+        numbers = _scan(path, columns, given).select("line", *kept)
+        # Blank lines say nothing.
+        blank = pl.all_horizontal(pl.col(what).is_null() for what in needed)
+        rows, numbers = rows.filter(~blank), numbers.filter(~blank)
+    return Part(path, rows, lambda error: _refusal(path, columns, error), numbers=numbers)
 
 
 def read(path: Path, needed: Sequence[str]) -> pl.DataFrame:
@@ -125,7 +133,12 @@ def delimiter(line: str) -> str:
     return max(_DELIMITERS, key=line.count)
 
 
-def _scan(path: Path, columns: Columns) -> pl.LazyFrame:
+def _scan(
+    path: Path, columns: Columns, numbers: Mapping[str, type[pl.DataType]] = MappingProxyType({})
+) -> pl.LazyFrame:
+    """Scan a table; of a text, all is text but for the columns of `numbers`, null where they are
+    none.
+    """
     if not path.is_file():
         raise DataError("file_missing", path=path)
     stored = kind(path)
@@ -135,19 +148,26 @@ def _scan(path: Path, columns: Columns) -> pl.LazyFrame:
         return _scan_json_lines(path)
     first = first_lines(path, 1)
     header = not columns.by_place
-    table = pl.scan_csv(
-        path,
-        has_header=header,
-        separator=delimiter(first[0]) if first else ",",
-        infer_schema=False,  # everything is text, and checked as such
-        row_index_name="line",
-        row_index_offset=2 if header else 1,
-        glob=False,
-    )
+
+    def text(types: Mapping[str, type[pl.DataType]]) -> pl.LazyFrame:
+        return pl.scan_csv(
+            path,
+            has_header=header,
+            separator=delimiter(first[0]) if first else ",",
+            infer_schema=False,  # everything else is text, and checked as such
+            schema_overrides=types,
+            ignore_errors=bool(types),
+            row_index_name="line",
+            row_index_offset=2 if header else 1,
+            glob=False,
+        )
+
     if header:
-        return table
-    names = [name for name in table.collect_schema().names() if name != "line"]
-    return table.rename({name: str(place) for place, name in enumerate(names, start=1)})
+        return text(numbers)
+    own = [name for name in text({}).collect_schema().names() if name != "line"]
+    places = {name: str(place) for place, name in enumerate(own, start=1)}
+    types = {name: numbers[place] for name, place in places.items() if place in numbers}
+    return text(types).rename(places)
 
 
 def _scan_json_lines(path: Path) -> pl.LazyFrame:
