@@ -4,67 +4,106 @@ Everything is counting and moving over numbers, in blocks: no row is hashed, com
 another user, or seen by Python.
 """
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import csr_array
 
-Codes = NDArray[np.uint32]
-_BLOCK = 1 << 22  # rows
+Mask = NDArray[np.bool_]
+Codes = Sequence[NDArray[np.uint32]]  # of rows, in the chunks they were read in
+_BLOCK = 1 << 18  # rows whose numbers stay in a core's cache
+_SORTED_BLOCK = 1 << 21
 _SPARSE, _ALLOWANCE = 4, 1_000_000  # numbers a row, that arrays over all numbers may hold
 _WIDTH = 63  # bits of a sort key
 
 
 def codes_of(column: pl.Series) -> Codes:
-    """Return one number for each value of a column of `Interactions`, [N]: small ones, that arrays
-    can be indexed by. The column has no nulls.
+    """Return one number for each value of a column of `Interactions`: small ones, that arrays can
+    be indexed by. The column has no nulls.
     """
-    numbers = column if column.dtype == pl.UInt32 else column.to_physical()
-    codes = numbers.to_numpy()
-    if codes.max(initial=0) > _SPARSE * len(codes) + _ALLOWANCE:
-        return np.unique(codes, return_inverse=True)[1].astype(np.uint32)
-    return codes
+    codes = chunks_of(column if column.dtype == pl.UInt32 else column.to_physical())
+    if size_of(codes) <= _SPARSE * len(column) + _ALLOWANCE:
+        return codes
+    return [np.unique(np.concatenate(codes), return_inverse=True)[1].astype(np.uint32)]
 
 
-def blocks(length: int) -> Iterator[slice]:
-    """Yield slices that cover `length` rows, in order."""
-    for start in range(0, length, _BLOCK):
-        yield slice(start, min(start + _BLOCK, length))
+def chunks_of(column: pl.Series) -> list[NDArray[Any]]:
+    """Return the numbers of a column without nulls in its chunks, which are not copied."""
+    return [chunk.to_numpy() for chunk in column.get_chunks()]
 
 
-def counts_of(codes: Codes, size: int, among: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-    """Return how often each of the codes below `size` occurs, [size]; in the rows `among`."""
+def size_of(codes: Codes) -> int:
+    """Return what all codes are below."""
+    return max((int(chunk.max(initial=0)) for chunk in codes), default=0) + 1
+
+
+def blocks(chunks: Sequence[NDArray[Any]]) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Yield stretches of rows, in order, and their numbers."""
+    start = 0
+    for chunk in chunks:
+        for place in range(0, len(chunk), _BLOCK):
+            block = chunk[place : place + _BLOCK]
+            yield slice(start + place, start + place + len(block)), block
+        start += len(chunk)
+
+
+def counts_of(codes: Codes, size: int, among: Mask | None = None) -> NDArray[np.int64]:
+    """Return how often each of the codes below `size` occurs, [size]; in the rows `among` [N]."""
     counts = np.zeros(size, np.int64)
-    for block in blocks(len(codes)):
-        own = codes[block] if among is None else codes[block][among[block]]
-        counts += np.bincount(own, minlength=size)
+    for rows, block in blocks(codes):
+        np.add.at(counts, block if among is None else block[among[rows]], 1)
     return counts
+
+
+def are_of(codes: Codes, wanted: Mask) -> Mask:
+    """Return which rows have a wanted code, [N]."""
+    return _joined(sum(map(len, codes)), (wanted[block] for _, block in blocks(codes)), np.bool_)
+
+
+def looked_up(table: NDArray[np.int32], codes: Codes, among: Mask) -> NDArray[np.int32]:
+    """Return table[codes] of the rows `among`."""
+    found = (table[block[among[rows]]] for rows, block in blocks(codes))
+    return _joined(np.count_nonzero(among), found, table.dtype)
+
+
+def chosen(chunks: Sequence[NDArray[Any]], among: Mask) -> NDArray[Any]:
+    """Return the numbers of the rows `among`."""
+    found = (block[among[rows]] for rows, block in blocks(chunks))
+    return _joined(np.count_nonzero(among), found, chunks[0].dtype)
+
+
+def _joined(length: int, stretches: Iterable[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
+    """Return stretches one after another; there is never more than one beside the whole."""
+    whole = np.empty(length, dtype)
+    end = 0
+    for stretch in stretches:
+        whole[end : end + len(stretch)] = stretch
+        end += len(stretch)
+    return whole
 
 
 def first_rows(codes: Codes, size: int) -> NDArray[np.int64]:
     """Return the first row of each of the codes below `size`, [size]; N of those without one."""
-    first = np.full(size, len(codes), np.int64)
-    for block in reversed(list(blocks(len(codes)))):
+    first = np.full(size, sum(map(len, codes)), np.int64)
+    for rows, block in reversed(list(blocks(codes))):
         # Of repeated places the last assignment stays.
-        first[codes[block][::-1]] = np.arange(block.stop - 1, block.start - 1, -1)
+        first[block[::-1]] = np.arange(rows.stop - 1, rows.start - 1, -1)
     return first
 
 
-def k_core(users: Codes, items: Codes, size: int) -> NDArray[np.bool_]:
+def k_core(users: Codes, items: Codes, size: int) -> Mask:
     """Return which rows are of the largest set of users and items that have `size` rows of the set
     each, [N]: none where there is no such set.
     """
-    kept = np.ones(len(users), np.bool_)
+    kept = np.ones(sum(map(len, users)), np.bool_)
     left = len(kept)
     while True:
         for codes in (items, users):
-            enough = counts_of(codes, int(codes.max(initial=0)) + 1, kept) >= size
-            for block in blocks(len(kept)):
-                kept[block] &= enough[codes[block]]
+            kept &= are_of(codes, counts_of(codes, size_of(codes), kept) >= size)
         before, left = left, int(np.count_nonzero(kept))
         if left in (before, 0):
             return kept
@@ -86,7 +125,10 @@ def numbering(codes: NDArray[np.integer], size: int, start: int) -> NDArray[np.i
 
 
 def in_order(
-    ranks: NDArray[np.int32], times: NDArray[np.number], num_users: int, ties: NDArray | None = None
+    ranks: NDArray[np.int32],
+    times: NDArray[Any],
+    num_users: int,
+    ties: NDArray[np.int32] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
     """Return where each user's rows begin, [U+1], and the rows by user, then by time, then by
     `ties`, or as they stand, [N]. ranks: the user of each row, 0..U-1.
@@ -97,7 +139,7 @@ def in_order(
     offsets, order, times = columns.indptr.astype(np.int64), columns.indices, columns.data
     bounds = [0]
     while bounds[-1] < num_users:
-        end = int(np.searchsorted(offsets, offsets[bounds[-1]] + _BLOCK, side="right")) - 1
+        end = int(np.searchsorted(offsets, offsets[bounds[-1]] + _SORTED_BLOCK, side="right")) - 1
         bounds.append(max(end, bounds[-1] + 1))
 
     def sort(first: int, last: int) -> None:
@@ -115,7 +157,7 @@ def in_order(
     return offsets, order
 
 
-def _sorted(keys: Sequence[NDArray[np.number]]) -> NDArray[np.int64]:
+def _sorted(keys: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     """Return the order by keys that are not negative, the first counting most, equals as they
     stand: by one number a row where the keys fit into one.
     """
@@ -132,9 +174,6 @@ def _sorted(keys: Sequence[NDArray[np.number]]) -> NDArray[np.int64]:
     return np.argsort(packed, kind="stable")
 
 
-def gathered(values: NDArray, order: NDArray[np.integer]) -> NDArray:
-    """Return values[order], without a copy of the order."""
-    made = np.empty(len(order), values.dtype)
-    for block in blocks(len(order)):
-        made[block] = values[order[block]]
-    return made
+def gathered(values: NDArray[Any], order: NDArray[np.integer]) -> NDArray[Any]:
+    """Return values[order]."""
+    return _joined(len(order), (values[block] for _, block in blocks([order])), values.dtype)

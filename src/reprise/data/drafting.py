@@ -11,14 +11,19 @@ from numpy.typing import NDArray
 from reprise.data import PROTOCOLS
 from reprise.data.arrange import (
     Codes,
+    are_of,
     by_popularity,
+    chosen,
+    chunks_of,
     codes_of,
     counts_of,
     first_rows,
     gathered,
     in_order,
     k_core,
+    looked_up,
     numbering,
+    size_of,
 )
 from reprise.data.dataset import LAST, LATER, SHARE, SPLITS, Draft, Split, totals_of
 from reprise.data.interactions import Interactions, Tell, described, silent
@@ -43,10 +48,10 @@ class _Column:
 
     def __init__(self, column: pl.Series, ordered: bool) -> None:
         self.codes: Codes = codes_of(column)
-        self.size = int(self.codes.max()) + 1
+        self.size = size_of(self.codes)
         self.rows = first_rows(self.codes, self.size)
         self._column = column
-        seen = np.flatnonzero(self.rows < len(self.codes))
+        seen = np.flatnonzero(self.rows < len(column))
         self.count = len(seen)
         # Equals stand by first appearance, or where the rows' order says nothing, by their ids.
         self.ties = self.rows
@@ -90,27 +95,30 @@ def of_interactions(
     least = FILTER_SIZE if core is None else 1
     counts = counts_of(items.codes, items.size)
     counts[counts < least] = 0
-    kept = counts[items.codes] > 0
+    kept = are_of(items.codes, counts > 0)
     active = counts_of(users.codes, users.size, kept) >= least
-    kept &= active[users.codes]
+    kept &= are_of(users.codes, active)
     if not kept.any():
         raise DataError("empty_split", split=SPLITS[0], where=path)
 
     tell("order", len(frame))
-    times = frame["time"].to_numpy()
+    times = chosen(chunks_of(frame["time"]), kept)
     facts: dict[str, Any] = {}
     if protocol == "time-split":
-        facts["cut"] = list(cut_times(cut or CUT, times[kept]))
-        counts = counts_of(items.codes, items.size, kept & (times < facts["cut"][0]))
-        kept &= counts[items.codes] > 0
+        facts["cut"] = list(cut_times(cut or CUT, times))
+        trained = kept.copy()
+        trained[kept] = times < facts["cut"][0]
+        counts = counts_of(items.codes, items.size, trained)
+        known = are_of(items.codes, counts > 0)
+        times = times[known[kept]]
+        kept &= known
     catalogue = by_popularity(counts, items.ties)
     order = np.flatnonzero(active)
     order = order[np.argsort(users.ties[order])]
     if protocol == "comirec":
         order = np.array(shuffled(order.tolist()))
-    ranks = numbering(order, users.size, 0)[users.codes[kept]]
-    ids = numbering(catalogue, items.size, 1)[items.codes[kept]]
-    times = times[kept]
+    ranks = looked_up(numbering(order, users.size, 0), users.codes, kept)
+    ids = looked_up(numbering(catalogue, items.size, 1), items.codes, kept)
     offsets, rows = in_order(ranks, times, len(order), None if found.ordered else ids)
     whole = Users(users.names(order), Split(offsets, gathered(ids, rows)))
 

@@ -115,7 +115,7 @@ def _fitting(
     """
     left_out: dict[str, dict[int, int]] = {name: {} for name in choice}
     while True:
-        frame = pl.concat(_batches(parts, choice, words, tell), how="diagonal_relaxed").rechunk()
+        frame = pl.concat(_batches(parts, choice, words, tell), how="diagonal_relaxed")
         for name, place in choice.items():
             left_out[name][place] = frame[name].null_count()
         worse = {
