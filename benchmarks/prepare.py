@@ -13,7 +13,6 @@ a machine that others use, too, changes less. "ratio" is Python's time over ours
 import argparse
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -78,14 +77,12 @@ def measure(folder: Path, rows: int, order: str, seed: int) -> list[dict[str, st
 
 def row(name: str, rows: int, command: list[object]) -> dict[str, str | int | float]:
     """Run a command and return its figures."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     if os.waitstatus_to_exitcode(status):
         raise SystemExit(f"{name} failed")
-    del before
     unit = 1e9 if sys.platform == "darwin" else 1e6
     return {
         "program": name,
@@ -141,17 +138,15 @@ def prepare_plainly(source: Path, folder: Path) -> None:
     count: dict[int, int] = {}
     with open(source) as file:
         for line in file:
-            user, item, _, behaviour, when = line.strip().split(",")
-            if behaviour != "pv":
+            fields = line.strip().split(",")
+            if fields[3] != "pv":
                 continue
-            number = int(item)
-            count[number] = count.get(number, 0) + 1
-            users.setdefault(int(user), []).append((number, int(when)))
+            user, item, when = int(fields[0]), int(fields[1]), int(fields[4])
+            count[item] = count.get(item, 0) + 1
+            users.setdefault(user, []).append((item, when))
     by_count = sorted(count.items(), key=lambda pair: pair[1], reverse=True)
     ids = {item: rank for rank, (item, times) in enumerate(by_count, start=1) if times >= 5}
-    active = [
-        user for user, own in users.items() if sum(item in ids for item, _ in own) >= 5
-    ]
+    active = [user for user, own in users.items() if sum(item in ids for item, _ in own) >= 5]
     random.seed(1230)
     random.shuffle(active)
     numbers = {user: number for number, user in enumerate(active)}
@@ -169,9 +164,9 @@ def prepare_plainly(source: Path, folder: Path) -> None:
     category: dict[int, int] = {}
     with open(source) as file:
         for line in file:
-            _, item, kind, behaviour, _ = line.strip().split(",")
-            if behaviour == "pv" and int(item) in ids:
-                category[ids[int(item)]] = int(kind)
+            fields = line.strip().split(",")
+            if fields[3] == "pv" and int(fields[1]) in ids:
+                category[ids[int(fields[1])]] = int(fields[2])
     with open(folder / "taobao_item_cate.txt", "w") as out:
         for number, own_kind in category.items():
             out.write(f"{number},{own_kind}\n")

@@ -1,4 +1,4 @@
-"""Imports point one way: cli -> runs -> retrieval and training -> models and data -> the base."""
+"""Imports point one way: cli -> commands -> runs -> retrieval and training -> models and data."""
 
 import ast
 from pathlib import Path
@@ -14,7 +14,8 @@ LAYERS = [
     {"options"},
     {"training", "retrieval"},
     {"runs"},
-    {"console", "demo", "overview", "report"},
+    {"console", "demo", "overview", "report", "waiting"},
+    {"commands"},
     {"cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

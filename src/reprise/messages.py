@@ -236,6 +236,29 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "{path} 只有物品的先后顺序，没有时间，无法按时间划分。"
         "请用 --protocol leave-one-out，或由带时间的交互准备。",
     ),
+    "unknown_set": (
+        "Unknown data set {name!r}. Did you mean {suggestion!r}? Known: {known}.",
+        "未知数据集 {name!r}。是否想用 {suggestion!r}？可用: {known}。",
+    ),
+    "licence_unaccepted": (
+        "{name} is fetched for those who agree to its terms: add --accept-licence.",
+        "须同意条款后才会获取 {name}：请加上 --accept-licence。",
+    ),
+    "get_by_hand": (
+        "This set cannot be fetched without a login. Take it from {page}, put it at {path}, "
+        "then run: {command}",
+        "该数据集须登录后才能下载。请从 {page} 取得，放到 {path}，然后运行: {command}",
+    ),
+    "get_failed": (
+        "Cannot fetch {url}: {reason}. What has arrived is kept; to go on, or once you have put "
+        "the file at {path} yourself, run: {command}",
+        "无法下载 {url}: {reason}。已到的部分会保留；要继续，或自行将文件放到 {path} 后，"
+        "请运行: {command}",
+    ),
+    "get_differs": (
+        "{path} is not the file it should be ({checksum}). Remove it and fetch it again: {url}",
+        "{path} 与应有的文件不同（{checksum}）。请删除后重新从 {url} 获取。",
+    ),
     "no_interactions": ("{path}: no interactions.", "{path}: 没有任何交互。"),
     "empty_split": (
         "The {split} split is empty: {where}. Each of train, valid and test needs users "

@@ -19,7 +19,7 @@ _PLAIN_WIDTH, _BAR_WIDTH = 200, 40  # columns
 
 @click.group()
 def data() -> None:
-    """Look at prepared datasets."""
+    """Fetch well-known data sets, and look at prepared ones."""
 
 
 @data.command()

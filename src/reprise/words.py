@@ -121,4 +121,39 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "⚠️ 物品编号不是热度排名（秩相关 {correlation}）："
         "按对数均匀排名抽取的负样本并非热门物品。请由原始交互重新准备。",
     ),
+    # `reprise prepare`, while it works
+    "stage_read": ("Reading: {rows} rows", "读取: {rows} 行"),
+    "stage_filter": ("Filtering {rows} rows", "过滤: {rows} 行"),
+    "stage_order": ("Ordering {rows} rows", "排序: {rows} 行"),
+    "stage_write": ("Writing {rows} items", "写入: {rows} 个物品"),
+    # `reprise data get`
+    "licence_movielens": (
+        "{name} is GroupLens's. It may be used for research, acknowledged in publications, not "
+        "redistributed without permission, and not used commercially without permission. The terms "
+        "in full: {page}",
+        "{name} 属于 GroupLens。可用于研究，发表时须注明来源；未经许可不得再分发，"
+        "也不得用于商业用途。完整条款: {page}",
+    ),
+    "licence_amazon": (
+        "{name} holds Amazon's reviews and products, collected by Julian McAuley's group at UCSD "
+        "for research; cite their papers. No licence to redistribute comes with it. See {page}",
+        "{name} 为 UCSD 的 Julian McAuley 团队为研究收集的亚马逊评论与商品；请引用其论文。"
+        "不附带再分发许可。见 {page}",
+    ),
+    "licence_taobao": (
+        "{name} is Alibaba's, given out on Tianchi for research, under the terms shown there after "
+        "login: {page}",
+        "{name} 属于阿里巴巴，在天池发布供研究使用，登录后可见其条款: {page}",
+    ),
+    "accept_licence": ("Do you agree to the terms?", "是否同意上述条款？"),
+    "got": (
+        "{folder} holds the set, as its owner's checksums say. Prepare it with:\n  {command}",
+        "数据集已在 {folder}，与发布者的校验和一致。接下来请运行:\n  {command}",
+    ),
+    "got_unverified": (
+        "{folder} holds the set. Its owner publishes no checksums: those of the first download are "
+        "in SHA256SUMS, and later ones are compared with them. Prepare it with:\n  {command}",
+        "数据集已在 {folder}。发布者未公布校验和：首次下载的校验和记录于 SHA256SUMS，"
+        "以后均与之比对。接下来请运行:\n  {command}",
+    ),
 }

@@ -284,7 +284,10 @@ def test_an_inter_line_of_other_fields_is_named(tmp_path: Path, line: str) -> No
 @pytest.mark.parametrize(
     ("line", "column", "value"),
     [
-        *((f"u\ti\t{time}", "time", time) for time in ("nan", "inf", "", "x", "-3", "-0.5", "1e300")),
+        *(
+            (f"u\ti\t{time}", "time", time)
+            for time in ("nan", "inf", "", "x", "-3", "-0.5", "1e300")
+        ),
         ("\ti\t1", "user", ""),
         ("u\t\t1", "item", ""),
     ],

@@ -67,13 +67,13 @@ def are_of(codes: Codes, wanted: Mask) -> Mask:
 def looked_up(table: NDArray[np.int32], codes: Codes, among: Mask) -> NDArray[np.int32]:
     """Return table[codes] of the rows `among`."""
     found = (table[block[among[rows]]] for rows, block in blocks(codes))
-    return _joined(np.count_nonzero(among), found, table.dtype)
+    return _joined(int(np.count_nonzero(among)), found, table.dtype)
 
 
 def chosen(chunks: Sequence[NDArray[Any]], among: Mask) -> NDArray[Any]:
     """Return the numbers of the rows `among`."""
     found = (block[among[rows]] for rows, block in blocks(chunks))
-    return _joined(np.count_nonzero(among), found, chunks[0].dtype)
+    return _joined(int(np.count_nonzero(among)), found, chunks[0].dtype)
 
 
 def _joined(length: int, stretches: Iterable[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """The dataset folder: memory-mapped interactions by split, checked on opening.
 
-meta.json              schema, counts, source, evaluation (one of `EVALUATIONS`; SHARE where there is
+meta.json              schema, counts, source, evaluation (of `EVALUATIONS`; SHARE where there is
                        none), fingerprint (SHA-256 over the arrays, and over any other than SHARE)
 train/ valid/ test/    offsets.npy [U+1] int64, items.npy [N] int32 (ids 1..V, oldest first)
 valid/ test/           known.npy [U] int64, of LATER alone: items of each user that are given
@@ -128,7 +128,9 @@ class Dataset:
         if self.evaluation == LAST:  # the other splits hold train's users, each with one item more
             return users["train"], items["train"] + users["valid"] + users["test"]
         if self.evaluation == LATER:
-            return totals_of((self.raw_users(split), self.splits[split].lengths) for split in SPLITS)
+            return totals_of(
+                (self.raw_users(split), self.splits[split].lengths) for split in SPLITS
+            )
         return sum(users.values()), sum(items.values())
 
     def raw_users(self, split: str) -> pl.Series:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from reprise.data import PROTOCOLS
 from reprise.data.arrange import (
     Codes,
+    Mask,
     are_of,
     by_popularity,
     chosen,
@@ -92,12 +93,7 @@ def of_interactions(
         if frame.is_empty():
             raise DataError("no_core", path=path, size=core)
         users, items = _columns(frame, found.ordered)
-    least = FILTER_SIZE if core is None else 1
-    counts = counts_of(items.codes, items.size)
-    counts[counts < least] = 0
-    kept = are_of(items.codes, counts > 0)
-    active = counts_of(users.codes, users.size, kept) >= least
-    kept &= are_of(users.codes, active)
+    counts, kept, active = _filtered(users, items, FILTER_SIZE if core is None else 1)
     if not kept.any():
         raise DataError("empty_split", split=SPLITS[0], where=path)
 
@@ -106,12 +102,7 @@ def of_interactions(
     facts: dict[str, Any] = {}
     if protocol == "time-split":
         facts["cut"] = list(cut_times(cut or CUT, times))
-        trained = kept.copy()
-        trained[kept] = times < facts["cut"][0]
-        counts = counts_of(items.codes, items.size, trained)
-        known = are_of(items.codes, counts > 0)
-        times = times[known[kept]]
-        kept &= known
+        counts, kept, times = _met_before(facts["cut"][0], items, kept, times)
     catalogue = by_popularity(counts, items.ties)
     order = np.flatnonzero(active)
     order = order[np.argsort(users.ties[order])]
@@ -145,6 +136,31 @@ def of_interactions(
         },
         about_items=about,
     )
+
+
+def _filtered(users: _Column, items: _Column, least: int) -> tuple[NDArray[np.int64], Mask, Mask]:
+    """Return how often each item occurs (0: fewer than `least`), and which rows and which users are
+    kept: those with so many rows of such items.
+    """
+    counts = counts_of(items.codes, items.size)
+    counts[counts < least] = 0
+    kept = are_of(items.codes, counts > 0)
+    active = counts_of(users.codes, users.size, kept) >= least
+    kept &= are_of(users.codes, active)
+    return counts, kept, active
+
+
+def _met_before(
+    time: float, items: _Column, kept: Mask, times: NDArray[Any]
+) -> tuple[NDArray[np.int64], Mask, NDArray[Any]]:
+    """Return how often each item occurs before `time`, the rows of items that do, and their times.
+    times: of the rows `kept`.
+    """
+    early = kept.copy()
+    early[kept] = times < time
+    counts = counts_of(items.codes, items.size, early)
+    known = are_of(items.codes, counts > 0)
+    return counts, kept & known, times[known[kept]]
 
 
 def draft_of_users(
@@ -226,7 +242,5 @@ def _done(protocol: str, core: int | None) -> str:
 
 
 def _kept(splits: Mapping[str, Users], num_items: int) -> dict[str, int]:
-    users, interactions = totals_of(
-        (own.raw_ids, own.sequences.lengths) for own in splits.values()
-    )
+    users, interactions = totals_of((own.raw_ids, own.sequences.lengths) for own in splits.values())
     return {"users": users, "items": num_items, "interactions": interactions}

@@ -97,7 +97,9 @@ def scan_parted(
         if name
     ]
     rows = lines.select("line", *named, odd=pl.when(~whole).then("text"))
-    return Part(path, rows, lambda error: unreadable(path, error), repr(separator)[1:-1].join(shown))
+    return Part(
+        path, rows, lambda error: unreadable(path, error), repr(separator)[1:-1].join(shown)
+    )
 
 
 def unreadable(path: Path, error: Exception) -> DataError:

@@ -44,10 +44,10 @@ class Part(NamedTuple):
     fields: str = ""
     numbers: pl.LazyFrame | None = None
 
-    def rows_for(self, choice: Mapping[str, int]) -> pl.LazyFrame:
-        """Return the rows that the chosen readings are to read."""
-        as_numbers = not any(choice.get(name) for name in ("time", "category"))
-        return self.numbers if as_numbers and self.numbers is not None else self.rows
+    def changed(self, change: Callable[[pl.LazyFrame], pl.LazyFrame]) -> "Part":
+        """Return the part with its rows changed."""
+        numbers = None if self.numbers is None else change(self.numbers)
+        return self._replace(rows=change(self.rows), numbers=numbers)
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,12 @@ def _fitting(
     the fewest; and the rows as the last ones tried read them.
     """
     left_out: dict[str, dict[int, int]] = {name: {} for name in choice}
+    as_numbers = not any(choice.get(name) for name in ("time", "category"))
     while True:
-        frame = pl.concat(_batches(parts, choice, words, tell), how="diagonal_relaxed")
+        frame = pl.concat(_batches(parts, choice, as_numbers, words, tell), how="diagonal_relaxed")
+        if as_numbers and any(frame[name].null_count() for name in choice):
+            as_numbers = False  # something is none, or a line is blank: read as text
+            continue
         for name, place in choice.items():
             left_out[name][place] = frame[name].null_count()
         worse = {
@@ -131,11 +135,13 @@ def _fitting(
 
 
 def _batches(
-    parts: Sequence[Part], choice: Mapping[str, int], words: _Words, tell: Tell
+    parts: Sequence[Part], choice: Mapping[str, int], as_numbers: bool, words: _Words, tell: Tell
 ) -> Iterator[pl.DataFrame]:
     rows = 0
     for part in parts:
-        before, scanned = rows, part.rows_for(choice)
+        before, scanned = rows, part.rows
+        if as_numbers and part.numbers is not None:
+            scanned = part.numbers
         try:
             for batch in scanned.select(_columns(scanned, choice, words)).collect_batches(
                 chunk_size=_BATCH, maintain_order=True, engine="streaming"
@@ -213,8 +219,8 @@ def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         known = pl.when(column.is_not_nan()).then(column)
         return pl.coalesce(whole.cast(pl.String), known.cast(pl.String))
     if isinstance(dtype, pl.List):
-        assert dtype.inner is not None
-        return _text(column.list.last(), pl.List(dtype.inner).inner)
+        inner = dtype.inner
+        return _text(column.list.last(), inner if isinstance(inner, pl.DataType) else inner())
     if dtype.is_nested():
         return pl.lit(None, pl.String)
     return column.cast(pl.String).str.strip_chars()

@@ -202,11 +202,8 @@ def _read_taobao(source: Path, asked: Asked) -> Found:
             behaviours=", ".join(sorted(known)[:10]),
         )
 
-    def counted(rows: pl.LazyFrame | None) -> pl.LazyFrame | None:
-        wanted = pl.col("behaviour").is_in(list(asked.behaviours))
-        return None if rows is None else rows.filter(wanted).drop("behaviour")
-
-    return Found([part._replace(rows=counted(part.rows), numbers=counted(part.numbers))])
+    wanted = pl.col("behaviour").is_in(list(asked.behaviours))
+    return Found([part.changed(lambda rows: rows.filter(wanted).drop("behaviour"))])
 
 
 def _behaviours(rows: pl.LazyFrame, part: Part) -> set[str]:
@@ -245,7 +242,7 @@ def _read_table(source: Path, asked: Asked) -> Found:
     about = [path for path in sorted(folder.glob("*meta*")) if tables.kind(path)]
     if len(about) == 1 and about[0] not in paths:
         own = ("category", "title")  # which the metadata tell
-        parts = [part._replace(rows=part.rows.drop(own, strict=False), numbers=None) for part in parts]
+        parts = [part.changed(lambda rows: rows.drop(own, strict=False)) for part in parts]
         return Found(parts, _meta(about[0]), ordered)
     return Found(parts, None, ordered)
 

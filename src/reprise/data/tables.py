@@ -33,7 +33,8 @@ _DELIMITERS = ("\t", ",", ";", "|")
 # By what the field calls them, the likeliest first; compared without case and punctuation.
 _NAMES = {
     "user": "user userid uid reviewerid visitorid customerid memberid",
-    "item": "item itemid iid movieid productid parentasin asin articleid bookid trackid songid items",
+    "item": "item itemid iid movieid productid parentasin asin articleid bookid trackid songid "
+    "items",
     "time": "timestamp time ts unixreviewtime datetime eventtime date timestamps times",
     "category": "category categoryid cate cateid icategory genre genres class categories",
     "title": "title itemtitle movietitle",
@@ -97,8 +98,7 @@ def scan(path: Path, columns: Columns, needed: Sequence[str] = _NEEDED) -> Part:
         given = {named[what]: dtype for what, dtype in _NUMBERS.items() if what in named}
         numbers = _scan(path, columns, given).select("line", *kept)
         # Blank lines say nothing.
-        blank = pl.all_horizontal(pl.col(what).is_null() for what in needed)
-        rows, numbers = rows.filter(~blank), numbers.filter(~blank)
+        rows = rows.filter(~pl.all_horizontal(pl.col(what).is_null() for what in needed))
     return Part(path, rows, lambda error: _refusal(path, columns, error), numbers=numbers)
 
 

@@ -1,0 +1,1 @@
+"""The commands of `reprise`, a module each: parsing and printing. JAX loads in their bodies."""
