@@ -230,6 +230,10 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "or prepare from the raw interactions.",
         "--k-core: {path} 已过滤并编号（ComiRec 文件）。请去掉 --k-core，或由原始交互准备。",
     ),
+    "cut_at_one_time": (
+        "--cut {cut}: both fall on the time {time}; validation would be empty. Give two times.",
+        "--cut {cut}: 两者均落在时间 {time}，验证集将为空。请给出两个时间。",
+    ),
     "no_times": (
         "{path} tells the order of items, not their times: it has no time to be split at. Take "
         "--protocol leave-one-out, or prepare from interactions with times.",

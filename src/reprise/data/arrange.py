@@ -144,6 +144,8 @@ def in_order(
 
     def sort(first: int, last: int) -> None:
         own = slice(offsets[first], offsets[last])
+        if own.start == own.stop:
+            return
         users = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1]))
         keys = [users, times[own]]
         if ties is not None:

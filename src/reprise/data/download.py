@@ -13,7 +13,7 @@ Heard = Callable[
     [str, int, int], None
 ]  # of a file: its name, bytes here, bytes in all (0: unknown)
 SUMS = "SHA256SUMS"  # of files whose owner publishes no checksum, as they were met first
-_CHUNK, _PATIENCE = 1 << 20, 30  # bytes; seconds without an answer
+_CHUNK, _PATIENCE = 1 << 16, 30  # bytes; seconds without an answer
 
 
 def fetch(known: KnownSet, folder: Path, command: str, heard: Heard, mirror: str | None) -> bool:
@@ -25,7 +25,8 @@ def fetch(known: KnownSet, folder: Path, command: str, heard: Heard, mirror: str
     files.make_folder(folder)
     for file in known.files:
         path = folder / file.name
-        if not path.exists() and not (folder / UNPACKED).exists():
+        unpacked = path.suffix == ".zip" and (folder / UNPACKED).exists()
+        if not path.exists() and not unpacked:
             url = file.url if mirror is None else f"{mirror.rstrip('/')}/{file.name}"
             if url is None:
                 raise DataError("get_by_hand", page=known.page, path=path, command=command)

@@ -1,4 +1,9 @@
-"""From interactions to a draft: filtered, numbered by popularity, in order of time, split."""
+"""From interactions to a draft: filtered, numbered by popularity, in order of time, split.
+
+Of ordered interactions, equally popular items and the users stand in order of first appearance, and
+a user's items of one time as they stand. Of others, equally popular items and the users stand by
+their ids, and a user's items of one time by popularity: nothing depends on the order of the rows.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,10 +84,6 @@ def of_interactions(
 
     comirec: users split 8:1:1, shuffled with seed 1230. leave-one-out: users in their order.
     time-split: popularity is that before the first cut, and items not met before it are left out.
-
-    Of ordered interactions, equally popular items and the users stand in order of first appearance,
-    and a user's items of one time as they stand. Of others, equally popular items and the users
-    stand by their ids, and a user's items of one time by popularity: nothing depends on the order.
     """
     tell("filter", len(found.frame))
     frame = found.frame
@@ -119,7 +120,7 @@ def of_interactions(
         splits = leave_one_out(whole)
     else:
         splits = by_time(whole, gathered(times, rows), facts["cut"])
-    about = _about(found, items, catalogue)
+    about = _about(found, frame, items, catalogue)
     return draft_of_users(
         protocol,
         evaluable(splits, path),
@@ -197,21 +198,23 @@ def _columns(frame: pl.DataFrame, ordered: bool) -> tuple[_Column, _Column]:
     return _Column(frame["user"], ordered), _Column(frame["item"], ordered)
 
 
-def _about(found: Interactions, items: _Column, catalogue: NDArray[np.int64]) -> pl.DataFrame:
+def _about(
+    found: Interactions, frame: pl.DataFrame, items: _Column, catalogue: NDArray[np.int64]
+) -> pl.DataFrame:
     """Return what is known of items 1..V beside their ids: category, title, both or none. Of what
     the rows themselves tell, an item's first row counts, or the least text where they have no
     order.
     """
     raw_ids = pl.DataFrame({"item": items.names(catalogue)})
-    told = [name for name in ("category", "title") if name in found.frame.columns]
+    told = [name for name in ("category", "title") if name in frame.columns]
     if found.items is not None:
         table = found.items
     elif not told:
         return raw_ids.drop("item")
     elif found.ordered:
-        return described(found.frame[items.rows[catalogue]].select(told))
+        return described(frame[items.rows[catalogue]].select(told))
     else:
-        rows = found.frame.lazy().select("item", *told).unique().cast(pl.String)
+        rows = frame.lazy().select("item", *told).unique().cast(pl.String)
         table = described(rows.group_by("item").min().collect(engine="streaming"))
     return raw_ids.join(table, on="item", how="left", maintain_order="left").drop("item")
 

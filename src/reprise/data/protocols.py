@@ -110,7 +110,9 @@ def cut_times(asked: Sequence[str], times: NDArray[Any]) -> tuple[Any, Any]:
     these are, or dates (UTC where they have no zone).
     """
     found = [_cut_time(text.strip(), times, asked) for text in asked]
-    if len(found) != len(CUT) or found[0] >= found[1]:
+    if len(found) == len(CUT) and found[0] == found[1]:
+        raise UsageError("cut_at_one_time", cut=",".join(asked), time=found[0])
+    if len(found) != len(CUT) or not found[0] < found[1]:
         raise _bad_cut(asked)
     return found[0], found[1]
 
