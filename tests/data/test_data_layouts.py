@@ -363,6 +363,77 @@ def test_a_bad_value_is_named_with_its_row(tmp_path: Path, row: str, found: str)
     assert "Mend or remove the row." in said
 
 
+@pytest.mark.parametrize("good_rows", [0, 1, 1500])
+@pytest.mark.parametrize("bad", [",,soon", "u,i,soon", "u,i,-1", "u,i,1.5.2", "u,i,2026-11-27"])
+def test_a_bad_value_is_found_wherever_it_stands(tmp_path: Path, good_rows: int, bad: str) -> None:
+    """Among the rows that decide how columns are read, or behind them; blank lines are skipped."""
+    path = tmp_path / "x.csv"
+    path.write_text("user,item,time\n" + "u,i,1\n\n" * good_rows + f"{bad}\nu,i,1\nu,i,1\n")
+    said = refusal(path)
+    assert f"{path}, row {2 * good_rows + 2}: the " in said
+    assert repr(bad.split(",")[0 if bad.startswith(",") else 2]) in said
+
+
+def test_blank_lines_and_windows_line_ends_say_nothing(tmp_path: Path) -> None:
+    events = random_events(11)
+    path = tmp_path / "x.csv"
+    path.write_bytes(text(events, "user,item,time", ",", "\r\n") + b"\r\n\r\n")
+    check(read_source(path), events)
+
+
+@pytest.mark.parametrize("separator", [",", "\t", "::"])
+def test_a_file_cut_in_the_middle_of_a_row_is_named(tmp_path: Path, separator: str) -> None:
+    name, header = {"::": ("ratings.dat", "")}.get(separator, ("x.csv", "user,item,time"))
+    rows = [
+        (user, item, "5", "9") if separator == "::" else (user, item, "9")
+        for user, item, _ in random_events(12)
+    ]
+    lines = [*([header.replace(",", separator)] if header else []), *map(separator.join, rows)]
+    path = tmp_path / name
+    path.write_text("\n".join(lines)[: -len(separator) - 1])
+    assert str(path) in (said := refusal(path))
+    assert f" {len(lines)}: " in said
+
+
+def test_ids_of_64_bits_stay_apart(tmp_path: Path) -> None:
+    events = [(str(2**63 - 1 - n % 3), str(2**64 + n % 7), float(n)) for n in range(300)]
+    events += [(user.replace("9", "8"), item, time) for user, item, time in events]
+    path = tmp_path / "x.csv"
+    path.write_bytes(text(events, "user,item,time", ","))
+    assert rows_of(path) == events
+    numbers = pl.DataFrame(
+        {"user": [2**63 - 1, 5, 2**63 - 2], "item": [-1, 1, 0], "time": [1, 2, 3]}
+    )
+    numbers.write_parquet(tmp_path / "x.parquet")
+    assert [row[:2] for row in rows_of(tmp_path / "x.parquet")] == [
+        (str(2**63 - 1), "-1"),
+        ("5", "1"),
+        (str(2**63 - 2), "0"),
+    ]
+
+
+def test_ids_are_compared_as_they_are_written(tmp_path: Path) -> None:
+    """Also where all could be numbers but one."""
+    for odd in ("01", "1.0", "+1", "x", "1e0"):
+        events = [(f"{n % 5 + 1}", f"{n % 4}", float(n)) for n in range(2000)]
+        events += [(odd, "1", 1.0)]
+        path = tmp_path / "x.csv"
+        path.write_bytes(text(events, "user,item,time", ","))
+        assert rows_of(path) == events
+
+
+def test_missing_values_of_parquet_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    good = {"user": [1.0, 2.0], "item": ["a", "b"], "time": [1.0, 2.0]}
+    for column in good:
+        bad = {**good, column: [good[column][0], None]}
+        pl.DataFrame(bad).write_parquet(path)
+        assert f"{path}, row 2: the {column} is ''" in refusal(path)
+    for column in ("user", "time"):
+        pl.DataFrame({**good, column: [1.0, float("nan")]}).write_parquet(path)
+        assert f"{path}, row 2: the {column} is 'nan'" in refusal(path)
+
+
 def test_a_row_too_long_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("user,item,time\nu,i,1\nu,i,1,9\n")

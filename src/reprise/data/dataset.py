@@ -213,14 +213,14 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
     """Write `draft` into the existing, empty `folder`."""
     for split in SPLITS:
         (folder / split).mkdir()
-        np.save(folder / split / "offsets.npy", draft.splits[split].offsets)
-        np.save(folder / split / "items.npy", draft.splits[split].items)
+        _save(folder / split / "offsets.npy", draft.splits[split].offsets)
+        _save(folder / split / "items.npy", draft.splits[split].items)
     for split, known in draft.known.items():
-        np.save(folder / split / "known.npy", known)
-    np.save(folder / "item_category.npy", draft.item_category)
+        _save(folder / split / "known.npy", known)
+    _save(folder / "item_category.npy", draft.item_category)
     for key, array in draft.truth.items():
         (folder / "truth").mkdir(exist_ok=True)
-        np.save(folder / "truth" / f"{key}.npy", array)
+        _save(folder / "truth" / f"{key}.npy", array)
     num_items = len(draft.raw_items)
     items = pl.DataFrame(
         {"item": np.arange(1, num_items + 1, dtype=np.int32), "raw_id": draft.raw_items}
@@ -253,6 +253,14 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
     }
     text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
     (folder / "meta.json").write_text(text, encoding="utf-8")
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    """Write a .npy file; what refuses the write is told by its own name, as `np.save` does not."""
+    array = np.ascontiguousarray(array)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def open_dataset(folder: Path) -> Dataset:
