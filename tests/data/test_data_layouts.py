@@ -200,6 +200,35 @@ def test_dates_are_times(tmp_path: Path) -> None:
     rows_of(tmp_path / "x.parquet")
 
 
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_row_a_user_is_what_an_engine_aggregated(tmp_path: Path, timed: bool) -> None:
+    """Lists of items, with lists of times or in order; in folders below, as engines part them."""
+    events = random_events(13)
+    lists: dict[str, list[tuple[int, str]]] = {}
+    for user, item, time in events:
+        lists.setdefault(user, []).append((int(time), item))
+    ordered = {user: sorted(pairs, key=lambda pair: pair[0]) for user, pairs in lists.items()}
+    users = pl.DataFrame(
+        {
+            "user_id": list(ordered),
+            "items": [[item for _, item in pairs] for pairs in ordered.values()],
+            "times": [[time for time, _ in pairs] for pairs in ordered.values()],
+        }
+    )
+    folder = tmp_path / "users"
+    for number, start in enumerate(range(0, len(users), 15)):
+        part = folder / f"bucket={number}" / "data_0.parquet"
+        part.parent.mkdir(parents=True)
+        users[start : start + 15].drop([] if timed else ["times"]).write_parquet(part)
+    (folder / "_SUCCESS").touch()
+    expected = [
+        (user, item, float(time if timed else place))
+        for user, pairs in ordered.items()
+        for place, (time, item) in enumerate(pairs)
+    ]
+    check(read_source(folder), expected, ordered=False)
+
+
 # Named layouts
 
 
@@ -424,7 +453,7 @@ def test_ids_are_compared_as_they_are_written(tmp_path: Path) -> None:
 
 def test_missing_values_of_parquet_are_named(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
-    good = {"user": [1.0, 2.0], "item": ["a", "b"], "time": [1.0, 2.0]}
+    good: dict[str, list[Any]] = {"user": [1.0, 2.0], "item": ["a", "b"], "time": [1.0, 2.0]}
     for column in good:
         bad = {**good, column: [good[column][0], None]}
         pl.DataFrame(bad).write_parquet(path)

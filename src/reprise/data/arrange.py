@@ -112,7 +112,7 @@ def k_core(users: Codes, items: Codes, size: int) -> Mask:
 def by_popularity(counts: NDArray[np.int64], ties: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the codes that occur, by falling counts, equals by rising `ties`."""
     seen = np.flatnonzero(counts)
-    return seen[np.lexsort((ties[seen], -counts[seen]))]
+    return seen[_sorted([counts.max() - counts[seen], ties[seen]])]
 
 
 def numbering(codes: NDArray[np.integer], size: int, start: int) -> NDArray[np.int32]:
@@ -133,10 +133,12 @@ def in_order(
     """Return where each user's rows begin, [U+1], and the rows by user, then by time, then by
     `ties`, or as they stand, [N]. ranks: the user of each row, 0..U-1.
     """
-    rows = np.arange(len(ranks) + 1, dtype=np.int32 if len(ranks) < 2**31 - 1 else np.int64)
-    # A matrix with one entry a row, the users its columns, by columns: rows sorted by counting.
-    columns = csr_array((times, ranks, rows), shape=(len(ranks), num_users)).tocsc()
-    offsets, order, times = columns.indptr.astype(np.int64), columns.indices, columns.data
+    rows = np.arange(len(ranks), dtype=np.int32 if len(ranks) < 2**31 - 1 else np.int64)
+    # A matrix of one row with all entries, the users its columns, by columns: sorted by counting.
+    bounds_of_row = np.array([0, len(ranks)], rows.dtype)
+    columns = csr_array((rows, ranks, bounds_of_row), shape=(1, num_users)).tocsc()
+    offsets, order = columns.indptr.astype(np.int64), columns.data
+    del columns
     bounds = [0]
     while bounds[-1] < num_users:
         end = int(np.searchsorted(offsets, offsets[bounds[-1]] + _SORTED_BLOCK, side="right")) - 1
@@ -147,7 +149,7 @@ def in_order(
         if own.start == own.stop:
             return
         users = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1]))
-        keys = [users, times[own]]
+        keys = [users, times[order[own]]]
         if ties is not None:
             keys.append(ties[order[own]])
         elif not np.any((keys[1][1:] < keys[1][:-1]) & (users[1:] == users[:-1])):
@@ -163,7 +165,7 @@ def _sorted(keys: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     """Return the order by keys that are not negative, the first counting most, equals as they
     stand: by one number a row where the keys fit into one.
     """
-    if not all(np.issubdtype(key.dtype, np.integer) for key in keys):
+    if not len(keys[0]) or not all(np.issubdtype(key.dtype, np.integer) for key in keys):
         return np.lexsort(keys[::-1])
     lows = [int(key.min()) for key in keys]
     widths = [(int(key.max()) - low).bit_length() for key, low in zip(keys, lows, strict=True)]

@@ -186,12 +186,13 @@ def described(frame: pl.DataFrame, category_ends: str = "|") -> pl.DataFrame:
     """Return category and title as text: of several categories the first of a text, the last (the
     narrowest) of a list.
     """
+    numbers = frame.schema.get("category", pl.UInt32()).is_integer()
     frame = frame.with_columns(
         _text(pl.col(name), frame.schema[name])
         for name in ("category", "title")
         if name in frame.columns
     )
-    if "category" not in frame.columns:
+    if numbers:
         return frame
     first = pl.col("category").str.split(category_ends).list.first().str.strip_chars()
     return frame.with_columns(first.alias("category"))
