@@ -1,6 +1,5 @@
 """`reprise prepare`: a dataset folder of a source."""
 
-import os
 from pathlib import Path
 
 import click
@@ -71,8 +70,6 @@ def prepare(
     everyone's items before a time are trained on, and all that those users meet from it on, who
     are known by then, is to be found: first until a second time, for validation, then after it.
     """  # noqa: D301 - click's sign for lines that stay as they are
-    # Arrays that are filled once gain nothing by huge pages, which the system must make room for.
-    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     from reprise.data.dataset import open_dataset
     from reprise.data.layouts import asked_of
     from reprise.data.prepare import prepare as make
