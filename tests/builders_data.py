@@ -47,25 +47,34 @@ def read_comirec_slowly(rows: Sequence[Row]) -> Users:
     ]
 
 
-def recbole_slowly(events: Sequence[Event]) -> tuple[list[str], dict[str, Users]]:
-    """ComiRec's preprocessing: the raw ids of items 1..V and each split's users, in order."""
+def recbole_slowly(
+    events: Sequence[Event], ordered: bool = True
+) -> tuple[list[str], dict[str, Users]]:
+    """ComiRec's preprocessing: the raw ids of items 1..V and each split's users, in order; of rows
+    whose order says nothing, equals by their ids, and a user's at one time by popularity.
+    """
     count = Counter(item for _, item, _ in events)  # its keys are in order of first appearance
-    raw_items = [item for item in sorted(count, key=lambda item: -count[item]) if count[item] >= 5]
+    names = list(count) if ordered else sorted(count)
+    raw_items = [item for item in sorted(names, key=lambda item: -count[item]) if count[item] >= 5]
     number = {item: n for n, item in enumerate(raw_items, start=1)}
     graph: dict[str, list[tuple[float, str]]] = {}
-    for user, item, time in events:
+    for user, item, time in events if ordered else sorted(events):
         graph.setdefault(user, []).append((time, item))
     active = [u for u, pairs in graph.items() if sum(item in number for _, item in pairs) >= 5]
     random.seed(1230)
     random.shuffle(active)
     first, second = int(len(active) * 0.8), int(len(active) * 0.9)
     parts = {"train": active[:first], "valid": active[first:second], "test": active[second:]}
+
+    def place(pair: tuple[float, str]) -> tuple[float, int]:
+        return (pair[0], 0 if ordered else number[pair[1]])
+
     users: dict[str, Users] = {}
-    for split, names in parts.items():
+    for split, own in parts.items():
         users[split] = []
-        for user in names:
-            by_time = sorted(graph[user], key=lambda pair: pair[0])
-            users[split].append((user, [number[item] for _, item in by_time if item in number]))
+        for user in own:
+            known = sorted((pair for pair in graph[user] if pair[1] in number), key=place)
+            users[split].append((user, [number[item] for _, item in known]))
     return raw_items, users
 
 

@@ -9,7 +9,14 @@ PACKAGE = Path(reprise.__file__).parent
 # Each part may import itself, its neighbours on the line, and what stands below.
 LAYERS = [
     {"__init__", "allocator", "errors", "files", "scoring"}
-    | {"messages", "messages_report", "messages_runs", "messages_tf", "words"},
+    | {
+        "messages",
+        "messages_refusals",
+        "messages_report",
+        "messages_runs",
+        "messages_tf",
+        "words",
+    },
     {"models", "data"},
     {"config"},
     {"provenance"},
@@ -29,6 +36,7 @@ LAYERS = [
         "sweeps",
         "sweeps_picture",
         "tracking",
+        "waiting",
     },
     {"commands"},
     {"cli", "__main__"},

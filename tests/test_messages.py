@@ -14,7 +14,14 @@ SOURCES = [
     *Path(reprise.__file__).parent.rglob("template/*"),
     Path(reprise.__file__).parents[1] / "train.py",
 ]
-CATALOGUED = ("messages.py", "messages_report.py", "messages_runs.py", "messages_tf.py", "words.py")
+CATALOGUED = (
+    "messages.py",
+    "messages_refusals.py",
+    "messages_report.py",
+    "messages_runs.py",
+    "messages_tf.py",
+    "words.py",
+)
 
 
 def fields(text: str) -> set[str]:

@@ -8,11 +8,12 @@ import click
 
 from reprise import __version__
 from reprise.commands.config import config
-from reprise.commands.data import data, prepare
+from reprise.commands.data import data
 from reprise.commands.demo import demo
 from reprise.commands.evaluate import evaluate
 from reprise.commands.import_tf import import_tf
 from reprise.commands.inspect import inspect
+from reprise.commands.prepare import prepare
 from reprise.commands.report import report
 from reprise.commands.runs import runs
 from reprise.commands.sweep import sweep

@@ -32,7 +32,7 @@ def show_facts(facts: dict[str, Any], messages: Messages) -> None:
 
 
 def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
-    from reprise.data.dataset import LAST
+    from reprise.data.dataset import HIDDEN
 
     text, users, interactions = messages.text, facts["users"], facts["interactions"]
     source, popularity = facts["source"], facts["popularity"]
@@ -49,7 +49,7 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
         text("data_source", format=source.get("format", "?"), protocol=source.get("protocol", "?")),
         *_kept(source, messages),
         *_times(source, messages),
-        text("hidden_last" if facts["evaluation"] == LAST else "hidden_share"),
+        text(HIDDEN[facts["evaluation"]]),
         text(
             "data_categories",
             categories=facts["categories"],
@@ -80,21 +80,23 @@ def _kept(source: dict[str, Any], messages: Messages) -> list[str]:
 
 
 def _times(source: dict[str, Any], messages: Messages) -> list[str]:
-    """Return the line of the times kept, where the source tells them."""
-    if "times" not in source:
-        return []
-    first, last = map(_day, source["times"])
-    return [messages.text("data_times", first=first, last=last)]
+    """Return the lines of the times kept, and of those it was split at, where the source tells."""
+    return [
+        messages.text(key, first=_day(first), last=_day(last))
+        for key, what in (("data_times", "times"), ("data_cut", "cut"))
+        if what in source
+        for first, last in [source[what]]
+    ]
 
 
 def _day(time: float) -> str:
-    """Return the day (UTC) of a time in seconds, milli-, micro- or nanoseconds since 1970 that lies
-    from 1973 to 2286; any other number as it is.
-    """
-    for unit in (1, 10**3, 10**6, 10**9):
-        if 10**8 <= time / unit < 10**10:
-            return datetime.fromtimestamp(time / unit, UTC).date().isoformat()
-    return f"{time:g}"
+    """Return the day (UTC) of a time of a clock; any other number as it is."""
+    from reprise.data.protocols import clock_unit
+
+    unit = clock_unit(time)
+    if unit is None:
+        return f"{time:g}"
+    return datetime.fromtimestamp(time / unit, UTC).date().isoformat()
 
 
 def _quantiles(distribution: dict[str, Any]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reprise.console import METRIC_NAMES
-from reprise.data.dataset import LAST
+from reprise.data.dataset import HIDDEN
 from reprise.messages import Messages
 from reprise.retrieval import groups, intervals
 from reprise.retrieval.groups import Group
@@ -80,7 +80,7 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
     lines = [
         text("report_model", path=facts["checkpoint"], step=facts["step"]),
         text("report_users", users=facts["users"], split=facts["split"]),
-        text("hidden_last" if facts["hidden"] == LAST else "hidden_share"),
+        text(HIDDEN[facts["hidden"]]),
         text(_SEEN[facts["seen_items"]], worth=_number(facts.get("repeat_worth"), 3)),
         text(lists, coef=coef),
     ]

@@ -14,6 +14,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "To be found: the last item of each user (leave-one-out)",
         "待预测: 每个用户的最后一个物品（留一法）",
     ),
+    "hidden_later": (
+        "To be found: all that each user meets from the split's time on (time split)",
+        "待预测: 每个用户自分割时间起交互的所有物品（按时间划分）",
+    ),
     "seen_kept": (
         "Seen items: kept in the lists, as in ComiRec (--filter-seen leaves them out)",
         "已交互物品: 保留在列表中，与 ComiRec 相同（--filter-seen 可将其过滤）",
@@ -74,6 +78,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "{interactions}/{interactions_read} 条交互",
     ),
     "data_times": ("Times: {first} to {last}", "时间: {first} 至 {last}"),
+    "data_cut": (
+        "Validation begins at {first}, test at {last}",
+        "验证集始于 {first}，测试集始于 {last}",
+    ),
     "data_categories": (
         "Categories: {categories}; known of {items} of the items, {interactions} of the "
         "interactions",
@@ -158,5 +166,40 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "trials are as they were, and their results are read from there.",
         "{path} 已损坏（{reason}）。请删除它并重新运行该搜索的命令："
         "各试验的实验目录完好，结果会从中读取。",
+    ),
+    # `reprise prepare`, while it works
+    "stage_read": ("Reading: {rows} rows", "读取: {rows} 行"),
+    "stage_filter": ("Filtering {rows} rows", "过滤: {rows} 行"),
+    "stage_order": ("Ordering {rows} rows", "排序: {rows} 行"),
+    "stage_write": ("Writing {rows} items", "写入: {rows} 个物品"),
+    # `reprise data get`
+    "licence_movielens": (
+        "{name} is GroupLens's. It may be used for research, acknowledged in publications, not "
+        "redistributed without permission, and not used commercially without permission. The terms "
+        "in full: {page}",
+        "{name} 属于 GroupLens。可用于研究，发表时须注明来源；未经许可不得再分发，"
+        "也不得用于商业用途。完整条款: {page}",
+    ),
+    "licence_amazon": (
+        "{name} holds Amazon's reviews and products, collected by Julian McAuley's group at UCSD "
+        "for research; cite their papers. No licence to redistribute comes with it. See {page}",
+        "{name} 为 UCSD 的 Julian McAuley 团队为研究收集的亚马逊评论与商品；请引用其论文。"
+        "不附带再分发许可。见 {page}",
+    ),
+    "licence_taobao": (
+        "{name} is Alibaba's, given out on Tianchi for research, under the terms shown there after "
+        "login: {page}",
+        "{name} 属于阿里巴巴，在天池发布供研究使用，登录后可见其条款: {page}",
+    ),
+    "accept_licence": ("Do you agree to the terms?", "是否同意上述条款？"),
+    "got": (
+        "{folder} holds the set, as its owner's checksums say. Prepare it with:\n  {command}",
+        "数据集已在 {folder}，与发布者的校验和一致。接下来请运行:\n  {command}",
+    ),
+    "got_unverified": (
+        "{folder} holds the set. Its owner publishes no checksums: those of the first download are "
+        "in SHA256SUMS, and later ones are compared with them. Prepare it with:\n  {command}",
+        "数据集已在 {folder}。发布者未公布校验和：首次下载的校验和记录于 SHA256SUMS，"
+        "以后均与之比对。接下来请运行:\n  {command}",
     ),
 }

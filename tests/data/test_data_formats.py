@@ -17,7 +17,8 @@ from builders_data import (
     write_comirec,
 )
 from reprise.data.dataset import SPLITS
-from reprise.data.formats import read_inter
+from reprise.data.formats import scan_inter
+from reprise.data.interactions import collect
 from reprise.data.prepare import read_source
 from reprise.errors import DataError
 
@@ -248,10 +249,12 @@ def test_inter_columns_are_found_by_name(tmp_path: Path, line_end: str) -> None:
     lines = [header, "5\t10\ti, 1\tu 1", "\t1.5e3\ti2\t007"]
     path.write_bytes(line_end.join(lines).encode())
     second = 3 if line_end == "\n\n" else 2
-    assert read_inter(path).rows() == [
-        ("u 1", "i, 1", 10.0, second),
-        ("007", "i2", 1500.0, 2 * second - 1),
+    part = scan_inter(path)
+    assert part.rows.select("user", "item", "time", "line").collect().rows() == [
+        ("u 1", "i, 1", "10", second),
+        ("007", "i2", "1.5e3", 2 * second - 1),
     ]
+    assert collect([part])["time"].to_list() == [10.0, 1500.0]
 
 
 @pytest.mark.parametrize(
@@ -270,16 +273,32 @@ def test_missing_inter_columns_are_named(tmp_path: Path, header: str, missing: s
     assert missing in str(error)
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["u\ti", "u\ti\t1\t2", "u\ti\tnan", "u\ti\tinf", "u\ti\t", "u\ti\tx", "\ti\t1", "u\t\t1", "u"],
-)
-def test_a_bad_inter_line_is_named(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "x.inter"
-    error = inter_refusal(path, f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nbad\n")
+@pytest.mark.parametrize("line", ["u\ti", "u\ti\t1\t2", "u"])
+def test_an_inter_line_of_other_fields_is_named(tmp_path: Path, line: str) -> None:
+    error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nu\t\t\n")
     assert error.key == "bad_line"
-    assert f"{path}, line 4: " in str(error)
+    assert "line 4: expected user_id:token\\titem_id:token\\ttimestamp:float" in str(error)
     assert repr(line) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "value"),
+    [
+        *(
+            (f"u\ti\t{time}", "time", time)
+            for time in ("nan", "inf", "", "x", "-3", "-0.5", "1e300")
+        ),
+        ("\ti\t1", "user", ""),
+        ("u\t\t1", "item", ""),
+    ],
+)
+def test_a_bad_value_of_an_inter_line_is_named(
+    tmp_path: Path, line: str, column: str, value: str
+) -> None:
+    error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nbad\n")
+    assert error.key == "bad_value_in_row"
+    assert f"row 4: the {column} is {value!r}; expected" in str(error)
+    assert "Mend or remove the row." in str(error)
 
 
 @pytest.mark.parametrize("line_end", ["", "\n", "\r\n\r\n"])

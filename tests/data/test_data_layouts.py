@@ -18,7 +18,7 @@ from builders_data import Event, recbole_slowly, users_of, write_inter
 from reprise.cli import cli
 from reprise.data import FORMATS
 from reprise.data.dataset import SPLITS, Draft, open_dataset
-from reprise.data.layouts import LAYOUTS, NOTHING_ASKED, Asked, asked_of, recognise
+from reprise.data.layouts import LAYOUTS, NOTHING_ASKED, Asked, asked_of, read, recognise
 from reprise.data.prepare import prepare, read_source
 from reprise.data.tables import Columns
 from reprise.errors import DataError, RepriseError, UsageError
@@ -35,8 +35,8 @@ def random_events(seed: int, users: int = 40, items: int = 12) -> list[Event]:
     ]
 
 
-def check(draft: Draft, events: Sequence[Event]) -> None:
-    raw_items, users = recbole_slowly(events)
+def check(draft: Draft, events: Sequence[Event], ordered: bool = True) -> None:
+    raw_items, users = recbole_slowly(events, ordered)
     assert draft.raw_items.to_list() == raw_items
     for split in SPLITS:
         assert users_of(draft, split) == users[split]
@@ -55,6 +55,12 @@ def frame(events: Sequence[Event]) -> pl.DataFrame:
             "user_id": [user for user, _, _ in events],
         }
     )
+
+
+def rows_of(path: Path) -> list[Event]:
+    """The interactions of a table, read."""
+    text = pl.col("user", "item").cast(pl.String)
+    return read(path, "table").frame.select(text, pl.col("time").cast(pl.Float64)).rows()
 
 
 def write_csv(folder: Path, events: Sequence[Event]) -> Path:
@@ -133,7 +139,7 @@ def test_a_table_is_read_whatever_holds_it(write: Write, seed: int, tmp_path: Pa
     events = random_events(seed)
     source = write(tmp_path, events)
     assert recognise(source) == "table"
-    check(read_source(source), events)
+    check(read_source(source), events, ordered=write is not write_parts)
 
 
 @settings(max_examples=40, deadline=None)
@@ -154,14 +160,15 @@ def test_any_text_is_an_id(rows: list[tuple[str, str, int]]) -> None:
     with TemporaryDirectory() as name:
         path = Path(name) / "x.csv"
         frame(events).write_csv(path)
-        found = LAYOUTS["table"](path, Asked()).frame
-    assert found.select("user", "item", pl.col("time").cast(pl.Float64)).rows() == events
+        assert rows_of(path) == events
 
 
 def test_the_same_interactions_have_one_fingerprint(tmp_path: Path) -> None:
     events = random_events(3)
     made = set()
     for write in [*WRITERS, write_recbole]:
+        if write is write_parts:  # whose order says nothing
+            continue
         folder = tmp_path / write.__name__
         folder.mkdir()
         made.add(open_dataset(prepare(write(folder, events), "x", folder)).fingerprint)
@@ -187,10 +194,39 @@ def test_dates_are_times(tmp_path: Path) -> None:
     days = ["2026-01-03", "2026-01-01", "2026-01-02", "2026-01-01 05:00:00", "2025-12-31T23:59:59"]
     path = tmp_path / "x.csv"
     path.write_text("user,item,date\n" + "".join(f"u,i{n},{day}\n" for n, day in enumerate(days)))
-    times = LAYOUTS["table"](path, Asked()).frame.sort("time")["item"].to_list()
+    times = [item for _, item, _ in sorted(rows_of(path), key=lambda row: row[2])]
     assert times == ["i4", "i1", "i3", "i2", "i0"]
     pl.read_csv(path, try_parse_dates=True).write_parquet(tmp_path / "x.parquet")
-    assert LAYOUTS["table"](tmp_path / "x.parquet", Asked()).frame["time"].null_count() == 0
+    rows_of(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_row_a_user_is_what_an_engine_aggregated(tmp_path: Path, timed: bool) -> None:
+    """Lists of items, with lists of times or in order; in folders below, as engines part them."""
+    events = random_events(13)
+    lists: dict[str, list[tuple[int, str]]] = {}
+    for user, item, time in events:
+        lists.setdefault(user, []).append((int(time), item))
+    ordered = {user: sorted(pairs, key=lambda pair: pair[0]) for user, pairs in lists.items()}
+    users = pl.DataFrame(
+        {
+            "user_id": list(ordered),
+            "items": [[item for _, item in pairs] for pairs in ordered.values()],
+            "times": [[time for time, _ in pairs] for pairs in ordered.values()],
+        }
+    )
+    folder = tmp_path / "users"
+    for number, start in enumerate(range(0, len(users), 15)):
+        part = folder / f"bucket={number}" / "data_0.parquet"
+        part.parent.mkdir(parents=True)
+        users[start : start + 15].drop([] if timed else ["times"]).write_parquet(part)
+    (folder / "_SUCCESS").touch()
+    expected = [
+        (user, item, float(time if timed else place))
+        for user, pairs in ordered.items()
+        for place, (time, item) in enumerate(pairs)
+    ]
+    check(read_source(folder), expected, ordered=False)
 
 
 # Named layouts
@@ -354,6 +390,77 @@ def test_a_bad_value_is_named_with_its_row(tmp_path: Path, row: str, found: str)
     said = refusal(path)
     assert f"{path}, row 3: {found}" in said
     assert "Mend or remove the row." in said
+
+
+@pytest.mark.parametrize("good_rows", [0, 1, 1500])
+@pytest.mark.parametrize("bad", [",,soon", "u,i,soon", "u,i,-1", "u,i,1.5.2", "u,i,2026-11-27"])
+def test_a_bad_value_is_found_wherever_it_stands(tmp_path: Path, good_rows: int, bad: str) -> None:
+    """Among the rows that decide how columns are read, or behind them; blank lines are skipped."""
+    path = tmp_path / "x.csv"
+    path.write_text("user,item,time\n" + "u,i,1\n\n" * good_rows + f"{bad}\nu,i,1\nu,i,1\n")
+    said = refusal(path)
+    assert f"{path}, row {2 * good_rows + 2}: the " in said
+    assert repr(bad.split(",")[0 if bad.startswith(",") else 2]) in said
+
+
+def test_blank_lines_and_windows_line_ends_say_nothing(tmp_path: Path) -> None:
+    events = random_events(11)
+    path = tmp_path / "x.csv"
+    path.write_bytes(text(events, "user,item,time", ",", "\r\n") + b"\r\n\r\n")
+    check(read_source(path), events)
+
+
+@pytest.mark.parametrize("separator", [",", "\t", "::"])
+def test_a_file_cut_in_the_middle_of_a_row_is_named(tmp_path: Path, separator: str) -> None:
+    name, header = {"::": ("ratings.dat", "")}.get(separator, ("x.csv", "user,item,time"))
+    rows = [
+        (user, item, "5", "9") if separator == "::" else (user, item, "9")
+        for user, item, _ in random_events(12)
+    ]
+    lines = [*([header.replace(",", separator)] if header else []), *map(separator.join, rows)]
+    path = tmp_path / name
+    path.write_text("\n".join(lines)[: -len(separator) - 1])
+    assert str(path) in (said := refusal(path))
+    assert f" {len(lines)}: " in said
+
+
+def test_ids_of_64_bits_stay_apart(tmp_path: Path) -> None:
+    events = [(str(2**63 - 1 - n % 3), str(2**64 + n % 7), float(n)) for n in range(300)]
+    events += [(user.replace("9", "8"), item, time) for user, item, time in events]
+    path = tmp_path / "x.csv"
+    path.write_bytes(text(events, "user,item,time", ","))
+    assert rows_of(path) == events
+    numbers = pl.DataFrame(
+        {"user": [2**63 - 1, 5, 2**63 - 2], "item": [-1, 1, 0], "time": [1, 2, 3]}
+    )
+    numbers.write_parquet(tmp_path / "x.parquet")
+    assert [row[:2] for row in rows_of(tmp_path / "x.parquet")] == [
+        (str(2**63 - 1), "-1"),
+        ("5", "1"),
+        (str(2**63 - 2), "0"),
+    ]
+
+
+def test_ids_are_compared_as_they_are_written(tmp_path: Path) -> None:
+    """Also where all could be numbers but one."""
+    for odd in ("01", "1.0", "+1", "x", "1e0"):
+        events = [(f"{n % 5 + 1}", f"{n % 4}", float(n)) for n in range(2000)]
+        events += [(odd, "1", 1.0)]
+        path = tmp_path / "x.csv"
+        path.write_bytes(text(events, "user,item,time", ","))
+        assert rows_of(path) == events
+
+
+def test_missing_values_of_parquet_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    good: dict[str, list[Any]] = {"user": [1.0, 2.0], "item": ["a", "b"], "time": [1.0, 2.0]}
+    for column in good:
+        bad = {**good, column: [good[column][0], None]}
+        pl.DataFrame(bad).write_parquet(path)
+        assert f"{path}, row 2: the {column} is ''" in refusal(path)
+    for column in ("user", "time"):
+        pl.DataFrame({**good, column: [1.0, float("nan")]}).write_parquet(path)
+        assert f"{path}, row 2: the {column} is 'nan'" in refusal(path)
 
 
 def test_a_row_too_long_is_named(tmp_path: Path) -> None:

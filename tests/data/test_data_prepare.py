@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def test_one_pass_of_the_filter_items_first(tmp_path: Path) -> None:
 
 
 def test_recbole_items_stand_by_time_and_ties_as_in_the_file(tmp_path: Path) -> None:
-    history = [("c", 2.0), ("b", 1.0), ("d", 2.0), ("a", -1.5), ("b", 2.0)]
+    history = [("c", 2.0), ("b", 1.0), ("d", 2.0), ("a", 0.5), ("b", 2.0)]
     events = [(f"u{n}", item, time) for n in range(10) for item, time in history]
     draft = read_source(write_inter(tmp_path / "x.inter", events))
     number = {raw: n for n, raw in enumerate(draft.raw_items, start=1)}
@@ -297,6 +298,47 @@ def test_movielens_1m_in_comirec_files(real_data: Path, tmp_path: Path) -> None:
     rows = [(int(user), int(item), int(order)) for user, item, order in csv.reader(lines)]
     expected = [items for _, items in read_comirec_slowly(rows)]
     assert item_lists(dataset.splits["test"]) == expected
+
+
+def test_movielens_1m_from_ratings_has_the_users_and_sequences_of_the_split(
+    real_data: Path, tmp_path: Path
+) -> None:
+    """The owner's ratings are not at hand: they are written from the split and its maps, the place
+    in the sequence as the time, and the users in another order than the split's.
+    """
+    source, folder = real_data / "ml-1m", tmp_path / "ratings"
+    raw = {
+        what: dict(
+            line.split(",")[::-1] for line in (source / f"ml-1m_{what}_map.txt").read_text().split()
+        )
+        for what in ("user", "item")
+    }
+    rows = [
+        line.split(",")
+        for split in SPLITS
+        for line in (source / f"ml-1m_{split}.txt").read_text().split()
+    ]
+    rows.sort(key=lambda row: (int(raw["user"][row[0]]), int(row[2])))
+    folder.mkdir()
+    lines = [f"{raw['user'][user]}::{raw['item'][item]}::5::{order}" for user, item, order in rows]
+    (folder / "ratings.dat").write_text("\n".join(lines))
+
+    draft = read_source(folder)
+    names = [None, *draft.raw_items.to_list()]
+    found = {
+        user: [names[item] for item in items]
+        for split in SPLITS
+        for user, items in users_of(draft, split)
+    }
+    expected: dict[str, list[str]] = {}
+    for user, item, _ in rows:
+        expected.setdefault(raw["user"][user], []).append(raw["item"][item])
+    assert found == expected
+    assert [len(draft.raw_users[split]) for split in SPLITS] == [4832, 604, 604]
+    popular = [raw["item"][str(n)] for n in range(1, 3417)]
+    assert set(draft.raw_items) == set(popular)
+    count = Counter(item for items in expected.values() for item in items)
+    assert [count[item] for item in draft.raw_items] == [count[item] for item in popular]
 
 
 def test_movielens_1m_left_one_out_has_sasrecs_counts(real_data: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from builders_data import (
     write_inter,
 )
 from reprise.data import protocols
+from reprise.data.arrange import k_core
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
 from reprise.data.prepare import prepare, read_source
 from reprise.errors import DataError, UsageError
@@ -174,8 +175,11 @@ def test_a_k_core_is_what_is_left_of_taking_out_one_by_one(
     pairs: list[tuple[int, int]], size: int
 ) -> None:
     events = [(f"u{user}", f"i{item}", float(time)) for time, (user, item) in enumerate(pairs)]
-    frame = pl.DataFrame(events, schema=["user", "item", "time"], orient="row")
-    assert protocols.k_core(frame, size).rows() == k_core_slowly(events, size)
+    codes = np.array(pairs, np.uint32).reshape(-1, 2)
+    kept = k_core([codes[:, 0]], [codes[:, 1]], size)
+    assert [event for event, own in zip(events, kept, strict=True) if own] == k_core_slowly(
+        events, size
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))

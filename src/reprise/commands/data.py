@@ -1,89 +1,19 @@
-"""`reprise prepare` and `reprise data`: making datasets, and looking at them."""
+"""`reprise data`: fetching well-known data sets, and looking at prepared ones."""
 
 import json
 from pathlib import Path
 
 import click
 
+from reprise.commands.get import get
 from reprise.config import check_value
-from reprise.data import PROTOCOLS
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options, source_options
-
-
-@click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="Name of the dataset folder.")
-@click.option(
-    "--protocol",
-    default=PROTOCOLS[0],
-    show_default=True,
-    help=f"Who is trained on and what is to be found: {' | '.join(PROTOCOLS)}.",
-)
-@click.option(
-    "--k-core",
-    "core",
-    type=int,
-    metavar="K",
-    help="Keep the users and items that have K interactions with each other each. "
-    "[default: ComiRec's filter, one pass at 5]",
-)
-@source_options
-@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
-@common_options
-def prepare(
-    source: Path,
-    name: str,
-    protocol: str,
-    core: int | None,
-    data_dir: Path,
-    lang: str | None,
-    **asked: str | None,
-) -> None:
-    """Turn SOURCE into a dataset folder.
-
-    \b
-    SOURCE is a file or a folder in one of these formats, recognised by its names:
-    comirec    <x>_train.txt, <x>_valid.txt, <x>_test.txt, and <x>_item_cate.txt,
-               <x>_item_map.txt where present: split already, taken as it is
-    recbole    <x>.inter, and <x>.item where present
-    movielens  ratings.dat and movies.dat, or ratings.csv and movies.csv
-    taobao     UserBehavior.csv
-    sequences  a line a user, "user item item ...", oldest first; or a line a pair
-    table      CSV, TSV, Parquet or JSON lines (Amazon's reviews, and meta_<x> where
-               present), one file or a folder of parts; columns by their usual names, or
-               as named, in a text without a header by their place: --user-col 1
-    Texts may be packed (.gz, .zst).
-
-    All but ComiRec's are filtered as ComiRec does: items with 5 interactions or more, then users
-    with 5 of these or more.
-
-    By the protocol comirec, users are split 8:1:1 (a ComiRec folder is split already), and the
-    last fifth of an unseen user's items is to be found. By leave-one-out, as in SASRec, everyone
-    is trained on; his last item is the test, the one before it the validation.
-    """  # noqa: D301 - click's sign for lines that stay as they are
-    from reprise.data.dataset import open_dataset
-    from reprise.data.layouts import asked_of
-    from reprise.data.prepare import prepare
-
-    check_value("dataset", name)
-    dataset = open_dataset(prepare(source, name, data_dir, protocol, core, asked_of(**asked)))
-    users, interactions = dataset.totals
-    click.echo(
-        Messages(choose_language(lang)).text(
-            "prepared",
-            name=name,
-            users=users,
-            items=dataset.num_items,
-            interactions=interactions,
-            folder=dataset.folder,
-        )
-    )
+from reprise.options import common_options
 
 
 @click.group()
 def data() -> None:
-    """Look at prepared datasets."""
+    """Fetch well-known data sets, and look at prepared ones."""
 
 
 @data.command()
@@ -104,3 +34,6 @@ def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         show_facts(facts, Messages(choose_language(lang)))
+
+
+data.add_command(get)

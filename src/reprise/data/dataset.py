@@ -1,8 +1,9 @@
 """The dataset folder: memory-mapped interactions by split, checked on opening.
 
-meta.json              schema, counts, source, evaluation (`SHARE` or `LAST`; SHARE where there is
-                       none), fingerprint (SHA-256 over the arrays, and over LAST)
+meta.json              schema, counts, source, evaluation (of `EVALUATIONS`; SHARE where there is
+                       none), fingerprint (SHA-256 over the arrays, and over any other than SHARE)
 train/ valid/ test/    offsets.npy [U+1] int64, items.npy [N] int32 (ids 1..V, oldest first)
+valid/ test/           known.npy [U] int64, of LATER alone: items of each user that are given
 item_category.npy      [V+1] int32, -1 where unknown
 items.parquet          item, raw_id; category and title (text) where the source tells them
 users.parquet          split, user (row in its split), raw_id
@@ -12,8 +13,8 @@ truth/                 demo data only: the true interests
 import hashlib
 import json
 import tokenize
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,12 @@ from reprise.errors import DataError
 
 SCHEMA = 1
 SPLITS = ("train", "valid", "test")
-# What an evaluation hides of a user's items, to be found: all after the first 80%, or the last.
-SHARE, LAST = "share-0.8", "last"
-EVALUATIONS = (SHARE, LAST)
+# What an evaluation hides of a user's items, to be found: all after the first 80%, the last, or all
+# from a time on, that is after the first `known`.
+SHARE, LAST, LATER = "share-0.8", "last", "later"
+EVALUATIONS = (SHARE, LAST, LATER)
+# The message that tells it.
+HIDDEN = {SHARE: "hidden_share", LAST: "hidden_last", LATER: "hidden_later"}
 _HISTORY_SHARE = 0.8
 LEAST_ITEMS = 2  # one of history, one to find
 
@@ -130,6 +134,7 @@ class Dataset:
     item_category: NDArray[np.int32]
     meta: Mapping[str, Any]
     evaluation: str = SHARE
+    known: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def totals(self) -> tuple[int, int]:
@@ -138,7 +143,19 @@ class Dataset:
         items = {split: len(sequences.items) for split, sequences in self.splits.items()}
         if self.evaluation == LAST:  # the other splits hold train's users, each with one item more
             return users["train"], items["train"] + users["valid"] + users["test"]
+        if self.evaluation == LATER:
+            return totals_of(
+                (self.raw_users(split), self.splits[split].lengths) for split in SPLITS
+            )
         return sum(users.values()), sum(items.values())
+
+    def raw_users(self, split: str) -> pl.Series:
+        """Return the own ids of a split's users, [U]."""
+        try:
+            users = pl.read_parquet(self.folder / "users.parquet")
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise DataError("dataset_damaged", folder=self.folder, reason=error) from error
+        return users.filter(pl.col("split") == split).sort("user")["raw_id"]
 
     def truth(self, split: str) -> Truth | None:
         """Return the true interests of the users whom `evaluation_users` returns, if known."""
@@ -157,16 +174,19 @@ class Dataset:
 
     def evaluation_users(self, split: str, history_length: int) -> EvaluationUsers:
         """Return the users of `split` with their first items as history (its last `history_length`)
-        and the rest as targets: of n items the first int(0.8 n), or n - 1 where `evaluation` is
-        LAST. Users with fewer than two items are left out.
+        and the rest as targets: of n items the first int(0.8 n), n - 1 where `evaluation` is LAST,
+        or as many as are `known` where it is LATER. Users with fewer than two items are left out.
         """
         sequences = self.splits[split]
         users = np.flatnonzero(sequences.lengths >= LEAST_ITEMS)
         if len(users) == 0:
             raise DataError("empty_split", split=split, where=self.folder)
         lengths = sequences.lengths[users]
-        share = (lengths * _HISTORY_SHARE).astype(np.int64)
-        position = lengths - 1 if self.evaluation == LAST else share
+        position = (lengths * _HISTORY_SHARE).astype(np.int64)
+        if self.evaluation == LAST:
+            position = lengths - 1
+        elif self.evaluation == LATER:
+            position = np.asarray(self.known[split][users])
         history, known = sequences.histories(users, position, history_length)
         start = sequences.offsets[users]
         targets = stretches(sequences.items, start + position, lengths - position)
@@ -179,7 +199,8 @@ class Draft:
     """A dataset about to be written: what `prepare` and `demo` make.
 
     raw_users: for each split the users' own ids; raw_items: ids of items 1..V, in order;
-    evaluation: one of EVALUATIONS; about_items: what else is known of items 1..V, a row each.
+    evaluation: one of EVALUATIONS; about_items: what else is known of items 1..V, a row each;
+    known: of LATER, for valid and test how many of each user's items are given, [U] int64.
     """
 
     splits: Mapping[str, Split]
@@ -190,18 +211,32 @@ class Draft:
     truth: Mapping[str, NDArray[Any]]
     evaluation: str = SHARE
     about_items: pl.DataFrame | None = None
+    known: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+def totals_of(splits: Iterable[tuple[pl.Series, NDArray[np.int64]]]) -> tuple[int, int]:
+    """Return the users and interactions of splits, each counted once, from the users' own ids and
+    how many items each has: the more he has in a split, he has the others' among them.
+    """
+    everyone = pl.concat(
+        pl.DataFrame({"user": raw_ids, "items": lengths}) for raw_ids, lengths in splits
+    )
+    longest = everyone.group_by("user").max()["items"]
+    return len(longest), int(longest.sum())
 
 
 def write_dataset(draft: Draft, folder: Path, name: str) -> None:
     """Write `draft` into the existing, empty `folder`."""
     for split in SPLITS:
         (folder / split).mkdir()
-        np.save(folder / split / "offsets.npy", draft.splits[split].offsets)
-        np.save(folder / split / "items.npy", draft.splits[split].items)
-    np.save(folder / "item_category.npy", draft.item_category)
+        _save(folder / split / "offsets.npy", draft.splits[split].offsets)
+        _save(folder / split / "items.npy", draft.splits[split].items)
+    for split, known in draft.known.items():
+        _save(folder / split / "known.npy", known)
+    _save(folder / "item_category.npy", draft.item_category)
     for key, array in draft.truth.items():
         (folder / "truth").mkdir(exist_ok=True)
-        np.save(folder / "truth" / f"{key}.npy", array)
+        _save(folder / "truth" / f"{key}.npy", array)
     num_items = len(draft.raw_items)
     items = pl.DataFrame(
         {"item": np.arange(1, num_items + 1, dtype=np.int32), "raw_id": draft.raw_items}
@@ -228,10 +263,20 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
         "interactions": {split: len(draft.splits[split].items) for split in SPLITS},
         "source": dict(draft.source),
         "evaluation": draft.evaluation,
-        "fingerprint": _fingerprint(draft.splits, draft.item_category, draft.evaluation),
+        "fingerprint": _fingerprint(
+            draft.splits, draft.item_category, draft.evaluation, draft.known
+        ),
     }
     text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
     (folder / "meta.json").write_text(text, encoding="utf-8")
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    """Write a .npy file; what refuses the write is told by its own name, as `np.save` does not."""
+    array = np.ascontiguousarray(array)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -246,14 +291,23 @@ def open_dataset(folder: Path) -> Dataset:
             for split in SPLITS
         }
         category = _open_array(folder / "item_category.npy", np.int32)
+        known = {
+            split: _open_array(folder / split / "known.npy", np.int64)
+            for split in (SPLITS[1:] if meta.get("evaluation") == LATER else ())
+        }
     except (OSError, ValueError) as error:
         raise DataError("dataset_damaged", folder=folder, reason=error) from error
     for split, sequences in splits.items():
         _check_split(folder, split, sequences, meta)
     if len(category) != meta["num_items"] + 1:
         raise DataError("dataset_damaged", folder=folder, reason="item_category: counts differ")
+    for split, given in known.items():
+        lengths = splits[split].lengths
+        if len(given) != len(lengths) or np.any((given < 1) | (given >= lengths)):
+            reason = f"{split}: known is not from 1 to less than each user's items"
+            raise DataError("dataset_damaged", folder=folder, reason=reason)
     evaluation = meta.get("evaluation", SHARE)
-    if _fingerprint(splits, category, evaluation) != meta["fingerprint"]:
+    if _fingerprint(splits, category, evaluation, known) != meta["fingerprint"]:
         raise DataError("dataset_damaged", folder=folder, reason="fingerprint differs")
     return Dataset(
         name=meta["name"],
@@ -264,6 +318,7 @@ def open_dataset(folder: Path) -> Dataset:
         item_category=category,
         meta=meta,
         evaluation=evaluation,
+        known=known,
     )
 
 
@@ -324,7 +379,12 @@ def _check_split(folder: Path, split: str, sequences: Split, meta: Mapping[str, 
         raise DataError("dataset_damaged", folder=folder, reason=reason)
 
 
-def _fingerprint(splits: Mapping[str, Split], category: NDArray[np.int32], evaluation: str) -> str:
+def _fingerprint(
+    splits: Mapping[str, Split],
+    category: NDArray[np.int32],
+    evaluation: str,
+    known: Mapping[str, NDArray[np.int64]],
+) -> str:
     digest = hashlib.sha256()
     for split in SPLITS:
         digest.update(np.ascontiguousarray(splits[split].offsets).data)
@@ -332,4 +392,7 @@ def _fingerprint(splits: Mapping[str, Split], category: NDArray[np.int32], evalu
     digest.update(np.ascontiguousarray(category).data)
     if evaluation != SHARE:  # which stands for itself: runs are bound to the digest it has had
         digest.update(f"evaluation={evaluation}".encode())
+    for split in SPLITS:
+        if split in known:
+            digest.update(np.ascontiguousarray(known[split]).data)
     return digest.hexdigest()

@@ -1,13 +1,16 @@
 """Readers of the input formats: ComiRec's text files and RecBole's atomic `.inter` files.
 
-Each reader checks every line and names the first bad one with its file and number.
+Each reader checks every line and names the first bad one with its file and number; what is scanned
+is checked as it is collected.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
+from reprise.data.interactions import Part
 from reprise.errors import DataError
 
 _MAX_ITEMS = 2**31 - 2
@@ -54,39 +57,54 @@ def read_comirec_item_map(path: Path) -> pl.DataFrame:
     return _read_fields(path, {"raw_id": _TEXT, "item": _ID}, expected="raw id,item")
 
 
-def read_inter(path: Path) -> pl.DataFrame:
-    """Read a RecBole `.inter` file (tab separated, header `name:type`).
-
-    Columns user, item (String, as written), time (Float64) and line.
+def scan_inter(path: Path) -> Part:
+    """Return the rows of a RecBole `.inter` file (tab separated, header `name:type`), its columns
+    user_id, item_id and timestamp as written.
     """
-    lines = _read_lines(path)
-    header = lines["text"][0].split("\t") if len(lines) else []
+    if not path.is_file():
+        raise DataError("file_missing", path=path)
+    text = pl.col("text").str.strip_chars_end("\r").str.strip_prefix("\ufeff")
+    lines = pl.scan_lines(path, name="text").with_row_index("line", offset=1).with_columns(text)
+    whole = lines.filter(pl.col("text").str.strip_chars() != "")
+    try:
+        first = whole.head(2).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise unreadable(path, error) from error
+    header = first["text"][0].split("\t") if len(first) else []
     names = [field.split(":")[0] for field in header]
-    missing = [name for name in ("user_id", "item_id", "timestamp") if name not in names]
+    wanted = {"user": "user_id", "item": "item_id", "time": "timestamp"}
+    missing = [name for name in wanted.values() if name not in names]
     if missing:
         raise DataError("inter_columns", path=path, missing=", ".join(missing), header=header)
-    body = lines[1:]
-    if body.is_empty():
+    if len(first) < 2:
         raise DataError("no_interactions", path=path)
-    parts = body["text"].str.split("\t")
-    frame = pl.DataFrame(
-        {
-            "user": parts.list.get(names.index("user_id"), null_on_oob=True),
-            "item": parts.list.get(names.index("item_id"), null_on_oob=True),
-            "time": parts.list.get(names.index("timestamp"), null_on_oob=True).cast(
-                pl.Float64, strict=False
-            ),
-            "line": body["line"],
-        }
+    places = {names.index(name): what for what, name in wanted.items()}
+    body = whole.filter(pl.col("line") > first["line"][0])
+    return scan_parted(path, body, "\t", [places.get(n, "") for n in range(len(names))], header)
+
+
+def scan_parted(
+    path: Path, lines: pl.LazyFrame, separator: str, fields: Sequence[str], shown: Sequence[str]
+) -> Part:
+    """Return lines (columns text and line) of fields parted by `separator`, unquoted: those that
+    have a name. shown: what to call them where a line has more or fewer.
+    """
+    parts = pl.col("text").str.split(separator)
+    whole = parts.list.len() == len(fields)
+    named = [
+        pl.when(whole).then(parts.list.get(place, null_on_oob=True)).alias(name)
+        for place, name in enumerate(fields)
+        if name
+    ]
+    rows = lines.select("line", *named, odd=pl.when(~whole).then("text"))
+    return Part(
+        path, rows, lambda error: unreadable(path, error), repr(separator)[1:-1].join(shown)
     )
-    good = (
-        (parts.list.len() == len(names))
-        & (frame["user"] != "")
-        & (frame["item"] != "")
-        & frame["time"].is_finite()
-    )
-    _refuse_first_bad(path, body, good.fill_null(False), "\\t".join(header))
-    return frame
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """Return the error that names a file and what its reader says of it."""
+    return DataError("unreadable", path=path, reason=str(error).partition("\n")[0])
 
 
 def _read_fields(path: Path, fields: dict[str, _Field], expected: str) -> pl.DataFrame:

@@ -8,6 +8,10 @@ table      one file or a folder of parts: CSV, TSV, Parquet or JSON lines (Amazo
            <x>_meta or meta_<x> beside them for categories and titles
 
 A ComiRec folder is split already, and `prepare` reads it.
+
+The rows of one file stand in its order, as those of parts named after splits do, train first. Any
+other parts are a set: what comes of them does not depend on how many there are, on their names, or
+on which rows are in which.
 """
 
 import ast
@@ -19,12 +23,13 @@ from typing import NamedTuple
 import polars as pl
 
 from reprise.data import FORMATS, formats, tables
-from reprise.data.interactions import Interactions, checked
+from reprise.data.interactions import Interactions, Part, Tell, collect, described, silent
 from reprise.data.tables import Columns
 from reprise.errors import DataError
 
 _SPLITS = ("train",), ("valid", "val", "dev"), ("test",)
 VIEWED = "pv"  # of Taobao's behaviours, what ComiRec trains on
+_GLANCE = 100_000  # rows
 
 
 class Asked(NamedTuple):
@@ -38,6 +43,15 @@ class Asked(NamedTuple):
 
 
 NOTHING_ASKED = Asked()
+
+
+class Found(NamedTuple):
+    """A source's parts, to be collected; the rest as in `Interactions`."""
+
+    parts: Sequence[Part]
+    items: pl.DataFrame | None = None
+    ordered: bool = True
+    clocked: bool = True
 
 
 def asked_of(
@@ -66,10 +80,13 @@ def recognise(source: Path) -> str | None:
     return "table" if tables.kind(source) else None
 
 
-def read(source: Path, layout: str, asked: Asked = NOTHING_ASKED) -> Interactions:
+def read(
+    source: Path, layout: str, asked: Asked = NOTHING_ASKED, tell: Tell = silent
+) -> Interactions:
     """Read a source of one of LAYOUTS; DataError names what is wrong with it, and where."""
     found = LAYOUTS[layout](source, asked)
-    return Interactions(layout, found.frame, found.items)
+    frame = collect(found.parts, tell)
+    return Interactions(layout, frame, found.items, found.ordered, found.clocked)
 
 
 def _recognise_folder(folder: Path) -> str | None:
@@ -99,10 +116,15 @@ def _is_sequences(path: Path) -> bool:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """Return the tables of a folder by name, those of splits in their order; texts that need not be
-    tables and metadata are left out. DataError where they are of several kinds.
+    """Return the tables of a folder by name, or if it has none, of the folders in it; those of
+    splits in their order; texts that need not be tables and metadata are left out. DataError where
+    they are of several kinds.
     """
-    found = [path for path in sorted(folder.iterdir()) if path.is_file() and tables.kind(path)]
+    inside = sorted(folder.iterdir())
+    found = [path for path in inside if path.is_file() and tables.kind(path)]
+    if not found:
+        within = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        found = [path for path in within if tables.kind(path) and not path.name.startswith(".")]
     parts = [path for path in found if not re.search(r"meta|\.(txt|dat)", path.name)]
     if len({tables.kind(path) for path in parts}) > 1:
         names = ", ".join(path.name for path in parts)
@@ -112,25 +134,28 @@ def _parts(folder: Path) -> list[Path]:
 
 def _place(path: Path) -> int:
     """Return where a part stands that is named after a split: time runs from train to test."""
-    stem = path.name.partition(".")[0]
-    return next((place for place, names in enumerate(_SPLITS) if stem in names), 0)
+    return next((place for place, names in enumerate(_SPLITS) if _stem(path) in names), 0)
 
 
-def _read_recbole(source: Path, asked: Asked) -> Interactions:
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _read_recbole(source: Path, asked: Asked) -> Found:
     path = source
     if source.is_dir():
         found = sorted(source.glob("*.inter"))
         if len(found) != 1:
             raise DataError("unknown_format", path=source, formats=" | ".join(FORMATS))
         path = found[0]
-    described = path.with_suffix(".item")
+    about = path.with_suffix(".item")
     items = None
-    if described.is_file():
-        items = _items(tables.read(described, Columns(), needed=("item",)), category_ends=" ")
-    return Interactions("", formats.read_inter(path), items)
+    if about.is_file():
+        items = _items(tables.read(about, needed=("item",)), category_ends=" ")
+    return Found([formats.scan_inter(path)], items)
 
 
-def _read_movielens(source: Path, asked: Asked) -> Interactions:
+def _read_movielens(source: Path, asked: Asked) -> Found:
     folder = source if source.is_dir() else source.parent
     if source.is_dir():
         names = ("ratings.dat", "ratings.csv", "ratings.csv.gz")
@@ -138,33 +163,18 @@ def _read_movielens(source: Path, asked: Asked) -> Interactions:
     if not source.is_file():
         raise DataError("file_missing", path=folder / "ratings.dat")
     if source.name.startswith("ratings.csv"):
-        frame = tables.read(source, asked.columns)
-        described = next(iter(sorted(folder.glob("movies.csv*"))), None)
-        items = None if described is None else tables.read(described, Columns(), needed=("item",))
+        part = tables.scan(source, asked.columns)
+        about = next(iter(sorted(folder.glob("movies.csv*"))), None)
+        items = None if about is None else tables.read(about, needed=("item",))
     else:
-        frame = _colons(source, ("user", "item", "", "time"))
-        described = folder / "movies.dat"
-        items = _movies(described) if described.is_file() else None
-    return Interactions("", checked(frame, source), None if items is None else _items(items))
-
-
-def _colons(path: Path, fields: Sequence[str]) -> pl.DataFrame:
-    """Read lines of fields parted by "::", those that have a name."""
-    try:
-        lines = pl.scan_lines(path, name="text").with_row_index("line", offset=1)
-        parts = pl.col("text").str.strip_chars_end("\r").str.split("::")
-        named = [parts.list.get(place).alias(name) for place, name in enumerate(fields) if name]
-        odd = lines.filter(parts.list.len() != len(fields)).head(1).collect(engine="streaming")
-        if len(odd):
-            line, text = odd.select("line", "text").row(0)
-            expected = "::".join(name or "..." for name in fields)
-            raise DataError("bad_line", path=path, line=line, text=text[:80], expected=expected)
-        frame = lines.select("line", *named).collect(engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError("unreadable", path=path, reason=str(error).partition("\n")[0]) from error
-    if frame.is_empty():
-        raise DataError("no_interactions", path=path)
-    return frame
+        text = pl.col("text").str.strip_chars_end("\r")
+        lines = pl.scan_lines(source, name="text").with_row_index("line", offset=1)
+        fields = ("user", "item", "", "time")
+        shown = [name or "..." for name in fields]
+        part = formats.scan_parted(source, lines.with_columns(text), "::", fields, shown)
+        about = folder / "movies.dat"
+        items = _movies(about) if about.is_file() else None
+    return Found([part], None if items is None else _items(items))
 
 
 def _movies(path: Path) -> pl.DataFrame:
@@ -175,62 +185,66 @@ def _movies(path: Path) -> pl.DataFrame:
     return parts
 
 
-def _read_taobao(source: Path, asked: Asked) -> Interactions:
+def _read_taobao(source: Path, asked: Asked) -> Found:
     path = source
     if source.is_dir():
         path = next(iter(sorted(source.glob("UserBehavior.csv*"))), source / "UserBehavior.csv")
     columns = Columns(user="1", item="2", category="3", behaviour="4", time="5")
-    frame = tables.read(path, columns)
-    counted = frame.filter(pl.col("behaviour").is_in(list(asked.behaviours)))
-    if counted.is_empty():
-        known = ", ".join(sorted(frame["behaviour"].drop_nulls().unique().head(10).to_list()))
+    part = tables.scan(path, columns)
+    known = _behaviours(part.rows.select("behaviour").head(_GLANCE), part)
+    if not set(asked.behaviours) & known:  # none among the first: look at all
+        known = _behaviours(part.rows.select("behaviour"), part)
+    if not set(asked.behaviours) & known:
         raise DataError(
-            "no_behaviour", path=path, asked=", ".join(asked.behaviours), behaviours=known
+            "no_behaviour",
+            path=path,
+            asked=", ".join(asked.behaviours),
+            behaviours=", ".join(sorted(known)[:10]),
         )
-    return _with_own_items(checked(counted.drop("behaviour"), path))
+
+    wanted = pl.col("behaviour").is_in(list(asked.behaviours))
+    return Found([part.changed(lambda rows: rows.filter(wanted).drop("behaviour"))])
 
 
-def _read_sequences(source: Path, asked: Asked) -> Interactions:
-    """Read lines of a user and his items, or of a user and one item; the order is the time."""
+def _behaviours(rows: pl.LazyFrame, part: Part) -> set[str]:
     try:
-        lines = pl.scan_lines(source, name="text").with_row_index("line", offset=1)
-        words = pl.col("text").str.strip_chars().str.split(" ").list.filter(pl.element() != "")
-        whole = lines.select("line", "text", words=words).filter(pl.col("words").list.len() > 0)
-        odd = whole.filter(pl.col("words").list.len() < 2).head(1).collect(engine="streaming")
-        if len(odd):
-            line, text = odd.select("line", "text").row(0)
-            expected = "a user and his items, parted by blanks"
-            raise DataError("bad_line", path=source, line=line, text=text[:80], expected=expected)
-        frame = (
-            whole.select(
-                "line",
-                user=pl.col("words").list.first(),
-                item=pl.col("words").list.slice(1),
-            )
-            .explode("item")
-            .collect(engine="streaming")
-            .with_row_index("time")
-        )
+        return set(rows.drop_nulls().unique().collect(engine="streaming")["behaviour"])
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError("unreadable", path=source, reason=str(error).partition("\n")[0]) from error
-    if frame.is_empty():
-        raise DataError("no_interactions", path=source)
-    return Interactions("", frame.select("user", "item", pl.col("time").cast(pl.Int64), "line"))
+        raise part.refuse(error) from error
 
 
-def _read_table(source: Path, asked: Asked) -> Interactions:
-    parts = _parts(source) if source.is_dir() else [source]
-    if not parts:
+def _read_sequences(source: Path, asked: Asked) -> Found:
+    """Scan lines of a user and his items, or of a user and one item; the order is the time."""
+    lines = pl.scan_lines(source, name="text").with_row_index("line", offset=1)
+    words = pl.col("text").str.strip_chars().str.split(" ").list.filter(pl.element() != "")
+    whole = lines.select("line", "text", words=words).filter(pl.col("words").list.len() > 0)
+    try:
+        odd = whole.filter(pl.col("words").list.len() < 2).head(1).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise formats.unreadable(source, error) from error
+    if len(odd):
+        line, text = odd.select("line", "text").row(0)
+        expected = "a user and his items, parted by blanks"
+        raise DataError("bad_line", path=source, line=line, text=text[:80], expected=expected)
+    user, items = pl.col("words").list.first(), pl.col("words").list.slice(1)
+    rows = whole.select("line", user=user, item=items).explode("item").with_row_index("time")
+    part = Part(source, rows, lambda error: formats.unreadable(source, error))
+    return Found([part], clocked=False)
+
+
+def _read_table(source: Path, asked: Asked) -> Found:
+    paths = _parts(source) if source.is_dir() else [source]
+    if not paths:
         raise DataError("unknown_format", path=source, formats=" | ".join(FORMATS))
-    frames = [checked(tables.read(path, asked.columns), path) for path in parts]
-    frame = frames[0]
-    if len(frames) > 1:  # lines of all parts, in the order of the parts' names
-        frame = pl.concat(frames, how="diagonal_relaxed").drop("line").with_row_index("line")
+    parts = [tables.scan(path, asked.columns) for path in paths]
+    ordered = len(paths) == 1 or all(_stem(path) in sum(_SPLITS, ()) for path in paths)
     folder = source if source.is_dir() else source.parent
-    described = [path for path in sorted(folder.glob("*meta*")) if tables.kind(path)]
-    if len(described) == 1 and described[0] not in parts:
-        return Interactions("", frame.select("user", "item", "time", "line"), _meta(described[0]))
-    return _with_own_items(frame)
+    about = [path for path in sorted(folder.glob("*meta*")) if tables.kind(path)]
+    if len(about) == 1 and about[0] not in paths:
+        own = ("category", "title")  # which the metadata tell
+        parts = [part.changed(lambda rows: rows.drop(own, strict=False)) for part in parts]
+        return Found(parts, _meta(about[0]), ordered)
+    return Found(parts, None, ordered)
 
 
 def _meta(path: Path) -> pl.DataFrame:
@@ -255,40 +269,17 @@ def _meta(path: Path) -> pl.DataFrame:
             )
         except (ValueError, SyntaxError, KeyError, IndexError, AttributeError) as error:
             raise DataError("unreadable", path=path, reason=error) from error
-    return _items(tables.read(path, Columns(), needed=("item",)))
-
-
-def _with_own_items(frame: pl.DataFrame) -> Interactions:
-    """Return interactions whose own rows tell their items' categories and titles, the first word
-    of each item counting.
-    """
-    known = [name for name in ("category", "title") if name in frame.columns]
-    items = _items(frame.select("item", *known)) if known else None
-    return Interactions("", frame.select("user", "item", "time", "line"), items)
+    return _items(tables.read(path, needed=("item",)))
 
 
 def _items(frame: pl.DataFrame, category_ends: str = "|") -> pl.DataFrame:
-    """Return item, category and title as text, each item once: of several categories the first of
-    a text, the last (the narrowest) of a list.
-    """
-    frame = frame.drop("line", strict=False).with_columns(
-        pl.col("item").cast(pl.String).str.strip_chars()
-    )
-    if "category" in frame.columns:
-        category = pl.col("category")
-        if frame["category"].dtype == pl.List:
-            category = category.list.last()
-            if frame["category"].list.last().dtype == pl.List:
-                category = category.list.last()
-        frame = frame.with_columns(
-            category.cast(pl.String).str.split(category_ends).list.first().str.strip_chars()
-        )
-    if "title" in frame.columns:
-        frame = frame.with_columns(pl.col("title").cast(pl.String))
+    """Return item, category and title as text, each item once, its first row counting."""
+    item = pl.col("item").cast(pl.String).str.strip_chars()
+    frame = described(frame.drop("line", strict=False).with_columns(item), category_ends)
     return frame.unique("item", keep="first", maintain_order=True)
 
 
-LAYOUTS: dict[str, Callable[[Path, Asked], Interactions]] = {
+LAYOUTS: dict[str, Callable[[Path, Asked], Found]] = {
     "recbole": _read_recbole,
     "movielens": _read_movielens,
     "taobao": _read_taobao,

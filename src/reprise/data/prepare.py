@@ -1,8 +1,7 @@
 """`reprise prepare`: from a source in a known format to a dataset folder."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,20 +9,13 @@ from numpy.typing import NDArray
 
 from reprise import files
 from reprise.data import FORMATS, PROTOCOLS, formats, layouts
-from reprise.data.dataset import LAST, SHARE, SPLITS, Draft, Split, write_dataset
-from reprise.data.interactions import Interactions
+from reprise.data.dataset import SPLITS, Draft, Split, write_dataset
+from reprise.data.drafting import draft_of_users, evaluable, of_interactions
+from reprise.data.interactions import Tell, silent
 from reprise.data.layouts import NOTHING_ASKED, Asked
-from reprise.data.protocols import (
-    SHUFFLE_SEED,
-    Users,
-    by_users,
-    k_core,
-    leave_one_out,
-    shuffled,
-)
+from reprise.data.protocols import Users, leave_one_out
 from reprise.errors import DataError, UsageError, WriteError
 
-FILTER_SIZE = 5  # one filtering pass, as ComiRec's
 # A catalogue with far more ids than items seen is not one of ranks 1..V.
 _SPARSE_FACTOR, _SPARSE_ALLOWANCE = 10, 10_000
 
@@ -33,15 +25,21 @@ def read_source(
     protocol: str = PROTOCOLS[0],
     core: int | None = None,
     asked: Asked = NOTHING_ASKED,
+    cut: Sequence[str] | None = None,
+    tell: Tell = silent,
 ) -> Draft:
     """Read a ComiRec folder, or a source of one of `layouts.LAYOUTS`, split by a protocol of
-    `PROTOCOLS`; with `core`, of the `core`-core of its interactions.
+    `PROTOCOLS`; with `core`, of the `core`-core of its interactions; at the times of `cut`
+    (`protocols.cut_times`), where time-split is asked for.
     """
     if core is not None and core < 1:
         raise UsageError("bad_value", option="k-core", value=core, expected="a whole number from 1")
     if protocol not in PROTOCOLS:
         expected = " | ".join(PROTOCOLS)
         raise UsageError("bad_value", option="protocol", value=protocol, expected=expected)
+    if cut is not None and protocol != "time-split":
+        expected = "given with --protocol time-split alone"
+        raise UsageError("bad_value", option="cut", value=",".join(cut), expected=expected)
     if asked.layout is not None and asked.layout not in FORMATS:
         expected = " | ".join(FORMATS)
         raise UsageError("bad_value", option="format", value=asked.layout, expected=expected)
@@ -54,10 +52,15 @@ def read_source(
     if layout == "comirec":
         if core is not None:
             raise UsageError("core_of_split", path=source)
+        if protocol == "time-split":
+            raise UsageError("no_times", path=source)
         return read_comirec(source, protocol)
     if layout is None:
         raise DataError("unknown_format", path=source, formats=" | ".join(FORMATS))
-    return of_interactions(layouts.read(source, layout, asked), source, protocol, core)
+    found = layouts.read(source, layout, asked, tell)
+    if protocol == "time-split" and not found.clocked:
+        raise UsageError("no_times", path=source)
+    return of_interactions(found, source, protocol, core, cut, tell)
 
 
 def read_comirec(folder: Path, protocol: str = PROTOCOLS[0]) -> Draft:
@@ -77,13 +80,13 @@ def read_comirec(folder: Path, protocol: str = PROTOCOLS[0]) -> Draft:
     if protocol == "leave-one-out":
         _refuse_users_in_two_files(paths, frames)
         together = pl.concat(frames.values()).with_row_index("row")
-        splits = _evaluable(leave_one_out(_sequences(together, order="row")), folder)
+        splits = evaluable(leave_one_out(_sequences(together, order="row")), folder)
         done = "users of the three files together, not filtered, leave-one-out"
     else:
         splits = {split: _sequences(frame) for split, frame in frames.items()}
         done = "as split in the source"
     source = {"format": "comirec", "path": str(folder), "protocol": done}
-    return _draft(protocol, splits, raw_items, category, source)
+    return draft_of_users(protocol, splits, raw_items, category, source)
 
 
 def _refuse_users_in_two_files(paths: dict[str, Path], frames: dict[str, pl.DataFrame]) -> None:
@@ -141,124 +144,6 @@ def _categories(path: Path, num_items: int) -> NDArray[np.int32]:
     return category
 
 
-def of_interactions(
-    found: Interactions, path: Path, protocol: str = PROTOCOLS[0], core: int | None = None
-) -> Draft:
-    """Return interactions filtered as ComiRec does (`preprocess/data.py` of the original): items
-    with at least 5 occurrences, then users with at least 5 of these left; ids by falling
-    popularity, ties by first appearance. ComiRec's protocol splits the users 8:1:1, shuffled with
-    seed 1230; in leave-one-out they stand in order of first appearance. With `core`, the
-    `core`-core takes the place of the filter.
-    """
-    whole = found.frame
-    frame, least = (whole, FILTER_SIZE) if core is None else (k_core(whole, core), 1)
-    if frame.is_empty():
-        raise DataError("no_core", path=path, size=core)
-    items = (
-        frame.group_by("item")
-        .agg(pl.len().alias("count"), pl.col("line").min().alias("first"))
-        .filter(pl.col("count") >= least)
-        .sort(["count", "first"], descending=[True, False])
-        .with_row_index("id", offset=1)
-    )
-    users = frame.group_by("user").agg(pl.col("line").min().alias("first"))
-    kept = frame.join(items.select("item", "id"), on="item", maintain_order="left")
-    active = (
-        kept.group_by("user")
-        .agg(pl.len().alias("count"))
-        .filter(pl.col("count") >= least)
-        .join(users, on="user")
-        .sort("first")["user"]
-        .to_list()
-    )
-    apart = protocol == "comirec"
-    order = pl.DataFrame(
-        {"user": shuffled(active) if apart else active}, schema={"user": pl.String}
-    ).with_row_index("rank")
-    rows = kept.join(order, on="user", maintain_order="left").select(
-        user=pl.col("rank"), item=pl.col("id"), time=pl.col("time")
-    )
-    users_in_order = Users(order["user"], _sequences(rows, order="user").sequences)
-    described = _described(items["item"], found.items)
-    return _draft(
-        protocol,
-        _evaluable((by_users if apart else leave_one_out)(users_in_order), path),
-        raw_items=items["item"],
-        category=_codes(described),
-        source={
-            "format": found.layout,
-            "path": str(path),
-            "protocol": (
-                f"items >= {least}, users >= {least}, " if core is None else f"{core}-core, "
-            )
-            + (f"users 8:1:1 (seed {SHUFFLE_SEED})" if apart else "leave-one-out"),
-            "times": [rows["time"].min(), rows["time"].max()],
-            "read": _counts(whole),
-            "kept": {"users": len(active), "items": len(items), "interactions": len(rows)},
-        },
-        about_items=described,
-    )
-
-
-def _described(raw_items: pl.Series, items: pl.DataFrame | None) -> pl.DataFrame:
-    """Return what is known of items 1..V beside their ids: category, title, both or none."""
-    catalogue = pl.DataFrame({"item": raw_items})
-    if items is None:
-        return catalogue.drop("item")
-    return catalogue.join(items, on="item", how="left", maintain_order="left").drop("item")
-
-
-def _codes(described: pl.DataFrame) -> NDArray[np.int32]:
-    """Return the items' categories as numbers [V+1]: those they are, if they are small numbers from
-    0, or their places among all names, sorted; -1 where there is none.
-    """
-    code = np.full(len(described) + 1, -1, np.int32)
-    if "category" not in described.columns:
-        return code
-    names = described["category"]
-    numbers = names.cast(pl.Int32, strict=False)
-    if numbers.null_count() > names.null_count() or (numbers < 0).any():
-        known = names.drop_nulls().unique().sort()
-        numbers = names.replace_strict(
-            known, pl.int_range(len(known), eager=True), return_dtype=pl.Int32, default=None
-        )
-    code[1:] = numbers.fill_null(-1).to_numpy()
-    return code
-
-
-def _counts(interactions: pl.DataFrame) -> dict[str, int]:
-    users, items = (interactions[name].n_unique() for name in ("user", "item"))
-    return {"users": users, "items": items, "interactions": len(interactions)}
-
-
-def _evaluable(splits: dict[str, Users], where: Path) -> dict[str, Users]:
-    """Return the splits; DataError where one of them has no users."""
-    for split in SPLITS:
-        if splits[split].raw_ids.is_empty():
-            raise DataError("empty_split", split=split, where=where)
-    return splits
-
-
-def _draft(
-    protocol: str,
-    splits: Mapping[str, Users],
-    raw_items: pl.Series,
-    category: NDArray[np.int32],
-    source: Mapping[str, Any],
-    about_items: pl.DataFrame | None = None,
-) -> Draft:
-    return Draft(
-        splits={split: users.sequences for split, users in splits.items()},
-        raw_users={split: users.raw_ids.cast(pl.String) for split, users in splits.items()},
-        raw_items=raw_items,
-        item_category=category,
-        source=source,
-        truth={},
-        evaluation=LAST if protocol == "leave-one-out" else SHARE,
-        about_items=about_items,
-    )
-
-
 def _sequences(frame: pl.DataFrame, order: str = "line") -> Users:
     """Group rows into users, by each user's least `order`; inside a user by time, ties as given."""
     ranked = frame.with_columns(pl.col(order).min().over("user").alias("first"))
@@ -275,15 +160,19 @@ def prepare(
     protocol: str = PROTOCOLS[0],
     core: int | None = None,
     asked: Asked = NOTHING_ASKED,
+    cut: Sequence[str] | None = None,
+    tell: Tell = silent,
 ) -> Path:
     """Turn `source` into the dataset folder `data_dir/name` by a protocol of `PROTOCOLS`, filtered
-    to its `core`-core where that is given, and return it; an interrupted or failed preparation
-    leaves nothing under that name.
+    to its `core`-core where that is given, and return it; `read_source` tells of the rest. An
+    interrupted or failed preparation leaves nothing under that name.
     """
     folder = data_dir / name
     if folder.exists():
         raise DataError("dataset_exists", folder=folder)
-    return publish(read_source(source, protocol, core, asked), name, folder)
+    draft = read_source(source, protocol, core, asked, cut, tell)
+    tell("write", sum(len(split.items) for split in draft.splits.values()))
+    return publish(draft, name, folder)
 
 
 def publish(draft: Draft, name: str, folder: Path) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import LAST, SPLITS, Dataset, EvaluationUsers, Split, stretches
+from reprise.data.dataset import SHARE, SPLITS, Dataset, EvaluationUsers, Split, stretches
 from reprise.errors import DataError
 
 SHORT = 5  # items: ComiRec's filter leaves no user with fewer
@@ -69,20 +69,15 @@ def warnings_of(facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _whole(dataset: Dataset) -> Split:
-    """Return each user's whole sequence once."""
+    """Return each user's whole sequence once: the longest he has in any split."""
     parts = [dataset.splits[split] for split in SPLITS]
-    if dataset.evaluation == LAST:  # the test split has all items, train alone the users of few
-        train, test = dataset.splits["train"], dataset.splits["test"]
-        try:
-            users = pl.read_parquet(dataset.folder / "users.parquet")
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError("dataset_damaged", folder=dataset.folder, reason=error) from error
-        own = {
-            split: users.filter(pl.col("split") == split).sort("user")["raw_id"]
-            for split in ("train", "test")
-        }
-        rows = np.flatnonzero(~own["train"].is_in(own["test"].implode()).to_numpy())
-        parts = [stretches(train.items, train.offsets[rows], train.lengths[rows]), test]
+    if dataset.evaluation != SHARE:  # users are in several splits, the later the longer
+        seen = pl.Series([], dtype=pl.String)
+        for place, split in reversed(list(enumerate(SPLITS))):
+            own, raw_ids = dataset.splits[split], dataset.raw_users(split)
+            rows = np.flatnonzero(~raw_ids.is_in(seen.implode()).to_numpy())
+            parts[place] = stretches(own.items, own.offsets[rows], own.lengths[rows])
+            seen = pl.concat([seen, raw_ids])
     lengths = np.concatenate([part.lengths for part in parts])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return Split(offsets, np.concatenate([part.items for part in parts]))

@@ -7,12 +7,15 @@ of text without a header are named by their place, from 1.
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
 
+from reprise.data.formats import unreadable
+from reprise.data.interactions import Part
 from reprise.errors import DataError, UsageError
 
 _PACKED = (".gz", ".zst")
@@ -30,13 +33,16 @@ _DELIMITERS = ("\t", ",", ";", "|")
 # By what the field calls them, the likeliest first; compared without case and punctuation.
 _NAMES = {
     "user": "user userid uid reviewerid visitorid customerid memberid",
-    "item": "item itemid iid movieid productid parentasin asin articleid bookid trackid songid",
-    "time": "timestamp time ts unixreviewtime datetime eventtime date",
+    "item": "item itemid iid movieid productid parentasin asin articleid bookid trackid songid "
+    "items",
+    "time": "timestamp time ts unixreviewtime datetime eventtime date timestamps times",
     "category": "category categoryid cate cateid icategory genre genres class categories",
     "title": "title itemtitle movietitle",
     "behaviour": "",  # told by its place alone
 }
 _NEEDED = ("user", "item", "time")
+# What a text's numbers can be parsed as at once: it is the same if one is written as 07.
+_NUMBERS: dict[str, type[pl.DataType]] = {"time": pl.Int64, "category": pl.UInt32}
 
 
 class Columns(NamedTuple):
@@ -62,26 +68,56 @@ def kind(path: Path) -> str | None:
     return _KINDS.get(suffix.lower())
 
 
-def read(path: Path, columns: Columns, needed: Sequence[str] = _NEEDED) -> pl.DataFrame:
-    """Read the columns of `Columns` that the table has, under these names, as text or as stored,
+def scan(path: Path, columns: Columns, needed: Sequence[str] = _NEEDED) -> Part:
+    """Return the columns of `Columns` that the table has, under these names, as text or as stored,
     and line, the number of the row or line (from 1). DataError where one `needed` is not there.
+
+    A column of lists of items makes a row a user (what an engine has aggregated): times are lists
+    as long, or where there are none, the places in the list.
     """
     try:
         table = _scan(path, columns)
-        names = [name for name in table.collect_schema().names() if name != "line"]
-        found = {what: _find(path, names, what, given) for what, given in columns._asdict().items()}
-        missing = [what for what in needed if found[what] is None]
-        if missing:
-            raise DataError("no_column", path=path, what=missing[0], columns=", ".join(names))
-        kept = [pl.col(name).alias(what) for what, name in found.items() if name is not None]
-        frame = table.select("line", *kept).collect(engine="streaming")
+        schema = table.collect_schema()
     except pl.exceptions.NoDataError as error:
         raise DataError("no_interactions", path=path) from error
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _refusal(path, columns, error) from error
+    names = [name for name in schema.names() if name != "line"]
+    found = {what: _find(path, names, what, given) for what, given in columns._asdict().items()}
+    item = found["item"]
+    listed = item is not None and isinstance(schema[item], pl.List)
+    missing = [what for what in needed if found[what] is None]
+    if missing and not (listed and missing == ["time"]):
+        raise DataError("no_column", path=path, what=missing[0], columns=", ".join(names))
+    named = {what: name for what, name in found.items() if name is not None}
+    kept = [pl.col(name).alias(what) for what, name in named.items()]
+    rows, numbers = table.select("line", *kept), None
+    if listed:
+        rows = _a_row_an_item(rows, timed="time" in named)
+    elif kind(path) == "text":
+        given = {named[what]: dtype for what, dtype in _NUMBERS.items() if what in named}
+        numbers = _scan(path, columns, given).select("line", *kept)
+        # Blank lines say nothing.
+        rows = rows.filter(~pl.all_horizontal(pl.col(what).is_null() for what in needed))
+    return Part(path, rows, lambda error: _refusal(path, columns, error), numbers=numbers)
+
+
+def read(path: Path, needed: Sequence[str]) -> pl.DataFrame:
+    """Read a table of items, whose columns have their usual names, as `scan` would."""
+    part = scan(path, Columns(), needed)
+    try:
+        frame = part.rows.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise part.refuse(error) from error
     if frame.is_empty():
         raise DataError("no_interactions", path=path)
     return frame
+
+
+def _a_row_an_item(rows: pl.LazyFrame, timed: bool) -> pl.LazyFrame:
+    if not timed:
+        rows = rows.with_columns(time=pl.int_ranges(pl.col("item").list.len()))
+    return rows.filter(pl.col("item").list.len() > 0).explode("item", "time")
 
 
 def first_lines(path: Path, count: int) -> list[str]:
@@ -89,7 +125,7 @@ def first_lines(path: Path, count: int) -> list[str]:
     try:
         return pl.scan_lines(path, n_rows=count).collect()["line"].to_list()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError("unreadable", path=path, reason=_first_line(error)) from error
+        raise unreadable(path, error) from error
 
 
 def delimiter(line: str) -> str:
@@ -97,7 +133,12 @@ def delimiter(line: str) -> str:
     return max(_DELIMITERS, key=line.count)
 
 
-def _scan(path: Path, columns: Columns) -> pl.LazyFrame:
+def _scan(
+    path: Path, columns: Columns, numbers: Mapping[str, type[pl.DataType]] = MappingProxyType({})
+) -> pl.LazyFrame:
+    """Scan a table; of a text, all is text but for the columns of `numbers`, null where they are
+    none.
+    """
     if not path.is_file():
         raise DataError("file_missing", path=path)
     stored = kind(path)
@@ -107,19 +148,26 @@ def _scan(path: Path, columns: Columns) -> pl.LazyFrame:
         return _scan_json_lines(path)
     first = first_lines(path, 1)
     header = not columns.by_place
-    table = pl.scan_csv(
-        path,
-        has_header=header,
-        separator=delimiter(first[0]) if first else ",",
-        infer_schema=False,  # everything is text, and checked as such
-        row_index_name="line",
-        row_index_offset=2 if header else 1,
-        glob=False,
-    )
+
+    def text(types: Mapping[str, type[pl.DataType]]) -> pl.LazyFrame:
+        return pl.scan_csv(
+            path,
+            has_header=header,
+            separator=delimiter(first[0]) if first else ",",
+            infer_schema=False,  # everything else is text, and checked as such
+            schema_overrides=types,
+            ignore_errors=bool(types),
+            row_index_name="line",
+            row_index_offset=2 if header else 1,
+            glob=False,
+        )
+
     if header:
-        return table
-    names = [name for name in table.collect_schema().names() if name != "line"]
-    return table.rename({name: str(place) for place, name in enumerate(names, start=1)})
+        return text(numbers)
+    own = [name for name in text({}).collect_schema().names() if name != "line"]
+    places = {name: str(place) for place, name in enumerate(own, start=1)}
+    types = {name: numbers[place] for name, place in places.items() if place in numbers}
+    return text(types).rename(places)
 
 
 def _scan_json_lines(path: Path) -> pl.LazyFrame:
@@ -185,8 +233,4 @@ def _refusal(path: Path, columns: Columns, error: Exception) -> DataError:
             line, text = odd.select("line", "text").row(0)
             expected = f"as many fields as line 1, separated by {separator!r}"
             return DataError("bad_line", path=path, line=line, text=text[:80], expected=expected)
-    return DataError("unreadable", path=path, reason=_first_line(error))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    return unreadable(path, error)

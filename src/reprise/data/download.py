@@ -1,0 +1,121 @@
+"""Fetching a well-known data set: resumed where it was cut, verified, unpacked all or nothing."""
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from reprise import files
+from reprise.data.known import UNPACKED, KnownSet, RemoteFile
+from reprise.errors import DataError
+
+Heard = Callable[
+    [str, int, int], None
+]  # of a file: its name, bytes here, bytes in all (0: unknown)
+SUMS = "SHA256SUMS"  # of files whose owner publishes no checksum, as they were met first
+_CHUNK, _PATIENCE = 1 << 16, 30  # bytes; seconds without an answer
+
+
+def fetch(known: KnownSet, folder: Path, command: str, heard: Heard, mirror: str | None) -> bool:
+    """See to it that the files of a set are in `folder`, whole and unpacked; return whether all of
+    them are as their owner says (else as they were met first). `mirror`: an address that holds the
+    files in place of the owner's. DataError says what is to be done by hand, and that `command`
+    comes next.
+    """
+    files.make_folder(folder)
+    for file in known.files:
+        path = folder / file.name
+        unpacked = path.suffix == ".zip" and (folder / UNPACKED).exists()
+        if not path.exists() and not unpacked:
+            url = file.url if mirror is None else f"{mirror.rstrip('/')}/{file.name}"
+            if url is None:
+                raise DataError("get_by_hand", page=known.page, path=path, command=command)
+            _download(url, file, path, command, heard)
+        if path.exists():
+            _verify(file, path)
+            _unpack(path, folder)
+    return all(file.checksum for file in known.files)
+
+
+def _download(url: str, file: RemoteFile, path: Path, command: str, heard: Heard) -> None:
+    import pooch
+    import requests
+
+    def resume(url: str, target: str | Path, _: object) -> None:
+        part = path.with_name(f"{path.name}.part")
+        _go_on(url, part, lambda here, of: heard(path.name, here, of))
+        shutil.move(part, target)
+
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        pooch.retrieve(url, file.checksum, path.name, path.parent, downloader=resume)
+    except requests.RequestException as error:
+        reason = type(error).__name__ if error.response is None else str(error)
+        raise DataError("get_failed", url=url, reason=reason, path=path, command=command) from error
+    except ValueError as error:  # pooch's, of a checksum
+        raise DataError("get_differs", path=path, checksum=file.checksum, url=url) from error
+
+
+def _go_on(url: str, part: Path, heard: Callable[[int, int], None]) -> None:
+    """Download into `part`; what is there already is kept if the server still has that file."""
+    import requests
+
+    tag = part.with_name(f"{part.name}.tag")  # what the server calls this version of the file
+    here = part.stat().st_size if part.exists() and tag.exists() else 0
+    asked = {"Accept-Encoding": "identity"}
+    if here:
+        asked |= {"Range": f"bytes={here}-", "If-Range": tag.read_text()}
+    with requests.get(url, headers=asked, stream=True, timeout=_PATIENCE) as answer:
+        if answer.status_code == requests.codes.requested_range_not_satisfiable:
+            tag.unlink()  # it has no more than is here: begin anew
+            _go_on(url, part, heard)
+            return
+        answer.raise_for_status()
+        if answer.status_code != requests.codes.partial_content:
+            here = 0
+        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+        if version is not None:
+            tag.write_text(version)
+        left = int(answer.headers.get("Content-Length", 0))
+        of = here + left if left else 0
+        with open(part, "ab" if here else "wb") as out:
+            for chunk in answer.iter_content(_CHUNK):
+                out.write(chunk)
+                here += len(chunk)
+                heard(here, of)
+    if of and here < of:
+        raise requests.ConnectionError(f"{here} of {of} bytes")
+    tag.unlink(missing_ok=True)
+
+
+def _verify(file: RemoteFile, path: Path) -> None:
+    """Refuse a file that is not what its owner says, or what it was when it was met first."""
+    import pooch
+
+    sums = path.with_name(SUMS)
+    recorded = sums.read_text().split() if sums.exists() else []
+    first_met = dict(zip(recorded[1::2], recorded[::2], strict=True)).get(path.name)
+    algorithm, _, expected = (file.checksum or f"sha256:{first_met or ''}").partition(":")
+    found = pooch.file_hash(str(path), algorithm)
+    if not expected:
+        with open(sums, "a") as out:
+            out.write(f"{found}  {path.name}\n")
+    elif found != expected:
+        shown = f"{algorithm}:{expected}"
+        raise DataError("get_differs", path=path, checksum=shown, url=file.url)
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Put what a zip archive holds into the folder `UNPACKED`, all or nothing."""
+    if path.suffix != ".zip" or (folder / UNPACKED).exists():
+        return
+
+    def fill(draft: Path) -> None:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(draft)
+        files.sync_tree(draft)
+
+    try:
+        files.publish_folder(folder / UNPACKED, fill)
+    except zipfile.BadZipFile as error:
+        raise DataError("unreadable", path=path, reason=error) from error
