@@ -25,6 +25,6 @@ def commands(path: Path) -> list[str]:
     without its comment.
     """
     text = "\n".join(indented(path)).replace("\\\n", " ")
-    first = r"(?:reprise|make|python|git|pip|cd|\.) "
+    first = r"(?:reprise|make|python|pytest|git|pip|cd|\.) "
     found = [line.partition(" #")[0].rstrip() for line in text.splitlines()]
     return [" ".join(line.split()) for line in found if re.match(first, f"{line} ")]

@@ -5,6 +5,7 @@ import re
 import resource
 import subprocess
 import sys
+from typing import Any
 
 import click
 import pytest
@@ -64,7 +65,7 @@ def test_defaults_of_a_run_are_as_told() -> None:
         if option.name not in fields or option.name in ("dataset", "name"):
             continue
         said = told(option)[1].removeprefix("[default: ").rstrip("]").partition(",")[0]
-        default = fields[option.name].default
+        default: Any = fields[option.name].default
         if option.name == "negatives":
             assert said == "10 x batch size"
         elif isinstance(default, str):

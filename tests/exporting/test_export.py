@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import faiss
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from builders_data import draft_of, item_lists, split_of
 from checkpoints import no_warning
-from commands import run_small
 from pages import DOCS, fenced
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, Split, open_dataset
 from reprise.data.prepare import publish
@@ -25,17 +25,12 @@ from reprise.errors import CheckpointError, DataError, RepriseError, UsageError
 from reprise.exporting.folder import write
 from reprise.exporting.users import EVERYONE, users_of_file, users_of_split
 from reprise.retrieval.evaluate import evaluate_in_full
+from reprise.runs.loop import make_task
 from reprise.runs.run import RunFolder
 from reprise.runs.session import StoredModel, stored_model
+from reprise.scoring import WORTH
 
 N = 10
-SWITCHED: dict[str, Any] = {
-    "temperature": 0.1,
-    "members": 2,
-    "embeddings": "untied",
-    "repeats": "learned",
-    "learning_rate": 0.1,
-}
 
 
 def opened(folder: RunFolder, data: Path) -> StoredModel:
@@ -47,10 +42,13 @@ def plain(undisturbed: RunFolder, small_data: Path) -> StoredModel:
     return opened(undisturbed, small_data)
 
 
-@pytest.fixture(scope="module")
-def switched(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> StoredModel:
-    _, _, folder = run_small(small_data, tmp_path_factory.mktemp("runs"), max_steps=8, **SWITCHED)
-    return opened(folder, small_data)
+def switched(plain: StoredModel, worth: float) -> StoredModel:
+    """The same model, by cosines, and with something that repeats are worth."""
+    config = replace(plain.task.config, temperature=0.1, repeats="learned")
+    arrays = plain.state.arrays
+    arrays = arrays._replace(params={**arrays.params, WORTH: jnp.float32(worth)})
+    task, state = make_task(config, plain.dataset), replace(plain.state, arrays=arrays)
+    return replace(plain, task=task, state=state)
 
 
 def the_pages_code(monkeypatch: pytest.MonkeyPatch, where: Path) -> dict[str, Any]:
@@ -63,15 +61,15 @@ def the_pages_code(monkeypatch: pytest.MonkeyPatch, where: Path) -> dict[str, An
     return names
 
 
-@pytest.mark.parametrize("which", ["plain", "switched"])
+@pytest.mark.parametrize("worth", [None, 0.3, -0.3])
 def test_the_pages_code_finds_the_lists_of_evaluate(
-    which: str,
-    request: pytest.FixtureRequest,
+    worth: float | None,
+    plain: StoredModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stored: StoredModel = request.getfixturevalue(which)
+    stored = plain if worth is None else switched(plain, worth)
     task = stored.task
     users = users_of_split(stored.dataset, "test", task.config.maxlen, as_evaluated=True)
     made = write(stored, users, tmp_path / "export")
@@ -83,9 +81,8 @@ def test_the_pages_code_finds_the_lists_of_evaluate(
     names = the_pages_code(monkeypatch, tmp_path)
     assert capsys.readouterr().out.startswith("['i")
     manifest = names["manifest"]
-    assert manifest["repeat_worth"] == found.repeat_worth
-    assert manifest["scores"] == ("cosine" if which == "switched" else "inner product")
-    assert (which == "switched") == (abs(found.repeat_worth) > 0.01)  # enough to move a list
+    assert manifest["repeat_worth"] == found.repeat_worth == pytest.approx(worth or 0)
+    assert manifest["scores"] == ("inner product" if worth is None else "cosine")
     for user, expected in enumerate(found.ids.tolist()):
         assert names["recommend"](user, N) == expected
         assert names["recommend_by_index"](user, N) == expected
@@ -185,7 +182,7 @@ def write_bad(path: Path, name: str) -> Path:
         "low.npy": np.array([[1, -1]]),
         "none.npy": np.zeros((2, 3), np.int64),
     }
-    tables = {
+    tables: dict[str, dict[str, Any]] = {
         "other.parquet": {"things": [[1]]},
         "single.parquet": {"items": [1, 2]},
         "texts.parquet": {"items": [["1"]]},
