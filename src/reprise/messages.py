@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from reprise.messages_demo import DEMO
 from reprise.messages_export import EXPORT
 from reprise.messages_report import REPORT
 from reprise.messages_runs import RUNS
@@ -373,6 +374,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
         "无法写入 {path}: {reason}。之前保存的内容完好；请处理后重新运行同一命令。",
     ),
     "os_refused": ("Cannot use {path}: {reason}.", "无法使用 {path}: {reason}。"),
+    **DEMO,
     **EXPORT,
     **IMPORT,
     **RUNS,

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from builders_data import draft_of, item_lists, split_of
 from checkpoints import no_warning
+from commands import small_disk
 from pages import DOCS, fenced
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, Split, open_dataset
 from reprise.data.prepare import publish
-from reprise.errors import CheckpointError, DataError, RepriseError, UsageError
+from reprise.errors import CheckpointError, DataError, RepriseError, UsageError, WriteError
 from reprise.exporting.folder import write
 from reprise.exporting.users import EVERYONE, users_of_file, users_of_split
 from reprise.retrieval.evaluate import evaluate_in_full
@@ -281,3 +282,9 @@ def test_vectors_that_are_not_finite_are_not_served(plain: StoredModel, tmp_path
         with refused(CheckpointError, "export_not_finite"):
             write(stored, users, tmp_path / "export")
         assert not list(tmp_path.iterdir())  # nothing is left half-made
+
+
+def test_a_full_disk_leaves_nothing(plain: StoredModel, tmp_path: Path) -> None:
+    with small_disk(1000), refused(WriteError, "write_refused"):
+        write(plain, None, tmp_path / "export")
+    assert not list(tmp_path.iterdir())
