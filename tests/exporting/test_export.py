@@ -284,7 +284,9 @@ def test_vectors_that_are_not_finite_are_not_served(plain: StoredModel, tmp_path
         assert not list(tmp_path.iterdir())  # nothing is left half-made
 
 
-def test_a_full_disk_leaves_nothing(plain: StoredModel, tmp_path: Path) -> None:
-    with small_disk(1000), refused(WriteError, "write_refused"):
-        write(plain, None, tmp_path / "export")
+@pytest.mark.parametrize("size", [600, 1000, 1450])  # less than interests, tables and items
+def test_a_full_disk_leaves_nothing(size: int, plain: StoredModel, tmp_path: Path) -> None:
+    users = users_of_split(plain.dataset, "test", 6, as_evaluated=False)
+    with small_disk(size), refused(WriteError, "write_refused"):
+        write(plain, users, tmp_path / "export")
     assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ repeat_worth where the item is in the user's history.
 """
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def write(stored: StoredModel, users: Users | None, folder: Path) -> Exported:
     def fill(target: Path) -> None:
         nonlocal interests
         np.save(target / "items.npy", items)
-        _about_items(stored.dataset).write_parquet(target / "items.parquet")
+        _write_table(_about_items(stored.dataset), target / "items.parquet")
         if users is not None:
             interests = _write_users(stored, users, target)
         manifest = _manifest(stored, users, items, interests, worth)
@@ -126,7 +127,7 @@ def _write_users(stored: StoredModel, users: Users, target: Path) -> int:
         start += len(made)
     assert written is not None  # there are users
     written.flush()
-    _about_users(users).write_parquet(target / "users.parquet")
+    _write_table(_about_users(users), target / "users.parquet")
     return int(written.shape[1])
 
 
@@ -153,6 +154,13 @@ def _about_items(dataset: Dataset) -> pl.DataFrame:
     if (code < 0).all():
         return about
     return about.insert_column(2, pl.Series("category_code", code))
+
+
+def _write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a table by way of memory: polars tells a disk's refusal as damage to the file."""
+    content = io.BytesIO()
+    table.write_parquet(content)
+    path.write_bytes(content.getbuffer())
 
 
 def _require_finite(stored: StoredModel, *vectors: Any) -> None:
