@@ -21,10 +21,10 @@ def indented(path: Path) -> list[str]:
 
 
 def commands(path: Path) -> list[str]:
-    """Return the command lines that a page shows, those of several lines joined, each as it stands
-    without its comment.
+    """Return the command lines that a page shows, those of several lines joined, without comments
+    and where output goes.
     """
     text = "\n".join(indented(path)).replace("\\\n", " ")
     first = r"(?:reprise|make|python|pytest|git|pip|cd|\.) "
-    found = [line.partition(" #")[0].rstrip() for line in text.splitlines()]
+    found = [re.split(" #| > ", line)[0].rstrip() for line in text.splitlines()]
     return [" ".join(line.split()) for line in found if re.match(first, f"{line} ")]

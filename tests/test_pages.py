@@ -131,7 +131,7 @@ def test_every_command_in_the_documents_is_one(page: Path) -> None:
 
 def parse(command: click.Command, words: list[str]) -> None:
     context = click.Context(command, **command.context_settings)
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         command = command.commands[words[0]]
         words = words[1:]
     command.make_context(command.name, words, parent=context)

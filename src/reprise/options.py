@@ -263,7 +263,8 @@ _WATCH_OPTIONS = (
         "--track",
         type=click.Choice(TRACKERS),
         multiple=True,
-        help="Hand the numbers to MLflow or Weights & Biases too; may be repeated.",
+        help="Hand the numbers to MLflow or Weights & Biases too; may be repeated. "
+        "[default: neither]",
     ),
 )
 

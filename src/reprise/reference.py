@@ -35,13 +35,15 @@ def reference(root: click.Group, name: str = "reprise") -> str:
 
 
 def walk(root: click.Group, name: str = "reprise") -> Iterator[tuple[str, click.Command]]:
-    """Yield every command below `root` with its full name ("reprise data show")."""
+    """Yield every command below `root` with its full name ("reprise data show"), of groups those
+    that do something by themselves.
+    """
     for _, command in sorted(root.commands.items()):
         path = f"{name} {command.name}"
-        if isinstance(command, click.Group):
-            yield from walk(command, path)
-        elif not command.hidden:
+        below = list(walk(command, path)) if isinstance(command, click.Group) else []
+        if not command.hidden and getattr(command, "invoke_without_command", not below):
             yield path, command
+        yield from below
 
 
 def options(command: click.Command) -> list[click.Option]:
