@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | torture: each sets up what it needs in .venv.
+# make demo | test | lint | docs | bench | torture: each sets up what it needs in .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/compiled \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: demo test lint bench torture clean
+.PHONY: demo test lint docs bench torture clean
 
 demo: $(INSTALLED)
 	$(BIN)/reprise demo
@@ -22,6 +22,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy benchmarks/train.py
+
+docs: $(INSTALLED)
+	$(BIN)/python -m reprise.reference > docs/commands.md
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py --rounds 3

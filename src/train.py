@@ -5,6 +5,7 @@ python src/train.py --dataset book --model_type ComiRec-DR --learning_rate 0.007
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,21 @@ SETTINGS = {"taobao": (256, 50, 500)}
 MODEL_FLAGS = ("model", "maxlen", "embedding_dim", "hidden_size", "num_interest")
 
 
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def number(name: str, default: float, text: str) -> Option:
+    """Return the option of a number."""
+    return click.option(name, type=type(default), default=default, show_default=True, help=text)
+
+
+def folder(name: str, text: str) -> Option:
+    """Return the option of a folder, --<default>_dir."""
+    usual = name.removeprefix("--").removesuffix("_dir")
+    path = click.Path(path_type=Path)
+    return click.option(name, type=path, default=usual, show_default=True, help=text)
+
+
 @click.command(
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -34,34 +50,68 @@ MODEL_FLAGS = ("model", "maxlen", "embedding_dim", "hidden_size", "num_interest"
     }
 )
 @click.option(
-    "-p", "task", type=click.Choice(["train", "test", "output"]), default="train", show_default=True
+    "-p",
+    "task",
+    type=click.Choice(["train", "test", "output"]),
+    default="train",
+    show_default=True,
+    help="Train, measure the best model, or write its item vectors to output/.",
 )
 @click.option(
     "--dataset",
     default="book",
     show_default=True,
-    help="book | taobao | any dataset under --data_dir",
+    help="book | taobao | any dataset under --data_dir.",
 )
-@click.option("--random_seed", type=int, default=19, show_default=True)
-@click.option("--embedding_dim", type=int, default=64, show_default=True)
-@click.option("--hidden_size", type=int, default=64, show_default=True)
-@click.option("--num_interest", type=int, default=4, show_default=True)
-@click.option("--model_type", default="none", help=" | ".join(REGISTRY))
-@click.option("--learning_rate", type=float, default=0.001, show_default=True)
-@click.option("--optimizer", default=OPTIMIZERS[0], show_default=True, help=" | ".join(OPTIMIZERS))
-@click.option("--selection", default=SELECTIONS[0], show_default=True, help=" | ".join(SELECTIONS))
-@click.option("--max_iter", type=float, default=1000, show_default=True, help="(k)")
-@click.option("--patience", type=int, default=50, show_default=True)
-@click.option("--coef", type=float, help="Category control in -p test: lambda.")
-@click.option("--topN", "top_n", type=int, default=50, show_default=True)
-@click.option("--name", help="Experiment name; asked for where it is not given.")
-@click.option("--test_iter", type=int, help="Steps between evaluations.")
+@number("--random_seed", 19, "All that is random follows from it, a whole number from 0.")
+@number("--embedding_dim", 64, "Numbers of an item's vector.")
+@number("--hidden_size", 64, "Width of the network, in numbers.")
+@number("--num_interest", 4, "Interests a user.")
+@click.option("--model_type", default="none", help=f"{' | '.join(REGISTRY)}. [required]")
+@number("--learning_rate", 0.001, "Adam's step size.")
 @click.option(
-    "--resume_from", type=click.Choice(["best", "latest"]), default="best", show_default=True
+    "--optimizer",
+    default=OPTIMIZERS[0],
+    show_default=True,
+    help=f"Adam of the item rows: {' | '.join(OPTIMIZERS)}.",
 )
-@click.option("--best_metric", type=float, help="Best recall of an old checkpoint.")
-@click.option("--runs_dir", type=click.Path(path_type=Path), default="runs", show_default=True)
-@click.option("--data_dir", type=click.Path(path_type=Path), default="data", show_default=True)
+@click.option(
+    "--selection",
+    default=SELECTIONS[0],
+    show_default=True,
+    help=f"Which interest learns the target: {' | '.join(SELECTIONS)}.",
+)
+@number("--max_iter", 1000.0, "Steps in all, in thousands; may grow later.")
+@number("--patience", 50, "Evaluations without improvement that end the training.")
+@click.option("--coef", type=float, help="Category control in -p test: lambda. [default: none]")
+@click.option(
+    "--topN",
+    "top_n",
+    type=int,
+    default=50,
+    show_default=True,
+    help="N of the recall@N that selects the best model.",
+)
+@click.option("--name", help="Name of the experiment. [default: asked for]")
+@click.option(
+    "--test_iter",
+    type=int,
+    help=f"Steps between evaluations. [default: {BOOK[2]}; of taobao {SETTINGS['taobao'][2]}]",
+)
+@click.option(
+    "--resume_from",
+    type=click.Choice(["best", "latest"]),
+    default="best",
+    show_default=True,
+    help="What an existing run goes on from.",
+)
+@click.option(
+    "--best_metric",
+    type=float,
+    help="Best recall, 0 to 1, of an old checkpoint that does not know it. [default: measured]",
+)
+@folder("--runs_dir", "Folder of the runs.")
+@folder("--data_dir", "Folder of the datasets.")
 @common_options
 def main(task: str, lang: str | None, name: str | None, **options: Any) -> None:
     """Train, test or output a model, as ComiRec's src/train.py."""

@@ -9,14 +9,7 @@ PACKAGE = Path(reprise.__file__).parent
 # Each part may import itself, its neighbours on the line, and what stands below.
 LAYERS = [
     {"__init__", "allocator", "errors", "files", "scoring"}
-    | {
-        "messages",
-        "messages_refusals",
-        "messages_report",
-        "messages_runs",
-        "messages_tf",
-        "words",
-    },
+    | {"words", *(path.stem for path in PACKAGE.glob("messages*.py"))},
     {"models", "data"},
     {"config"},
     {"provenance"},
@@ -27,6 +20,7 @@ LAYERS = [
     {
         "console",
         "demo",
+        "exporting",
         "listing",
         "live",
         "overview",
@@ -39,7 +33,8 @@ LAYERS = [
         "waiting",
     },
     {"commands"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__", "reference"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

@@ -1,5 +1,6 @@
 """The catalogue of messages: complete in both languages, and used by key."""
 
+import ast
 import re
 from pathlib import Path
 from string import Formatter
@@ -14,14 +15,15 @@ SOURCES = [
     *Path(reprise.__file__).parent.rglob("template/*"),
     Path(reprise.__file__).parents[1] / "train.py",
 ]
-CATALOGUED = (
-    "messages.py",
-    "messages_refusals.py",
-    "messages_report.py",
-    "messages_runs.py",
-    "messages_tf.py",
-    "words.py",
-)
+# The same in both languages, as in the original.
+ALIKE = {
+    "iter: {}, train loss: {}, valid recall: {}, valid ndcg: {}, valid hitrate: {}",
+    "time interval: {} min",
+}
+
+
+def is_catalogue(path: Path) -> bool:
+    return path.name == "words.py" or path.name.startswith("messages")
 
 
 def fields(text: str) -> set[str]:
@@ -37,7 +39,7 @@ def test_both_languages_say_it_with_the_same_values(key: str) -> None:
 
 
 def test_every_key_is_used_and_every_used_key_is_there() -> None:
-    code = "\n".join(path.read_text() for path in SOURCES if path.name not in CATALOGUED)
+    code = "\n".join(path.read_text() for path in SOURCES if not is_catalogue(path))
     quoted = set(re.findall(r'"([a-z_]+)"', code))
     assert set(CATALOGUE) <= quoted
     spoken = re.findall(r'(?:Error|say|warn|text)\(\s*"([a-z_]+)"', code)
@@ -63,3 +65,34 @@ def test_language_by_flag_then_variable_then_locale(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("REPRISE_LANG", "en")
     assert choose_language() == "en"
     assert choose_language("zh") == "zh"
+
+
+def test_the_chinese_lines_are_chinese() -> None:
+    for key, (_, chinese) in CATALOGUE.items():
+        if not re.search(r"[一-鿿]", chinese):  # names, and words the original leaves as they are
+            words = re.findall("[A-Za-z]{2,}", re.sub("{[^}]*}", "", chinese))
+            assert len(words) <= 2 or key == "prompt_name", key
+
+
+def test_what_is_printed_comes_from_the_catalogue() -> None:
+    """No words of a sentence stand where something is printed or put into a table."""
+    printing = {"print", "echo", "add_row", "add_column", "Table", "Panel", "line"}
+    for path in SOURCES:
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            function = node.func
+            name = getattr(function, "id", getattr(function, "attr", ""))
+            for argument in node.args if name in printing else ():
+                if said := words_of(argument):
+                    assert said in ALIKE, f"{path}, line {node.lineno}: {said}"
+
+
+def words_of(argument: ast.expr) -> str:
+    """Return the text in an argument, what is computed as {}, if two words of it stand together."""
+    parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
+    texts = [str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts]
+    text = "".join(texts)
+    return text if re.search(r"[A-Za-z]{2,} [A-Za-z]{2,}", text) else ""

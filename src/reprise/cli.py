@@ -11,6 +11,7 @@ from reprise.commands.config import config
 from reprise.commands.data import data
 from reprise.commands.demo import demo
 from reprise.commands.evaluate import evaluate
+from reprise.commands.export import export
 from reprise.commands.import_tf import import_tf
 from reprise.commands.inspect import inspect
 from reprise.commands.prepare import prepare
@@ -72,6 +73,7 @@ cli.add_command(config)
 cli.add_command(data)
 cli.add_command(demo)
 cli.add_command(evaluate)
+cli.add_command(export)
 cli.add_command(import_tf)
 cli.add_command(inspect)
 cli.add_command(prepare)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from rich.table import Table
 from reprise.config import TrainConfig
 from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
+from reprise.messages import Messages, choose_language
+
+Text = Callable[..., str]  # a line of the catalogue, by its key
 
 STEPS, TEST_ITER, LEARNING_RATE = 4000, 250, 0.005
 
@@ -29,46 +33,50 @@ def run_demo(folder: Path, lang: str | None) -> int:
     single = _config("single", num_interest=1)
     popular = _config("popular", model="MostPop")
 
-    _announce(f"training, to be killed at step {STEPS // 2}")
+    text = Messages(choose_language(lang)).text
+
+    _announce(text("demo_training", step=STEPS // 2))
     _train_and_kill(folder, killed, lang)
     before = _evaluations(folder, killed)[-1]
-    _announce("SIGKILL; now the same command again")
+    _announce(text("demo_again"))
     restored = _measure(folder, killed, "latest")
     _train(folder, killed, lang)
-    _announce("the same training, undisturbed")
+    _announce(text("demo_undisturbed"))
     _train(folder, undisturbed, lang)
-    _announce("a single vector instead of four interests, to compare")
+    _announce(text("demo_single"))
     _train(folder, single, lang)
-    _announce("the most popular items for everyone, to compare")
+    _announce(text("demo_popular"))
     _train(folder, popular, lang)
 
     end = _evaluations(folder, killed)[-1]
     most_popular = _measure(folder, popular, "best")
     _show(
+        text,
         {
-            f"before the kill (step {before['step']})": before["valid_recall@50"],
-            f"after the resume (step {restored['step']})": restored["recall@50"],
-            f"at the end (step {end['step']})": end["valid_recall@50"],
+            text("demo_before", step=before["step"]): before["valid_recall@50"],
+            text("demo_after", step=restored["step"]): restored["recall@50"],
+            text("demo_end", step=end["step"]): end["valid_recall@50"],
             "MostPopular": most_popular["recall@50"],
         },
         {
-            "four interests": _measure(folder, killed, "best")["interest_coverage@50"],
-            "a single vector": _measure(folder, single, "best")["interest_coverage@50"],
+            text("demo_four"): _measure(folder, killed, "best")["interest_coverage@50"],
+            text("demo_one"): _measure(folder, single, "best")["interest_coverage@50"],
             "MostPopular": most_popular["interest_coverage@50"],
         },
     )
-    return _compare_digests(folder, killed, undisturbed)
+    return _compare_digests(text, folder, killed, undisturbed)
 
 
-def _compare_digests(folder: Path, killed: TrainConfig, undisturbed: TrainConfig) -> int:
-    digests = [
+def _compare_digests(
+    text: Text, folder: Path, killed: TrainConfig, undisturbed: TrainConfig
+) -> int:
+    resumed, whole = (
         _reprise("inspect", _run(folder, config), "--json")["state_digest"]
         for config in (killed, undisturbed)
-    ]
-    print(f"state digest, resumed:     {digests[0]}\nstate digest, undisturbed: {digests[1]}")
-    same = digests[0] == digests[1]
-    verdict = "EQUALS the undisturbed run, bit for bit" if same else "DIFFERS"
-    print(f"The resumed run {verdict}.")
+    )
+    print(text("demo_digests", resumed=resumed, undisturbed=whole))
+    same = resumed == whole
+    print(text("demo_equal") if same else text("demo_differs"))
     return 0 if same else 1
 
 
@@ -149,14 +157,14 @@ def _announce(what: str) -> None:
     print(f"\n=== {what} ===", flush=True)
 
 
-def _show(recall: dict[str, float], coverage: dict[str, float]) -> None:
-    table = Table(title="The demo data's validation users", title_justify="left")
+def _show(text: Text, recall: dict[str, float], coverage: dict[str, float]) -> None:
+    table = Table(title=text("demo_title"), title_justify="left")
     table.add_column("Recall@50")
     table.add_column("", justify="right")
     for name, value in recall.items():
         table.add_row(name, f"{value:.6f}")
     table.add_section()
-    table.add_row("[bold]True interests served by the top 50", "")
+    table.add_row(text("demo_served"), "", style="bold")
     for name, value in coverage.items():
         table.add_row(name, f"{value:.6f}")
     Console().print(table)

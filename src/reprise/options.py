@@ -39,31 +39,46 @@ _DEFAULTS = {item.name: item.default for item in dataclasses.fields(TrainConfig)
 
 def common_options(command: Command) -> Command:
     """Add the options every command has."""
-    return click.option("--lang", help="Language of the messages: en or zh.")(command)
+    return click.option(
+        "--lang",
+        help="Language of the messages: en or zh. [default: REPRISE_LANG's, or the locale's]",
+    )(command)
 
 
 _RUN_OPTIONS = (
     click.option(
         "--preset",
         type=click.Choice(PRESETS),
-        help="Settings that are good together; the file's and the flags' win.",
+        help="Settings that are good together; the file's and the flags' win. [default: none]",
     ),
     click.option(
         "--config",
         "config_file",
         type=click.Path(path_type=Path),
-        help="TOML file of the run's settings (keys as the flags); flags win.",
+        help="TOML file of the run's settings (keys as the flags); flags win. [default: none]",
     ),
-    click.option("--dataset", help="A dataset under --data-dir."),
+    click.option("--dataset", help="A dataset under --data-dir. [required, here or in the file]"),
     click.option(
         "--model",
         "--model-type",
         "model",
-        help=f"{' | '.join(REGISTRY)}. [default: {_DEFAULTS['model']}]",
+        help=f"How interests are made: {' | '.join(REGISTRY)}. [default: {_DEFAULTS['model']}]",
     ),
-    click.option("--name", help="Name of the experiment."),
-    click.option("--max-iter", type=float, help="Steps in all, in thousands, as ComiRec counts."),
-    click.option("--steps", "max_steps", type=int, help="Steps in all."),
+    click.option(
+        "--name",
+        help="Name of the experiment, the end of its folder's. [required, here or in the file]",
+    ),
+    click.option(
+        "--max-iter",
+        type=float,
+        help="Steps in all, in thousands, as ComiRec counts; may grow later. [default: 1000]",
+    ),
+    click.option(
+        "--steps",
+        "max_steps",
+        type=int,
+        help="Steps (updates) in all; may grow later. [default: 1000000]",
+    ),
     click.option("--test-iter", type=int, help="Steps between evaluations. [default: 1000]"),
     click.option(
         "--valid-users",
@@ -71,15 +86,27 @@ _RUN_OPTIONS = (
         help="Validation users an evaluation in training is over, drawn once by the seed; the last "
         "one is over all. [default: 0, all]",
     ),
-    click.option("--patience", type=int, help="Evaluations without improvement. [default: 50]"),
-    click.option("--learning-rate", type=float, help="[default: 0.001]"),
-    click.option("--warmup", type=int, help="Steps it climbs for. [default: 0]"),
-    click.option("--decay", help=f"How it falls: {' | '.join(DECAYS)}. [default: {DECAYS[0]}]"),
-    click.option("--decay-steps", type=int, help="Step at which the decay ends, at a hundredth."),
+    click.option(
+        "--patience",
+        type=int,
+        help="Evaluations without improvement that end the training; may grow later. [default: 50]",
+    ),
+    click.option("--learning-rate", type=float, help="Adam's step size. [default: 0.001]"),
+    click.option("--warmup", type=int, help="Steps the learning rate climbs for. [default: 0]"),
+    click.option(
+        "--decay",
+        help=f"How the learning rate falls: {' | '.join(DECAYS)}. [default: {DECAYS[0]}]",
+    ),
+    click.option(
+        "--decay-steps",
+        type=int,
+        help="Step at which the decay ends, at a hundredth of the rate; --decay needs it. "
+        "[default: 0]",
+    ),
     click.option(
         "--optimizer",
-        help=f"Of the item rows: {' | '.join(OPTIMIZERS)}. row-adam is dense Adam at the batch's "
-        f"cost. [default: {_DEFAULTS['optimizer']}]",
+        help=f"Adam of the item rows: {' | '.join(OPTIMIZERS)}. row-adam is dense Adam at the "
+        f"batch's cost. [default: {_DEFAULTS['optimizer']}]",
     ),
     click.option(
         "--selection",
@@ -104,11 +131,16 @@ _RUN_OPTIONS = (
     click.option(
         "--routing-penalty",
         type=float,
-        help="REMI's c, on attention to single items; of ComiRec-SA. [default: 0]",
+        help="REMI's c, a weight on attention to single items; of ComiRec-SA and Queries. "
+        "[default: 0]",
     ),
-    click.option("--batch-size", type=int, help="[default: 128]"),
-    click.option("--maxlen", type=int, help="Items of history. [default: 20]"),
-    click.option("--embedding-dim", type=int, help="[default: 64]"),
+    click.option("--batch-size", type=int, help="Users a step. [default: 128]"),
+    click.option(
+        "--maxlen",
+        type=int,
+        help="Items of a history that the model sees, the last ones. [default: 20]",
+    ),
+    click.option("--embedding-dim", type=int, help="Numbers of an item's vector. [default: 64]"),
     click.option(
         "--embedding-scale",
         type=float,
@@ -124,7 +156,11 @@ _RUN_OPTIONS = (
         help=f"{' | '.join(HISTORIES)}: a history's items as they are, or all of one length. "
         f"[default: {_DEFAULTS['history']}]",
     ),
-    click.option("--hidden-size", type=int, help="[default: 64]"),
+    click.option(
+        "--hidden-size",
+        type=int,
+        help="Width of the network, in numbers; most models need --embedding-dim's. [default: 64]",
+    ),
     click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
     click.option(
         "--members",
@@ -141,10 +177,16 @@ _RUN_OPTIONS = (
         type=int,
         help="Blocks of causal self-attention over the history, under the model. [default: 0]",
     ),
-    click.option("--encoder-heads", type=int, help="Of its attention. [default: 1]"),
-    click.option("--dropout", type=float, help="Of the encoder, in training. [default: 0]"),
+    click.option("--encoder-heads", type=int, help="Heads of its attention. [default: 1]"),
     click.option(
-        "--item-dropout", type=float, help="Share of a history training leaves out. [default: 0]"
+        "--dropout",
+        type=float,
+        help="Share of the encoder's numbers that are zero in training, 0 to 1. [default: 0]",
+    ),
+    click.option(
+        "--item-dropout",
+        type=float,
+        help="Share of a history's items that training leaves out, 0 to 1. [default: 0]",
     ),
     click.option(
         "--repeats",
@@ -155,7 +197,9 @@ _RUN_OPTIONS = (
         "--first-target", type=int, help="Items a target has before it, at least. [default: 4]"
     ),
     click.option(
-        "--targets", type=int, help="Learned of each user in one pass over him. [default: 1]"
+        "--targets",
+        type=int,
+        help="Targets learned of each user in one pass over him. [default: 1]",
     ),
     click.option(
         "--next-n",
@@ -165,7 +209,7 @@ _RUN_OPTIONS = (
     click.option(
         "--next-share",
         type=float,
-        help="Or of this share of a user's items, where that is more. [default: 0]",
+        help="Or one of this share of a user's items, 0 to 1, where that is more. [default: 0]",
     ),
     click.option(
         "--sampler",
@@ -173,17 +217,39 @@ _RUN_OPTIONS = (
         "full: every item). "
         f"[default: {_DEFAULTS['sampler']}]",
     ),
-    click.option("--negatives", type=int, help="Shared by a batch. [default: 10 x batch size]"),
+    click.option(
+        "--negatives",
+        type=int,
+        help="Negative items drawn a step, shared by its batch. [default: 10 x batch size]",
+    ),
     click.option(
         "--top-n",
         "--topN",
         "top_n",
         type=int,
-        help="The recall@N that selects the best. [default: 50]",
+        help="N of the recall@N that selects the best model. [default: 50]",
     ),
-    click.option("--seed", "--random-seed", "seed", type=int, help="[default: 19]"),
-    click.option("--runs-dir", type=click.Path(path_type=Path), default="runs", show_default=True),
-    click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True),
+    click.option(
+        "--seed",
+        "--random-seed",
+        "seed",
+        type=int,
+        help="All that is random follows from it, a whole number from 0. [default: 19]",
+    ),
+    click.option(
+        "--runs-dir",
+        type=click.Path(path_type=Path),
+        default="runs",
+        show_default=True,
+        help="Folder of the runs.",
+    ),
+    click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        default="data",
+        show_default=True,
+        help="Folder of the datasets.",
+    ),
 )
 
 
@@ -197,24 +263,31 @@ _WATCH_OPTIONS = (
         "--track",
         type=click.Choice(TRACKERS),
         multiple=True,
-        help="Hand the numbers to MLflow or Weights & Biases too; may be repeated.",
+        help="Hand the numbers to MLflow or Weights & Biases too; may be repeated. "
+        "[default: neither]",
     ),
 )
 
 
 _SOURCE_OPTIONS = (
-    click.option("--format", "layout", help=f"{' | '.join(FORMATS)}. [default: as the names tell]"),
+    click.option(
+        "--format",
+        "layout",
+        help=f"Of the source: {' | '.join(FORMATS)}. [default: as the names tell]",
+    ),
     *(
         click.option(f"--{what}-col", metavar="NAME", help=f"{meaning} [default: by its name]")
         for what, meaning in (
             ("user", "Column of the user, in a table; or its place, from 1."),
-            ("item", "Of the item."),
-            ("time", "Of the time: a number, or a date."),
-            ("category", "Of the item's category."),
-            ("title", "Of the item's title."),
+            ("item", "Column of the item."),
+            ("time", "Column of the time: a number, or a date."),
+            ("category", "Column of the item's category."),
+            ("title", "Column of the item's title."),
         )
     ),
-    click.option("--behaviours", help="Of taobao, those that count: pv,buy. [default: pv]"),
+    click.option(
+        "--behaviours", help="Behaviours of taobao that count, such as pv,buy. [default: pv]"
+    ),
 )
 
 

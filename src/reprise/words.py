@@ -61,6 +61,26 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "report_shares": ("Share of the list from each", "各兴趣在列表中的占比"),
     "report_dead": ("Dead", "失效"),
     "report_used": ("Used by a user", "每用户使用"),
+    # `reprise inspect`
+    "shown_checkpoint": ("checkpoint", "checkpoint"),
+    "shown_manifest": ("manifest", "清单"),
+    "shown_whole": ("holds: every file matches its SHA-256", "完好: 每个文件都与其 SHA-256 一致"),
+    "shown_step": ("step", "步数"),
+    "shown_branch": ("branch", "分支"),
+    "shown_best": ("best", "最优"),
+    "shown_best_at": (
+        "{metric:.6f} at step {step} of branch {branch}",
+        "{metric:.6f}（分支 {branch} 第 {step} 步）",
+    ),
+    "shown_unknown": ("unknown", "未知"),
+    "shown_trials": ("evaluations without improvement", "连续没有提升的评估次数"),
+    "shown_rate": ("learning rate", "学习率"),
+    "shown_seconds": ("seconds trained", "训练秒数"),
+    "shown_environment": ("environment", "运行环境"),
+    "shown_array": ("array", "数组"),
+    "shown_shape": ("shape", "形状"),
+    "shown_bytes": ("bytes", "字节"),
+    "shown_scalar": ("scalar", "标量"),
     # `reprise data show`
     "data_counts": (
         "{name}: {users} users, {items} items, {interactions} interactions",

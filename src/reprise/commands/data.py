@@ -18,7 +18,13 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
-@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default="data",
+    show_default=True,
+    help="Folder of the datasets.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:

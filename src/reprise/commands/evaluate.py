@@ -13,20 +13,44 @@ from reprise.runs.signals import end_at_once_on_interrupt
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
-@click.option("--which", type=click.Choice(["best", "latest"]), default="best", show_default=True)
-@click.option("--top-n", "--topN", "top_n", type=int, help="One more cutoff beside 20 and 50.")
+@click.option(
+    "--split",
+    type=click.Choice(["valid", "test"]),
+    default="test",
+    show_default=True,
+    help="The users to measure on.",
+)
+@click.option(
+    "--which",
+    type=click.Choice(["best", "latest"]),
+    default="best",
+    show_default=True,
+    help="Which checkpoint of the run.",
+)
+@click.option(
+    "--top-n",
+    "--topN",
+    "top_n",
+    type=int,
+    help="One more cutoff, in items, beside 20 and 50. [default: that of the run]",
+)
 @click.option(
     "--lambda",
     "coef",
     type=float,
     help="Choose the lists by category: weight of a repeated one, "
-    "beside scores that are cosines (-1 to 1) where the run has a temperature.",
+    "beside scores that are cosines (-1 to 1) where the run has a temperature. [default: none]",
 )
 @click.option(
     "--filter-seen", is_flag=True, help="Leave out what a user has interacted with already."
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default="data",
+    show_default=True,
+    help="Folder of the datasets.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def evaluate(

@@ -18,8 +18,16 @@ _RAW = "raw"  # below the data folder
 @click.command()
 @click.argument("name")
 @click.option("--accept-licence", is_flag=True, help="Agree to the terms without being asked.")
-@click.option("--mirror", metavar="URL", help="Take the files from here, not from their owner.")
-@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
+@click.option(
+    "--mirror", metavar="URL", help="Where to take the files from. [default: their owner]"
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default="data",
+    show_default=True,
+    help="Folder of the datasets.",
+)
 @common_options
 def get(
     name: str, accept_licence: bool, mirror: str | None, data_dir: Path, lang: str | None

@@ -15,14 +15,21 @@ from reprise.runs.signals import end_at_once_on_interrupt
 @click.command("import-tf")
 @click.argument("source", metavar="PATH", type=click.Path(path_type=Path))
 @run_options
-@click.option("--step", type=int, help="Updates made, where the checkpoint does not tell.")
-@click.option("--best-metric", type=float, help="Best recall, where the checkpoint has none.")
+@click.option(
+    "--step", type=int, help="Updates made, if the checkpoint does not tell. [default: as it tells]"
+)
+@click.option(
+    "--best-metric",
+    type=float,
+    help="Best recall, 0 to 1, where the checkpoint has none. [default: measured]",
+)
 @click.option(
     "--map",
     "mapped",
     multiple=True,
     metavar="PARAM=VARIABLE",
-    help="Which variable a parameter is (rows: the item table); may be repeated.",
+    help="Which variable a parameter is (rows: the item table); may be repeated. "
+    "[default: found by shape]",
 )
 @common_options
 def import_tf(

@@ -30,4 +30,4 @@ def inspect(path: Path, which: Any, as_json: bool, lang: str | None) -> None:
 
     messages = Messages(choose_language(lang))
     facts = describe(path, which, Voice(messages, to_stderr=True).say)
-    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(report_lines(facts)))
+    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(report_lines(facts, messages)))

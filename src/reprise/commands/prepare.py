@@ -34,7 +34,13 @@ from reprise.options import common_options, source_options
     "of the interactions. [default: 0.8,0.9]",
 )
 @source_options
-@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default="data",
+    show_default=True,
+    help="Folder of the datasets.",
+)
 @common_options
 def prepare(
     source: Path,

@@ -39,7 +39,13 @@ _FILE = "report.html"
     multiple=True,
     help="A point of the lambda curve, measured by itself; may be repeated. [default: 0.01 to 10]",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), default="data", show_default=True)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default="data",
+    show_default=True,
+    help="Folder of the datasets.",
+)
 @common_options
 def report(
     runs: tuple[Path, ...],

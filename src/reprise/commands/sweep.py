@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 _PLAIN_WIDTH = 200  # columns
 
 _sweeps_dir = click.option(
-    "--sweeps-dir", type=click.Path(path_type=Path), default="sweeps", show_default=True
+    "--sweeps-dir",
+    type=click.Path(path_type=Path),
+    default="sweeps",
+    show_default=True,
+    help="Folder of the sweeps.",
 )
 
 
@@ -41,7 +45,7 @@ _sweeps_dir = click.option(
     "searched",
     multiple=True,
     metavar="FIELD=VALUES",
-    help=f"A setting to search over, and its values: {FORMS}; may be repeated.",
+    help=f"A setting to search over, and its values: {FORMS}; may be repeated. [required]",
 )
 @click.option("--trials", type=int, default=20, show_default=True, help="Runs in all.")
 @_sweeps_dir

@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     help="What an existing run goes on from.",
 )
 @click.option(
-    "--best-metric", type=float, help="Best recall of an old checkpoint that does not know it."
+    "--best-metric",
+    type=float,
+    help="Best recall, 0 to 1, of an old checkpoint that does not know it. [default: measured]",
 )
 @click.option(
     "--change-learning-rate",
     type=float,
-    help="Go on with another learning rate; recorded in run.json.",
+    help="Go on with another learning rate; recorded in run.json. [default: as it was]",
 )
 @watch_options
 @common_options

@@ -133,6 +133,15 @@ def evaluate_in_full(
     return Evaluation(means, ids, by_user, worth)
 
 
+def interests_of(
+    arrays: "Arrays", interests: "Interests", users: EvaluationUsers
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the interests [u, K, d] of some users after the other, as `evaluate` scores them."""
+    for start in range(0, len(users.lengths), _CHUNK):
+        made = np.asarray(interests(arrays, *_padded(users, start)))
+        yield made[: len(users.lengths) - start]
+
+
 def candidates(arrays: "Arrays", scoring: Scoring) -> NDArray[np.float32]:
     """Return what retrieval scores items by, [V+1, d], row 0 the padding: their vectors as
     candidates, by cosine at length 1 (`training.losses.unit`).

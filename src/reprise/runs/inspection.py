@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
+
+from reprise.messages import Messages
 from reprise.runs import run
 from reprise.runs.run import Source
 from reprise.runs.store import Warn
+
+_WIDTHS, _NUMBER = (32, 20, 8), 14  # places of a column, and of the last one
 
 
 def describe(path: Path, which: Source, warn: Warn) -> dict[str, Any]:
@@ -46,27 +51,38 @@ def describe(path: Path, which: Source, warn: Warn) -> dict[str, Any]:
     }
 
 
-def report_lines(facts: Mapping[str, Any]) -> list[str]:
+def report_lines(facts: Mapping[str, Any], messages: Messages) -> list[str]:
     """Return the facts as aligned lines."""
-    best = facts["best"]
+    text, best = messages.text, facts["best"]
+    environment = ", ".join(f"{key} {value}" for key, value in facts["environment"].items())
+    unknown = text("shown_unknown")
     plain = {
-        "checkpoint": facts["path"],
-        "manifest": "holds: every file matches its SHA-256",
-        "step": facts["step"],
-        "branch": facts["branch"],
-        "best": "unknown"
-        if best is None
-        else f"{best['metric']:.6f} at step {best['step']} of branch {best['branch']}",
-        "evaluations without improvement": facts["evaluations_without_improvement"],
-        "learning rate": facts["learning_rate"],
-        "seconds trained": f"{facts['seconds']:.1f}",
-        "environment": ", ".join(f"{key} {value}" for key, value in facts["environment"].items())
-        or "unknown",
-        "state_digest": facts["state_digest"],
+        "shown_checkpoint": facts["path"],
+        "shown_manifest": text("shown_whole"),
+        "shown_step": facts["step"],
+        "shown_branch": facts["branch"],
+        "shown_best": unknown if best is None else text("shown_best_at", **best),
+        "shown_trials": facts["evaluations_without_improvement"],
+        "shown_rate": facts["learning_rate"],
+        "shown_seconds": f"{facts['seconds']:.1f}",
+        "shown_environment": environment or unknown,
     }
-    lines = [f"{key:<32} {value}" for key, value in plain.items()]
-    lines.append(f"{'array':<32} {'shape':<20} {'dtype':<8} {'bytes':>14}")
+    lines = [_row(text(key), str(value)) for key, value in plain.items()]
+    lines.append(_row("state_digest", facts["state_digest"]))
+    head = (text("shown_array"), text("shown_shape"), "dtype")
+    lines.append(_row(*head, _to_the_right(text("shown_bytes"))))
     for array in facts["arrays"]:
-        shape = "x".join(str(size) for size in array["shape"]) or "scalar"
-        lines.append(f"{array['name']:<32} {shape:<20} {array['dtype']:<8} {array['bytes']:>14,}")
+        shape = "x".join(str(size) for size in array["shape"]) or text("shown_scalar")
+        size = _to_the_right(f"{array['bytes']:,}")
+        lines.append(_row(array["name"], shape, array["dtype"], size))
     return lines
+
+
+def _row(*cells: str) -> str:
+    """Return a line of columns, the last one as wide as it is; by the places characters take."""
+    padded = map(set_cell_size, cells[:-1], _WIDTHS)
+    return " ".join([*padded, cells[-1]])
+
+
+def _to_the_right(number: str) -> str:
+    return " " * (_NUMBER - cell_len(number)) + number

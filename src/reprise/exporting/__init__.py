@@ -1,0 +1,1 @@
+"""A stored model's vectors, written for an index or a service: `reprise export`."""

@@ -1,0 +1,38 @@
+"""`reprise export` from outside: what it writes and says, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from commands import check_refusal, reprise
+from reprise.cli import cli
+from reprise.errors import UsageError
+from reprise.runs.run import RunFolder
+
+
+def test_it_writes_and_says_what(undisturbed: RunFolder, small_data: Path, tmp_path: Path) -> None:
+    arguments = ("export", undisturbed.path, tmp_path / "export", "--data-dir", small_data)
+    done = reprise(*arguments, "--which", "latest", "--split", "all", "--lang", "zh")
+    assert done.returncode == 0, done.stderr
+    assert "（第 20 步）" in done.stdout
+    assert "40 个物品，每个 8 维" in done.stdout
+    assert json.loads((tmp_path / "export" / "manifest.json").read_text())["step"] == 20
+    # Users are named alike in each split of this set: each name counts once.
+    assert "用户: 60 个，每个 2 个向量" in done.stdout
+    check_refusal(reprise(*arguments, "--lang", "en"), 2, "exists already", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        (["--split", "test", "--histories", "h.npy"], "only_one"),
+        (["--as-evaluated"], "evaluated_of_what"),
+        (["--as-evaluated", "--split", "train"], "evaluated_of_what"),
+    ],
+)
+def test_what_does_not_go_together(options: list[str], key: str) -> None:
+    done = CliRunner().invoke(cli, ["export", "run", "folder", *options])
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.key == key

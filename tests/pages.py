@@ -1,0 +1,30 @@
+"""The documents' blocks of code, to be run as they stand."""
+
+import re
+from pathlib import Path
+
+from commands import ROOT
+
+DOCS = ROOT / "docs"
+
+
+def fenced(path: Path, language: str) -> list[str]:
+    """Return the blocks between ```language and ```."""
+    text = path.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def indented(path: Path) -> list[str]:
+    """Return the lines of the blocks that four spaces set off, without these."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("    ") for line in lines if line.startswith("    ")]
+
+
+def commands(path: Path) -> list[str]:
+    """Return the command lines that a page shows, those of several lines joined, without comments
+    and where output goes.
+    """
+    text = "\n".join(indented(path)).replace("\\\n", " ")
+    first = r"(?:reprise|make|python|pytest|git|pip|cd|\.) "
+    found = [re.split(" #| > ", line)[0].rstrip() for line in text.splitlines()]
+    return [" ".join(line.split()) for line in found if re.match(first, f"{line} ")]

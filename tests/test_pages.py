@@ -1,0 +1,179 @@
+"""The documents do what they say: followed literally, and the same in both languages."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import train as comirec_line
+from commands import ENVIRONMENT, ROOT
+from pages import DOCS, commands, fenced
+from reprise.cli import cli
+from reprise.models import REGISTRY
+from reprise.reference import options
+from reprise.runs.run import RunFolder
+
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted(DOCS.rglob("*.md"))]
+TRANSLATED = sorted((DOCS / "zh").glob("*.md"))
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+IGNORED = shutil.ignore_patterns("__pycache__", "samples", "torture")
+
+
+def test_add_a_model_followed_literally(demo_data: Path, tmp_path: Path) -> None:
+    """In a copy of the source tree: the module, its line in the registry, and every command."""
+    page = DOCS / "add-a-model.md"
+    for name in ("src", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=IGNORED)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "data").symlink_to(demo_data)
+
+    text = page.read_text(encoding="utf-8")
+    module, line = fenced(page, "python")
+    written = re.findall(r"^Write `(\S+)`:$", text, re.MULTILINE)
+    changed = re.findall(r"^In `(\S+)`, add a line to `(\w+)`:$", text, re.MULTILINE)
+    ((path,), ((registry, table),)) = written, changed
+    (tmp_path / path).write_text(module)
+    before = (tmp_path / registry).read_text()
+    head = f"{table} = {{\n"
+    assert before.count(head) == 1
+    (tmp_path / registry).write_text(before.replace(head, head + line))
+
+    printed = [run(command, tmp_path) for command in commands(page)]
+    trained, measured, tested = printed
+    assert "step 40/40" in trained
+    assert "Recall" in measured
+    assert re.search(r"\d+ passed", tested) or "100%" in tested
+    assert "Memory" not in before
+
+
+def run(command: str, where: Path) -> str:
+    """Run a command of a page in the tree at `where`, and return what it printed."""
+    program, *arguments = shlex.split(command)
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{where}/src{os.pathsep}{where}/tests"}
+    done = subprocess.run(
+        [sys.executable, "-m", program, *arguments],
+        cwd=where,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_both_readmes_name_the_same_commands() -> None:
+    english, chinese = ROOT / "README.md", ROOT / "README.zh-CN.md"
+    assert len(commands(english)) > 10
+    assert commands(chinese) == commands(english)
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
+def test_a_page_in_chinese_has_the_commands_and_names_of_the_english_one(page: Path) -> None:
+    """Its commands and code in order; its tables row by row, by the names that are code."""
+    english = DOCS / page.name
+    assert commands(page) == commands(english)
+    for language in ("python", "toml"):
+        assert fenced(page, language) == fenced(english, language)
+    assert named_in_tables(page) == named_in_tables(english)
+
+
+def named_in_tables(page: Path) -> list[list[str]]:
+    rows = re.findall(r"^\|.*\|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [sorted(re.findall(r"`([^`]+)`", row)) for row in rows]
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.is_file(), target
+        if anchor:
+            assert anchor in {anchor_of(line) for line in headings(linked)}, target
+
+
+def headings(page: Path) -> list[str]:
+    return re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def anchor_of(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@each_page
+def test_every_command_in_the_documents_is_one(page: Path) -> None:
+    """It is parsed, not run: its options are there, and take such values."""
+    for command in commands(page):
+        words = shlex.split(command.removesuffix(" ..."))
+        if "--help" in words or "[OPTIONS]" in words:
+            continue
+        if words[0] == "reprise":
+            parse(cli, words[1:])
+        elif words[:2] == ["python", "src/train.py"]:
+            comirec_line.main.make_context("train.py", words[2:])
+        elif words[0] == "make":
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def parse(command: click.Command, words: list[str]) -> None:
+    context = click.Context(command, **command.context_settings)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        command = command.commands[words[0]]
+        words = words[1:]
+    command.make_context(command.name, words, parent=context)
+
+
+def test_every_model_has_its_line() -> None:
+    text = (DOCS / "models.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\S+)` \|", text, re.MULTILINE)[1 : 1 + len(REGISTRY)] == list(
+        REGISTRY
+    )
+
+
+def test_every_metric_is_explained(undisturbed: RunFolder) -> None:
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    logged = json.loads(undisturbed.metrics.read_text().splitlines()[-1])
+    names = {key.removeprefix("valid_") for key in logged if key.startswith("valid_")}
+    assert len(names) > 20
+    for name in names:
+        general = re.sub(r"@\d+$", "@n", re.sub(r"share_\d+", "share_k", name))
+        assert f"`{general}`" in text, name
+
+
+@pytest.mark.parametrize("page", [DOCS / "from-comirec.md", DOCS / "zh" / "from-comirec.md"])
+def test_every_flag_of_comirecs_line_has_its_equivalent(page: Path) -> None:
+    named = {name for row in named_in_tables(page) for name in row}
+    first = {name.split()[0] for name in named}
+    assert {option.opts[0] for option in options(comirec_line.main)} <= first
+
+
+def test_the_files_of_the_readme_are_those_there() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = text.partition("\n## Files\n")[2].partition("\n## ")[0]
+    folder, named = "", set()
+    for indent, path in re.findall(r"^    ( *)(\S+)(?:  |$)", listed, re.MULTILINE):
+        if not indent:
+            folder = path if path.endswith("/") and path.startswith("src") else ""
+        named.add(folder + path if indent else path)
+    assert len(named) > 60
+    for path in named:
+        assert (ROOT / path).exists(), path
+    for module in (ROOT / "src").rglob("*.py"):
+        path = module.relative_to(ROOT)
+        parents = {f"{parent}/" for parent in path.parents} - {"src/reprise/"}
+        if path.name != "__init__.py" and path.name != "__main__.py":
+            assert path.as_posix() in named or parents & named, f"{path} is not in README.md"
