@@ -188,6 +188,10 @@ def test_columns_are_named_or_found(tmp_path: Path) -> None:
         read_source(path)
     with pytest.raises(UsageError, match=r"--item-col wass: .* Did you mean 'was'"):
         read_source(path, asked=Asked(columns=Columns("wer", "wass", "wann")))
+    wide = [f"c{number}" for number in range(1000)]
+    path.write_text(f"{','.join(wide)}\n{','.join(wide)}\n")
+    with pytest.raises(DataError, match=r"the columns are c0, c1, .*, c18, c19, \.\.\.\. Name it"):
+        read_source(path)
 
 
 def test_dates_are_times(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ _NAMES = {
     "title": "title itemtitle movietitle",
     "behaviour": "",  # told by its place alone
 }
+_SHOWN = 20  # columns that an error lists
 _NEEDED = ("user", "item", "time")
 # What a text's numbers can be parsed as at once: it is the same if one is written as 07.
 _NUMBERS: dict[str, type[pl.DataType]] = {"time": pl.Int64, "category": pl.UInt32}
@@ -88,7 +89,7 @@ def scan(path: Path, columns: Columns, needed: Sequence[str] = _NEEDED) -> Part:
     listed = item is not None and isinstance(schema[item], pl.List)
     missing = [what for what in needed if found[what] is None]
     if missing and not (listed and missing == ["time"]):
-        raise DataError("no_column", path=path, what=missing[0], columns=", ".join(names))
+        raise DataError("no_column", path=path, what=missing[0], columns=_some(names))
     named = {what: name for what, name in found.items() if name is not None}
     kept = [pl.col(name).alias(what) for what, name in named.items()]
     rows, numbers = table.select("line", *kept), None
@@ -199,6 +200,11 @@ def _json_type(value: object) -> pl.DataType:
     return pl.String()
 
 
+def _some(names: Sequence[str]) -> str:
+    """Return the names as an error lists them: a file that is no table may have thousands."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
 def _find(path: Path, names: Sequence[str], what: str, given: str | None) -> str | None:
     """Return the name of the column for `what`: the one given, or the likeliest there is."""
     if given is not None:
@@ -209,7 +215,7 @@ def _find(path: Path, names: Sequence[str], what: str, given: str | None) -> str
                 option=f"{what}-col",
                 column=given,
                 path=path,
-                columns=", ".join(names),
+                columns=_some(names),
                 suggestion=close[0] if close else "",
             )
         return given
