@@ -47,13 +47,8 @@ EVERY = 1_000  # steps between evaluations
 LEAST_RATIO, MOST_SECONDS, MOST_MEMORY = 0.97, 5.0, 2.2  # what is promised
 
 
-class Timer:
-    """An announcer that notes when evaluations are over and when the first step is."""
-
-    def __init__(self, stop_at_first_step: bool = False) -> None:
-        self.evaluated_at: list[float] = []
-        self.first_step_at: float | None = None
-        self._stop = stop_at_first_step
+class Silent:
+    """An announcer that says nothing."""
 
     def say(self, key: str, **values: object) -> None:
         pass
@@ -68,6 +63,24 @@ class Timer:
         pass
 
     def stepped(self, state: TrainState) -> None:
+        pass
+
+    def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
+        pass
+
+    def saved(self, progress: Progress, path: Path) -> None:
+        pass
+
+
+class Timer(Silent):
+    """An announcer that notes when evaluations are over and when the first step is."""
+
+    def __init__(self, stop_at_first_step: bool = False) -> None:
+        self.evaluated_at: list[float] = []
+        self.first_step_at: float | None = None
+        self._stop = stop_at_first_step
+
+    def stepped(self, state: TrainState) -> None:
         if self._stop and self.first_step_at is None:
             state.arrays.rows.block_until_ready()
             self.first_step_at = seconds_since_process_start()
@@ -75,9 +88,6 @@ class Timer:
 
     def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
         self.evaluated_at.append(time.perf_counter())
-
-    def saved(self, progress: Progress, path: Path) -> None:
-        pass
 
 
 def main() -> None:

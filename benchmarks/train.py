@@ -35,7 +35,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from checkpoint import make_data, seconds_since_process_start
+from checkpoint import Silent, make_data, seconds_since_process_start
 from common import Stepper, machine, make_parser, print_facts, print_table, write_json
 from reprise.config import TrainConfig
 from reprise.data.demo import make_demo
@@ -51,31 +51,6 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 BARE_STEPS = 100
 LEAST_RATIO, MOST_SECONDS = 0.90, 3.0  # what is promised
-
-
-class Silent:
-    """An announcer that says nothing."""
-
-    def say(self, key: str, **values: object) -> None:
-        pass
-
-    def began(self, task: Task, folder: RunFolder, resumption: Resumption | None) -> None:
-        pass
-
-    def restored(self, progress: Progress) -> None:
-        pass
-
-    def training_begins(self, progress: Progress) -> None:
-        pass
-
-    def stepped(self, state: TrainState) -> None:
-        pass
-
-    def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
-        pass
-
-    def saved(self, progress: Progress, path: Path) -> None:
-        pass
 
 
 @dataclass

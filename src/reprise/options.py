@@ -45,6 +45,14 @@ def common_options(command: Command) -> Command:
     )(command)
 
 
+data_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default="data",
+    show_default=True,
+    help="Folder of the datasets.",
+)
+
 _RUN_OPTIONS = (
     click.option(
         "--preset",
@@ -243,13 +251,7 @@ _RUN_OPTIONS = (
         show_default=True,
         help="Folder of the runs.",
     ),
-    click.option(
-        "--data-dir",
-        type=click.Path(path_type=Path),
-        default="data",
-        show_default=True,
-        help="Folder of the datasets.",
-    ),
+    data_option,
 )
 
 

@@ -8,7 +8,7 @@ import click
 from reprise.commands.get import get
 from reprise.config import check_value
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options
+from reprise.options import common_options, data_option
 
 
 @click.group()
@@ -18,13 +18,7 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default="data",
-    show_default=True,
-    help="Folder of the datasets.",
-)
+@data_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options
+from reprise.options import common_options, data_option
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
@@ -44,13 +44,7 @@ from reprise.runs.signals import end_at_once_on_interrupt
 @click.option(
     "--filter-seen", is_flag=True, help="Leave out what a user has interacted with already."
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default="data",
-    show_default=True,
-    help="Folder of the datasets.",
-)
+@data_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def evaluate(

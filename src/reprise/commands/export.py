@@ -7,7 +7,7 @@ import click
 
 from reprise.errors import UsageError
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options
+from reprise.options import common_options, data_option
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
@@ -38,13 +38,7 @@ from reprise.runs.signals import end_at_once_on_interrupt
     help="Write the interests of these users: .npy of item numbers [users, length], or .parquet "
     "with a column raw_ids or items. [default: no users]",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default="data",
-    show_default=True,
-    help="Folder of the datasets.",
-)
+@data_option
 @common_options
 def export(
     run: Path,

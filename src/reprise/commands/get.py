@@ -10,7 +10,7 @@ import click
 from reprise.data.known import KNOWN, KnownSet
 from reprise.errors import UsageError
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options
+from reprise.options import common_options, data_option
 
 _RAW = "raw"  # below the data folder
 
@@ -21,13 +21,7 @@ _RAW = "raw"  # below the data folder
 @click.option(
     "--mirror", metavar="URL", help="Where to take the files from. [default: their owner]"
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default="data",
-    show_default=True,
-    help="Folder of the datasets.",
-)
+@data_option
 @common_options
 def get(
     name: str, accept_licence: bool, mirror: str | None, data_dir: Path, lang: str | None

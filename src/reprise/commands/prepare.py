@@ -7,7 +7,7 @@ import click
 from reprise.config import check_value
 from reprise.data import PROTOCOLS
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options, source_options
+from reprise.options import common_options, data_option, source_options
 
 
 @click.command()
@@ -34,13 +34,7 @@ from reprise.options import common_options, source_options
     "of the interactions. [default: 0.8,0.9]",
 )
 @source_options
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default="data",
-    show_default=True,
-    help="Folder of the datasets.",
-)
+@data_option
 @common_options
 def prepare(
     source: Path,

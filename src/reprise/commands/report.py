@@ -7,7 +7,7 @@ import click
 
 from reprise.errors import UsageError
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options
+from reprise.options import common_options, data_option
 from reprise.runs.signals import end_at_once_on_interrupt
 
 _FILE = "report.html"
@@ -39,13 +39,7 @@ _FILE = "report.html"
     multiple=True,
     help="A point of the lambda curve, measured by itself; may be repeated. [default: 0.01 to 10]",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default="data",
-    show_default=True,
-    help="Folder of the datasets.",
-)
+@data_option
 @common_options
 def report(
     runs: tuple[Path, ...],
