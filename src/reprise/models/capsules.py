@@ -21,8 +21,18 @@ def init(key: Array, shape: ModelShape) -> Params:
 
 def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
     """Return interests [B, K, d] of right-padded histories [B, L, d], mask [B, L] (1 = item)."""
-    votes = jnp.einsum("lked,bld->bkle", params["bilinear"], history * mask[..., None])
+    votes = _votes(params["bilinear"], history * mask[..., None])
     return route(votes, jnp.zeros(votes.shape[:3], votes.dtype), mask)
+
+
+def _votes(maps: Array, history: Array) -> Array:
+    """Return what maps [L, K, d, d] make of history [B, L, d]: [B, K, L, d], by a product a
+    position. In the order that einsum takes, XLA's gradient is a fifth to a third slower.
+    """
+    length, count, dim, _ = maps.shape
+    by_position = maps.transpose(0, 3, 1, 2).reshape(length, dim, count * dim)
+    made = jnp.matmul(history.transpose(1, 0, 2), by_position)
+    return made.reshape(length, -1, count, dim).transpose(1, 2, 0, 3)
 
 
 def route(votes: Array, logits: Array, mask: Array) -> Array:
