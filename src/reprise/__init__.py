@@ -4,7 +4,7 @@ import os
 
 from reprise.allocator import share_one_heap
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # XLA cuts sums into as many pieces as its pool has threads, by default one a core: a fixed number
 # gives the same bytes on any number of cores. It reads the variable when its backend starts.
