@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -274,15 +275,20 @@ def _retain(folder: Path) -> None:
 
 
 def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
+    raw = _bytes_of(path, _MANIFEST)
     try:
-        raw = _bytes_of(path, _MANIFEST)
-        content = json.loads(raw)
-        manifest: dict[str, dict[str, Any]] = content["files"]
-        if content["sha256"] != _sha256(_json(manifest)) or raw != _json(content):
-            raise DamagedCheckpointError(f"{_MANIFEST}: its own SHA-256 differs")
-        return manifest
+        return _manifest_of(raw)
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedCheckpointError(f"{_MANIFEST}: {error}") from error
+
+
+@lru_cache(maxsize=32)  # a start reads each several times, and checks it by writing it anew
+def _manifest_of(raw: bytes) -> dict[str, dict[str, Any]]:
+    content = json.loads(raw)
+    manifest: dict[str, dict[str, Any]] = content["files"]
+    if content["sha256"] != _sha256(_json(manifest)) or raw != _json(content):
+        raise DamagedCheckpointError(f"{_MANIFEST}: its own SHA-256 differs")
+    return manifest
 
 
 def _verified(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> bytes:
