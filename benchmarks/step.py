@@ -58,6 +58,7 @@ from common import (
     write_json,
 )
 from peers import EAGER, MATMUL, RECHUB, TILE, Peer, PeerSpec, started, write_batches
+from reprise.allocator import keep_freed_memory
 from reprise.config import OPTIMIZERS
 from reprise.models import ModelShape, get_model
 from reprise.training.batches import Batch, Sampler, make_sampler, prefetch
@@ -226,6 +227,7 @@ def _measure(
 ) -> Measured:
     """Measure a model and its peers, in turns."""
     subject = _subject(model, workload, sampler, options.seed)
+    keep_freed_memory()  # as training does once its tables stand
     subject.ms_a_step(batches)  # compiles
     subject.ms_fed(options.steps)
     specs: tuple[PeerSpec, ...] = () if options.no_peers else PEERS[model]
