@@ -88,7 +88,7 @@ def _bars(
     bars = axes.barh(names, values, color=color)
     axes.bar_label(bars, [form.format(value) for value in values], padding=3)
     axes.invert_yaxis()
-    axes.margins(x=0.15)
+    axes.margins(x=0.25)
 
 
 # What draws the rows that have a column.

@@ -161,7 +161,8 @@ def write_headers(configs: Path, summaries: Sequence[Summary]) -> list[Path]:
 def _measured_lines(summary: Summary) -> Iterator[str]:
     first = summary.first
     seeds = ", ".join(str(run.seed) for run in summary.runs)
-    yield f"{EXPECTED} on test, mean and standard deviation over seeds {seeds}:"
+    several = "mean and standard deviation over seeds" if len(summary.runs) > 1 else "seed"
+    yield f"{EXPECTED} on test, {several} {seeds}:"
     original = reference("original", first.dataset, first.model)
     for metric, shown in _metrics_shown(summary):
         beside = f"   the original's {original[metric]:.4f}" if metric in original else ""
