@@ -124,29 +124,27 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
     `fill` uses `write_file`, or calls `sync_tree` last. Where it fails, nothing is left.
     """
-    draft = path.with_name(f"{_DRAFT}{os.getpid()}-{path.name}")
-    with _refusals_named(path):
-        _delete_abandoned_drafts(path)
+    with _draft_of(path) as draft:
         disk.make_folder(draft)
-        try:
-            fill(draft)
-            disk.sync(draft)
-            disk.rename(draft, path)
-        except BaseException:
-            _delete(draft)
-            raise
-        disk.sync(path.parent)
+        fill(draft)
 
 
 def publish_file(path: Path, fill: Callable[[Path], None]) -> None:
     """Make the file `path` appear complete: `fill` creates a draft that is then renamed. Where it
     fails, nothing is left.
     """
+    with _draft_of(path) as draft:
+        fill(draft)
+
+
+@contextmanager
+def _draft_of(path: Path) -> Iterator[Path]:
+    """Yield where to make what then appears as `path`, durably; where that fails, it is deleted."""
     draft = path.with_name(f"{_DRAFT}{os.getpid()}-{path.name}")
     with _refusals_named(path):
         _delete_abandoned_drafts(path)
         try:
-            fill(draft)
+            yield draft
             disk.sync(draft)
             disk.rename(draft, path)
         except BaseException:

@@ -45,6 +45,13 @@ def common_options(command: Command) -> Command:
     )(command)
 
 
+which_option = click.option(
+    "--which",
+    type=click.Choice(["best", "latest"]),
+    default="best",
+    show_default=True,
+    help="Which checkpoint of the run.",
+)
 data_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options, data_option
+from reprise.options import common_options, data_option, which_option
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
@@ -20,13 +20,7 @@ from reprise.runs.signals import end_at_once_on_interrupt
     show_default=True,
     help="The users to measure on.",
 )
-@click.option(
-    "--which",
-    type=click.Choice(["best", "latest"]),
-    default="best",
-    show_default=True,
-    help="Which checkpoint of the run.",
-)
+@which_option
 @click.option(
     "--top-n",
     "--topN",

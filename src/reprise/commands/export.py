@@ -7,20 +7,14 @@ import click
 
 from reprise.errors import UsageError
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options, data_option
+from reprise.options import common_options, data_option, which_option
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--which",
-    type=click.Choice(["best", "latest"]),
-    default="best",
-    show_default=True,
-    help="Which checkpoint of the run.",
-)
+@which_option
 @click.option(
     "--split",
     type=click.Choice(["train", "valid", "test", "all"]),
