@@ -1,5 +1,6 @@
 """Steps dispatched ahead of the device."""
 
+import math
 from typing import Any, cast
 
 import pytest
@@ -36,8 +37,8 @@ def test_what_lies_ahead_is_a_quarter_of_a_second_or_a_step(
         ahead.dispatched(cast(Array, device.dispatch()))
         most = max(most, device.free_at - device.now)
     assert most <= max(seconds, 0.25) + 1e-9
-    # Fast steps are not held up one by one.
-    assert device.waits <= 500 * max(seconds, 0.003) / 0.2 + 1 or seconds > 0.2
+    # Waited for once in a quarter of a second's steps, or at each that takes longer.
+    assert device.waits == pytest.approx(500 / max(1, math.ceil(0.25 / seconds)), abs=2)
 
 
 def test_a_pace_that_changes_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
