@@ -8,6 +8,7 @@ from string import Formatter
 import pytest
 
 import reprise
+from reprise.errors import Phrase, UsageError
 from reprise.messages import CATALOGUE, Messages, choose_language
 
 SOURCES = [
@@ -88,6 +89,28 @@ def test_what_is_printed_comes_from_the_catalogue() -> None:
             for argument in node.args if name in printing else ():
                 if said := words_of(argument):
                     assert said in ALIKE, f"{path}, line {node.lineno}: {said}"
+
+
+def test_what_a_value_should_have_been_comes_from_the_catalogue() -> None:
+    for path in SOURCES:
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "expected":
+                said = words_of(node.value)
+            elif isinstance(node, ast.Assign) and "expected" in ast.unparse(node.targets[0]):
+                values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+                said = "".join(map(words_of, values))
+            else:
+                continue
+            assert not said, f"{path}: {said}"
+
+
+def test_a_phrase_within_a_line_is_said_in_its_language() -> None:
+    refusal = UsageError("bad_value", option="seed", value=-1, expected=Phrase("good_whole", low=0))
+    assert str(refusal) == "seed = -1 is not possible: a whole number from 0."
+    chinese = Messages("zh").text(refusal.key, **refusal.values)
+    assert chinese == "seed = -1 无效: 应为 不小于 0 的整数。"
 
 
 def words_of(argument: ast.expr) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reprise.errors import UsageError
+from reprise.errors import Phrase, UsageError
 from reprise.models import UNTRAINED, canonical_name
 from reprise.scoring import Scoring
 
@@ -159,7 +159,7 @@ class TrainConfig:
             object.__setattr__(self, "encoder_heads", 1)
             object.__setattr__(self, "dropout", 0.0)
         elif (dim := self.embedding_dim // self.members) % self.encoder_heads != 0:
-            expected = f"a divisor of the embedding dimension, {dim}"
+            expected = Phrase("good_heads", dim=dim)
             raise UsageError(
                 "bad_value", option="encoder_heads", value=self.encoder_heads, expected=expected
             )
@@ -168,12 +168,12 @@ class TrainConfig:
         elif self.decay_steps == 0:
             raise UsageError("missing_value", option="decay_steps")
         if self.neg_score == "max" and self.selection != SELECTIONS[0]:
-            expected = f"{SELECTIONS[0]}, as neg_score max has every item choose"
+            expected = Phrase("good_selection", selection=SELECTIONS[0])
             raise UsageError(
                 "bad_value", option="selection", value=self.selection, expected=expected
             )
         if self.targets > 1 and self.maxlen < self.first_target:
-            expected = f"at least {self.first_target}, the first target, of several a user"
+            expected = Phrase("good_maxlen", first=self.first_target)
             raise UsageError("bad_value", option="maxlen", value=self.maxlen, expected=expected)
         in_batch = self.sampler == "in-batch"
         learned = self.batch_size * self.targets
@@ -183,7 +183,7 @@ class TrainConfig:
             negatives = learned if in_batch else NEGATIVES_PER_EXAMPLE * self.batch_size
             object.__setattr__(self, "negatives", negatives)
         if in_batch and self.negatives != learned:
-            expected = f"{learned}, as many as targets: in-batch, they are the negatives"
+            expected = Phrase("good_negatives", learned=learned)
             raise UsageError(
                 "bad_value", option="negatives", value=self.negatives, expected=expected
             )
@@ -191,7 +191,7 @@ class TrainConfig:
     def _check_members(self) -> None:
         for size in (self.embedding_dim, self.hidden_size):
             if size % self.members != 0:
-                expected = f"a divisor of the embedding dimension and of the hidden size, {size}"
+                expected = Phrase("good_members", size=size)
                 raise UsageError(
                     "bad_value", option="members", value=self.members, expected=expected
                 )
@@ -271,31 +271,33 @@ def check_value(name: str, value: Any) -> None:
     """Refuse a value of the wrong type or out of range."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     real = whole or (isinstance(value, float) and math.isfinite(value))
+    expected: str | Phrase
     if name in ("dataset", "name", "model"):
-        good, expected = isinstance(value, str), "a text"
+        good, expected = isinstance(value, str), Phrase("good_text")
     elif name in CHOICES:
         good, expected = value in CHOICES[name], " | ".join(CHOICES[name])
     elif name == "learning_rate":
-        good, expected = real and value > 0, "a positive number"
+        good, expected = real and value > 0, Phrase("good_positive")
     elif name in ("hard_negatives", "routing_penalty"):
-        good, expected = real and value >= 0, "a number from 0"
+        good, expected = real and value >= 0, Phrase("good_from", low=0)
     elif name in ("dropout", "item_dropout", "next_share"):
-        good, expected = real and 0 <= value < 1, "a number from 0 to below 1"
+        good, expected = real and 0 <= value < 1, Phrase("good_below", low=0, high=1)
     elif name == "encoder_layers":
         good = whole and 0 <= value <= _DEEPEST
-        expected = f"a whole number from 0 to {_DEEPEST}"
+        expected = Phrase("good_whole_within", low=0, high=_DEEPEST)
     elif name in _OPTIONAL:
-        good, expected = value is None or (real and value >= 0), "a positive number, or 0 for none"
+        good, expected = value is None or (real and value >= 0), Phrase("good_optional")
     elif name in ("patience", "seed"):
-        good, expected = whole and 0 <= value < _SEEDS, f"a whole number from 0 to {_SEEDS - 1}"
+        good = whole and 0 <= value < _SEEDS
+        expected = Phrase("good_whole_within", low=0, high=_SEEDS - 1)
     elif name in ("warmup", "decay_steps", "valid_users"):
         good = whole and 0 <= value <= _LARGEST
-        expected = f"a whole number from 0 to {_LARGEST}"
+        expected = Phrase("good_whole_within", low=0, high=_LARGEST)
     elif name in ("max_steps", "test_iter"):
-        good, expected = whole and value >= 1, "a whole number from 1"
+        good, expected = whole and value >= 1, Phrase("good_whole", low=1)
     else:
         good = (whole and 1 <= value <= _LARGEST) or (name == "negatives" and value is None)
-        expected = f"a whole number from 1 to {_LARGEST}"
+        expected = Phrase("good_whole_within", low=1, high=_LARGEST)
     if not good:
         raise UsageError("bad_value", option=name, value=value, expected=expected)
     if name in ("dataset", "name") and not _names_a_folder(value):

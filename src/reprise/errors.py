@@ -3,6 +3,14 @@
 from typing import Any
 
 
+class Phrase:
+    """A part of a line that is said in the user's language, too: a message key and its values."""
+
+    def __init__(self, key: str, **values: Any) -> None:
+        self.key = key
+        self.values = values
+
+
 class RepriseError(Exception):
     """A failure that is shown as one line, in the user's language, without a traceback.
 

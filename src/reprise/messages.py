@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from reprise.errors import Phrase
 from reprise.messages_course import COURSE
 from reprise.messages_demo import DEMO
 from reprise.messages_export import EXPORT
@@ -12,6 +13,7 @@ from reprise.messages_refusals import REFUSALS
 from reprise.messages_report import REPORT
 from reprise.messages_runs import RUNS
 from reprise.messages_tf import IMPORT
+from reprise.messages_values import VALUES
 from reprise.words import WORDS
 
 Language = Literal["en", "zh"]
@@ -88,6 +90,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     **IMPORT,
     **RUNS,
     **REPORT,
+    **VALUES,
     **WORDS,
 }
 
@@ -105,9 +108,13 @@ class Messages:
         self.language = language
 
     def text(self, key: str, **values: Any) -> str:
-        """Return the line `key` filled in with `values`."""
+        """Return the line `key` filled in with `values`, of which a Phrase is a line itself."""
         english, chinese = CATALOGUE[key]
-        return (chinese if self.language == "zh" else english).format(**values)
+        said = {
+            name: self.text(value.key, **value.values) if isinstance(value, Phrase) else value
+            for name, value in values.items()
+        }
+        return (chinese if self.language == "zh" else english).format(**said)
 
 
 def _locale_name() -> str:

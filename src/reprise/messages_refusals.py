@@ -27,7 +27,7 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
     ),
     "bad_value": (
         "{option} = {value!r} is not possible: {expected}.",
-        "{option} = {value!r} 无效: {expected}。",
+        "{option} = {value!r} 无效: 应为 {expected}。",
     ),
     "unknown_key": (
         "Unknown configuration key {option!r}. Did you mean {suggestion!r}?",

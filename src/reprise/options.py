@@ -26,7 +26,7 @@ from reprise.config import (
     read_toml,
 )
 from reprise.data import FORMATS
-from reprise.errors import UsageError
+from reprise.errors import Phrase, UsageError
 from reprise.models import REGISTRY
 from reprise.provenance import Layer
 
@@ -370,8 +370,9 @@ def print_json(facts: Any) -> None:
 def steps_of(thousands: float) -> int:
     """Return the steps that --max-iter means; UsageError where it is not finite."""
     if not math.isfinite(thousands):
-        expected = "a number of thousands"
-        raise UsageError("bad_value", option="max_iter", value=thousands, expected=expected)
+        raise UsageError(
+            "bad_value", option="max_iter", value=thousands, expected=Phrase("good_positive")
+        )
     return round(thousands * 1000)
 
 

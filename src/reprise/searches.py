@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from reprise.config import TrainConfig, check_value
-from reprise.errors import UsageError
+from reprise.errors import Phrase, UsageError
 
 FORMS = "FIELD=LOW..HIGH, FIELD=LOW..HIGH:log, or FIELD=A,B,C"
 _FIXED = ("dataset", "name", "top_n")  # whose trials could not be compared, or told apart
@@ -85,7 +85,7 @@ def parse_search(text: str) -> Search:
     elif (colon and scale != "log") or not search.low < search.high:
         raise UsageError("bad_value", option="search", value=text, expected=FORMS)
     elif search.log and search.low <= 0:
-        expected = "above 0, where it is drawn by its logarithm"
+        expected = Phrase("good_logarithm")
         raise UsageError("bad_value", option=name, value=search.low, expected=expected)
     for value in search.choices or (search.low, search.high):
         check_value(name, value)

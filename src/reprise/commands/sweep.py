@@ -10,7 +10,7 @@ import click
 
 from reprise.commands.train import resume_command
 from reprise.config import check_value
-from reprise.errors import UsageError
+from reprise.errors import Phrase, UsageError
 from reprise.messages import Messages, choose_language
 from reprise.options import (
     common_options,
@@ -131,7 +131,9 @@ def check_request(
     if not searches:
         raise UsageError("missing_value", option="search")
     if trials < 1:
-        raise UsageError("bad_value", option="trials", value=trials, expected="a number from 1")
+        raise UsageError(
+            "bad_value", option="trials", value=trials, expected=Phrase("good_whole", low=1)
+        )
     for search in searches:
         if flags.get(search.field) is not None:
             flag = f"--{search.field.replace('_', '-')}"

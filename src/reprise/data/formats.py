@@ -54,7 +54,7 @@ def read_comirec_categories(path: Path) -> pl.DataFrame:
 
 def read_comirec_item_map(path: Path) -> pl.DataFrame:
     """Read `raw id,item` lines; columns raw_id (String), item (Int64) and line."""
-    return _read_fields(path, {"raw_id": _TEXT, "item": _ID}, expected="raw id,item")
+    return _read_fields(path, {"raw_id": _TEXT, "item": _ID}, expected="raw_id,item")
 
 
 def scan_inter(path: Path) -> Part:

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from reprise.errors import DataError
+from reprise.errors import DataError, Phrase
 
 Tell = Callable[[str, int], None]  # of progress: a stage of STAGES, and the rows it has seen
 STAGES = ("read", "filter", "order", "write")
 
 _LATEST = 1e19  # of a time: nanoseconds reach it in the year 2286
-_GOOD_TIME = "a time: a number from 0, or a date such as 2026-11-27 08:30:00"
-_GOOD_ID = "an id"
+_GOOD_TIME = Phrase("good_time")
+_GOOD_ID = Phrase("good_id")
 _NEEDED = ("user", "item", "time")
 _SAMPLE, _BATCH = 1000, 1_000_000  # rows
 # Tried in this order on every value, wherever it stands: nothing is inferred from its neighbours.

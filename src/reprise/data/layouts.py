@@ -25,7 +25,7 @@ import polars as pl
 from reprise.data import FORMATS, formats, tables
 from reprise.data.interactions import Interactions, Part, Tell, collect, described, silent
 from reprise.data.tables import Columns
-from reprise.errors import DataError
+from reprise.errors import DataError, Phrase
 
 _SPLITS = ("train",), ("valid", "val", "dev"), ("test",)
 VIEWED = "pv"  # of Taobao's behaviours, what ComiRec trains on
@@ -224,7 +224,7 @@ def _read_sequences(source: Path, asked: Asked) -> Found:
         raise formats.unreadable(source, error) from error
     if len(odd):
         line, text = odd.select("line", "text").row(0)
-        expected = "a user and his items, parted by blanks"
+        expected = Phrase("good_sequence")
         raise DataError("bad_line", path=source, line=line, text=text[:80], expected=expected)
     user, items = pl.col("words").list.first(), pl.col("words").list.slice(1)
     rows = whole.select("line", user=user, item=items).explode("item").with_row_index("time")

@@ -14,7 +14,7 @@ from reprise.data.drafting import draft_of_users, evaluable, of_interactions
 from reprise.data.interactions import Tell, silent
 from reprise.data.layouts import NOTHING_ASKED, Asked
 from reprise.data.protocols import Users, leave_one_out
-from reprise.errors import DataError, UsageError, WriteError
+from reprise.errors import DataError, Phrase, UsageError, WriteError
 
 # A catalogue with far more ids than items seen is not one of ranks 1..V.
 _SPARSE_FACTOR, _SPARSE_ALLOWANCE = 10, 10_000
@@ -33,13 +33,16 @@ def read_source(
     (`protocols.cut_times`), where time-split is asked for.
     """
     if core is not None and core < 1:
-        raise UsageError("bad_value", option="k-core", value=core, expected="a whole number from 1")
+        raise UsageError(
+            "bad_value", option="k-core", value=core, expected=Phrase("good_whole", low=1)
+        )
     if protocol not in PROTOCOLS:
         expected = " | ".join(PROTOCOLS)
         raise UsageError("bad_value", option="protocol", value=protocol, expected=expected)
     if cut is not None and protocol != "time-split":
-        expected = "given with --protocol time-split alone"
-        raise UsageError("bad_value", option="cut", value=",".join(cut), expected=expected)
+        raise UsageError(
+            "bad_value", option="cut", value=",".join(cut), expected=Phrase("good_cut_protocol")
+        )
     if asked.layout is not None and asked.layout not in FORMATS:
         expected = " | ".join(FORMATS)
         raise UsageError("bad_value", option="format", value=asked.layout, expected=expected)

@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise.data.dataset import SPLITS, Split, stretches
-from reprise.errors import UsageError
+from reprise.errors import Phrase, UsageError
 
 Name = TypeVar("Name")
 
@@ -26,7 +26,6 @@ SHUFFLE_SEED = 1230
 SPLIT_SHARES = (0.8, 0.9)
 _HELD_OUT = 2  # of leave-one-out: the last item is the test's, the one before it the validation's
 CUT = ("0.8", "0.9")  # of time-split: shares of the interactions before validation and before test
-_GOOD_CUT = "two times or two shares, the earlier first: 0.8,0.9 or 2017-12-01,2017-12-02"
 _EARLIEST, _UNITS = 10**8, (1, 10**3, 10**6, 10**9)
 
 
@@ -134,7 +133,7 @@ def _cut_time(text: str, times: NDArray[Any], asked: Sequence[str]) -> Any:
 
 
 def _bad_cut(asked: Sequence[str]) -> UsageError:
-    return UsageError("bad_value", option="cut", value=",".join(asked), expected=_GOOD_CUT)
+    return UsageError("bad_value", option="cut", value=",".join(asked), expected=Phrase("good_cut"))
 
 
 def clock_unit(time: float) -> int | None:

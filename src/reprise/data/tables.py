@@ -16,7 +16,7 @@ import polars as pl
 
 from reprise.data.formats import unreadable
 from reprise.data.interactions import Part
-from reprise.errors import DataError, UsageError
+from reprise.errors import DataError, Phrase, UsageError
 
 _PACKED = (".gz", ".zst")
 _KINDS = {
@@ -180,10 +180,12 @@ def _scan_json_lines(path: Path) -> pl.LazyFrame:
         record = json.loads(first[0]) if first else {}
     except ValueError as error:
         raise DataError(
-            "bad_line", path=path, line=1, text=first[0][:80], expected="a JSON object"
+            "bad_line", path=path, line=1, text=first[0][:80], expected=Phrase("good_json")
         ) from error
     if not isinstance(record, dict):
-        raise DataError("bad_line", path=path, line=1, text=first[0][:80], expected="a JSON object")
+        raise DataError(
+            "bad_line", path=path, line=1, text=first[0][:80], expected=Phrase("good_json")
+        )
     types: dict[str, pl.DataType] = {
         name: _json_type(value) for name, value in record.items() if not isinstance(value, dict)
     }
@@ -237,6 +239,6 @@ def _refusal(path: Path, columns: Columns, error: Exception) -> DataError:
             odd = pl.DataFrame()
         if len(odd):
             line, text = odd.select("line", "text").row(0)
-            expected = f"as many fields as line 1, separated by {separator!r}"
+            expected = Phrase("good_fields", separator=separator)
             return DataError("bad_line", path=path, line=line, text=text[:80], expected=expected)
     return unreadable(path, error)

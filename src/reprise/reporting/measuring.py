@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reprise.errors import RepriseError, UsageError
+from reprise.errors import Phrase, RepriseError, UsageError
 from reprise.report import evaluation_facts
 from reprise.reporting.facts import Run, Say, noting
 from reprise.runs.session import Split, measure, stored_model
@@ -42,7 +42,9 @@ def check_lambdas(coefs: Sequence[float]) -> tuple[float, ...]:
     """Return the lambdas by size, each once; UsageError where one is not possible."""
     for coef in coefs:
         if not 0 <= coef < math.inf:
-            raise UsageError("bad_value", option="lambda", value=coef, expected="a number from 0")
+            raise UsageError(
+                "bad_value", option="lambda", value=coef, expected=Phrase("good_from", low=0)
+            )
     return tuple(sorted(set(coefs)))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reprise.config import TrainConfig, check_value
 from reprise.data.dataset import Dataset, EvaluationUsers, open_dataset
-from reprise.errors import ConfigMismatchError, UsageError
+from reprise.errors import ConfigMismatchError, Phrase, UsageError
 from reprise.retrieval.evaluate import (
     Evaluation,
     EvaluationInterruptedError,
@@ -62,7 +62,7 @@ class Request:
         if self.new_learning_rate is not None:
             check_value("learning_rate", self.new_learning_rate)
         if self.best_metric is not None and not 0 <= self.best_metric <= 1:
-            expected = "a recall from 0 to 1"
+            expected = Phrase("good_within", low=0, high=1)
             raise UsageError(
                 "bad_value", option="best_metric", value=self.best_metric, expected=expected
             )
@@ -180,7 +180,9 @@ def evaluate_run(
     trained on. `top_n` adds a cutoff; `coef` and `filter_seen` as in `evaluate_in_full`.
     """
     if coef is not None and not 0 <= coef < math.inf:
-        raise UsageError("bad_value", option="lambda", value=coef, expected="a number from 0")
+        raise UsageError(
+            "bad_value", option="lambda", value=coef, expected=Phrase("good_from", low=0)
+        )
     return measure(stored_model(path, locate, which, say, top_n), split, coef, filter_seen)
 
 

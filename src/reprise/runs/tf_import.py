@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reprise.config import TrainConfig, check_value, make_config
 from reprise.data.dataset import Dataset, open_dataset
-from reprise.errors import CheckpointError, UsageError
+from reprise.errors import CheckpointError, Phrase, UsageError
 from reprise.models import canonical_name, get_model
 from reprise.runs import run, store
 from reprise.runs.loop import Task, fresh_state, make_task, measure_best
@@ -50,10 +50,10 @@ class ImportRequest:
                 check_value(name, self.values[name])
         if self.step is not None and self.step < 1:
             raise UsageError(
-                "bad_value", option="step", value=self.step, expected="a whole number from 1"
+                "bad_value", option="step", value=self.step, expected=Phrase("good_whole", low=1)
             )
         if self.best_metric is not None and not 0 <= self.best_metric <= 1:
-            expected = "a recall from 0 to 1"
+            expected = Phrase("good_within", low=0, high=1)
             raise UsageError(
                 "bad_value", option="best_metric", value=self.best_metric, expected=expected
             )
