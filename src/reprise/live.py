@@ -124,7 +124,7 @@ class ProgressLine:
         if show:
             loss = float(state.arrays.loss_sum) / max(1, progress.step - progress.evaluated_step)
             if live:
-                self._live.update(self._text(progress, loss, evaluating=due))
+                self._live.update(self._text(progress, loss, evaluating=due), refresh=due)
             elif not due:
                 self._say(self._line(progress, loss, evaluating=False, width=None))
             self._shown = time.monotonic()
