@@ -2,14 +2,14 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from builders_data import draft_of
-from commands import COMPILED, ENVIRONMENT, run_small
+from commands import run_small
 from reprise import files
 from reprise.data.dataset import SPLITS, Split
 from reprise.data.demo import make_demo
@@ -17,15 +17,6 @@ from reprise.data.prepare import publish
 from reprise.runs import loop
 from reprise.runs.run import RunFolder
 from reprise.training.state import TrainState
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compiled_anew(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Processes that are ended and taken up again compile their steps themselves, as users do."""
-    with pytest.MonkeyPatch.context() as patch:
-        if "torture" in request.path.parts:
-            patch.delitem(ENVIRONMENT, COMPILED, raising=False)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -47,13 +47,14 @@ def test_each_member_is_the_model_alone(model: str) -> None:
     several, one = with_members(base(model), MEMBERS), base(model)
     params = moved(several.init(jax.random.key(3), SHAPE))
     mask = prefix_mask(LENGTHS[:, 0], 5, jnp.float32)
-    made = several.interests(params, HISTORY, mask)
-    of_prefixes = several.of_prefixes(params, HISTORY, LENGTHS)
+    made = jax.jit(several.interests)(params, HISTORY, mask)
+    of_prefixes = jax.jit(several.of_prefixes)(params, HISTORY, LENGTHS)
+    own_interests, own_of_prefixes = jax.jit(one.interests), jax.jit(one.of_prefixes)
     for member, history in enumerate(parted(HISTORY, MEMBERS)):
         own = slice(4 * member, 4 * member + 4)
-        expected = one.interests(alone(params, member), history, mask)
+        expected = own_interests(alone(params, member), history, mask)
         np.testing.assert_allclose(made[..., own], expected, rtol=1e-5, atol=1e-6)
-        expected = one.of_prefixes(alone(params, member), history, LENGTHS)
+        expected = own_of_prefixes(alone(params, member), history, LENGTHS)
         np.testing.assert_allclose(of_prefixes[..., own], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -64,7 +65,7 @@ def test_members_start_apart_and_drop_apart() -> None:
     assert not np.allclose(params["token"][0], params["token"][1])
     same = {name: jnp.stack([value[0]] * 2) for name, value in params.items()}
     history = joined(jnp.stack([parted(HISTORY, 2)[0]] * 2))
-    made = parted(model.of_prefixes(same, history, LENGTHS, jax.random.key(1)), 2)
+    made = parted(jax.jit(model.of_prefixes)(same, history, LENGTHS, jax.random.key(1)), 2)
     assert not np.allclose(made[0], made[1])
 
 
@@ -74,10 +75,11 @@ def test_attention_is_every_member_s() -> None:
     assert one.interests_and_attention is not None
     params = moved(model.init(jax.random.key(3), SHAPE))
     mask = prefix_mask(LENGTHS[:, 0], 5, jnp.float32)
-    made, attention = model.interests_and_attention(params, HISTORY, mask)
+    made, attention = jax.jit(model.interests_and_attention)(params, HISTORY, mask)
+    attend = jax.jit(one.interests_and_attention)
     assert attention.shape == (7, 9, 5)
     for member, history in enumerate(parted(HISTORY, MEMBERS)):
-        own, weights = one.interests_and_attention(alone(params, member), history, mask)
+        own, weights = attend(alone(params, member), history, mask)
         np.testing.assert_allclose(parted(made, MEMBERS)[member], own, rtol=1e-5, atol=1e-6)
         start = 3 * member
         np.testing.assert_allclose(attention[:, start : start + 3], weights, rtol=1e-5, atol=1e-6)
@@ -115,10 +117,11 @@ def test_the_loss_is_the_mean_of_the_members_own(asked: dict[str, Any]) -> None:
     width = objective.scoring.width(12)
     value = jnp.asarray(np.random.default_rng(4).normal(size=(40, width)), jnp.float32)
     key = jax.random.key(9)
-    made = _make_loss(model, objective)(params, value, a_batch(), key)
+    made = jax.jit(_make_loss(model, objective))(params, value, a_batch(), key)
+    loss_alone = jax.jit(_make_loss(base("Queries"), own))
     halves = [value] if objective.tied else jnp.split(value, 2, axis=1)
     expected = [
-        _make_loss(base("Queries"), own)(
+        loss_alone(
             alone(params, member),
             jnp.concatenate([parted(half, MEMBERS)[member] for half in halves], axis=1),
             a_batch(),

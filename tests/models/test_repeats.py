@@ -83,7 +83,7 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
     params = model.init(KEY, SHAPE)
     value = jnp.asarray(np.random.default_rng(3).normal(size=(ROWS, 6)), jnp.float32)
     objective = losses.Objective(temperature=0.3, neg_score="max", repeats=True)
-    loss = _make_loss(model, objective)
+    loss_and_gradient = jax.jit(jax.value_and_grad(_make_loss(model, objective)))
     batch = a_batch()
     made = np.asarray(model.of_prefixes(params, value[batch.history], jnp.asarray(batch.prefixes)))
 
@@ -91,7 +91,7 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
         return loop_loss(np.asarray(value, np.float64), made, worth, 0.3)
 
     for worth in (0.0, -0.7, 0.4):
-        computed, gradient = jax.value_and_grad(loss)(
+        computed, gradient = loss_and_gradient(
             {**params, WORTH: jnp.float32(worth)}, value, batch, KEY
         )
         assert float(computed) == pytest.approx(expected(worth), rel=1e-5)

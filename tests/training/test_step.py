@@ -123,8 +123,9 @@ def start(name: str, optimizer: str = "row-adam") -> tuple[Model, Arrays, TrainS
 @pytest.mark.parametrize(
     ("name", "optimizer", "count"),
     [
-        *((name, "row-adam", count) for name in REGISTRY for count in (NEGATIVES, ITEMS)),
+        *((name, "row-adam", NEGATIVES) for name in REGISTRY),
         *(("ComiRec-SA", optimizer, NEGATIVES) for optimizer in OPTIMIZERS[1:]),
+        ("ComiRec-SA", "row-adam", ITEMS),  # every item a negative, the targets too
     ],
 )
 def test_steps_follow_the_dense_gradient_and_adam(name: str, optimizer: str, count: int) -> None:
@@ -252,7 +253,7 @@ def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
         )
         return by_row.mean()
 
-    expected, gradient = jax.value_and_grad(loss)(arrays.rows[:, : SHAPE.embedding_dim])
+    expected, gradient = jax.jit(jax.value_and_grad(loss))(arrays.rows[:, : SHAPE.embedding_dim])
     after = make_train_step(model, "lazy-adam", objective)(arrays, batch, make_update(RATE, 1))
     assert float(after.loss_sum) == pytest.approx(float(expected), rel=1e-5)
     m = after.rows[:, SHAPE.embedding_dim : 2 * SHAPE.embedding_dim]
@@ -301,7 +302,7 @@ def test_a_step_of_several_targets_is_the_mean_over_rows_of_one(
         by_row += objective.routing_penalty * losses.attention_variance(made[1], jnp.asarray(mask))
         return by_row.mean()
 
-    expected, gradient = jax.value_and_grad(loss)(arrays.rows[:, :width])
+    expected, gradient = jax.jit(jax.value_and_grad(loss))(arrays.rows[:, :width])
     after = make_train_step(model, "lazy-adam", objective)(arrays, batch, make_update(RATE, 1))
     assert float(after.loss_sum) == pytest.approx(float(expected), rel=1e-5)
     np.testing.assert_allclose(after.rows[:, width : 2 * width], 0.1 * gradient, atol=1e-6)
