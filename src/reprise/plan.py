@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
-from reprise.runs.loop import Task, fresh_state, schedule_of
+from reprise.runs.loop import Task, initial_shapes, schedule_of
 from reprise.training.optimizers import make_update
 
 # Measured over ten configurations on a CPU, 0.4 to 4 GB, the estimate is 12% low to 30% high.
@@ -34,7 +34,7 @@ def sizes_of(task: Task) -> Sizes:
     memory: the process, the state, the copy of it that is being saved, the candidates of an
     evaluation, and the step.
     """
-    arrays = jax.eval_shape(lambda: fresh_state(task).arrays)
+    arrays = initial_shapes(task)
     config, step = task.config, jax.jit(task.step)
     update = make_update(config.learning_rate, 1, schedule_of(config))
     traced = step.trace(arrays, task.sampler.batch(0, 1), update)

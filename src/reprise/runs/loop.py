@@ -38,7 +38,7 @@ from reprise.training.batches import Sampler, TargetRule, make_sampler, prefetch
 from reprise.training.losses import Objective
 from reprise.training.optimizers import make_update
 from reprise.training.schedules import Schedule
-from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
+from reprise.training.state import Arrays, Best, Progress, Snapshot, TrainState, take_snapshot
 from reprise.training.step import (
     Interests,
     Settle,
@@ -49,6 +49,8 @@ from reprise.training.step import (
     make_train_step,
 )
 from reprise.training.stopping import out_of_patience, record_evaluation
+
+_QUICKLY = {"xla_backend_optimization_level": 1}  # of 0 to 3
 
 
 class Observer(Protocol):
@@ -137,16 +139,29 @@ def schedule_of(config: TrainConfig) -> Schedule:
 
 def fresh_state(task: Task) -> TrainState:
     """Return the state of step 0, a pure function of the config."""
+    config, model = task.config, _model(task.config)
+    # As one program, compiled with little effort: it runs once, and its bits are the same.
+    init = jax.jit(model.init, static_argnums=1, compiler_options=_QUICKLY)
+    arrays = _initial_arrays(task, replace(model, init=init))
+    return TrainState(arrays, Progress(learning_rate=config.learning_rate))
+
+
+def initial_shapes(task: Task) -> Arrays:
+    """Return shapes and dtypes of a fresh state's arrays, none of which is made."""
+    arrays: Arrays = jax.eval_shape(lambda: _initial_arrays(task, _model(task.config)))
+    return arrays
+
+
+def _initial_arrays(task: Task, model: Model) -> Arrays:
     config = task.config
-    arrays = initial_arrays(
-        _model(config),
+    return initial_arrays(
+        model,
         _shape(config),
         task.num_items,
         config.seed,
         config.embedding_scale,
         config.scoring,
     )
-    return TrainState(arrays, Progress(learning_rate=config.learning_rate))
 
 
 def is_finished(progress: Progress, config: TrainConfig) -> bool:

@@ -21,7 +21,6 @@ from reprise.training.state import Arrays
 # Folded into the batch's key: the model draws from the key itself, its encoder from 2.
 _READOUT, _ITEMS = 1, 3
 _MOST_SCORES = 2**24  # 64 MB
-_QUICKLY = {"xla_backend_optimization_level": 1}  # of 0 to 3
 
 TrainStep = Callable[[Arrays, Batch, Update], Arrays]
 Settle = Callable[[Arrays, int, float], Arrays]
@@ -42,9 +41,7 @@ def initial_arrays(
     """
     dim = shape.embedding_dim
     row_key, param_key = jax.random.split(jax.random.key(seed))
-    # As one program, compiled with little effort: it runs once, and its bits are the same.
-    init = jax.jit(partial(model.init, shape=shape), compiler_options=_QUICKLY)
-    params = init(param_key)
+    params = model.init(param_key, shape)
     return Arrays(
         rows=(
             rows.init(row_key, num_items, dim, embedding_scale, scoring.width(dim))
