@@ -200,8 +200,8 @@ def check(
         if latest is None or best is None:
             assert not orders, state.model
             return None
-        for resumption in (latest, best):
-            snapshot = store.load(resumption.checkpoint)
+        # The best is opened as the start of a new branch: as it is stored, it is loaded here.
+        for snapshot in (latest.snapshot, store.load(best.checkpoint)):
             known = told.digests[snapshot.digest()]
             assert replace(known, seconds=0) == replace(snapshot.progress, seconds=0), state.model
         if orders:
