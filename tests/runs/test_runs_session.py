@@ -60,7 +60,7 @@ def compilations() -> Iterator[list[str]]:
     found: list[str] = []
     counting = True
 
-    def count(event: str, duration: float, **more: object) -> None:
+    def count(event: str, duration_secs: float, **kwargs: str | int) -> None:
         if counting and "backend_compile" in event:
             found.append(event)
 

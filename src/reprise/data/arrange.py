@@ -4,8 +4,9 @@ Everything is counting and moving over numbers, in blocks: no row is hashed, com
 another user, or seen by Python.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -61,29 +62,51 @@ def counts_of(codes: Codes, size: int, among: Mask | None = None) -> NDArray[np.
 
 def are_of(codes: Codes, wanted: Mask) -> Mask:
     """Return which rows have a wanted code, [N]."""
-    return _joined(sum(map(len, codes)), (wanted[block] for _, block in blocks(codes)), np.bool_)
+    found = np.empty(sum(map(len, codes)), np.bool_)
+
+    def fill(rows: slice, block: NDArray[np.uint32]) -> None:
+        found[rows] = wanted[block]
+
+    _in_threads(fill, blocks(codes))
+    return found
 
 
 def looked_up(table: NDArray[np.int32], codes: Codes, among: Mask) -> NDArray[np.int32]:
     """Return table[codes] of the rows `among`."""
-    found = (table[block[among[rows]]] for rows, block in blocks(codes))
-    return _joined(int(np.count_nonzero(among)), found, table.dtype)
+    return _of_rows(codes, among, table.dtype, lambda block: table[block])
 
 
 def chosen(chunks: Sequence[NDArray[Any]], among: Mask) -> NDArray[Any]:
     """Return the numbers of the rows `among`."""
-    found = (block[among[rows]] for rows, block in blocks(chunks))
-    return _joined(int(np.count_nonzero(among)), found, chunks[0].dtype)
+    return _of_rows(chunks, among, chunks[0].dtype, lambda block: block)
 
 
-def _joined(length: int, stretches: Iterable[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
-    """Return stretches one after another; there is never more than one beside the whole."""
-    whole = np.empty(length, dtype)
-    end = 0
-    for stretch in stretches:
-        whole[end : end + len(stretch)] = stretch
-        end += len(stretch)
+def _of_rows(
+    chunks: Sequence[NDArray[Any]],
+    among: Mask,
+    dtype: DTypeLike,
+    made: Callable[[NDArray[Any]], NDArray[Any]],
+) -> NDArray[Any]:
+    """Return what is made of the numbers of the rows `among`, a block at a time."""
+    kept = [int(np.count_nonzero(among[rows])) for rows, _ in blocks(chunks)]
+    ends = list(accumulate(kept))
+    whole = np.empty(sum(kept), dtype)
+
+    def fill(rows: slice, block: NDArray[Any], count: int, end: int) -> None:
+        whole[end - count : end] = made(block[among[rows]])
+
+    places = zip(blocks(chunks), kept, ends, strict=True)
+    _in_threads(fill, ((*block, count, end) for block, count, end in places))
     return whole
+
+
+def _in_threads(work: Callable[..., None], parts: Iterable[tuple[Any, ...]]) -> None:
+    """Do the work on every part, on as many cores as Polars uses: NumPy leaves Python to others
+    while it moves numbers. What a part makes, it puts where no other does.
+    """
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        for done in [pool.submit(work, *part) for part in parts]:
+            done.result()
 
 
 def first_rows(codes: Codes, size: int) -> NDArray[np.int64]:
@@ -156,8 +179,7 @@ def in_order(
             return  # as they stand
         order[own] = order[own][_sorted(keys)]
 
-    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        list(pool.map(sort, bounds[:-1], bounds[1:]))
+    _in_threads(sort, pairwise(bounds))
     return offsets, order
 
 
@@ -180,4 +202,10 @@ def _sorted(keys: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
 
 def gathered(values: NDArray[Any], order: NDArray[np.integer]) -> NDArray[Any]:
     """Return values[order]."""
-    return _joined(len(order), (values[block] for _, block in blocks([order])), values.dtype)
+    found = np.empty(len(order), values.dtype)
+
+    def fill(rows: slice, block: NDArray[np.integer]) -> None:
+        found[rows] = values[block]
+
+    _in_threads(fill, blocks([order]))
+    return found
