@@ -217,4 +217,4 @@ def measure_or_output(
 
 
 if __name__ == "__main__":
-    run_guarded(main)
+    run_guarded(main, "train.py")

@@ -13,7 +13,7 @@ LAYERS = [
     {"models", "data"},
     {"config"},
     {"provenance"},
-    {"options"},
+    {"options", "help_language"},
     {"training", "retrieval"},
     {"runs"},
     {"searches"},

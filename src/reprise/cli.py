@@ -19,7 +19,8 @@ from reprise.commands.report import report
 from reprise.commands.runs import runs
 from reprise.commands.sweep import sweep
 from reprise.commands.train import train
-from reprise.errors import RepriseError, WriteError
+from reprise.errors import Phrase, RepriseError, WriteError
+from reprise.help_language import speak
 from reprise.messages import Messages, choose_language
 
 EXIT_CODES = """\b
@@ -29,9 +30,12 @@ configuration; 5 the run is in use; 6 no usable checkpoint; 7 the disk refused a
 OUT_OF_MEMORY = 8
 
 
-def run_guarded(command: click.Command) -> NoReturn:
-    """Run a click command; a user's mistake ends in one clear line and its exit code."""
+def run_guarded(command: click.Command, name: str = "") -> NoReturn:
+    """Run a click command; a user's mistake ends in one clear line and its exit code. name: as
+    `help_language.speak` takes it.
+    """
     messages = Messages(choose_language(_asked_language(sys.argv[1:])))
+    speak(command, messages.language, name)
     try:
         sys.exit(command.main(standalone_mode=False))
     except click.Abort:
@@ -42,18 +46,19 @@ def run_guarded(command: click.Command) -> NoReturn:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        line = messages.text("out_of_memory", reason=str(error).partition("\n")[0])
-        click.echo(f"Error: {line}", err=True)
+        _tell(messages, Phrase("out_of_memory", reason=str(error).partition("\n")[0]))
         sys.exit(OUT_OF_MEMORY)
     except RepriseError as error:
-        click.echo(f"Error: {messages.text(error.key, **error.values)}", err=True)
+        _tell(messages, Phrase(error.key, **error.values))
         sys.exit(error.exit_code)
     except OSError as error:
-        line = messages.text(
-            "os_refused", path=error.filename or "?", reason=error.strerror or error
-        )
-        click.echo(f"Error: {line}", err=True)
+        path, reason = error.filename or "?", error.strerror or error
+        _tell(messages, Phrase("os_refused", path=path, reason=reason))
         sys.exit(WriteError.exit_code)
+
+
+def _tell(messages: Messages, mistake: Phrase) -> None:
+    click.echo(messages.text("error_line", mistake=mistake), err=True)
 
 
 @click.group(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 REFUSALS: Mapping[str, tuple[str, str]] = {
+    "error_line": ("Error: {mistake}", "错误: {mistake}"),
     "run_exists": (
         "{path} has checkpoints already. Choose another --name.",
         "{path} 中已有 checkpoint。请换一个 --name。",

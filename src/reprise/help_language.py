@@ -1,0 +1,53 @@
+"""The help of the commands and what Click says of their use, in Chinese where that is asked for.
+
+English stands where a command and its options are defined. Chinese takes its place before a command
+line is read, by `messages_options` and `messages_commands`.
+"""
+
+import importlib
+import inspect
+
+import click
+
+from reprise.messages import Language
+from reprise.messages_commands import CLICK, COMMANDS, EXIT_CODES
+from reprise.messages_options import OPTIONS
+
+# Click translates through gettext's functions, which its modules hold under these names; gettext
+# itself reads compiled catalogues from disk only.
+_AS_IT_STANDS = "\b\n"  # before a paragraph: Click would put blanks between its lines
+_SPEAKING = ("core", "decorators", "exceptions", "formatting", "parser", "termui", "types")
+
+
+def speak(command: click.Command, language: Language, name: str = "") -> None:
+    """Make a command, and all below it, tell its help in `language`; `name`: of `COMMANDS`."""
+    if language == "en":
+        return
+    for module in map(importlib.import_module, (f"click.{part}" for part in _SPEAKING)):
+        for function, replaced in (("_", _said), ("ngettext", _said_of)):
+            if hasattr(module, function):
+                setattr(module, function, replaced)
+    _translate(command, name)
+
+
+def _translate(command: click.Command, name: str) -> None:
+    if name in COMMANDS:
+        text = inspect.cleandoc(COMMANDS[name])
+        command.help = text.replace("\n\n", f"\n\n{_AS_IT_STANDS}")
+        command.short_help = text.partition("。")[0].replace("\n", "")
+    if command.epilog:
+        command.epilog = EXIT_CODES
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.help:
+            parameter.help = OPTIONS.get(parameter.help, parameter.help)
+    if isinstance(command, click.Group):
+        for below, own in command.commands.items():
+            _translate(own, f"{name} {below}".strip())
+
+
+def _said(text: str) -> str:
+    return CLICK.get(text, text)
+
+
+def _said_of(one: str, several: str, count: int) -> str:
+    return _said(one if count == 1 else several)
