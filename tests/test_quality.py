@@ -34,7 +34,7 @@ class Bar(NamedTuple):
 BARS = {
     "ComiRec-DR": Bar(4000, 0.005, gain=0.05),
     "ComiRec-SA": Bar(600, 0.006, gain=0.1),
-    "MIND": Bar(2500, 0.005, gain=0.08),
+    "MIND": Bar(3000, 0.005, gain=0.08),
     "DNN": Bar(400, 0.01),
     "GRU4REC": Bar(500, 0.01),
     "MostPop": Bar(1, 0.001, recall=1.0),

@@ -13,9 +13,9 @@ from reprise.messages import Language
 from reprise.messages_commands import CLICK, COMMANDS, EXIT_CODES
 from reprise.messages_options import OPTIONS
 
-# Click translates through gettext's functions, which its modules hold under these names; gettext
-# itself reads compiled catalogues from disk only.
 _AS_IT_STANDS = "\b\n"  # before a paragraph: Click would put blanks between its lines
+# Click translates through gettext's functions, which these modules of its hold as _ and ngettext;
+# gettext itself reads compiled catalogues from disk only.
 _SPEAKING = ("core", "decorators", "exceptions", "formatting", "parser", "termui", "types")
 
 
