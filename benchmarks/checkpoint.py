@@ -71,6 +71,9 @@ class Silent:
     def saved(self, progress: Progress, path: Path) -> None:
         pass
 
+    def stopping(self, progress: Progress) -> None:
+        pass
+
 
 class Timer(Silent):
     """An announcer that notes when evaluations are over and when the first step is."""

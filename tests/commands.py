@@ -136,6 +136,9 @@ class Recorder:
     def saved(self, progress: Progress, path: Path) -> None:
         self.saved_steps.append(progress.step)
 
+    def stopping(self, progress: Progress) -> None:
+        self.keys.append("stopping")
+
 
 def small_config(**changes: Any) -> TrainConfig:
     """A run on the "small" data that takes a second."""

@@ -1,4 +1,4 @@
-"""Faults injected into system calls by strace: SIGKILL before a call, a refusal, a delay."""
+"""Faults injected into system calls by strace: SIGKILL before a call, a refusal."""
 
 import re
 import shutil

@@ -44,6 +44,7 @@ _CHATTER = (
     "resumed",
     "restored_best",
     "saved_best",
+    "stopping",
 )
 
 
@@ -177,6 +178,10 @@ class RunConsole:
         """Tell of a new best model, now that it is durable."""
         if progress.is_best and progress.best is not None:
             self.say("saved_best", metric=progress.best.metric)
+
+    def stopping(self, progress: RunProgress) -> None:
+        """Answer a stop request: a save can take a while."""
+        self.say("stopping", step=progress.step)
 
     def ended(self, outcome: Outcome, command: str) -> None:
         """Show what was reached, and the command that goes on; `command` does after a stop."""

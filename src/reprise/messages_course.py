@@ -53,6 +53,11 @@ COURSE: Mapping[str, tuple[str, str]] = {
         "Stopped early at step {step}: {trials} evaluations without improvement.",
         "在第 {step} 步早停：连续 {trials} 次评估没有提升。",
     ),
+    "stopping": (
+        "Stopping at step {step}, which is being saved. "
+        "A second interrupt leaves at once, without what the last checkpoint does not hold.",
+        "正在第 {step} 步停止并保存。再次中断会立即退出，最近一个 checkpoint 之后的训练不再保存。",
+    ),
     "interrupted": (
         "Stopped at step {step}; everything is saved. Go on with:\n  {command}",
         "已在第 {step} 步停止，全部状态已保存。继续训练请运行:\n  {command}",

@@ -145,31 +145,6 @@ def test_a_folder_without_permission_ends_in_one_line(
     check_goes_on(small_data, tmp_path, undisturbed)
 
 
-@needs_strace
-def test_a_second_interrupt_in_the_middle_of_a_save_leaves_at_once(
-    small_data: Path, tmp_path: Path, undisturbed: dict[str, Any]
-) -> None:
-    """Scenario 45 (lightning#21623): nothing whole is harmed by leaving at once."""
-    slowed = under_strace(command(small_data, tmp_path), *aimed_at("fsync", "delay_enter=200000"))
-    checkpoints = tmp_path / RUN / "checkpoints"
-    with subprocess.Popen(
-        slowed, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as tracer:
-        await_that(lambda: any(checkpoints.glob("ckpt-*")))
-        children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
-        assert len(children) == 1
-        os.kill(int(children[0]), signal.SIGINT)
-        time.sleep(0.1)
-        await_that(lambda: any(checkpoints.glob(".draft-*/*")))
-        os.kill(int(children[0]), signal.SIGINT)
-        assert tracer.wait(PROMPTLY) == 130
-        assert tracer.stderr is not None
-        assert b"Traceback" not in tracer.stderr.read()
-    # What was being saved is unfinished: whatever the machine's pace, it was not waited for.
-    assert any(checkpoints.glob(".draft-*"))
-    check_goes_on(small_data, tmp_path, undisturbed)
-
-
 def await_that(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PROMPTLY
     while not condition():

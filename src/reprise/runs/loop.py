@@ -65,6 +65,9 @@ class Observer(Protocol):
     def saved(self, progress: Progress, path: Path) -> None:
         """A checkpoint is durable."""
 
+    def stopping(self, progress: Progress) -> None:
+        """A stop request was heard; where the run stands is saved next."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -240,6 +243,8 @@ def train(
             ahead.dispatched(state.arrays.loss_sum)
             saver.check()
             observer.stepped(state)
+        if stop:
+            observer.stopping(state.progress)
         saver.wait()
         state = state.at(state.arrays, seconds=time.monotonic() - started)
         saver.submit(state)
