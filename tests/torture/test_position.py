@@ -6,7 +6,6 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,8 @@ from reprise.runs.run import RunFolder
 from reprise.runs.session import evaluate_run
 from reprise.training.batches import Batch, make_sampler
 from reprise.training.optimizers import Update, make_update
-from reprise.training.step import make_train_step
+from reprise.training.state import Arrays
+from reprise.training.step import TrainStep, make_train_step
 
 STOPS = (3, 4, 7, 12, 13)
 
@@ -44,22 +44,24 @@ def fingerprint(batch: Batch) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in batch)).hexdigest()
 
 
+class Noted:
+    """A train step that keeps the fingerprint of each batch and the update that it is given."""
+
+    def __init__(self, step: TrainStep, given: list[tuple[str, Update]]) -> None:
+        self._step, self._given = step, given
+        self.trace, self.lower = step.trace, step.lower
+
+    def __call__(self, arrays: Arrays, batch: Batch, update: Update) -> Arrays:
+        self._given.append((fingerprint(batch), update))
+        return self._step(arrays, batch, update)
+
+
 @pytest.fixture
 def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
     """Each batch and update that a train step was given, in order."""
     given: list[tuple[str, Update]] = []
     real = make_train_step
-
-    def make(*asked: Any) -> Callable[..., Any]:
-        step = real(*asked)
-
-        def noted(arrays: Any, batch: Batch, update: Update) -> Any:
-            given.append((fingerprint(batch), update))
-            return step(arrays, batch, update)
-
-        return noted
-
-    monkeypatch.setattr(loop, "make_train_step", make)
+    monkeypatch.setattr(loop, "make_train_step", lambda *asked: Noted(real(*asked), given))
     return given
 
 

@@ -297,11 +297,16 @@ def test_the_full_softmax_touches_every_row_by_its_id() -> None:
     assert not batch.log_q_target.any()
 
 
-def test_shapes_and_types_never_change() -> None:
-    draw = sampler()
-    described = {tuple((a.shape, a.dtype) for a in draw.batch(0, step)) for step in range(1, 50)}
-    assert len(described) == 1
-    (only,) = described
+@pytest.mark.parametrize("kind", ["log-uniform", "uniform", "in-batch", "mixed", "full"])
+@pytest.mark.parametrize("num_targets", [1, 3])
+@pytest.mark.parametrize("count", [NEGATIVES, NUM_ITEMS + 1])
+def test_shapes_and_types_never_change_and_are_the_blank_ones(
+    kind: str, num_targets: int, count: int
+) -> None:
+    rule = TargetRule(count=num_targets)
+    draw = make_sampler(make_split(LENGTHS), NUM_ITEMS, BATCH, HISTORY, count, 19, kind, rule)
+    batches = [draw.blank(), *(draw.batch(0, step) for step in range(1, 20))]
+    (only,) = {tuple((part.shape, part.dtype) for part in batch) for batch in batches}
     assert [dtype for _, dtype in only] == [np.int32] * 5 + [np.float32] * 2 + [np.uint32]
     assert only[-1][0] == (2,)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,6 +25,7 @@ from reprise.runs import environment, run, store
 from reprise.runs.loop import (
     Observer,
     Task,
+    compiling,
     fresh_state,
     is_finished,
     make_task,
@@ -145,7 +147,8 @@ def run_session(request: Request, announcer: Announcer) -> Outcome:
         if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
             announcer.say("valid_sample", users=some, every=every)
         try:
-            state = _starting_state(request, task, resumption, stop, announcer)
+            with nullcontext() if _is_over(resumption, config) else compiling(task):
+                state = _starting_state(request, task, resumption, stop, announcer)
         except EvaluationInterruptedError:  # while measuring an old checkpoint: nothing has changed
             return Outcome(_progress(resumption), None, stop.exit_code)
         if resumption is not None:
@@ -252,6 +255,10 @@ def _stored_config(checkpoint: Checkpoint, **changes: object) -> TrainConfig:
     values: dict[str, Any] = {**checkpoint.identity, **changes}
     del values["dataset_fingerprint"]
     return TrainConfig(name="stored", **values)
+
+
+def _is_over(resumption: Resumption | None, config: TrainConfig) -> bool:
+    return resumption is not None and is_finished(resumption.snapshot.progress, config)
 
 
 def _starting_state(

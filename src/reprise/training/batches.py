@@ -120,6 +120,24 @@ class Sampler:
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
         return self._localise(history, prefixes, target, sample, key)
 
+    def blank(self) -> Batch:
+        """Return zeros with the shapes and dtypes of every batch, for what only these matter to."""
+        users, targets = self.batch_size, self.batch_size * self.rule.count
+        drawn = negatives.drawn_count(self.kind, self.num_negatives, self.num_items)
+        touched = users * self.history_length + targets + drawn
+        of_each = (users, self.rule.count)
+        others = drawn + (targets if self.kind in negatives.IN_BATCH else 0)
+        return Batch(
+            touched=np.zeros(drawn + 1 if self.kind == "full" else touched, np.int32),
+            history=np.zeros((users, self.history_length), np.int32),
+            prefixes=np.zeros(of_each, np.int32),
+            target=np.zeros(of_each, np.int32),
+            negatives=np.zeros(others, np.int32),
+            log_q_target=np.zeros(of_each, np.float32),
+            log_q_negatives=np.zeros(others, np.float32),
+            key=np.zeros(2, np.uint32),
+        )
+
     def _localise(
         self,
         history: NDArray[np.int32],
