@@ -9,6 +9,10 @@ RUNS: Mapping[str, tuple[str, str]] = {
         "No run {name!r} in {folder}. Did you mean {suggestion!r}?",
         "{folder} 中没有实验 {name!r}。是否想用 {suggestion!r}？",
     ),
+    "not_looked_into": (
+        "{path} cannot be looked into, and is left out: {reason}.",
+        "无法查看 {path}，已略过: {reason}。",
+    ),
     "run_ambiguous": (
         "Several runs are named {name!r}. Give the folder's name: {known}.",
         "有多个名为 {name!r} 的实验。请给出目录名: {known}。",

@@ -1,5 +1,6 @@
 """What a run's folder tells: its state, where it stands, and that a look changes nothing."""
 
+import errno
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from checkpoints import IDENTITY, harm_file, names, rated, save_all, snapshot
 from commands import small_config
 from reprise.errors import CheckpointError, UsageError
+from reprise.messages import Messages
 from reprise.runs import run, store, survey
 from reprise.runs.comparison import compare, trajectory
 from reprise.runs.loop import is_finished
@@ -158,6 +160,31 @@ def test_a_run_is_found_by_name_folder_and_path(tmp_path: Path) -> None:
         survey.find(tmp_path, "onne")
     with pytest.raises(CheckpointError, match="No run at"):
         survey.find(tmp_path / "none", "one")
+
+
+def test_a_folder_that_cannot_be_looked_into_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        record(RunFolder(tmp_path / name), name=name)
+    is_file = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if path.parent.name == "a":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    said: list[str] = []
+    found = survey.folders(
+        tmp_path, lambda key, **values: said.append(Messages("en").text(key, **values))
+    )
+    assert found == [RunFolder(tmp_path / "b")]
+    assert said == [f"{tmp_path / 'a'} cannot be looked into, and is left out: Permission denied."]
+    assert survey.find(tmp_path, "b") == RunFolder(tmp_path / "b")
+    with pytest.raises(PermissionError):
+        survey.find(tmp_path, "a")
 
 
 def test_a_look_at_the_lock_refuses_no_writer(

@@ -51,14 +51,16 @@ def runs(context: click.Context, runs_dir: Path, as_json: bool, lang: str | None
         return
     from reprise.runs import survey
 
-    found = [survey.summary(survey.survey(folder)) for folder in survey.folders(runs_dir)]
+    messages = Messages(choose_language(lang))
+    folders = survey.folders(runs_dir, _warner(messages))
+    found = [survey.summary(survey.survey(folder)) for folder in folders]
     found.sort(key=lambda run: str(run["updated"]), reverse=True)
     if as_json:
         print_json(found)
         return
     from reprise.listing import Page, show_runs
 
-    page = Page(Messages(choose_language(lang)))
+    page = Page(messages)
     if found:
         show_runs(found, page)
     else:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from reprise.errors import CheckpointError, UsageError
 from reprise.runs import run, store
 from reprise.runs.run import RunFolder
-from reprise.runs.store import Checkpoint, DamagedCheckpointError
+from reprise.runs.store import Checkpoint, DamagedCheckpointError, Warn
 from reprise.training.state import Best, Progress
 from reprise.training.stopping import out_of_patience
 
@@ -168,12 +168,18 @@ def survey(folder: RunFolder, thorough: bool = False) -> Survey:
     )
 
 
-def folders(runs_folder: Path) -> list[RunFolder]:
-    """Return the runs in a folder of runs, by name."""
+def folders(runs_folder: Path, warn: Warn = lambda key, **values: None) -> list[RunFolder]:
+    """Return the runs in a folder of runs, by name; `warn` of what cannot be looked into."""
     if not runs_folder.is_dir():
         return []
-    found = map(RunFolder, sorted(runs_folder.iterdir()))
-    return [folder for folder in found if folder.path.name[0] != "." and _is_run(folder)]
+    found = []
+    for folder in map(RunFolder, sorted(runs_folder.iterdir())):
+        try:
+            if folder.path.name[0] != "." and _is_run(folder):
+                found.append(folder)
+        except OSError as error:
+            warn("not_looked_into", path=folder.path, reason=error.strerror)
+    return found
 
 
 def find(runs_folder: Path, name: str) -> RunFolder:
