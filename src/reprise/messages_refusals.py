@@ -69,6 +69,16 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "Keep one data set a folder.",
         "{path}: 同一张表的各部分必须为同一种文件，实际为 {files}。每个目录只放一个数据集。",
     ),
+    "texts_and_tables": (
+        "{path}: which of {files} is to be read? Give that file, "
+        "or --format table for all of the tables.",
+        "{path}: 应读取 {files} 中的哪一个？请给出该文件；要读取全部表格，请用 --format table。",
+    ),
+    "one_text_needed": (
+        "{path}: sequences are read from one text, a line a user; found here: {files}. "
+        "Give that file.",
+        "{path}: 序列应来自一个文本文件（每行一个用户），此处找到: {files}。请给出该文件。",
+    ),
     "no_behaviour": (
         "{path}: no row of the behaviour {asked}; there are {behaviours}. "
         "Name what counts: --behaviours A,B.",

@@ -98,7 +98,13 @@ def _recognise_folder(folder: Path) -> str | None:
         return "taobao"
     if any((folder / f"ratings{end}").is_file() for end in (".dat", ".csv", ".csv.gz")):
         return "movielens"
-    return "table" if _parts(folder) else None
+    texts, parts = _sequences_in(folder), _parts(folder)
+    if texts and parts:
+        names = ", ".join(path.name for path in [*texts, *parts])
+        raise DataError("texts_and_tables", path=folder, files=names)
+    if texts:
+        return "sequences"
+    return "table" if parts else None
 
 
 def _is_ratings(path: Path) -> bool:
@@ -113,6 +119,17 @@ def _is_sequences(path: Path) -> bool:
         len(line.split()) >= 2 and not any(sign in line for sign in ",;|\t")
         for line in tables.first_lines(path, 1)
     )
+
+
+def _sequences_in(folder: Path) -> list[Path]:
+    """Return the texts in a folder that begin as sequences do, of numbers: words may be a note."""
+    texts = sorted(path for path in folder.iterdir() if path.suffix in (".txt", ".dat"))
+    numbers = re.compile(r"\s*\d+(\s+\d+)+\s*")
+    return [
+        path
+        for path in texts
+        if path.is_file() and any(map(numbers.fullmatch, tables.first_lines(path, 1)))
+    ]
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -215,6 +232,12 @@ def _behaviours(rows: pl.LazyFrame, part: Part) -> set[str]:
 
 def _read_sequences(source: Path, asked: Asked) -> Found:
     """Scan lines of a user and his items, or of a user and one item; the order is the time."""
+    if source.is_dir():
+        texts = _sequences_in(source)
+        if len(texts) != 1:
+            names = ", ".join(path.name for path in texts) or "-"
+            raise DataError("one_text_needed", path=source, files=names)
+        source = texts[0]
     lines = pl.scan_lines(source, name="text").with_row_index("line", offset=1)
     words = pl.col("text").str.strip_chars().str.split(" ").list.filter(pl.element() != "")
     whole = lines.select("line", "text", words=words).filter(pl.col("words").list.len() > 0)
