@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from reprise.errors import Phrase
 from reprise.runs import store
 from reprise.runs.run import RunFolder
 from reprise.training.state import Best, Progress, Snapshot
@@ -64,7 +65,7 @@ def no_warning(key: str, **values: object) -> None:
     raise AssertionError(f"{key}: {values}")
 
 
-def fail(path: Path, reason: str) -> None:
+def fail(path: Path, reason: Phrase) -> None:
     """Damage where there may be none."""
     raise AssertionError(f"{path}: {reason}")
 

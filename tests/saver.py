@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reprise.errors import WriteError
+from reprise.errors import Phrase, WriteError
 from reprise.runs import run, store
 from reprise.runs.run import RunFolder
 from reprise.training.state import Best, Progress, Snapshot
@@ -154,7 +154,7 @@ def _refuse_to_warn(key: str, **values: object) -> None:
     raise AssertionError(f"warned of {key}: {values}")
 
 
-def _refuse_damage(path: Path, reason: str) -> None:
+def _refuse_damage(path: Path, reason: Phrase) -> None:
     raise AssertionError(f"{path} is damaged: {reason}")
 
 

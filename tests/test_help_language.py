@@ -77,6 +77,10 @@ def test_help_and_mistakes_are_told_in_the_language_asked_for(tmp_path: Path) ->
     assert "从实验所在之处继续" in shown
     assert "[默认: 0.001]" in shown
     assert "default" not in shown
+    shown = reprise("prepare", "--help", REPRISE_LANG="zh").stdout
+    assert shown.startswith("用法: python -m reprise prepare [选项] SOURCE")
+    assert re.search(r"--name TEXT +数据集目录的名称。 +\[必填\]", shown)
+    assert "[选项] [命令] [参数]..." in reprise("runs", "--help", REPRISE_LANG="zh").stdout
     assert "退出码" in reprise("--help", REPRISE_LANG="zh").stdout
     assert (
         "与 ComiRec 的 src/train.py 相同" in comirec("--help", "--lang", "zh", cwd=tmp_path).stdout

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 from string import Formatter
 
@@ -43,7 +44,7 @@ def test_every_key_is_used_and_every_used_key_is_there() -> None:
     code = "\n".join(path.read_text() for path in SOURCES if not is_catalogue(path))
     quoted = set(re.findall(r'"([a-z_]+)"', code))
     assert set(CATALOGUE) <= quoted
-    spoken = re.findall(r'(?:Error|say|warn|text)\(\s*"([a-z_]+)"', code)
+    spoken = re.findall(r'(?:Error|Phrase|say|warn|text)\(\s*"([a-z_]+)"', code)
     assert set(spoken) <= set(CATALOGUE)
 
 
@@ -89,6 +90,35 @@ def test_what_is_printed_comes_from_the_catalogue() -> None:
             for argument in node.args if name in printing else ():
                 if said := words_of(argument):
                     assert said in ALIKE, f"{path}, line {node.lineno}: {said}"
+
+
+def test_no_key_is_given_twice() -> None:
+    """One that is would be said in the other's words: the parts are put together by key."""
+    keys: Counter[object] = Counter()
+    for path in filter(is_catalogue, SOURCES):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Dict):
+                pairs = zip(node.keys, node.values, strict=True)
+                keys.update(
+                    k.value
+                    for k, v in pairs
+                    if isinstance(k, ast.Constant) and isinstance(v, ast.Tuple)
+                )
+    assert keys == Counter(CATALOGUE.keys())
+
+
+def test_what_is_wrong_comes_from_the_catalogue() -> None:
+    for path in SOURCES:
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            said: list[ast.expr] = []
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                said = node.exc.args
+            elif isinstance(node, ast.keyword | ast.Assign) and "reason" in ast.unparse(node):
+                said = [node.value]
+            if "AssertionError" not in ast.unparse(node):
+                assert not any(map(words_of, said)), f"{path}: {ast.unparse(node)}"
 
 
 def test_what_a_value_should_have_been_comes_from_the_catalogue() -> None:

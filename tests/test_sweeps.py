@@ -244,6 +244,8 @@ def test_the_same_values_are_not_trained_twice_and_bad_ones_fail_alone(
     assert len({trial["run"] for trial in good}) == 1
     bad = next(trial for trial in facts["trials"] if trial["state"] == "failed")
     assert bad["reason"].startswith("members = 3 is not possible")
+    bad = next(one for one in results(sweep.folder, "zh")["trials"] if one["state"] == "failed")
+    assert bad["reason"].startswith("members = 3 无效: 应为 嵌入维度与隐藏层大小 8 的约数")
 
 
 def test_results_are_a_table_a_picture_and_json(

@@ -49,7 +49,7 @@ def run_guarded(command: click.Command, name: str = "") -> NoReturn:
         _tell(messages, Phrase("out_of_memory", reason=str(error).partition("\n")[0]))
         sys.exit(OUT_OF_MEMORY)
     except RepriseError as error:
-        _tell(messages, Phrase(error.key, **error.values))
+        _tell(messages, error)
         sys.exit(error.exit_code)
     except OSError as error:
         path, reason = error.filename or "?", error.strerror or error

@@ -1,33 +1,39 @@
 """Errors a user can mend: each carries a message key, its values and a stable exit code."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reprise.messages import Language
 
 
 class Phrase:
-    """A part of a line that is said in the user's language, too: a message key and its values."""
-
-    def __init__(self, key: str, **values: Any) -> None:
-        self.key = key
-        self.values = values
-
-
-class RepriseError(Exception):
-    """A failure that is shown as one line, in the user's language, without a traceback.
+    """A line, or a part of one, that is said in the user's language; in English as a string.
 
     `key` names an entry of `messages.CATALOGUE`; `values` fill it in.
     """
 
-    exit_code = 1
-
     def __init__(self, key: str, **values: Any) -> None:
-        super().__init__(key, values)
         self.key = key
         self.values = values
 
     def __str__(self) -> str:
+        return self.said_in("en")
+
+    def said_in(self, language: "Language") -> str:
+        """Return the text in a language."""
         from reprise.messages import Messages
 
-        return Messages("en").text(self.key, **self.values)
+        return Messages(language).text(self.key, **self.values)
+
+
+class RepriseError(Phrase, Exception):
+    """A failure that is shown as one line, in the user's language, without a traceback."""
+
+    exit_code = 1
+
+
+class ContentError(Phrase, ValueError):
+    """What is wrong with the content of a file, for the error that names the file."""
 
 
 class UsageError(RepriseError):

@@ -37,10 +37,13 @@ def _translate(command: click.Command, name: str) -> None:
         command.short_help = text.partition("。")[0].replace("\n", "")
     if command.epilog:
         command.epilog = EXIT_CODES
+    if command.options_metavar:
+        command.options_metavar = _said(command.options_metavar)
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.help:
             parameter.help = OPTIONS.get(parameter.help, parameter.help)
     if isinstance(command, click.Group):
+        command.subcommand_metavar = _said(command.subcommand_metavar)
         for below, own in command.commands.items():
             _translate(own, f"{name} {below}".strip())
 

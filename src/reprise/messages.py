@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from reprise.errors import Phrase
 from reprise.messages_course import COURSE
+from reprise.messages_damage import DAMAGE
 from reprise.messages_demo import DEMO
 from reprise.messages_export import EXPORT
 from reprise.messages_refusals import REFUSALS
@@ -85,6 +86,7 @@ CATALOGUE: Mapping[str, tuple[str, str]] = {
     ),
     **REFUSALS,
     **COURSE,
+    **DAMAGE,
     **DEMO,
     **EXPORT,
     **IMPORT,

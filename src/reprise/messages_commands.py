@@ -112,10 +112,14 @@ EXIT_CODES = """\b
 # What Click says, by its own English; of two forms, the one for several serves for one, too.
 CLICK: Mapping[str, str] = {
     "Usage:": "用法:",
+    "[OPTIONS]": "[选项]",
+    "COMMAND [ARGS]...": "命令 [参数]...",
+    "[COMMAND] [ARGS]...": "[命令] [参数]...",
     "Options": "选项",
     "Commands": "命令",
     "Positional arguments": "参数",
     "default: {default}": "默认: {default}",
+    "required": "必填",
     "Show the version and exit.": "显示版本并退出。",
     "Show this message and exit.": "显示本帮助并退出。",
     "%(prog)s, version %(version)s": "%(prog)s，版本 %(version)s",

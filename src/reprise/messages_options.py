@@ -23,7 +23,7 @@ OPTIONS: Mapping[str, str] = {
         "含实验设置的 TOML 文件（键与参数同名）；参数优先于它。[默认: 无]"
     ),
     "A dataset under --data-dir. [required, here or in the file]": (
-        "--data-dir 下的数据集。[必需，在此或在文件中]"
+        "--data-dir 下的数据集。[必填，在此或在文件中]"
     ),
     "book | taobao | any dataset under --data_dir.": "book | taobao | --data_dir 下的任何数据集。",
     "How interests are made: ComiRec-DR | ComiRec-SA | MIND | DNN | GRU4REC | Queries | MostPop. "
@@ -32,10 +32,10 @@ OPTIONS: Mapping[str, str] = {
         "[默认: ComiRec-DR]"
     ),
     "ComiRec-DR | ComiRec-SA | MIND | DNN | GRU4REC | Queries | MostPop. [required]": (
-        "ComiRec-DR | ComiRec-SA | MIND | DNN | GRU4REC | Queries | MostPop。[必需]"
+        "ComiRec-DR | ComiRec-SA | MIND | DNN | GRU4REC | Queries | MostPop。[必填]"
     ),
     "Name of the experiment, the end of its folder's. [required, here or in the file]": (
-        "实验名称，即其目录名的末尾。[必需，在此或在文件中]"
+        "实验名称，即其目录名的末尾。[必填，在此或在文件中]"
     ),
     "Name of the experiment. [default: asked for]": "实验名称。[默认: 询问]",
     "Steps in all, in thousands, as ComiRec counts; may grow later. [default: 1000]": (
@@ -271,7 +271,7 @@ OPTIONS: Mapping[str, str] = {
     "shape]": "参数对应哪个变量（rows: 物品表）；可重复。[默认: 按形状找到]",
     "A setting to search over, and its values: FIELD=LOW..HIGH, FIELD=LOW..HIGH:log, or "
     "FIELD=A,B,C; may be repeated. [required]": (
-        "要搜索的设置及其取值：FIELD=LOW..HIGH、FIELD=LOW..HIGH:log 或 FIELD=A,B,C；可重复。[必需]"
+        "要搜索的设置及其取值：FIELD=LOW..HIGH、FIELD=LOW..HIGH:log 或 FIELD=A,B,C；可重复。[必填]"
     ),
     "Runs in all.": "实验总数。",
     "Folder of the sweeps.": "搜索所在目录。",

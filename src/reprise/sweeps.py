@@ -42,7 +42,8 @@ from sqlalchemy.exc import DatabaseError
 from reprise import files
 from reprise.config import TrainConfig, make_config
 from reprise.data.dataset import open_dataset
-from reprise.errors import CheckpointError, RunInUseError, UsageError
+from reprise.errors import CheckpointError, Phrase, RunInUseError, UsageError
+from reprise.messages import Language
 from reprise.runs import run
 from reprise.runs.run import RunFolder
 from reprise.runs.session import Announcer, Outcome, Request, run_session
@@ -155,15 +156,19 @@ def read_definition(folder: Path) -> dict[str, Any]:
         content["search"], content["top_n"], content["dataset"]
     except FileNotFoundError:
         raise CheckpointError("sweep_missing", path=folder) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError("sweep_damaged", path=path, reason=repr(error)) from error
+    except (KeyError, TypeError) as error:
+        reason = Phrase("unexpected_content")
+        raise CheckpointError("sweep_damaged", path=path, reason=reason) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError("sweep_damaged", path=path, reason=error) from error
     return content
 
 
-def results(folder: Path) -> dict[str, Any]:
+def results(folder: Path, language: Language = "en") -> dict[str, Any]:
     """Return a sweep's results as JSON holds them: sweep, dataset, metric, search, best (a trial's
     number, or None), and trials, each with its number, state ("complete" or "failed"), value (None
-    where it has none), params, run (its folder's name), best_step, steps and reason.
+    where it has none), params, run (its folder's name), best_step, steps, and the reason why it
+    could not be made, in a language: English for programs.
     """
     definition = read_definition(folder)
     with opened_study(folder) as study:
@@ -174,7 +179,8 @@ def results(folder: Path) -> dict[str, Any]:
             "state": "complete" if trial.state is TrialState.COMPLETE else "failed",
             "value": trial.value,
             "params": trial.params,
-            **{key: trial.user_attrs.get(key) for key in ("run", "best_step", "steps", "reason")},
+            **{key: trial.user_attrs.get(key) for key in ("run", "best_step", "steps")},
+            "reason": reason_of(trial, language),
         }
         for trial in ended
     ]
@@ -190,6 +196,12 @@ def results(folder: Path) -> dict[str, Any]:
     }
 
 
+def reason_of(trial: FrozenTrial, language: Language) -> str | None:
+    """Return why a trial could not be made, in a language; None where it was."""
+    english: str | None = trial.user_attrs.get("reason")
+    return trial.user_attrs.get(f"reason_{language}", english)
+
+
 def _run_trial(
     sweep: Sweep, number: int, params: dict[str, Any], watcher: Watcher
 ) -> tuple[FrozenTrial, int]:
@@ -202,7 +214,8 @@ def _run_trial(
                 watcher.began(number, params, config),
             )
     except UsageError as error:  # values that do not go together are tried by no one again
-        return _record(sweep, params, None, {"reason": str(error)}), 0
+        reasons = {"reason": str(error), "reason_zh": error.said_in("zh")}
+        return _record(sweep, params, None, reasons), 0
     return _record(sweep, params, outcome, {"run": config.run_name}), outcome.exit_code
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from checkpoints import IDENTITY, harm_file, names, no_warning, rated, rewrite_state, save_all
 from reprise import files
-from reprise.errors import RunInUseError, WriteError
+from reprise.errors import Phrase, RunInUseError, WriteError
 from reprise.runs import run, store
 from reprise.runs.pruning import carry_out, plan, plan_beside
 from reprise.runs.run import RunFolder, locked
@@ -56,7 +56,9 @@ def test_nothing_goes_where_no_best_is_known_or_nothing_is_whole(folder: RunFold
 
 def test_leftovers_go_and_the_quarantine_where_asked(folder: RunFolder) -> None:
     save_all(folder, rated({5: 0.3, 10: 0.1}))
-    store.set_aside(folder.checkpoints / "ckpt-10", "test", lambda key, **values: None)
+    store.set_aside(
+        folder.checkpoints / "ckpt-10", Phrase("not_removed"), lambda key, **values: None
+    )
     for leftover in (folder.path / ".draft-run.json", folder.checkpoints / ".trash-ckpt-1"):
         leftover.write_bytes(b"12345")
     removal = plan(folder)

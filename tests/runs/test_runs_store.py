@@ -78,7 +78,7 @@ def test_a_renamed_checkpoint_is_not_taken_for_another(folder: RunFolder) -> Non
     save_all(folder, rated({1: 0.1}))
     (folder.checkpoints / "ckpt-1").rename(folder.checkpoints / "ckpt-9")
     reasons: list[str] = []
-    assert store.scan(folder.checkpoints, lambda path, reason: reasons.append(reason)) == []
+    assert store.scan(folder.checkpoints, lambda path, reason: reasons.append(str(reason))) == []
     assert reasons == ["holds step 1"]
 
 

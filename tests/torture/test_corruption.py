@@ -67,7 +67,7 @@ def original(small_data: Path, fast_root: Path) -> Original:
         patch.setattr(loop, "_evaluate", scripted)
         run_small(small_data, fast_root, max_steps=16, **SIZES)
         _, _, folder = run_small(small_data, fast_root, max_steps=20, resume_from="best", **SIZES)
-    found = store.scan(folder.checkpoints, on_damage=lambda path, reason: pytest.fail(reason))
+    found = store.scan(folder.checkpoints, on_damage=lambda path, reason: pytest.fail(str(reason)))
     assert [checkpoint.path.name for checkpoint in found] == list(NAMES)
     return Original(
         folder,

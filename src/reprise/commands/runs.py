@@ -80,7 +80,8 @@ def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
 
     messages, folder = Messages(choose_language(lang)), survey.find(runs_dir, name)
     run.read_record(folder, _warner(messages))
-    facts = survey.details(survey.survey(folder, thorough=True))
+    language = "en" if as_json else messages.language
+    facts = survey.details(survey.survey(folder, thorough=True), language)
     if as_json:
         print_json(facts)
         return

@@ -178,9 +178,12 @@ class TrialsConsole:
 
     def ended(self, number: int, trial: "FrozenTrial") -> None:
         """Tell the trial's result."""
+        from reprise.sweeps import reason_of
+
         about = trial.user_attrs
         if trial.value is None:
-            self.voice.say("trial_failed", number=number, reason=about.get("reason", "NaN"))
+            reason = reason_of(trial, self.voice.messages.language) or "NaN"
+            self.voice.say("trial_failed", number=number, reason=reason)
         else:
             values = {"metric": trial.value, "step": about["best_step"], "run": about["run"]}
             self.voice.say("trial_ended", number=number, **values)
@@ -197,7 +200,7 @@ def show_results(folder: Path, messages: Messages, as_json: bool) -> None:
     from reprise.sweeps import results
     from reprise.sweeps_picture import draw
 
-    facts = results(folder)
+    facts = results(folder, "en" if as_json else messages.language)
     picture = draw(folder, facts, messages)
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))

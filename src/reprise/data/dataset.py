@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.errors import DataError
+from reprise.errors import ContentError, DataError, Phrase
 
 SCHEMA = 1
 SPLITS = ("train", "valid", "test")
@@ -167,7 +167,7 @@ class Dataset:
             item_interest = np.load(folder / "item_interest.npy")
             user_interests = np.load(folder / f"{split}_interests.npy")
             if (len(item_interest), len(user_interests)) != (self.num_items + 1, len(lengths)):
-                raise ValueError("truth: counts differ")
+                raise ContentError("damage_data_counts", name="truth")
         except (OSError, ValueError) as error:
             raise DataError("dataset_damaged", folder=self.folder, reason=error) from error
         return Truth(item_interest, user_interests[lengths >= LEAST_ITEMS])
@@ -283,32 +283,36 @@ def open_dataset(folder: Path) -> Dataset:
     """Open a dataset folder; DataError where it is missing, of another schema or damaged."""
     meta = _read_meta(folder)
     try:
-        splits = {
-            split: Split(
-                _open_array(folder / split / "offsets.npy", np.int64),
-                _open_array(folder / split / "items.npy", np.int32),
-            )
-            for split in SPLITS
-        }
-        category = _open_array(folder / "item_category.npy", np.int32)
-        known = {
-            split: _open_array(folder / split / "known.npy", np.int64)
-            for split in (SPLITS[1:] if meta.get("evaluation") == LATER else ())
-        }
+        return _open_arrays(folder, meta)
     except (OSError, ValueError) as error:
         raise DataError("dataset_damaged", folder=folder, reason=error) from error
+
+
+def _open_arrays(folder: Path, meta: Mapping[str, Any]) -> Dataset:
+    """Open and check all arrays; ValueError or OSError for what is wrong with them."""
+    splits = {
+        split: Split(
+            _open_array(folder / split / "offsets.npy", np.int64),
+            _open_array(folder / split / "items.npy", np.int32),
+        )
+        for split in SPLITS
+    }
+    category = _open_array(folder / "item_category.npy", np.int32)
+    known = {
+        split: _open_array(folder / split / "known.npy", np.int64)
+        for split in (SPLITS[1:] if meta.get("evaluation") == LATER else ())
+    }
     for split, sequences in splits.items():
         _check_split(folder, split, sequences, meta)
     if len(category) != meta["num_items"] + 1:
-        raise DataError("dataset_damaged", folder=folder, reason="item_category: counts differ")
+        raise ContentError("damage_data_counts", name="item_category")
     for split, given in known.items():
         lengths = splits[split].lengths
         if len(given) != len(lengths) or np.any((given < 1) | (given >= lengths)):
-            reason = f"{split}: known is not from 1 to less than each user's items"
-            raise DataError("dataset_damaged", folder=folder, reason=reason)
+            raise ContentError("damage_data_known", split=split)
     evaluation = meta.get("evaluation", SHARE)
     if _fingerprint(splits, category, evaluation, known) != meta["fingerprint"]:
-        raise DataError("dataset_damaged", folder=folder, reason="fingerprint differs")
+        raise ContentError("damage_data_fingerprint")
     return Dataset(
         name=meta["name"],
         folder=folder,
@@ -336,9 +340,9 @@ def _open_array(path: Path, dtype: type[np.generic]) -> NDArray[Any]:
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except (SyntaxError, tokenize.TokenError) as error:  # a damaged header is parsed as Python
-        raise ValueError(f"{path.name}: {error}") from error
+        raise ContentError("file_reason", name=path.name, reason=error) from error
     if array.dtype != dtype or array.ndim != 1:
-        raise ValueError(f"{path.name}: expected {np.dtype(dtype)}, one dimension")
+        raise ContentError("damage_data_array", name=path.name, dtype=np.dtype(dtype))
     return array
 
 
@@ -351,10 +355,11 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         if schema == SCHEMA:
             counts = [meta[count][split] for count in ("users", "interactions") for split in SPLITS]
             if not all(isinstance(count, int) for count in [meta["num_items"], *counts]):
-                raise ValueError("counts must be integers")
+                raise ContentError("damage_data_counts_whole")
             meta["name"], meta["fingerprint"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError("dataset_damaged", folder=folder, reason=f"meta.json: {error}") from error
+        reason = Phrase("file_content", name="meta.json", error=error)
+        raise DataError("dataset_damaged", folder=folder, reason=reason) from error
     if schema != SCHEMA:
         raise DataError("dataset_schema", folder=folder, found=schema, known=SCHEMA)
     if (evaluation := meta.get("evaluation", SHARE)) not in EVALUATIONS:
@@ -364,19 +369,16 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 
 
 def _check_split(folder: Path, split: str, sequences: Split, meta: Mapping[str, Any]) -> None:
-    offsets, items = sequences.offsets, sequences.items
-    reason = None
+    offsets, items, most = sequences.offsets, sequences.items, meta["num_items"]
     if len(offsets) != meta["users"][split] + 1 or len(items) != meta["interactions"][split]:
-        reason = f"{split}: counts differ from meta.json"
-    elif len(items) == 0:
+        raise ContentError("damage_data_counts_meta", name=split)
+    if len(items) == 0:
         raise DataError("empty_split", split=split, where=folder)
-    elif offsets[0] != 0 or offsets[-1] != len(items) or np.any(np.diff(offsets) < 0):
-        reason = f"{split}: offsets are not ascending from 0 to {len(items)}"
-    elif items.min() < 1 or items.max() > meta["num_items"]:
-        bad = int(np.flatnonzero((items < 1) | (items > meta["num_items"]))[0])
-        reason = f"{split}: item id {items[bad]} at {bad} is outside 1..{meta['num_items']}"
-    if reason is not None:
-        raise DataError("dataset_damaged", folder=folder, reason=reason)
+    if offsets[0] != 0 or offsets[-1] != len(items) or np.any(np.diff(offsets) < 0):
+        raise ContentError("damage_data_offsets", split=split, items=len(items))
+    if items.min() < 1 or items.max() > most:
+        bad = int(np.flatnonzero((items < 1) | (items > most))[0])
+        raise ContentError("damage_data_item", split=split, item=items[bad], place=bad, most=most)
 
 
 def _fingerprint(

@@ -17,7 +17,7 @@ from reprise.data.dataset import (
     Split,
     stretches,
 )
-from reprise.errors import DataError, UsageError
+from reprise.errors import ContentError, DataError, Phrase, UsageError
 from reprise.runs.session import Say
 
 EVERYONE = "all"
@@ -90,7 +90,7 @@ def read_table(dataset: Dataset, name: str, rows: int | None = None) -> pl.DataF
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError("dataset_damaged", folder=dataset.folder, reason=error) from error
     if rows is not None and len(table) != rows:
-        raise DataError("dataset_damaged", folder=dataset.folder, reason=f"{name}: counts differ")
+        raise _other_counts(dataset, name)
     return table
 
 
@@ -114,15 +114,19 @@ def _raw_users(dataset: Dataset, split: str) -> pl.Series:
     """Return the own ids of a split's users, [U]."""
     users = read_table(dataset, "users.parquet").filter(pl.col("split") == split).sort("user")
     if len(users) != len(dataset.splits[split].lengths):
-        reason = "users.parquet: counts differ"
-        raise DataError("dataset_damaged", folder=dataset.folder, reason=reason)
+        raise _other_counts(dataset, "users.parquet")
     return users["raw_id"]
+
+
+def _other_counts(dataset: Dataset, name: str) -> DataError:
+    reason = Phrase("damage_data_counts", name=name)
+    return DataError("dataset_damaged", folder=dataset.folder, reason=reason)
 
 
 def _of_array(histories: NDArray[Any]) -> Split:
     """Return the sequences of item numbers [U, L], 0 left out."""
     if histories.ndim != 2 or not np.issubdtype(histories.dtype, np.integer):
-        raise ValueError(f"an array of {histories.dtype}, {list(histories.shape)}")
+        raise ContentError("histories_array", dtype=histories.dtype, shape=list(histories.shape))
     return _sequences((histories != 0).sum(axis=1), histories[histories != 0])
 
 
@@ -132,12 +136,12 @@ def _of_table(
     """Return the users' own ids, where they are told, and their sequences."""
     column = next((name for name in ("items", "raw_ids") if name in table.columns), None)
     if column is None:
-        raise ValueError(f"its columns are {', '.join(table.columns)}")
+        raise ContentError("histories_columns", columns=", ".join(table.columns))
     kind = table.schema[column]
     wanted = pl.List(pl.Int64) if column == "items" else pl.List(pl.String)
     inner = kind.inner if isinstance(kind, pl.List) else None
     if inner is None or (column == "items" and not inner.is_integer()):
-        raise ValueError(f"{column} is a column of {kind}")
+        raise ContentError("histories_kind", column=column, kind=kind)
     lists = table.select(row=pl.int_range(len(table)), item=pl.col(column).cast(wanted))
     flat = lists.explode("item").drop_nulls("item")
     if column == "raw_ids":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reprise.errors import CheckpointError
+from reprise.errors import CheckpointError, ContentError, Phrase
 from reprise.runs import run, store
 from reprise.runs.run import RunFolder
 from reprise.runs.store import Checkpoint
@@ -192,8 +192,8 @@ def _read(path: Path, say: Say) -> Run:
     record = run.read_record(folder, unreadable)
     try:
         starts = _starts(record.get("events", []))
-    except (TypeError, ValueError) as error:
-        unreadable("", reason=error)
+    except (TypeError, ValueError):
+        unreadable("", reason=Phrase("unexpected_content"))
         starts = []
     if latest is None and not record:
         raise CheckpointError("no_checkpoint", path=path)
@@ -237,14 +237,14 @@ def _read_lines(folder: RunFolder, latest: Checkpoint | None, note: Say) -> list
         if kept:
             note("page_metrics_damaged", reason=error.strerror)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        note("page_metrics_damaged", reason=str(error))
+        note("page_metrics_damaged", reason=error)
     return [_parsed(line) for line in kept]
 
 
 def _parsed(text: str) -> Line:
     line = json.loads(text)
     if not isinstance(line, dict):
-        raise ValueError(f"not an evaluation: {text.strip()!r}")
+        raise ContentError("damage_evaluation", line=text.strip())
     return {**line, "step": int(line["step"]), "branch": int(line.get("branch", 0))}
 
 

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import zstandard
 
 from reprise import __version__, files
-from reprise.errors import CheckpointError, DataError, UsageError
+from reprise.errors import CheckpointError, DataError, Phrase, UsageError
 from reprise.runs import store
 from reprise.runs.run import RunFolder
 from reprise.runs.store import DamagedCheckpointError, Warn
@@ -99,7 +99,7 @@ def import_(source: Path, runs_folder: Path) -> RunFolder:
         first = _next(archive, source)
         name = first.name.split("/")[0] if first else ""
         if first is None or not _is_plain(name) or name == _CONTENTS:
-            raise _damaged(source, "holds no run")
+            raise _damaged(source, Phrase("archive_no_run"))
         folder = RunFolder(runs_folder / name)
         if folder.path.exists():
             raise UsageError("import_exists", path=folder.path)
@@ -114,7 +114,7 @@ def import_(source: Path, runs_folder: Path) -> RunFolder:
             except DamagedCheckpointError as damage:
                 raise _damaged(source, damage) from damage
             if not found:
-                raise _damaged(source, "holds no checkpoint")
+                raise _damaged(source, Phrase("archive_no_checkpoint"))
             files.sync_tree(draft)
 
         files.publish_folder(folder.path, fill)
@@ -122,7 +122,7 @@ def import_(source: Path, runs_folder: Path) -> RunFolder:
 
 
 def _whole_checkpoints(folder: RunFolder, warn: Warn) -> list[Path]:
-    def leave_out(path: Path, reason: str) -> None:
+    def leave_out(path: Path, reason: Phrase) -> None:
         warn("damaged_ignored", path=path, reason=reason)
 
     whole = []
@@ -131,7 +131,7 @@ def _whole_checkpoints(folder: RunFolder, warn: Warn) -> list[Path]:
             store.verify(checkpoint)
             whole.append(checkpoint.path)
         except DamagedCheckpointError as damage:
-            leave_out(checkpoint.path, str(damage))
+            leave_out(checkpoint.path, damage)
     if not whole:
         raise CheckpointError("no_checkpoint", path=folder.path)
     return whole
@@ -219,32 +219,32 @@ def _unpack(
     member: tarfile.TarInfo | None = first
     while member is not None:
         if contents is not None:
-            raise _damaged(source, f"{member.name!r} follows its end")
+            raise _damaged(source, Phrase("archive_more", member=member.name))
         if member.name == _CONTENTS and member.isreg():
             contents = _parse_contents(b"".join(_content(archive, member, source)), name, source)
         else:
             relative = _inside(member, name, source)
             if relative in found:
-                raise _damaged(source, f"{member.name!r} is there twice")
+                raise _damaged(source, Phrase("archive_twice", member=member.name))
             found[relative] = _write(archive, member, draft / relative, source)
         member = _next(archive, source)
     if contents is None:
-        raise _damaged(source, f"cut short: no {_CONTENTS}")
+        raise _damaged(source, Phrase("archive_cut", name=_CONTENTS))
     known = contents["files"]
     for path in {**known, **found}:
         if known.get(path) != found.get(path):
-            raise _damaged(source, f"{path}: its SHA-256 differs, or it is not there")
+            raise _damaged(source, Phrase("archive_differs", name=path))
 
 
 def _parse_contents(text: bytes, name: str, source: Path) -> dict[str, Any]:
     with _damage_named(source):
         contents: dict[str, Any] = json.loads(text)
     if not isinstance(contents, dict) or not isinstance(contents.get("files"), dict):
-        raise _damaged(source, f"unexpected content of {_CONTENTS}")
-    if contents.get("schema") != _SCHEMA:
-        raise _damaged(source, f"schema {contents.get('schema')}; this version reads {_SCHEMA}")
-    if contents.get("run") != name:
-        raise _damaged(source, f"the digests are those of {contents.get('run')!r}, not {name!r}")
+        raise _damaged(source, Phrase("archive_content", name=_CONTENTS))
+    if (found := contents.get("schema")) != _SCHEMA:
+        raise _damaged(source, Phrase("archive_schema", found=found, known=_SCHEMA))
+    if (found := contents.get("run")) != name:
+        raise _damaged(source, Phrase("archive_other", found=found, run=name))
     return contents
 
 
@@ -252,7 +252,7 @@ def _inside(member: tarfile.TarInfo, name: str, source: Path) -> str:
     """Return where in the run a member lies; DataError for one that is no file in it."""
     top, *below = member.name.split("/")
     if not member.isreg() or top != name or not below or not all(map(_is_plain, below)):
-        raise _damaged(source, f"{member.name!r} is no file of the run {name!r}")
+        raise _damaged(source, Phrase("archive_outside", member=member.name, run=name))
     return "/".join(below)
 
 
@@ -303,7 +303,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise CheckpointError("checkpoint_unreadable", path=path, reason=reason) from error
 
 
-def _damaged(source: Path, reason: object) -> DataError:
+def _damaged(source: Path, reason: Phrase | Exception) -> DataError:
     return DataError("archive_damaged", path=source, reason=reason)
 
 

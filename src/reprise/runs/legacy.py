@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.errors import ContentError
+
 SCHEMA = 10
 FIRST_SCHEMA_WITH_BEST = 2
 FIRST_SCHEMA_WITH_ROW_STEPS = 4
@@ -39,10 +41,10 @@ _FIRST_TARGETS: Mapping[str, Any] = {
 
 
 def migrate(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of `state.json` in today's schema; ValueError for an unknown schema."""
+    """Return the content of `state.json` in today's schema; ContentError for an unknown schema."""
     schema = int(state["schema"])
     if not 1 <= schema <= SCHEMA:
-        raise ValueError(f"schema {schema} is unknown to this version (1 to {SCHEMA} are known)")
+        raise ContentError("damage_schema", found=schema, known=SCHEMA)
     lifted = dict(state)
     for version in range(schema, SCHEMA):
         lifted = _STEPS[version](lifted)

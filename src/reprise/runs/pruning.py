@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reprise import files
-from reprise.errors import WriteError
+from reprise.errors import Phrase, WriteError
 from reprise.runs import run, store
 from reprise.runs.run import RunFolder
 from reprise.runs.store import Checkpoint, DamagedCheckpointError
@@ -108,5 +108,5 @@ def _remove(paths: tuple[Path, ...]) -> int:
         files.discard(path)
     for path in paths:
         if path.exists():
-            raise WriteError("write_refused", path=path, reason="it cannot be removed")
+            raise WriteError("write_refused", path=path, reason=Phrase("not_removed"))
     return size

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from reprise import files
-from reprise.errors import CheckpointError, ConfigMismatchError, RunInUseError
+from reprise.errors import CheckpointError, ConfigMismatchError, Phrase, RunInUseError
 from reprise.runs import store
 from reprise.runs.store import Checkpoint, Warn
 from reprise.training.state import Progress, Snapshot
@@ -176,7 +176,8 @@ def resume(
     )
     for checkpoint in list(checkpoints):
         if foreign := _difference(checkpoint.identity, identity):
-            store.set_aside(checkpoint.path, f"of another run, {', '.join(foreign)}", warn)
+            reason = Phrase("damage_other_run", differences=", ".join(foreign))
+            store.set_aside(checkpoint.path, reason, warn)
             checkpoints.remove(checkpoint)
     while checkpoints:
         latest = checkpoints[-1]
@@ -189,7 +190,7 @@ def resume(
                 if needed is not chosen:
                     store.verify(needed)
         except store.DamagedCheckpointError as damage:
-            store.set_aside(needed.path, str(damage), warn)
+            store.set_aside(needed.path, damage, warn)
             checkpoints.remove(needed)
             continue
         _warn_of_lost_best(latest.progress, best, warn)
@@ -277,15 +278,16 @@ def read_record(folder: RunFolder, warn: Warn) -> dict[str, Any]:
     """Return run.json's content; where it is damaged, warn: the checkpoints know the identity."""
     if not folder.record.exists():
         return {}
+    reason: Phrase | Exception = Phrase("unexpected_content")
     try:
         content: dict[str, Any] = json.loads(folder.record.read_text(encoding="utf-8"))
-        sound = isinstance(content["identity"], dict) and all(
+        if isinstance(content["identity"], dict) and all(
             isinstance(event, dict) for event in content["events"]
-        )
-        reason = "" if sound else "unexpected content"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        sound, reason = False, repr(error)
-    if not sound:
-        warn("record_damaged", path=folder.record, reason=reason)
-        return {}
-    return content
+        ):
+            return content
+    except (OSError, ValueError) as error:
+        reason = error
+    except (KeyError, TypeError):
+        pass
+    warn("record_damaged", path=folder.record, reason=reason)
+    return {}

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise import files
-from reprise.errors import CheckpointError
+from reprise.errors import CheckpointError, Phrase
 from reprise.runs import legacy
 from reprise.training.state import Best, Progress, Snapshot
 
@@ -44,8 +44,8 @@ _MANIFEST, _STATE, _LOG = "MANIFEST.json", "state.json", "metrics.jsonl"
 Warn = Callable[..., None]
 
 
-class DamagedCheckpointError(Exception):
-    """A checkpoint that does not match its manifest; the text says where."""
+class DamagedCheckpointError(Phrase, Exception):
+    """A checkpoint that does not match its manifest; the phrase says where."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def save(
     return path
 
 
-def scan(folder: Path, on_damage: Callable[[Path, str], None]) -> list[Checkpoint]:
+def scan(folder: Path, on_damage: Callable[[Path, Phrase], None]) -> list[Checkpoint]:
     """Return the checkpoints of `folder` whose small files hold, oldest first; `on_damage` gets
     the others with the reason.
     """
@@ -103,7 +103,7 @@ def scan(folder: Path, on_damage: Callable[[Path, str], None]) -> list[Checkpoin
         try:
             found.append(read_as_named(path))
         except DamagedCheckpointError as damage:
-            on_damage(path, str(damage))
+            on_damage(path, damage)
     return sorted(found, key=lambda checkpoint: checkpoint.order)
 
 
@@ -116,7 +116,7 @@ def read_as_named(path: Path) -> Checkpoint:
     """Read as `read`; one that is not of the step and branch its name tells is damaged too."""
     checkpoint = read(path)
     if checkpoint.order[:2] != (checkpoint.progress.branch, checkpoint.progress.step):
-        raise DamagedCheckpointError(f"holds step {checkpoint.progress.step}")
+        raise DamagedCheckpointError("damage_step", step=checkpoint.progress.step)
     return checkpoint
 
 
@@ -142,7 +142,7 @@ def read(path: Path) -> Checkpoint:
         progress = Progress(**fields, evaluations=tuple(lines))
         identity, environment = dict(migrated["identity"]), dict(migrated["environment"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DamagedCheckpointError(f"{_STATE}: {error!r}") from error
+        raise DamagedCheckpointError("file_content", name=_STATE, error=error) from error
     return Checkpoint(path, progress, identity, environment, schema)
 
 
@@ -156,10 +156,10 @@ def load(checkpoint: Checkpoint) -> Snapshot:
         if name.endswith(".npy"):
             array = _parse_npy(_verified(checkpoint.path, name, manifest))
             if [array.dtype.str, list(array.shape)] != [entry["dtype"], entry["shape"]]:
-                raise DamagedCheckpointError(f"{name}: dtype or shape differs from the manifest")
+                raise DamagedCheckpointError("damage_array", name=name)
             arrays[name.removesuffix(".npy")] = array
     if "rows" not in arrays:
-        raise DamagedCheckpointError("rows.npy: not in the manifest")
+        raise DamagedCheckpointError("damage_unlisted", name="rows.npy")
     lifted = legacy.lift_arrays(checkpoint.schema, arrays, checkpoint.progress.step)
     return Snapshot(lifted, checkpoint.progress)
 
@@ -171,7 +171,7 @@ def verify(checkpoint: Checkpoint) -> None:
         with _reading(checkpoint.path, name), open(checkpoint.path / name, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != entry["sha256"]:
-            raise DamagedCheckpointError(f"{name}: SHA-256 differs from the manifest")
+            raise DamagedCheckpointError("damage_digest", name=name)
 
 
 def check_sizes(checkpoint: Checkpoint) -> None:
@@ -182,10 +182,10 @@ def check_sizes(checkpoint: Checkpoint) -> None:
         with _reading(checkpoint.path, name):
             size = (checkpoint.path / name).stat().st_size
         if size != entry["size"]:
-            raise DamagedCheckpointError(_other_size(name, size, entry["size"]))
+            raise _other_size(name, size, entry["size"])
 
 
-def set_aside(path: Path, reason: str, warn: Warn) -> None:
+def set_aside(path: Path, reason: Phrase, warn: Warn) -> None:
     """Move a damaged checkpoint into quarantine, keeping whatever is there already."""
     quarantine = path.parent / QUARANTINE
     files.make_folder(quarantine)
@@ -207,7 +207,7 @@ def parse_name(name: str) -> tuple[int, int, int]:
     """Return `Checkpoint.order` by a checkpoint's name; DamagedCheckpointError for another name."""
     match = _NAME.fullmatch(name)
     if match is None:
-        raise DamagedCheckpointError(f"{name} is not a checkpoint's name (ckpt-<step>)")
+        raise DamagedCheckpointError("damage_name", name=name)
     step, branch, repetition = (int(group or 0) for group in match.groups())
     return branch, step, repetition
 
@@ -221,7 +221,7 @@ def _free_path(folder: Path, progress: Progress) -> Path:
     return path
 
 
-def _ignore(path: Path, reason: str) -> None:
+def _ignore(path: Path, reason: Phrase) -> None:
     """Leave a damaged checkpoint for the next start to set aside."""
 
 
@@ -279,7 +279,7 @@ def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
     try:
         return _manifest_of(raw)
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedCheckpointError(f"{_MANIFEST}: {error}") from error
+        raise DamagedCheckpointError("file_content", name=_MANIFEST, error=error) from error
 
 
 @lru_cache(maxsize=32)  # a start reads each several times, and checks it by writing it anew
@@ -287,23 +287,23 @@ def _manifest_of(raw: bytes) -> dict[str, dict[str, Any]]:
     content = json.loads(raw)
     manifest: dict[str, dict[str, Any]] = content["files"]
     if content["sha256"] != _sha256(_json(manifest)) or raw != _json(content):
-        raise DamagedCheckpointError(f"{_MANIFEST}: its own SHA-256 differs")
+        raise DamagedCheckpointError("damage_manifest", name=_MANIFEST)
     return manifest
 
 
 def _verified(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> bytes:
     if name not in manifest:
-        raise DamagedCheckpointError(f"{name}: not in the manifest")
+        raise DamagedCheckpointError("damage_unlisted", name=name)
     content = _bytes_of(path, name)
     if len(content) != manifest[name]["size"]:
-        raise DamagedCheckpointError(_other_size(name, len(content), manifest[name]["size"]))
+        raise _other_size(name, len(content), manifest[name]["size"])
     if _sha256(content) != manifest[name]["sha256"]:
-        raise DamagedCheckpointError(f"{name}: SHA-256 differs from the manifest")
+        raise DamagedCheckpointError("damage_digest", name=name)
     return content
 
 
-def _other_size(name: str, found: int, known: int) -> str:
-    return f"{name}: {found} bytes where the manifest has {known}"
+def _other_size(name: str, found: int, known: int) -> DamagedCheckpointError:
+    return DamagedCheckpointError("damage_size", name=name, found=found, known=known)
 
 
 def _bytes_of(path: Path, name: str) -> bytes:
@@ -317,7 +317,7 @@ def _reading(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise DamagedCheckpointError(f"{name}: {error.strerror}") from error
+        raise DamagedCheckpointError("file_reason", name=name, reason=error.strerror) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise CheckpointError("checkpoint_unreadable", path=path / name, reason=reason) from error

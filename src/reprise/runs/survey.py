@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from reprise.errors import CheckpointError, UsageError
+from reprise.errors import CheckpointError, Phrase, UsageError
+from reprise.messages import Language
 from reprise.runs import run, store
 from reprise.runs.run import RunFolder
 from reprise.runs.store import Checkpoint, DamagedCheckpointError, Warn
@@ -31,7 +32,7 @@ class Stored:
     path: Path
     size: int
     checkpoint: Checkpoint | None
-    damage: str | None = None
+    damage: Phrase | None = None
 
 
 @dataclass(frozen=True)
@@ -232,18 +233,19 @@ def summary(found: Survey) -> dict[str, Any]:
     }
 
 
-def details(found: Survey) -> dict[str, Any]:
+def details(found: Survey, language: Language = "en") -> dict[str, Any]:
     """Return all that is known of a run: its summary, configuration, environment, checkpoints,
-    history and evaluations.
+    history and evaluations. language: that damage is told in, English for programs.
     """
     latest, best = found.latest, found.best
+    checkpoints = [_checkpoint_facts(entry, latest, best, language) for entry in found.stored]
     return summary(found) | {
         "learning_rate": latest.progress.learning_rate if latest else None,
         "seconds": latest.progress.seconds if latest else None,
         "config": found.config,
         "dataset_fingerprint": found.identity.get("dataset_fingerprint"),
         "environment": dict(found.record.get("environment", latest.environment if latest else {})),
-        "checkpoints": [_checkpoint_facts(entry, latest, best) for entry in found.stored],
+        "checkpoints": checkpoints,
         "best_lost": found.best_lost,
         "set_aside": [str(path) for path in found.set_aside],
         "events": found.events,
@@ -252,7 +254,7 @@ def details(found: Survey) -> dict[str, Any]:
 
 
 def _checkpoint_facts(
-    entry: Stored, latest: Checkpoint | None, best: Checkpoint | None
+    entry: Stored, latest: Checkpoint | None, best: Checkpoint | None, language: Language
 ) -> dict[str, Any]:
     checkpoint = entry.checkpoint
     progress = checkpoint.progress if checkpoint else None
@@ -265,13 +267,14 @@ def _checkpoint_facts(
         "best": checkpoint is not None and checkpoint is best,
         "size": entry.size,
         "whole": entry.damage is None,
-        "damage": entry.damage,
+        "damage": entry.damage and entry.damage.said_in(language),
     }
 
 
 def _stored(path: Path, thorough: bool) -> Stored | None:
     """Read a checkpoint; None for one that its run has superseded meanwhile."""
-    checkpoint, damage = None, None
+    checkpoint: Checkpoint | None = None
+    damage: Phrase | None = None
     try:
         checkpoint = store.read_as_named(path)
         if thorough:
@@ -279,9 +282,10 @@ def _stored(path: Path, thorough: bool) -> Stored | None:
         else:
             store.check_sizes(checkpoint)
     except DamagedCheckpointError as error:
-        damage = str(error)
+        damage = error
     except CheckpointError as error:  # the system refuses to read it
-        damage = f"{Path(error.values['path']).name}: {error.values['reason']}"
+        file = Path(error.values["path"])
+        damage = Phrase("file_reason", name=file.name, reason=error.values["reason"])
     size = sum(status.st_size for _, status in _files(path))
     return Stored(path, size, checkpoint, damage) if path.is_dir() else None
 

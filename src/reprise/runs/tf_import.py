@@ -132,9 +132,8 @@ def read_arrays(
         else:
             m, v = (_sound(source, variable, key).reshape(shape) for key in variable.moments)
             if (v < 0).any():
-                raise CheckpointError(
-                    "tf_damaged", path=source.path, reason=f"{variable.name}: a moment below 0"
-                )
+                reason = Phrase("damage_moment", name=variable.name)
+                raise CheckpointError("tf_damaged", path=source.path, reason=reason)
         if is_table:
             rows = np.concatenate([value, m, v], axis=1)
             rows[0] = 0  # padding: TensorFlow's code masks it, here it is zero
