@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from rich.cells import cell_len
 
 import train as comirec_line
 from commands import comirec, reprise
@@ -71,6 +72,15 @@ def test_what_is_replaced_are_clicks_own_words() -> None:
         assert sorted(re.findall(fields, english)) == sorted(re.findall(fields, chinese))
 
 
+def test_chinese_help_fits_a_terminal_its_columns_in_line() -> None:
+    for name in ("train", "prepare", "runs"):
+        lines = reprise(name, "--help", "--lang", "zh", COLUMNS="80").stdout.splitlines()
+        assert max(map(cell_len, lines)) <= 80
+        options = [re.fullmatch(r"(  -.*?\S  +)\S.*", line) for line in lines]
+        starts = {cell_len(option[1]) for option in options if option is not None}
+        assert len(starts) == 1, starts
+
+
 def test_help_and_mistakes_are_told_in_the_language_asked_for(tmp_path: Path) -> None:
     shown = reprise("train", "--help", "--lang", "zh").stdout
     assert shown.startswith("用法: ")
@@ -79,7 +89,7 @@ def test_help_and_mistakes_are_told_in_the_language_asked_for(tmp_path: Path) ->
     assert "default" not in shown
     shown = reprise("prepare", "--help", REPRISE_LANG="zh").stdout
     assert shown.startswith("用法: python -m reprise prepare [选项] SOURCE")
-    assert re.search(r"--name TEXT +数据集目录的名称。 +\[必填\]", shown)
+    assert re.search(r"--name 文本 +数据集目录的名称。 +\[必填\]", shown)
     assert "[选项] [命令] [参数]..." in reprise("runs", "--help", REPRISE_LANG="zh").stdout
     assert "退出码" in reprise("--help", REPRISE_LANG="zh").stdout
     assert (
@@ -90,5 +100,5 @@ def test_help_and_mistakes_are_told_in_the_language_asked_for(tmp_path: Path) ->
     assert "错误: 没有选项 '--learning-rat'。" in done.stderr
     done = reprise("train", "--seed", "x", "--lang", "zh")
     assert done.returncode == 2
-    assert "错误: '--seed' / '--random-seed' 的值无效: 'x' 不是有效的 integer。" in done.stderr
+    assert "错误: '--seed' / '--random-seed' 的值无效: 'x' 不是有效的整数。" in done.stderr
     assert reprise("train", "--help").stdout.startswith("Usage: ")

@@ -17,6 +17,10 @@ _AS_IT_STANDS = "\b\n"  # before a paragraph: Click would put blanks between its
 # Click translates through gettext's functions, which these modules of its hold as _ and ngettext;
 # gettext itself reads compiled catalogues from disk only.
 _SPEAKING = ("core", "decorators", "exceptions", "formatting", "parser", "termui", "types")
+_MEASURING = (
+    "_textwrap",
+    "formatting",
+)  # these count characters, of which a Chinese one is two wide
 
 
 def speak(command: click.Command, language: Language, name: str = "") -> None:
@@ -27,6 +31,10 @@ def speak(command: click.Command, language: Language, name: str = "") -> None:
         for function, replaced in (("_", _said), ("ngettext", _said_of)):
             if hasattr(module, function):
                 setattr(module, function, replaced)
+    for module in map(importlib.import_module, (f"click.{part}" for part in _MEASURING)):
+        for function, measure in (("term_len", _width), ("_truncate_visible", _cut)):
+            if hasattr(module, function):
+                setattr(module, function, measure)
     _translate(command, name)
 
 
@@ -40,6 +48,7 @@ def _translate(command: click.Command, name: str) -> None:
     if command.options_metavar:
         command.options_metavar = _said(command.options_metavar)
     for parameter in command.params:
+        parameter.type.name = _said(parameter.type.name)
         if isinstance(parameter, click.Option) and parameter.help:
             parameter.help = OPTIONS.get(parameter.help, parameter.help)
     if isinstance(command, click.Group):
@@ -54,3 +63,17 @@ def _said(text: str) -> str:
 
 def _said_of(one: str, several: str, count: int) -> str:
     return _said(one if count == 1 else several)
+
+
+def _width(text: str) -> int:
+    """Return the columns that a text takes on a terminal, its styles apart."""
+    from rich.cells import cell_len
+
+    return cell_len(click.unstyle(text))
+
+
+def _cut(text: str, width: int) -> str:
+    """Return the beginning of a text that fits into `width` columns."""
+    from rich.cells import chop_cells
+
+    return next(iter(chop_cells(text, width)), "")

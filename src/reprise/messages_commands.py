@@ -150,7 +150,7 @@ CLICK: Mapping[str, str] = {
     "{value!r} is not {choice}.": "{value!r} 不是 {choice}。",
     "{value!r} is not one of {choices}.": "{value!r} 不是 {choices} 之一。",
     "{value} is not in the range {range}.": "{value} 不在 {range} 的范围内。",
-    "{value!r} is not a valid {number_type}.": "{value!r} 不是有效的 {number_type}。",
+    "{value!r} is not a valid {number_type}.": "{value!r} 不是有效的{number_type}。",
     "{value!r} is not a valid boolean. Recognized values: {states}": (
         "{value!r} 不是有效的布尔值。可用: {states}"
     ),
@@ -162,4 +162,9 @@ CLICK: Mapping[str, str] = {
     "file": "文件",
     "directory": "目录",
     "path": "路径",
+    "integer": "整数",
+    "integer range": "整数",
+    "float": "小数",
+    "float range": "小数",
+    "text": "文本",
 }
