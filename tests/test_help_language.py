@@ -1,6 +1,7 @@
 """The help of the commands, and what is said of their wrong use, in Chinese."""
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -70,6 +71,14 @@ def test_what_is_replaced_are_clicks_own_words() -> None:
     for english, chinese in CLICK.items():
         fields = r"%?[{(]\w+[^{}()]*[)}]s?"
         assert sorted(re.findall(fields, english)) == sorted(re.findall(fields, chinese))
+
+
+def test_lines_that_stay_as_they_are_fit_a_terminal() -> None:
+    english = (str(command.help) for command in EVERY.values())
+    kept = (part for text in english for part in inspect.cleandoc(text).split("\n\n"))
+    every = [*(part for part in kept if "\b" in part), *COMMANDS.values(), EXIT_CODES]
+    lines = {line for text in every for line in inspect.cleandoc(text).splitlines()}
+    assert [line for line in lines if cell_len(line) > 78] == []  # with two blanks before
 
 
 def test_chinese_help_fits_a_terminal_its_columns_in_line() -> None:

@@ -16,27 +16,28 @@ COMMANDS: Mapping[str, str] = {
     movielens  ratings.dat 和 movies.dat，或 ratings.csv 和 movies.csv
     taobao     UserBehavior.csv
     sequences  每行一个用户 "user item item ..."，旧的在前；或每行一对
-    table      CSV、TSV、Parquet 或 JSON lines（Amazon 评论，及（若有）meta_<x>），
+    table      CSV、TSV、Parquet 或 JSON lines（Amazon 评论，及其 meta_<x>），
                一个文件或一个目录的多个部分；列按常见的名称，或按指定的，
                没有表头的文本按位置：--user-col 1
     文本可以是压缩的（.gz、.zst）。
 
-    除 comirec 外，都按 ComiRec 的方式过滤：先是至少有 5 次交互的物品，再是至少有 5 个
-    这种物品的用户。
+    除 comirec 外，都按 ComiRec 的方式过滤：先是至少有 5 次交互的物品，
+    再是至少有 5 个这种物品的用户。
 
-    按协议 comirec，用户按 8:1:1 划分（ComiRec 目录已经划分），预测训练中没有的用户的最后五分之一的
-    物品。按 leave-one-out，与 SASRec 相同，用所有用户训练；最后一个物品用于测试，
+    按协议 comirec，用户按 8:1:1 划分（ComiRec 目录已经划分），
+    预测训练中没有的用户的最后五分之一的物品。
+    按 leave-one-out，与 SASRec 相同，用所有用户训练；最后一个物品用于测试，
     倒数第二个用于验证。
-    按 time-split，用所有用户在某一时刻之前的物品训练，预测此时已知的用户其后遇到的一切：先到第二个
-    时刻为止，用于验证，再是其后的，用于测试。
+    按 time-split，用所有用户在某一时刻之前的物品训练，预测此时已知的用户
+    其后遇到的一切：先到第二个时刻为止，用于验证，再是其后的，用于测试。
     """,
     "data": "取得著名的数据集，查看已准备好的数据集。",
     "data show": "显示数据集 NAME 有什么，以及其中可能妨碍训练的情况。",
     "data get": """取得著名的数据集 NAME，并说明怎样准备它。
 
-    会显示其条款，须同意后才下载。中断的下载会接着进行；发布者公布了校验和的会校验，
-    其余的记录首次下载的校验和（SHA256SUMS），以后与之比对。没有网络时，请自己把文件放到
-    DATA_DIR/raw/NAME，再运行同一命令。
+    会显示其条款，须同意后才下载。中断的下载会接着进行；发布者公布了校验和的
+    会校验，其余的记录首次下载的校验和（SHA256SUMS），以后与之比对。没有网络时，
+    请自己把文件放到 DATA_DIR/raw/NAME，再运行同一命令。
 
     NAME: ml-100k ml-1m ml-10m ml-20m ml-25m    MovieLens
           amazon-books amazon-beauty amazon-electronics    2014 年的评论，5-core
@@ -58,8 +59,9 @@ COMMANDS: Mapping[str, str] = {
     """,
     "import-tf": """由 TensorFlow 的 checkpoint 建立实验，供 `reprise train` 继续训练。
 
-    PATH 是 checkpoint 的前缀（.../ckpt-11、.../model.ckpt）或其目录，此时取最新的。各尺寸
-    （--maxlen、--embedding-dim、--hidden-size、--num-interest）由 checkpoint 得到。
+    PATH 是 checkpoint 的前缀（.../ckpt-11、.../model.ckpt）或其目录，
+    此时取最新的。各尺寸（--maxlen、--embedding-dim、--hidden-size、
+    --num-interest）由 checkpoint 得到。
     """,
     "report": """写出一个自足的 HTML 文件，含图和表。
 
@@ -68,7 +70,8 @@ COMMANDS: Mapping[str, str] = {
     "runs": """列出实验：各在哪里，最优结果、状态、距今和大小。
 
     有进程在写的实验为运行中；步数已完成的为已完成；耐心用尽的为提前停止；
-    没有完好 checkpoint 的为已损坏；其余为已中断：`reprise train` 会继续训练。查看不改变任何内容。
+    没有完好 checkpoint 的为已损坏；其余为已中断：`reprise train` 会继续训练。
+    查看不改变任何内容。
     """,
     "runs show": """显示实验 NAME 的一切：配置、checkpoint、历史、评估。
 
@@ -77,8 +80,8 @@ COMMANDS: Mapping[str, str] = {
     "runs compare": "比较实验：配置有何不同，各达到了什么，逐步对照。",
     "runs prune": """删除实验 NAME（或全部实验）可以不要的内容。
 
-    即既不是最新也不是最优的 checkpoint，以及没有写完的内容。保留的会先逐字节校验。
-    正在运行的实验不受影响。
+    即既不是最新也不是最优的 checkpoint，以及没有写完的内容。
+    保留的会先逐字节校验。正在运行的实验不受影响。
     """,
     "runs export": """把实验 NAME 打包为 FILE（.tar.zst、.tar.gz 或 .tar），附每个文件的 SHA-256。
 
@@ -91,14 +94,15 @@ COMMANDS: Mapping[str, str] = {
     "config": "查看配置。",
     "config show": """显示这些选项得到的完整配置，以及每个值的来源。
 
-    参数优先于文件，文件优先于预设，预设优先于实验 RUN（若指定），实验优先于默认值。
-    `reprise train` 的选项都可用。
+    参数优先于文件，文件优先于预设，预设优先于实验 RUN（若指定），
+    实验优先于默认值。`reprise train` 的选项都可用。
     """,
     "sweep": """搜索设置：每次试验训练一个实验，以验证用户上的最优 recall 为准。
 
     同一条命令会继续已停止的搜索；增大 --trials 则增加试验。
 
-    reprise sweep --name s1 --dataset ml-1m --model ComiRec-DR --steps 20000 --trials 20 \\
+    reprise sweep --name s1 --dataset ml-1m --model ComiRec-DR \\
+        --steps 20000 --trials 20 \\
         --search learning_rate=1e-4..1e-2:log --search num_interest=2,4,8
     """,
     "sweep show": "显示搜索 NAME 的各次试验，最优的在前，并重新画图。",

@@ -56,9 +56,10 @@ def prepare(
     movielens  ratings.dat and movies.dat, or ratings.csv and movies.csv
     taobao     UserBehavior.csv
     sequences  a line a user, "user item item ...", oldest first; or a line a pair
-    table      CSV, TSV, Parquet or JSON lines (Amazon's reviews, and meta_<x> where
-               present), one file or a folder of parts; columns by their usual names, or
-               as named, in a text without a header by their place: --user-col 1
+    table      CSV, TSV, Parquet or JSON lines (Amazon's reviews, and meta_<x>
+               where present), one file or a folder of parts; columns by their
+               usual names, or as named, in a text without a header by their
+               place: --user-col 1
     Texts may be packed (.gz, .zst).
 
     All but ComiRec's are filtered as ComiRec does: items with 5 interactions or more, then users

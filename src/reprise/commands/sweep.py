@@ -75,7 +75,8 @@ def sweep(
     decides. The same command goes on with a sweep that was stopped; a larger --trials adds to it.
 
     \b
-    reprise sweep --name s1 --dataset ml-1m --model ComiRec-DR --steps 20000 --trials 20 \\
+    reprise sweep --name s1 --dataset ml-1m --model ComiRec-DR \\
+        --steps 20000 --trials 20 \\
         --search learning_rate=1e-4..1e-2:log --search num_interest=2,4,8
     """  # noqa: D301 - click's sign for lines that stay as they are
     if context.invoked_subcommand is not None:
