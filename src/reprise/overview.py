@@ -5,11 +5,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reprise.messages import Messages
+from reprise.words import WORDS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _PLAIN_WIDTH, _BAR_WIDTH = 200, 40  # columns
+# What meta.json says was done is kept in English, part by part.
+_DONE = (
+    "done_as_split",
+    "done_together",
+    "done_unfiltered",
+    "done_items",
+    "done_users",
+    "done_in_ten",
+    "done_generated",
+)
 
 
 def show_facts(facts: dict[str, Any], messages: Messages) -> None:
@@ -46,7 +57,7 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
             interactions=interactions["all"],
         ),
         text("data_splits", **{key: users[key] for key in ("train", "valid", "test")}),
-        text("data_source", format=source.get("format", "?"), protocol=source.get("protocol", "?")),
+        text("data_source", format=source.get("format", "?"), protocol=_done(source, messages)),
         *_kept(source, messages),
         *_times(source, messages),
         text(HIDDEN[facts["evaluation"]]),
@@ -69,6 +80,13 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
             test=_percent(repeats["test"]),
         ),
     ]
+
+
+def _done(source: dict[str, Any], messages: Messages) -> str:
+    """Return what the source tells was done; a part that the catalogue lacks, as it stands."""
+    keys = {WORDS[key][0]: key for key in _DONE}
+    parts = source.get("protocol", "?").split(", ")
+    return ", ".join(messages.text(keys[part]) if part in keys else part for part in parts)
 
 
 def _kept(source: dict[str, Any], messages: Messages) -> list[str]:

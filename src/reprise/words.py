@@ -91,6 +91,13 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "各集用户数: train {train}，valid {valid}，test {test}",
     ),
     "data_source": ("Source: {format}; {protocol}", "来源: {format}；{protocol}"),
+    "done_as_split": ("as split in the source", "按来源的划分"),
+    "done_together": ("users of the three files together", "三个文件的用户合在一起"),
+    "done_unfiltered": ("not filtered", "未过滤"),
+    "done_items": ("items >= 5", "物品 >= 5 次"),
+    "done_users": ("users >= 5", "用户 >= 5 次"),
+    "done_in_ten": ("users 8:1:1 (seed 1230)", "用户 8:1:1（种子 1230）"),
+    "done_generated": ("generated", "生成的数据"),
     "data_kept": (
         "Kept by the filter: {users} of {users_read} users, {items} of {items_read} items, "
         "{interactions} of {interactions_read} interactions",

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_data import draft_of, leave_one_out_slowly, split_of, write_inter
+from builders_data import draft_of, leave_one_out_slowly, split_of, write_comirec, write_inter
 from reprise.cli import cli
 from reprise.data.dataset import LAST, SPLITS, Dataset, Draft, open_dataset
 from reprise.data.prepare import prepare, publish
@@ -166,3 +166,36 @@ def test_the_command_shows_numbers_bars_and_warnings(tmp_path: Path, language: s
     printed = json.loads(CliRunner().invoke(cli, [*given, "--json"]).output)
     assert printed["users"] == {"train": 3, "valid": 3, "test": 3, "all": 9}
     assert printed == describe(open_dataset(tmp_path / "x"))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "core", "shown"),
+    [
+        ("comirec", None, "物品 >= 5 次, 用户 >= 5 次, 用户 8:1:1（种子 1230）"),
+        ("comirec", 2, "2-core, 用户 8:1:1（种子 1230）"),
+        ("leave-one-out", None, "物品 >= 5 次, 用户 >= 5 次, leave-one-out"),
+    ],
+)
+def test_what_was_done_is_shown_in_chinese(
+    tmp_path: Path, protocol: str, core: int | None, shown: str
+) -> None:
+    events = [(f"u{n % 20}", f"i{n % 7}", float(n)) for n in range(400)]
+    path = write_inter(tmp_path / "x.inter", events)
+    prepare(path, "x", tmp_path, protocol=protocol, core=core)
+    done = CliRunner().invoke(cli, ["data", "show", "x", "--data-dir", str(tmp_path), "--lang=zh"])
+    assert f"来源: recbole；{shown}\n" in done.output
+
+
+@pytest.mark.parametrize(
+    ("protocol", "shown"),
+    [
+        ("comirec", "按来源的划分"),
+        ("leave-one-out", "三个文件的用户合在一起, 未过滤, leave-one-out"),
+    ],
+)
+def test_what_was_done_with_a_comirec_folder_is_shown_in_chinese(
+    tmp_path: Path, protocol: str, shown: str
+) -> None:
+    prepare(write_comirec(tmp_path / "source"), "x", tmp_path, protocol=protocol)
+    done = CliRunner().invoke(cli, ["data", "show", "x", "--data-dir", str(tmp_path), "--lang=zh"])
+    assert f"来源: comirec；{shown}\n" in done.output
