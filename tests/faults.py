@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ _CHANGING = (
     "?mkdirat,?rename,?renameat,?renameat2,?unlink,?unlinkat,?rmdir,?truncate,?ftruncate,"
     "?link,?linkat,?symlink,?symlinkat,?fallocate,?sync_file_range"
 )
+# Options of a trace that `read_trace` reads.
+TRACING = ("-y", "-s", "100", "-e", f"trace={_CHANGING}")
 _LINE = re.compile(r"(\d+) +(\w+)\((.*)")
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
@@ -58,17 +59,24 @@ def under_strace(command: Sequence[str], *options: str, log: Path | None = None)
     return ["strace", "-f", "-qq", *output, *options, *command]
 
 
-def traced(command: Sequence[str], folder: Path, log: Path) -> list[Call]:
-    """Run `command` to its end; return its calls, in order, that name what is in `folder` or the
-    standard output.
+def attached(process: int, sign: str, *options: str, log: Path | None = None) -> list[str]:
+    """Return the command that traces the process, whose system call `sign` it refuses from when on
+    it sees all that the process does.
     """
-    options = ("-y", "-s", "100", "-e", f"trace={_CHANGING}")
-    subprocess.run(under_strace(command, *options, log=log), check=True, stdout=subprocess.DEVNULL)
-    return read_trace(log, folder)
+    output = ("-o", "/dev/null" if log is None else str(log))
+    refusal = ("-e", f"inject={sign}:error=ENOSYS")
+    return ["strace", "-f", "-qq", *output, *_also(sign, options), *refusal, "-p", str(process)]
+
+
+def _also(name: str, options: Sequence[str]) -> list[str]:
+    """Return strace's options with one more system call among those it traces."""
+    return [f"{one},{name}" if one.startswith("trace=") else one for one in options]
 
 
 def read_trace(log: Path, folder: Path) -> list[Call]:
-    """Return the calls of a trace (made with -f and -y) that touch `folder` or standard output."""
+    """Return the calls of a trace, in order, that name what is in `folder` or the standard
+    output.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     calls = []
     for line in log.read_text(errors="replace").splitlines():

@@ -1,15 +1,19 @@
-"""A known sequence of saves, as a script of its own that starts quickly (no JAX) and can be killed
-or refused anywhere, and what must hold of the run folder after any such end.
+"""A known sequence of saves, in processes that start quickly (no JAX) and can be killed or refused
+anywhere, and what must hold of the run folder after any such end.
 
-    python saver.py RUN    does what is left of the sequence; prints each state's digest once it
-                           is stored; exit code 7 where the disk refused a write
+    python saver.py    forks a process for each line of its input, "RUN OUTPUT ERRORS", paths that
+                       hold no blanks. It waits for its tracer, and does what is left of the
+                       sequence in the folder RUN; into OUTPUT goes each state's digest once it is
+                       stored. Its process id is printed when it begins, and when it has ended its
+                       exit code, 7 where the disk refused a write, or the signal's, negative.
 """
 
+import ctypes
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,9 +37,11 @@ PLAN: tuple[tuple[int, int, float | None], ...] = (
     (1, 5, 0.6),
     (1, 6, 0.3),
 )
-# Injected faults count a thread's calls; so many openings more put the working thread's beyond
-# those of the one that imports.
-HEAD_START = 500
+# What a tracer refuses, to say that it is there: a call that nothing else here makes.
+SIGN = "getpgid"
+_PR_SET_PTRACER, _ANYONE = 0x59616D61, -1
+_UNTRACED = 99  # the exit code where no tracer came
+_SECONDS = 60.0
 
 
 def _make_sequence() -> list[Snapshot]:
@@ -158,25 +164,55 @@ def _refuse_damage(path: Path, reason: Phrase) -> None:
     raise AssertionError(f"{path} is damaged: {reason}")
 
 
-def main() -> None:
-    """Work in a thread of its own, so that a fault can be aimed at one of its system calls."""
-    folder, code = RunFolder(Path(sys.argv[1])), 0
+def await_tracer() -> None:
+    """Return when a tracer refuses this process's SIGN: then it sees every call that follows."""
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.getpgid(0)
+        except OSError:
+            return
+        time.sleep(0.002)
+    os._exit(_UNTRACED)
+
+
+def work_traced(folder: RunFolder) -> int:
+    """Work in a thread of its own, whose system calls a fault can be aimed at, and return the exit
+    code.
+    """
+    code = 1
 
     def body() -> None:
         nonlocal code
-        for _ in range(HEAD_START):
-            with suppress(FileNotFoundError):
-                os.open("", os.O_RDONLY)
         try:
             work(folder, lambda digest: print(digest, flush=True))
+            code = 0
         except WriteError as error:
             print(error, file=sys.stderr)
             code = error.exit_code
 
+    await_tracer()
     thread = threading.Thread(target=body)
     thread.start()
     thread.join()
-    sys.exit(code)
+    return code
+
+
+def main() -> None:
+    """Serve: what is imported once need not be imported by each process that is to be killed."""
+    prctl = ctypes.CDLL(None).prctl
+    for line in sys.stdin:
+        folder, *outputs = line.split()
+        child = os.fork()
+        if child == 0:
+            prctl(_PR_SET_PTRACER, _ANYONE, 0, 0, 0)  # where only a parent may trace otherwise
+            for descriptor, path in enumerate(outputs, start=1):
+                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+            code = work_traced(RunFolder(Path(folder)))
+            sys.stderr.flush()
+            os._exit(code)
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ interests = jax.jit(attention.interests)
 exposed = jax.jit(attention.interests_and_attention)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_interests_are_those_of_the_attention_loops(seed: int, scale: float) -> None:
@@ -47,6 +48,7 @@ def test_interests_are_those_of_the_attention_loops(seed: int, scale: float) -> 
         np.testing.assert_allclose(computed[user], expected, rtol=1e-4, atol=1e-5 * scale)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_the_attention_exposed_is_what_made_the_interests(seed: int, scale: float) -> None:
@@ -61,6 +63,7 @@ def test_the_attention_exposed_is_what_made_the_interests(seed: int, scale: floa
         np.testing.assert_allclose(made[user], pooled, rtol=1e-4, atol=1e-5 * scale)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
 def test_positions_are_left_out_of_the_values(seed: int) -> None:
@@ -102,6 +105,7 @@ def test_nothing_but_padding_gives_zero_interests() -> None:
     assert not np.asarray(interests(random_params(rng, SHAPES), history, 0 * mask)).any()
 
 
+@pytest.mark.compiled_quickly
 @settings(deadline=None, max_examples=5)
 @given(seeds)
 def test_gradient_is_that_of_the_loops(seed: int) -> None:
@@ -116,6 +120,7 @@ def test_gradient_is_that_of_the_loops(seed: int) -> None:
     check_gradient(attention.interests, reference, params, history, mask, rng)
 
 
+@pytest.mark.compiled_quickly
 def test_fresh_parameters_are_glorot_uniform_with_zero_biases() -> None:
     shape = ModelShape(history_length=30, embedding_dim=20, hidden_size=16, num_interest=12)
     params = {k: np.asarray(v) for k, v in attention.init(jax.random.key(3), shape).items()}

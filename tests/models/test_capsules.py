@@ -21,6 +21,7 @@ def random_maps(rng: np.random.Generator) -> NDArray[np.float32]:
     return rng.normal(size=(LENGTH, INTERESTS, DIM, DIM)).astype(np.float32)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_interests_are_those_of_the_routing_loops(seed: int, scale: float) -> None:
@@ -49,6 +50,7 @@ def test_nothing_but_padding_gives_zero_interests() -> None:
     assert not np.asarray(computed).any()
 
 
+@pytest.mark.compiled_quickly
 def test_weights_compete_over_interests_not_over_the_sequence() -> None:
     """A single interest has no rival: it takes every vote whole, however many there are."""
     rng = np.random.default_rng(2)
@@ -62,6 +64,7 @@ def test_weights_compete_over_interests_not_over_the_sequence() -> None:
     np.testing.assert_allclose(computed[0], expected, rtol=1e-5)
 
 
+@pytest.mark.compiled_quickly
 @settings(deadline=None, max_examples=5)
 @given(seeds)
 def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
@@ -84,6 +87,7 @@ def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
     check_gradient(capsules.interests, reference, {"bilinear": maps}, history, mask, rng)
 
 
+@pytest.mark.compiled_quickly
 def test_fresh_maps_are_standard_normal_one_per_position_and_interest() -> None:
     shape = ModelShape(history_length=5, embedding_dim=16, hidden_size=16, num_interest=3)
     params = capsules.init(jax.random.key(4), shape)

@@ -58,6 +58,7 @@ encoded = by_heads[HEADS]
 dropping = jax.jit(partial(encode, DROPPING))
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales, st.sampled_from(sorted(by_heads)))
 def test_items_are_encoded_as_by_the_loops(seed: int, scale: float, heads: int) -> None:
@@ -73,6 +74,7 @@ def test_items_are_encoded_as_by_the_loops(seed: int, scale: float, heads: int) 
         assert not made[user, length:].any()
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_dropout_is_the_loops_times_its_factors(seed: int, scale: float) -> None:
@@ -116,6 +118,7 @@ def test_at_inference_nothing_is_dropped(seed: int) -> None:
     assert np.asarray(trained).tobytes() != same.tobytes()
 
 
+@pytest.mark.compiled_quickly
 @settings(deadline=None, max_examples=2)
 @given(seeds)
 def test_gradient_is_that_of_the_loops(seed: int) -> None:
@@ -179,6 +182,7 @@ def test_users_do_not_touch_each_other(name: str) -> None:
     assert moved.tobytes() == whole[order].tobytes()
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_on_a_fresh_encoder_starts_as_it_does_alone(name: str) -> None:
     """Parameters and interests, whatever the scale of the items: all of it is still to learn."""
@@ -194,6 +198,7 @@ def test_a_model_on_a_fresh_encoder_starts_as_it_does_alone(name: str) -> None:
         assert one.tobytes() == two.tobytes()
 
 
+@pytest.mark.compiled_quickly
 def test_the_attention_exposed_is_over_the_encoded_history() -> None:
     model, params = stirred("ComiRec-SA", PLAIN)
     drawn, _, items = random_histories(np.random.default_rng(6), 1.0, DIM)

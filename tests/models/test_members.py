@@ -42,6 +42,7 @@ def base(model: str) -> Model:
     return with_encoder(get_model(model), Encoder(layers=1, heads=2))
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("model", ["ComiRec-SA", "Queries", "MIND", "GRU4REC"])
 def test_each_member_is_the_model_alone(model: str) -> None:
     several, one = with_members(base(model), MEMBERS), base(model)
@@ -58,6 +59,7 @@ def test_each_member_is_the_model_alone(model: str) -> None:
         np.testing.assert_allclose(of_prefixes[..., own], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.compiled_quickly
 def test_members_start_apart_and_drop_apart() -> None:
     dropping = with_encoder(get_model("Queries"), Encoder(layers=1, dropout=0.5))
     model = with_members(dropping, 2)
@@ -69,6 +71,7 @@ def test_members_start_apart_and_drop_apart() -> None:
     assert not np.allclose(made[0], made[1])
 
 
+@pytest.mark.compiled_quickly
 def test_attention_is_every_member_s() -> None:
     model, one = with_members(base("Queries"), MEMBERS), base("Queries")
     assert model.interests_and_attention is not None
@@ -100,6 +103,7 @@ def a_batch() -> Batch:
     )
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
     "asked",
     [
@@ -132,6 +136,7 @@ def test_the_loss_is_the_mean_of_the_members_own(asked: dict[str, Any]) -> None:
     np.testing.assert_allclose(made, np.mean(expected), rtol=1e-5)
 
 
+@pytest.mark.compiled_quickly
 def test_the_product_of_joined_vectors_is_the_mean_of_the_members_cosines() -> None:
     """As evaluation and export have them: interests and candidates of length 1."""
     config = small_config(members=2, embedding_dim=6, hidden_size=6, temperature=0.1)

@@ -36,6 +36,7 @@ SHAPES: Shapes = {
 interests = jax.jit(mind.interests)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_interests_at_inference_are_those_of_the_loops(seed: int, scale: float) -> None:
@@ -50,6 +51,7 @@ def test_interests_at_inference_are_those_of_the_loops(seed: int, scale: float) 
         np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_interests_in_training_start_from_the_keys_noise(seed: int, scale: float) -> None:
@@ -64,6 +66,7 @@ def test_interests_in_training_start_from_the_keys_noise(seed: int, scale: float
         np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.compiled_quickly
 def test_noise_is_standard_normal_within_two_deviations() -> None:
     noise = np.asarray(mind._noise(jax.random.key(1), (40, 50, 60)))
     assert noise.dtype == np.float32
@@ -84,6 +87,7 @@ def test_noise_is_a_function_of_the_key_and_differs_between_users() -> None:
     assert np.abs(made[0][0] - made[0][1]).max() > 1e-3
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("size", [1, 2, 7, 256])
 def test_inference_depends_neither_on_the_batch_nor_on_the_place_in_it(size: int) -> None:
     rng = np.random.default_rng(3)
@@ -97,6 +101,7 @@ def test_inference_depends_neither_on_the_batch_nor_on_the_place_in_it(size: int
         np.testing.assert_allclose(among, alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.compiled_quickly
 def test_interests_are_never_negative() -> None:
     rng = np.random.default_rng(4)
     history, _, mask = random_histories(rng, 1.0, DIM)
@@ -114,6 +119,7 @@ def test_nothing_but_padding_gives_the_projections_bias() -> None:
     np.testing.assert_array_equal(computed, np.tile(expected, (USERS, INTERESTS, 1)))
 
 
+@pytest.mark.compiled_quickly
 @settings(deadline=None, max_examples=5)
 @given(seeds)
 def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
@@ -141,6 +147,7 @@ def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
     check_gradient(mind.interests, reference, params, history, mask, rng)
 
 
+@pytest.mark.compiled_quickly
 def test_no_gradient_reaches_the_logits_of_inference() -> None:
     rng = np.random.default_rng(6)
     history, _, mask = random_histories(rng, 1.0, DIM)
@@ -151,6 +158,7 @@ def test_no_gradient_reaches_the_logits_of_inference() -> None:
         assert np.asarray(gradient["shared"]).any()
 
 
+@pytest.mark.compiled_quickly
 def test_fresh_parameters_are_tensorflows_defaults() -> None:
     shape = ModelShape(history_length=50, embedding_dim=64, hidden_size=64, num_interest=40)
     params = {k: np.asarray(v) for k, v in mind.init(jax.random.key(3), shape).items()}

@@ -27,6 +27,7 @@ SHAPES: Shapes = {"dense": (DIM, DIM), "dense_bias": (DIM,)}
 interests = jax.jit(pooling.interests)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_interest_is_the_mean_through_the_dense_layer(seed: int, scale: float) -> None:
@@ -48,6 +49,7 @@ def test_nothing_but_padding_gives_the_bias() -> None:
     np.testing.assert_array_equal(computed, np.tile(params["dense_bias"], (USERS, 1, 1)))
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
 def test_order_does_not_count(seed: int) -> None:
@@ -59,6 +61,7 @@ def test_order_does_not_count(seed: int) -> None:
     np.testing.assert_allclose(interests(params, history, mask), shuffled, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.compiled_quickly
 @settings(deadline=None, max_examples=5)
 @given(seeds)
 def test_gradient_is_that_of_the_loops(seed: int) -> None:
@@ -73,6 +76,7 @@ def test_gradient_is_that_of_the_loops(seed: int) -> None:
     check_gradient(pooling.interests, reference, params, history, mask, rng)
 
 
+@pytest.mark.compiled_quickly
 def test_fresh_parameters_are_glorot_uniform_with_zero_bias() -> None:
     shape = ModelShape(history_length=5, embedding_dim=48, hidden_size=48, num_interest=3)
     params = {k: np.asarray(v) for k, v in pooling.init(jax.random.key(3), shape).items()}

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ interests = jax.jit(queries.interests)
 exposed = jax.jit(queries.interests_and_attention)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_interests_are_what_the_tokens_read_in_loops(seed: int, scale: float) -> None:
@@ -47,6 +49,7 @@ def test_interests_are_what_the_tokens_read_in_loops(seed: int, scale: float) ->
         np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.compiled_quickly
 @settings(deadline=None, max_examples=3)
 @given(seeds)
 def test_gradient_is_that_of_the_loops(seed: int) -> None:
@@ -65,6 +68,7 @@ def test_gradient_is_that_of_the_loops(seed: int) -> None:
     check_gradient(queries.interests, reference, params, history, mask, rng)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_attention_is_over_the_items(seed: int, scale: float) -> None:
@@ -78,6 +82,7 @@ def test_attention_is_over_the_items(seed: int, scale: float) -> None:
         np.testing.assert_allclose(weights[user].sum(axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.integers(1, LENGTH - 1))
 def test_distance_counts_from_the_last_item(seed: int, length: int) -> None:
@@ -93,6 +98,7 @@ def test_distance_counts_from_the_last_item(seed: int, length: int) -> None:
     np.testing.assert_allclose(short[:, :, :length], expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.compiled_quickly
 def test_fresh_interests_are_means_of_the_history() -> None:
     shape = ModelShape(LENGTH, 40, 40, num_interest=COUNT)
     params = queries.init(jax.random.key(3), shape)

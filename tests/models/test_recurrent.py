@@ -42,6 +42,7 @@ def gradient_by_history(params: Any, history: Any, mask: Any, direction: Any) ->
     return jax.grad(along)(history)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_interest_is_the_final_state_of_the_loops(seed: int, scale: float) -> None:
@@ -55,6 +56,7 @@ def test_interest_is_the_final_state_of_the_loops(seed: int, scale: float) -> No
         np.testing.assert_allclose(computed[user], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("agreement", ["diagonal candidate", "one reset gate for all"])
 @relaxed
 @given(seed=seeds, scale=scales)
@@ -115,6 +117,7 @@ def test_order_counts() -> None:
     assert np.abs(np.asarray(interests(params, history, mask) - turned)).max() > 1e-2
 
 
+@pytest.mark.compiled_quickly
 @settings(deadline=None, max_examples=5)
 @given(seeds)
 def test_gradient_is_that_of_the_loops(seed: int) -> None:

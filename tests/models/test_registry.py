@@ -65,6 +65,7 @@ def test_an_unknown_name_gets_a_suggestion(typed: str, suggestion: str) -> None:
         assert known in str(caught.value)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_model_makes_finite_interests_of_the_asked_shape(name: str) -> None:
     model, params = fresh(name)
@@ -91,6 +92,7 @@ def test_padding_is_ignored_to_the_bit(name: str, training: bool) -> None:
         assert first.tobytes() == second.tobytes()
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("encoder", [Encoder(0), Encoder(2)], ids=["alone", "encoded"])
 @pytest.mark.parametrize("name", REGISTRY)
 def test_a_prefix_has_the_interests_it_has_alone(name: str, encoder: Encoder) -> None:
@@ -123,6 +125,7 @@ def test_users_do_not_touch_each_other(name: str) -> None:
     assert moved.tobytes() == whole[order].tobytes()
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", REGISTRY)
 def test_hidden_size_may_differ_only_where_items_are_still_comparable(name: str) -> None:
     shape = ModelShape(history_length=5, embedding_dim=16, hidden_size=8, num_interest=3)
@@ -168,6 +171,7 @@ def test_jax_loads_only_with_a_model(code: str, loaded: bool) -> None:
     assert done.stdout.strip() == str(loaded)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", ["ComiRec-DR", "ComiRec-SA", "Queries"])
 def test_short_histories_have_fewer_interests(name: str) -> None:
     shape = dataclasses.replace(SHAPE, history_length=33, num_interest=4)

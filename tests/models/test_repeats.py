@@ -73,6 +73,7 @@ def loop_loss(value: NDArray[Any], made: NDArray[Any], worth: float, temperature
     return sum(total) / len(total)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("most_scores", [2**24, 20])
 def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
     most_scores: int, monkeypatch: pytest.MonkeyPatch
@@ -99,6 +100,7 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
         assert float(gradient[WORTH]) == pytest.approx(slope, rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
     "asked",
     [
@@ -108,6 +110,7 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
     ],
 )
 def test_a_worth_of_zero_changes_no_bit_of_the_loss(asked: dict[str, Any]) -> None:
+    """(Operation by operation: no compiler has a say in what is added to what.)"""
     plain = with_members(get_model("Queries"), asked.get("members", 1))
     model = with_repeats(plain)
     params = model.init(KEY, SHAPE)

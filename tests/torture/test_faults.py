@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from commands import ENVIRONMENT, inspect_json, reprise_command
+from checkpoints import no_warning
+from commands import ENVIRONMENT, reprise_command
 from faults import aimed_at, needs_strace, under_strace
+from reprise.runs.inspection import describe
 
 OPTIONS = (
     "--dataset small --model ComiRec-SA --batch-size 16 --maxlen 6 --embedding-dim 8"
@@ -45,7 +47,7 @@ def refused(command: list[str], code: int, said: str) -> None:
 
 def facts(runs: Path) -> dict[str, Any]:
     """Return all that must not depend on what the run went through."""
-    found = inspect_json(runs / RUN)
+    found = describe(runs / RUN, "latest", no_warning)
     record = (runs / RUN / "metrics.jsonl").read_bytes()
     return {"digest": found["state_digest"], "best": found["best"], "record": record}
 

@@ -6,14 +6,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import saver
 from commands import ENVIRONMENT, ROOT
-from faults import Call, needs_strace, traced, under_strace
+from faults import TRACING, Call, attached, needs_strace, read_trace
 from reprise.errors import WriteError
 from reprise.runs import store
 from reprise.runs.run import RunFolder
@@ -23,28 +23,45 @@ LEAST_KILLS = 200
 WRITING = ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def saving(folder: Path) -> list[str]:
-    return [sys.executable, str(ROOT / "tests" / "saver.py"), str(folder)]
+class Saver:
+    """A server of processes that save (`saver.main`), each traced from before its first save on."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(
+        self, folder: Path, *options: str, log: Path | None = None
+    ) -> tuple[int, list[str], str]:
+        """Save in the folder under strace with such options; return the exit code, what was
+        acknowledged, the errors.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        output, errors = (folder.with_suffix(suffix) for suffix in (".out", ".err"))
+        print(folder, output, errors, file=self._process.stdin, flush=True)
+        process = int(self._process.stdout.readline())
+        with subprocess.Popen(attached(process, saver.SIGN, *options, log=log)) as tracer:
+            code = int(self._process.stdout.readline())
+            assert tracer.wait(60) in (0, 128 + signal.SIGKILL, -signal.SIGKILL)
+        return code, output.read_text().split(), errors.read_text()
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
+def saving() -> Iterator[Saver]:
+    server = [sys.executable, str(ROOT / "tests" / "saver.py")]
+    with subprocess.Popen(
+        server, env=WRITING, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Saver(process)
+
+
+@pytest.fixture(scope="module")
+def calls(saving: Saver, tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
     """The calls of an undisturbed sequence that change files, and its acknowledgements."""
     root = tmp_path_factory.mktemp("traced")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in WRITING.items():
-            patch.setenv(name, value)
-        found = traced(saving(root / "run"), root / "run", root / "trace")
-    return [call for call in found if call.changes_files]
-
-
-def end_of(
-    folder: RunFolder, call: Call, fault: str, log: Path | None = None
-) -> tuple[int, list[str], str]:
-    """Inject the fault into a sequence; return its exit code, what it acknowledged, its errors."""
-    command = under_strace(saving(folder.path), *call.inject(fault), log=log)
-    done = subprocess.run(command, env=WRITING, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout.split(), done.stderr
+    code, _, errors = saving.run(root / "run", *TRACING, log=root / "trace")
+    assert code == 0, errors
+    return [call for call in read_trace(root / "trace", root / "run") if call.changes_files]
 
 
 @needs_strace
@@ -58,7 +75,11 @@ def test_there_are_calls_enough_to_be_killed_at(calls: list[Call]) -> None:
 @needs_strace
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_killed_before_each_call_nothing_is_lost(
-    calls: list[Call], chunk: int, tmp_path: Path, record_property: Callable[[str, object], None]
+    saving: Saver,
+    calls: list[Call],
+    chunk: int,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Scenarios 14, 17, 20, 22, 37 (lightning#1150, lightning#688, lightning#19367): SIGKILL before
     each call that changes the disk.
@@ -66,7 +87,7 @@ def test_killed_before_each_call_nothing_is_lost(
     aimed = range(chunk, len(calls), CHUNKS)
     for number in aimed:
         folder = RunFolder(tmp_path / str(number))
-        code, acknowledged, errors = end_of(folder, calls[number], "signal=KILL")
+        code, acknowledged, errors = saving.run(folder.path, *calls[number].inject("signal=KILL"))
         assert code == -signal.SIGKILL, (calls[number], errors)
         assert acknowledged == acknowledgements(calls[:number])  # killed just there
         saver.check(folder, acknowledged)
@@ -79,7 +100,9 @@ def acknowledgements(calls: list[Call]) -> list[str]:
 
 
 @needs_strace
-def test_a_failed_fsync_costs_no_more_than_its_attempt(calls: list[Call], tmp_path: Path) -> None:
+def test_a_failed_fsync_costs_no_more_than_its_attempt(
+    saving: Saver, calls: list[Call], tmp_path: Path
+) -> None:
     """Scenarios 23, 30 (fsyncgate): EIO at each fsync of a save that deletes an older one."""
     saves = [number for number, call in enumerate(calls) if acknowledgements([call])]
     one_save = calls[saves[2] : saves[3]]
@@ -91,7 +114,7 @@ def test_a_failed_fsync_costs_no_more_than_its_attempt(calls: list[Call], tmp_pa
             continue
         folder = RunFolder(tmp_path / str(number))
         log = tmp_path / f"{number}.trace"
-        code, acknowledged, errors = end_of(folder, call, "error=EIO", log)
+        code, acknowledged, errors = saving.run(folder.path, *call.inject("error=EIO"), log=log)
         assert code == 7, (call, errors)
         assert "Input/output error" in errors
         assert acknowledged == acknowledgements(calls[: saves[3]])

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from commands import COMPILED, ENVIRONMENT, inspect_json, reprise_command
+from checkpoints import no_warning
+from commands import COMPILED, ENVIRONMENT, reprise_command
+from reprise.runs.inspection import describe
 
 KILLS = 5
 SEED = 2026
@@ -54,7 +56,7 @@ def test_killed_runs_equal_an_undisturbed_one(demo_data: Path, tmp_path: Path) -
 
     assert kills > 0
     undisturbed, killed = tmp_path / f"{RUN}undisturbed", tmp_path / f"{RUN}killed"
-    expected, found = inspect_json(undisturbed), inspect_json(killed)
+    expected, found = (describe(run, "latest", no_warning) for run in (undisturbed, killed))
     assert found["step"] == 300
     assert found["state_digest"] == expected["state_digest"]
     assert found["best"] == expected["best"]

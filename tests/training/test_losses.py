@@ -43,6 +43,7 @@ def random_inputs(seed: int, scale: float = 1.0) -> tuple[Inputs, NDArray[np.boo
     return (user, target, negatives, log_q_target, log_q_negatives), accidental
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from([0.01, 1.0, 30.0]))
 def test_sampled_softmax_is_the_softmax_over_target_and_negatives(seed: int, scale: float) -> None:
@@ -51,6 +52,7 @@ def test_sampled_softmax_is_the_softmax_over_target_and_negatives(seed: int, sca
     assert float(loss(*inputs, accidental)) == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.compiled_quickly
 @settings(deadline=None, max_examples=10)
 @given(seeds)
 def test_gradient_matches_finite_differences(seed: int) -> None:
@@ -109,6 +111,7 @@ objective_gradients = {
 }
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
 @relaxed
 @given(seeds, st.sampled_from([0.01, 1.0, 5.0]))
@@ -121,6 +124,7 @@ def test_an_objective_is_what_the_loops_make_of_it(name: str, seed: int, scale: 
     assert float(computed) == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
 @settings(deadline=None, max_examples=5)
 @given(seeds)
@@ -140,6 +144,7 @@ def test_an_objectives_gradient_matches_finite_differences(name: str, seed: int)
         assert np.asarray(computed[number]) == pytest.approx(expected, rel=5e-3, abs=1e-4)
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from([0.0, 1e-30, 1e-8, 1e-3, 1.0, 1e4]))
 def test_unit_vectors_have_length_one_unless_they_are_next_to_nothing(
@@ -150,6 +155,7 @@ def test_unit_vectors_have_length_one_unless_they_are_next_to_nothing(
     assert computed == pytest.approx(oracles.unit(vectors), rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_all_zero_interests_and_items_keep_loss_and_gradient_finite(name: str) -> None:
     """Interests that a ReLU has cut off, and padding."""
@@ -162,6 +168,7 @@ def test_all_zero_interests_and_items_keep_loss_and_gradient_finite(name: str) -
             assert np.isfinite(gradient).all()
 
 
+@pytest.mark.compiled_quickly
 def test_a_single_interest_scores_its_negatives_by_either_policy() -> None:
     inputs, accidental = random_inputs(7)
     interests = np.random.default_rng(7).normal(size=(BATCH, 1, DIM)).astype(np.float32)
@@ -188,6 +195,7 @@ def test_scores_by_the_best_interest_are_one_matrix_product() -> None:
     assert f"tensor<{BATCH * INTERESTS}x{NEGATIVES}xf32>" in product
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from([0.1, 1.0, 10.0]))
 def test_hard_uniform_negatives_are_remis_loss(seed: int, hardness: float) -> None:
@@ -206,6 +214,7 @@ def test_hard_uniform_negatives_are_remis_loss(seed: int, hardness: float) -> No
     assert float(computed.mean()) == pytest.approx(expected / BATCH, rel=1e-4)
 
 
+@pytest.mark.compiled_quickly
 def test_the_harder_the_negatives_the_higher_the_loss_up_to_that_of_the_hardest() -> None:
     positive, negative = jnp.zeros(1), jnp.asarray([[-1.0, 0.5, 2.0, 1.0, 0.0]])
     log_q, kept = np.zeros(NEGATIVES), jnp.zeros((1, NEGATIVES), bool)
@@ -217,6 +226,7 @@ def test_the_harder_the_negatives_the_higher_the_loss_up_to_that_of_the_hardest(
     assert seen[-1] == pytest.approx(math.log(1 + NEGATIVES * math.exp(2.0)), rel=1e-5)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_no_objective_charges_for_accidental_hits(name: str) -> None:
     inputs, _ = random_inputs(4)
@@ -227,6 +237,7 @@ def test_no_objective_charges_for_accidental_hits(name: str) -> None:
         assert not np.asarray(gradient).any()
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
 def test_the_penalty_is_the_squared_variance_over_the_items(seed: int) -> None:
@@ -241,6 +252,7 @@ def test_the_penalty_is_the_squared_variance_over_the_items(seed: int) -> None:
     assert np.asarray(even) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.compiled_quickly
 def test_lengths_do_not_matter_to_a_loss_with_a_temperature() -> None:
     (_, target, negatives, *log_q), accidental = random_inputs(6)
     interests = np.random.default_rng(6).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
@@ -281,6 +293,7 @@ def test_nothing_but_accidental_hits_costs_nothing() -> None:
         assert not np.asarray(gradient).any()
 
 
+@pytest.mark.compiled_quickly
 def test_the_whole_catalogue_as_negatives_is_the_full_softmax() -> None:
     rng = np.random.default_rng(6)
     catalogue = rng.normal(size=(NEGATIVES, DIM)).astype(np.float32)
@@ -320,6 +333,7 @@ def test_the_configuration_names_the_selections() -> None:
     assert sorted(SELECTIONS) == sorted(losses.READOUTS)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_the_targets_own_embedding_selects(selection: str) -> None:
     """Hand-made interests along the axes, far from one another: a target along an axis is given
@@ -336,6 +350,7 @@ def test_the_targets_own_embedding_selects(selection: str) -> None:
         np.testing.assert_allclose(chosen, expected, atol=1e-4)
 
 
+@pytest.mark.compiled_quickly
 def test_sampled_interests_come_as_often_as_their_softmax_says() -> None:
     draws = 20_000
     interests = np.random.default_rng(4).normal(size=(1, INTERESTS, DIM)).astype(np.float32)
@@ -349,6 +364,7 @@ def test_sampled_interests_come_as_often_as_their_softmax_says() -> None:
         assert share == pytest.approx(chance, abs=float(4 * (chance / draws) ** 0.5))
 
 
+@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
 def test_the_soft_readout_is_the_weighted_mean_of_the_loops(seed: int) -> None:

@@ -120,6 +120,7 @@ def start(name: str, optimizer: str = "row-adam") -> tuple[Model, Arrays, TrainS
     return model, initial_arrays(model, SHAPE, ITEMS, seed=5), step
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
     ("name", "optimizer", "count"),
     [
@@ -203,6 +204,7 @@ def test_the_batchs_key_changes_the_step_of_a_model_that_draws_and_of_no_other()
         assert (ends[0] != ends[1]) == (name == "MIND"), name
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_an_encoder_is_trained_with_its_model_and_draws_only_for_dropout(dropout: float) -> None:
     model = with_encoder(get_model("ComiRec-SA"), Encoder(1, 2, dropout))
@@ -231,6 +233,7 @@ def test_minds_logits_of_inference_are_never_trained() -> None:
     assert np.array(arrays.params["routing"]).tobytes() == fresh.tobytes()
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("objective", [losses.Objective(temperature=0.2, neg_score="max")], ids=str)
 def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
     """Loss and gradient are those of `make_loss` over the whole table, ids as they are."""
@@ -260,6 +263,7 @@ def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
     np.testing.assert_allclose(m, 0.1 * gradient, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
     ("targets", "first", "objective", "kind"),
     [
@@ -318,6 +322,7 @@ def some_sampler(kind: str, targets: int, first: int) -> Sampler:
     return make_sampler(split, ITEMS, BATCH, length, NEGATIVES, 3, kind, rule)
 
 
+@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("most", [1, 30, 100, 10**9])
 def test_losses_in_chunks_are_the_losses_at_once(
     most: int, monkeypatch: pytest.MonkeyPatch
@@ -353,6 +358,7 @@ def test_losses_in_chunks_are_the_losses_at_once(
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.compiled_quickly
 def test_items_are_left_out_of_histories_and_of_nothing_else() -> None:
     """As often as asked; seen in the gradient of items untied, whose vector in a history is their
     own.
@@ -374,6 +380,7 @@ def test_items_are_left_out_of_histories_and_of_nothing_else() -> None:
     assert np.mean(left) == pytest.approx(0.5, abs=0.07)
 
 
+@pytest.mark.compiled_quickly
 def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
     model, arrays, _ = start("ComiRec-SA")
     assert model.interests_and_attention is not None
@@ -418,6 +425,7 @@ def test_a_scale_is_that_of_fresh_rows_and_of_nothing_else() -> None:
         np.testing.assert_array_equal(scaled.params[name], value)
 
 
+@pytest.mark.compiled_quickly
 def test_interests_for_evaluation_look_up_and_mask_the_history() -> None:
     model, arrays, _ = start("ComiRec-SA")
     history = np.array([[3, 9, 9, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7]], np.int32)
