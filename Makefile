@@ -9,13 +9,18 @@ INSTALLED := $(VENV)/.installed
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/compiled \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
+# XLA's effort to make fast what runs once was most of the time of tests that leave a tolerance.
+QUICKLY := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
+	--xla_cpu_parallel_codegen_split_count=1"
+
 .PHONY: demo test lint docs bench torture clean
 
 demo: $(INSTALLED)
 	$(BIN)/reprise demo
 
 test: $(INSTALLED)
-	$(COMPILED) $(BIN)/pytest -n 2 --dist worksteal
+	$(COMPILED) $(BIN)/pytest -n 2 --dist worksteal -m "not compiled_quickly"
+	$(COMPILED) $(QUICKLY) $(BIN)/pytest -n 2 --dist worksteal -m compiled_quickly
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -10,7 +10,6 @@ import pytest
 
 from builders_data import draft_of
 from commands import run_small
-from compiling import Compiling
 from reprise import files
 from reprise.data.dataset import SPLITS, Split
 from reprise.data.demo import make_demo
@@ -18,22 +17,6 @@ from reprise.data.prepare import publish
 from reprise.runs import loop
 from reprise.runs.run import RunFolder
 from reprise.training.state import TrainState
-
-COMPILING = Compiling()
-
-
-def _compiles_quickly(item: pytest.Item) -> bool:
-    return item.get_closest_marker("compiled_quickly") is not None
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests that compile quickly follow one another: each change compiles all anew."""
-    items.sort(key=_compiles_quickly)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    COMPILING.switch(quick=_compiles_quickly(item))
 
 
 @pytest.fixture(scope="session")

@@ -182,7 +182,6 @@ def test_users_do_not_touch_each_other(name: str) -> None:
     assert moved.tobytes() == whole[order].tobytes()
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_on_a_fresh_encoder_starts_as_it_does_alone(name: str) -> None:
     """Parameters and interests, whatever the scale of the items: all of it is still to learn."""
