@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,10 @@ from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
 from reprise.runs import loop
 from reprise.runs.run import RunFolder
-from reprise.training.state import TrainState
+from reprise.training.batches import Batch
+from reprise.training.optimizers import Update
+from reprise.training.state import Arrays, TrainState
+from reprise.training.step import TrainStep, make_train_step
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +44,31 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     publish(draft, "small", data / "small")
     return data
+
+
+def _fingerprint(batch: Batch) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in batch)).hexdigest()
+
+
+class _Noted:
+    """A train step that keeps the fingerprint of each batch and the update that it is given."""
+
+    def __init__(self, step: TrainStep, given: list[tuple[str, Update]]) -> None:
+        self._step, self._given = step, given
+        self.trace, self.lower = step.trace, step.lower
+
+    def __call__(self, arrays: Arrays, batch: Batch, update: Update) -> Arrays:
+        self._given.append((_fingerprint(batch), update))
+        return self._step(arrays, batch, update)
+
+
+@pytest.fixture
+def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
+    """Each batch and update that a train step was given, in order."""
+    given: list[tuple[str, Update]] = []
+    real = make_train_step
+    monkeypatch.setattr(loop, "make_train_step", lambda *asked: _Noted(real(*asked), given))
+    return given
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -27,7 +27,6 @@ from reprise.runs import loop, run, store
 from reprise.runs.inspection import describe
 from reprise.runs.run import RunFolder
 from reprise.training.optimizers import Update, make_update
-from reprise.training.schedules import Schedule
 from reprise.training.state import Best, Progress, Snapshot
 
 Script = Callable[[dict[int, float]], None]
@@ -148,20 +147,16 @@ def test_more_patience_goes_on_as_if_it_had_been_given_at_once(
 
 
 def test_the_rate_of_a_step_depends_on_learning_rate_and_step_alone(
-    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_data: Path, tmp_path: Path, trained_on: list[tuple[str, Update]]
 ) -> None:
     """Scenario 6 (keras#9462): there is no schedule's state to lose; a changed rate is carried."""
-    taken: list[tuple[float, int]] = []
-
-    def noted(learning_rate: float, number: int, schedule: Schedule) -> Update:
-        taken.append((learning_rate, number))
-        return make_update(learning_rate, number, schedule)
-
-    monkeypatch.setattr(loop, "make_update", noted)
     run_small(small_data, tmp_path, max_steps=6)
     run_small(small_data, tmp_path, max_steps=9, new_learning_rate=0.5)
     run_small(small_data, tmp_path, max_steps=12)
-    assert taken == [(0.01 if step <= 6 else 0.5, step) for step in range(1, 13)]
+    rates = {step: 0.01 if step <= 6 else 0.5 for step in range(1, 13)}
+    assert [update for _, update in trained_on] == [
+        make_update(rate, step) for step, rate in rates.items()
+    ]
 
 
 @pytest.mark.parametrize("restarted", [False, True])

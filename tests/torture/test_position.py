@@ -1,6 +1,5 @@
 """Scenarios 32-39, 41, 42: the resumed run stands where it stood, in data, schedule and weights."""
 
-import hashlib
 import os
 import random
 import shutil
@@ -34,35 +33,8 @@ from reprise.runs.run import RunFolder
 from reprise.runs.session import evaluate_run
 from reprise.training.batches import Batch, make_sampler
 from reprise.training.optimizers import Update, make_update
-from reprise.training.state import Arrays
-from reprise.training.step import TrainStep, make_train_step
 
 STOPS = (3, 4, 7, 12, 13)
-
-
-def fingerprint(batch: Batch) -> str:
-    return hashlib.sha256(b"".join(array.tobytes() for array in batch)).hexdigest()
-
-
-class Noted:
-    """A train step that keeps the fingerprint of each batch and the update that it is given."""
-
-    def __init__(self, step: TrainStep, given: list[tuple[str, Update]]) -> None:
-        self._step, self._given = step, given
-        self.trace, self.lower = step.trace, step.lower
-
-    def __call__(self, arrays: Arrays, batch: Batch, update: Update) -> Arrays:
-        self._given.append((fingerprint(batch), update))
-        return self._step(arrays, batch, update)
-
-
-@pytest.fixture
-def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
-    """Each batch and update that a train step was given, in order."""
-    given: list[tuple[str, Update]] = []
-    real = make_train_step
-    monkeypatch.setattr(loop, "make_train_step", lambda *asked: Noted(real(*asked), given))
-    return given
 
 
 def restarted(data: Path, runs: Path) -> RunFolder:
