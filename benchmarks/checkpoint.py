@@ -32,8 +32,9 @@ import polars as pl
 
 from common import machine, make_parser, print_facts, print_table, synthetic_split, write_json
 from reprise.config import TrainConfig
-from reprise.data.dataset import SPLITS, Draft, open_dataset
+from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
+from reprise.data.writing import Draft
 from reprise.runs import loop, store
 from reprise.runs.loop import Task
 from reprise.runs.run import Resumption, RunFolder

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import SPLITS, Draft, Split
+from reprise.data.dataset import SPLITS, Split
+from reprise.data.writing import Draft
 
 Row = tuple[int, int, int]  # user, item, order
 Event = tuple[str, str, float]  # user, item, timestamp

@@ -51,12 +51,11 @@ def aimed_at(name: str, fault: str) -> tuple[str, ...]:
 
 
 def under_strace(command: Sequence[str], *options: str, log: Path | None = None) -> list[str]:
-    """Return `command` under strace, which ends as the command does.
-
-    (Not with --seccomp-bpf, quicker though it is: signals injected there get lost.)
+    """Return `command` under strace, which ends as the command does, to inject errors: it stops
+    only at the calls that the options name, where signals would get lost.
     """
     output = ("-o", "/dev/null" if log is None else str(log))
-    return ["strace", "-f", "-qq", *output, *options, *command]
+    return ["strace", "-f", "--seccomp-bpf", "-qq", *output, *options, *command]
 
 
 def attached(process: int, sign: str, *options: str, log: Path | None = None) -> list[str]:

@@ -127,8 +127,9 @@ def softmax_loss(
         for score, weight in kept:
             mean += math.exp(hardness * score) * weight / sum(one for _, one in kept)
             mass += math.exp(hardness * score) * math.exp(score) * weight
-        target = math.exp(own - float(log_q_target[b]))
-        total -= math.log(target / (target + (mass / mean if kept else 0.0)))
+        if kept:  # by logarithms: beside scores far above it, a target's share is 0 in doubles
+            log_target = own - float(log_q_target[b])
+            total += float(np.logaddexp(log_target, math.log(mass / mean))) - log_target
     return total / len(positive)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from builders_data import item_lists
-from reprise.data.dataset import SPLITS, Draft, open_dataset
+from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.demo import (
     HISTORY_LENGTH,
     INTERESTS_PER_USER,
@@ -16,6 +16,7 @@ from reprise.data.demo import (
     USERS,
     make_demo,
 )
+from reprise.data.writing import Draft
 
 NUM_ITEMS = NUM_INTERESTS * ITEMS_PER_INTEREST
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from builders_data import Event, recbole_slowly, users_of
 from commands import reprise
 from reprise.data import arrange, interactions
-from reprise.data.dataset import SPLITS, Draft, _fingerprint, open_dataset
+from reprise.data.dataset import SPLITS, fingerprint_of, open_dataset
 from reprise.data.prepare import prepare, read_source
+from reprise.data.writing import Draft
 
 PROTOCOLS = ("comirec", "leave-one-out", "time-split")
 
@@ -56,7 +57,7 @@ def spread(frame: pl.DataFrame, folder: Path, rng: random.Random, end: str) -> P
 
 
 def fingerprint(draft: Draft) -> str:
-    return _fingerprint(draft.splits, draft.item_category, draft.evaluation, draft.known)
+    return fingerprint_of(draft.splits, draft.item_category, draft.evaluation, draft.known)
 
 
 @settings(max_examples=6, deadline=None)

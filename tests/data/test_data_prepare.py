@@ -24,8 +24,10 @@ from builders_data import (
 )
 from commands import reprise
 from reprise.data import prepare as preparing
-from reprise.data.dataset import SPLITS, Draft, open_dataset, write_dataset
+from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import locate, prepare, publish, read_source
+from reprise.data.statistics import totals
+from reprise.data.writing import Draft, write_dataset
 from reprise.errors import DataError, WriteError
 
 
@@ -344,7 +346,7 @@ def test_movielens_1m_from_ratings_has_the_users_and_sequences_of_the_split(
 def test_movielens_1m_left_one_out_has_sasrecs_counts(real_data: Path, tmp_path: Path) -> None:
     dataset = open_dataset(prepare(real_data / "ml-1m", "ml-1m", tmp_path, "leave-one-out"))
     assert [len(dataset.splits[split].lengths) for split in SPLITS] == [6040] * 3
-    assert (dataset.num_items, dataset.totals) == (3416, (6040, 999_611))
+    assert (dataset.num_items, totals(dataset)) == (3416, (6040, 999_611))
 
 
 def test_movielens_100k_in_recbole_files(real_data: Path, tmp_path: Path) -> None:

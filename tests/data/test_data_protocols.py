@@ -29,6 +29,7 @@ from reprise.data import protocols
 from reprise.data.arrange import k_core
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
 from reprise.data.prepare import prepare, read_source
+from reprise.data.statistics import totals
 from reprise.errors import DataError, UsageError
 from reprise.training.batches import TargetRule, make_sampler
 
@@ -83,7 +84,7 @@ def test_the_last_two_items_are_what_is_to_be_found(lists: list[list[int]], leng
         assert found == expected[split]
     sequences = {split: users.sequences for split, users in splits.items()}
     dataset = Dataset("t", Path("t"), 99, "", sequences, np.zeros(100, np.int32), {}, LAST)
-    assert dataset.totals == (len(lists), sum(map(len, lists)))
+    assert totals(dataset) == (len(lists), sum(map(len, lists)))
     evaluated = [items for items in lists if len(items) >= 3]
     for split, target in (("valid", -2), ("test", -1)):
         users = dataset.evaluation_users(split, length)
@@ -240,11 +241,11 @@ def test_both_protocols_count_every_interaction_once(tmp_path: Path) -> None:
         write_comirec(tmp_path / "source", random_rows(3)),
         write_inter(tmp_path / "x.inter", random_events(3)),
     ):
-        totals = {
-            open_dataset(prepare(source, f"{source.stem}-{protocol}", tmp_path, protocol)).totals
+        counted = {
+            totals(open_dataset(prepare(source, f"{source.stem}-{protocol}", tmp_path, protocol)))
             for protocol in ("comirec", LOO)
         }
-        assert len(totals) == 1
+        assert len(counted) == 1
 
 
 # What is refused

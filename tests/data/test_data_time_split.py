@@ -17,7 +17,7 @@ from reprise.cli import cli
 from reprise.data.dataset import LATER, SPLITS, open_dataset
 from reprise.data.prepare import prepare, read_source
 from reprise.data.protocols import clock_unit, cut_times
-from reprise.data.statistics import describe
+from reprise.data.statistics import describe, totals
 from reprise.errors import DataError, UsageError
 
 TIME = "time-split"
@@ -90,12 +90,12 @@ def test_the_splits_are_those_of_loops(tmp_path: Path, seed: int) -> None:
     longest: dict[str, int] = {}
     for split in SPLITS:
         longest |= {user: len(items) for user, items in users[split]}
-    assert dataset.totals == (len(longest), sum(longest.values()))
+    assert totals(dataset) == (len(longest), sum(longest.values()))
     kept = dataset.meta["source"]["kept"]
-    assert (kept["users"], kept["interactions"]) == dataset.totals
+    assert (kept["users"], kept["interactions"]) == totals(dataset)
     facts = describe(dataset)
-    assert facts["interactions"]["all"] == dataset.totals[1]
-    assert facts["history_length"]["mean"] == pytest.approx(dataset.totals[1] / len(longest))
+    assert facts["interactions"]["all"] == totals(dataset)[1]
+    assert facts["history_length"]["mean"] == pytest.approx(totals(dataset)[1] / len(longest))
 
 
 def test_items_of_later_times_are_left_out(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def possible(asked: dict[str, Any]) -> bool:
     return config.routing_penalty == 0 or config.model in {"ComiRec-SA", "Queries"}
 
 
-@settings(deadline=None, max_examples=4, suppress_health_check=list(HealthCheck))
+@settings(derandomize=False, deadline=None, max_examples=4, suppress_health_check=list(HealthCheck))
 @given(
     asked=st.fixed_dictionaries(
         {name: st.sampled_from(values) for name, values in (CHOICES | AMOUNTS).items()}

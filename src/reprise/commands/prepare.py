@@ -74,6 +74,7 @@ def prepare(
     from reprise.data.dataset import open_dataset
     from reprise.data.layouts import asked_of
     from reprise.data.prepare import prepare as make
+    from reprise.data.statistics import totals
     from reprise.waiting import shown_stages
 
     check_value("dataset", name)
@@ -82,7 +83,7 @@ def prepare(
     with shown_stages(messages) as tell:
         wanted = asked_of(**asked)
         dataset = open_dataset(make(source, name, data_dir, protocol, core, wanted, times, tell))
-    users, interactions = dataset.totals
+    users, interactions = totals(dataset)
     click.echo(
         messages.text(
             "prepared",

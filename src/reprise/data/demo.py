@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import Draft, Split
+from reprise.data.dataset import Split
+from reprise.data.writing import Draft
 
 NUM_INTERESTS = 50
 ITEMS_PER_INTEREST = 60

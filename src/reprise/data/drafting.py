@@ -31,7 +31,7 @@ from reprise.data.arrange import (
     numbering,
     size_of,
 )
-from reprise.data.dataset import LAST, LATER, SHARE, SPLITS, Draft, Split, totals_of
+from reprise.data.dataset import LAST, LATER, SHARE, SPLITS, Split
 from reprise.data.interactions import Interactions, Tell, described, silent
 from reprise.data.protocols import (
     CUT,
@@ -43,6 +43,7 @@ from reprise.data.protocols import (
     leave_one_out,
     shuffled,
 )
+from reprise.data.writing import Draft, totals_of
 from reprise.errors import DataError
 
 FILTER_SIZE = 5  # one filtering pass, as ComiRec's

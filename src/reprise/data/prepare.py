@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from reprise import files
 from reprise.data import FORMATS, PROTOCOLS, formats, layouts
-from reprise.data.dataset import SPLITS, Draft, Split, write_dataset
+from reprise.data.dataset import SPLITS, Split
 from reprise.data.drafting import draft_of_users, evaluable, of_interactions
 from reprise.data.interactions import Tell, silent
 from reprise.data.layouts import NOTHING_ASKED, Asked
 from reprise.data.protocols import Users, leave_one_out
+from reprise.data.writing import Draft, write_dataset
 from reprise.errors import DataError, Phrase, UsageError, WriteError
 
 # A catalogue with far more ids than items seen is not one of ranks 1..V.

@@ -6,13 +6,36 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import SHARE, SPLITS, Dataset, EvaluationUsers, Split, stretches
+from reprise.data.dataset import (
+    LAST,
+    LATER,
+    SHARE,
+    SPLITS,
+    Dataset,
+    EvaluationUsers,
+    Split,
+    stretches,
+)
+from reprise.data.writing import totals_of
 from reprise.errors import DataError
 
 SHORT = 5  # items: ComiRec's filter leaves no user with fewer
 DOMINATING = 0.05  # of all interactions, an item's share
 ORDERED = 0.9  # least rank correlation between falling ids and popularity
 _QUANTILES = (0, 25, 50, 75, 95, 100)
+
+
+def totals(dataset: Dataset) -> tuple[int, int]:
+    """Return the users and interactions, each counted once, in whatever splits they are."""
+    users = {split: len(sequences.lengths) for split, sequences in dataset.splits.items()}
+    items = {split: len(sequences.items) for split, sequences in dataset.splits.items()}
+    if dataset.evaluation == LAST:  # the other splits hold train's users, each with one item more
+        return users["train"], items["train"] + users["valid"] + users["test"]
+    if dataset.evaluation == LATER:
+        return totals_of(
+            (dataset.raw_users(split), own.lengths) for split, own in dataset.splits.items()
+        )
+    return sum(users.values()), sum(items.values())
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -26,7 +49,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     popularity, where equals stand as their ids do; None of one item. warnings: `warnings_of` these.
     """
     whole = _whole(dataset)
-    users, interactions = dataset.totals
+    users, interactions = totals(dataset)
     counts = np.bincount(whole.items, minlength=dataset.num_items + 1)[1:]
     known = dataset.item_category[1:] >= 0
     by_split = dataset.splits.items()
