@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,24 +56,22 @@ def _fingerprint(batch: Batch) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in batch)).hexdigest()
 
 
-class _Noted:
-    """A train step that keeps the fingerprint of each batch and the update that it is given."""
-
-    def __init__(self, step: TrainStep, given: list[tuple[str, Update]]) -> None:
-        self._step, self._given = step, given
-        self.trace, self.lower = step.trace, step.lower
-
-    def __call__(self, arrays: Arrays, batch: Batch, update: Update) -> Arrays:
-        self._given.append((_fingerprint(batch), update))
-        return self._step(arrays, batch, update)
-
-
 @pytest.fixture
 def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
-    """Each batch and update that a train step was given, in order."""
+    """Each batch (its fingerprint) and update that a train step was given, in order."""
     given: list[tuple[str, Update]] = []
     real = make_train_step
-    monkeypatch.setattr(loop, "make_train_step", lambda *asked: _Noted(real(*asked), given))
+
+    def make(*asked: Any) -> TrainStep:
+        step = real(*asked)
+
+        def noted(arrays: Arrays, batch: Batch, update: Update) -> Arrays:
+            given.append((_fingerprint(batch), update))
+            return step(arrays, batch, update)
+
+        return noted
+
+    monkeypatch.setattr(loop, "make_train_step", make)
     return given
 
 

@@ -2,24 +2,21 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 
 from checkpoints import no_warning
-from commands import Recorder, run_small, small_config, state_digest, stopping_at
+from commands import Recorder, run_small, state_digest, stopping_at
 from reprise.data.dataset import open_dataset
 from reprise.errors import UsageError
 from reprise.retrieval.evaluate import evaluate
 from reprise.runs import store
 from reprise.runs.inspection import describe
-from reprise.runs.loop import compiling, fresh_state, make_task, settled
 from reprise.runs.run import RunFolder
 from reprise.runs.session import stored_model
-from reprise.training.optimizers import make_update
 from reprise.training.state import Best
 
 
@@ -35,38 +32,6 @@ def test_stopped_at_any_step_and_resumed_equals_undisturbed(
         assert outcome.exit_code == 0
         assert state_digest(folder) == state_digest(undisturbed)
         assert folder.metrics.read_bytes() == undisturbed.metrics.read_bytes()
-
-
-def test_the_step_is_compiled_once_and_before_it_is_called(
-    small_data: Path, compilations: list[str]
-) -> None:
-    task = make_task(
-        small_config(embedding_dim=10, hidden_size=10), open_dataset(small_data / "small")
-    )
-    with compiling(task):
-        state = fresh_state(task)
-    batch, update = task.sampler.batch(0, 1), make_update(0.001, 1)
-    before = len(compilations)
-    assert before > 0
-    arrays = task.step(state.arrays, batch, update)
-    assert len(compilations) == before
-    settled(task, state.at(arrays, step=1))
-    assert len(compilations) > before  # what was not compiled is counted when it is
-
-
-@pytest.fixture
-def compilations() -> Iterator[list[str]]:
-    """The names of the compilations' durations, as they come."""
-    found: list[str] = []
-    counting = True
-
-    def count(event: str, duration_secs: float, **kwargs: str | int) -> None:
-        if counting and "backend_compile" in event:
-            found.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(count)
-    yield found
-    counting = False  # JAX keeps its listeners
 
 
 def test_extending_the_budget_equals_asking_for_it_at_once(

@@ -7,9 +7,9 @@ so that where a run was stopped, and how often, leaves no trace in its trajector
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -153,16 +153,6 @@ def initial_shapes(task: Task) -> Arrays:
     """Return shapes and dtypes of a fresh state's arrays, none of which is made."""
     arrays: Arrays = jax.eval_shape(lambda: _initial_arrays(task, _model(task.config)))
     return arrays
-
-
-@contextmanager
-def compiling(task: Task) -> Iterator[None]:
-    """Compile the step in another thread meanwhile; the first call of it finds it done."""
-    update = make_update(task.config.learning_rate, 1, schedule_of(task.config))
-    lowered = task.step.lower(initial_shapes(task), task.sampler.blank(), update)
-    with ThreadPoolExecutor(1, "compiler") as pool:
-        pool.submit(lowered.compile)
-        yield
 
 
 def _initial_arrays(task: Task, model: Model) -> Arrays:

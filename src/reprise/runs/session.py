@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -25,7 +24,6 @@ from reprise.runs import environment, run, store
 from reprise.runs.loop import (
     Observer,
     Task,
-    compiling,
     fresh_state,
     is_finished,
     make_task,
@@ -147,8 +145,7 @@ def run_session(request: Request, announcer: Announcer) -> Outcome:
         if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
             announcer.say("valid_sample", users=some, every=every)
         try:
-            with nullcontext() if _is_over(resumption, config) else compiling(task):
-                state = _starting_state(request, task, resumption, stop, announcer)
+            state = _starting_state(request, task, resumption, stop, announcer)
         except EvaluationInterruptedError:  # while measuring an old checkpoint: nothing has changed
             return Outcome(_progress(resumption), None, stop.exit_code)
         if resumption is not None:
@@ -255,10 +252,6 @@ def _stored_config(checkpoint: Checkpoint, **changes: object) -> TrainConfig:
     values: dict[str, Any] = {**checkpoint.identity, **changes}
     del values["dataset_fingerprint"]
     return TrainConfig(name="stored", **values)
-
-
-def _is_over(resumption: Resumption | None, config: TrainConfig) -> bool:
-    return resumption is not None and is_finished(resumption.snapshot.progress, config)
 
 
 def _starting_state(

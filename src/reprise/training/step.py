@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.stages import Lowered, Traced
 from jax.typing import ArrayLike
 
 from reprise.models import Model, ModelShape, Params, prefix_mask
@@ -23,24 +22,10 @@ from reprise.training.state import Arrays
 _READOUT, _ITEMS = 1, 3
 _MOST_SCORES = 2**24  # 64 MB
 
+TrainStep = Callable[[Arrays, Batch, Update], Arrays]
 Settle = Callable[[Arrays, int, float], Arrays]
 BatchLoss = Callable[[Params, Array, Batch, Array], Array]
 Interests = Callable[[Arrays, ArrayLike, ArrayLike], Array]
-
-
-class TrainStep(Protocol):
-    """step(arrays, batch, update) -> arrays; `arrays` is consumed. Compiled when it is first called
-    with arrays of their shapes, or before: `lower` and `trace` as `jax.stages.Wrapped` has them.
-    """
-
-    def __call__(self, arrays: Arrays, batch: Batch, update: Update, /) -> Arrays:
-        """Return the arrays after the update."""
-
-    def trace(self, arrays: Arrays, batch: Batch, update: Update, /) -> Traced:
-        """Return what is computed, by the shapes of what it is computed from."""
-
-    def lower(self, arrays: Arrays, batch: Batch, update: Update, /) -> Lowered:
-        """Return the program to compile: once it is compiled, a call finds it."""
 
 
 def initial_arrays(
@@ -78,7 +63,7 @@ def make_train_step(
     objective: losses.Objective = losses.COMIREC,
     schedule: Schedule = CONSTANT,
 ) -> TrainStep:
-    """Return the step.
+    """Return step(arrays, batch, update) -> arrays; `arrays` is consumed.
 
     optimizer: of `optimizers.OPTIMIZERS`, for the item rows (the network's parameters all have a
     gradient at every step); schedule: that the updates follow.
