@@ -31,6 +31,7 @@ import numpy as np
 import polars as pl
 
 from common import machine, make_parser, print_facts, print_table, synthetic_split, write_json
+from first_step import seconds_since_process_start
 from reprise.config import TrainConfig
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
@@ -217,12 +218,6 @@ def resume_once(data: Path, runs: Path, model: str) -> None:
 
 def _row(what: str, measured: str, facts: str, kept: bool) -> dict[str, Any]:
     return {"what": what, "measured": measured, "kept": "yes" if kept else "NO", "facts": facts}
-
-
-def seconds_since_process_start() -> float:
-    """Return the seconds since this process was started."""
-    started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from common import machine, make_parser, print_facts, print_table, write_json
 from quality_table import markdown
-from reprise.data.prepare import locate
+from reprise.data.locate import locate
 from reprise.errors import RepriseError
 from reprise.messages import Messages
 from reprise.report import evaluation_facts

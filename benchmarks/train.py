@@ -17,15 +17,12 @@ end         both splits measured, the last write
 
 "bare" is the step alone on ready batches, measured in turns with the stretches of steps, each time
 after an evaluation; "loop/bare" are the examples a second in the loop over those of the bare step,
-the median over stretches. "demo" is a process of its own: from its start to the first finished
-step of a fresh run on the demonstration's data.
+the median over stretches. "demo" is `reprise train` in processes of its own (`first_step.py`): from
+the start of one to the first finished step of a fresh run on the demonstration's data.
 """
 
 import argparse
-import json
-import os
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +32,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from checkpoint import Silent, make_data, seconds_since_process_start
+from checkpoint import Silent, make_data
 from common import Stepper, machine, make_parser, print_facts, print_table, write_json
 from reprise.config import TrainConfig
 from reprise.data.demo import make_demo
@@ -97,18 +94,6 @@ class Watch(Silent):
         return took
 
 
-class FirstStep(Silent):
-    """An announcer that notes when the first step is done, and stops the run."""
-
-    seconds = 0.0
-
-    def stepped(self, state: TrainState) -> None:
-        if not self.seconds:
-            state.arrays.rows.block_until_ready()
-            self.seconds = seconds_since_process_start()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["books"])
@@ -116,11 +101,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1_000, help="Steps between evaluations.")
     parser.add_argument("--stretches", type=int, default=5, help="Evaluations a run.")
     parser.add_argument("--valid-users", type=int, default=2_000)
-    parser.add_argument("--first-step", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.first_step:
-        _take_first_step(options.first_step)
-        return
     facts = machine()
     print_facts(facts)
     rows = []
@@ -176,19 +157,11 @@ def _measure(place: Path, name: str, model: str, options: argparse.Namespace) ->
 
 def _seconds_to_first_step(data: Path) -> float:
     """Return the median of three processes."""
-    command = [sys.executable, __file__, "--first-step", str(data)]
+    command = [sys.executable, str(Path(__file__).with_name("first_step.py")), str(data)]
     return median(
-        float(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+        float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.split()[-1])
         for _ in range(3)
     )
-
-
-def _take_first_step(data: Path) -> None:
-    config = TrainConfig(dataset=data.name, name="first")
-    watch = FirstStep()
-    with tempfile.TemporaryDirectory() as folder:
-        run_session(Request(config, data, Path(folder)), watch)
-    print(json.dumps(watch.seconds))
 
 
 def _print_verdicts(rows: list[dict[str, Any]], seconds: float) -> None:

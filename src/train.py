@@ -168,7 +168,7 @@ def start_training(
 ) -> int:
     """Train or take up a run, and return the exit code."""
     from reprise.console import ComiRecConsole, Voice
-    from reprise.data.prepare import locate
+    from reprise.data.locate import locate
     from reprise.runs.session import Request
 
     request = Request(
@@ -186,7 +186,7 @@ def measure_or_output(
 ) -> None:
     """Print the best model's test metrics, or write its item embeddings as the original does."""
     from reprise.console import Voice, comirec_results
-    from reprise.data.prepare import locate
+    from reprise.data.locate import locate
     from reprise.runs import run
     from reprise.runs.session import evaluate_run, item_embeddings
 

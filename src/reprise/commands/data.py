@@ -24,7 +24,7 @@ def data() -> None:
 def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
     """Show what the dataset NAME holds, and what of it training may suffer from."""
     from reprise.data.dataset import open_dataset
-    from reprise.data.prepare import locate
+    from reprise.data.locate import locate
     from reprise.data.statistics import describe
     from reprise.overview import show_facts
 

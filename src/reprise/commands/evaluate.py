@@ -55,7 +55,7 @@ def evaluate(
     """Measure a run's stored model on the whole catalogue."""
     end_at_once_on_interrupt()
     from reprise.console import Voice
-    from reprise.data.prepare import locate
+    from reprise.data.locate import locate
     from reprise.report import evaluation_facts, show_evaluation
     from reprise.runs.session import evaluate_run
 

@@ -64,7 +64,7 @@ def export(
     if folder.exists():  # before the work, and once more when it is done
         raise UsageError("export_exists", folder=folder)
     from reprise.console import Voice
-    from reprise.data.prepare import locate
+    from reprise.data.locate import locate
     from reprise.exporting.folder import write
     from reprise.exporting.users import users_of_file, users_of_split
     from reprise.runs.session import stored_model

@@ -56,7 +56,7 @@ def report(
     end_at_once_on_interrupt()
     from reprise import files
     from reprise.console import Voice
-    from reprise.data.prepare import locate
+    from reprise.data.locate import locate
     from reprise.reporting.facts import read_runs
     from reprise.reporting.measuring import LAMBDAS, check_lambdas, measure_run
     from reprise.reporting.page import render

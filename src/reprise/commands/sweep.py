@@ -86,7 +86,7 @@ def sweep(
     searches = parse_searches(searched)
     check_request(given, values | {"max_steps": max_steps or max_iter}, searches, trials)
     require_optuna()
-    from reprise.data.prepare import locate
+    from reprise.data.locate import locate
     from reprise.sweeps import Sweep, run_sweep
     from reprise.tracking import require
 

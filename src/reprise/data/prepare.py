@@ -15,7 +15,7 @@ from reprise.data.interactions import Tell, silent
 from reprise.data.layouts import NOTHING_ASKED, Asked
 from reprise.data.protocols import Users, leave_one_out
 from reprise.data.writing import Draft, write_dataset
-from reprise.errors import DataError, Phrase, UsageError, WriteError
+from reprise.errors import DataError, Phrase, UsageError
 
 # A catalogue with far more ids than items seen is not one of ranks 1..V.
 _SPARSE_FACTOR, _SPARSE_ALLOWANCE = 10, 10_000
@@ -191,25 +191,3 @@ def publish(draft: Draft, name: str, folder: Path) -> Path:
     files.make_folder(folder.parent)
     files.publish_folder(folder, fill)
     return folder
-
-
-def locate(data_dir: Path, name: str) -> Path:
-    """Return the prepared folder of dataset `name`, preparing it on first use from a ComiRec
-    folder `data_dir/<name>_data` (the original's place) or `data_dir/<name>`.
-    """
-    prepared = data_dir / name
-    if (prepared / "meta.json").is_file():
-        return prepared
-    for source, target in (
-        (data_dir / f"{name}_data", prepared),
-        (prepared, data_dir / f"{name}_prepared"),
-    ):
-        if (source / f"{name}_train.txt").is_file():
-            if not (target / "meta.json").is_file():
-                try:
-                    publish(read_comirec(source), name, target)
-                except (DataError, WriteError):
-                    if not (target / "meta.json").is_file():  # no other run prepared it meanwhile
-                        raise
-            return target
-    raise DataError("dataset_not_found", dataset=name, data_dir=data_dir)
