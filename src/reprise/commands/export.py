@@ -48,7 +48,7 @@ def export(
 
     \b
     manifest.json   how to score, and what was exported
-    items.npy       [items + 1, d] float32, as retrieval scores; row 0: padding
+    items.npy       [items + 1, d] float32, as retrieval has them; row 0: padding
     items.parquet   item (its row), raw_id, and categories and titles where known
     interests.npy   [users, K, d] float32, where users are asked for
     users.parquet   row, user (own id), history (item numbers, oldest first)
