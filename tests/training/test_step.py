@@ -41,12 +41,17 @@ Gradient = Callable[..., tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]
 
 def batches(count: int = NEGATIVES) -> list[Batch]:
     """Return batches of few items: users repeat items, share them, and have short histories."""
+    sampler = small_sampler(ITEMS, count)
+    return [sampler.batch(0, step) for step in range(1, STEPS + 1)]
+
+
+def small_sampler(num_items: int, count: int = NEGATIVES) -> Sampler:
+    """Return a sampler of users who know the first `ITEMS` of so many items."""
     rng = np.random.default_rng(8)
     lengths = rng.integers(5, 15, 20)
     items = rng.integers(1, ITEMS + 1, lengths.sum()).astype(np.int32)
     split = Split(np.concatenate([[0], np.cumsum(lengths)]), items)
-    sampler = make_sampler(split, ITEMS, BATCH, SHAPE.history_length, count, seed=3)
-    return [sampler.batch(0, step) for step in range(1, STEPS + 1)]
+    return make_sampler(split, num_items, BATCH, SHAPE.history_length, count, seed=3)
 
 
 def dense_gradient(model: Model) -> Gradient:
@@ -402,6 +407,19 @@ def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
         spread.append(float(losses.attention_variance(attention, mask).mean()))
     assert sums[1] - sums[0] == pytest.approx(3 * penalty, abs=1e-5)
     assert spread[1] < spread[0]
+
+
+@pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"adam"}))
+def test_a_steps_own_memory_does_not_grow_with_the_catalogue(optimizer: str) -> None:
+    step = make_train_step(get_model("DNN"), optimizer)
+
+    def memory(num_items: int) -> int:
+        arrays = jax.eval_shape(lambda: initial_arrays(get_model("DNN"), SHAPE, num_items, 1))
+        lowered = step.lower(arrays, small_sampler(num_items).blank(), make_update(RATE, 1))  # type: ignore[attr-defined]
+        size: int = lowered.compile().memory_analysis().temp_size_in_bytes
+        return size
+
+    assert memory(100_000) == memory(1000)
 
 
 def test_initial_arrays_are_a_function_of_the_seed() -> None:

@@ -158,9 +158,12 @@ def _pull(table: Table, touched: ArrayLike, update: Update) -> Pulled:
 
 
 def _pull_caught_up(schedule: Schedule, table: Table, touched: ArrayLike, update: Update) -> Pulled:
-    standing = table.row_steps.at[touched].get(mode="clip")
-    held = Pulled(*rows.pull(table.rows, touched))
+    held, standing = Pulled(*rows.pull(table.rows, touched)), _standing(table, touched)
     return catch_up(held, standing, update.number - 1, update.learning_rate, schedule)
+
+
+def _standing(table: Table, touched: ArrayLike) -> Array:
+    return table.row_steps.at[touched].get(mode="clip")
 
 
 def _push(
@@ -174,7 +177,10 @@ def _push_and_note(
     table: Table, touched: ArrayLike, pulled: Pulled, gradient: Array, update: Update
 ) -> Table:
     pushed = _push(table, touched, pulled, gradient, update)
-    noted = table.row_steps.at[touched].set(update.number, mode="drop", unique_indices=True)
+    # Made of what stood there, and so written after it was read: in no given order, XLA would copy
+    # the numbers of all rows at each step to keep the two apart.
+    number = jnp.maximum(_standing(table, touched), update.number)
+    noted = table.row_steps.at[touched].set(number, mode="drop", unique_indices=True)
     return pushed._replace(row_steps=noted)
 
 
