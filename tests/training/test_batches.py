@@ -300,15 +300,31 @@ def test_the_full_softmax_touches_every_row_by_its_id() -> None:
 @pytest.mark.parametrize("kind", ["log-uniform", "uniform", "in-batch", "mixed", "full"])
 @pytest.mark.parametrize("num_targets", [1, 3])
 @pytest.mark.parametrize("count", [NEGATIVES, NUM_ITEMS + 1])
-def test_shapes_and_types_never_change_and_are_the_blank_ones(
-    kind: str, num_targets: int, count: int
-) -> None:
+def test_shapes_and_types_never_change(kind: str, num_targets: int, count: int) -> None:
     rule = TargetRule(count=num_targets)
     draw = make_sampler(make_split(LENGTHS), NUM_ITEMS, BATCH, HISTORY, count, 19, kind, rule)
-    batches = [draw.blank(), *(draw.batch(0, step) for step in range(1, 20))]
-    (only,) = {tuple((part.shape, part.dtype) for part in batch) for batch in batches}
-    assert [dtype for _, dtype in only] == [np.int32] * 5 + [np.float32] * 2 + [np.uint32]
-    assert only[-1][0] == (2,)
+    batches = [draw.batch(0, step) for step in range(1, 20)]
+    (types,) = {tuple(part.dtype for part in batch) for batch in batches}
+    assert types == (*[np.dtype(np.int32)] * 5, *[np.dtype(np.float32)] * 2, np.dtype(np.uint32))
+    (shapes,) = {tuple(part.shape for part in batch[1:]) for batch in batches}
+    assert shapes[-1] == (2,)
+    if count == NEGATIVES or kind == "full":  # of the rows there is one size where they are few
+        (_,) = {len(batch.touched) for batch in batches}
+
+
+@pytest.mark.parametrize("users", [96, 4000])
+def test_rows_come_in_few_sizes_none_of_them_much_too_large(users: int) -> None:
+    draw = make_sampler(make_split([50] * users), users * STRIDE, 96, 40, 200, 19)
+    most = 96 * 40 + 96 + 200
+    sizes = set()
+    for step in range(1, 30):
+        touched = draw.batch(0, step).touched
+        used = int((touched <= draw.num_items).sum())
+        assert used <= len(touched) <= min(most, used + 517)  # an eighth of the most
+        assert (np.diff(touched) > 0).all()
+        sizes.add(len(touched))
+    assert sizes <= {*range(517, most, 517), most}
+    assert len(sizes) <= 3
 
 
 @relaxed

@@ -409,13 +409,28 @@ def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
     assert spread[1] < spread[0]
 
 
+def test_how_many_rows_are_spare_changes_no_byte() -> None:
+    _, arrays, step = start("ComiRec-DR")
+    batch = batches()[0]
+    used = batch.touched[batch.touched <= ITEMS]
+
+    def trained_with(rows: int) -> list[bytes]:
+        touched = np.append(used, np.arange(rows - len(used)) + ITEMS + 1).astype(np.int32)
+        start = jax.tree.map(jnp.copy, arrays)
+        made = step(start, batch._replace(touched=touched), make_update(RATE, 1))
+        return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(made)]
+
+    assert trained_with(512) == trained_with(517) == trained_with(1024)
+
+
 @pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"adam"}))
 def test_a_steps_own_memory_does_not_grow_with_the_catalogue(optimizer: str) -> None:
     step = make_train_step(get_model("DNN"), optimizer)
 
     def memory(num_items: int) -> int:
         arrays = jax.eval_shape(lambda: initial_arrays(get_model("DNN"), SHAPE, num_items, 1))
-        lowered = step.lower(arrays, small_sampler(num_items).blank(), make_update(RATE, 1))  # type: ignore[attr-defined]
+        batch, update = small_sampler(num_items).batch(0, 1), make_update(RATE, 1)
+        lowered = step.lower(arrays, batch, update)  # type: ignore[attr-defined]
         size: int = lowered.compile().memory_analysis().temp_size_in_bytes
         return size
 

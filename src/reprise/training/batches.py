@@ -18,6 +18,9 @@ from reprise.training.distinct import distinct
 
 # Users at a time whose targets' chances are added up: bounds the memory it takes.
 _CHUNK = 65_536
+# Touched rows come in so many sizes at most, as a step is compiled for each that it meets; and in
+# no smaller ones than these, as few rows take no time.
+_SIZES, _LEAST_SIZE = 8, 512
 _USERS, _POSITIONS, _NEGATIVES, _KEY, _AHEAD = range(5)
 
 T = TypeVar("T")
@@ -25,9 +28,9 @@ T = TypeVar("T")
 
 class Batch(NamedTuple):
     """What one step needs, in static shapes (B users, L positions, m targets a user, S negatives
-    drawn from the catalogue, M = B*L + B*m + S, N negatives in all: of the kinds
-    `negatives.IN_BATCH` the B*m targets, then the S). Where all items are negatives, M = V + 1, and
-    the indices are the ids.
+    drawn from the catalogue, N negatives in all: of the kinds `negatives.IN_BATCH` the B*m targets,
+    then the S). Only M varies: it is B*L + B*m + S or, where many of these are the same items, one
+    of few smaller sizes. Where all items are negatives, M = V + 1, and the indices are the ids.
 
     touched [M] int32: the distinct item rows used, ascending, then distinct ids past the
     catalogue; history [B, L], target [B, m] and negatives [N], int32: indices into `touched`;
@@ -120,24 +123,6 @@ class Sampler:
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
         return self._localise(history, prefixes, target, sample, key)
 
-    def blank(self) -> Batch:
-        """Return zeros with the shapes and dtypes of every batch, for what only these matter to."""
-        users, targets = self.batch_size, self.batch_size * self.rule.count
-        drawn = negatives.drawn_count(self.kind, self.num_negatives, self.num_items)
-        touched = users * self.history_length + targets + drawn
-        of_each = (users, self.rule.count)
-        others = drawn + (targets if self.kind in negatives.IN_BATCH else 0)
-        return Batch(
-            touched=np.zeros(drawn + 1 if self.kind == "full" else touched, np.int32),
-            history=np.zeros((users, self.history_length), np.int32),
-            prefixes=np.zeros(of_each, np.int32),
-            target=np.zeros(of_each, np.int32),
-            negatives=np.zeros(others, np.int32),
-            log_q_target=np.zeros(of_each, np.float32),
-            log_q_negatives=np.zeros(others, np.float32),
-            key=np.zeros(2, np.uint32),
-        )
-
     def _localise(
         self,
         history: NDArray[np.int32],
@@ -151,7 +136,7 @@ class Sampler:
             touched, local = np.arange(self.num_items + 1, dtype=np.int32), used
         else:
             rows, position = distinct(used)
-            spare = np.arange(len(used) - len(rows), dtype=np.int32) + (self.num_items + 1)
+            spare = np.arange(_size(len(rows), len(used)) - len(rows)) + (self.num_items + 1)
             touched = np.concatenate([rows, spare]).astype(np.int32)
             local = position.astype(np.int32)
         start, end = history.size, history.size + target.size
@@ -234,6 +219,12 @@ def target_chance(
                 split.items[index[there] + ahead], weight[there], minlength=num_items + 1
             )
     return chance / len(users)
+
+
+def _size(count: int, most: int) -> int:
+    """Return the size that so many touched rows are stored in, of at most so many."""
+    step = max(_LEAST_SIZE, -(-most // _SIZES))
+    return min(most, -(-count // step) * step)
 
 
 def _draw_prefixes(

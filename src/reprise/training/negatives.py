@@ -43,13 +43,6 @@ class Sample(NamedTuple):
     log_q: NDArray[np.float32]
 
 
-def drawn_count(kind: str, count: int, num_items: int) -> int:
-    """Return how many ids `sample` draws from the catalogue where `count` are asked for."""
-    if kind == "full":
-        return num_items
-    return min(count, num_items) if kind in DRAWN else 0
-
-
 def sample(
     kind: str,
     rng: np.random.Generator,
@@ -68,7 +61,7 @@ def sample(
         ids, tries = draw(rng, count, num_items)
         log_q = log_expected_count(np.concatenate([target, ids]), num_items, len(ids), tries)
         return Sample(ids, log_q)
-    ids = draw_uniform(rng, drawn_count(kind, count, num_items), num_items)
+    ids = draw_uniform(rng, count if kind in DRAWN else 0, num_items)
     negatives = [target, ids] if kind in IN_BATCH else [ids]
     every = np.concatenate([target, *negatives])
     q = np.full(len(every), len(ids) / num_items)
