@@ -70,7 +70,22 @@ def make_train_step(
     """
     loss, rows_by = _make_loss(model, objective), OPTIMIZERS[optimizer](schedule)
     step = partial(_train_step, model, rows_by, loss)
-    return jax.jit(step, donate_argnums=0)
+    options = _known(model.compiler_options)
+    return jax.jit(step, donate_argnums=0, compiler_options=options)
+
+
+@cache
+def _known(options: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Return the options that XLA knows: they come and go with its versions."""
+
+    def is_known(option: tuple[str, str]) -> bool:
+        try:
+            jax.jit(lambda: 0, compiler_options=dict([option])).lower().compile()
+        except jax.errors.JaxRuntimeError:
+            return False
+        return True
+
+    return dict(filter(is_known, options))
 
 
 @cache
