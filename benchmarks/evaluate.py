@@ -4,7 +4,7 @@ python benchmarks/evaluate.py
     books     V = 367,982 items, d = 64, K = 4 interests, top 50, ComiRec-SA over L = 20 items
     taobao    V = 1,708,530, the same but for L = 50
 
-reprise       `evaluate_in_full`, the whole call: interests, search, metrics
+reprise       `evaluate`, the whole call: interests, search, metrics
 search        its search alone, over ready interests
 faiss         each interest's top 50 by faiss (IndexFlatIP's knn on all cores, one call), merged
 NumPy         the scores of 64 users at a time by BLAS on all cores, their maximum over interests,
@@ -38,7 +38,7 @@ from common import (
 )
 from reprise.data.dataset import SPLITS, Dataset, EvaluationUsers
 from reprise.models import ModelShape, get_model
-from reprise.retrieval.evaluate import candidates, evaluate_in_full
+from reprise.retrieval.evaluate import candidates, evaluate
 from reprise.retrieval.ranking import merge
 from reprise.retrieval.search import search, worker_threads
 from reprise.scoring import COMIREC
@@ -115,7 +115,7 @@ def _measure(
     )
 
     def whole() -> Lists:
-        return evaluate_in_full(arrays, interests, users, (20, TOP_N)).ids
+        return evaluate(arrays, interests, users, (20, TOP_N)).ids
 
     def search_alone() -> Lists:
         chunks = (ready[start:][:CHUNK] for start in range(0, len(ready), CHUNK))

@@ -198,7 +198,7 @@ def _sequences(dataset: Dataset) -> list[list[int]]:
 
 
 def _measure(task: Task, arrays: Arrays, users: EvaluationUsers) -> dict[str, float]:
-    return evaluate(arrays, task.interests, users, task.cutoffs)
+    return evaluate(arrays, task.interests, users, task.cutoffs).metrics
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def trained(
 
 def trained_metrics(data: Path, model: str, **changes: Any) -> dict[str, float]:
     task, arrays = trained(data, model, bar(model).steps, **changes)
-    return evaluate(arrays, task.interests, task.test, (50,), truth=task.truth["test"])
+    return evaluate(arrays, task.interests, task.test, (50,), truth=task.truth["test"]).metrics
 
 
 def most_popular(data: Path) -> dict[str, float]:

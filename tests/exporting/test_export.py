@@ -25,7 +25,7 @@ from reprise.data.prepare import publish
 from reprise.errors import CheckpointError, DataError, RepriseError, UsageError, WriteError
 from reprise.exporting.folder import write
 from reprise.exporting.users import EVERYONE, users_of_file, users_of_split
-from reprise.retrieval.evaluate import evaluate_in_full
+from reprise.retrieval.evaluate import evaluate
 from reprise.runs.loop import make_task
 from reprise.runs.run import RunFolder
 from reprise.runs.session import StoredModel, stored_model
@@ -76,7 +76,7 @@ def test_the_pages_code_finds_the_lists_of_evaluate(
     made = write(stored, users, tmp_path / "export")
     assert (made.items, made.users) == (40, len(task.test.lengths))
 
-    found = evaluate_in_full(
+    found = evaluate(
         stored.state.arrays, task.interests, task.test, (N,), scoring=task.config.scoring
     )
     names = the_pages_code(monkeypatch, tmp_path)

@@ -24,7 +24,6 @@ from reprise.retrieval.evaluate import (
     EvaluationInterruptedError,
     candidates,
     evaluate,
-    evaluate_in_full,
 )
 from reprise.scoring import Scoring
 from reprise.training.state import Arrays
@@ -114,7 +113,7 @@ def test_chunks_change_nothing(count: int) -> None:
         arrays(), INTERESTS, first(count), CUTOFFS, item_category=CATEGORY, truth=truth_of(count)
     )
     lists = [[item for item, _ in everything[:10]] for everything in ranked()[:count]]
-    check_holds(computed, expected_metrics(lists))
+    check_holds(computed.metrics, expected_metrics(lists))
 
 
 @pytest.mark.parametrize("coef", [0.0, 0.02, 0.2])
@@ -128,20 +127,20 @@ def test_a_coefficient_chooses_from_the_merged_lists(coef: float) -> None:
         candidates = oracles.merged(pair for one in own for pair in one)
         lists.append(oracles.greedy(candidates, CATEGORY.tolist(), 10, coef))
     assert all(len(one) == 10 for one in lists)
-    check_holds(computed, expected_metrics(lists))
+    check_holds(computed.metrics, expected_metrics(lists))
 
 
 def test_diversity_and_coverage_come_only_with_what_they_need() -> None:
-    plain = evaluate(arrays(), INTERESTS, first(5), CUTOFFS)
+    plain = evaluate(arrays(), INTERESTS, first(5), CUTOFFS).metrics
     names = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
     healthy = ("interest_share_1", "interest_share_2", "interest_dead", "interests_used")
     at_cutoffs = {
         f"{name}@{n}" for name in (*names, "catalogue_coverage", *healthy) for n in CUTOFFS
     }
     assert set(plain) == at_cutoffs | {"interest_cosine"}
-    diverse = evaluate(arrays(), INTERESTS, first(5), CUTOFFS, CATEGORY)
+    diverse = evaluate(arrays(), INTERESTS, first(5), CUTOFFS, CATEGORY).metrics
     assert set(diverse) - set(plain) == {"diversity@3", "diversity@10"}
-    covered = evaluate(arrays(), INTERESTS, first(5), CUTOFFS, truth=truth_of(5))
+    covered = evaluate(arrays(), INTERESTS, first(5), CUTOFFS, truth=truth_of(5)).metrics
     assert set(covered) - set(plain) == {"interest_coverage@3", "interest_coverage@10"}
     assert plain.items() <= diverse.items()
     assert plain.items() <= covered.items()
@@ -152,8 +151,8 @@ def test_parameters_that_are_not_numbers_make_every_metric_nan() -> None:
     computed = evaluate(
         arrays()._replace(params=spoiled), INTERESTS, first(9), CUTOFFS, CATEGORY, truth_of(9)
     )
-    assert len(computed) == 25
-    assert all(math.isnan(value) for value in computed.values())
+    assert len(computed.metrics) == 25
+    assert all(math.isnan(value) for value in computed.metrics.values())
 
 
 @pytest.mark.parametrize("spoiled_chunk", [0, 1])
@@ -168,7 +167,7 @@ def test_one_user_without_numbers_makes_every_metric_nan(spoiled_chunk: int) -> 
 
     computed = evaluate(arrays(), spoiled, first(257), CUTOFFS)
     assert chunks == 2
-    assert all(math.isnan(value) for value in computed.values())
+    assert all(math.isnan(value) for value in computed.metrics.values())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -177,7 +176,7 @@ def test_one_interest_without_numbers_makes_every_metric_nan(value: float) -> No
         return INTERESTS(*inputs).at[3, 1].set(value)
 
     computed = evaluate(arrays(), spoiled, first(9), CUTOFFS)
-    assert all(math.isnan(value) for value in computed.values())
+    assert all(math.isnan(value) for value in computed.metrics.values())
 
 
 def test_selection_by_category_needs_categories() -> None:
@@ -247,7 +246,7 @@ def test_an_evaluation_is_that_of_one_user_after_the_other(
     seed: int, num_users: int, num_items: int, coef: float | None, filter_seen: bool
 ) -> None:
     world = random_world(np.random.default_rng(seed), num_users, num_items)
-    found = evaluate_in_full(
+    found = evaluate(
         world.arrays,
         history_rows,
         world.users,
@@ -289,7 +288,7 @@ def test_normalised_lists_are_by_cosine_and_padding_stays_zero() -> None:
     lengths = 10 ** rng.uniform(-3, 1, (ITEMS + 1, 1)).astype(np.float32)
     stretched = arrays()._replace(rows=jnp.asarray(arrays().rows * lengths))
     interests = make_interests(MODEL, COSINE)
-    computed = evaluate_in_full(stretched, interests, first(30), CUTOFFS, scoring=COSINE)
+    computed = evaluate(stretched, interests, first(30), CUTOFFS, scoring=COSINE)
     values = np.asarray(stretched.rows)[:, : SHAPE.embedding_dim]
     items = oracles.unit(values)
     params: dict[str, NDArray[Any]] = {k: np.asarray(v) for k, v in arrays().params.items()}
@@ -309,7 +308,7 @@ def test_one_item_without_numbers_makes_every_metric_nan(value: float) -> None:
     for scoring in (Scoring(), COSINE):
         interests = make_interests(MODEL, scoring)
         found = evaluate(spoiled, interests, first(3), CUTOFFS, scoring=scoring)
-        assert all(math.isnan(one) for one in found.values())
+        assert all(math.isnan(one) for one in found.metrics.values())
 
 
 def test_a_single_interest_has_no_health() -> None:
@@ -319,4 +318,4 @@ def test_a_single_interest_has_no_health() -> None:
         return history_rows(*inputs)[:, :1]
 
     computed = evaluate(world.arrays, single, world.users, CUTOFFS)
-    assert not [name for name in computed if name.startswith("interest")]
+    assert not [name for name in computed.metrics if name.startswith("interest")]

@@ -165,7 +165,7 @@ def test_some_valid_users_choose_the_best_and_all_are_measured_at_the_end(
     expected = {
         len(some.lengths): evaluate(
             stored.state.arrays, stored.task.interests, some, stored.task.cutoffs
-        )["recall@10"]
+        ).metrics["recall@10"]
         for some in (users, users.sample(6, seed=19))
     }
     assert list(expected) == [20, 6]

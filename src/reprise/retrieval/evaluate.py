@@ -52,33 +52,6 @@ def evaluate(
     filter_seen: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
     scoring: Scoring = COMIREC,
-) -> dict[str, float]:
-    """Return the metrics of `evaluate_in_full`."""
-    return evaluate_in_full(
-        arrays,
-        interests,
-        users,
-        cutoffs,
-        item_category,
-        truth,
-        coef,
-        filter_seen,
-        should_stop,
-        scoring,
-    ).metrics
-
-
-def evaluate_in_full(
-    arrays: "Arrays",
-    interests: "Interests",
-    users: EvaluationUsers,
-    cutoffs: tuple[int, ...],
-    item_category: NDArray[np.int32] | None = None,
-    truth: Truth | None = None,
-    coef: float | None = None,
-    filter_seen: bool = False,
-    should_stop: Callable[[], bool] = lambda: False,
-    scoring: Scoring = COMIREC,
 ) -> Evaluation:
     """Return the mean of each metric over all users (`metrics.per_user`, at each cutoff), the
     catalogue coverage, and of models with several interests their health (`health`).
@@ -94,52 +67,77 @@ def evaluate_in_full(
     top_n, count = max(cutoffs), len(users.lengths)
     items = np.ascontiguousarray(candidates(arrays, scoring)[1:])  # without the padding
     worth = repeat_worth(arrays, scoring, filter_seen)
-    finite = bool(np.isfinite(items).all()) and (filter_seen or math.isfinite(worth))
-    num_interest, cosines = 1, list[NDArray[np.float64]]()
-
-    def chunks() -> Iterator[NDArray[np.float32]]:
-        nonlocal finite, num_interest
-        for start in range(0, count, _CHUNK):
-            if should_stop():
-                raise EvaluationInterruptedError
-            made = np.asarray(interests(arrays, *_padded(users, start)))
-            finite &= bool(np.isfinite(made).all())
-            num_interest = made.shape[1]
-            if num_interest > 1 and finite:
-                cosines.append(health.cosines(made))
-            yield made
-
-    seen = _seen(users) if worth else None
+    passed = _Passed()
     lists = [
         ranking
         if coef is None or item_category is None
         else control.select(ranking, item_category, top_n, coef)
-        for ranking in search(chunks(), items, top_n, seen, worth, by_interest=coef is not None)
+        for ranking in search(
+            passed.through(_padded_interests(arrays, interests, users, should_stop)),
+            items,
+            top_n,
+            _seen(users) if worth else None,
+            worth,
+            by_interest=coef is not None,
+        )
     ]
+    finite = passed.finite and np.isfinite(items).all() and (filter_seen or math.isfinite(worth))
     ids = np.concatenate([ranking.ids[:, :top_n] for ranking in lists])[:count]
     by_user = user_metrics(ids, users, cutoffs, item_category, truth)
     means = _means(by_user)
     for n in cutoffs:
         means[f"catalogue_coverage@{n}"] = metrics.catalogue_coverage(ids[:, :n], len(items))
-    if num_interest > 1:
+    if passed.num_interest > 1:
         origin = np.concatenate([ranking.interests[:, :top_n] for ranking in lists])[:count]
-        means |= health.of_lists(origin, num_interest, cutoffs)
-        means["interest_cosine"] = (
-            float(np.concatenate(cosines)[:count].mean()) if finite else math.nan
-        )
+        means |= health.of_lists(origin, passed.num_interest, cutoffs)
+        means["interest_cosine"] = float(np.concatenate(passed.cosines)[:count].mean())
     if not finite:
         means = dict.fromkeys(means, math.nan)
         by_user = {name: np.full(count, math.nan) for name in by_user}
     return Evaluation(means, ids, by_user, worth)
 
 
+class _Passed:
+    """What has been seen of interests that went by: how many a user has, whether all their numbers
+    are finite, and where there are several the mean cosine of each user's, [u] a chunk.
+    """
+
+    def __init__(self) -> None:
+        self.num_interest, self.finite = 1, True
+        self.cosines: list[NDArray[np.float64]] = []
+
+    def through(self, chunks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Yield the chunks as they come."""
+        for made in chunks:
+            self.num_interest = made.shape[1]
+            self.finite &= bool(np.isfinite(made).all())
+            if self.num_interest > 1:
+                with np.errstate(all="ignore"):  # numbers that are not finite
+                    self.cosines.append(health.cosines(made))
+            yield made
+
+
 def interests_of(
     arrays: "Arrays", interests: "Interests", users: EvaluationUsers
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the interests [u, K, d] of some users after the other, as `evaluate` scores them."""
+    left = len(users.lengths)
+    for made in _padded_interests(arrays, interests, users):
+        yield made[:left]
+        left -= len(made)
+
+
+def _padded_interests(
+    arrays: "Arrays",
+    interests: "Interests",
+    users: EvaluationUsers,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the interests [_CHUNK, K, d] of one chunk of users after the other."""
     for start in range(0, len(users.lengths), _CHUNK):
-        made = np.asarray(interests(arrays, *_padded(users, start)))
-        yield made[: len(users.lengths) - start]
+        if should_stop():
+            raise EvaluationInterruptedError
+        yield np.asarray(interests(arrays, *_padded(users, start)))
 
 
 def candidates(arrays: "Arrays", scoring: Scoring) -> NDArray[np.float32]:

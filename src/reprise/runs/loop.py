@@ -333,7 +333,7 @@ def _evaluate(task: Task, state: TrainState, stop: StopRequest) -> dict[str, flo
         task.cutoffs,
         should_stop=lambda: bool(stop),
         scoring=task.config.scoring,
-    )
+    ).metrics
 
 
 def _record(

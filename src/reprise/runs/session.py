@@ -18,7 +18,6 @@ from reprise.retrieval.evaluate import (
     EvaluationInterruptedError,
     candidates,
     evaluate,
-    evaluate_in_full,
 )
 from reprise.runs import environment, run, store
 from reprise.runs.loop import (
@@ -177,7 +176,7 @@ def evaluate_run(
     """Measure a run's stored model on a split, whole.
 
     `locate` gives the folder of a dataset by its name; its content must be what the run was
-    trained on. `top_n` adds a cutoff; `coef` and `filter_seen` as in `evaluate_in_full`.
+    trained on. `top_n` adds a cutoff; `coef` and `filter_seen` as in `evaluate`.
     """
     if coef is not None and not 0 <= coef < math.inf:
         raise UsageError(
@@ -211,7 +210,7 @@ def measure(
     task, dataset = stored.task, stored.dataset
     users = task.valid if split == "valid" else task.test
     cutoffs = task.cutoffs if cutoffs is None else cutoffs
-    evaluation = evaluate_in_full(
+    evaluation = evaluate(
         stored.state.arrays,
         task.interests,
         users,
@@ -341,7 +340,7 @@ def _evaluate(
         truth=task.truth[split],
         should_stop=lambda: bool(stop),
         scoring=task.config.scoring,
-    )
+    ).metrics
 
 
 def _say_finished(progress: Progress, config: TrainConfig, say: Say) -> None:
