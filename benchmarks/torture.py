@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="Of the blows; drawn and printed if not given.")
     parser.add_argument("--source", type=Path, help="What to prepare. [default: the demo data]")
     parser.add_argument("--models", nargs="+", default=list(REGISTRY), choices=list(REGISTRY))
+    parser.add_argument("--preset", help="Values that the runs start from, as `reprise train`'s.")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--test-iter", type=int, default=100)
@@ -233,6 +234,7 @@ def main() -> None:
     training = [
         *("--steps", str(options.steps), "--test-iter", str(options.test_iter)),
         *("--learning-rate", "0.005", "--lang", "en"),
+        *(("--preset", options.preset) if options.preset else ()),
     ]
     rows = []
     with tempfile.TemporaryDirectory(prefix="reprise-torture-") as folder:

@@ -142,23 +142,21 @@ def schedule_of(config: TrainConfig) -> Schedule:
 
 def fresh_state(task: Task) -> TrainState:
     """Return the state of step 0, a pure function of the config."""
-    config, model = task.config, _model(task.config)
     # As one program, compiled with little effort: it runs once, and its bits are the same.
-    init = jax.jit(model.init, static_argnums=1, compiler_options=_QUICKLY)
-    arrays = _initial_arrays(task, replace(model, init=init))
-    return TrainState(arrays, Progress(learning_rate=config.learning_rate))
+    make = jax.jit(lambda: _initial_arrays(task), compiler_options=_QUICKLY)
+    return TrainState(make(), Progress(learning_rate=task.config.learning_rate))
 
 
 def initial_shapes(task: Task) -> Arrays:
     """Return shapes and dtypes of a fresh state's arrays, none of which is made."""
-    arrays: Arrays = jax.eval_shape(lambda: _initial_arrays(task, _model(task.config)))
+    arrays: Arrays = jax.eval_shape(lambda: _initial_arrays(task))
     return arrays
 
 
-def _initial_arrays(task: Task, model: Model) -> Arrays:
+def _initial_arrays(task: Task) -> Arrays:
     config = task.config
     return initial_arrays(
-        model,
+        _model(config),
         _shape(config),
         task.num_items,
         config.seed,

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.stages import Traced
 from jax.typing import ArrayLike
 
 from reprise.models import Model, ModelShape, Params, prefix_mask
@@ -22,10 +23,19 @@ from reprise.training.state import Arrays
 _READOUT, _ITEMS = 1, 3
 _MOST_SCORES = 2**24  # 64 MB
 
-TrainStep = Callable[[Arrays, Batch, Update], Arrays]
 Settle = Callable[[Arrays, int, float], Arrays]
 BatchLoss = Callable[[Params, Array, Batch, Array], Array]
 Interests = Callable[[Arrays, ArrayLike, ArrayLike], Array]
+
+
+class TrainStep(Protocol):
+    """step(arrays, batch, update) -> arrays, jitted; `arrays` is consumed."""
+
+    def __call__(self, arrays: Arrays, batch: Batch, update: Update, /) -> Arrays:
+        """Return the arrays after the update."""
+
+    def trace(self, arrays: Arrays, batch: Batch, update: Update, /) -> Traced:
+        """Return what is computed, by the shapes of what it is computed from; a call finds it."""
 
 
 def initial_arrays(
@@ -63,7 +73,7 @@ def make_train_step(
     objective: losses.Objective = losses.COMIREC,
     schedule: Schedule = CONSTANT,
 ) -> TrainStep:
-    """Return step(arrays, batch, update) -> arrays; `arrays` is consumed.
+    """Return the step.
 
     optimizer: of `optimizers.OPTIMIZERS`, for the item rows (the network's parameters all have a
     gradient at every step); schedule: that the updates follow.
