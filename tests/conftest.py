@@ -5,7 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
             given.append((_fingerprint(batch), update))
             return step(arrays, batch, update)
 
-        return cast("TrainStep", noted)
+        return noted
 
     monkeypatch.setattr(loop, "make_train_step", make)
     return given

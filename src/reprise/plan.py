@@ -35,9 +35,9 @@ def sizes_of(task: Task) -> Sizes:
     evaluation, and the step.
     """
     arrays = initial_shapes(task)
-    config = task.config
+    config, step = task.config, jax.jit(task.step)
     update = make_update(config.learning_rate, 1, schedule_of(config))
-    traced = task.step.trace(arrays, task.sampler.batch(0, 1), update)
+    traced = step.trace(arrays, task.sampler.batch(0, 1), update)
     state = sum(_size(leaf) for leaf in jax.tree.leaves(arrays))
     values = arrays.rows.size // 3  # beside their two moments
     network = sum(leaf.size for leaf in jax.tree.leaves(arrays.params))

@@ -437,11 +437,6 @@ def test_a_steps_own_memory_does_not_grow_with_the_catalogue(optimizer: str) -> 
     assert memory(100_000) == memory(1000)
 
 
-def test_options_that_this_xla_lacks_are_left_out() -> None:
-    known, unknown = ("xla_backend_optimization_level", "2"), ("xla_cpu_of_another_version", "")
-    assert step_module._known((unknown, known)) == dict([known])
-
-
 def test_initial_arrays_are_a_function_of_the_seed() -> None:
     model = get_model("ComiRec-SA")
     described: list[list[bytes]] = []

@@ -103,8 +103,6 @@ class Model:
 
     interests_of_prefixes: by a model that makes the interests of many prefixes of a history with
     less work than of as many histories; None where there is no such way.
-
-    compiler_options: XLA's, by name, that make its step faster, where XLA has them.
     """
 
     init: Callable[["Array", ModelShape], Params]
@@ -112,7 +110,6 @@ class Model:
     item_values: "Callable[[int, ModelShape], Array] | None" = None
     interests_and_attention: AttentiveNetwork | None = None
     interests_of_prefixes: PrefixNetwork | None = None
-    compiler_options: tuple[tuple[str, str], ...] = ()
 
     def of_prefixes(
         self, params: Params, history: "Array", lengths: "Array", key: "Array | None" = None
@@ -155,5 +152,4 @@ def get_model(name: str) -> Model:
         item_values=getattr(module, "item_values", None),
         interests_and_attention=getattr(module, "interests_and_attention", None),
         interests_of_prefixes=getattr(module, "interests_of_prefixes", None),
-        compiler_options=getattr(module, "COMPILER_OPTIONS", ()),
     )

@@ -10,9 +10,6 @@ from jax import Array
 from reprise.models import ModelShape, Params
 
 ROUTING_ITERATIONS = 3
-# Products by Eigen, as before YNN, which makes one of many positions in a single thread: a step at
-# Books' shape takes as long by either on two cores, at Taobao's a sixth longer by YNN.
-COMPILER_OPTIONS = (("xla_cpu_experimental_ynn_fusion_type", ""),)
 
 
 def init(key: Array, shape: ModelShape) -> Params:

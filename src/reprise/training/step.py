@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.stages import Traced
 from jax.typing import ArrayLike
 
 from reprise.models import Model, ModelShape, Params, prefix_mask
@@ -23,19 +22,10 @@ from reprise.training.state import Arrays
 _READOUT, _ITEMS = 1, 3
 _MOST_SCORES = 2**24  # 64 MB
 
+TrainStep = Callable[[Arrays, Batch, Update], Arrays]
 Settle = Callable[[Arrays, int, float], Arrays]
 BatchLoss = Callable[[Params, Array, Batch, Array], Array]
 Interests = Callable[[Arrays, ArrayLike, ArrayLike], Array]
-
-
-class TrainStep(Protocol):
-    """step(arrays, batch, update) -> arrays, jitted; `arrays` is consumed."""
-
-    def __call__(self, arrays: Arrays, batch: Batch, update: Update, /) -> Arrays:
-        """Return the arrays after the update."""
-
-    def trace(self, arrays: Arrays, batch: Batch, update: Update, /) -> Traced:
-        """Return what is computed, by the shapes of what it is computed from; a call finds it."""
 
 
 def initial_arrays(
@@ -73,29 +63,14 @@ def make_train_step(
     objective: losses.Objective = losses.COMIREC,
     schedule: Schedule = CONSTANT,
 ) -> TrainStep:
-    """Return the step.
+    """Return step(arrays, batch, update) -> arrays; `arrays` is consumed.
 
     optimizer: of `optimizers.OPTIMIZERS`, for the item rows (the network's parameters all have a
     gradient at every step); schedule: that the updates follow.
     """
     loss, rows_by = _make_loss(model, objective), OPTIMIZERS[optimizer](schedule)
     step = partial(_train_step, model, rows_by, loss)
-    options = _known(model.compiler_options)
-    return jax.jit(step, donate_argnums=0, compiler_options=options)
-
-
-@cache
-def _known(options: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """Return the options that XLA knows: they come and go with its versions."""
-
-    def is_known(option: tuple[str, str]) -> bool:
-        try:
-            jax.jit(lambda: 0, compiler_options=dict([option])).lower().compile()
-        except jax.errors.JaxRuntimeError:
-            return False
-        return True
-
-    return dict(filter(is_known, options))
+    return jax.jit(step, donate_argnums=0)
 
 
 @cache
