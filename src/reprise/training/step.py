@@ -101,14 +101,19 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
         interests = model.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
         interests = interests.reshape(-1, *interests.shape[2:])
         worth = params[WORTH] if objective.repeats else None
-        of_member = partial(_by_target, loss_of, batch, objective.members, worth)
+        of_member = partial(_by_target, loss_of, batch, objective.members)
         readout_key = jax.random.fold_in(key, _READOUT)
         if objective.members == 1:
-            by_target = of_member(interests, candidates, readout_key)
+            by_target = of_member(interests, candidates, readout_key, worth)
         else:
             keys = jax.random.split(readout_key, objective.members)
             interests, candidates = (parted(x, objective.members) for x in (interests, candidates))
-            by_target = jnp.mean(jax.vmap(of_member)(interests, candidates, keys), axis=0)
+            if worth is not None:
+                # One a member: else its gradient sums whole arrays of scores over the members, a
+                # tenth of the preset's step on a CPU, instead of single numbers.
+                worth = jnp.broadcast_to(worth, objective.members)
+            by_member = jax.vmap(of_member)(interests, candidates, keys, worth)
+            by_target = jnp.mean(by_member, axis=0)
         if objective.routing_penalty > 0:
             penalty = objective.routing_penalty / objective.members
             by_target += penalty * _variance(model, params, history, batch, key)
@@ -121,10 +126,10 @@ def _by_target(
     loss_of: losses.Loss,
     batch: Batch,
     members: int,
-    worth: Array | None,
     interests: Array,
     candidates: Array,
     key: Array,
+    worth: Array | None,
 ) -> Array:
     """Return the loss [T] of each target, T = B*m, of one member of so many, by its interests
     [T, K, d], the touched rows' vectors as candidates [M, d], and what repeats are worth, if
