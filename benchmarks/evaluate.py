@@ -103,7 +103,7 @@ def _measure(
     model = get_model(MODEL)
     arrays = initial_arrays(model, shape, num_items, options.seed, embedding_scale=1.0)
     interests = make_interests(model)
-    users = _users(num_items, shape.history_length, options.users, options.seed)
+    users = make_users(num_items, shape.history_length, options.users, options.seed)
     items = np.ascontiguousarray(candidates(arrays, COMIREC)[1:])
     ready = np.concatenate(
         [
@@ -152,7 +152,8 @@ def _row(
     }
 
 
-def _users(num_items: int, length: int, count: int, seed: int) -> EvaluationUsers:
+def make_users(num_items: int, length: int, count: int, seed: int) -> EvaluationUsers:
+    """Return synthetic users to evaluate."""
     split = synthetic_split(num_items, count, seed)
     category = np.full(num_items + 1, -1, np.int32)
     dataset = Dataset("b", Path("b"), num_items, "", dict.fromkeys(SPLITS, split), category, {})

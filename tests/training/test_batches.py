@@ -406,6 +406,31 @@ def test_users_too_short_to_train_on_are_never_drawn() -> None:
     assert users.tolist() == [u for u, length in enumerate(LENGTHS) if length > COMIREC.first]
 
 
+@pytest.mark.parametrize("kind", ["log-uniform", "uniform", "in-batch", "mixed", "full"])
+@pytest.mark.parametrize("num_items", [NUM_ITEMS, 4 * NUM_ITEMS])
+def test_batches_together_are_the_single_ones_with_room_for_all_rows(
+    kind: str, num_items: int
+) -> None:
+    rule = TargetRule(count=2)
+    draw = make_sampler(make_split(LENGTHS), num_items, BATCH, 90, 700, 1, kind, rule)
+    together, sizes = draw.batches(1, range(5, 12), 9), set()
+    for place, step in enumerate([*range(5, 12), 11, 11]):
+        single = draw.batch(1, step)
+        sizes.add(len(single.touched))
+        for name, array in zip(Batch._fields, single, strict=True):
+            one = getattr(together, name)[place]
+            assert one.dtype == array.dtype
+            if name == "touched":
+                assert one[: len(array)].tolist() == array.tolist()
+                assert (np.diff(one) > 0).all()
+                assert (one[len(array) :] > num_items).all()
+            else:
+                assert one.tolist() == array.tolist()
+    assert together.touched.shape[1] == draw.most_rows >= max(sizes)
+    if kind != "full":
+        assert max(sizes) < draw.most_rows
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 8, 9, 40])
 @pytest.mark.parametrize("ahead", [1, 2, 8])
 def test_prefetch_yields_what_direct_calls_give_in_order(count: int, ahead: int) -> None:

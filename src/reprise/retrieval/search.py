@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import reduce
+from functools import partial, reduce
 from itertools import islice, repeat
 from typing import NamedTuple, TypeVar
 
@@ -56,6 +56,9 @@ class _Seen(NamedTuple):
         return _Seen(self.user[theirs] - first, self.id[theirs])
 
 
+_Best = Callable[[_Scores, _Seen | None, float], tuple[NDArray[np.int64], _Scores]]
+
+
 def worker_threads() -> int:
     """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -77,17 +80,17 @@ def search(
     `worth` more than their inner product; at -inf, they are left out. What scores no number, or
     -inf, is no candidate.
     """
-    workers = worker_threads()
     top_n = min(top_n, len(items))
+    best, workers = _make_best(items, top_n)
 
     def rank(chunk: tuple[_Scores, Split | None]) -> Ranking:
         interests, own = chunk
         if not by_interest:
-            ids, scores = _best(interests, items, top_n, _pairs(own, 1), worth)
+            ids, scores = best(interests, _pairs(own, 1), worth)
             return Ranking(ids, scores, _origin(interests, items, ids))
         users, count, dim = interests.shape
         singles = interests.reshape(users * count, 1, dim)
-        ids, scores = _best(singles, items, top_n, _pairs(own, count), worth)
+        ids, scores = best(singles, _pairs(own, count), worth)
         shape = (users, count, top_n)
         return merge(ids.reshape(shape), scores.reshape(shape))
 
@@ -100,8 +103,28 @@ def search(
         yield from _ordered_map(pool, rank, inputs, ahead=2 * workers)
 
 
-def _best(
-    interests: _Scores, items: _Scores, top_n: int, seen: _Seen | None, worth: float
+def _make_best(items: _Scores, top_n: int) -> tuple[_Best, int]:
+    """Return best(interests [u, K, d], seen, worth), the best `top_n` ids and scores of each user,
+    [u, top_n], and how many threads are to call it; an accelerator does it where there is one.
+    """
+    from reprise import accelerator  # JAX, which whoever has interests has loaded
+    from reprise.retrieval import search_device
+
+    if not accelerator.present():
+        return partial(best_by_tiles, items, top_n), worker_threads()
+    of_pairs, none = search_device.make_best(items, top_n), np.zeros(0, np.int64)
+
+    def best(
+        interests: _Scores, seen: _Seen | None, worth: float
+    ) -> tuple[NDArray[np.int64], _Scores]:
+        user, item = (none, none) if seen is None else seen
+        return of_pairs(interests, user, item, worth)
+
+    return best, 1
+
+
+def best_by_tiles(
+    items: _Scores, top_n: int, interests: _Scores, seen: _Seen | None, worth: float
 ) -> tuple[NDArray[np.int64], _Scores]:
     """Return the best `top_n` ids and scores of each user, [u, top_n], of interests [u, K, d]."""
     users, count, _ = interests.shape

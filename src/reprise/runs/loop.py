@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise import files
+from reprise import accelerator, files
 from reprise.allocator import keep_freed_memory
 from reprise.config import TrainConfig
 from reprise.data.dataset import Dataset, EvaluationUsers, Truth
@@ -31,12 +31,12 @@ from reprise.models.members import with_members
 from reprise.models.repeats import with_repeats
 from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
 from reprise.runs import environment, store
+from reprise.runs.dispatch import make_work, portions
 from reprise.runs.run import RunFolder
 from reprise.runs.run_ahead import RunAhead
 from reprise.runs.signals import StopRequest
 from reprise.training.batches import Sampler, TargetRule, make_sampler, prefetch
 from reprise.training.losses import Objective
-from reprise.training.optimizers import make_update
 from reprise.training.schedules import Schedule
 from reprise.training.state import Arrays, Best, Progress, Snapshot, TrainState, take_snapshot
 from reprise.training.step import (
@@ -57,7 +57,7 @@ class Observer(Protocol):
     """Who is told what the loop does; nothing an observer does reaches back into the run."""
 
     def stepped(self, state: TrainState) -> None:
-        """A step was dispatched."""
+        """A step was dispatched, or several at once."""
 
     def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
         """An evaluation was recorded; `line` is what metrics.jsonl holds of it."""
@@ -72,7 +72,8 @@ class Observer(Protocol):
 @dataclass(frozen=True)
 class Task:
     """What is trained on what: the config's values turned into functions and data; `selecting`:
-    those of the valid users whose metric chooses the best model.
+    those of the valid users whose metric chooses the best model; at_once: steps that the device is
+    given by one dispatch, at most.
     """
 
     config: TrainConfig
@@ -88,6 +89,7 @@ class Task:
     num_items: int
     item_category: NDArray[np.int32] | None
     truth: Mapping[str, Truth | None]
+    at_once: int = 1
 
     @property
     def cutoffs(self) -> tuple[int, ...]:
@@ -102,6 +104,7 @@ class Task:
 
 def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     """Build the task; UsageError or DataError where config and data do not fit together."""
+    accelerator.multiply_in_float32()
     model = _model(config)
     jax.eval_shape(lambda key: model.init(key, _shape(config)), jax.random.key(0))  # or refuse
     if config.routing_penalty > 0 and model.interests_and_attention is None:
@@ -132,6 +135,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         num_items=dataset.num_items,
         item_category=category if (category >= 0).any() else None,
         truth={split: dataset.truth(split) for split in ("valid", "test")},
+        at_once=accelerator.steps_at_once(),
     )
 
 
@@ -209,16 +213,16 @@ def train(
     keep_freed_memory()
     config = task.config
     started = time.monotonic() - state.progress.seconds
-    branch, schedule, ahead = state.progress.branch, schedule_of(config), RunAhead()
-    batches = prefetch(
-        lambda step: task.sampler.batch(branch, step),
-        range(state.progress.step + 1, config.max_steps + 1),
+    at, ahead = state.progress, RunAhead()
+    make = make_work(
+        task.step, task.sampler, at.branch, at.learning_rate, schedule_of(config), task.at_once
     )
+    work = prefetch(make, portions(at.step + 1, config.max_steps, config.test_iter, task.at_once))
 
     def write(snapshot: Snapshot) -> Path:
         return store.save(folder.checkpoints, snapshot, task.identity, task.environment)
 
-    with closing(batches), BackgroundSaver(write, observer) as saver:
+    with closing(work), BackgroundSaver(write, observer) as saver:
         while True:
             if _evaluation_due(state.progress, config):
                 state = settled(task, state)
@@ -234,10 +238,8 @@ def train(
                 saver.submit(state)
             if stop or is_finished(state.progress, config):
                 break
-            batch = next(batches)
-            number = state.progress.step + 1
-            update = make_update(state.progress.learning_rate, number, schedule)
-            state = state.at(task.step(state.arrays, batch, update), step=number)
+            last, run = next(work)
+            state = state.at(run(state.arrays), step=last)
             ahead.dispatched(state.arrays.loss_sum)
             saver.check()
             observer.stepped(state)

@@ -3,9 +3,10 @@ moves the work to another thread.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ _CHUNK = 65_536
 _SIZES, _LEAST_SIZE = 8, 512
 _USERS, _POSITIONS, _NEGATIVES, _KEY, _AHEAD = range(5)
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -123,6 +125,29 @@ class Sampler:
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
         return self._localise(history, prefixes, target, sample, key)
 
+    def batches(self, branch: int, steps: range, count: int) -> Batch:
+        """Return the batches of the updates `steps` along a first axis of `count`, the last one
+        over and over where there are fewer; of M, the most there can be.
+        """
+        made = [self.batch(branch, step) for step in steps]
+        made += [made[-1]] * (count - len(made))
+        with_room = [batch._replace(touched=self._with_room(batch.touched)) for batch in made]
+        return Batch(*(np.stack(field) for field in zip(*with_room, strict=True)))
+
+    @property
+    def most_rows(self) -> int:
+        """How many rows a batch touches at most."""
+        if self.kind == "full":
+            return self.num_items + 1
+        drawn = min(self.num_negatives, self.num_items) if self.kind in negatives.DRAWN else 0
+        return self.batch_size * (self.history_length + self.rule.count) + drawn
+
+    def _with_room(self, rows: NDArray[np.integer], size: int | None = None) -> NDArray[np.int32]:
+        """Return rising rows, and behind them distinct ids past the catalogue, up to `size`."""
+        missing = (self.most_rows if size is None else size) - len(rows)
+        spare = np.arange(missing) + max(int(rows[-1]), self.num_items) + 1
+        return np.concatenate([rows, spare]).astype(np.int32)
+
     def _localise(
         self,
         history: NDArray[np.int32],
@@ -136,8 +161,7 @@ class Sampler:
             touched, local = np.arange(self.num_items + 1, dtype=np.int32), used
         else:
             rows, position = distinct(used)
-            spare = np.arange(_size(len(rows), len(used)) - len(rows)) + (self.num_items + 1)
-            touched = np.concatenate([rows, spare]).astype(np.int32)
+            touched = self._with_room(rows, _size(len(rows), self.most_rows))
             local = position.astype(np.int32)
         start, end = history.size, history.size + target.size
         in_batch = self.kind in negatives.IN_BATCH
@@ -254,15 +278,15 @@ def _chance_in_windows(
     return chance
 
 
-def prefetch(make: Callable[[int], T], steps: range, ahead: int = 8) -> Generator[T, None, None]:
-    """Yield make(step) for each step in order, computed up to `ahead` steps early in one thread."""
+def prefetch(make: Callable[[S], T], work: Iterable[S], ahead: int = 8) -> Generator[T, None, None]:
+    """Yield make(one) for each of `work` in order, computed up to `ahead` early in one thread."""
+    source = iter(work)
     with ThreadPoolExecutor(1, "batches") as pool:
-        pending: deque[Future[T]] = deque(pool.submit(make, step) for step in steps[:ahead])
+        pending: deque[Future[T]] = deque(pool.submit(make, one) for one in islice(source, ahead))
         try:
-            for step in steps:
+            while pending:
                 made = pending.popleft().result()
-                if step + ahead in steps:
-                    pending.append(pool.submit(make, step + ahead))
+                pending.extend(pool.submit(make, one) for one in islice(source, 1))
                 yield made
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -37,9 +37,9 @@ class Update(NamedTuple):
     and bias correction make of it.
     """
 
-    number: int
-    learning_rate: float
-    rate: float
+    number: ArrayLike
+    learning_rate: ArrayLike
+    rate: ArrayLike
 
 
 class Table(NamedTuple):
@@ -79,6 +79,18 @@ def make_update(learning_rate: float, number: int, schedule: Schedule = CONSTANT
     lr * sqrt(1 - b2^t) / (1 - b1^t), by the schedule's factor.
     """
     return Update(number, learning_rate, learning_rate * float(_rate(np.array(number), schedule)))
+
+
+def make_updates(learning_rate: float, numbers: range, schedule: Schedule, count: int) -> Update:
+    """Return the updates of these numbers along a first axis of `count` (float32, and int32), the
+    last one over and over where there are fewer.
+    """
+    made = [make_update(learning_rate, number, schedule) for number in numbers]
+    made += [made[-1]] * (count - len(made))
+    number, rate, scheduled = zip(*made, strict=True)
+    return Update(
+        np.array(number, np.int32), np.array(rate, np.float32), np.array(scheduled, np.float32)
+    )
 
 
 def adam(

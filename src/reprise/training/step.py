@@ -23,6 +23,7 @@ _READOUT, _ITEMS = 1, 3
 _MOST_SCORES = 2**24  # 64 MB
 
 TrainStep = Callable[[Arrays, Batch, Update], Arrays]
+TrainSteps = Callable[[Arrays, Batch, Update, int], Arrays]
 Settle = Callable[[Arrays, int, float], Arrays]
 BatchLoss = Callable[[Params, Array, Batch, Array], Array]
 Interests = Callable[[Arrays, ArrayLike, ArrayLike], Array]
@@ -71,6 +72,24 @@ def make_train_step(
     loss, rows_by = _make_loss(model, objective), OPTIMIZERS[optimizer](schedule)
     step = partial(_train_step, model, rows_by, loss)
     return jax.jit(step, donate_argnums=0)
+
+
+@cache
+def make_train_steps(step: TrainStep) -> TrainSteps:
+    """Return steps(arrays, batches, updates, count) -> arrays: the first `count` of the steps whose
+    batches and updates lie along a first axis, in one dispatch; `arrays` is consumed.
+
+    `count` is a value, not a shape: one program makes any number of them, by the same operations.
+    """
+
+    def steps(arrays: Arrays, batches: Batch, updates: Update, count: ArrayLike) -> Arrays:
+        def one(place: Array, arrays: Arrays) -> Arrays:
+            return step(arrays, *jax.tree.map(lambda each: each[place], (batches, updates)))
+
+        made: Arrays = jax.lax.fori_loop(0, count, one, arrays)
+        return made
+
+    return jax.jit(steps, donate_argnums=0)
 
 
 @cache

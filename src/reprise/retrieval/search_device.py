@@ -1,0 +1,97 @@
+"""The search on an accelerator: the same lists as `retrieval.search` finds, by the device's sort.
+
+All users of a chunk are scored against a block of items after the other, and the best of each block
+join the best so far. `top_k` puts equal scores in the order they come in, which is by rising id.
+"""
+
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from reprise.retrieval.ranking import NO_ITEM
+
+_BLOCK = 65_536  # items scored at a time: 270 MB of scores, of 256 users with four interests
+
+_Scores = NDArray[np.float32]
+_Ids = NDArray[np.int64]
+
+
+class _Pairs(NamedTuple):
+    """Items that users have seen, [P] each: the user's row, the item's id, 0 for no pair; and what
+    is added to their scores.
+    """
+
+    user: Any
+    item: Any
+    worth: Any
+
+
+def make_best(
+    items: _Scores, top_n: int
+) -> Callable[[_Scores, _Ids, _Ids, float], tuple[_Ids, _Scores]]:
+    """Return best(interests [u, K, d], user [P], item [P], worth), the best `top_n` ids and scores
+    of each user, [u, top_n], over items [V, d]; pairs of a user's row and an id score `worth` more.
+    """
+    count, dim = items.shape
+    size = min(_BLOCK, count)
+    padded = np.pad(items, ((0, -count % size), (0, 0)))
+    blocks = jax.device_put(padded.reshape(-1, size, dim))
+
+    def best(interests: _Scores, user: _Ids, item: _Ids, worth: float) -> tuple[_Ids, _Scores]:
+        room = (0, (1 << len(item).bit_length()) - len(item))  # few sizes, each compiled once
+        pairs = _Pairs(
+            np.pad(user, room).astype(np.int32),
+            np.pad(item, room).astype(np.int32),
+            np.float32(worth),
+        )
+        ids, scores = _best(interests, blocks, pairs, num_items=count, top_n=top_n)
+        return np.asarray(ids).astype(np.int64), np.asarray(scores)
+
+    return best
+
+
+@partial(jax.jit, static_argnames=("num_items", "top_n"))
+def _best(
+    interests: Array, blocks: Array, pairs: _Pairs, *, num_items: int, top_n: int
+) -> tuple[Array, Array]:
+    users, size = len(interests), blocks.shape[1]
+
+    def join(best: tuple[Array, Array], block: tuple[Array, Array]) -> Any:
+        start, items = block
+        ids = start + jnp.arange(1, size + 1)
+        scores = _scores(interests, items)
+        place = jnp.where(pairs.item > start, pairs.item - start - 1, size)  # else it would wrap
+        scores = scores.at[pairs.user, place].add(pairs.worth, mode="drop")
+        # As numbers that compare: what is none last, and no zero below another.
+        scores = jnp.where(jnp.isnan(scores) | (ids > num_items), -jnp.inf, scores)
+        scores = jnp.where(scores == 0, 0.0, scores)
+        of_block, places = jax.lax.top_k(scores, min(top_n, size))
+        every = jnp.concatenate([best[0], of_block], axis=1)
+        every_id = jnp.concatenate([best[1], ids[places]], axis=1)
+        found, places = jax.lax.top_k(every, top_n)
+        return (found, jnp.take_along_axis(every_id, places, axis=1)), None
+
+    nothing = (
+        jnp.full((users, top_n), -jnp.inf, jnp.float32),
+        jnp.full((users, top_n), NO_ITEM, jnp.int32),
+    )
+    starts = size * jnp.arange(len(blocks), dtype=jnp.int32)
+    (scores, ids), _ = jax.lax.scan(join, nothing, (starts, blocks))
+    return jnp.where(scores == -jnp.inf, NO_ITEM, ids), scores
+
+
+def _scores(interests: Array, items: Array) -> Array:
+    """Return the maximum over interests [u, K, d], of those that give a number, for each of the
+    items [n, d]: [u, n].
+    """
+    users, count, dim = interests.shape
+    flat = interests.transpose(1, 0, 2).reshape(count * users, dim)
+    every = jnp.matmul(flat, items.T, precision="highest").reshape(count, users, len(items))
+    best: Array = reduce(jnp.fmax, every)
+    return best

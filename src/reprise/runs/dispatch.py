@@ -1,0 +1,60 @@
+"""Steps as the device is given them: one at a time on a CPU, many at once on an accelerator."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+
+from reprise.training.batches import Sampler
+from reprise.training.optimizers import make_update, make_updates
+from reprise.training.schedules import Schedule
+from reprise.training.state import Arrays
+from reprise.training.step import TrainStep, make_train_steps
+
+
+class Work(NamedTuple):
+    """run(arrays) -> arrays, which consumes them: some updates, of which `last` is the last."""
+
+    last: int
+    run: Callable[[Arrays], Arrays]
+
+
+def portions(first: int, last: int, every: int, at_once: int) -> Iterator[range]:
+    """Yield the updates from `first` to `last` in order, up to `at_once` together, and none
+    together that a multiple of `every`, after which there is something else to do, lies between.
+    """
+    while first <= last:
+        end = min(first + at_once, last + 1, -(-first // every) * every + 1)
+        yield range(first, end)
+        first = end
+
+
+def make_work(
+    step: TrainStep,
+    sampler: Sampler,
+    branch: int,
+    learning_rate: float,
+    schedule: Schedule,
+    at_once: int,
+) -> Callable[[range], Work]:
+    """Return work(updates), up to `at_once` of them: what they need is drawn, and on its way to the
+    device, before it is run.
+
+    Several are one program, whose loop they pass through as many times as they are: how updates are
+    put together, which depends on where a run was stopped, leaves no trace in the bits.
+    """
+
+    def single(updates: range) -> Work:
+        (number,) = updates
+        batch, update = sampler.batch(branch, number), make_update(learning_rate, number, schedule)
+        return Work(number, lambda arrays: step(arrays, batch, update))
+
+    def several(updates: range) -> Work:
+        batches = sampler.batches(branch, updates, at_once)
+        batches, made = jax.device_put(
+            (batches, make_updates(learning_rate, updates, schedule, at_once))
+        )
+        steps, count = make_train_steps(step), len(updates)
+        return Work(updates[-1], lambda arrays: steps(arrays, batches, made, count))
+
+    return single if at_once == 1 else several
