@@ -106,21 +106,12 @@ def of_interactions(
         facts["cut"] = list(cut_times(cut or CUT, times))
         counts, kept, times = _met_before(facts["cut"][0], items, kept, times)
     catalogue = by_popularity(counts, items.ties)
-    order = np.flatnonzero(active)
-    order = order[np.argsort(users.ties[order])]
-    if protocol == "comirec":
-        order = np.array(shuffled(order.tolist()))
+    order = _user_order(protocol, users, active)
     ranks = looked_up(numbering(order, users.size, 0), users.codes, kept)
     ids = looked_up(numbering(catalogue, items.size, 1), items.codes, kept)
     offsets, rows = in_order(ranks, times, len(order), None if found.ordered else ids)
     whole = Users(users.names(order), Split(offsets, gathered(ids, rows)))
-
-    if protocol == "comirec":
-        splits = by_users(whole)
-    elif protocol == "leave-one-out":
-        splits = leave_one_out(whole)
-    else:
-        splits = by_time(whole, gathered(times, rows), facts["cut"])
+    splits = _split(protocol, whole, times, rows, facts.get("cut"))
     about = _about(found, frame, items, catalogue)
     return draft_of_users(
         protocol,
@@ -138,6 +129,24 @@ def of_interactions(
         },
         about_items=about,
     )
+
+
+def _user_order(protocol: str, users: _Column, active: Mask) -> NDArray[np.int64]:
+    """Return the codes of the `active` users in the order that they are split in."""
+    order = np.flatnonzero(active)
+    order = order[np.argsort(users.ties[order])]
+    return np.array(shuffled(order.tolist())) if protocol == "comirec" else order
+
+
+def _split(
+    protocol: str, whole: Users, times: NDArray[Any], rows: NDArray[np.integer], cut: Any
+) -> dict[str, Users]:
+    """Return a protocol's splits of all users, whose interactions are the `rows` of the times."""
+    if protocol == "comirec":
+        return by_users(whole)
+    if protocol == "leave-one-out":
+        return leave_one_out(whole)
+    return by_time(whole, gathered(times, rows), cut)
 
 
 def _filtered(users: _Column, items: _Column, least: int) -> tuple[NDArray[np.int64], Mask, Mask]:
