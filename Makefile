@@ -38,6 +38,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/batches.py
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/memory.py --shapes books taobao
 
 torture: $(INSTALLED)
 	$(BIN)/python benchmarks/torture.py $(TORTURE)

@@ -30,7 +30,15 @@ from unittest import mock
 import numpy as np
 import polars as pl
 
-from common import machine, make_parser, print_facts, print_table, synthetic_split, write_json
+from common import (
+    machine,
+    make_parser,
+    peak_memory,
+    print_facts,
+    print_table,
+    synthetic_split,
+    write_json,
+)
 from first_step import seconds_since_process_start
 from reprise.config import TrainConfig
 from reprise.data.dataset import SPLITS, open_dataset
@@ -211,9 +219,7 @@ def resume_once(data: Path, runs: Path, model: str) -> None:
     """Resume the run, take a step, save, and print what that took."""
     timer = Timer(stop_at_first_step=True)
     run_session(Request(config_of(model, data.name, 2 * EVERY), data, runs), timer)
-    status = Path("/proc/self/status").read_text()  # getrusage's peak includes the parent's
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    print(json.dumps({"first_step_at": timer.first_step_at, "peak": int(peak.split()[1]) * 1024}))
+    print(json.dumps({"first_step_at": timer.first_step_at, "peak": peak_memory()}))
 
 
 def _row(what: str, measured: str, facts: str, kept: bool) -> dict[str, Any]:

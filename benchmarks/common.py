@@ -28,6 +28,11 @@ from reprise.training.step import TrainStep
 Row = Mapping[str, str | int | float]
 
 LEARNING_RATE = 0.001
+# Whole runs: ComiRec's data sets and how it trains on them.
+RUNS = {
+    "books": {"items": 367_982, "users": 482_934, "batch_size": 128, "maxlen": 20},
+    "taobao": {"items": 1_708_530, "users": 769_215, "batch_size": 256, "maxlen": 50},
+}
 _LIBRARIES = ("reprise", "jax", "jaxlib", "numpy", "polars")
 _SHORTEST, _MEAN_LENGTH = 5, 15  # items of a user: at least what ComiRec keeps, and Books' mean
 _HEAD = 100  # popularity falls as 1 / (rank + _HEAD): a long tail without a single item ruling it
@@ -88,6 +93,13 @@ def available_bytes() -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process has had resident."""
+    status = Path("/proc/self/status").read_text()  # getrusage's peak includes the parent's
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) * 1024
 
 
 def seconds_of(work: Callable[[], object]) -> float:

@@ -33,7 +33,7 @@ from statistics import median
 from typing import Any
 
 from checkpoint import Silent, make_data
-from common import Stepper, machine, make_parser, print_facts, print_table, write_json
+from common import RUNS, Stepper, machine, make_parser, print_facts, print_table, write_json
 from reprise.config import TrainConfig
 from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
@@ -42,10 +42,6 @@ from reprise.runs.run import Resumption, RunFolder
 from reprise.runs.session import Request, run_session
 from reprise.training.state import Progress, TrainState
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "books": {"items": 367_982, "users": 482_934, "batch_size": 128, "maxlen": 20},
-    "taobao": {"items": 1_708_530, "users": 769_215, "batch_size": 256, "maxlen": 50},
-}
 BARE_STEPS = 100
 LEAST_RATIO, MOST_SECONDS = 0.90, 3.0  # what is promised
 
@@ -96,7 +92,7 @@ class Watch(Silent):
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["books"])
+    parser.add_argument("--shapes", nargs="+", choices=list(RUNS), default=["books"])
     parser.add_argument("--models", nargs="+", default=["ComiRec-DR", "ComiRec-SA"])
     parser.add_argument("--every", type=int, default=1_000, help="Steps between evaluations.")
     parser.add_argument("--stretches", type=int, default=5, help="Evaluations a run.")
@@ -111,9 +107,7 @@ def main() -> None:
         seconds = _seconds_to_first_step(place / "demo")
         print(f"\ndemo: {seconds:.2f} s from the start of the process to its first finished step")
         for name in options.shapes:
-            make_data(
-                place / name, SHAPES[name]["items"], SHAPES[name]["users"], options.valid_users
-            )
+            make_data(place / name, RUNS[name]["items"], RUNS[name]["users"], options.valid_users)
             rows += [_measure(place, name, model, options) for model in options.models]
     print()
     print_table(rows)
@@ -122,7 +116,7 @@ def main() -> None:
 
 
 def _measure(place: Path, name: str, model: str, options: argparse.Namespace) -> dict[str, Any]:
-    shape = SHAPES[name]
+    shape = RUNS[name]
     config = TrainConfig(
         dataset=name,
         name="train",

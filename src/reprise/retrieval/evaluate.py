@@ -65,7 +65,7 @@ def evaluate(
     if coef is not None and item_category is None:
         raise DataError("no_categories")
     top_n, count = max(cutoffs), len(users.lengths)
-    items = np.ascontiguousarray(candidates(arrays, scoring)[1:])  # without the padding
+    items = candidates(arrays, scoring)[1:]  # without the padding
     worth = repeat_worth(arrays, scoring, filter_seen)
     passed = _Passed()
     lists = [
