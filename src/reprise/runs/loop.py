@@ -106,7 +106,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     """Build the task; UsageError or DataError where config and data do not fit together."""
     accelerator.multiply_in_float32()
     model = _model(config)
-    jax.eval_shape(lambda key: model.init(key, _shape(config)), jax.random.key(0))  # or refuse
+    jax.eval_shape(lambda: model.init(jax.random.key(0), _shape(config)))  # or refuse
     if config.routing_penalty > 0 and model.interests_and_attention is None:
         raise UsageError("no_attention", model=config.model)
     train = dataset.splits["train"]
