@@ -50,7 +50,7 @@ from reprise.training.step import (
 )
 from reprise.training.stopping import out_of_patience, record_evaluation
 
-_QUICKLY = {"xla_backend_optimization_level": 1}  # of 0 to 3
+_QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 
 
 class Observer(Protocol):
@@ -89,7 +89,7 @@ class Task:
     num_items: int
     item_category: NDArray[np.int32] | None
     truth: Mapping[str, Truth | None]
-    at_once: int = 1
+    at_once: int
 
     @property
     def cutoffs(self) -> tuple[int, ...]:
@@ -146,9 +146,18 @@ def schedule_of(config: TrainConfig) -> Schedule:
 
 def fresh_state(task: Task) -> TrainState:
     """Return the state of step 0, a pure function of the config."""
-    # As one program, compiled with little effort: it runs once, and its bits are the same.
-    make = jax.jit(lambda: _initial_arrays(task), compiler_options=_QUICKLY)
-    return TrainState(make(), Progress(learning_rate=task.config.learning_rate))
+    return TrainState(
+        _once(lambda: _initial_arrays(task)), Progress(learning_rate=task.config.learning_rate)
+    )
+
+
+def _once(make: Callable[[], Arrays]) -> Arrays:
+    """Return make(), as one program that is compiled with little effort; its bits are the same."""
+    try:
+        made: Arrays = jax.jit(make, compiler_options=_QUICKLY)()
+    except jax.errors.JaxRuntimeError:  # another XLA, which does not know these options
+        made = jax.jit(make)()
+    return made
 
 
 def initial_shapes(task: Task) -> Arrays:

@@ -1,0 +1,39 @@
+"""A fresh state is the same however its program was compiled."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from commands import small_config
+from reprise.data.dataset import open_dataset
+from reprise.runs import loop
+from reprise.runs.loop import Task, fresh_state, make_task
+
+MODERN = {"model": "Queries", "members": 2, "encoder_layers": 2, "repeats": "learned"}
+
+
+def task_of(data: Path, **config: Any) -> Task:
+    return make_task(small_config(**config), open_dataset(data / "small"))
+
+
+def bits(arrays: Any) -> list[bytes]:
+    return [np.asarray(array).tobytes() for array in jax.tree.leaves(arrays)]
+
+
+@pytest.mark.parametrize("config", [{"model": "ComiRec-DR"}, {"model": "GRU4REC"}, MODERN])
+def test_little_effort_gives_the_same_bits(small_data: Path, config: dict[str, Any]) -> None:
+    task = task_of(small_data, **config)
+    whole_effort = jax.jit(lambda: loop._initial_arrays(task))()
+    assert bits(fresh_state(task).arrays) == bits(whole_effort)
+
+
+def test_an_xla_that_knows_no_such_option_is_not_asked(
+    small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(small_data)
+    expected = bits(fresh_state(task).arrays)
+    monkeypatch.setattr(loop, "_QUICKLY", {"xla_no_such_option": True})
+    assert bits(fresh_state(task).arrays) == expected
