@@ -11,7 +11,7 @@ from commands import ENVIRONMENT
 PACKAGE = Path(reprise.__file__).parent
 # Each part may import itself, its neighbours on the line, and what stands below.
 LAYERS = [
-    {"__init__", "allocator", "errors", "files", "scoring"}
+    {"__init__", "accelerator", "allocator", "errors", "files", "scoring"}
     | {"words", *(path.stem for path in PACKAGE.glob("messages*.py"))},
     {"models", "data"},
     {"config"},
