@@ -29,7 +29,6 @@ from common import (
     print_facts,
     print_table,
     seconds_of,
-    synthetic_split,
     write_json,
 )
 from evaluate import MODEL, SHAPES, make_users
@@ -40,11 +39,11 @@ from reprise.retrieval import search_device
 from reprise.retrieval.evaluate import evaluate
 from reprise.retrieval.search import best_by_tiles
 from reprise.runs.dispatch import Work, make_work, portions
-from reprise.training.batches import Sampler, make_sampler, prefetch
+from reprise.training.batches import Sampler, prefetch
 from reprise.training.schedules import CONSTANT
 from reprise.training.state import Arrays
 from reprise.training.step import initial_arrays, make_interests, make_train_step
-from step import MODELS, USERS, WORKLOADS, Row, Workload, flops, moved_bytes
+from step import MODELS, WORKLOADS, Row, Workload, flops, moved_bytes, sampler_of
 
 AT_ONCE = (1, 16)
 TOP_N = 50
@@ -141,14 +140,7 @@ def main() -> None:
 def _measure_steps(
     name: str, workload: Workload, model: str, options: argparse.Namespace, peaks: Peaks
 ) -> list[Row]:
-    sampler = make_sampler(
-        synthetic_split(workload.items, USERS, options.seed),
-        workload.items,
-        workload.batch,
-        workload.shape.history_length,
-        workload.negatives,
-        options.seed,
-    )
+    sampler = sampler_of(workload, options.seed)
     start = partial(initial_arrays, get_model(model), workload.shape, workload.items, options.seed)
     subjects = [Subject(start(), model, sampler, at_once) for at_once in AT_ONCE]
     for _ in range(options.rounds + 1):  # the first of them compiles

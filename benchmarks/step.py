@@ -108,6 +108,18 @@ LEAST_RATIOS = {
 }
 
 
+def sampler_of(workload: Workload, seed: int) -> Sampler:
+    """Return the sampler of synthetic data of the shape."""
+    return make_sampler(
+        synthetic_split(workload.items, USERS, seed),
+        workload.items,
+        workload.batch,
+        workload.shape.history_length,
+        workload.negatives,
+        seed,
+    )
+
+
 def flops(model: str, shape: ModelShape, batch: int, negatives: int) -> int:
     """Return the FLOPs of a step's matrix products, as the module's docstring counts them."""
     length, dim, hidden = shape.history_length, shape.embedding_dim, shape.hidden_size
@@ -201,14 +213,7 @@ class Measured:
 def _measure_workload(
     name: str, workload: Workload, options: argparse.Namespace, peaks: Peaks
 ) -> list[Measured]:
-    sampler = make_sampler(
-        synthetic_split(workload.items, USERS, options.seed),
-        workload.items,
-        workload.batch,
-        workload.shape.history_length,
-        workload.negatives,
-        options.seed,
-    )
+    sampler = sampler_of(workload, options.seed)
     batches = [sampler.batch(1, step) for step in range(1, options.steps + 1)]
     return [
         _measure(name, workload, model, sampler, batches, options, peaks)
