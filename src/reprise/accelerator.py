@@ -1,6 +1,6 @@
 """What an accelerator is given that a CPU is not: many steps at once, products of whole float32.
 
-Where it sums in no fixed order, XLA is told to do without (`reprise.__init__`).
+Sums in a fixed order are asked of XLA before it starts, in `reprise.__init__`.
 """
 
 import jax

@@ -50,10 +50,10 @@ def make_work(
         return Work(number, lambda arrays: step(arrays, batch, update))
 
     def several(updates: range) -> Work:
-        batches = sampler.batches(branch, updates, at_once)
-        batches, made = jax.device_put(
-            (batches, make_updates(learning_rate, updates, schedule, at_once))
-        )
+        # Always as many, for one program; those behind the last are not made.
+        numbers = [*updates, *[updates[-1]] * (at_once - len(updates))]
+        drawn = sampler.batches(branch, numbers), make_updates(learning_rate, numbers, schedule)
+        batches, made = jax.device_put(drawn)
         steps, count = make_train_steps(step), len(updates)
         return Work(updates[-1], lambda arrays: steps(arrays, batches, made, count))
 

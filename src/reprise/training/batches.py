@@ -125,12 +125,11 @@ class Sampler:
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
         return self._localise(history, prefixes, target, sample, key)
 
-    def batches(self, branch: int, steps: range, count: int) -> Batch:
-        """Return the batches of the updates `steps` along a first axis of `count`, the last one
-        over and over where there are fewer; of M, the most there can be.
+    def batches(self, branch: int, steps: Iterable[int]) -> Batch:
+        """Return the batches of the updates `steps` along a first axis; of M, the most there can
+        be.
         """
         made = [self.batch(branch, step) for step in steps]
-        made += [made[-1]] * (count - len(made))
         with_room = [batch._replace(touched=self._with_room(batch.touched)) for batch in made]
         return Batch(*(np.stack(field) for field in zip(*with_room, strict=True)))
 

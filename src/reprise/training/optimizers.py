@@ -7,7 +7,7 @@ row-adam   the same trajectory at the batch's cost: the steps a row sat out are 
 lazy-adam  a row that is not used does not move, nor do its moments decay.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
@@ -81,12 +81,9 @@ def make_update(learning_rate: float, number: int, schedule: Schedule = CONSTANT
     return Update(number, learning_rate, learning_rate * float(_rate(np.array(number), schedule)))
 
 
-def make_updates(learning_rate: float, numbers: range, schedule: Schedule, count: int) -> Update:
-    """Return the updates of these numbers along a first axis of `count` (float32, and int32), the
-    last one over and over where there are fewer.
-    """
+def make_updates(learning_rate: float, numbers: Iterable[int], schedule: Schedule) -> Update:
+    """Return the updates of these numbers along a first axis (float32, and int32)."""
     made = [make_update(learning_rate, number, schedule) for number in numbers]
-    made += [made[-1]] * (count - len(made))
     number, rate, scheduled = zip(*made, strict=True)
     return Update(
         np.array(number, np.int32), np.array(rate, np.float32), np.array(scheduled, np.float32)
