@@ -1,6 +1,9 @@
 """Packed item rows."""
 
+from unittest.mock import patch
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,3 +91,26 @@ def test_fresh_rows_of_a_scale_are_uniform_within_it(scale: float) -> None:
 def test_fresh_rows_are_a_function_of_the_key() -> None:
     same = [np.asarray(rows.init(jax.random.key(seed), 20, 4)).tobytes() for seed in (1, 1, 2)]
     assert same[0] == same[1] != same[2]
+
+
+@relaxed
+@given(seeds, st.integers(1, 40), st.integers(1, 9), st.integers(1, 60))
+def test_rows_drawn_a_few_at_a_time_are_those_drawn_whole(
+    seed: int, num_items: int, width: int, at_once: int
+) -> None:
+    key, limit = jax.random.key(seed), 0.3
+    whole = np.asarray(jax.random.uniform(key, (num_items, width), np.float32, -limit, limit))
+    with patch.object(rows, "_DRAWN_AT_ONCE", at_once):
+        table = np.asarray(rows.init(key, num_items, width, limit))
+    assert table[1:, :width].tobytes() == whole.tobytes()
+    assert not table[0].any()
+    assert not table[:, width:].any()
+
+
+def test_places_past_32_bits_are_no_others() -> None:
+    key, last = jax.random.key(5), jnp.uint32(2**32 - 8)
+    across = rows._uniform(key, jnp.uint32(2), last, 16, 1.0)
+    after = rows._uniform(key, jnp.uint32(3), jnp.uint32(0), 8, 1.0)
+    again = rows._uniform(key, jnp.uint32(2), jnp.uint32(0), 8, 1.0)
+    np.testing.assert_array_equal(across[8:], after)
+    assert not np.array_equal(after, again)

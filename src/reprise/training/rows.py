@@ -7,8 +7,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
+from jax.extend.random import threefry_2x32
 from jax.typing import ArrayLike
+
+_DRAWN_AT_ONCE = 1 << 20  # values: few enough to stay in a cache
 
 
 def init(
@@ -19,8 +23,34 @@ def init(
     so.
     """
     limit = (6.0 / (num_items + 1 + dim)) ** 0.5 if scale is None else scale
-    size = num_items, dim if width is None else width
-    return pack(jax.random.uniform(key, size, jnp.float32, -limit, limit))
+    width = dim if width is None else width
+    at_once = min(num_items, max(1, _DRAWN_AT_ONCE // width))
+    firsts = np.minimum(np.arange(0, num_items, at_once), num_items - at_once)
+    places = (firsts * width).astype(np.uint64)
+    high, low = (jnp.asarray(half, jnp.uint32) for half in (places >> 32, places & 0xFFFFFFFF))
+    starts = jnp.asarray(firsts, jnp.int32)
+
+    def fill(block: Array, rows: Array) -> Array:
+        drawn = _uniform(key, high[block], low[block], at_once * width, limit)
+        return lax.dynamic_update_slice(rows, drawn.reshape(-1, width), (1 + starts[block], 0))
+
+    rows: Array = lax.fori_loop(
+        0, len(firsts), fill, jnp.zeros((num_items + 1, 3 * width), jnp.float32)
+    )
+    return rows
+
+
+def _uniform(key: Array, high: Array, low: Array, count: int, limit: float) -> Array:
+    """Return `count` values, from place 2^32 * high + low on, of what `jax.random.uniform(key, ...,
+    -limit, limit)` draws, bit for bit: drawn whole, a table takes six times its size.
+    """
+    places = low + lax.iota(jnp.uint32, count)
+    carried = high + (places < low)
+    words = threefry_2x32(jax.random.key_data(key), jnp.concatenate([carried, places]))
+    fraction = (words[:count] ^ words[count:]) >> 9
+    ones = lax.bitcast_convert_type(fraction | np.uint32(0x3F800000), jnp.float32)  # in [1, 2)
+    least, most = np.float32(-limit), np.float32(limit)
+    return jnp.maximum(least, (ones - 1) * (most - least) + least)
 
 
 def pack(values: Array) -> Array:
