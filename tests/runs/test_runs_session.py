@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,28 @@ def test_a_learning_rate_change_is_recorded_and_carried(small_data: Path, tmp_pa
         "learning rate changed",
         "resumed",
     ]
+
+
+def test_a_learning_rate_changed_back_before_any_step_is_what_stands(
+    small_data: Path, tmp_path: Path
+) -> None:
+    """Though a checkpoint of the same step and rate is there from before the change."""
+
+    class KilledError(Exception):
+        pass
+
+    def kill(step: int) -> None:
+        raise KilledError
+
+    outcome, _, _ = run_small(small_data, tmp_path, max_steps=8)
+    for rate in (0.5, outcome.progress.learning_rate):
+        with pytest.raises(KilledError):
+            run_small(small_data, tmp_path, Recorder(kill), max_steps=12, new_learning_rate=rate)
+        _, recorder, folder = run_small(small_data, tmp_path, stopping_at(9), max_steps=12)
+        assert "learning_rate_changed" not in recorder.keys
+        latest = store.scan(folder.checkpoints, no_warning)[-1]
+        assert latest.progress.learning_rate == rate
+        shutil.rmtree(latest.path)  # back to where no step was made since the change
 
 
 def test_some_valid_users_choose_the_best_and_all_are_measured_at_the_end(

@@ -45,6 +45,17 @@ def test_the_same_state_is_stored_once_and_no_name_is_written_twice(folder: RunF
     assert store.scan(folder.checkpoints, fail)[-1].progress.metric == 0.5
 
 
+def test_what_is_stored_again_of_a_step_comes_after_what_is_left_of_it(folder: RunFolder) -> None:
+    plain = snapshot(4)
+    for repetition, rate in enumerate([0.1, 0.2, 0.1, 0.2]):
+        again = Snapshot(plain.arrays, replace(plain.progress, learning_rate=rate))
+        path = store.save(folder.checkpoints, again, IDENTITY)
+        latest = store.scan(folder.checkpoints, fail)[-1]
+        assert (latest.path, latest.order[2]) == (path, repetition)
+        assert latest.progress.learning_rate == rate
+    assert not (folder.checkpoints / "ckpt-4").exists()  # two are kept
+
+
 @pytest.mark.parametrize("place", ["start", "middle", "end"])
 @pytest.mark.parametrize("harm", ["flip", "cut", "zero", "delete"])
 def test_each_damaged_file_sets_the_checkpoint_aside(

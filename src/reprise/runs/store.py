@@ -81,9 +81,10 @@ def save(
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write a checkpoint into `folder`, delete what it supersedes, and return its path; nothing
-    is written where the very same state is stored already.
+    is written where the latest is the very same state. An earlier one that looks the same is not
+    where a start goes on (a learning rate changed, and changed back), nor are its rows settled.
     """
-    for stored in scan(folder, on_damage=_ignore):
+    for stored in scan(folder, on_damage=_ignore)[-1:]:
         if stored.best_known and stored.progress.trajectory() == snapshot.progress.trajectory():
             files.disk.sync(folder)  # the attempt that gave it its name may have failed after that
             return stored.path
@@ -213,12 +214,12 @@ def parse_name(name: str) -> tuple[int, int, int]:
 
 
 def _free_path(folder: Path, progress: Progress) -> Path:
+    """Return a path that comes after all that are stored of the step, or were before those."""
     name = f"ckpt-{progress.step}" + (f"-b{progress.branch}" if progress.branch else "")
-    path, repetition = folder / name, 0
-    while path.exists():
-        repetition += 1
-        path = folder / f"{name}.{repetition}"
-    return path
+    of_step = (progress.branch, progress.step)
+    orders = [parse_name(path.name) for path in names(folder)]
+    repetition = max((order[2] + 1 for order in orders if order[:2] == of_step), default=0)
+    return folder / (f"{name}.{repetition}" if repetition else name)
 
 
 def _ignore(path: Path, reason: Phrase) -> None:
