@@ -2,6 +2,7 @@
 
 import io
 import json
+import lzma
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -11,8 +12,9 @@ import pytest
 
 from checkpoints import harm_file, no_warning, warnings_into
 from commands import check_same_end, run_small, small_disk, state_digest
+from reprise import files
 from reprise.errors import CheckpointError, DataError, UsageError, WriteError
-from reprise.runs import archive
+from reprise.runs import archive, store
 from reprise.runs.run import RunFolder, locked
 
 
@@ -80,6 +82,22 @@ def test_a_running_run_is_exported_without_what_is_damaged_or_cut_short(
     assert not [name for name in found if "ckpt-8" in name or "draft" in name or "gone" in name]
 
 
+def test_no_export_that_lacks_what_was_superseded_meanwhile(
+    twelve_steps: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify = store.verify
+
+    def superseding(checkpoint: store.Checkpoint) -> None:
+        verify(checkpoint)
+        if checkpoint.progress.step == 12:
+            files.discard(twelve_steps.checkpoints / "ckpt-8")
+
+    monkeypatch.setattr(store, "verify", superseding)
+    with pytest.raises(CheckpointError, match=r"ckpt-8.*changed while it was read"):
+        archive.export(twelve_steps, tmp_path / "run.tar", no_warning)
+    assert not (tmp_path / "run.tar").exists()
+
+
 def test_no_export_of_nothing_to_no_place(twelve_steps: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"FILE\.tar\.zst"):
         archive.export(twelve_steps, tmp_path / "run.zip", no_warning)
@@ -135,6 +153,18 @@ def test_a_packed_archive_with_a_hole_brings_nothing(
     with pytest.raises(DataError, match="cannot be imported"):
         archive.import_(file, tmp_path / "runs")
     check_nothing_left(tmp_path / "runs")
+
+
+def test_an_archive_packed_by_xz_is_taken_and_a_harmed_one_is_not(
+    packed: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.tar.xz"
+    file.write_bytes(lzma.compress(packed.read_bytes(), preset=0))
+    assert archive.import_(file, tmp_path / "runs").record.is_file()
+    harm_file(file, "zeros")
+    with pytest.raises(DataError, match="cannot be imported"):
+        archive.import_(file, tmp_path / "others")
+    check_nothing_left(tmp_path / "others")
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:

@@ -4,13 +4,15 @@
     REPRISE.json      schema, the run's name, size and SHA-256 of each file
 
 The digests come last: one pass makes the archive, and one cut short has none. Left out are the
-lock, what is damaged, and leftovers. A run that is being written may be exported: its checkpoints
-never change, and the rest is made from them when the run is taken up.
+lock, what is damaged, and leftovers. A run that is being written may be exported: a checkpoint
+never changes (one that is superseded meanwhile ends the export), and the rest is made from them
+when the run is taken up.
 """
 
 import hashlib
 import io
 import json
+import lzma
 import os
 import tarfile
 import zlib
@@ -30,7 +32,10 @@ from reprise.runs.store import DamagedCheckpointError, Warn
 SUFFIXES = (".tar.zst", ".tar.gz", ".tgz", ".tar")
 _CONTENTS, _SCHEMA = "REPRISE.json", 1
 _CHUNK = 1 << 20
-_UNREADABLE = (tarfile.TarError, zstandard.ZstdError, zlib.error, OSError, EOFError, ValueError)
+_UNREADABLE = (
+    *(tarfile.TarError, zstandard.ZstdError, zlib.error, lzma.LZMAError),
+    *(OSError, EOFError, ValueError),
+)
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _FASTEST = 1  # of either packer: weights are noise, and hardly smaller for any effort
 
@@ -75,6 +80,9 @@ def export(folder: RunFolder, target: Path, warn: Warn) -> dict[str, Any]:
             for path in _exported(folder, whole):
                 relative = path.relative_to(folder.path).as_posix()
                 contents[relative] = _add(archive, path, f"{_name(folder)}/{relative}")
+            for path in whole:  # a folder that is gone is walked over in silence
+                if (path / store.MANIFEST).relative_to(folder.path).as_posix() not in contents:
+                    raise CheckpointError("run_changing", path=path)
             _add_contents(archive, _name(folder), contents)
 
     files.publish_file(target, fill)

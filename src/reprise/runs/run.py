@@ -213,9 +213,7 @@ def find_checkpoint(path: Path, which: Source, warn: Warn) -> Checkpoint:
     writing anything; CheckpointError where there is none.
     """
     is_run = (path / "checkpoints").is_dir()
-    if not is_run and (
-        (path / "MANIFEST.json").exists() or path.resolve().name.startswith("ckpt-")
-    ):
+    if not is_run and ((path / store.MANIFEST).exists() or path.resolve().name.startswith("ckpt-")):
         try:
             return store.read(path)
         except store.DamagedCheckpointError as damage:

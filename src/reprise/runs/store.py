@@ -38,7 +38,8 @@ from reprise.training.state import Best, Progress, Snapshot
 KEEP_NEWEST = 2
 QUARANTINE = "quarantine"
 _NAME = re.compile(r"ckpt-(\d+)(?:-b(\d+))?(?:\.(\d+))?")
-_MANIFEST, _STATE, _LOG = "MANIFEST.json", "state.json", "metrics.jsonl"
+MANIFEST = "MANIFEST.json"
+_STATE, _LOG = "state.json", "metrics.jsonl"
 
 # warn(message key, **values): how the store speaks of what it had to do.
 Warn = Callable[..., None]
@@ -243,7 +244,7 @@ def _fill(draft: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
     log = "".join(f"{line}\n" for line in snapshot.progress.evaluations)
     manifest[_LOG] = _write(draft / _LOG, log.encode())
     text = _json(manifest)
-    files.write_file(draft / _MANIFEST, _json({"files": manifest, "sha256": _sha256(text)}))
+    files.write_file(draft / MANIFEST, _json({"files": manifest, "sha256": _sha256(text)}))
 
 
 def _parse_npy(content: bytes) -> NDArray[Any]:
@@ -276,11 +277,11 @@ def _retain(folder: Path) -> None:
 
 
 def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    raw = _bytes_of(path, _MANIFEST)
+    raw = _bytes_of(path, MANIFEST)
     try:
         return _manifest_of(raw)
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedCheckpointError("file_content", name=_MANIFEST, error=error) from error
+        raise DamagedCheckpointError("file_content", name=MANIFEST, error=error) from error
 
 
 @lru_cache(maxsize=32)  # a start reads each several times, and checks it by writing it anew
@@ -288,7 +289,7 @@ def _manifest_of(raw: bytes) -> dict[str, dict[str, Any]]:
     content = json.loads(raw)
     manifest: dict[str, dict[str, Any]] = content["files"]
     if content["sha256"] != _sha256(_json(manifest)) or raw != _json(content):
-        raise DamagedCheckpointError("damage_manifest", name=_MANIFEST)
+        raise DamagedCheckpointError("damage_manifest", name=MANIFEST)
     return manifest
 
 
