@@ -34,6 +34,14 @@ def test_a_draft_whose_writer_died_is_cleared_and_a_living_one_is_not(tmp_path: 
     assert sorted(tmp_path.iterdir()) == sorted([living, of_another, tmp_path / "x"])
 
 
+def test_two_may_replace_a_file_at_once(tmp_path: Path) -> None:
+    others = tmp_path / ".draft-1-report.html"  # of process 1, which always runs
+    others.write_bytes(b"half")
+    files.replace_file(tmp_path / "report.html", b"whole")
+    assert (tmp_path / "report.html").read_bytes() == b"whole"
+    assert others.read_bytes() == b"half"
+
+
 def test_replacing_leaves_the_old_content_where_the_new_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

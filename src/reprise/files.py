@@ -8,7 +8,7 @@ abandoned.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TextIO
@@ -72,13 +72,10 @@ def write_file(path: Path, *chunks: bytes | memoryview) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Give `path` new content in one step: readers and crashes see the old or the new."""
-    draft = path.with_name(f"{_DRAFT}{path.name}")
-    with _refusals_named(path):
-        _delete(draft)
-        disk.write(draft, "xb", content)
-        disk.rename(draft, path)
-        disk.sync(path.parent)
+    """Give `path` new content in one step: readers and crashes see the old or the new, and of two
+    processes that do so at once, each sees its own through.
+    """
+    publish_file(path, lambda draft: disk.write(draft, "xb", content))
 
 
 def append_file(path: Path, content: bytes) -> None:
@@ -176,9 +173,9 @@ def discard(path: Path) -> None:
         return
 
 
-def sweep(folder: Path) -> None:
-    """Delete drafts and trash that a crash left in `folder`; it must be locked."""
-    for leftover in leftovers(folder):
+def sweep(leftovers: Iterable[Path]) -> None:
+    """Delete what crashes have left: `leftovers` of a folder that is locked, else `abandoned`."""
+    for leftover in leftovers:
         _delete(leftover)
 
 

@@ -36,3 +36,17 @@ def test_a_second_writer_is_refused_with_the_holders_pid(tmp_path: Path) -> None
         holder.wait()
     with locked(folder):
         assert (folder.path / "LOCK").read_text() == f"{os.getpid()}\n"
+
+
+def test_taking_the_lock_sweeps_what_crashes_left_and_spares_what_others_write(
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.checkpoints.mkdir(parents=True)
+    vectors = folder.path / ".draft-1-vectors"  # exported by process 1, which always runs
+    crashed = folder.path / ".draft-99999999-run.json"
+    checkpoint = folder.checkpoints / ".draft-1-ckpt-5"  # the lock is ours: a number used again
+    for path in (vectors, crashed, checkpoint):
+        path.mkdir()
+    with locked(folder):
+        assert [path.is_dir() for path in (vectors, crashed, checkpoint)] == [True, False, False]

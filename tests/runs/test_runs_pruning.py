@@ -59,7 +59,10 @@ def test_leftovers_go_and_the_quarantine_where_asked(folder: RunFolder) -> None:
     store.set_aside(
         folder.checkpoints / "ckpt-10", Phrase("not_removed"), lambda key, **values: None
     )
-    for leftover in (folder.path / ".draft-run.json", folder.checkpoints / ".trash-ckpt-1"):
+    for leftover in (
+        folder.path / ".draft-99999999-run.json",
+        folder.checkpoints / ".trash-ckpt-1",
+    ):
         leftover.write_bytes(b"12345")
     removal = plan(folder)
     assert (removal.size, len(removal.leftovers), removal.quarantine) == (10, 2, ())

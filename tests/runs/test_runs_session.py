@@ -16,7 +16,7 @@ from reprise.errors import UsageError
 from reprise.retrieval.evaluate import evaluate
 from reprise.runs import store
 from reprise.runs.inspection import describe
-from reprise.runs.run import RunFolder
+from reprise.runs.run import RunFolder, find_checkpoint
 from reprise.runs.session import stored_model
 from reprise.training.state import Best
 
@@ -170,7 +170,7 @@ def test_a_learning_rate_changed_back_before_any_step_is_what_stands(
             run_small(small_data, tmp_path, Recorder(kill), max_steps=12, new_learning_rate=rate)
         _, recorder, folder = run_small(small_data, tmp_path, stopping_at(9), max_steps=12)
         assert "learning_rate_changed" not in recorder.keys
-        latest = store.scan(folder.checkpoints, no_warning)[-1]
+        latest = find_checkpoint(folder.path, "latest", no_warning)
         assert latest.progress.learning_rate == rate
         shutil.rmtree(latest.path)  # back to where no step was made since the change
 

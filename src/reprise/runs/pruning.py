@@ -44,7 +44,7 @@ def plan(folder: RunFolder, with_quarantine: bool = False) -> Removal:
     return Removal(
         folder,
         checkpoints=tuple(_superseded(folder.checkpoints)),
-        leftovers=tuple(files.leftovers(folder.path) + files.leftovers(folder.checkpoints)),
+        leftovers=tuple(run.leftovers(folder)),
         quarantine=(quarantine,) if with_quarantine and quarantine.is_dir() else (),
     )
 

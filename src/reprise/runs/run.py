@@ -80,9 +80,15 @@ def locked(folder: RunFolder) -> Iterator[None]:
             holder = lock.read().strip() or "?"
             raise RunInUseError("run_in_use", path=folder.path, pid=holder)
         files.rewrite(lock, folder.lock, f"{os.getpid()}\n")
-        files.sweep(folder.path)
-        files.sweep(folder.checkpoints)
+        files.sweep(leftovers(folder))
         yield
+
+
+def leftovers(folder: RunFolder) -> list[Path]:
+    """Return what crashes have left in a run that nobody else writes. Beside its checkpoints, which
+    the lock guards, other processes may be at work: an export into the run's folder, its report.
+    """
+    return files.abandoned(folder.path) + files.leftovers(folder.checkpoints)
 
 
 def writer_of(folder: RunFolder) -> str | None:
