@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from checkpoints import (
     snapshot,
     warnings_into,
 )
-from reprise.errors import ConfigMismatchError
+from reprise.errors import CheckpointError, ConfigMismatchError
 from reprise.runs import run, store
 from reprise.runs.run import RunFolder
 from reprise.training.state import Best, Snapshot
@@ -72,6 +73,25 @@ def test_each_damaged_file_sets_the_checkpoint_aside(
         assert resumption.snapshot.progress.step == 1, name
         assert said == ["quarantined"], name
         assert (trial.checkpoints / "quarantine" / "ckpt-2").is_dir()
+
+
+def test_what_is_superseded_while_a_reader_looks_is_no_damage(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_all(folder, [snapshot(4), snapshot(8)])
+    read = store.read
+
+    def superseded_first(path: Path) -> store.Checkpoint:
+        monkeypatch.setattr(store, "read", read)
+        store.save(folder.checkpoints, snapshot(12), IDENTITY)
+        return read(path)
+
+    monkeypatch.setattr(store, "read", superseded_first)
+    found = store.scan(folder.checkpoints, fail)
+    assert [checkpoint.path.name for checkpoint in found] == ["ckpt-8", "ckpt-12"]
+    store.save(folder.checkpoints, snapshot(16), IDENTITY)
+    with pytest.raises(CheckpointError, match="ckpt-8 changed while it was read"):
+        run.load_checkpoint(found[0])
 
 
 def test_files_swapped_between_checkpoints_are_found(folder: RunFolder) -> None:

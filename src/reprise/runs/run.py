@@ -242,10 +242,14 @@ def find_checkpoint(path: Path, which: Source, warn: Warn) -> Checkpoint:
 
 
 def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
-    """Load a checkpoint's arrays; CheckpointError where they do not match the manifest."""
+    """Load a checkpoint's arrays; CheckpointError where they do not match the manifest, or where
+    the run has superseded it meanwhile.
+    """
     try:
         return store.load(checkpoint)
     except store.DamagedCheckpointError as damage:
+        if not checkpoint.path.exists():
+            raise CheckpointError("run_changing", path=checkpoint.path) from damage
         raise CheckpointError("checkpoint_damaged", path=checkpoint.path, reason=damage) from damage
 
 

@@ -18,6 +18,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -98,14 +99,18 @@ def save(
 
 def scan(folder: Path, on_damage: Callable[[Path, Phrase], None]) -> list[Checkpoint]:
     """Return the checkpoints of `folder` whose small files hold, oldest first; `on_damage` gets
-    the others with the reason.
+    the others with the reason. Where the run supersedes one meanwhile, all are looked at again.
     """
-    found = []
+    found, damaged = [], []
     for path in names(folder):
         try:
             found.append(read_as_named(path))
         except DamagedCheckpointError as damage:
-            on_damage(path, damage)
+            if not os.path.lexists(path):
+                return scan(folder, on_damage)
+            damaged.append((path, damage))
+    for path, reason in damaged:
+        on_damage(path, reason)
     return sorted(found, key=lambda checkpoint: checkpoint.order)
 
 
