@@ -10,6 +10,7 @@ from commands import Recorder, small_config
 from reprise.errors import CheckpointError
 from reprise.reporting import facts
 from reprise.reporting.facts import Run, read_runs
+from reprise.runs.history import kept_lines, kept_path
 from reprise.runs.run import RunFolder
 from reprise.training.state import Best
 
@@ -47,8 +48,10 @@ def test_the_way_to_where_it_stands_and_what_was_left_behind(eventful: RunFolder
     assert [dict(line) for line in run.lines] == logged(eventful)
     assert run.best == Best(0.4, 16, 1)
     assert (run.step, run.patience_used, run.cutoff) == (24, 2, 10)
-    assert facts.kept_path(run) == [(0, 8), (1, 16), (2, None)]
-    kept = [(line["branch"], line["step"], line[RECALL]) for line in facts.kept_lines(run)]
+    assert kept_path(run.starts, run.lines) == [(0, 8), (1, 16), (2, None)]
+    kept = [
+        (line["branch"], line["step"], line[RECALL]) for line in kept_lines(run.starts, run.lines)
+    ]
     assert kept == [
         *((0, 4, 0.1), (0, 8, 0.3), (1, 12, 0.35), (1, 16, 0.4)),
         *((2, 20, 0.39), (2, 24, 0.37)),
@@ -78,7 +81,7 @@ def test_a_branch_that_was_lost_is_told_but_led_nowhere(harmed: RunFolder) -> No
     harmed.record.write_text(json.dumps(record))
     run = read(harmed)
     assert [start.event for start in run.starts[-2:]] == ["rewound", "resumed"]
-    assert facts.kept_path(run) == [(0, 8), (1, 16), (2, None)]
+    assert kept_path(run.starts, run.lines) == [(0, 8), (1, 16), (2, None)]
 
 
 def test_a_line_that_is_being_written_does_not_count(harmed: RunFolder) -> None:
@@ -108,7 +111,7 @@ def test_a_damaged_record_leaves_what_the_checkpoints_know(harmed: RunFolder, co
     assert run.starts == ()
     assert run.config["model"] == "ComiRec-SA"
     assert run.best == Best(0.4, 16, 1)
-    assert [line["branch"] for line in facts.kept_lines(run)] == [2, 2]
+    assert [line["branch"] for line in kept_lines(run.starts, run.lines)] == [2, 2]
 
 
 def test_a_damaged_checkpoint_is_named_without_the_place_of_the_run(harmed: RunFolder) -> None:

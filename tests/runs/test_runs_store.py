@@ -1,5 +1,6 @@
 """The store: what is saved comes back bit for bit, damage is found, latest and best are derived."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from checkpoints import (
     warnings_into,
 )
 from reprise.errors import CheckpointError, ConfigMismatchError
-from reprise.runs import run, store
+from reprise.runs import run, store, survey
 from reprise.runs.run import RunFolder
 from reprise.training.state import Best, Snapshot
 
@@ -145,13 +146,30 @@ def test_a_checkpoint_of_another_run_is_set_aside(folder: RunFolder) -> None:
     assert (resumption.snapshot.progress.step, said) == (1, ["quarantined"])
 
 
-@pytest.mark.parametrize("content", ["[]", "null", '{"identity": [1]}', "{", '{"events": 5}'])
+DAMAGED_RECORDS = [
+    *("[]", "null", '{"identity": [1]}', "{", '{"events": 5}'),
+    *(
+        json.dumps({"identity": {}, "events": []} | changed)
+        for changed in (
+            {"config": [1]},
+            {"config": {"patience": "50"}},
+            {"config": {"test_iter": 0}},
+            {"config": {"max_steps": None}},
+            {"environment": None},
+            {"events": [{"event": ["created"]}]},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED_RECORDS)
 def test_run_json_is_no_authority_over_the_checkpoints(folder: RunFolder, content: str) -> None:
     save_all(folder, rated({1: 0.1}))
     folder.record.write_text(content)
     said: list[str] = []
     run.check_identity(folder, IDENTITY, warnings_into(said))
     assert said == ["record_damaged"]
+    assert survey.summary(survey.survey(folder))["step"] == 1
     run.record_events(folder, IDENTITY, {}, {}, [{"event": "resumed"}])
     flipped = folder.record.read_text().replace('"seed": 19', '"seed": 18')
     folder.record.write_text(flipped)
@@ -165,3 +183,10 @@ def test_an_unknown_schema_is_not_guessed_at(folder: RunFolder) -> None:
     rewrite_state(folder.checkpoints / "ckpt-1", lambda state: state | {"schema": 99})
     with pytest.raises(store.DamagedCheckpointError, match="schema 99"):
         store.read(folder.checkpoints / "ckpt-1")
+
+
+def test_a_record_that_cannot_be_read_is_not_written_anew(folder: RunFolder) -> None:
+    folder.record.mkdir()  # refused to everyone, as a file without permission is not to root
+    with pytest.raises(CheckpointError, match=r"run\.json: Is a directory"):
+        run.record_events(folder, IDENTITY, {}, {}, [])
+    assert survey.survey(folder).record == {}

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from checkpoints import IDENTITY, harm_file, names, rated, save_all, snapshot
+from checkpoints import IDENTITY, harm_file, names, rated, save_all
 from commands import small_config
 from reprise.errors import CheckpointError, UsageError
 from reprise.messages import Messages
 from reprise.runs import run, store, survey
-from reprise.runs.comparison import compare, trajectory
+from reprise.runs.comparison import compare
 from reprise.runs.loop import is_finished
 from reprise.runs.run import RunFolder, locked
 from reprise.runs.store import Checkpoint
-from reprise.runs.survey import Stored, Survey
+from reprise.runs.survey import Stored
 from reprise.training.state import Best, Progress
 
 RATED = {5: 0.3, 10: 0.1, 15: 0.2}  # the best and the newest two: all three stay stored
@@ -206,22 +206,6 @@ def test_a_look_at_the_lock_refuses_no_writer(
 
 def line(step: int, branch: int) -> dict[str, Any]:
     return {"step": step, "branch": branch, "evaluations_without_improvement": 0}
-
-
-def evaluated(folder: RunFolder, step: int, branch: int, *lines: dict[str, Any]) -> Survey:
-    """A run that stands at `step` of `branch` with these evaluations behind it."""
-    stored = snapshot(step).progress
-    progress = replace(stored, branch=branch, evaluations=tuple(map(json.dumps, lines)))
-    entry = Stored(folder.path, 0, Checkpoint(folder.path, progress, IDENTITY, {}, 8))
-    return replace(survey.survey(folder), stored=(entry,))
-
-
-def test_what_a_rewind_left_is_not_on_the_trajectory(folder: RunFolder) -> None:
-    before = [line(step, 0) for step in (5, 10, 15, 20)]
-    rewound = evaluated(folder, 12, 1, *before)  # to step 10, and not evaluated since
-    assert [line["step"] for line in trajectory(rewound)] == [5, 10]
-    on = evaluated(folder, 15, 1, *before, line(15, 1))
-    assert [(line["step"], line["branch"]) for line in trajectory(on)] == [(5, 0), (10, 0), (15, 1)]
 
 
 def test_runs_compared(undisturbed: RunFolder, twelve_steps: RunFolder) -> None:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from reprise.messages import Messages
 from reprise.reporting import facts
-from reprise.reporting.facts import Points, Run, Start
+from reprise.reporting.facts import Points, Run
 from reprise.reporting.figures import (
     METRICS,
     Figure,
@@ -20,6 +20,7 @@ from reprise.reporting.figures import (
     make_figure,
     points_along,
 )
+from reprise.runs.history import Start
 
 BEST_COLOUR = "#e3a008"
 # Drawn around the curve's point, each of another size, so that several at one point all show.

@@ -8,35 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reprise.errors import CheckpointError, ContentError, Phrase
-from reprise.runs import run, store
+from reprise.errors import CheckpointError, ContentError
+from reprise.runs import history, run
+from reprise.runs.history import Line, Start
 from reprise.runs.run import RunFolder
 from reprise.runs.store import Checkpoint
 from reprise.training.state import Best
 
-Line = Mapping[str, Any]
 Say = Callable[..., None]
 Points = list[tuple[int, float]]
 _DEFAULT_CUTOFF = 50
-
-
-@dataclass(frozen=True)
-class Start:
-    """One entry of a run's history, by its number from 1.
-
-    event: created, resumed, rewound, imported, learning rate changed, environment changed.
-    step, branch: where the run stood then; came_from: the checkpoint it went on from, and parent
-    the branch that has it. detail: what an entry tells besides.
-    """
-
-    number: int
-    at: str
-    event: str
-    step: int
-    branch: int
-    came_from: str | None
-    parent: int | None
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -94,35 +75,11 @@ def noting(notes: list[tuple[str, dict[str, Any]]], say: Say) -> Say:
     return note
 
 
-def kept_path(run: Run) -> list[tuple[int, int | None]]:
-    """Return the (branch, last step) that led to where the run stands, oldest first; None: to its
-    end. A rewind leaves behind what its parent branch made after the step it goes back to.
-    """
-    forks = _forks(run)
-    current = [start.branch for start in run.starts] or [line["branch"] for line in run.lines]
-    branch, last = (current[-1] if current else 0), None
-    path: list[tuple[int, int | None]] = [(branch, None)]
-    while branch in forks:
-        branch, last = forks[branch]
-        path.append((branch, last))
-    return path[::-1]
-
-
-def kept_lines(run: Run) -> list[Line]:
-    """Return the evaluations on the way to where the run stands."""
-    return [
-        line
-        for branch, last in kept_path(run)
-        for line in run.lines
-        if line["branch"] == branch and (last is None or line["step"] <= last)
-    ]
-
-
 def left_behind(run: Run, key: str) -> list[tuple[int, Points]]:
     """Return the pieces of the curve `key` that a rewind left behind, each with its branch and
     with the point before, where it has one.
     """
-    until = dict(kept_path(run))
+    until = dict(history.kept_path(run.starts, run.lines))
     pieces = []
     for branch in sorted({line["branch"] for line in run.lines}):
         last = until.get(branch, -1)
@@ -136,7 +93,7 @@ def left_behind(run: Run, key: str) -> list[tuple[int, Points]]:
 
 def branch_curve(run: Run, key: str, branch: int) -> Points:
     """Return the finite points of `key` on a branch, with the point that it goes out from."""
-    forks, own = _forks(run), _points(run, key, branch)
+    forks, own = history.forks(run.starts), _points(run, key, branch)
     if branch in forks:
         parent, step = forks[branch]
         return [point for point in branch_curve(run, key, parent) if point[0] == step] + own
@@ -156,17 +113,6 @@ def height(run: Run, key: str, branch: int, step: int) -> float | None:
         return (before or after)[-1 if before else 0][1]
     (left, low), (right, high) = before[-1], after[0]
     return low if left == right else low + (high - low) * (step - left) / (right - left)
-
-
-def _forks(run: Run) -> dict[int, tuple[int, int]]:
-    """Return of each branch the (parent branch, step) that it goes out from. A branch that was lost
-    before it saved anything leaves its number to the next: the last one counts.
-    """
-    return {
-        start.branch: (start.parent, start.step)
-        for start in run.starts
-        if start.event == "rewound" and start.parent is not None
-    }
 
 
 def _points(run: Run, key: str, branch: int) -> Points:
@@ -190,11 +136,6 @@ def _read(path: Path, say: Say) -> Run:
         note("page_record_damaged", reason=values["reason"])
 
     record = run.read_record(folder, unreadable)
-    try:
-        starts = _starts(record.get("events", []))
-    except (TypeError, ValueError):
-        unreadable("", reason=Phrase("unexpected_content"))
-        starts = []
     if latest is None and not record:
         raise CheckpointError("no_checkpoint", path=path)
     lines = _read_lines(folder, latest, note)
@@ -206,9 +147,9 @@ def _read(path: Path, say: Say) -> Run:
         path=path,
         config=record.get("config") or identity,
         environment=record.get("environment") or (latest.environment if latest else {}),
-        starts=tuple(starts),
+        starts=tuple(history.starts(record.get("events", []))),
         lines=tuple(lines),
-        best=_best(lines, progress.best if progress else None),
+        best=history.best_of(lines, progress.best if progress else None),
         step=progress.step if progress else None,
         patience_used=progress.evaluations_without_improvement if progress else None,
         seconds=progress.seconds if progress else None,
@@ -246,56 +187,3 @@ def _parsed(text: str) -> Line:
     if not isinstance(line, dict):
         raise ContentError("damage_evaluation", line=text.strip())
     return {**line, "step": int(line["step"]), "branch": int(line.get("branch", 0))}
-
-
-def _starts(events: list[dict[str, Any]]) -> list[Start]:
-    """Return the history; an event that tells no branch is of the last one."""
-    starts: list[Start] = []
-    branch = 0
-    for number, event in enumerate(events, start=1):
-        branch = int(event.get("branch", branch))
-        kind, source = str(event.get("event", "?")), event.get("from")
-        parent = None if source is None or kind != "resumed" else _branch_of(str(source))
-        if parent is not None and parent < branch:
-            kind = "rewound"
-        starts.append(
-            Start(
-                number=number,
-                at=str(event.get("at", "")),
-                event=kind,
-                step=int(event.get("step", 0)),
-                branch=branch,
-                came_from=None if source is None else Path(source).name,
-                parent=parent,
-                detail=_detail(event),
-            )
-        )
-    return starts
-
-
-def _detail(event: Mapping[str, Any]) -> str:
-    if "old" in event:
-        return f"{event['old']} -> {event['new']}"
-    return "; ".join(map(str, event.get("changes", [])))
-
-
-def _branch_of(name: str) -> int | None:
-    try:
-        return store.parse_name(name)[0]
-    except store.DamagedCheckpointError:
-        return None
-
-
-def _best(lines: Sequence[Line], stored: Best | None) -> Best | None:
-    """Return the best as the last evaluation knows it, which may not be stored yet."""
-    for name, metric in (lines[-1] if lines else {}).items():
-        if name.startswith("best_recall@") and metric is not None:
-            step, valid = lines[-1]["best_step"], name.replace("best_", "valid_")
-            branches = [
-                line["branch"]
-                for line in lines
-                if line["step"] == step and line.get(valid) == metric
-            ]
-            branch = branches[0] if branches else stored.branch if stored else 0
-            return Best(metric, step, branch)
-    return stored

@@ -12,10 +12,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from reprise.messages import Messages
-from reprise.reporting import facts
 from reprise.reporting.facts import Run
 from reprise.reporting.measuring import Measured
 from reprise.retrieval.groups import HISTORY, MIXTURE, POPULARITY, UNKNOWN
+from reprise.runs.history import kept_lines
 
 # Told apart by most eyes, and at least 3:1 against white and against the dark page.
 COLOURS = ("#1f83d6", "#d9541e", "#199b6b", "#a65fc4", "#b88300", "#d1477a", "#3b98a5", "#7c8290")
@@ -210,7 +210,8 @@ def _shares(run: Run, place: int, keys: list[str], messages: Messages) -> Figure
 
 def points_along(run: Run, key: str) -> list[Point]:
     """Return the points on the way to where the run stands; a value that is no number is a gap."""
-    return [(line["step"], line.get(key), line["branch"]) for line in facts.kept_lines(run)]
+    kept = kept_lines(run.starts, run.lines)
+    return [(line["step"], line.get(key), line["branch"]) for line in kept]
 
 
 def make_figure(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from reprise.errors import UsageError
+from reprise.runs.history import Line, kept_lines, starts
 from reprise.runs.survey import Survey, summary
 
 _DEFAULT_METRIC = "recall@50"
@@ -18,7 +19,7 @@ def compare(runs: list[Survey], metric: str | None = None) -> dict[str, Any]:
     each step that a run was evaluated at, as it stands now: what a rewind left is not in it.
     UsageError for a metric that no run has.
     """
-    lines = [trajectory(run) for run in runs]
+    lines = [kept_lines(starts(run.events), run.evaluations) for run in runs]
     at_best = [_best_line(run) for run in runs]
     known = _metrics(lines)
     chosen = metric or _selector(runs)
@@ -46,18 +47,6 @@ def compare(runs: list[Survey], metric: str | None = None) -> dict[str, Any]:
     }
 
 
-def trajectory(run: Survey) -> list[dict[str, Any]]:
-    """Return the evaluations on the way to where the run stands: a rewind takes out those of the
-    branches before it that lie further on.
-    """
-    kept: list[dict[str, Any]] = []
-    for line in run.evaluations:
-        kept = [before for before in kept if before["step"] < line["step"]]
-        kept.append(line)
-    step, branch = run.progress.step, run.progress.branch
-    return [line for line in kept if line["branch"] == branch or line["step"] <= step]
-
-
 def _differences(runs: list[Survey]) -> dict[str, list[Any]]:
     configs = [run.config for run in runs]
     names = dict.fromkeys(name for config in configs for name in config if name != "name")
@@ -81,7 +70,7 @@ def _seconds(run: Survey) -> float | None:
     return run.latest.progress.seconds if run.latest else None
 
 
-def _metrics(curves: list[list[dict[str, Any]]]) -> list[str]:
+def _metrics(curves: list[list[Line]]) -> list[str]:
     names = dict.fromkeys(name for curve in curves for line in curve for name in line)
     return [name.removeprefix("valid_") for name in names if name.startswith("valid_")]
 

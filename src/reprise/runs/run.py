@@ -22,13 +22,14 @@ from typing import Any, Literal, TextIO
 
 from reprise import files
 from reprise.errors import CheckpointError, ConfigMismatchError, Phrase, RunInUseError
-from reprise.runs import store
+from reprise.runs import history, store
 from reprise.runs.store import Checkpoint, Warn
 from reprise.training.state import Progress, Snapshot
 
 Source = Literal["latest", "best"]
 RUN_SCHEMA = 1
 _LOOKS, _LOOK_SECONDS = 3, 0.02
+_COUNTS = ("test_iter", "top_n", "max_steps", "patience")  # of the configuration
 
 
 @dataclass(frozen=True)
@@ -283,19 +284,36 @@ def _warn_of_lost_best(latest: Progress, best: Checkpoint, warn: Warn) -> None:
 
 
 def read_record(folder: RunFolder, warn: Warn) -> dict[str, Any]:
-    """Return run.json's content; where it is damaged, warn: the checkpoints know the identity."""
-    if not folder.record.exists():
-        return {}
+    """Return run.json's content; where it is damaged, warn: the checkpoints know the identity.
+    CheckpointError where the system refuses to read it, as it may be whole.
+    """
     reason: Phrase | Exception = Phrase("unexpected_content")
     try:
-        content: dict[str, Any] = json.loads(folder.record.read_text(encoding="utf-8"))
-        if isinstance(content["identity"], dict) and all(
-            isinstance(event, dict) for event in content["events"]
-        ):
-            return content
-    except (OSError, ValueError) as error:
+        content = json.loads(folder.record.read_text(encoding="utf-8"))
+        if _is_record(content):
+            return dict(content)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CheckpointError(
+            "checkpoint_unreadable", path=folder.record, reason=error.strerror or str(error)
+        ) from error
+    except ValueError as error:
         reason = error
-    except (KeyError, TypeError):
-        pass
     warn("record_damaged", path=folder.record, reason=reason)
     return {}
+
+
+def _is_record(content: Any) -> bool:
+    """Whether a value is what run.json holds, as far as anything relies on it."""
+    if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
+        return False
+    config, events = content.get("config", {}), content.get("events")
+    return (
+        isinstance(config, dict)
+        and isinstance(content.get("environment", {}), dict)
+        and all(isinstance(config.get(name, 1), int) for name in _COUNTS)
+        and config.get("test_iter") != 0
+        and isinstance(events, list)
+        and all(map(history.is_event, events))
+    )

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from reprise.errors import CheckpointError, Phrase, UsageError
 from reprise.messages import Language
-from reprise.runs import run, store
+from reprise.runs import history, run, store
 from reprise.runs.run import RunFolder
 from reprise.runs.store import Checkpoint, DamagedCheckpointError, Warn
-from reprise.training.state import Best, Progress
+from reprise.training.state import Progress
 from reprise.training.stopping import out_of_patience
 
 State = Literal["running", "interrupted", "finished", "stopped early", "damaged"]
@@ -122,7 +122,7 @@ class Survey:
             step=last["step"],
             branch=last["branch"],
             evaluated_step=last["step"],
-            best=_best_in(last, self.evaluations),
+            best=history.best_of(self.evaluations, stored.best),
             evaluations_without_improvement=last["evaluations_without_improvement"],
         )
 
@@ -159,7 +159,7 @@ def survey(folder: RunFolder, thorough: bool = False) -> Survey:
     return Survey(
         folder=folder,
         pid=pid,
-        record=run.read_record(folder, warn=lambda key, **values: None),
+        record=_record(folder),
         stored=tuple(sorted((entry for entry in found if entry is not None), key=_order)),
         set_aside=tuple(sorted(quarantine.glob("*"))),
         log=tuple(_read_log(folder.metrics)),
@@ -206,7 +206,7 @@ def find(runs_folder: Path, name: str) -> RunFolder:
 
 def short_name(folder: RunFolder) -> str:
     """Return the experiment's name; without run.json, the folder's."""
-    return _name_in(run.read_record(folder, warn=lambda key, **values: None)) or folder.path.name
+    return _name_in(_record(folder)) or folder.path.name
 
 
 def summary(found: Survey) -> dict[str, Any]:
@@ -299,6 +299,14 @@ def _is_run(folder: RunFolder) -> bool:
     return folder.record.is_file() or folder.checkpoints.is_dir()
 
 
+def _record(folder: RunFolder) -> dict[str, Any]:
+    """Return run.json; one that the system refuses to read hides no other run of a list."""
+    try:
+        return run.read_record(folder, warn=lambda key, **values: None)
+    except CheckpointError:
+        return {}
+
+
 def _name_in(record: Mapping[str, Any]) -> str | None:
     config = record.get("config")
     name = config.get("name") if isinstance(config, dict) else None
@@ -336,13 +344,3 @@ def _parsed(lines: Iterable[str]) -> list[dict[str, Any]]:
         if isinstance(values, dict) and all(isinstance(values.get(key), int) for key in _COUNTS):
             found.append(values)
     return found
-
-
-def _best_in(line: Mapping[str, Any], lines: list[dict[str, Any]]) -> Best | None:
-    """Return the best that the evaluation `line` knows, and the branch of that step's."""
-    metric = next((v for key, v in line.items() if key.startswith("best_recall@")), None)
-    step = line.get("best_step")
-    if metric is None or step is None:
-        return None
-    branches = [other["branch"] for other in lines if other["step"] == step]
-    return Best(metric, step, branches[0] if branches else line["branch"])
