@@ -1,7 +1,10 @@
 """The `reprise` command: its group, its exit codes, and how a mistake ends."""
 
+import io
+import re
 import signal
 import sys
+from itertools import pairwise
 from typing import NoReturn
 
 import click
@@ -28,6 +31,7 @@ Exit codes: 0 done; 2 wrong usage; 3 unusable data; 4 the run folder holds anoth
 configuration; 5 the run is in use; 6 no usable checkpoint; 7 the disk refused a write;
 8 out of memory; 130 stopped by Ctrl-C; 143 stopped by SIGTERM."""
 OUT_OF_MEMORY = 8
+_LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # as XLA says it
 
 
 def run_guarded(command: click.Command, name: str = "") -> NoReturn:
@@ -35,6 +39,8 @@ def run_guarded(command: click.Command, name: str = "") -> NoReturn:
     `help_language.speak` takes it.
     """
     messages = Messages(choose_language(_asked_language(sys.argv[1:])))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack what a line is marked with
+        sys.stdout.reconfigure(errors="replace")
     speak(command, messages.language, name)
     try:
         sys.exit(command.main(standalone_mode=False))
@@ -44,7 +50,7 @@ def run_guarded(command: click.Command, name: str = "") -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+        if isinstance(error, RuntimeError) and not _LACKS_MEMORY.search(str(error)):
             raise
         _tell(messages, Phrase("out_of_memory", reason=str(error).partition("\n")[0]))
         sys.exit(OUT_OF_MEMORY)
@@ -89,7 +95,7 @@ cli.add_command(train)
 
 
 def _asked_language(arguments: list[str]) -> str | None:
-    for this, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for this, following in pairwise([*arguments, ""]):
         if this == "--lang":
             return following
         if this.startswith("--lang="):

@@ -239,7 +239,7 @@ class RunConsole:
         """Say what the best is and where it is kept."""
         assert self._folder is not None
         if progress.best is None:
-            self.say("no_best")
+            self.say("no_best_of_any" if progress.evaluated_step else "no_best")
             return
         found = store.scan(self._folder.checkpoints, on_damage=lambda path, reason: None)
         kept = store.best_of(found)

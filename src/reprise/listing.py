@@ -249,7 +249,7 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
         )
     )
     if best is None:
-        page.line(text("show_no_best"))
+        page.line(text("show_no_best_of_any" if run["evaluations"] else "show_no_best"))
     else:
         place = {key: best[key] for key in ("step", "branch")}
         metric = run["metric"] or "recall"

@@ -67,6 +67,11 @@ COURSE: Mapping[str, tuple[str, str]] = {
         "最优 Recall@{n} {metric:.6f}，第 {step} 步: {path}",
     ),
     "no_best": ("No evaluation yet, so no best model.", "尚未评估，没有最优模型。"),
+    "no_best_of_any": (
+        "No best model: no evaluation gave a number. The training diverged: start it anew with a"
+        " smaller --learning-rate.",
+        "没有最优模型: 各次评估的结果都不是数值。训练已发散，请用更小的 --learning-rate 重新开始。",
+    ),
     "trains_on": ("To train on:\n  {command}", "若要继续训练:\n  {command}"),
     # the progress line
     "live_step": ("step {step}/{total} {percent}%", "第 {step}/{total} 步 {percent}%"),

@@ -211,8 +211,10 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "{path} 正被进程 {pid} 使用。请等待或停止该进程，或换一个 --name。",
     ),
     "run_missing": (
-        "No run at {path}. Runs are folders under --runs-dir (runs by default).",
-        "{path} 处没有实验。实验是 --runs-dir（默认 runs）下的目录。",
+        "No run at {path}. A run is a folder, under runs where no --runs-dir was given:"
+        " `reprise runs` lists them.",
+        "{path} 处没有实验。实验是一个目录，未指定 --runs-dir 时在 runs 下:"
+        " `reprise runs` 可列出。",
     ),
     "no_checkpoint": (
         "{path} holds no whole checkpoint. Train the run first.",

@@ -84,6 +84,10 @@ RUNS: Mapping[str, tuple[str, str]] = {
         "最优 {metric}: {value}，第 {step} 步，分支 {branch}",
     ),
     "show_no_best": ("No best yet: nothing was evaluated.", "尚无最优模型：还没有评估。"),
+    "show_no_best_of_any": (
+        "No best: no evaluation gave a number. The training diverged.",
+        "没有最优模型：各次评估的结果都不是数值，训练已发散。",
+    ),
     "show_times": (
         "Created {created}, last written {updated} ({age} ago); {size}",
         "创建于 {created}，最后写入于 {updated}（{age}前）；{size}",

@@ -11,7 +11,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import click
 import numpy as np
 import pytest
 
@@ -27,6 +29,7 @@ from commands import (
     reprise_command,
     train,
 )
+from reprise.cli import OUT_OF_MEMORY, run_guarded
 from reprise.commands.train import resume_command
 from reprise.data.dataset import SPLITS
 
@@ -52,6 +55,13 @@ def test_help_and_mistakes_answer_without_jax() -> None:
         )
         assert done.stdout.splitlines()[-1] == "False False False", done.stderr
         assert time.monotonic() - began < 5  # generous: the machine may be busy
+
+
+def test_the_bare_command_shows_the_help() -> None:
+    done = reprise()
+    assert "Traceback" not in done.stderr
+    assert "Usage: " in done.stdout + done.stderr
+    assert "train" in done.stdout + done.stderr
 
 
 def test_prepare_train_evaluate_inspect(small_data: Path, tmp_path: Path) -> None:
@@ -153,6 +163,44 @@ def test_lines_that_nobody_reads_do_not_end_the_run(small_data: Path, tmp_path: 
         process.stdout.close()
         assert process.wait() == 0
     assert inspect_json(tmp_path / RUN)["step"] == 10
+
+
+def test_a_terminal_that_lacks_our_characters_does_not_end_the_run(
+    small_data: Path, tmp_path: Path
+) -> None:
+    done = train(small_data, tmp_path, "--steps", 5, "--lang", "zh", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Recall@50" in done.stdout
+    assert "💾" in (tmp_path / RUN / "train.log").read_text()
+
+
+def test_a_training_that_diverged_is_said_to_have(small_data: Path, tmp_path: Path) -> None:
+    done = train(small_data, tmp_path, "--steps", 10, "--learning-rate", "1e30", "--lang", "en")
+    assert done.returncode == 0, done.stderr
+    assert "The training diverged" in done.stdout
+    shown = reprise("runs", "show", "t", "--runs-dir", tmp_path, "--lang", "en")
+    assert "The training diverged" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 5 GiB"),
+        RuntimeError("RESOURCE_EXHAUSTED: allocating 5 GiB"),
+        RuntimeError("INTERNAL: Error dispatching computation: Out of memory allocating 5 bytes"),
+    ],
+)
+def test_memory_that_does_not_suffice_has_a_line_and_a_code(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def failing() -> None:
+        raise error
+
+    with patch.object(sys, "argv", ["reprise"]), pytest.raises(SystemExit) as end:
+        run_guarded(failing)
+    assert end.value.code == OUT_OF_MEMORY
+    assert str(error).partition("\n")[0] in capsys.readouterr().err
 
 
 def test_the_printed_command_goes_on_from_where_the_run_stands() -> None:
