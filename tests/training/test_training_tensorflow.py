@@ -47,11 +47,15 @@ def drawn_by_tensorflow(
 def loss_and_gradients(
     user: Any, table: Any, target: Any, ids: Any, log_q_target: Any, log_q_ids: Any, accidental: Any
 ) -> Any:
-    """Return the loss and its gradients by the users' vectors and the whole table [V+1, d]."""
+    """Return ComiRec's loss of users who have one interest [B, d], and its gradients by these and
+    the whole table [V+1, d].
+    """
+    loss_of, key = losses.make_loss(losses.COMIREC), jax.random.key(0)
 
     def loss(user: Any, table: Any) -> jax.Array:
         rows = table[target], table[ids]
-        return losses.sampled_softmax(user, *rows, log_q_target, log_q_ids, accidental).mean()
+        given = (*rows, log_q_target, log_q_ids, accidental, key)
+        return loss_of(user[:, None], *given).mean()
 
     return jax.value_and_grad(loss, argnums=(0, 1))(user, table)
 

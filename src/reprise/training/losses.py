@@ -76,7 +76,9 @@ COMIREC = Objective()
 
 
 def make_loss(objective: Objective) -> Loss:
-    """Return the loss of `objective`, but for the penalty, which is on the attention."""
+    """Return the loss of `objective`, but for the penalty, which is on the attention. Of `COMIREC`
+    it is tf.nn.sampled_softmax_loss with zero bias: logits are inner products less ln q.
+    """
     readout = READOUTS[objective.selection]
 
     def loss(
@@ -183,24 +185,6 @@ def _affinity(interests: Array, target: Array) -> Array:
 
 def _pick(interests: Array, chosen: Array) -> Array:
     return jnp.take_along_axis(interests, chosen[:, None, None], axis=1)[:, 0]
-
-
-def sampled_softmax(
-    user: Array,
-    target: Array,
-    negatives: Array,
-    log_q_target: ArrayLike,
-    log_q_negatives: ArrayLike,
-    accidental: Array,
-) -> Array:
-    """Return each row's cross-entropy [B] of the target among itself and the shared negatives.
-
-    user [B, d], target [B, d], negatives [S, d], log_q_target [B], log_q_negatives [S],
-    accidental [B, S] (true where a negative is the row's own target: left out).
-    Logits are inner products less ln q, as tf.nn.sampled_softmax_loss with zero bias.
-    """
-    positive, negative = scores(user, target, negatives)
-    return cross_entropy(positive - log_q_target, negative - log_q_negatives, accidental)
 
 
 def cross_entropy(positive: Array, negative: Array, accidental: Array) -> Array:
