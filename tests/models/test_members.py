@@ -1,6 +1,6 @@
 """Members: each as it is alone, their vectors side by side, scored by the mean of their cosines."""
 
-from typing import Any
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -105,17 +105,21 @@ def a_batch() -> Batch:
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
-    "asked",
+    "own",
     [
-        {"temperature": 0.2, "neg_score": "max", "tied": False, "unit_history": True},
-        {"temperature": None, "routing_penalty": 2.0},
-        {"temperature": 0.1, "hard_negatives": 0.5},
+        losses.Objective(
+            temperature=0.2,
+            neg_score="max",
+            scoring=Scoring(cosine=True, tied=False, unit_history=True),
+        ),
+        losses.Objective(routing_penalty=2.0),
+        losses.Objective(temperature=0.1, hard_negatives=0.5, scoring=Scoring(cosine=True)),
     ],
+    ids=["untied", "penalty", "hard"],
 )
-def test_the_loss_is_the_mean_of_the_members_own(asked: dict[str, Any]) -> None:
+def test_the_loss_is_the_mean_of_the_members_own(own: losses.Objective) -> None:
     """Each member's by a run of its own, on its stretches of the items' vectors."""
-    objective = losses.Objective(**asked, members=MEMBERS)
-    own = losses.Objective(**asked)
+    objective = replace(own, scoring=replace(own.scoring, members=MEMBERS))
     model = with_members(base("Queries"), MEMBERS)
     params = moved(model.init(jax.random.key(3), SHAPE))
     width = objective.scoring.width(12)
@@ -123,7 +127,7 @@ def test_the_loss_is_the_mean_of_the_members_own(asked: dict[str, Any]) -> None:
     key = jax.random.key(9)
     made = jax.jit(_make_loss(model, objective))(params, value, a_batch(), key)
     loss_alone = jax.jit(_make_loss(base("Queries"), own))
-    halves = [value] if objective.tied else jnp.split(value, 2, axis=1)
+    halves = [value] if own.scoring.tied else jnp.split(value, 2, axis=1)
     expected = [
         loss_alone(
             alone(params, member),

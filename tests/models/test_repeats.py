@@ -1,6 +1,7 @@
 """What repeats are worth: in the loss, in the lists, and as it is learned."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from reprise.models.repeats import with_repeats
 from reprise.retrieval import search
 from reprise.retrieval.ranking import NO_ITEM
 from reprise.runs import store
-from reprise.scoring import WORTH
+from reprise.scoring import WORTH, Scoring
 from reprise.training import losses
 from reprise.training.batches import Batch
 from reprise.training.step import _make_loss
@@ -83,7 +84,8 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
     model = with_repeats(get_model("ComiRec-SA"))
     params = model.init(KEY, SHAPE)
     value = jnp.asarray(np.random.default_rng(3).normal(size=(ROWS, 6)), jnp.float32)
-    objective = losses.Objective(temperature=0.3, neg_score="max", repeats=True)
+    scoring = Scoring(cosine=True, repeats=True)
+    objective = losses.Objective(temperature=0.3, neg_score="max", scoring=scoring)
     loss_and_gradient = jax.jit(jax.value_and_grad(_make_loss(model, objective)))
     batch = a_batch()
     made = np.asarray(model.of_prefixes(params, value[batch.history], jnp.asarray(batch.prefixes)))
@@ -102,22 +104,30 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
-    "asked",
+    "objective",
     [
-        {"selection": "argmax"},
-        {"selection": "soft", "hard_negatives": 0.5, "temperature": 0.2},
-        {"temperature": 0.2, "neg_score": "max", "members": 2, "unit_history": True},
+        losses.COMIREC,
+        losses.Objective(
+            selection="soft", hard_negatives=0.5, temperature=0.2, scoring=Scoring(cosine=True)
+        ),
+        losses.Objective(
+            temperature=0.2,
+            neg_score="max",
+            scoring=Scoring(cosine=True, members=2, unit_history=True),
+        ),
     ],
+    ids=["comirec", "soft", "members"],
 )
-def test_a_worth_of_zero_changes_no_bit_of_the_loss(asked: dict[str, Any]) -> None:
+def test_a_worth_of_zero_changes_no_bit_of_the_loss(objective: losses.Objective) -> None:
     """(Operation by operation: no compiler has a say in what is added to what.)"""
-    plain = with_members(get_model("Queries"), asked.get("members", 1))
+    plain = with_members(get_model("Queries"), objective.scoring.members)
     model = with_repeats(plain)
     params = model.init(KEY, SHAPE)
     assert params[WORTH] == 0
     value = jnp.asarray(np.random.default_rng(3).normal(size=(ROWS, 6)), jnp.float32)
-    learned = _make_loss(model, losses.Objective(**asked, repeats=True))
-    ignored = _make_loss(plain, losses.Objective(**asked))
+    repeats = replace(objective.scoring, repeats=True)
+    learned = _make_loss(model, replace(objective, scoring=repeats))
+    ignored = _make_loss(plain, objective)
     own = {name: param for name, param in params.items() if name != WORTH}
     assert learned(params, value, a_batch(), KEY) == ignored(own, value, a_batch(), KEY)
     moved = {**params, WORTH: jnp.float32(-0.5)}

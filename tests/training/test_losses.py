@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import oracles
 from reprise.config import SELECTIONS
+from reprise.scoring import Scoring
 from reprise.training import losses
 
 relaxed = settings(deadline=None, max_examples=40)
@@ -100,14 +101,15 @@ def of_objective(
     )
 
 
+COSINE = Scoring(cosine=True)
 OBJECTIVES = {
     "comirec": losses.COMIREC,
-    "temperature": losses.Objective(temperature=0.2),
+    "temperature": losses.Objective(temperature=0.2, scoring=COSINE),
     "max": losses.Objective(neg_score="max"),
-    "max, temperature": losses.Objective(neg_score="max", temperature=0.2),
+    "max, temperature": losses.Objective(neg_score="max", temperature=0.2, scoring=COSINE),
     "hard": losses.Objective(hard_negatives=0.7),
     "hard, max, temperature": losses.Objective(
-        hard_negatives=0.3, neg_score="max", temperature=0.5
+        hard_negatives=0.3, neg_score="max", temperature=0.5, scoring=COSINE
     ),
 }
 objective_losses = {

@@ -15,6 +15,7 @@ from reprise.config import OPTIMIZERS
 from reprise.data.dataset import Split
 from reprise.models import REGISTRY, UNTRAINED, Model, ModelShape, get_model
 from reprise.models.encoder import Encoder, with_encoder
+from reprise.scoring import Scoring
 from reprise.training import losses
 from reprise.training import step as step_module
 from reprise.training.batches import Batch, Sampler, TargetRule, make_sampler
@@ -34,6 +35,7 @@ SHAPE = ModelShape(history_length=7, embedding_dim=4, hidden_size=4, num_interes
 # One bias a head moves no attention weight: its gradient is rounding error, which Adam inflates.
 WITHOUT_GRADIENT = {"heads_bias"}
 TRAINED = sorted(set(REGISTRY) - UNTRAINED)
+UNTIED_COSINE = Scoring(cosine=True, tied=False)
 
 Parameters = dict[str, oracles.Doubles]
 Gradient = Callable[..., tuple[jax.Array, tuple[dict[str, jax.Array], jax.Array]]]
@@ -239,9 +241,9 @@ def test_minds_logits_of_inference_are_never_trained() -> None:
 
 
 @pytest.mark.compiled_quickly
-@pytest.mark.parametrize("objective", [losses.Objective(temperature=0.2, neg_score="max")], ids=str)
-def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
+def test_a_step_follows_its_objective() -> None:
     """Loss and gradient are those of `make_loss` over the whole table, ids as they are."""
+    objective = losses.Objective(temperature=0.2, neg_score="max", scoring=Scoring(cosine=True))
     model, arrays, _ = start("ComiRec-SA")
     batch = batches()[0]
     history, target, negatives = (
@@ -273,9 +275,9 @@ def test_a_step_follows_its_objective(objective: losses.Objective) -> None:
     ("targets", "first", "objective", "kind"),
     [
         (3, 1, losses.Objective(), "log-uniform"),
-        (3, 4, losses.Objective(temperature=0.2, neg_score="max", tied=False), "mixed"),
+        (3, 4, losses.Objective(temperature=0.2, neg_score="max", scoring=UNTIED_COSINE), "mixed"),
         (2, 2, losses.Objective(selection="soft", hard_negatives=0.5, routing_penalty=2), "full"),
-        (1, 4, losses.Objective(tied=False, unit_history=True), "in-batch"),
+        (1, 4, losses.Objective(scoring=Scoring(tied=False, unit_history=True)), "in-batch"),
     ],
     ids=["plain", "untied", "full", "one"],
 )
@@ -295,7 +297,7 @@ def test_a_step_of_several_targets_is_the_mean_over_rows_of_one(
 
     def loss(table: jax.Array) -> jax.Array:
         shown, scored = table[:, :dim], table[:, width - dim :]
-        if objective.unit_history:
+        if objective.scoring.unit_history:
             shown *= jnp.sqrt(dim / (jnp.sum(shown**2, axis=1, keepdims=True) + 1e-12))
         assert model.interests_and_attention is not None
         made = model.interests_and_attention(arrays.params, shown[history], jnp.asarray(mask))
@@ -369,7 +371,7 @@ def test_items_are_left_out_of_histories_and_of_nothing_else() -> None:
     own.
     """
     model = get_model("DNN")
-    objective = losses.Objective(tied=False, item_dropout=0.5)
+    objective = losses.Objective(item_dropout=0.5, scoring=Scoring(tied=False))
     step = make_train_step(model, "lazy-adam", objective)
     left = []
     for number in range(1, 41):

@@ -322,11 +322,8 @@ def _objective(config: TrainConfig) -> Objective:
         neg_score=config.neg_score,
         hard_negatives=config.hard_negatives,
         routing_penalty=config.routing_penalty,
-        tied=config.scoring.tied,
-        unit_history=config.scoring.unit_history,
         item_dropout=config.item_dropout,
-        members=config.members,
-        repeats=config.scoring.repeats,
+        scoring=config.scoring,
     )
 
 

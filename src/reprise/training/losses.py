@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Protocol
 
@@ -49,9 +49,9 @@ class Objective:
     it. neg_score: "selected", the interest that learns the target scores the negatives too; "max",
     every candidate, the target too, is scored by its own best interest, as retrieval scores it.
     hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same. routing_penalty: c,
-    what a step adds of `attention_variance`. tied: as in `Scoring`. item_dropout:
-    the share of a history's items that are left out (zero) in training. members: of
-    `models.members`; the loss is the mean of theirs. unit_history and repeats: as in `Scoring`.
+    what a step adds of `attention_variance`. item_dropout: the share of a history's items that are
+    left out (zero) in training. scoring: how interests and items are compared, in training and
+    after it; of several members, the loss is the mean of theirs.
     """
 
     selection: str = "argmax"
@@ -59,17 +59,12 @@ class Objective:
     neg_score: str = "selected"
     hard_negatives: float = 0.0
     routing_penalty: float = 0.0
-    tied: bool = True
-    unit_history: bool = False
     item_dropout: float = 0.0
-    members: int = 1
-    repeats: bool = False
+    scoring: Scoring = field(default_factory=Scoring)
 
-    @property
-    def scoring(self) -> Scoring:
-        """How its interests and items are compared, in training and after it."""
-        cosine = self.temperature is not None
-        return Scoring(cosine, self.tied, self.unit_history, self.members, self.repeats)
+    def __post_init__(self) -> None:
+        # Else retrieval would compare otherwise than what was learned.
+        assert self.scoring.cosine == (self.temperature is not None)
 
 
 COMIREC = Objective()

@@ -119,22 +119,22 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
             history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
         interests = model.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
         interests = interests.reshape(-1, *interests.shape[2:])
-        worth = params[WORTH] if objective.repeats else None
-        of_member = partial(_by_target, loss_of, batch, objective.members)
+        worth = params[WORTH] if scoring.repeats else None
+        of_member = partial(_by_target, loss_of, batch, scoring.members)
         readout_key = jax.random.fold_in(key, _READOUT)
-        if objective.members == 1:
+        if scoring.members == 1:
             by_target = of_member(interests, candidates, readout_key, worth)
         else:
-            keys = jax.random.split(readout_key, objective.members)
-            interests, candidates = (parted(x, objective.members) for x in (interests, candidates))
+            keys = jax.random.split(readout_key, scoring.members)
+            interests, candidates = (parted(x, scoring.members) for x in (interests, candidates))
             if worth is not None:
                 # One a member: else its gradient sums whole arrays of scores over the members, a
                 # tenth of the preset's step on a CPU, instead of single numbers.
-                worth = jnp.broadcast_to(worth, objective.members)
+                worth = jnp.broadcast_to(worth, scoring.members)
             by_member = jax.vmap(of_member)(interests, candidates, keys, worth)
             by_target = jnp.mean(by_member, axis=0)
         if objective.routing_penalty > 0:
-            penalty = objective.routing_penalty / objective.members
+            penalty = objective.routing_penalty / scoring.members
             by_target += penalty * _variance(model, params, history, batch, key)
         return jnp.mean(by_target)
 
