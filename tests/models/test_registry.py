@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ from reprise.models import (
 )
 from reprise.models.dynamic import with_dynamic_interests
 from reprise.models.encoder import Encoder, with_encoder
+from reprise.models.members import with_members
+from reprise.models.repeats import with_repeats
 
 SINGLE = {"DNN", "GRU4REC", "MostPop"}  # models of one interest, whatever is asked for
 SHAPE = ModelShape(history_length=5, embedding_dim=4, hidden_size=4, num_interest=3)
@@ -189,3 +192,33 @@ def test_short_histories_have_fewer_interests(name: str) -> None:
     np.testing.assert_allclose(of_prefixes, made, rtol=1e-5, atol=1e-6)
     if model.interests_and_attention is not None:
         np.testing.assert_array_equal(model.interests_and_attention(params, history, mask)[0], made)
+
+
+@dataclasses.dataclass(frozen=True)
+class WiderModel(Model):
+    """A model that has one thing more than models have today."""
+
+    more: int = 0
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        with_dynamic_interests,
+        with_repeats,
+        lambda model: with_encoder(model, Encoder(1)),
+        lambda model: with_members(model, 2),
+    ],
+    ids=["dynamic", "repeats", "encoder", "members"],
+)
+@pytest.mark.parametrize("name", ["ComiRec-SA", "MostPop"])
+def test_a_wrapped_model_keeps_what_its_wrapper_does_not_know(
+    name: str, wrap: Callable[[Model], Model]
+) -> None:
+    model = get_model(name)
+    wrapped = wrap(WiderModel(**vars(model), more=7))
+    assert isinstance(wrapped, WiderModel)
+    assert wrapped.more == 7
+    assert wrapped.item_values == model.item_values
+    assert (wrapped.interests_and_attention is None) == (model.interests_and_attention is None)
+    assert wrapped.interests != model.interests

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -90,6 +90,9 @@ class PrefixNetwork(Protocol):
         """Return the interests."""
 
 
+Init: TypeAlias = "Callable[[Array, ModelShape], Params]"
+
+
 @dataclass(frozen=True)
 class Model:
     """A way of making interests: init(key, shape) -> params, a flat dict of float32 arrays, and
@@ -105,7 +108,7 @@ class Model:
     less work than of as many histories; None where there is no such way.
     """
 
-    init: Callable[["Array", ModelShape], Params]
+    init: Init
     interests: Network
     item_values: "Callable[[int, ModelShape], Array] | None" = None
     interests_and_attention: AttentiveNetwork | None = None
@@ -121,6 +124,31 @@ class Model:
         mask = prefix_mask(lengths.reshape(-1), history.shape[1], history.dtype)
         made = self.interests(params, history.repeat(count, axis=0), mask, key)
         return made.reshape(-1, count, *made.shape[1:])
+
+    def attend(
+        self, params: Params, history: "Array", mask: "Array", key: "Array | None" = None
+    ) -> "tuple[Array, Array]":
+        """Return interests and attention, by a model that has one, as `AttentiveNetwork`."""
+        assert self.interests_and_attention is not None
+        return self.interests_and_attention(params, history, mask, key)
+
+    def wrapped(
+        self,
+        interests: Network,
+        attentive: AttentiveNetwork,
+        of_prefixes: PrefixNetwork,
+        init: "Init | None" = None,
+    ) -> "Model":
+        """Return the model with these networks, and parameters, in the place of its own; with
+        `attentive` only where it has an attention. All else is its own.
+        """
+        return replace(
+            self,
+            init=init or self.init,
+            interests=interests,
+            interests_and_attention=self.interests_and_attention and attentive,
+            interests_of_prefixes=of_prefixes,
+        )
 
 
 def prefix_mask(lengths: "Array", size: int, dtype: Any) -> "Array":

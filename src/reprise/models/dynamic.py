@@ -30,18 +30,11 @@ def with_dynamic_interests(model: Model) -> Model:
     def attentive(
         params: Params, history: Array, mask: Array, key: Array | None = None
     ) -> tuple[Array, Array]:
-        assert model.interests_and_attention is not None
         lengths = jnp.sum(mask, axis=1).astype(jnp.int32)
-        made, attention = model.interests_and_attention(params, history, mask, key)
+        made, attention = model.attend(params, history, mask, key)
         return _repeated(made, lengths), _repeated(attention, lengths)
 
-    return Model(
-        init=model.init,
-        interests=interests,
-        item_values=model.item_values,
-        interests_and_attention=None if model.interests_and_attention is None else attentive,
-        interests_of_prefixes=of_prefixes,
-    )
+    return model.wrapped(interests, attentive, of_prefixes)
 
 
 def _repeated(made: Array, lengths: Array) -> Array:

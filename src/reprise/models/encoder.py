@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from reprise.models import AttentiveNetwork, Model, ModelShape, Network, Params, prefix_mask
+from reprise.models import Model, ModelShape, Params, prefix_mask
 from reprise.models.layers import normalise
 
 _ENCODER = 2  # folded into the batch's key: the model draws from the key itself, the readout from 1
@@ -62,25 +62,12 @@ def with_encoder(model: Model, encoder: Encoder) -> Model:
         mask = prefix_mask(jnp.max(lengths, axis=1), history.shape[1], history.dtype)
         return model.of_prefixes(params, encoded(params, history, mask, key), lengths, key)
 
-    return Model(
-        init=init_both,
-        interests=interests,
-        item_values=model.item_values,
-        interests_and_attention=_attentive(model.interests_and_attention, encoded),
-        interests_of_prefixes=of_prefixes,
-    )
-
-
-def _attentive(network: AttentiveNetwork | None, encoded: Network) -> AttentiveNetwork | None:
-    if network is None:
-        return None
-
-    def both(
+    def attentive(
         params: Params, history: Array, mask: Array, key: Array | None = None
     ) -> tuple[Array, Array]:
-        return network(params, encoded(params, history, mask, key), mask, key)
+        return model.attend(params, encoded(params, history, mask, key), mask, key)
 
-    return both
+    return model.wrapped(interests, attentive, of_prefixes, init_both)
 
 
 def init(key: Array, shape: ModelShape, encoder: Encoder) -> Params:

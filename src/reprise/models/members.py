@@ -56,22 +56,13 @@ def with_members(model: Model, count: int) -> Model:
     def attentive(
         params: Params, history: Array, mask: Array, key: Array | None = None
     ) -> tuple[Array, Array]:
-        attend = model.interests_and_attention
-        assert attend is not None
-
         def network(params: Params, history: Array, key: Array | None) -> tuple[Array, Array]:
-            return attend(params, history, mask, key)
+            return model.attend(params, history, mask, key)
 
         made, attention = each(network, params, history, key)
         return joined(made), jnp.concatenate(list(attention), axis=1)  # [B, count*K, L]
 
-    return Model(
-        init=init,
-        interests=interests,
-        item_values=model.item_values,
-        interests_and_attention=None if model.interests_and_attention is None else attentive,
-        interests_of_prefixes=of_prefixes,
-    )
+    return model.wrapped(interests, attentive, of_prefixes, init)
 
 
 def parted(vectors: Array, count: int) -> Array:

@@ -35,16 +35,9 @@ def with_repeats(model: Model) -> Model:
     def attentive(
         params: Params, history: Array, mask: Array, key: Array | None = None
     ) -> tuple[Array, Array]:
-        assert model.interests_and_attention is not None
-        return model.interests_and_attention(_own(params), history, mask, key)
+        return model.attend(_own(params), history, mask, key)
 
-    return Model(
-        init=init,
-        interests=interests,
-        item_values=model.item_values,
-        interests_and_attention=None if model.interests_and_attention is None else attentive,
-        interests_of_prefixes=of_prefixes,
-    )
+    return model.wrapped(interests, attentive, of_prefixes, init)
 
 
 def _own(params: Params) -> Params:
