@@ -250,12 +250,18 @@ def _histories(values: Array, ids: ArrayLike, scoring: Scoring) -> Array:
 
 
 def _variance(model: Model, params: Params, history: Array, batch: Batch, key: Array) -> Array:
-    """Return `losses.attention_variance` [B*m] of each prefix."""
-    assert model.interests_and_attention is not None  # or the task is refused
+    """Return `losses.attention_variance` [B*m] of each prefix, by a model that has an attention (or
+    the task is refused).
+
+    Dropout leaves other numbers out here than in the interests where a user has several targets:
+    its mask is drawn for each prefix [B*m, L, d], there for each history [B, L, d]. So the
+    attention penalised is another draw than what made the interests; with one target, or without
+    dropout, it is the same.
+    """
     prefixes = jnp.asarray(batch.prefixes)
     mask = prefix_mask(prefixes.reshape(-1), history.shape[1], history.dtype)
     repeated = history.repeat(prefixes.shape[1], axis=0)
-    _, attention = model.interests_and_attention(params, repeated, mask, key)
+    _, attention = model.attend(params, repeated, mask, key)
     return losses.attention_variance(attention, mask)
 
 
