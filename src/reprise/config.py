@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from reprise.errors import Phrase, UsageError
 from reprise.models import UNTRAINED, canonical_name
@@ -47,6 +47,19 @@ _REAL = (
     "next_share",
 )
 _OPTIONAL = ("temperature", "embedding_scale")  # 0 is none: a flag takes out a file's value
+# What says nothing of a model that is not trained: one look at the data, and all is known.
+_OF_UNTRAINED: Mapping[str, Any] = {
+    "max_steps": 1,
+    "test_iter": 1,
+    "temperature": None,
+    "embedding_scale": None,
+    "embeddings": EMBEDDINGS[0],
+    "history": HISTORIES[0],
+    "repeats": REPEATS[0],
+    "routing_penalty": 0.0,
+    "encoder_layers": 0,
+    "members": 1,
+}
 _PRESETS = Path(__file__).parent / "presets"
 PRESETS = tuple(sorted(path.stem for path in _PRESETS.glob("*.toml")))
 _ALIASES = {
@@ -138,63 +151,58 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             check_value(item.name, getattr(self, item.name))
-        object.__setattr__(self, "model", canonical_name(self.model))
-        for name in _REAL:
-            object.__setattr__(self, name, float(getattr(self, name)))
-        for name in _OPTIONAL:
-            object.__setattr__(self, name, float(getattr(self, name) or 0) or None)
-        if self.model in UNTRAINED:  # one look at it, and all is known
-            object.__setattr__(self, "max_steps", 1)
-            object.__setattr__(self, "test_iter", 1)
-            object.__setattr__(self, "temperature", None)
-            object.__setattr__(self, "embedding_scale", None)
-            object.__setattr__(self, "embeddings", EMBEDDINGS[0])
-            object.__setattr__(self, "history", HISTORIES[0])
-            object.__setattr__(self, "repeats", REPEATS[0])
-            object.__setattr__(self, "routing_penalty", 0.0)
-            object.__setattr__(self, "encoder_layers", 0)
-            object.__setattr__(self, "members", 1)
+        self._set(model=canonical_name(self.model))
+        self._set(**{name: float(getattr(self, name)) for name in _REAL})
+        self._set(**{name: float(getattr(self, name) or 0) or None for name in _OPTIONAL})
+        if self.model in UNTRAINED:
+            self._set(**_OF_UNTRAINED)
         self._check_members()
-        if self.encoder_layers == 0:
-            object.__setattr__(self, "encoder_heads", 1)
-            object.__setattr__(self, "dropout", 0.0)
-        elif (dim := self.embedding_dim // self.members) % self.encoder_heads != 0:
-            expected = Phrase("good_heads", dim=dim)
-            raise UsageError(
-                "bad_value", option="encoder_heads", value=self.encoder_heads, expected=expected
-            )
-        if self.decay == "none":
-            object.__setattr__(self, "decay_steps", 0)
-        elif self.decay_steps == 0:
-            raise UsageError("missing_value", option="decay_steps")
-        if self.neg_score == "max" and self.selection != SELECTIONS[0]:
-            expected = Phrase("good_selection", selection=SELECTIONS[0])
-            raise UsageError(
-                "bad_value", option="selection", value=self.selection, expected=expected
-            )
-        if self.targets > 1 and self.maxlen < self.first_target:
-            expected = Phrase("good_maxlen", first=self.first_target)
-            raise UsageError("bad_value", option="maxlen", value=self.maxlen, expected=expected)
-        in_batch = self.sampler == "in-batch"
-        learned = self.batch_size * self.targets
-        if self.sampler == "full":
-            object.__setattr__(self, "negatives", NEGATIVES_PER_EXAMPLE * self.batch_size)
-        elif self.negatives is None:
-            negatives = learned if in_batch else NEGATIVES_PER_EXAMPLE * self.batch_size
-            object.__setattr__(self, "negatives", negatives)
-        if in_batch and self.negatives != learned:
-            expected = Phrase("good_negatives", learned=learned)
-            raise UsageError(
-                "bad_value", option="negatives", value=self.negatives, expected=expected
-            )
+        self._settle_encoder()
+        self._settle_decay()
+        self._check_selection()
+        self._check_maxlen()
+        self._settle_negatives()
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _refuse(self, option: str, expected: Phrase) -> NoReturn:
+        value = getattr(self, option)
+        raise UsageError("bad_value", option=option, value=value, expected=expected)
 
     def _check_members(self) -> None:
         for size in (self.embedding_dim, self.hidden_size):
             if size % self.members != 0:
-                expected = Phrase("good_members", size=size)
-                raise UsageError(
-                    "bad_value", option="members", value=self.members, expected=expected
-                )
+                self._refuse("members", Phrase("good_members", size=size))
+
+    def _settle_encoder(self) -> None:
+        dim = self.embedding_dim // self.members
+        if self.encoder_layers == 0:
+            self._set(encoder_heads=1, dropout=0.0)
+        elif dim % self.encoder_heads != 0:
+            self._refuse("encoder_heads", Phrase("good_heads", dim=dim))
+
+    def _settle_decay(self) -> None:
+        if self.decay == "none":
+            self._set(decay_steps=0)
+        elif self.decay_steps == 0:
+            raise UsageError("missing_value", option="decay_steps")
+
+    def _check_selection(self) -> None:
+        if self.neg_score == "max" and self.selection != SELECTIONS[0]:
+            self._refuse("selection", Phrase("good_selection", selection=SELECTIONS[0]))
+
+    def _check_maxlen(self) -> None:
+        if self.targets > 1 and self.maxlen < self.first_target:
+            self._refuse("maxlen", Phrase("good_maxlen", first=self.first_target))
+
+    def _settle_negatives(self) -> None:
+        in_batch, learned = self.sampler == "in-batch", self.batch_size * self.targets
+        if self.sampler == "full" or self.negatives is None:
+            self._set(negatives=learned if in_batch else NEGATIVES_PER_EXAMPLE * self.batch_size)
+        if in_batch and self.negatives != learned:
+            self._refuse("negatives", Phrase("good_negatives", learned=learned))
 
     @property
     def num_negatives(self) -> int:
