@@ -4,15 +4,12 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from numpy.typing import NDArray
 
 import oracles
 from builders_models import (
     LENGTH,
     USERS,
-    Named,
     Shapes,
-    check_gradient,
     random_histories,
     random_params,
     scales,
@@ -103,21 +100,6 @@ def test_nothing_but_padding_gives_zero_interests() -> None:
     rng = np.random.default_rng(2)
     history, _, mask = random_histories(rng, 1.0, DIM)
     assert not np.asarray(interests(random_params(rng, SHAPES), history, 0 * mask)).any()
-
-
-@pytest.mark.compiled_quickly
-@settings(deadline=None, max_examples=5)
-@given(seeds)
-def test_gradient_is_that_of_the_loops(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    history, lengths, mask = random_histories(rng, 1.0, DIM)
-
-    def reference(params: Named, history: NDArray[np.float64]) -> NDArray[np.float64]:
-        users = zip(history, lengths, strict=True)
-        return np.array([oracles.self_attention(params, one, int(n)) for one, n in users])
-
-    params = random_params(rng, SHAPES)
-    check_gradient(attention.interests, reference, params, history, mask, rng)
 
 
 @pytest.mark.compiled_quickly

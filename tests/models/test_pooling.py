@@ -4,15 +4,12 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from numpy.typing import NDArray
 
 import oracles
 from builders_models import (
     LENGTH,
     USERS,
-    Named,
     Shapes,
-    check_gradient,
     random_histories,
     random_params,
     scales,
@@ -59,21 +56,6 @@ def test_order_does_not_count(seed: int) -> None:
     order = rng.permutation(LENGTH)
     shuffled = interests(params, history[:, order], mask[:, order])
     np.testing.assert_allclose(interests(params, history, mask), shuffled, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.compiled_quickly
-@settings(deadline=None, max_examples=5)
-@given(seeds)
-def test_gradient_is_that_of_the_loops(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    history, lengths, mask = random_histories(rng, 1.0, DIM)
-
-    def reference(params: Named, history: NDArray[np.float64]) -> NDArray[np.float64]:
-        users = zip(history, lengths, strict=True)
-        return np.array([oracles.mean_pooling(params, one, int(n)) for one, n in users])
-
-    params = random_params(rng, SHAPES)
-    check_gradient(pooling.interests, reference, params, history, mask, rng)
 
 
 @pytest.mark.compiled_quickly

@@ -5,15 +5,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 import oracles
 from builders_models import (
     LENGTH,
     USERS,
-    Named,
     Shapes,
-    check_gradient,
     random_histories,
     random_params,
     scales,
@@ -47,25 +44,6 @@ def test_interests_are_what_the_tokens_read_in_loops(seed: int, scale: float) ->
     for user in range(USERS):
         expected = oracles.reading_tokens(params, history[user], int(lengths[user]))
         np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.compiled_quickly
-@settings(deadline=None, max_examples=3)
-@given(seeds)
-def test_gradient_is_that_of_the_loops(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    history, lengths, mask = random_histories(rng, 1.0, DIM)
-
-    def reference(params: Named, history: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.array(
-            [
-                oracles.reading_tokens(params, one, int(length))
-                for one, length in zip(history, lengths, strict=True)
-            ]
-        )
-
-    params = random_params(rng, SHAPES)
-    check_gradient(queries.interests, reference, params, history, mask, rng)
 
 
 @pytest.mark.compiled_quickly

@@ -7,14 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from numpy.typing import NDArray
 
 import oracles
 from builders_models import (
     USERS,
-    Named,
     Shapes,
-    check_gradient,
     random_histories,
     random_params,
     scales,
@@ -115,21 +112,6 @@ def test_order_counts() -> None:
     mask[:] = 1
     turned = interests(params, history[:, ::-1].copy(), mask)
     assert np.abs(np.asarray(interests(params, history, mask) - turned)).max() > 1e-2
-
-
-@pytest.mark.compiled_quickly
-@settings(deadline=None, max_examples=5)
-@given(seeds)
-def test_gradient_is_that_of_the_loops(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    history, lengths, mask = random_histories(rng, 1.0, DIM)
-
-    def reference(params: Named, history: NDArray[np.float64]) -> NDArray[np.float64]:
-        users = zip(history, lengths, strict=True)
-        return np.array([oracles.gated_recurrence(params, one, int(n)) for one, n in users])
-
-    params = random_params(rng, SHAPES)
-    check_gradient(recurrent.interests, reference, params, history, mask, rng)
 
 
 def test_fresh_parameters_are_tensorflows_defaults() -> None:
