@@ -45,10 +45,10 @@ from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
 from reprise.data.writing import Draft
 from reprise.runs import loop, store
-from reprise.runs.loop import Task
 from reprise.runs.run import Resumption, RunFolder
 from reprise.runs.session import Request, run_session
 from reprise.runs.signals import StopRequest
+from reprise.runs.task import Task, fresh_state, make_task
 from reprise.training.state import Progress, Snapshot, TrainState
 
 BOOKS = {"items": 367_982, "users": 482_934}
@@ -154,8 +154,8 @@ def config_of(model: str, dataset: str, max_steps: int) -> TrainConfig:
 def throughput(place: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the row of the throughput with checkpoints over that without."""
     config = config_of(options.model, "books", EVERY)
-    task = loop.make_task(config, open_dataset(place / "books"))
-    state = loop.fresh_state(task)
+    task = make_task(config, open_dataset(place / "books"))
+    state = fresh_state(task)
     cycles: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(2 * options.rounds):
         saving = turn % 2 == 0

@@ -28,7 +28,7 @@ from quality_table import ROOT, SELECTED, Result, row, summarise
 from reprise.config import TrainConfig, make_config, read_toml
 from reprise.data.dataset import Dataset, EvaluationUsers, open_dataset
 from reprise.retrieval.evaluate import evaluate
-from reprise.runs.loop import Task, fresh_state, make_task
+from reprise.runs.task import Task, fresh_state, make_task
 from reprise.training.batches import COMIREC
 from reprise.training.state import Arrays
 

@@ -37,9 +37,9 @@ from common import RUNS, Stepper, machine, make_parser, print_facts, print_table
 from reprise.config import TrainConfig
 from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
-from reprise.runs.loop import Task, fresh_state
 from reprise.runs.run import Resumption, RunFolder
 from reprise.runs.session import Request, run_session
+from reprise.runs.task import Task, fresh_state
 from reprise.training.state import Progress, TrainState
 
 BARE_STEPS = 100

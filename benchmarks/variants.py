@@ -15,7 +15,7 @@ from common import Stepper, machine, make_parser, print_facts, print_table, writ
 from reprise.allocator import keep_freed_memory
 from reprise.config import make_config, read_preset
 from reprise.data.dataset import Dataset, open_dataset
-from reprise.runs.loop import fresh_state, make_task
+from reprise.runs.task import fresh_state, make_task
 from reprise.training.batches import Batch
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from checkpoints import no_warning
 from reprise.config import TrainConfig
 from reprise.runs.inspection import describe
-from reprise.runs.loop import Task
 from reprise.runs.run import Resumption, RunFolder
 from reprise.runs.session import Outcome, Request, run_session
+from reprise.runs.task import Task
 from reprise.training.state import Progress, TrainState
 
 ROOT = Path(__file__).parents[1]

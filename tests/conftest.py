@@ -19,6 +19,7 @@ from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
 from reprise.runs import loop
 from reprise.runs.run import RunFolder
+from reprise.runs.task import Task
 from reprise.training.batches import Batch
 from reprise.training.optimizers import Update
 from reprise.training.state import Arrays, TrainState
@@ -120,7 +121,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, float]], No
     """Makes the validation recall at each step what the script says; all else is real."""
 
     def use(recalls: dict[int, float]) -> None:
-        def evaluate(task: loop.Task, state: TrainState, stop: object) -> dict[str, float]:
+        def evaluate(task: Task, state: TrainState, stop: object) -> dict[str, float]:
             return {"recall@10": recalls[state.progress.step]}
 
         monkeypatch.setattr(loop, "_evaluate", evaluate)

@@ -12,8 +12,8 @@ from reprise.data.dataset import open_dataset
 from reprise.live import Pace, ProgressLine
 from reprise.messages import Messages
 from reprise.plan import sizes_of
-from reprise.runs.loop import fresh_state, make_task
 from reprise.runs.session import Request
+from reprise.runs.task import fresh_state, make_task
 from reprise.training.state import Best, Progress
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of lines

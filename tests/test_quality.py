@@ -10,7 +10,7 @@ from reprise.config import OPTIMIZERS, TrainConfig
 from reprise.data.dataset import open_dataset
 from reprise.models import REGISTRY
 from reprise.retrieval.evaluate import evaluate, user_metrics
-from reprise.runs.loop import Task, fresh_state, make_task
+from reprise.runs.task import Task, fresh_state, make_task
 from reprise.training.batches import prefetch
 from reprise.training.optimizers import make_update
 from reprise.training.state import Arrays

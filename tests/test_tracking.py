@@ -22,6 +22,7 @@ from reprise.messages import Messages
 from reprise.runs import loop, store
 from reprise.runs.run import RunFolder
 from reprise.runs.session import Outcome, Request, run_session
+from reprise.runs.task import Task
 from reprise.tracking import MARKER, points_of, require
 from reprise.tracking.tensorboard import TensorBoardLog
 from reprise.training.state import TrainState
@@ -78,7 +79,7 @@ def falling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the first evaluation the best one; all else of it is real."""
     real = loop._evaluate
 
-    def evaluate(task: loop.Task, state: TrainState, stop: Any) -> dict[str, float]:
+    def evaluate(task: Task, state: TrainState, stop: Any) -> dict[str, float]:
         return real(task, state, stop) | {"recall@10": 1 / state.progress.step}
 
     monkeypatch.setattr(loop, "_evaluate", evaluate)

@@ -16,9 +16,9 @@ from reprise.models import UNTRAINED
 from reprise.options import without_options
 from reprise.plan import sizes_of
 from reprise.runs import store
-from reprise.runs.loop import Task
 from reprise.runs.run import Resumption, RunFolder
 from reprise.runs.session import Outcome
+from reprise.runs.task import Task
 from reprise.runs.tf_import import Imported, train_options
 from reprise.tracking import TrackedRun, Trackers, points_of, record_of
 from reprise.training.state import Progress as RunProgress

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
-from reprise.runs.loop import Task, initial_shapes, schedule_of
+from reprise.runs.task import Task, initial_shapes, schedule_of
 from reprise.training.optimizers import make_update
 
 # Measured over ten configurations on a CPU, 0.4 to 4 GB, the estimate is 12% low to 30% high.

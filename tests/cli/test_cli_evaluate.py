@@ -20,9 +20,9 @@ from reprise.data.prepare import publish
 from reprise.messages import Messages
 from reprise.report import evaluation_facts, show_evaluation
 from reprise.runs import run
-from reprise.runs.loop import make_task, settled
 from reprise.runs.run import RunFolder
 from reprise.runs.session import evaluate_run
+from reprise.runs.task import make_task, settled
 from reprise.training.state import restore
 
 ITEMS, COEF = 150, 0.1

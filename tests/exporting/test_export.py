@@ -26,9 +26,9 @@ from reprise.errors import CheckpointError, DataError, RepriseError, UsageError,
 from reprise.exporting.folder import write
 from reprise.exporting.users import EVERYONE, users_of_file, users_of_split
 from reprise.retrieval.evaluate import evaluate
-from reprise.runs.loop import make_task
 from reprise.runs.run import RunFolder
 from reprise.runs.session import StoredModel, stored_model
+from reprise.runs.task import make_task
 from reprise.scoring import WORTH
 
 N = 10

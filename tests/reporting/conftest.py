@@ -9,6 +9,7 @@ import pytest
 from commands import Recorder, run_small, stopping_at
 from reprise.runs import loop
 from reprise.runs.run import RunFolder
+from reprise.runs.task import Task
 from reprise.training.state import TrainState
 
 # The recall@10 that each evaluation finds, by branch and step; all else is real.
@@ -41,7 +42,7 @@ def eventful(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunF
     runs = tmp_path_factory.mktemp("eventful")
     measure = loop._evaluate
 
-    def evaluate(task: loop.Task, state: TrainState, stop: Any) -> dict[str, float]:
+    def evaluate(task: Task, state: TrainState, stop: Any) -> dict[str, float]:
         recall = RECALLS[state.progress.branch, state.progress.step]
         return measure(task, state, stop) | {"recall@10": recall}
 

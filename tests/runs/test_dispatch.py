@@ -13,7 +13,7 @@ from commands import Recorder, check_same_end, run_small, small_config, stopping
 from reprise import accelerator
 from reprise.data.dataset import open_dataset
 from reprise.runs.dispatch import make_work, portions
-from reprise.runs.loop import Task, fresh_state, make_task, schedule_of
+from reprise.runs.task import Task, fresh_state, make_task, schedule_of
 from reprise.training.state import Arrays
 
 pytestmark = pytest.mark.compiled_quickly

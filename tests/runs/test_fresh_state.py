@@ -9,8 +9,8 @@ import pytest
 
 from commands import small_config
 from reprise.data.dataset import open_dataset
-from reprise.runs import loop
-from reprise.runs.loop import Task, fresh_state, make_task
+from reprise.runs import task as tasks
+from reprise.runs.task import Task, fresh_state, make_task
 
 MODERN = {"model": "Queries", "members": 2, "encoder_layers": 2, "repeats": "learned"}
 
@@ -26,7 +26,7 @@ def bits(arrays: Any) -> list[bytes]:
 @pytest.mark.parametrize("config", [{"model": "ComiRec-DR"}, {"model": "GRU4REC"}, MODERN])
 def test_little_effort_gives_the_same_bits(small_data: Path, config: dict[str, Any]) -> None:
     task = task_of(small_data, **config)
-    whole_effort = jax.jit(lambda: loop._initial_arrays(task))()
+    whole_effort = jax.jit(lambda: tasks._initial_arrays(task))()
     assert bits(fresh_state(task).arrays) == bits(whole_effort)
 
 
@@ -35,5 +35,5 @@ def test_an_xla_that_knows_no_such_option_is_not_asked(
 ) -> None:
     task = task_of(small_data)
     expected = bits(fresh_state(task).arrays)
-    monkeypatch.setattr(loop, "_QUICKLY", {"xla_no_such_option": True})
+    monkeypatch.setattr(tasks, "_QUICKLY", {"xla_no_such_option": True})
     assert bits(fresh_state(task).arrays) == expected

@@ -19,6 +19,7 @@ from reprise import files
 from reprise.data.dataset import open_dataset
 from reprise.runs import loop, run, store
 from reprise.runs.run import Resumption, RunFolder
+from reprise.runs.task import Task
 from reprise.training.state import Progress, Snapshot, TrainState
 
 CONFIG: dict[str, Any] = {
@@ -66,7 +67,7 @@ class Acknowledged:
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def evaluate(task: loop.Task, state: TrainState, stop: object) -> dict[str, float]:
+    def evaluate(task: Task, state: TrainState, stop: object) -> dict[str, float]:
         return {"recall@10": RECALLS[state.progress.branch, state.progress.step]}
 
     monkeypatch.setattr(loop, "_evaluate", evaluate)

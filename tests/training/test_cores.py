@@ -17,7 +17,7 @@ from pathlib import Path
 from reprise.config import TrainConfig
 from reprise.data.dataset import open_dataset
 from reprise.models import REGISTRY
-from reprise.runs.loop import fresh_state, make_task, settled
+from reprise.runs.task import fresh_state, make_task, settled
 from reprise.training.optimizers import make_update
 from reprise.training.state import take_snapshot
 encoder = {"encoder_layers": 2, "encoder_heads": 2, "dropout": 0.2}

@@ -20,20 +20,11 @@ from reprise.retrieval.evaluate import (
     evaluate,
 )
 from reprise.runs import environment, run, store
-from reprise.runs.loop import (
-    Observer,
-    Task,
-    fresh_state,
-    is_finished,
-    make_task,
-    measure_best,
-    schedule_of,
-    settled,
-    train,
-)
+from reprise.runs.loop import Observer, is_finished, measure_best, train
 from reprise.runs.run import Resumption, RunFolder, Source
 from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runs.store import Checkpoint
+from reprise.runs.task import Task, fresh_state, make_task, schedule_of, settled
 from reprise.training.state import Progress, TrainState, restore, take_snapshot
 from reprise.training.step import make_settle
 from reprise.training.stopping import out_of_patience

@@ -14,9 +14,10 @@ from reprise.data.dataset import Dataset, open_dataset
 from reprise.errors import CheckpointError, Phrase, UsageError
 from reprise.models import canonical_name, get_model
 from reprise.runs import run, store
-from reprise.runs.loop import Task, fresh_state, make_task, measure_best
+from reprise.runs.loop import measure_best
 from reprise.runs.run import RunFolder
 from reprise.runs.signals import StopRequest
+from reprise.runs.task import Task, fresh_state, make_task
 from reprise.runs.tf_checkpoints import TfCheckpoint, open_checkpoint
 from reprise.runs.tf_match import ROWS, Reading, find_reading
 from reprise.runs.tf_objects import Variable
