@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from reprise.data.prepare import publish
 from reprise.errors import CheckpointError, DataError, RepriseError, UsageError, WriteError
 from reprise.exporting.folder import write
 from reprise.exporting.users import EVERYONE, users_of_file, users_of_split
-from reprise.retrieval.evaluate import evaluate
+from reprise.retrieval.evaluate import evaluate, interests_of
 from reprise.runs.run import RunFolder
 from reprise.runs.session import StoredModel, stored_model
 from reprise.runs.task import make_task
@@ -290,3 +292,32 @@ def test_a_full_disk_leaves_nothing(size: int, plain: StoredModel, tmp_path: Pat
     with small_disk(size), refused(WriteError, "write_refused"):
         write(plain, users, tmp_path / "export")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fills_up_among_the_vectors_is_told(
+    plain: StoredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is when they come, not when the file is laid out, that the disk must have room."""
+    np.save(tmp_path / "many.npy", np.full((5000, 1), 3))
+    users = users_of_file(tmp_path / "many.npy", plain.dataset, 6, no_warning)
+
+    def then_full(*arguments: Any) -> Iterator[NDArray[np.float32]]:
+        first, *others = interests_of(*arguments)
+        yield first
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+        yield from others
+
+    monkeypatch.setattr("reprise.exporting.folder.interests_of", then_full)
+    with small_disk(resource.RLIM_INFINITY), refused(WriteError, "write_refused"):
+        write(plain, users, tmp_path / "export")
+    assert [path.name for path in tmp_path.iterdir()] == ["many.npy"]
+
+
+def test_arrays_are_written_as_numpy_writes_them(plain: StoredModel, tmp_path: Path) -> None:
+    np.save(tmp_path / "many.npy", np.full((5000, 1), 3))
+    users = users_of_file(tmp_path / "many.npy", plain.dataset, 6, no_warning)
+    write(plain, users, tmp_path / "export")  # in several parts
+    for name in ("interests.npy", "items.npy"):
+        expected = BytesIO()
+        np.save(expected, np.load(tmp_path / "export" / name))
+        assert (tmp_path / "export" / name).read_bytes() == expected.getvalue()

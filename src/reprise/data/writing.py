@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from reprise.data.arrays import save_array
 from reprise.data.dataset import SCHEMA, SHARE, SPLITS, Split, fingerprint_of
 
 
@@ -48,14 +49,14 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
     """Write `draft` into the existing, empty `folder`."""
     for split in SPLITS:
         (folder / split).mkdir()
-        _save(folder / split / "offsets.npy", draft.splits[split].offsets)
-        _save(folder / split / "items.npy", draft.splits[split].items)
+        save_array(folder / split / "offsets.npy", draft.splits[split].offsets)
+        save_array(folder / split / "items.npy", draft.splits[split].items)
     for split, known in draft.known.items():
-        _save(folder / split / "known.npy", known)
-    _save(folder / "item_category.npy", draft.item_category)
+        save_array(folder / split / "known.npy", known)
+    save_array(folder / "item_category.npy", draft.item_category)
     for key, array in draft.truth.items():
         (folder / "truth").mkdir(exist_ok=True)
-        _save(folder / "truth" / f"{key}.npy", array)
+        save_array(folder / "truth" / f"{key}.npy", array)
     num_items = len(draft.raw_items)
     items = pl.DataFrame(
         {"item": np.arange(1, num_items + 1, dtype=np.int32), "raw_id": draft.raw_items}
@@ -88,11 +89,3 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
     }
     text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
     (folder / "meta.json").write_text(text, encoding="utf-8")
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
-    """Write a .npy file; what refuses the write is told by its own name, as `np.save` does not."""
-    array = np.ascontiguousarray(array)
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.data)

@@ -14,16 +14,17 @@ repeat_worth where the item is in the user's history.
 import hashlib
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from reprise import __version__, files
+from reprise.data.arrays import save_array, save_parts
 from reprise.data.dataset import Dataset
 from reprise.errors import CheckpointError, UsageError
 from reprise.exporting.users import Users, read_table
@@ -52,7 +53,7 @@ def write(stored: StoredModel, users: Users | None, folder: Path) -> Exported:
 
     def fill(target: Path) -> None:
         nonlocal interests
-        np.save(target / "items.npy", items)
+        save_array(target / "items.npy", items)
         _write_table(_about_items(stored.dataset), target / "items.parquet")
         if users is not None:
             interests = _write_users(stored, users, target)
@@ -113,22 +114,20 @@ def _manifest(
 
 def _write_users(stored: StoredModel, users: Users, target: Path) -> int:
     """Write the users' vectors, some after the other, and return how many each has."""
-    histories = users.histories
-    count, start = len(histories.lengths), 0
-    known = histories.past.lengths > 0
-    written = None
-    for made in interests_of(stored.state.arrays, stored.task.interests, histories):
+    count = len(users.histories.lengths)
+    shape = save_parts(target / "interests.npy", count, _vectors(stored, users))
+    _write_table(_about_users(users), target / "users.parquet")
+    return shape[1]
+
+
+def _vectors(stored: StoredModel, users: Users) -> Iterator[NDArray[np.float32]]:
+    """Yield the interests [u, K, d] of some users after the other, zero of those without items."""
+    known, start = users.histories.past.lengths > 0, 0
+    for made in interests_of(stored.state.arrays, stored.task.interests, users.histories):
         part = np.where(known[start:][: len(made), None, None], made, np.float32(0))
         _require_finite(stored, part)
-        if written is None:
-            shape = (count, *made.shape[1:])
-            written = open_memmap(target / "interests.npy", "w+", np.float32, shape)
-        written[start:][: len(made)] = part
+        yield part
         start += len(made)
-    assert written is not None  # there are users
-    written.flush()
-    _write_table(_about_users(users), target / "users.parquet")
-    return int(written.shape[1])
 
 
 def _about_users(users: Users) -> pl.DataFrame:
