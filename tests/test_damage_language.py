@@ -130,7 +130,7 @@ def test_a_dataset(tmp_path: Path) -> None:
     )
     assert "train: 数目与 meta.json 不符" in in_chinese(lambda: np.save(offsets, of[:-1]))
     assert "offsets 不是从 0 递增" in in_chinese(lambda: np.save(offsets, of[::-1].copy()))
-    assert "items.npy: 应为一维的 int32" in in_chinese(
+    assert "items.npy: 应为 1 维的 int32" in in_chinese(
         lambda: np.save(items, np.load(items).astype(np.int64))
     )
     assert "超出范围 1..3" in in_chinese(lambda: np.save(items, np.load(items) * 0 + 9))

@@ -66,9 +66,10 @@ DAMAGE: Mapping[str, tuple[str, str]] = {
     ),
     "damage_data_counts_whole": ("counts must be integers", "数目必须为整数"),
     "damage_data_array": (
-        "{name}: expected {dtype}, one dimension",
-        "{name}: 应为一维的 {dtype}",
+        "{name}: expected {dtype}, {dimensions}-dimensional",
+        "{name}: 应为 {dimensions} 维的 {dtype}",
     ),
+    "damage_data_column": ("{name}: no column {column}", "{name}: 没有 {column} 列"),
     "damage_data_offsets": (
         "{split}: offsets are not ascending from 0 to {items}",
         "{split}: offsets 不是从 0 递增到 {items}",

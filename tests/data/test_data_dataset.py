@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,6 +42,11 @@ def refusal(folder: Path) -> DataError:
         open_dataset(folder)
     assert str(folder) in str(caught.value)
     return caught.value
+
+
+def header(text: str) -> bytes:
+    """A `.npy` file with such a header."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(64)
 
 
 def change_meta(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -164,13 +170,67 @@ def test_a_truncated_array_is_found(folder: Path, array: str, kept: int) -> None
     assert refusal(folder).key == "dataset_damaged"
 
 
+@pytest.mark.parametrize(
+    "name", ["truth/item_interest.npy", "truth/valid_interests.npy", "users.parquet"]
+)
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(200), header("("), header("{1:")])
+def test_what_is_read_later_is_found_damaged_then(folder: Path, name: str, content: bytes) -> None:
+    (folder / name).write_bytes(content)
+    assert later_refusal(folder).key == "dataset_damaged"
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (), (3,)])
+def test_truth_of_another_shape_is_found(folder: Path, shape: tuple[int, ...]) -> None:
+    np.save(folder / "truth" / "item_interest.npy", np.zeros(shape, np.int32))
+    assert later_refusal(folder).key == "dataset_damaged"
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (pl.DataFrame({"name": ["a"], "user": [1]}), "users.parquet: no column split, raw_id"),
+        (pl.DataFrame({"split": [[1]], "user": [1], "raw_id": ["a"]}), "users.parquet"),
+        (
+            pl.DataFrame({"split": ["valid"], "user": [0], "raw_id": ["a"]}),
+            "users.parquet: counts differ",
+        ),
+    ],
+)
+def test_users_of_another_dataset_are_found(folder: Path, table: pl.DataFrame, told: str) -> None:
+    table.write_parquet(folder / "users.parquet")
+    error = later_refusal(folder)
+    assert error.key == "dataset_damaged"
+    assert told in str(error)
+
+
+def later_refusal(folder: Path) -> DataError:
+    """The refusal of what opening does not look at."""
+    dataset = open_dataset(folder)
+    with pytest.raises(DataError) as caught:
+        (dataset.truth("valid"), dataset.raw_users("valid"))
+    return caught.value
+
+
 @pytest.mark.parametrize("array", ARRAYS)
 def test_a_missing_array_is_found(folder: Path, array: str) -> None:
     (folder / array).unlink()
     assert refusal(folder).key == "dataset_damaged"
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04" + bytes(200), b"text\n" * 40])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\x03\x04" + bytes(200),
+        b"text\n" * 40,
+        *(
+            header(f"{{'descr': '<i4', 'fortran_order': False, 'shape': {shape}}}")
+            for shape in ("(10**9,)", "(10000000000000,)", f"({10**40},)", f"({2**62}, {2**62})")
+        ),
+        header("{'descr': (), 'fortran_order': False, 'shape': (1,)}"),
+        header("{[]: 1}"),
+        header("("),
+    ],
+)
 def test_a_file_of_another_kind_is_found(folder: Path, content: bytes) -> None:
     (folder / "valid" / "items.npy").write_bytes(content)
     assert refusal(folder).key == "dataset_damaged"

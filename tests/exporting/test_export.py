@@ -194,6 +194,13 @@ def write_bad(path: Path, name: str) -> Path:
         np.save(path / name, arrays[name])
     elif name in tables:
         pl.DataFrame(tables[name]).write_parquet(path / name)
+    elif name == "empty.npy":
+        (path / name).touch()
+    elif name == "archive.npy":
+        with (path / name).open("wb") as file:
+            np.savez(file, np.ones((2, 2), np.int64))
+    elif name == "header.npy":
+        (path / name).write_bytes(b"\x93NUMPY\x01\x00\x01\x00(" + bytes(64))
     elif name != "missing.npy":
         (path / name).write_text("no such thing")
     return path / name
@@ -204,6 +211,9 @@ def write_bad(path: Path, name: str) -> Path:
     [
         ("missing.npy", "source_missing", "missing.npy"),
         ("text.npy", "histories_unreadable", "text.npy"),
+        ("empty.npy", "histories_unreadable", "empty.npy"),
+        ("archive.npy", "histories_unreadable", "archive.npy"),
+        ("header.npy", "histories_unreadable", "header.npy"),
         ("text.parquet", "histories_unreadable", "text.parquet"),
         ("flat.npy", "histories_unreadable", "[3]"),
         ("real.npy", "histories_unreadable", "float64"),
@@ -223,6 +233,14 @@ def test_bad_histories_are_told_by_what_and_where(
         users_of_file(write_bad(tmp_path, name), plain.dataset, 6, no_warning)
     assert caught.value.key == key
     assert told in str(caught.value)
+
+
+def test_users_of_another_dataset_are_found(tmp_path: Path) -> None:
+    users = {"train": {"a": [1, 2]}, "valid": {"b": [1, 2]}, "test": {"c": [1, 2]}}
+    dataset = of_users(users, SHARE, tmp_path)
+    pl.DataFrame({"name": ["a"]}).write_parquet(dataset.folder / "users.parquet")
+    with refused(DataError, "dataset_damaged"):
+        users_of_split(dataset, EVERYONE, 2, as_evaluated=False)
 
 
 @pytest.mark.parametrize("evaluation", [SHARE, LAST])

@@ -1,11 +1,39 @@
-"""`.npy` files, written a part at a time."""
+"""`.npy` files: opened so that whatever is wrong with one is told, written a part at a time."""
 
+import tokenize
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reprise.errors import ContentError, Phrase
+
+# What NumPy lets through of a file that is none of its own: a damaged header is parsed as Python.
+_DAMAGE = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+)
+
+
+def open_array(path: Path) -> NDArray[Any]:
+    """Map the array of a `.npy` file; ContentError, which names the file, where it holds anything
+    else, OSError where the system refuses it.
+    """
+    try:
+        # Mapped, not read: a damaged shape is held against the file's size, not asked of memory.
+        with np.errstate(over="raise"):
+            return np.lib.format.open_memmap(path, mode="r")
+    except _DAMAGE as error:
+        reason = str(error) or Phrase("unexpected_content")
+        raise ContentError("file_reason", name=path.name, reason=reason) from error
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:

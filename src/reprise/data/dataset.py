@@ -12,8 +12,8 @@ truth/                 demo data only: the true interests
 
 import hashlib
 import json
-import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.data.arrays import open_array
 from reprise.errors import ContentError, DataError, Phrase
 
 if TYPE_CHECKING:
@@ -142,11 +143,37 @@ class Dataset:
         """Return the own ids of a split's users, [U]."""
         import polars as pl  # training does without
 
-        try:
-            users = pl.read_parquet(self.folder / "users.parquet")
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError("dataset_damaged", folder=self.folder, reason=error) from error
-        return users.filter(pl.col("split") == split).sort("user")["raw_id"]
+        users = len(self.splits[split].lengths)
+        with self._table("users.parquet", "split", "user", "raw_id") as table:
+            own = table.filter(pl.col("split") == split).sort("user")["raw_id"]
+            if len(own) != users:
+                raise ContentError("damage_data_counts", name="users.parquet")
+        return own
+
+    def about_items(self) -> "pl.DataFrame":
+        """Return what items.parquet has of the items 1..V, a row each."""
+        with self._table("items.parquet", "item", "raw_id") as table:
+            if len(table) != self.num_items:
+                raise ContentError("damage_data_counts", name="items.parquet")
+        return table
+
+    @contextmanager
+    def _table(self, name: str, *columns: str) -> "Iterator[pl.DataFrame]":
+        """Yield a table of the folder that has these columns at least; what is wrong with it, by
+        what is done with it too, is damage to the folder.
+        """
+        import polars as pl
+
+        with _damage_told(self.folder):
+            try:
+                table = pl.read_parquet(self.folder / name, glob=False)
+                if missing := [column for column in columns if column not in table.columns]:
+                    column = ", ".join(missing)
+                    raise ContentError("damage_data_column", name=name, column=column)
+                yield table
+            except pl.exceptions.PolarsError as error:
+                reason = str(error).partition("\n")[0]
+                raise ContentError("file_reason", name=name, reason=reason) from error
 
     def truth(self, split: str) -> Truth | None:
         """Return the true interests of the users whom `evaluation_users` returns, if known."""
@@ -154,13 +181,11 @@ class Dataset:
         if not folder.is_dir():
             return None
         lengths = self.splits[split].lengths
-        try:
-            item_interest = np.load(folder / "item_interest.npy")
-            user_interests = np.load(folder / f"{split}_interests.npy")
+        with _damage_told(self.folder):
+            item_interest = _open_array(folder / "item_interest.npy", np.int32)
+            user_interests = _open_array(folder / f"{split}_interests.npy", np.int32, dimensions=2)
             if (len(item_interest), len(user_interests)) != (self.num_items + 1, len(lengths)):
                 raise ContentError("damage_data_counts", name="truth")
-        except (OSError, ValueError) as error:
-            raise DataError("dataset_damaged", folder=self.folder, reason=error) from error
         return Truth(item_interest, user_interests[lengths >= LEAST_ITEMS])
 
     def evaluation_users(self, split: str, history_length: int) -> EvaluationUsers:
@@ -188,8 +213,15 @@ class Dataset:
 def open_dataset(folder: Path) -> Dataset:
     """Open a dataset folder; DataError where it is missing, of another schema or damaged."""
     meta = _read_meta(folder)
-    try:
+    with _damage_told(folder):
         return _open_arrays(folder, meta)
+
+
+@contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    """Tell what is wrong with a file of a dataset as damage to the folder."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         raise DataError("dataset_damaged", folder=folder, reason=error) from error
 
@@ -241,14 +273,12 @@ def stretches(
     return Split(offsets, np.asarray(items[index]))
 
 
-def _open_array(path: Path, dtype: type[np.generic]) -> NDArray[Any]:
-    """Map a vector of `dtype`; ValueError or OSError where the file holds anything else."""
-    try:
-        array = np.lib.format.open_memmap(path, mode="r")
-    except (SyntaxError, tokenize.TokenError) as error:  # a damaged header is parsed as Python
-        raise ContentError("file_reason", name=path.name, reason=error) from error
-    if array.dtype != dtype or array.ndim != 1:
-        raise ContentError("damage_data_array", name=path.name, dtype=np.dtype(dtype))
+def _open_array(path: Path, dtype: type[np.generic], dimensions: int = 1) -> NDArray[Any]:
+    """Map an array of `dtype`; ValueError or OSError where the file holds anything else."""
+    array = open_array(path)
+    if array.dtype != dtype or array.ndim != dimensions:
+        expected = {"dtype": np.dtype(dtype), "dimensions": dimensions}
+        raise ContentError("damage_data_array", name=path.name, **expected)
     return array
 
 
@@ -263,7 +293,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
             if not all(isinstance(count, int) for count in [meta["num_items"], *counts]):
                 raise ContentError("damage_data_counts_whole")
             meta["name"], meta["fingerprint"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = Phrase("file_content", name="meta.json", error=error)
         raise DataError("dataset_damaged", folder=folder, reason=reason) from error
     if schema != SCHEMA:

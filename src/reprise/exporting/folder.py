@@ -27,7 +27,7 @@ from reprise import __version__, files
 from reprise.data.arrays import save_array, save_parts
 from reprise.data.dataset import Dataset
 from reprise.errors import CheckpointError, UsageError
-from reprise.exporting.users import Users, read_table
+from reprise.exporting.users import Users
 from reprise.retrieval.evaluate import candidates, interests_of, repeat_worth
 from reprise.runs.session import StoredModel
 
@@ -148,7 +148,7 @@ def _about_users(users: Users) -> pl.DataFrame:
 
 def _about_items(dataset: Dataset) -> pl.DataFrame:
     """Return what is known of items 1..V."""
-    about = read_table(dataset, "items.parquet", dataset.num_items)
+    about = dataset.about_items()
     code = np.asarray(dataset.item_category[1:])
     if (code < 0).all():
         return about

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from reprise.data.arrays import open_array
 from reprise.data.dataset import (
     LEAST_ITEMS,
     SPLITS,
@@ -17,7 +18,7 @@ from reprise.data.dataset import (
     Split,
     stretches,
 )
-from reprise.errors import ContentError, DataError, Phrase, UsageError
+from reprise.errors import ContentError, DataError, UsageError
 from reprise.runs.session import Say
 
 EVERYONE = "all"
@@ -44,14 +45,14 @@ def users_of_split(dataset: Dataset, split: str, length: int, as_evaluated: bool
         raw_ids, sequences = (
             _everyone(dataset)
             if split == EVERYONE
-            else (_raw_users(dataset, split), dataset.splits[split])
+            else (dataset.raw_users(split), dataset.splits[split])
         )
         return Users(split, raw_ids, _whole(sequences, length))
     if split not in ("valid", "test"):
         raise UsageError("evaluated_of_what")
     known = np.flatnonzero(dataset.splits[split].lengths >= LEAST_ITEMS)
     users = dataset.evaluation_users(split, length)
-    return Users(split, _raw_users(dataset, split).gather(known), users, as_evaluated=True)
+    return Users(split, dataset.raw_users(split).gather(known), users, as_evaluated=True)
 
 
 def users_of_file(path: Path, dataset: Dataset, length: int, say: Say) -> Users:
@@ -64,9 +65,9 @@ def users_of_file(path: Path, dataset: Dataset, length: int, say: Say) -> Users:
         raise DataError("source_missing", path=path)
     try:
         users, sequences = (
-            (None, _of_array(np.load(path)))
+            (None, _of_array(open_array(path)))
             if path.suffix == ".npy"
-            else _of_table(path, pl.read_parquet(path), dataset, say)
+            else _of_table(path, pl.read_parquet(path, glob=False), dataset, say)
         )
     except (ValueError, OSError, pl.exceptions.PolarsError) as error:
         raise DataError("histories_unreadable", path=path, reason=error) from error
@@ -83,20 +84,9 @@ def users_of_file(path: Path, dataset: Dataset, length: int, say: Say) -> Users:
     return Users(path.name, users, _whole(sequences, length))
 
 
-def read_table(dataset: Dataset, name: str, rows: int | None = None) -> pl.DataFrame:
-    """Read a table of a dataset's folder, of so many rows; DataError where it is damaged."""
-    try:
-        table = pl.read_parquet(dataset.folder / name)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError("dataset_damaged", folder=dataset.folder, reason=error) from error
-    if rows is not None and len(table) != rows:
-        raise _other_counts(dataset, name)
-    return table
-
-
 def _everyone(dataset: Dataset) -> tuple[pl.Series, Split]:
     """Return the users of all splits by their own ids, each with his longest sequence."""
-    raw_ids = pl.concat(_raw_users(dataset, split) for split in SPLITS)
+    raw_ids = pl.concat(dataset.raw_users(split) for split in SPLITS)
     lengths = np.concatenate([dataset.splits[split].lengths for split in SPLITS])
     items = np.concatenate([dataset.splits[split].items for split in SPLITS])
     by_length = pl.DataFrame({"user": raw_ids, "length": lengths}).with_row_index("row")
@@ -108,19 +98,6 @@ def _everyone(dataset: Dataset) -> tuple[pl.Series, Split]:
     )
     starts = np.cumsum(lengths) - lengths
     return raw_ids.gather(longest), stretches(items, starts[longest], lengths[longest])
-
-
-def _raw_users(dataset: Dataset, split: str) -> pl.Series:
-    """Return the own ids of a split's users, [U]."""
-    users = read_table(dataset, "users.parquet").filter(pl.col("split") == split).sort("user")
-    if len(users) != len(dataset.splits[split].lengths):
-        raise _other_counts(dataset, "users.parquet")
-    return users["raw_id"]
-
-
-def _other_counts(dataset: Dataset, name: str) -> DataError:
-    reason = Phrase("damage_data_counts", name=name)
-    return DataError("dataset_damaged", folder=dataset.folder, reason=reason)
 
 
 def _of_array(histories: NDArray[Any]) -> Split:
@@ -145,7 +122,8 @@ def _of_table(
     lists = table.select(row=pl.int_range(len(table)), item=pl.col(column).cast(wanted))
     flat = lists.explode("item").drop_nulls("item")
     if column == "raw_ids":
-        numbers = read_table(dataset, "items.parquet", dataset.num_items).select("item", "raw_id")
+        own = pl.col("raw_id").cast(pl.String)
+        numbers = dataset.about_items().select("item", own)
         known = flat.join(
             numbers, left_on="item", right_on="raw_id", how="inner", maintain_order="left"
         ).select("row", item="item_right")
