@@ -44,7 +44,9 @@ def run_guarded(command: click.Command, name: str = "") -> NoReturn:
     speak(command, messages.language, name)
     try:
         sys.exit(command.main(standalone_mode=False))
-    except click.Abort:
+    except click.Abort as abort:
+        if isinstance(abort.__cause__, EOFError):
+            raise abort.__cause__ from None  # of a file: click takes it for the end of a prompt
         sys.exit(128 + signal.SIGINT)
     except click.ClickException as error:
         error.show()
