@@ -384,6 +384,58 @@ def test_amazon_reviews_of_every_year(tmp_path: Path, year: str) -> None:
         assert set(draft.about_items["title"]) == titles
 
 
+def write_amazon(folder: Path, *about: str) -> Path:
+    """A folder of 30 users' reviews of items 0..9, and metadata of these lines."""
+    reviews = [{"reviewerID": f"{n % 30}", "asin": f"{n // 30}", "time": n} for n in range(300)]
+    (folder / "x.jsonl").write_text("".join(json.dumps(one) + "\n" for one in reviews))
+    (folder / "meta_x.jsonl").write_text("".join(f"{line}\n" for line in about))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("categories", "expected"),
+    [
+        ("[['A', 'B'], ['C']]", "B"),
+        ("['A', 'Books']", "Books"),
+        ("'Books'", "Books"),
+        ("[[7, 8]]", "8"),
+        ("[]", None),
+        ("[[]]", None),
+        ("None", None),
+    ],
+)
+def test_amazon_categories_of_any_shape(
+    categories: str, expected: str | None, tmp_path: Path
+) -> None:
+    """One item that lacks them, or whose asin is a number, does not cost the others theirs."""
+    about = f"{{'asin': 3, 'categories': {categories}}}"
+    draft = read_source(write_amazon(tmp_path, "{'asin': '0', 'categories': [['Z']]}", "", about))
+    assert draft.about_items is not None
+    found = dict(zip(draft.raw_items, draft.about_items["category"], strict=True))
+    assert (found["0"], found["3"], found["1"]) == ("Z", expected, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "['asin']",
+        "3",
+        "{'asin': ['1']}",
+        "{'title': 'a'}",
+        "{'asin': '1', 'title': {}}",
+        "{'asin': '1', 'categories': [[{}]]}",
+        "{'asin': '1'",
+        "{'asin': f()}",
+        "{[]: 1}",
+        "[" * 5000 + "]" * 5000,
+    ],
+    ids=lambda line: line[:20],
+)
+def test_a_line_that_is_none_of_an_amazon_item_is_named(line: str, tmp_path: Path) -> None:
+    folder = write_amazon(tmp_path, "{'asin': '0'}", line)
+    assert "meta_x.jsonl, line 2: expected a record with a text 'asin'" in refusal(folder)
+
+
 def test_every_format_is_named_and_asked_for_by_name(tmp_path: Path) -> None:
     assert ("comirec", *LAYOUTS) == FORMATS
     events = random_events(9)
@@ -527,6 +579,17 @@ def write_no_json(folder: Path) -> Path:
     return folder / "x.jsonl"
 
 
+def write_deep_json(folder: Path) -> Path:
+    deep = "[" * 5000 + "]" * 5000
+    (folder / "x.jsonl").write_text(f'{{"user": "u", "item": "i", "time": {deep}}}\n')
+    return folder / "x.jsonl"
+
+
+def write_json_list(folder: Path) -> Path:
+    (folder / "x.jsonl").write_text("[1]\n")
+    return folder / "x.jsonl"
+
+
 def write_cut_gzip(folder: Path) -> Path:
     whole = gzip.compress(text(random_events(0), "user,item,time", ","))
     (folder / "x.csv.gz").write_bytes(whole[: len(whole) // 2])
@@ -565,6 +628,8 @@ def write_lonely_user(folder: Path) -> Path:
         (write_two_kinds, "must be of one kind, found a.csv, b.jsonl"),
         (write_cut_json, "x.jsonl: cannot be read"),
         (write_no_json, "x.jsonl, line 1: expected a JSON object"),
+        (write_json_list, "x.jsonl, line 1: expected a JSON object"),
+        (write_deep_json, "x.jsonl, line 1: expected a JSON object"),
         (write_cut_gzip, "x.csv.gz"),
         (write_cut_parquet, "clicks.parquet: cannot be read"),
         (write_lists_for_ids, "row 1: the user is "),

@@ -30,6 +30,16 @@ from reprise.errors import DataError, Phrase
 _SPLITS = ("train",), ("valid", "val", "dev"), ("test",)
 VIEWED = "pv"  # of Taobao's behaviours, what ComiRec trains on
 _GLANCE = 100_000  # rows
+# What reading a line as a record raises where it is something else.
+_NO_RECORD = (
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 class Asked(NamedTuple):
@@ -273,26 +283,45 @@ def _read_table(source: Path, asked: Asked) -> Found:
 def _meta(path: Path) -> pl.DataFrame:
     """Read metadata of items; Amazon's of 2014 are lines of Python's literals, not JSON."""
     first = tables.first_lines(path, 1)
-    if tables.kind(path) == "lines" and first and first[0].startswith("{'"):
-        try:
-            lines = pl.scan_lines(path).collect()["line"].to_list()
-            records = [ast.literal_eval(line) for line in lines]  # items, not interactions
-            return _items(
-                pl.DataFrame(
-                    {
-                        "item": [record["asin"] for record in records],
-                        "title": [record.get("title") for record in records],
-                        "category": [
-                            next(iter(record.get("categories", [[]])[0][-1:]), None)
-                            for record in records
-                        ],
-                    },
-                    schema=dict.fromkeys(("item", "title", "category"), pl.String),
-                )
-            )
-        except (ValueError, SyntaxError, KeyError, IndexError, AttributeError) as error:
-            raise DataError("unreadable", path=path, reason=error) from error
-    return _items(tables.read(path, needed=("item",)))
+    if tables.kind(path) != "lines" or not first or not first[0].startswith("{'"):
+        return _items(tables.read(path, needed=("item",)))
+    try:
+        lines = pl.scan_lines(path).collect()["line"].to_list()  # items, not interactions
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise formats.unreadable(path, error) from error
+    names = ("item", "title", "category")
+    rows = [
+        _amazon_item(path, line, text) for line, text in enumerate(lines, start=1) if text.strip()
+    ]
+    return _items(pl.DataFrame(rows, dict.fromkeys(names, pl.String), orient="row"))
+
+
+def _amazon_item(path: Path, line: int, text: str) -> tuple[str | None, ...]:
+    """Return the item, title and category of a line; DataError where it is none of an item."""
+    try:
+        record = ast.literal_eval(text)
+        found = record["asin"], record.get("title"), _narrowest(record.get("categories"))
+        return tuple(map(_text, found))
+    except _NO_RECORD as error:
+        expected = Phrase("good_amazon_item")
+        raise DataError(
+            "bad_line", path=path, line=line, text=text[:80], expected=expected
+        ) from error
+
+
+def _narrowest(categories: object) -> object:
+    """Return the last category of a path, or of the first of several; None of an empty one."""
+    while isinstance(categories, list) and categories:
+        first, last = categories[0], categories[-1]
+        categories = first if isinstance(first, list) else last
+    return None if categories == [] else categories
+
+
+def _text(value: object) -> str | None:
+    """Return a text, or a number as one; TypeError of anything else but None."""
+    if value is not None and not isinstance(value, str | int | float):
+        raise TypeError(type(value))
+    return None if value is None else str(value)
 
 
 def _items(frame: pl.DataFrame, category_ends: str = "|") -> pl.DataFrame:

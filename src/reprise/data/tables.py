@@ -178,17 +178,13 @@ def _scan_json_lines(path: Path) -> pl.LazyFrame:
     first = first_lines(path, 1)
     try:
         record = json.loads(first[0]) if first else {}
-    except ValueError as error:
+        types = {
+            name: _json_type(value) for name, value in record.items() if not isinstance(value, dict)
+        }
+    except (ValueError, AttributeError, RecursionError) as error:  # AttributeError: not an object
         raise DataError(
             "bad_line", path=path, line=1, text=first[0][:80], expected=Phrase("good_json")
         ) from error
-    if not isinstance(record, dict):
-        raise DataError(
-            "bad_line", path=path, line=1, text=first[0][:80], expected=Phrase("good_json")
-        )
-    types: dict[str, pl.DataType] = {
-        name: _json_type(value) for name, value in record.items() if not isinstance(value, dict)
-    }
     return pl.scan_ndjson(path, schema=types, row_index_name="line", row_index_offset=1)
 
 
