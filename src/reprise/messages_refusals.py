@@ -150,6 +150,16 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "{path} is not the file it should be ({checksum}). Remove it and fetch it again: {url}",
         "{path} 与应有的文件不同（{checksum}）。请删除后重新从 {url} 获取。",
     ),
+    "get_changed": (
+        "{path} is not the file that was met first ({checksum}). Remove it and fetch it again: "
+        "{url}; or, if it is the right one, remove its line from {sums}.",
+        "{path} 与首次获取的文件不同（{checksum}）。请删除后重新从 {url} 获取；"
+        "若此文件无误，请从 {sums} 中删除对应的行。",
+    ),
+    "get_broken": (
+        "{path} cannot be unpacked: {reason}. Remove it and fetch it again: {url}",
+        "{path} 无法解压: {reason}。请删除后重新从 {url} 获取。",
+    ),
     "no_interactions": ("{path}: no interactions.", "{path}: 没有任何交互。"),
     "empty_split": (
         "The {split} split is empty: {where}. Each of train, valid and test needs users "

@@ -4,6 +4,7 @@ import hashlib
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -178,8 +179,9 @@ def test_without_published_checksums_the_first_is_recorded(
     assert (folder / SUMS).read_text() == f"{digests[0]}  tiny.zip\n{digests[1]}  more.json\n"
     (folder / "more.json").write_bytes(b"[]")
     error = refusal(get(tmp_path))
-    assert error.key == "get_differs"
+    assert error.key == "get_changed"
     assert digests[1] in str(error)
+    assert str(folder / SUMS) in str(error)
 
 
 def test_a_file_put_there_by_hand_serves(tmp_path: Path, server: Server, tiny: KnownSet) -> None:
@@ -214,18 +216,68 @@ def test_a_mirror_serves_what_the_owner_published(
     assert get(tmp_path, "--mirror", f"{server.url}/").exit_code == 0
 
 
-def test_a_broken_archive_leaves_nothing_half(
-    tmp_path: Path, server: Server, tiny: KnownSet
+@pytest.fixture
+def by_hand(tiny: KnownSet, monkeypatch: pytest.MonkeyPatch) -> KnownSet:
+    """The set as one that its owner hands out by himself, without a checksum."""
+    made = replace(tiny, files=(RemoteFile("tiny.zip", None),))
+    monkeypatch.setitem(KNOWN, "tiny", made)
+    return made
+
+
+@pytest.mark.parametrize("kept", [0, 300, -30])
+def test_a_broken_archive_leaves_nothing_half_and_is_no_measure(
+    kept: int, tmp_path: Path, server: Server, by_hand: KnownSet
 ) -> None:
     whole = server.content["tiny.zip"]
     folder = tmp_path / "raw" / "tiny"
     folder.mkdir(parents=True)
-    (folder / "tiny.zip").write_bytes(whole[:-30])
-    KNOWN["tiny"] = KnownSet("tiny", "", "licence_amazon", (RemoteFile("tiny.zip", None),))
+    (folder / "tiny.zip").write_bytes(whole[:kept])
     error = refusal(get(tmp_path))
-    assert error.key == "unreadable"
+    assert error.key == "get_broken"
     assert str(folder / "tiny.zip") in str(error)
-    assert not (folder / UNPACKED).exists()
+    assert str(error).endswith("fetch it again: http://owner")
+    assert [path.name for path in folder.iterdir()] == ["tiny.zip"]
+    (folder / "tiny.zip").write_bytes(whole)
+    assert get(tmp_path).exit_code == 0
+
+
+def test_a_compressed_entry_that_is_damaged_is_told(tmp_path: Path, by_hand: KnownSet) -> None:
+    folder = tmp_path / "raw" / "tiny"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "tiny.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tiny/ratings.dat", RATINGS)
+    content = bytearray((folder / "tiny.zip").read_bytes())
+    content[60:80] = b"\xff" * 20
+    (folder / "tiny.zip").write_bytes(content)
+    assert refusal(get(tmp_path)).key == "get_broken"
+
+
+def test_another_file_by_hand_is_told_with_the_page(
+    tmp_path: Path, server: Server, by_hand: KnownSet
+) -> None:
+    folder = tmp_path / "raw" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "tiny.zip").write_bytes(server.content["tiny.zip"])
+    assert get(tmp_path).exit_code == 0
+    (folder / "tiny.zip").write_bytes(zipped(ratings=b"other"))
+    error = refusal(get(tmp_path))
+    assert error.key == "get_changed"
+    assert "http://owner" in str(error)
+    assert "None" not in str(error)
+
+
+@pytest.mark.parametrize("torn", [b"0123abc", b"\n", b"0123abc  tin", b"one two three\n\xff"])
+def test_a_record_that_is_torn_says_nothing(
+    torn: bytes, tmp_path: Path, server: Server, by_hand: KnownSet
+) -> None:
+    folder = tmp_path / "raw" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "tiny.zip").write_bytes(server.content["tiny.zip"])
+    line = f"{'0' * 64}  other.zip\n".encode()
+    (folder / SUMS).write_bytes(line + torn)
+    assert get(tmp_path).exit_code == 0
+    digest = hashlib.sha256(server.content["tiny.zip"]).hexdigest()
+    assert (folder / SUMS).read_bytes() == line + f"{digest}  tiny.zip\n".encode()
 
 
 def test_the_terms_must_be_agreed_to(tmp_path: Path, server: Server, tiny: KnownSet) -> None:

@@ -1,13 +1,15 @@
 """Fetching a well-known data set: resumed where it was cut, verified, unpacked all or nothing."""
 
+import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from reprise import files
 from reprise.data.known import UNPACKED, KnownSet, RemoteFile
-from reprise.errors import DataError
+from reprise.errors import DataError, Phrase
 
 Heard = Callable[
     [str, int, int], None
@@ -32,8 +34,13 @@ def fetch(known: KnownSet, folder: Path, command: str, heard: Heard, mirror: str
                 raise DataError("get_by_hand", page=known.page, path=path, command=command)
             _download(url, file, path, command, heard)
         if path.exists():
-            _verify(file, path)
-            _unpack(path, folder)
+            where = file.url or known.page
+            digest = _verify(file, path, where)
+            _unpack(path, folder, where)
+            if file.checksum is None:
+                _record(
+                    path, digest
+                )  # only now: what cannot be unpacked was cut, and is no measure
     return all(file.checksum for file in known.files)
 
 
@@ -88,24 +95,40 @@ def _go_on(url: str, part: Path, heard: Callable[[int, int], None]) -> None:
     tag.unlink(missing_ok=True)
 
 
-def _verify(file: RemoteFile, path: Path) -> None:
-    """Refuse a file that is not what its owner says, or what it was when it was met first."""
+def _verify(file: RemoteFile, path: Path, where: str) -> str:
+    """Return a file's digest; refuse one that is not what its owner says, or what it was when it
+    was met first. where: to get it from.
+    """
     import pooch
 
+    first_met = _recorded(path.with_name(SUMS)).get(path.name, "")
+    algorithm, _, expected = (file.checksum or f"sha256:{first_met}").partition(":")
+    found: str = pooch.file_hash(str(path), algorithm)
+    if expected and found != expected:
+        values = {"path": path, "checksum": f"{algorithm}:{expected}", "url": where}
+        if file.checksum is None:
+            raise DataError("get_changed", sums=path.with_name(SUMS), **values)
+        raise DataError("get_differs", **values)
+    return found
+
+
+def _recorded(sums: Path) -> dict[str, str]:
+    """Return the digests of the files that were met, by name; a line that is torn says nothing."""
+    text = sums.read_text(encoding="utf-8", errors="replace") if sums.exists() else ""
+    lines = (re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line) for line in text.splitlines())
+    return {line[2]: line[1] for line in lines if line}
+
+
+def _record(path: Path, digest: str) -> None:
+    """Keep the digest of a file that is met, as `sha256sum` writes it."""
     sums = path.with_name(SUMS)
-    recorded = sums.read_text().split() if sums.exists() else []
-    first_met = dict(zip(recorded[1::2], recorded[::2], strict=True)).get(path.name)
-    algorithm, _, expected = (file.checksum or f"sha256:{first_met or ''}").partition(":")
-    found = pooch.file_hash(str(path), algorithm)
-    if not expected:
-        with open(sums, "a") as out:
-            out.write(f"{found}  {path.name}\n")
-    elif found != expected:
-        shown = f"{algorithm}:{expected}"
-        raise DataError("get_differs", path=path, checksum=shown, url=file.url)
+    recorded = _recorded(sums)
+    if recorded.get(path.name) != digest:
+        lines = [f"{met}  {name}\n" for name, met in {**recorded, path.name: digest}.items()]
+        files.replace_file(sums, "".join(lines).encode())
 
 
-def _unpack(path: Path, folder: Path) -> None:
+def _unpack(path: Path, folder: Path, where: str) -> None:
     """Put what a zip archive holds into the folder `UNPACKED`, all or nothing."""
     if path.suffix != ".zip" or (folder / UNPACKED).exists():
         return
@@ -117,5 +140,6 @@ def _unpack(path: Path, folder: Path) -> None:
 
     try:
         files.publish_folder(folder / UNPACKED, fill)
-    except zipfile.BadZipFile as error:
-        raise DataError("unreadable", path=path, reason=error) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        reason = str(error) or Phrase("unexpected_content")
+        raise DataError("get_broken", path=path, reason=reason, url=where) from error
