@@ -28,6 +28,7 @@ from reprise.config import TrainConfig
 from reprise.errors import (
     CheckpointError,
     ConfigMismatchError,
+    DataError,
     RepriseError,
     RunInUseError,
     UsageError,
@@ -246,6 +247,27 @@ def test_the_same_values_are_not_trained_twice_and_bad_ones_fail_alone(
     assert bad["reason"].startswith("members = 3 is not possible")
     bad = next(one for one in results(sweep.folder, "zh")["trials"] if one["state"] == "failed")
     assert bad["reason"].startswith("members = 3 无效: 应为 嵌入维度与隐藏层大小 8 的约数")
+
+
+@pytest.mark.parametrize("search", ["batch_size=16,5000", "first_target=2,900"])
+def test_values_that_the_data_are_too_few_for_fail_alone(
+    search: str, small_data: Path, tmp_path: Path
+) -> None:
+    sweep = sweep_of(small_data, tmp_path, search, max_steps=4)
+    assert run_sweep(sweep, 6, Watcher()) == 0
+    trials = results(sweep.folder)["trials"]
+    states = {*(trial["state"] for trial in trials)}
+    assert states == {"complete", "failed"}
+    bad = next(trial for trial in trials if trial["state"] == "failed")
+    assert bad["reason"].startswith("Only ")
+    assert bad["params"] in ({"batch_size": 5000}, {"first_target": 900})
+
+
+def test_a_batch_that_no_trial_can_fill_ends_the_sweep(small_data: Path, tmp_path: Path) -> None:
+    sweep = sweep_of(small_data, tmp_path, "learning_rate=0.1,0.2", batch_size=5000)
+    with pytest.raises(DataError, match="Only"):
+        run_sweep(sweep, 2, Watcher())
+    assert results(sweep.folder)["trials"] == []
 
 
 def test_results_are_a_table_a_picture_and_json(

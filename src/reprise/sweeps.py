@@ -42,7 +42,7 @@ from sqlalchemy.exc import DatabaseError
 from reprise import files
 from reprise.config import TrainConfig, make_config
 from reprise.data.dataset import open_dataset
-from reprise.errors import CheckpointError, Phrase, RunInUseError, UsageError
+from reprise.errors import CheckpointError, Phrase, RepriseError, RunInUseError, UsageError
 from reprise.messages import Language
 from reprise.runs import run
 from reprise.runs.run import RunFolder
@@ -213,10 +213,21 @@ def _run_trial(
                 Request(config, sweep.data_folder, sweep.runs_folder),
                 watcher.began(number, params, config),
             )
-    except UsageError as error:  # values that do not go together are tried by no one again
+    except RepriseError as error:
+        if not _of_values(error, params):
+            raise
         reasons = {"reason": str(error), "reason_zh": error.said_in("zh")}
         return _record(sweep, params, None, reasons), 0
     return _record(sweep, params, outcome, {"run": config.run_name}), outcome.exit_code
+
+
+def _of_values(error: RepriseError, params: Mapping[str, Any]) -> bool:
+    """Whether a trial's values do not go together, or not with the data: they are tried by no one
+    again. Else, or where all trials have the batch that is too large, the sweep is to be mended.
+    """
+    if error.key == "too_few_users":
+        return not params.keys().isdisjoint(("batch_size", "first_target"))
+    return isinstance(error, UsageError)
 
 
 def _record(
