@@ -152,3 +152,19 @@ def test_ids_that_are_far_apart_get_codes_of_their_own(numbers: list[int]) -> No
     pairs = set(zip(numbers, codes, strict=True))
     assert len(pairs) == len(set(numbers)) == len(set(codes))
     assert max(codes) < 2_000_000
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)),
+        max_size=12,
+    ),
+    st.sampled_from([np.int64, np.float64]),
+)
+def test_rows_are_sorted_by_keys_of_any_sign(
+    rows: list[tuple[int, int]], dtype: type[np.generic]
+) -> None:
+    keys = [np.array([row[0] for row in rows], np.int32), np.array([row[1] for row in rows], dtype)]
+    expected = sorted(range(len(rows)), key=lambda row: [key[row].item() for key in keys])
+    assert arrange._sorted(keys).tolist() == expected

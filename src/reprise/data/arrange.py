@@ -184,8 +184,8 @@ def in_order(
 
 
 def _sorted(keys: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
-    """Return the order by keys that are not negative, the first counting most, equals as they
-    stand: by one number a row where the keys fit into one.
+    """Return the order by keys, the first counting most, equals as they stand: by one number a row
+    where the keys are whole numbers and, each less its least, fit into one.
     """
     if not len(keys[0]) or not all(np.issubdtype(key.dtype, np.integer) for key in keys):
         return np.lexsort(keys[::-1])
