@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from reprise import __version__
+from reprise import MOST_THREADS, THREADS_ASKED, THREADS_KNOWN, __version__
 from reprise.commands.config import config
 from reprise.commands.data import data
 from reprise.commands.demo import demo
@@ -22,7 +22,7 @@ from reprise.commands.report import report
 from reprise.commands.runs import runs
 from reprise.commands.sweep import sweep
 from reprise.commands.train import train
-from reprise.errors import Phrase, RepriseError, WriteError
+from reprise.errors import Phrase, RepriseError, UsageError, WriteError
 from reprise.help_language import speak
 from reprise.messages import Messages, choose_language
 
@@ -43,6 +43,7 @@ def run_guarded(command: click.Command, name: str = "") -> NoReturn:
         sys.stdout.reconfigure(errors="replace")
     speak(command, messages.language, name)
     try:
+        _check_threads()
         sys.exit(command.main(standalone_mode=False))
     except click.Abort as abort:
         if isinstance(abort.__cause__, EOFError):
@@ -63,6 +64,15 @@ def run_guarded(command: click.Command, name: str = "") -> NoReturn:
         path, reason = error.filename or "?", error.strerror or error
         _tell(messages, Phrase("os_refused", path=path, reason=reason))
         sys.exit(WriteError.exit_code)
+
+
+def _check_threads() -> None:
+    """Refuse a number of XLA's threads that is none: the package was imported all the same."""
+    if not THREADS_KNOWN:
+        expected = Phrase("good_whole_within", low=1, high=MOST_THREADS)
+        raise UsageError(
+            "bad_value", option="REPRISE_XLA_THREADS", value=THREADS_ASKED, expected=expected
+        )
 
 
 def _tell(messages: Messages, mistake: Phrase) -> None:

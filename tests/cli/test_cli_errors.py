@@ -1,9 +1,11 @@
 """How a command ends that cannot go on."""
 
+from pathlib import Path
+
 import click
 import pytest
 
-from commands import reprise
+from commands import check_refusal, comirec, reprise
 from reprise.cli import run_guarded
 
 
@@ -40,3 +42,23 @@ def test_the_bare_command_shows_its_help() -> None:
     done = reprise()
     assert "Traceback" not in done.stderr
     assert "Commands:" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("threads", ["two", "0", "-1", "1.5", "1" * 5000, "1000"])
+def test_threads_that_are_no_number_are_refused(threads: str) -> None:
+    done = reprise("data", "--help", REPRISE_XLA_THREADS=threads)
+    check_refusal(done, 2, f"REPRISE_XLA_THREADS = '{threads}' is not possible: a whole number")
+    assert done.stderr.count("\n") == 1
+
+
+def test_threads_are_refused_in_chinese_and_by_comirec_s_command(tmp_path: Path) -> None:
+    done = reprise("data", "--help", REPRISE_XLA_THREADS="two", REPRISE_LANG="zh")
+    check_refusal(done, 2, "REPRISE_XLA_THREADS = 'two' 无效: 应为 1 至 999 的整数")
+    check_refusal(
+        comirec("--help", cwd=tmp_path, REPRISE_XLA_THREADS="two"), 2, "REPRISE_XLA_THREADS"
+    )
+
+
+@pytest.mark.parametrize("threads", ["", " 3 "])
+def test_threads_that_are_a_number_or_not_given_do(threads: str) -> None:
+    assert reprise("data", "--help", REPRISE_XLA_THREADS=threads).returncode == 0
