@@ -57,13 +57,6 @@ def test_help_and_mistakes_answer_without_jax() -> None:
         assert time.monotonic() - began < 5  # generous: the machine may be busy
 
 
-def test_the_bare_command_shows_the_help() -> None:
-    done = reprise()
-    assert "Traceback" not in done.stderr
-    assert "Usage: " in done.stdout + done.stderr
-    assert "train" in done.stdout + done.stderr
-
-
 def test_prepare_train_evaluate_inspect(small_data: Path, tmp_path: Path) -> None:
     done = train(small_data, tmp_path, "--steps", 10)
     assert done.returncode == 0, done.stderr
