@@ -32,6 +32,7 @@ LAYERS = [
         "reporting",
         "sweeps",
         "sweeps_picture",
+        "terminal",
         "tracking",
         "waiting",
     },

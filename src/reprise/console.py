@@ -241,7 +241,7 @@ class RunConsole:
         if progress.best is None:
             self.say("no_best_of_any" if progress.evaluated_step else "no_best")
             return
-        found = store.scan(self._folder.checkpoints, on_damage=lambda path, reason: None)
+        found = store.scan(self._folder.checkpoints)
         kept = store.best_of(found)
         self.say(
             "best_so_far",

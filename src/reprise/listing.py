@@ -1,12 +1,10 @@
 """What `reprise runs` and `reprise config` show; it is plain text where it is piped."""
 
-import sys
 from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
@@ -15,10 +13,10 @@ from reprise.config import make_config
 from reprise.errors import RepriseError
 from reprise.messages import Messages
 from reprise.provenance import Kind, Setting
+from reprise.terminal import make_console
 
 _GAP = 2  # columns between a table's columns
 _NARROWEST = 16  # columns of a table's column that gives way
-_PLAIN_WIDTH = 200  # columns where nobody's terminal sets a limit
 _OF_ONE_INTEREST = "interest_share"
 _LAST_EVALUATIONS, _CURVE_ROWS = 10, 20
 _STATES = {
@@ -52,9 +50,7 @@ class Page:
 
     def __init__(self, messages: Messages) -> None:
         self.text = messages.text
-        self._console = Console(
-            width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False
-        )
+        self._console = make_console()
         self._width = self._console.width
 
     def line(self, text: str | Text = "", style: str = "") -> None:

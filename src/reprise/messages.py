@@ -2,7 +2,7 @@
 
 import locale
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from reprise.errors import Phrase
@@ -18,6 +18,8 @@ from reprise.messages_values import VALUES
 from reprise.words import WORDS
 
 Language = Literal["en", "zh"]
+# say(key, **values): how one who does something tells of it, in a language that others choose.
+Say = Callable[..., None]
 
 # key: (English, Chinese). The Chinese lines of the resume family are the specification's own.
 CATALOGUE: Mapping[str, tuple[str, str]] = {
@@ -101,6 +103,10 @@ def choose_language(asked: str | None = None) -> Language:
     """Return the language: `asked`, else REPRISE_LANG, else the locale's; English otherwise."""
     name = asked or os.environ.get("REPRISE_LANG") or _locale_name()
     return "zh" if name.lower().startswith("zh") else "en"
+
+
+def unsaid(key: str, **values: object) -> None:
+    """Say nothing, to who need not be told."""
 
 
 class Messages:

@@ -1,6 +1,5 @@
 """What `reprise data show` tells: what is known of a prepared dataset, in numbers and bars."""
 
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from reprise.words import WORDS
 if TYPE_CHECKING:
     from rich.table import Table
 
-_PLAIN_WIDTH, _BAR_WIDTH = 200, 40  # columns
+_BAR_WIDTH = 40  # columns
 # What meta.json says was done is kept in English, part by part.
 _DONE = (
     "done_as_split",
@@ -25,10 +24,10 @@ _DONE = (
 
 def show_facts(facts: dict[str, Any], messages: Messages) -> None:
     """Print the facts of `statistics.describe`; it is plain text where it is piped."""
-    from rich.console import Console
+    from reprise.terminal import make_console
 
     text = messages.text
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+    console = make_console()
     for line in _lines(facts, messages):
         console.print(line, markup=False, soft_wrap=True)
     for key, kind in (("data_lengths", "history_length"), ("data_popularity", "popularity")):

@@ -1,10 +1,8 @@
 """What `reprise evaluate` tells of a stored model: facts for programs, and their short report."""
 
 import math
-import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from reprise.console import METRIC_NAMES
@@ -13,11 +11,11 @@ from reprise.messages import Messages
 from reprise.retrieval import groups, intervals
 from reprise.retrieval.groups import Group
 from reprise.runs.session import Measured, Split
+from reprise.terminal import make_console
 
 # Metrics that get an interval, at each cutoff.
 BOUNDED = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
 _SEEN = {"kept": "seen_kept", "filtered": "seen_filtered", "learned": "seen_learned"}
-_PLAIN_WIDTH = 200  # columns where nobody's terminal sets a limit
 
 
 def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> dict[str, Any]:
@@ -85,7 +83,7 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
         text(lists, coef=coef),
     ]
     # A line that a program may look for is not wrapped.
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+    console = make_console()
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
     confidence = facts["confidence"]

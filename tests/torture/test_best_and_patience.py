@@ -303,6 +303,6 @@ def test_the_unrated_state_of_an_interrupted_evaluation_is_never_the_best(
     unrated = snapshot(8)
     carried = replace(one.progress, step=8)  # evaluated_step 4, metric 0.5
     save_all(folder, [one, Snapshot(unrated.arrays, carried)])
-    best = store.best_of(store.scan(folder.checkpoints, lambda path, reason: None))
+    best = store.best_of(store.scan(folder.checkpoints))
     assert best is not None
     assert best.path.name == "ckpt-4"

@@ -116,7 +116,7 @@ def record(
         start(data, runs, earlier)
     befall(folder, name)
     disk, told, real_save = RecordingDisk(runs), Acknowledged(), store.save
-    for checkpoint in store.scan(folder.checkpoints, on_damage=lambda path, reason: None):
+    for checkpoint in store.scan(folder.checkpoints):
         with suppress(store.DamagedCheckpointError):
             snapshot = store.load(checkpoint)
             told.digests[snapshot.digest()] = snapshot.progress
@@ -245,7 +245,7 @@ def contents(folder: Path) -> frozenset[tuple[str, bytes | None]]:
 def finish(data: Path, runs: Path, name: str) -> RunFolder:
     """Give the interrupted start again: where the rewinding has been stored, it is not repeated."""
     folder = RunFolder(runs / small_config(**CONFIG).run_name)
-    found = store.scan(folder.checkpoints, on_damage=lambda path, reason: None)
+    found = store.scan(folder.checkpoints)
     rewound = any(checkpoint.progress.branch == OPENED.get(name) for checkpoint in found)
     asked = STARTS[name].get("resume_from", "latest")
     return start(data, runs, name, resume_from="latest" if rewound else asked)
@@ -253,5 +253,5 @@ def finish(data: Path, runs: Path, name: str) -> RunFolder:
 
 def ending(folder: RunFolder) -> tuple[str, object, bytes]:
     """What must not depend on crashes: the final state, its best, and the record."""
-    latest = store.scan(folder.checkpoints, on_damage=lambda path, reason: None)[-1]
+    latest = store.scan(folder.checkpoints)[-1]
     return store.load(latest).digest(), latest.progress.best, folder.metrics.read_bytes()

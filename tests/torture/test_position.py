@@ -162,7 +162,7 @@ def test_a_stop_at_n_stores_the_state_after_exactly_n_updates(
     """Scenario 37 (lightning#19367): step N is stored with N's weights, and N + 1 comes next."""
     outcome, _, folder = run_small(small_data, tmp_path, stopping_at(stop))
     assert (outcome.progress.step, len(trained_on)) == (stop, stop)
-    assert store.scan(folder.checkpoints, lambda path, reason: None)[-1].order == (0, stop, 0)
+    assert store.scan(folder.checkpoints)[-1].order == (0, stop, 0)
     run_small(small_data, tmp_path)
     assert len(trained_on) == 20
     assert trained_on[stop - 1 : stop + 1] == [
@@ -310,7 +310,7 @@ def test_an_old_checkpoint_loads_with_a_warning_and_its_best_is_measured(
     assert best is not None
     assert (best.metric, best.step) == (truth if given is None else given, 8)
     assert ("old_checkpoint" in recorder.keys) == (given is None)
-    stored = store.best_of(store.scan(folder.checkpoints, lambda path, reason: None))
+    stored = store.best_of(store.scan(folder.checkpoints))
     assert stored is not None
     assert stored.progress.best == best
     # From now on it is known: said once, not on every start.

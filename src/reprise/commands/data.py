@@ -1,6 +1,5 @@
 """`reprise data`: fetching well-known data sets, and looking at prepared ones."""
 
-import json
 from pathlib import Path
 
 import click
@@ -8,7 +7,7 @@ import click
 from reprise.commands.get import get
 from reprise.config import check_value
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options, data_option
+from reprise.options import common_options, data_option, print_json
 
 
 @click.group()
@@ -31,7 +30,7 @@ def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
     check_value("dataset", name)
     facts = describe(open_dataset(locate(data_dir, name)))
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
     else:
         show_facts(facts, Messages(choose_language(lang)))
 

@@ -1,13 +1,12 @@
 """`reprise evaluate`: a stored model, measured."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options, data_option, which_option
+from reprise.options import common_options, data_option, print_json, which_option
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
@@ -72,6 +71,6 @@ def evaluate(
     )
     facts = evaluation_facts(measured, split, coef)
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        print_json(facts)
     else:
         show_evaluation(facts, messages)

@@ -1,13 +1,12 @@
 """`reprise inspect`: what a checkpoint holds."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from reprise.messages import Messages, choose_language
-from reprise.options import common_options
+from reprise.options import common_options, print_json
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
@@ -30,4 +29,7 @@ def inspect(path: Path, which: Any, as_json: bool, lang: str | None) -> None:
 
     messages = Messages(choose_language(lang))
     facts = describe(path, which, Voice(messages, to_stderr=True).say)
-    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(report_lines(facts, messages)))
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo("\n".join(report_lines(facts, messages)))

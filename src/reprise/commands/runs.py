@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from reprise.messages import Messages, choose_language
+from reprise.messages import Messages, Say, choose_language
 from reprise.options import common_options, print_json
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def import_run(file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> N
     Page(messages).line(messages.text("imported", file=file, path=folder.path))
 
 
-def _warner(messages: Messages) -> Callable[..., None]:
+def _warner(messages: Messages) -> Say:
     """Return what says warnings beside the output, which a program may read."""
     return lambda key, **values: click.echo(messages.text(key, **values), err=True)
 

@@ -1,6 +1,5 @@
 """`reprise sweep`: many runs of one configuration, but for a few fields that are searched over."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +11,7 @@ from reprise.commands.train import resume_command
 from reprise.config import check_value
 from reprise.errors import Phrase, UsageError
 from reprise.messages import Messages, choose_language
-from reprise.options import (
-    common_options,
-    run_options,
-    run_values,
-    watch_options,
-)
+from reprise.options import common_options, print_json, run_options, run_values, watch_options
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.searches import FORMS, Search, parse_searches
 
@@ -27,7 +21,6 @@ if TYPE_CHECKING:
     from reprise.config import TrainConfig
     from reprise.console import RunConsole
 
-_PLAIN_WIDTH = 200  # columns
 
 _sweeps_dir = click.option(
     "--sweeps-dir",
@@ -204,7 +197,7 @@ def show_results(folder: Path, messages: Messages, as_json: bool) -> None:
     facts = results(folder, "en" if as_json else messages.language)
     picture = draw(folder, facts, messages)
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
         return
     print_table(facts, messages)
     if facts["best"] is not None:
@@ -217,8 +210,9 @@ def show_results(folder: Path, messages: Messages, as_json: bool) -> None:
 
 def print_table(facts: dict[str, Any], messages: Messages) -> None:
     """Print the trials, best first."""
-    from rich.console import Console
     from rich.table import Table
+
+    from reprise.terminal import make_console
 
     text = messages.text
     title = text("sweep_title", name=facts["sweep"], dataset=facts["dataset"])
@@ -234,4 +228,4 @@ def print_table(facts: dict[str, Any], messages: Messages) -> None:
         numbers = [trial["number"], value, trial["best_step"] or "-"]
         tried = [trial["params"][name] for name in params]
         table.add_row(*map(str, [*numbers, *tried, trial["run"] or trial["reason"] or "-"]))
-    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False).print(table)
+    make_console().print(table)

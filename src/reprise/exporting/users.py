@@ -19,7 +19,7 @@ from reprise.data.dataset import (
     stretches,
 )
 from reprise.errors import ContentError, DataError, UsageError
-from reprise.runs.session import Say
+from reprise.messages import Say
 
 EVERYONE = "all"
 

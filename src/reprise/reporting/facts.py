@@ -3,19 +3,19 @@ branches led to where it stands. Plain values, read without loading a model.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reprise.errors import CheckpointError, ContentError
+from reprise.messages import Say
 from reprise.runs import history, run
 from reprise.runs.history import Line, Start
 from reprise.runs.run import RunFolder
 from reprise.runs.store import Checkpoint
 from reprise.training.state import Best
 
-Say = Callable[..., None]
 Points = list[tuple[int, float]]
 _DEFAULT_CUTOFF = 50
 

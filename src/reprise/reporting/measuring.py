@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from reprise.errors import Phrase, RepriseError, UsageError
+from reprise.messages import Say
 from reprise.report import evaluation_facts
-from reprise.reporting.facts import Run, Say, noting
+from reprise.reporting.facts import Run, noting
 from reprise.runs.session import Split, measure, stored_model
 
 # Scores are inner products, or cosines: three orders of magnitude hold what matters to either.

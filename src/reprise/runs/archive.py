@@ -25,9 +25,10 @@ import zstandard
 
 from reprise import __version__, files
 from reprise.errors import CheckpointError, DataError, Phrase, UsageError
+from reprise.messages import Say
 from reprise.runs import store
 from reprise.runs.run import RunFolder
-from reprise.runs.store import DamagedCheckpointError, Warn
+from reprise.runs.store import DamagedCheckpointError
 
 SUFFIXES = (".tar.zst", ".tar.gz", ".tgz", ".tar")
 _CONTENTS, _SCHEMA = "REPRISE.json", 1
@@ -58,7 +59,7 @@ class _HashedFile:
         return content
 
 
-def export(folder: RunFolder, target: Path, warn: Warn) -> dict[str, Any]:
+def export(folder: RunFolder, target: Path, warn: Say) -> dict[str, Any]:
     """Write the run into the archive `target` (one of SUFFIXES), which appears complete or not at
     all, and return what it holds: run, file, files, bytes, checkpoints.
 
@@ -129,7 +130,7 @@ def import_(source: Path, runs_folder: Path) -> RunFolder:
     return folder
 
 
-def _whole_checkpoints(folder: RunFolder, warn: Warn) -> list[Path]:
+def _whole_checkpoints(folder: RunFolder, warn: Say) -> list[Path]:
     def leave_out(path: Path, reason: Phrase) -> None:
         warn("damaged_ignored", path=path, reason=reason)
 

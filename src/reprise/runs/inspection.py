@@ -7,15 +7,14 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from reprise.messages import Messages
+from reprise.messages import Messages, Say
 from reprise.runs import run
 from reprise.runs.run import Source
-from reprise.runs.store import Warn
 
 _WIDTHS, _NUMBER = (32, 20, 8), 14  # places of a column, and of the last one
 
 
-def describe(path: Path, which: Source, warn: Warn) -> dict[str, Any]:
+def describe(path: Path, which: Source, warn: Say) -> dict[str, Any]:
     """Return the facts of the checkpoint at `path`, or of a run's latest or best one.
 
     Every byte is verified; CheckpointError names what does not hold.

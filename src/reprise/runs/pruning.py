@@ -79,7 +79,7 @@ def size_of(path: Path) -> int:
 
 
 def _superseded(folder: Path) -> list[Path]:
-    checkpoints = store.scan(folder, on_damage=lambda path, reason: None)
+    checkpoints = store.scan(folder)
     latest = _first_whole(checkpoints, lambda left: left[-1])
     best = _first_whole(checkpoints, store.best_of)
     # One that does not know its run's best cannot tell which other is.

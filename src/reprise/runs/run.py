@@ -22,8 +22,9 @@ from typing import Any, Literal, TextIO
 
 from reprise import files
 from reprise.errors import CheckpointError, ConfigMismatchError, Phrase, RunInUseError
+from reprise.messages import Say, unsaid
 from reprise.runs import history, store
-from reprise.runs.store import Checkpoint, Warn
+from reprise.runs.store import Checkpoint
 from reprise.training.state import Progress, Snapshot
 
 Source = Literal["latest", "best"]
@@ -107,14 +108,14 @@ def writer_of(folder: RunFolder) -> str | None:
     return None
 
 
-def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Warn) -> None:
+def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Say) -> None:
     """Refuse, with the differences, a folder that holds a run of another identity.
 
     The checkpoints know it, under their manifests; run.json decides between them, or alone where
     there are none.
     """
     recorded = read_record(folder, warn).get("identity")
-    found = store.scan(folder.checkpoints, on_damage=lambda path, reason: None)
+    found = store.scan(folder.checkpoints)
     stored = recorded
     if found and recorded not in [checkpoint.identity for checkpoint in found]:
         stored = found[-1].identity
@@ -150,7 +151,7 @@ def record_events(
     new_events: list[dict[str, Any]],
 ) -> None:
     """Add events (a start, a learning-rate change) to run.json, which is made where missing."""
-    record = read_record(folder, warn=lambda key, **values: None)
+    record = read_record(folder, unsaid)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     events = [*record.get("events", []), *({"at": now, **event} for event in new_events)]
     content = {
@@ -168,7 +169,7 @@ def resume(
     folder: RunFolder,
     identity: Mapping[str, Any],
     source: Source,
-    warn: Warn,
+    warn: Say,
     finished: Callable[[Progress], bool] = lambda latest: False,
 ) -> Resumption | None:
     """Return what to go on from, or None for a fresh start.
@@ -215,7 +216,7 @@ def reset_metrics(folder: RunFolder, evaluations: tuple[str, ...]) -> None:
         files.replace_file(folder.metrics, content)
 
 
-def find_checkpoint(path: Path, which: Source, warn: Warn) -> Checkpoint:
+def find_checkpoint(path: Path, which: Source, warn: Say) -> Checkpoint:
     """Return a run's latest or best checkpoint, or the checkpoint that `path` itself is, without
     writing anything; CheckpointError where there is none.
     """
@@ -277,13 +278,13 @@ def _rewind(snapshot: Snapshot, latest: Checkpoint) -> Snapshot:
     return Snapshot(snapshot.arrays, progress)
 
 
-def _warn_of_lost_best(latest: Progress, best: Checkpoint, warn: Warn) -> None:
+def _warn_of_lost_best(latest: Progress, best: Checkpoint, warn: Say) -> None:
     known = latest.best
     if known is not None and (known.branch, known.step) != best.order[:2]:
         warn("best_lost", metric=known.metric, step=known.step, path=best.path)
 
 
-def read_record(folder: RunFolder, warn: Warn) -> dict[str, Any]:
+def read_record(folder: RunFolder, warn: Say) -> dict[str, Any]:
     """Return run.json's content; where it is damaged, warn: the checkpoints know the identity.
     CheckpointError where the system refuses to read it, as it may be whole.
     """

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from reprise.config import TrainConfig, check_value
 from reprise.data.dataset import Dataset, EvaluationUsers, open_dataset
 from reprise.errors import ConfigMismatchError, Phrase, UsageError
+from reprise.messages import Say
 from reprise.retrieval.evaluate import (
     Evaluation,
     EvaluationInterruptedError,
@@ -29,7 +30,6 @@ from reprise.training.state import Progress, TrainState, restore, take_snapshot
 from reprise.training.step import make_settle
 from reprise.training.stopping import out_of_patience
 
-Say = Callable[..., None]
 Split = Literal["valid", "test"]
 
 
@@ -300,7 +300,7 @@ def _best_results(
     """Measure the best model on both splits (the last state where none was rated); None where a
     stop request came in between.
     """
-    best = store.best_of(store.scan(folder.checkpoints, on_damage=lambda path, reason: None))
+    best = store.best_of(store.scan(folder.checkpoints))
     if best is not None and best.progress.trajectory() != state.progress.trajectory():
         try:
             state = restore(store.load(best))

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from reprise import files
 from reprise.errors import CheckpointError, Phrase
+from reprise.messages import Say
 from reprise.runs import legacy
 from reprise.training.state import Best, Progress, Snapshot
 
@@ -41,9 +42,6 @@ QUARANTINE = "quarantine"
 _NAME = re.compile(r"ckpt-(\d+)(?:-b(\d+))?(?:\.(\d+))?")
 MANIFEST = "MANIFEST.json"
 _STATE, _LOG = "state.json", "metrics.jsonl"
-
-# warn(message key, **values): how the store speaks of what it had to do.
-Warn = Callable[..., None]
 
 
 class DamagedCheckpointError(Phrase, Exception):
@@ -86,7 +84,7 @@ def save(
     is written where the latest is the very same state. An earlier one that looks the same is not
     where a start goes on (a learning rate changed, and changed back), nor are its rows settled.
     """
-    for stored in scan(folder, on_damage=_ignore)[-1:]:
+    for stored in scan(folder)[-1:]:
         if stored.best_known and stored.progress.trajectory() == snapshot.progress.trajectory():
             files.disk.sync(folder)  # the attempt that gave it its name may have failed after that
             return stored.path
@@ -97,7 +95,11 @@ def save(
     return path
 
 
-def scan(folder: Path, on_damage: Callable[[Path, Phrase], None]) -> list[Checkpoint]:
+def ignore(path: Path, reason: Phrase) -> None:
+    """Leave a damaged checkpoint for the next start to set aside."""
+
+
+def scan(folder: Path, on_damage: Callable[[Path, Phrase], None] = ignore) -> list[Checkpoint]:
     """Return the checkpoints of `folder` whose small files hold, oldest first; `on_damage` gets
     the others with the reason. Where the run supersedes one meanwhile, all are looked at again.
     """
@@ -192,7 +194,7 @@ def check_sizes(checkpoint: Checkpoint) -> None:
             raise _other_size(name, size, entry["size"])
 
 
-def set_aside(path: Path, reason: Phrase, warn: Warn) -> None:
+def set_aside(path: Path, reason: Phrase, warn: Say) -> None:
     """Move a damaged checkpoint into quarantine, keeping whatever is there already."""
     quarantine = path.parent / QUARANTINE
     files.make_folder(quarantine)
@@ -226,10 +228,6 @@ def _free_path(folder: Path, progress: Progress) -> Path:
     orders = [parse_name(path.name) for path in names(folder)]
     repetition = max((order[2] + 1 for order in orders if order[:2] == of_step), default=0)
     return folder / (f"{name}.{repetition}" if repetition else name)
-
-
-def _ignore(path: Path, reason: Phrase) -> None:
-    """Leave a damaged checkpoint for the next start to set aside."""
 
 
 def _fill(draft: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
@@ -273,7 +271,7 @@ def _write(path: Path, *chunks: bytes | memoryview) -> dict[str, Any]:
 
 
 def _retain(folder: Path) -> None:
-    checkpoints = scan(folder, on_damage=_ignore)
+    checkpoints = scan(folder)
     kept = {c.path for c in checkpoints[-KEEP_NEWEST:]}
     best = best_of(checkpoints)
     for checkpoint in checkpoints:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reprise.errors import CheckpointError, Phrase, UsageError
-from reprise.messages import Language
+from reprise.messages import Language, Say, unsaid
 from reprise.runs import history, run, store
 from reprise.runs.run import RunFolder
-from reprise.runs.store import Checkpoint, DamagedCheckpointError, Warn
+from reprise.runs.store import Checkpoint, DamagedCheckpointError
 from reprise.training.state import Progress
 from reprise.training.stopping import out_of_patience
 
@@ -169,7 +169,7 @@ def survey(folder: RunFolder, thorough: bool = False) -> Survey:
     )
 
 
-def folders(runs_folder: Path, warn: Warn = lambda key, **values: None) -> list[RunFolder]:
+def folders(runs_folder: Path, warn: Say = unsaid) -> list[RunFolder]:
     """Return the runs in a folder of runs, by name; `warn` of what cannot be looked into."""
     if not runs_folder.is_dir():
         return []
@@ -302,7 +302,7 @@ def _is_run(folder: RunFolder) -> bool:
 def _record(folder: RunFolder) -> dict[str, Any]:
     """Return run.json; one that the system refuses to read hides no other run of a list."""
     try:
-        return run.read_record(folder, warn=lambda key, **values: None)
+        return run.read_record(folder, unsaid)
     except CheckpointError:
         return {}
 

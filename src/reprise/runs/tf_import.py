@@ -1,7 +1,7 @@
 """`reprise import-tf`: a TensorFlow checkpoint becomes the first checkpoint of a run."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reprise.config import TrainConfig, check_value, make_config
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.errors import CheckpointError, Phrase, UsageError
+from reprise.messages import Say
 from reprise.models import canonical_name, get_model
 from reprise.runs import run, store
 from reprise.runs.loop import measure_best
@@ -23,7 +24,6 @@ from reprise.runs.tf_match import ROWS, Reading, find_reading
 from reprise.runs.tf_objects import Variable
 from reprise.training.state import Progress, Snapshot, restore, take_snapshot
 
-Say = Callable[..., None]
 Float32 = NDArray[np.float32]
 _SIZES = ("maxlen", "embedding_dim", "hidden_size", "num_interest")
 

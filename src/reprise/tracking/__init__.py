@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reprise.errors import UsageError
+from reprise.messages import Say
 from reprise.options import TRACKERS
 from reprise.training.state import Progress
 
@@ -23,7 +24,6 @@ MARKER = "valid/evaluations_without_improvement"  # of every evaluation, whateve
 
 Points = dict[str, float]
 Record = dict[int, dict[int, Points]]  # by branch, by step
-Say = Callable[..., None]
 
 
 @dataclass(frozen=True)
