@@ -117,6 +117,8 @@ def main(task: str, lang: str | None, name: str | None, **options: Any) -> None:
     """Train, test or output a model, as ComiRec's src/train.py."""
     end_at_once_on_interrupt()  # until the training takes signals over
     messages = Messages(choose_language(lang))
+    if options["model_type"] == "none":
+        raise UsageError("missing_value", option="model_type")
     asked = name is None
     if name is None:
         name = ask_name(messages)

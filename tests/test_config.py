@@ -189,3 +189,6 @@ def test_toml_keys_read_as_the_flags(tmp_path: Path) -> None:
     path.write_text("dataset = ")
     with pytest.raises(UsageError, match=r"run\.toml"):
         read_toml(path)
+    path.write_text("steps = 5\nmax_steps = 6\n")
+    with pytest.raises(UsageError, match=r"run\.toml: max_steps is set twice"):
+        read_toml(path)

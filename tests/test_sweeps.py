@@ -89,6 +89,7 @@ def test_searches_are_read_with_their_types() -> None:
     assert (rate.field, rate.low, rate.high, rate.log) == ("learning_rate", 1e-4, 1e-2, True)
     assert (rate.settle(0.00123456), rate.settle(0.01000001)) == (0.001235, 0.01)
     assert parse_search("num_interest=2,4,8").choices == (2, 4, 8)
+    assert parse_search("steps=50,100").field == "max_steps"
     assert parse_search("model=ComiRec-SA,DNN").choices == ("ComiRec-SA", "DNN")
     whole_numbers = parse_search("embedding_dim=8..64")
     assert whole_numbers.is_whole

@@ -260,8 +260,19 @@ def read_toml(path: Path) -> dict[str, Any]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError("unreadable_config", path=path, reason=error) from error
-    values = {key.replace("-", "_"): value for key, value in table.items()}
-    return {_ALIASES.get(key, key): value for key, value in values.items()}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = field_of(key)
+        if name in values:
+            raise UsageError("unreadable_config", path=path, reason=Phrase("key_twice", name=key))
+        values[name] = value
+    return values
+
+
+def field_of(key: str) -> str:
+    """Return the field of TrainConfig that a flag's name means, without its dashes before."""
+    name = key.replace("-", "_")
+    return _ALIASES.get(name, name)
 
 
 def read_preset(name: str) -> dict[str, Any]:

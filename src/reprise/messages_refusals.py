@@ -40,6 +40,7 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "Cannot read the configuration {path}: {reason}",
         "无法读取配置 {path}: {reason}",
     ),
+    "key_twice": ("{name} is set twice.", "{name} 设置了两次。"),
     "source_missing": (
         "No such file or folder: {path}",
         "文件或目录不存在: {path}",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from reprise.config import TrainConfig, check_value
+from reprise.config import TrainConfig, check_value, field_of
 from reprise.errors import Phrase, UsageError
 
 FORMS = "FIELD=LOW..HIGH, FIELD=LOW..HIGH:log, or FIELD=A,B,C"
@@ -62,7 +62,7 @@ def parse_searches(texts: Iterable[str]) -> tuple[Search, ...]:
 def parse_search(text: str) -> Search:
     """Return the search of FIELD=LOW..HIGH[:log] or FIELD=A,B,C, its values checked."""
     key, equals, values = text.partition("=")
-    name = key.strip().replace("-", "_")
+    name = field_of(key.strip())
     known = {item.name for item in fields(TrainConfig)} - set(_FIXED)
     if not (equals and values):
         raise UsageError("bad_value", option="search", value=text, expected=FORMS)

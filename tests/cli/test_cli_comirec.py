@@ -120,7 +120,7 @@ def test_test_and_output_as_the_original(workspace: Path) -> None:
 def test_no_name_no_data_no_model(workspace: Path) -> None:
     cases: list[tuple[list[object], str, int, str]] = [
         (FLAGS, "", 2, "No experiment name: give --name NAME"),
-        (["--dataset", "toy"], "x\n", 2, "Unknown model 'none'. Did you mean 'ComiRec"),
+        (["--dataset", "toy"], "", 2, "Missing: --model_type."),
         ([*FLAGS, "--dataset", "nowhere"], "x\n", 3, "Dataset 'nowhere' not found"),
         ([*FLAGS, "--model_typ", "x"], "x\n", 2, "No such option '--model_typ'"),
     ]
