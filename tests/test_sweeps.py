@@ -34,9 +34,10 @@ from reprise.errors import (
     UsageError,
 )
 from reprise.messages import Messages
+from reprise.runs.locking import held
 from reprise.runs.run import RunFolder
 from reprise.searches import parse_search, parse_searches
-from reprise.sweeps import Sweep, _locked, propose, results, run_sweep
+from reprise.sweeps import Sweep, propose, results, run_sweep
 
 RATE = ("--search", "learning_rate=0.1,0.2")
 SEARCHES = ("learning_rate=1e-3..1e-1:log", "num_interest=1,2,3", "temperature=0,0.1")
@@ -226,7 +227,7 @@ def test_another_sweep_and_a_second_writer_are_refused(small_data: Path, tmp_pat
     ):
         with pytest.raises(ConfigMismatchError, match=said):
             run_sweep(other, 1, Watcher())
-    with _locked(sweep.folder), pytest.raises(RunInUseError, match=str(os.getpid())):
+    with held(sweep.folder), pytest.raises(RunInUseError, match=str(os.getpid())):
         run_sweep(sweep, 2, Watcher())
 
 

@@ -14,9 +14,7 @@ test's.
 """
 
 import dataclasses
-import fcntl
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -42,9 +40,9 @@ from sqlalchemy.exc import DatabaseError
 from reprise import files
 from reprise.config import TrainConfig, make_config
 from reprise.data.dataset import open_dataset
-from reprise.errors import CheckpointError, Phrase, RepriseError, RunInUseError, UsageError
+from reprise.errors import CheckpointError, Phrase, RepriseError, UsageError
 from reprise.messages import Language
-from reprise.runs import run
+from reprise.runs import locking, run
 from reprise.runs.run import RunFolder
 from reprise.runs.session import Announcer, Outcome, Request, run_session
 from reprise.searches import Search
@@ -93,7 +91,7 @@ class Watcher(Protocol):
 def run_sweep(sweep: Sweep, trials: int, watcher: Watcher) -> int:
     """Bring the sweep to `trials` trials; return the exit code: 0, or a stop's."""
     files.make_folder(sweep.folder)
-    with _locked(sweep.folder):
+    with locking.held(sweep.folder):
         _check_definition(sweep)
         with opened_study(sweep.folder, create=True) as study:
             for number in range(len(study.trials), trials):
@@ -279,16 +277,3 @@ def _check_definition(sweep: Sweep) -> None:
         run.refuse_difference(RunFolder(sweep.folder), read_definition(sweep.folder), asked)
     else:
         files.replace_file(path, (json.dumps(asked, indent=2) + "\n").encode())
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the sweep for writing, as `run.locked` a run."""
-    with files.opened_for_locking(folder / "LOCK") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = lock.read().strip() or "?"
-            raise RunInUseError("run_in_use", path=folder, pid=holder) from None
-        files.rewrite(lock, folder / "LOCK", f"{os.getpid()}\n")
-        yield

@@ -17,6 +17,7 @@ from reprise.errors import CheckpointError, UsageError
 from reprise.messages import Messages
 from reprise.runs import run, store, survey
 from reprise.runs.comparison import compare
+from reprise.runs.locking import writer_of
 from reprise.runs.loop import is_finished
 from reprise.runs.run import RunFolder, locked
 from reprise.runs.store import Checkpoint
@@ -194,13 +195,13 @@ def test_a_look_at_the_lock_refuses_no_writer(
         pass
     with folder.lock.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)  # as `writer_of` does, until the writer waits for it
-        waits = "reprise.runs.run.time.sleep"
+        waits = "reprise.runs.locking.time.sleep"
         monkeypatch.setattr(waits, lambda seconds: fcntl.flock(lock, fcntl.LOCK_UN))
         with locked(folder):
-            assert run.writer_of(folder) == str(os.getpid())
-    assert run.writer_of(folder) is None
+            assert writer_of(folder.path) == str(os.getpid())
+    assert writer_of(folder.path) is None
     folder.lock.unlink()
-    assert run.writer_of(folder) is None
+    assert writer_of(folder.path) is None
     assert not folder.lock.exists()
 
 

@@ -222,15 +222,15 @@ def _to_prune(
 ) -> tuple[list["RunFolder"], list["RunFolder"]]:
     """Return the runs to prune and those that are running; one asked for by name is refused."""
     from reprise.errors import RunInUseError
-    from reprise.runs import run, survey
+    from reprise.runs import locking, survey
 
     if not names:
         found = survey.folders(runs_dir)
-        busy = [folder for folder in found if run.writer_of(folder) is not None]
+        busy = [folder for folder in found if locking.writer_of(folder.path) is not None]
         return [folder for folder in found if folder not in busy], busy
     chosen = list(dict.fromkeys(survey.find(runs_dir, name) for name in names))
     for folder in chosen:
-        if (pid := run.writer_of(folder)) is not None:
+        if (pid := locking.writer_of(folder.path)) is not None:
             raise RunInUseError("run_in_use", path=folder.path, pid=pid)
     return chosen, []
 
@@ -277,6 +277,6 @@ def _size(size: int) -> str:
 
 
 def _writer(folder: "RunFolder") -> str:
-    from reprise.runs.run import writer_of
+    from reprise.runs.locking import writer_of
 
-    return writer_of(folder) or "?"
+    return writer_of(folder.path) or "?"

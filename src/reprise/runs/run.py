@@ -9,27 +9,23 @@ runs/<dataset>_<model>_b128_lr0.007_d64_len20_<name>/
     tensorboard/
 """
 
-import fcntl
 import json
-import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from reprise import files
-from reprise.errors import CheckpointError, ConfigMismatchError, Phrase, RunInUseError
+from reprise.errors import CheckpointError, ConfigMismatchError, Phrase
 from reprise.messages import Say, unsaid
-from reprise.runs import history, store
+from reprise.runs import history, locking, store
 from reprise.runs.store import Checkpoint
 from reprise.training.state import Progress, Snapshot
 
 Source = Literal["latest", "best"]
 RUN_SCHEMA = 1
-_LOOKS, _LOOK_SECONDS = 3, 0.02
 _COUNTS = ("test_iter", "top_n", "max_steps", "patience")  # of the configuration
 
 
@@ -47,7 +43,7 @@ class RunFolder:
     @property
     def lock(self) -> Path:
         """The file that a writer holds locked; it names the last one."""
-        return self.path / "LOCK"
+        return self.path / locking.LOCK
 
     @property
     def record(self) -> Path:
@@ -77,11 +73,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
     its process, however that ends.
     """
     files.make_folder(folder.checkpoints)
-    with files.opened_for_locking(folder.lock) as lock:
-        if not _take(lock):
-            holder = lock.read().strip() or "?"
-            raise RunInUseError("run_in_use", path=folder.path, pid=holder)
-        files.rewrite(lock, folder.lock, f"{os.getpid()}\n")
+    with locking.held(folder.path):
         files.sweep(leftovers(folder))
         yield
 
@@ -91,21 +83,6 @@ def leftovers(folder: RunFolder) -> list[Path]:
     the lock guards, other processes may be at work: an export into the run's folder, its report.
     """
     return files.abandoned(folder.path) + files.leftovers(folder.checkpoints)
-
-
-def writer_of(folder: RunFolder) -> str | None:
-    """Return the pid of the process that writes the run ("?" where it has not told it yet), None
-    where none does. Nothing is written; the look takes microseconds, and `locked` waits it out.
-    """
-    try:
-        with folder.lock.open(encoding="ascii", errors="replace") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return lock.read().strip() or "?"
-    except OSError:  # never started; or not for us to open, nor then to say that it runs
-        return None
-    return None
 
 
 def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Say) -> None:
@@ -253,17 +230,6 @@ def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
         if not checkpoint.path.exists():
             raise CheckpointError("run_changing", path=checkpoint.path) from damage
         raise CheckpointError("checkpoint_damaged", path=checkpoint.path, reason=damage) from damage
-
-
-def _take(lock: TextIO) -> bool:
-    """Lock an open file for writing; False where another has it, not just to look (`writer_of`)."""
-    for _ in range(_LOOKS):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(_LOOK_SECONDS)
-    return False
 
 
 def _rewind(snapshot: Snapshot, latest: Checkpoint) -> Snapshot:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from reprise.errors import CheckpointError, Phrase, UsageError
 from reprise.messages import Language, Say, unsaid
-from reprise.runs import history, run, store
+from reprise.runs import history, locking, run, store
 from reprise.runs.run import RunFolder
 from reprise.runs.store import Checkpoint, DamagedCheckpointError
 from reprise.training.state import Progress
@@ -152,7 +152,7 @@ def survey(folder: RunFolder, thorough: bool = False) -> Survey:
     """Read a run's folder; checkpoints are held against their manifests by size, or `thorough`ly,
     by every byte.
     """
-    pid = run.writer_of(folder)
+    pid = locking.writer_of(folder.path)
     found = [_stored(path, thorough) for path in store.names(folder.checkpoints)]
     entries = _files(folder.path)
     quarantine = folder.checkpoints / store.QUARANTINE
