@@ -182,6 +182,12 @@ def test_the_modern_preset_is_of_several_interests() -> None:
     assert modern.neg_score == "max"
 
 
+def test_a_byte_order_mark_in_front_of_a_configuration_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('dataset = "book"\n', encoding="utf-8-sig")
+    assert read_toml(path) == {"dataset": "book"}
+
+
 def test_toml_keys_read_as_the_flags(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text('dataset = "book"\nlearning-rate = 0.5\ntest_iter = 7\n')

@@ -257,7 +257,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     - or _ (steps, or max_steps; not max_iter).
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UsageError("unreadable_config", path=path, reason=error) from error
     values: dict[str, Any] = {}
