@@ -47,6 +47,18 @@ VALUES: Mapping[str, tuple[str, str]] = {
         "a time: a number from 0, or a date such as 2026-11-27 08:30:00",
         "时间：不小于 0 的数，或日期如 2026-11-27 08:30:00",
     ),
+    "good_time_number": (
+        "a number from 0, as other rows have: numbers and dates cannot be compared",
+        "不小于 0 的数，与其他行一致：数与日期无法比较",
+    ),
+    "good_time_date": (
+        "a date, as other rows have: numbers and dates cannot be compared",
+        "日期，与其他行一致：数与日期无法比较",
+    ),
+    "good_time_since_epoch": (
+        "a date from 1970-01-01 on; for earlier ones, give all times as numbers from 0",
+        "1970-01-01 起的日期；若有更早的日期，请将全部时间改为不小于 0 的数",
+    ),
     "good_id": ("an id", "编号"),
     "good_sequence": (
         "a user and his items, parted by blanks",

@@ -178,8 +178,20 @@ def _first_bad(parts: Sequence[Part], choice: Mapping[str, int], words: _Words) 
         line=row["line"],
         column=column,
         value="" if row[column] is None else str(row[column])[:80],
-        expected=_GOOD_TIME if column == "time" else _GOOD_ID,
+        expected=_good_time(row[column]) if column == "time" else _GOOD_ID,
     )
+
+
+def _good_time(bad: object) -> Phrase:
+    """Return what should stand in the place of a bad time: what is a time by itself is none among
+    those of another kind.
+    """
+    text = "" if bad is None else str(bad)
+    date = pl.select(_timestamps(pl.lit(text))).item()
+    if date is not None:
+        return Phrase("good_time_since_epoch") if date < 0 else Phrase("good_time_number")
+    number = pl.select(_broken_time(pl.lit(text), pl.String(), pl.Null())).item()
+    return _GOOD_TIME if number is None else Phrase("good_time_date")
 
 
 def described(frame: pl.DataFrame, category_ends: str = "|") -> pl.DataFrame:
@@ -256,11 +268,15 @@ def _date(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
     """Read dates, the year first, as microseconds; those without a zone are taken as UTC."""
     if dtype != pl.String:
         return _broken_time(column, dtype, word)
+    times = _timestamps(column)
+    return pl.when(times >= 0).then(times)
+
+
+def _timestamps(column: pl.Expr) -> pl.Expr:
     text = column.str.strip_chars().str.replace("T", " ").str.replace("(Z| UTC)$", "+00:00")
     naive = [text.str.to_datetime(form, strict=False, time_unit="us") for form in _DATES]
     zoned = text.str.to_datetime(_ZONED, strict=False, time_unit="us").dt.replace_time_zone(None)
-    times = pl.coalesce(*naive, zoned).dt.timestamp("us")
-    return pl.when(times >= 0).then(times)
+    return pl.coalesce(*naive, zoned).dt.timestamp("us")
 
 
 _Reading = Callable[[pl.Expr, pl.DataType, pl.DataType], pl.Expr]
