@@ -60,6 +60,22 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "Did you mean {suggestion!r}?",
         "--{option} {column}: {path} 没有该列；已有的列为 {columns}。是否想用 {suggestion!r}？",
     ),
+    "one_column_for_two": (
+        "--{first} and --{second} both name the column {column!r}. Give each its own.",
+        "--{first} 和 --{second} 都指定了列 {column!r}。请各给一列。",
+    ),
+    "times_not_listed": (
+        "{path}: the column {item} has a list of items a row, the column {time} one time. Give the "
+        "times as lists as long, or name another column: --time-col NAME.",
+        "{path}: 列 {item} 每行是物品列表，列 {time} 却只有一个时间。请给出同样长的时间列表，"
+        "或另行指定: --time-col NAME。",
+    ),
+    "lists_differ": (
+        "{path}, row {line}: the lists in the columns {item} and {time} have {items} and {times} "
+        "entries; expected equally many. Mend or remove the row.",
+        "{path} 第 {line} 行: 列 {item} 与 {time} 的列表长度为 {items} 和 {times}；两者应相同。"
+        "请修正或删除该行。",
+    ),
     "bad_value_in_row": (
         "{path}, row {line}: the {column} is {value!r}; expected {expected}. "
         "Mend or remove the row.",
@@ -91,6 +107,10 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
     ),
     "file_missing": ("{path}: file is missing.", "{path}: 文件不存在。"),
     "unreadable": ("{path}: cannot be read as text: {reason}", "{path}: 无法读取: {reason}"),
+    "unreadable_parquet": (
+        "{path}: cannot be read as Parquet: {reason}",
+        "{path}: 无法作为 Parquet 读取: {reason}",
+    ),
     "bad_line": (
         "{path}, line {line}: expected {expected}, found {text!r}. Mend or remove the line.",
         "{path} 第 {line} 行: 应为 {expected}，实际为 {text!r}。请修正或删除该行。",

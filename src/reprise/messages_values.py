@@ -64,13 +64,14 @@ VALUES: Mapping[str, tuple[str, str]] = {
         "a user and his items, parted by blanks",
         "用户及其物品，以空白分隔",
     ),
+    "good_text_or_number": ("a text or a number", "文本或数"),
     "good_json": ("a JSON object", "JSON 对象"),
     "good_amazon_item": (
         "a record with a text 'asin' and, where known, a text 'title' and lists of 'categories'",
         "含文本 'asin' 的记录，以及（若已知）文本 'title' 和 'categories' 列表",
     ),
     "good_fields": (
-        "as many fields as line 1, separated by {separator!r}",
-        "与第 1 行相同数目的字段，以 {separator!r} 分隔",
+        "as many fields as line {line}, separated by {separator!r}",
+        "与第 {line} 行相同数目的字段，以 {separator!r} 分隔",
     ),
 }

@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import polars as pl
 
+from reprise.data.columns import UNNAMED, Columns, find
 from reprise.data.interactions import Part
 from reprise.errors import DataError
 
 _MAX_ITEMS = 2**31 - 2
+_INTER = {"user": "user_id", "item": "item_id", "time": "timestamp"}
 
 
 class _Field(NamedTuple):
@@ -57,28 +59,35 @@ def read_comirec_item_map(path: Path) -> pl.DataFrame:
     return _read_fields(path, {"raw_id": _TEXT, "item": _ID}, expected="raw_id,item")
 
 
-def scan_inter(path: Path) -> Part:
+def lines_of(path: Path) -> pl.LazyFrame:
+    """Scan the lines of a text that are not blank: columns text and line (its number, from 1). The
+    mark that Windows's editors leave at the front of a file is no part of its text.
+    """
+    text = pl.col("text").str.strip_chars_end("\r").str.strip_prefix("\ufeff")
+    lines = pl.scan_lines(path, name="text", glob=False).with_row_index("line", offset=1)
+    return lines.with_columns(text).filter(pl.col("text").str.strip_chars() != "")
+
+
+def scan_inter(path: Path, columns: Columns = UNNAMED) -> Part:
     """Return the rows of a RecBole `.inter` file (tab separated, header `name:type`), its columns
-    user_id, item_id and timestamp as written.
+    user_id, item_id and timestamp, or those named instead or besides, as written.
     """
     if not path.is_file():
         raise DataError("file_missing", path=path)
-    text = pl.col("text").str.strip_chars_end("\r").str.strip_prefix("\ufeff")
-    lines = pl.scan_lines(path, name="text").with_row_index("line", offset=1).with_columns(text)
-    whole = lines.filter(pl.col("text").str.strip_chars() != "")
+    whole = lines_of(path)
     try:
         first = whole.head(2).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(path, error) from error
     header = first["text"][0].split("\t") if len(first) else []
     names = [field.split(":")[0] for field in header]
-    wanted = {"user": "user_id", "item": "item_id", "time": "timestamp"}
-    missing = [name for name in wanted.values() if name not in names]
+    found = find(path, names, columns, _INTER)
+    missing = [name for what, name in _INTER.items() if what not in found]
     if missing:
         raise DataError("inter_columns", path=path, missing=", ".join(missing), header=header)
     if len(first) < 2:
         raise DataError("no_interactions", path=path)
-    places = {names.index(name): what for what, name in wanted.items()}
+    places = {names.index(name): what for what, name in found.items()}
     body = whole.filter(pl.col("line") > first["line"][0])
     return scan_parted(path, body, "\t", [places.get(n, "") for n in range(len(names))], header)
 
@@ -121,18 +130,13 @@ def _read_fields(path: Path, fields: dict[str, _Field], expected: str) -> pl.Dat
 
 
 def _read_lines(path: Path) -> pl.DataFrame:
-    """Return the non-blank lines: columns text and line (its number, from 1)."""
+    """Return what `lines_of` scans."""
     if not path.is_file():
         raise DataError("file_missing", path=path)
     try:
-        text = pl.read_lines(path, name="text")
+        return lines_of(path).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError("unreadable", path=path, reason=error) from error
-    return (
-        text.with_columns(pl.col("text").str.strip_chars_end("\r").str.strip_prefix("\ufeff"))
-        .with_row_index("line", offset=1)
-        .filter(pl.col("text").str.strip_chars() != "")
-    )
 
 
 def _refuse_first_bad(path: Path, lines: pl.DataFrame, good: pl.Series, expected: str) -> None:

@@ -1,0 +1,103 @@
+"""Tables that are not as they should be: the row that is to blame is named, and no healthy one."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from reprise.data.columns import Columns
+from reprise.data.layouts import Asked, read
+from reprise.errors import DataError
+
+
+def csv(folder: Path, *lines: str, end: str = "\n", mark: str = "") -> Path:
+    path = folder / "x.csv"
+    path.write_bytes((mark + end.join([*lines, ""])).encode())
+    return path
+
+
+def refusal(path: Path, asked: Asked | None = None) -> str:
+    with pytest.raises(DataError) as caught:
+        read(path, "table", asked or Asked())
+    return str(caught.value)
+
+
+# Delimited text
+
+
+def test_separators_in_quotes_part_nothing(tmp_path: Path) -> None:
+    good = ['u,"A, B",1', 'u,"A ""x"", B",2', '"u\nv, w",i,3']
+    path = csv(tmp_path, "user,item,time", *good, 'u,"C, D",4,9', "u,i,5,9,9")
+    assert f"{path}, line 6: expected as many fields as line 1, separated by ','" in refusal(path)
+
+
+def test_the_first_row_that_is_too_long_is_named_not_one_too_short(tmp_path: Path) -> None:
+    path = csv(tmp_path, "", "user,item,time,title", "u,i,1", "u,i,2,x,y", mark="\ufeff")
+    assert f"{path}, line 4: expected as many fields as line 2" in refusal(path)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("blank", [[""], ["", "", ""], ["  ", ""]])
+@pytest.mark.parametrize("header", [True, False])
+def test_blank_lines_in_front_are_skipped(
+    tmp_path: Path, mark: str, end: str, blank: list[str], header: bool
+) -> None:
+    lines = [*blank, *(["user;item;time"] if header else []), "u;i;1", "", "u;j;2", "u;k;soon"]
+    columns = Columns() if header else Columns("1", "2", "3")
+    path = csv(tmp_path, *lines, end=end, mark=mark)
+    assert f"row {len(lines)}: the time is 'soon'" in refusal(path, Asked(columns=columns))
+    path = csv(tmp_path, *lines[:-1], end=end, mark=mark)
+    frame = read(path, "table", Asked(columns=columns)).frame
+    assert frame["time"].to_list() == [1, 2]
+    assert frame["user"].cast(pl.String).to_list() == ["u", "u"]
+
+
+def test_a_name_is_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "a[1]*"
+    folder.mkdir()
+    assert len(read(csv(folder, "user,item,time", "u,i,1"), "table").frame) == 1
+
+
+# Parquet
+
+
+def users(folder: Path, **columns: Any) -> Path:
+    path = folder / "x.parquet"
+    pl.DataFrame({"user": ["u", "v"], **columns}).write_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("times", "many"), [([[1, 2], [3, 4]], 2), ([[1, 2], []], 0), ([[1, 2], None], 0)]
+)
+def test_lists_of_other_lengths_are_named(tmp_path: Path, times: list[Any], many: int) -> None:
+    path = users(tmp_path, items=[["a", "b"], ["c"]], times=times)
+    said = f"{path}, row 2: the lists in the columns items and times have 1 and {many} entries"
+    assert said in refusal(path)
+
+
+def test_one_time_beside_a_list_of_items_is_named(tmp_path: Path) -> None:
+    path = users(tmp_path, items=[["a", "b"], ["c"]], ts=[1, 2])
+    said = refusal(path)
+    assert f"{path}: the column items has a list of items a row, the column ts one time." in said
+
+
+def test_lists_of_one_length_are_lists(tmp_path: Path) -> None:
+    items = pl.Series([["a", "b"], ["c", "d"]], dtype=pl.Array(pl.String, 2))
+    times = pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Int64, 2))
+    for path in (
+        users(tmp_path, items=items, times=times),
+        users(tmp_path, items=items, times=times.cast(pl.List(pl.Int64))),
+    ):
+        frame = read(path, "table").frame
+        assert frame["item"].cast(pl.String).to_list() == ["a", "b", "c", "d"]
+        assert frame["time"].to_list() == [1, 2, 3, 4]
+    assert len(read(users(tmp_path, items=items), "table").frame) == 4
+
+
+def test_what_is_no_parquet_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"user,item,time\n" * 20)
+    assert f"{path}: cannot be read as Parquet: " in refusal(path)
