@@ -64,6 +64,12 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "--{first} and --{second} both name the column {column!r}. Give each its own.",
         "--{first} 和 --{second} 都指定了列 {column!r}。请各给一列。",
     ),
+    "option_unused": (
+        "--{option} says nothing of the format {layout}: it is for {used}. Leave it out, or name "
+        "another format: --format NAME.",
+        "--{option} 对格式 {layout} 不起作用，只用于 {used}。"
+        "请去掉它，或用 --format NAME 指定其他格式。",
+    ),
     "times_not_listed": (
         "{path}: the column {item} has a list of items a row, the column {time} one time. Give the "
         "times as lists as long, or name another column: --time-col NAME.",

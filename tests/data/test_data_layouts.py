@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from builders_data import Event, recbole_slowly, users_of, write_inter
 from reprise.cli import cli
 from reprise.data import FORMATS
+from reprise.data.columns import Columns
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.layouts import LAYOUTS, NOTHING_ASKED, Asked, asked_of, read, recognise
 from reprise.data.prepare import prepare, read_source
-from reprise.data.tables import Columns
 from reprise.data.writing import Draft
 from reprise.errors import DataError, RepriseError, UsageError
 
@@ -322,6 +322,31 @@ def test_sequences_a_line_a_user_or_a_line_a_pair(tmp_path: Path) -> None:
     for source in (whole, pairs):
         assert recognise(source) == "sequences"
         check(read_source(source), events)
+
+
+MARK = b"\xef\xbb\xbf"  # of the byte order, as some editors leave it at the front
+
+
+def test_a_mark_in_front_of_sequences_is_no_part_of_them(tmp_path: Path) -> None:
+    lists = lists_of_items()
+    path = tmp_path / "x.txt"
+    path.write_bytes(MARK + b"\n" + a_line_a_user(lists).encode())
+    for source in (path, tmp_path):
+        assert recognise(source) == "sequences"
+        check(read_source(source), in_order(lists))
+
+
+def test_a_mark_in_front_of_movielens_is_no_part_of_it(tmp_path: Path) -> None:
+    events = [(f"{n % 30}", f"{n // 30}", float(n)) for n in range(300)]
+    lines = [f"{user}::{item}::5::{int(time)}\n" for user, item, time in events]
+    (tmp_path / "ratings.dat").write_bytes(MARK + "".join([*lines, "\n"]).encode())
+    (tmp_path / "movies.dat").write_bytes(
+        MARK + "".join(f"{n}::É {n}::War\n" for n in range(10)).encode()
+    )
+    draft = read_source(tmp_path)
+    check(draft, events)
+    assert draft.about_items is not None
+    assert set(draft.about_items["title"]) == {f"É {n}" for n in range(10)}
 
 
 def test_sequences_in_a_folder_are_read_and_never_guessed_beside_tables(tmp_path: Path) -> None:
@@ -626,7 +651,7 @@ def write_lonely_user(folder: Path) -> Path:
         (write_bytes(b"user item time\nu i 1\n"), "no column of the user"),
         (write_bytes(b"user,item,time\nu,i,1\n"), "The train split is empty"),  # one user, one item
         (write_two_kinds, "must be of one kind, found a.csv, b.jsonl"),
-        (write_cut_json, "x.jsonl: cannot be read"),
+        (write_cut_json, "x.jsonl, line 2: expected a JSON object"),
         (write_no_json, "x.jsonl, line 1: expected a JSON object"),
         (write_json_list, "x.jsonl, line 1: expected a JSON object"),
         (write_deep_json, "x.jsonl, line 1: expected a JSON object"),

@@ -213,20 +213,19 @@ def _about(
 ) -> pl.DataFrame:
     """Return what is known of items 1..V beside their ids: category, title, both or none. Of what
     the rows themselves tell, an item's first row counts, or the least text where they have no
-    order.
+    order; what they do not tell, the table of items does.
     """
-    raw_ids = pl.DataFrame({"item": items.names(catalogue)})
+    about = pl.DataFrame({"item": items.names(catalogue)})
     told = [name for name in ("category", "title") if name in frame.columns]
-    if found.items is not None:
-        table = found.items
-    elif not told:
-        return raw_ids.drop("item")
-    elif found.ordered:
-        return described(frame[items.rows[catalogue]].select(told))
-    else:
+    tables = [] if found.items is None else [found.items.drop(told, strict=False)]
+    if told and found.ordered:
+        about = about.hstack(described(frame[items.rows[catalogue]].select(told)))
+    elif told:
         rows = frame.lazy().select("item", *told).unique().cast(pl.String)
-        table = described(rows.group_by("item").min().collect(engine="streaming"))
-    return raw_ids.join(table, on="item", how="left", maintain_order="left").drop("item")
+        tables.append(described(rows.group_by("item").min().collect(engine="streaming")))
+    for table in tables:
+        about = about.join(table, on="item", how="left", maintain_order="left")
+    return about.drop("item")
 
 
 def _codes(about: pl.DataFrame, num_items: int) -> NDArray[np.int32]:

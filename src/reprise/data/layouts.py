@@ -15,19 +15,18 @@ on which rows are in which.
 """
 
 import ast
-import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
-from reprise.data import FORMATS, formats, tables
+from reprise.data import FORMATS, formats, sources, tables
+from reprise.data.columns import UNNAMED, Columns, find, refuse_one_for_two
 from reprise.data.interactions import Interactions, Part, Tell, collect, described, silent
-from reprise.data.tables import Columns
-from reprise.errors import DataError, Phrase
+from reprise.errors import DataError, Phrase, UsageError
 
-_SPLITS = ("train",), ("valid", "val", "dev"), ("test",)
 VIEWED = "pv"  # of Taobao's behaviours, what ComiRec trains on
 _GLANCE = 100_000  # rows
 # What reading a line as a record raises where it is something else.
@@ -40,16 +39,19 @@ _NO_RECORD = (
     TypeError,
     ValueError,
 )
+_WITH_COLUMNS = ("table", "recbole", "movielens")  # of these columns are found by their names
+_USE_COLUMNS = "table, recbole, movielens (ratings.csv)"
+_TOLD = ("category", "title")  # of items
 
 
 class Asked(NamedTuple):
     """What the user says of a source: its layout (None: recognised), columns, and the behaviours
-    that count.
+    that count (None: views).
     """
 
     layout: str | None = None
-    columns: Columns = Columns()
-    behaviours: Sequence[str] = (VIEWED,)
+    columns: Columns = UNNAMED
+    behaviours: Sequence[str] | None = None
 
 
 NOTHING_ASKED = Asked()
@@ -69,7 +71,7 @@ def asked_of(
 ) -> Asked:
     """Return what a command line asks: columns as <what>_col, behaviours parted by commas."""
     named = Columns(**{name.removesuffix("_col"): given for name, given in columns.items()})
-    counted = (VIEWED,) if behaviours is None else tuple(behaviours.split(","))
+    counted = None if behaviours is None else tuple(map(str.strip, behaviours.split(",")))
     return Asked(layout, named, counted)
 
 
@@ -94,21 +96,37 @@ def read(
     source: Path, layout: str, asked: Asked = NOTHING_ASKED, tell: Tell = silent
 ) -> Interactions:
     """Read a source of one of LAYOUTS; DataError names what is wrong with it, and where."""
+    refuse_unused(layout, asked)
     found = LAYOUTS[layout](source, asked)
     frame = collect(found.parts, tell)
     return Interactions(layout, frame, found.items, found.ordered, found.clocked)
 
 
+def refuse_unused(layout: str, asked: Asked) -> None:
+    """Raise UsageError where something is asked that says nothing of the layout, or one column is
+    named for two things.
+    """
+    if asked.columns.given and layout not in _WITH_COLUMNS:
+        raise _unused(f"{next(iter(asked.columns.given))}-col", layout, _USE_COLUMNS)
+    if asked.behaviours is not None and layout != "taobao":
+        raise _unused("behaviours", layout, "taobao")
+    refuse_one_for_two(asked.columns)
+
+
+def _unused(option: str, layout: str, used: str) -> UsageError:
+    return UsageError("option_unused", option=option, layout=layout, used=used)
+
+
 def _recognise_folder(folder: Path) -> str | None:
-    if list(folder.glob("*_train.txt")):
+    if sources.matching(folder, "*_train.txt"):
         return "comirec"
-    if len(list(folder.glob("*.inter"))) == 1:
+    if len(sources.matching(folder, "*.inter")) == 1:
         return "recbole"
     if list(folder.glob("UserBehavior.csv*")):
         return "taobao"
     if any((folder / f"ratings{end}").is_file() for end in (".dat", ".csv", ".csv.gz")):
         return "movielens"
-    texts, parts = _sequences_in(folder), _parts(folder)
+    texts, parts = sources.sequences_in(folder), sources.parts_of(folder)
     if texts and parts:
         names = ", ".join(path.name for path in [*texts, *parts])
         raise DataError("texts_and_tables", path=folder, files=names)
@@ -119,67 +137,31 @@ def _recognise_folder(folder: Path) -> str | None:
 
 def _is_ratings(path: Path) -> bool:
     return path.name.startswith("ratings.csv") or (
-        tables.kind(path) == "text" and any("::" in line for line in tables.first_lines(path, 1))
+        tables.kind(path) == "text" and "::" in tables.opening(path)
     )
 
 
 def _is_sequences(path: Path) -> bool:
     """Whether the first line is ids parted by blanks alone."""
-    return any(
-        len(line.split()) >= 2 and not any(sign in line for sign in ",;|\t")
-        for line in tables.first_lines(path, 1)
-    )
-
-
-def _sequences_in(folder: Path) -> list[Path]:
-    """Return the texts in a folder that begin as sequences do, of numbers: words may be a note."""
-    texts = sorted(path for path in folder.iterdir() if path.suffix in (".txt", ".dat"))
-    numbers = re.compile(r"\s*\d+(\s+\d+)+\s*")
-    return [
-        path
-        for path in texts
-        if path.is_file() and any(map(numbers.fullmatch, tables.first_lines(path, 1)))
-    ]
-
-
-def _parts(folder: Path) -> list[Path]:
-    """Return the tables of a folder by name, or if it has none, of the folders in it; those of
-    splits in their order; texts that need not be tables and metadata are left out. DataError where
-    they are of several kinds.
-    """
-    inside = sorted(folder.iterdir())
-    found = [path for path in inside if path.is_file() and tables.kind(path)]
-    if not found:
-        within = (path for path in sorted(folder.rglob("*")) if path.is_file())
-        found = [path for path in within if tables.kind(path) and not path.name.startswith(".")]
-    parts = [path for path in found if not re.search(r"meta|\.(txt|dat)", path.name)]
-    if len({tables.kind(path) for path in parts}) > 1:
-        names = ", ".join(path.name for path in parts)
-        raise DataError("parts_differ", path=folder, files=names)
-    return sorted(parts, key=_place)
-
-
-def _place(path: Path) -> int:
-    """Return where a part stands that is named after a split: time runs from train to test."""
-    return next((place for place, names in enumerate(_SPLITS) if _stem(path) in names), 0)
-
-
-def _stem(path: Path) -> str:
-    return path.name.partition(".")[0]
+    line = tables.opening(path)
+    return len(line.split()) >= 2 and not any(sign in line for sign in ",;|\t")
 
 
 def _read_recbole(source: Path, asked: Asked) -> Found:
     path = source
     if source.is_dir():
-        found = sorted(source.glob("*.inter"))
+        found = sources.matching(source, "*.inter")
         if len(found) != 1:
             raise DataError("unknown_format", path=source, formats=" | ".join(FORMATS))
         path = found[0]
     about = path.with_suffix(".item")
-    items = None
-    if about.is_file():
-        items = _items(tables.read(about, needed=("item",)), category_ends=" ")
-    return Found([formats.scan_inter(path)], items)
+    if not about.is_file():
+        return Found([formats.scan_inter(path, asked.columns)])
+    told = Columns(category=asked.columns.category, title=asked.columns.title)
+    items = _items(tables.read(about, needed=("item",), columns=told), category_ends=" ")
+    return Found(
+        [formats.scan_inter(path, asked.columns._replace(category=None, title=None))], items
+    )
 
 
 def _read_movielens(source: Path, asked: Asked) -> Found:
@@ -190,23 +172,22 @@ def _read_movielens(source: Path, asked: Asked) -> Found:
     if not source.is_file():
         raise DataError("file_missing", path=folder / "ratings.dat")
     if source.name.startswith("ratings.csv"):
-        part = tables.scan(source, asked.columns)
-        about = next(iter(sorted(folder.glob("movies.csv*"))), None)
-        items = None if about is None else tables.read(about, needed=("item",))
-    else:
-        text = pl.col("text").str.strip_chars_end("\r")
-        lines = pl.scan_lines(source, name="text").with_row_index("line", offset=1)
-        fields = ("user", "item", "", "time")
-        shown = [name or "..." for name in fields]
-        part = formats.scan_parted(source, lines.with_columns(text), "::", fields, shown)
-        about = folder / "movies.dat"
-        items = _movies(about) if about.is_file() else None
-    return Found([part], None if items is None else _items(items))
+        about = next(iter(sources.matching(folder, "movies.csv*")), None)
+        return _with_items([source], about, asked.columns)
+    if asked.columns.given:
+        raise _unused(f"{next(iter(asked.columns.given))}-col", source.name, _USE_COLUMNS)
+    fields = ("user", "item", "", "time")
+    shown = [name or "..." for name in fields]
+    part = formats.scan_parted(source, formats.lines_of(source), "::", fields, shown)
+    about = folder / "movies.dat"
+    return Found([part], _items(_movies(about)) if about.is_file() else None)
 
 
 def _movies(path: Path) -> pl.DataFrame:
-    """Read movies.dat, whose titles are Latin-1."""
-    lines = pl.Series(path.read_bytes().decode("latin-1").splitlines(), dtype=pl.String)
+    """Read movies.dat, whose titles are Latin-1, or what an editor made of it that says so."""
+    content = path.read_bytes()
+    encoding = "utf-8-sig" if content.startswith(BOM_UTF8) else "latin-1"
+    lines = pl.Series(content.decode(encoding, "replace").splitlines(), dtype=pl.String)
     parts = lines.str.split_exact("::", 2).struct.unnest()
     parts.columns = ["item", "title", "category"]
     return parts
@@ -218,18 +199,19 @@ def _read_taobao(source: Path, asked: Asked) -> Found:
         path = next(iter(sorted(source.glob("UserBehavior.csv*"))), source / "UserBehavior.csv")
     columns = Columns(user="1", item="2", category="3", behaviour="4", time="5")
     part = tables.scan(path, columns)
+    counted = asked.behaviours or (VIEWED,)
     known = _behaviours(part.rows.select("behaviour").head(_GLANCE), part)
-    if not set(asked.behaviours) & known:  # none among the first: look at all
+    if not set(counted) & known:  # none among the first: look at all
         known = _behaviours(part.rows.select("behaviour"), part)
-    if not set(asked.behaviours) & known:
+    if not set(counted) & known:
         raise DataError(
             "no_behaviour",
             path=path,
-            asked=", ".join(asked.behaviours),
+            asked=", ".join(counted),
             behaviours=", ".join(sorted(known)[:10]),
         )
 
-    wanted = pl.col("behaviour").is_in(list(asked.behaviours))
+    wanted = pl.col("behaviour").is_in(list(counted))
     return Found([part.changed(lambda rows: rows.filter(wanted).drop("behaviour"))])
 
 
@@ -243,12 +225,12 @@ def _behaviours(rows: pl.LazyFrame, part: Part) -> set[str]:
 def _read_sequences(source: Path, asked: Asked) -> Found:
     """Scan lines of a user and his items, or of a user and one item; the order is the time."""
     if source.is_dir():
-        texts = _sequences_in(source)
+        texts = sources.sequences_in(source)
         if len(texts) != 1:
             names = ", ".join(path.name for path in texts) or "-"
             raise DataError("one_text_needed", path=source, files=names)
         source = texts[0]
-    lines = pl.scan_lines(source, name="text").with_row_index("line", offset=1)
+    lines = formats.lines_of(source)
     words = pl.col("text").str.strip_chars().str.split(" ").list.filter(pl.element() != "")
     whole = lines.select("line", "text", words=words).filter(pl.col("words").list.len() > 0)
     try:
@@ -266,18 +248,62 @@ def _read_sequences(source: Path, asked: Asked) -> Found:
 
 
 def _read_table(source: Path, asked: Asked) -> Found:
-    paths = _parts(source) if source.is_dir() else [source]
+    paths = sources.parts_of(source) if source.is_dir() else [source]
     if not paths:
         raise DataError("unknown_format", path=source, formats=" | ".join(FORMATS))
-    parts = [tables.scan(path, asked.columns) for path in paths]
-    ordered = len(paths) == 1 or all(_stem(path) in sum(_SPLITS, ()) for path in paths)
-    folder = source if source.is_dir() else source.parent
-    about = [path for path in sorted(folder.glob("*meta*")) if tables.kind(path)]
-    if len(about) == 1 and about[0] not in paths:
-        own = ("category", "title")  # which the metadata tell
-        parts = [part.changed(lambda rows: rows.drop(own, strict=False)) for part in parts]
-        return Found(parts, _meta(about[0]), ordered)
-    return Found(parts, None, ordered)
+    about = sources.metadata_of(source)
+    if about is not None and (source.is_file() or sources.may_describe(about)):
+        about = about if _tells_items(about, asked.columns) else None
+    return _with_items(paths, about, asked.columns)._replace(ordered=sources.are_ordered(paths))
+
+
+def _with_items(paths: Sequence[Path], about: Path | None, columns: Columns) -> Found:
+    """Scan tables of interactions and read what another tells of their items. It counts for more
+    than what the rows tell, but for columns of theirs that the user names; what he names that they
+    have not is its.
+    """
+    if about is None:
+        return Found([tables.scan(path, columns) for path in paths])
+    if _is_literal(about):
+        items = _meta(about)
+        parts = [tables.scan(path, columns) for path in paths]
+    else:
+        here = {name for path in paths for name in tables.names_of(path)}
+        there = set(tables.names_of(about))
+        elsewhere = {
+            what: name
+            for what, name in columns.given.items()
+            if what in _TOLD and not columns.by_place and name not in here and name in there
+        }
+        named = dict(elsewhere)
+        if columns.item in there:
+            named["item"] = columns.item
+        items = _items(tables.read(about, ("item",), Columns(**named)))
+        columns = columns._replace(**dict.fromkeys(elsewhere))
+        parts = [tables.scan(path, columns) for path in paths]
+    items = items.drop([what for what in _TOLD if what in columns.given], strict=False)
+    told = [what for what in _TOLD if what in items.columns]
+    return Found(
+        [part.changed(lambda rows: rows.drop(told, strict=False)) for part in parts], items
+    )
+
+
+def _tells_items(path: Path, columns: Columns) -> bool:
+    """Whether a file by the name of metadata is a table with a column of items."""
+    try:
+        if _is_literal(path):
+            return True
+        names = tables.names_of(path)
+    except DataError:
+        if sources.may_describe(path):
+            return False
+        raise
+    return columns.item in names or "item" in find(path, names, UNNAMED)
+
+
+def _is_literal(path: Path) -> bool:
+    """Whether a file has lines of Python's literals, as Amazon's metadata of 2014."""
+    return tables.kind(path) == "lines" and tables.opening(path).startswith("{'")
 
 
 def _meta(path: Path) -> pl.DataFrame:

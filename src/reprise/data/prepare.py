@@ -14,6 +14,7 @@ from reprise.data.drafting import draft_of_users, evaluable, of_interactions
 from reprise.data.interactions import Tell, silent
 from reprise.data.layouts import NOTHING_ASKED, Asked
 from reprise.data.protocols import Users, leave_one_out
+from reprise.data.sources import matching
 from reprise.data.writing import Draft, write_dataset
 from reprise.errors import DataError, Phrase, UsageError
 
@@ -54,6 +55,7 @@ def read_source(
     except PermissionError as error:
         raise DataError("unreadable", path=source, reason=error.strerror) from error
     if layout == "comirec":
+        layouts.refuse_unused(layout, asked)
         if core is not None:
             raise UsageError("core_of_split", path=source)
         if protocol == "time-split":
@@ -73,7 +75,7 @@ def read_comirec(folder: Path, protocol: str = PROTOCOLS[0]) -> Draft:
 
     The files are the splits of ComiRec's protocol. Leave-one-out puts their users together.
     """
-    train_files = sorted(folder.glob("*_train.txt"))
+    train_files = matching(folder, "*_train.txt")
     if len(train_files) != 1:
         raise DataError("several_train_files", path=folder, files=[f.name for f in train_files])
     prefix = train_files[0].name.removesuffix("_train.txt")
