@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from reprise.data.columns import Columns
-from reprise.data.layouts import Asked, read
+from reprise.data.layouts import Asked, asked_of, read
+from reprise.data.prepare import read_source
 from reprise.errors import DataError
 
 
@@ -101,3 +102,42 @@ def test_what_is_no_parquet_is_called_so(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(b"user,item,time\n" * 20)
     assert f"{path}: cannot be read as Parquet: " in refusal(path)
+
+
+# Categories
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize(
+    ("categories", "codes"),
+    [
+        (["7", "0", "12"], [7, 0, 12]),
+        (["007", "7", "12"], [0, 2, 1]),  # their places among the names, sorted
+        (["+7", "7", "12"], [0, 2, 1]),
+        (["7", "x", "12"], [1, 2, 0]),
+        (["7", "", "12"], [7, -1, 12]),
+    ],
+)
+def test_categories_are_compared_as_they_are_written(
+    tmp_path: Path, suffix: str, categories: list[str], codes: list[int]
+) -> None:
+    numbers = range(450)  # 3 items of 30 users, 5 times each
+    frame = pl.DataFrame(
+        {
+            "user": [f"u{n % 30}" for n in numbers],
+            "item": [f"i{n // 30 % 3}" for n in numbers],
+            "time": list(numbers),
+            "kind": [categories[n // 30 % 3] for n in numbers],
+        }
+    )
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".csv":
+        frame.write_csv(path)
+    else:
+        frame.write_ndjson(path)
+    draft = read_source(path, asked=asked_of(category_col="kind"))
+    assert draft.about_items is not None
+    told = dict(zip(draft.raw_items, draft.about_items["category"], strict=True))
+    assert told == {f"i{n}": category or None for n, category in enumerate(categories)}
+    made = dict(zip(draft.raw_items, draft.item_category[1:].tolist(), strict=True))
+    assert made == {f"i{n}": code for n, code in enumerate(codes)}

@@ -229,15 +229,16 @@ def _about(
 
 
 def _codes(about: pl.DataFrame, num_items: int) -> NDArray[np.int32]:
-    """Return the items' categories as numbers [V+1]: those they are, if they are small numbers from
-    0, or their places among all names, sorted; -1 where there is none.
+    """Return the items' categories as numbers [V+1]: those they are, if all are small numbers from
+    0 and written in one way only (07 is not 7), or their places among all names, sorted; -1 where
+    there is none.
     """
     code = np.full(num_items + 1, -1, np.int32)
     if "category" not in about.columns:
         return code
     names = about["category"]
     numbers = names.cast(pl.Int32, strict=False)
-    if numbers.null_count() > names.null_count() or (numbers < 0).any():
+    if numbers.cast(pl.String).ne_missing(names).any() or (numbers < 0).any():
         known = names.drop_nulls().unique().sort()
         numbers = names.replace_strict(
             known, pl.int_range(len(known), eager=True), return_dtype=pl.Int32, default=None

@@ -34,8 +34,8 @@ class Part(NamedTuple):
     them, and stands in the column odd, which is null in all others.
 
     refuse: returns what to say of a failure to read them; fields: what a line should have; numbers:
-    the same rows of a text, time and category parsed as numbers on the way, null where they are
-    none, which takes half the time.
+    the same rows of a text, the time parsed as a number on the way, null where it is none, which
+    takes half the time.
     """
 
     path: Path
@@ -114,11 +114,11 @@ def _fitting(
     the fewest; and the rows as the last ones tried read them.
     """
     left_out: dict[str, dict[int, int]] = {name: {} for name in choice}
-    as_numbers = not any(choice.get(name) for name in ("time", "category"))
+    as_numbers = not choice["time"]
     while True:
         frame = pl.concat(_batches(parts, choice, as_numbers, words, tell), how="diagonal_relaxed")
-        if as_numbers and any(frame[name].null_count() for name in choice):
-            as_numbers = False  # something is none, or a line is blank: read as text
+        if as_numbers and frame["time"].null_count():
+            as_numbers = False  # one is none, or a line is blank: read as text
             continue
         for name, place in choice.items():
             left_out[name][place] = frame[name].null_count()
