@@ -107,6 +107,21 @@ def test_fields_that_are_not_asked_for_may_hold_anything(tmp_path: Path) -> None
     assert len(read(path, "table").frame) == 240
 
 
+@pytest.mark.parametrize("depth", [9, 600, 900])
+def test_lists_without_an_end_are_left_out(tmp_path: Path, depth: int) -> None:
+    deep = f'{{"user": 1, "item": 2, "time": 3, "title": {"[" * depth}{"]" * depth}}}'
+    frame = read(write(tmp_path / "x.jsonl", deep, record()), "table").frame
+    assert frame.columns == ["user", "item", "time"]
+
+
+@pytest.mark.parametrize("before", [0, 150])
+def test_a_line_too_deep_to_read_is_named(tmp_path: Path, before: int) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    path = write(tmp_path / "x.jsonl", *[record()] * before, f'{{"user": {deep}}}')
+    with pytest.raises(DataError, match=rf"line {before + 1}: expected a JSON object"):
+        read(path, "table")
+
+
 def test_the_first_lines_tell_the_fields(tmp_path: Path) -> None:
     path = write(
         tmp_path / "x.jsonl",

@@ -15,6 +15,8 @@ from reprise.errors import DataError, Phrase
 
 _SAMPLE = 100  # lines, of which each may lack some fields
 _BATCH = 100_000
+_DEEPEST = 8  # of lists in lists
+_NESTED = float("inf")
 _GOOD = {"user": Phrase("good_id"), "item": Phrase("good_id"), "time": Phrase("good_time")}
 
 
@@ -120,15 +122,14 @@ def _no_record(path: Path, line: int, text: str) -> DataError:
     return DataError("bad_line", path=path, line=line, text=text[:80], expected=expected)
 
 
-_NESTED = float("inf")  # the depth of what has records inside
-
-
-def _depth(value: object) -> float:
-    """Return how deep the lists go in a value."""
+def _depth(value: object, most: int = _DEEPEST) -> float:
+    """Return how deep the lists go in a value; _NESTED where records are inside, or no end is."""
     if isinstance(value, dict):
         return _NESTED
     if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
+        if not most:
+            return _NESTED
+        return 1 + max((_depth(one, most - 1) for one in value), default=0)
     return 0
 
 
