@@ -17,7 +17,7 @@ from reprise import files
 from reprise.data.dataset import SPLITS, Split
 from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
-from reprise.runs import loop
+from reprise.runs import loop, task
 from reprise.runs.run import RunFolder
 from reprise.runs.task import Task
 from reprise.training.batches import Batch
@@ -72,7 +72,7 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
 
         return noted
 
-    monkeypatch.setattr(loop, "make_train_step", make)
+    monkeypatch.setattr(task, "make_train_step", make)
     return given
 
 

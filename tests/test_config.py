@@ -59,6 +59,12 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("hard_negatives", float("nan")),
         ("patience", -1),
         ("max_steps", None),
+        ("max_steps", 10**13),
+        ("test_iter", 10**13),
+        ("learning_rate", 1e-46),  # not 0, but float32's is
+        ("learning_rate", 1e300),
+        ("temperature", 1e-45),
+        ("embedding_scale", 1e38),
     ],
 )
 def test_impossible_values_are_refused(key: str, value: Any) -> None:

@@ -59,6 +59,21 @@ def test_what_matters_least_gives_way_to_a_narrow_terminal(
     assert "patience" not in line._line(progress, 1.5, False, 60)
 
 
+def test_no_time_is_said_to_be_left_where_it_is_beyond_all_bounds() -> None:
+    """And it ends no training."""
+    now = [0.0]
+    config = small_config(max_steps=10**12)
+    pace = Pace(Progress(0.01), config, lambda: now[0])
+    line = ProgressLine(config, Progress(0.01), Messages("en"), print)
+    line.pace = pace
+    for step, seconds in ((1, 0.0), (2, 500.0), (3, 1000.0)):
+        now[0] = seconds
+        pace.stepped(step)
+    assert pace.seconds_left is not None
+    assert pace.seconds_left > 1e14
+    assert "left" not in line._line(Progress(0.01, step=3), 1.5, False, width=None)
+
+
 def run_quietly(data: Path, runs: Path, quiet: bool, steps: int = 8) -> None:
     config = small_config(max_steps=steps)
     request = Request(config, data / "small", runs)

@@ -70,6 +70,8 @@ _ALIASES = {
 }
 _SEEDS = 2**32  # JAX's keys and NumPy's streams tell these apart, and no more
 _LARGEST = 1_000_000  # of any size: beyond it lies a mistyped number
+_LONGEST = 10**12  # of steps
+_LEARNING_RATES = 1e-30, 1e30  # which float32 holds, and their squares nearly
 _DEEPEST = 64  # layers: each is compiled by itself
 _LONGEST_NAME = 100  # bytes: the run's folder name holds two of them, and 255 is a file system's
 
@@ -296,16 +298,19 @@ def check_value(name: str, value: Any) -> None:
     elif name in CHOICES:
         good, expected = value in CHOICES[name], " | ".join(CHOICES[name])
     elif name == "learning_rate":
-        good, expected = real and value > 0, Phrase("good_positive")
+        low, high = _LEARNING_RATES
+        good, expected = real and low <= value <= high, Phrase("good_within", low=low, high=high)
     elif name in ("hard_negatives", "routing_penalty"):
-        good, expected = real and value >= 0, Phrase("good_from", low=0)
+        good = real and 0 <= value <= _LARGEST
+        expected = Phrase("good_within", low=0, high=_LARGEST)
     elif name in ("dropout", "item_dropout", "next_share"):
         good, expected = real and 0 <= value < 1, Phrase("good_below", low=0, high=1)
     elif name == "encoder_layers":
         good = whole and 0 <= value <= _DEEPEST
         expected = Phrase("good_whole_within", low=0, high=_DEEPEST)
     elif name in _OPTIONAL:
-        good, expected = value is None or (real and value >= 0), Phrase("good_optional")
+        good = value is None or (real and (value == 0 or 1 / _LARGEST <= value <= _LARGEST))
+        expected = Phrase("good_optional", low=1 / _LARGEST, high=_LARGEST)
     elif name in ("patience", "seed"):
         good = whole and 0 <= value < _SEEDS
         expected = Phrase("good_whole_within", low=0, high=_SEEDS - 1)
@@ -313,7 +318,8 @@ def check_value(name: str, value: Any) -> None:
         good = whole and 0 <= value <= _LARGEST
         expected = Phrase("good_whole_within", low=0, high=_LARGEST)
     elif name in ("max_steps", "test_iter"):
-        good, expected = whole and value >= 1, Phrase("good_whole", low=1)
+        good = whole and 1 <= value <= _LONGEST
+        expected = Phrase("good_whole_within", low=1, high=_LONGEST)
     else:
         good = (whole and 1 <= value <= _LARGEST) or (name == "negatives" and value is None)
         expected = Phrase("good_whole_within", low=1, high=_LARGEST)

@@ -14,6 +14,7 @@ from reprise.config import TrainConfig
 from reprise.messages import Messages
 from reprise.training.state import Progress, TrainState
 
+_CENTURY = 100 * 365 * 86_400  # seconds: what would take longer is no estimate
 _LIVE_SECONDS = 0.5  # reading the loss waits for the device, so not at every step
 PLAIN_SECONDS = 60.0  # between plain lines, where no evaluation has one
 
@@ -178,6 +179,6 @@ class ProgressLine:
         parts.append((6, text("live_patience", used=used, patience=config.patience)))
         if pace.evaluation_share:
             parts.append((7, text("live_evaluation", percent=100 * pace.evaluation_share)))
-        if (left := pace.seconds_left) is not None:
+        if (left := pace.seconds_left) is not None and left < _CENTURY:
             parts.append((4, text("live_left", time=timedelta(seconds=round(left)))))
         return parts

@@ -13,8 +13,9 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "未知模型 {name!r}。是否想用 {suggestion!r}？可用模型: {known}。",
     ),
     "no_attention": (
-        "{model} has no attention that learns: leave --routing-penalty at 0, or use ComiRec-SA.",
-        "{model} 没有可学习的注意力：请将 --routing-penalty 设为 0，或使用 ComiRec-SA。",
+        "{model} has no attention that learns: leave --routing-penalty at 0, or use"
+        " ComiRec-SA or Queries.",
+        "{model} 没有可学习的注意力：请将 --routing-penalty 设为 0，或使用 ComiRec-SA、Queries。",
     ),
     "hidden_size_must_match": (
         "This model needs --hidden-size ({hidden}) equal to --embedding-dim ({embedding}).",

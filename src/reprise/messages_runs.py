@@ -180,6 +180,10 @@ RUNS: Mapping[str, tuple[str, str]] = {
         "  已移开的损坏内容 {path}: {size}",
     ),
     "prune_ask": ("Remove {size}?", "删除 {size}？"),
+    "prune_unasked": (
+        "Nobody can answer here: give --yes to remove, or --dry-run to see what would be.",
+        "此处无法回答：请用 --yes 直接删除，或用 --dry-run 查看将删除的内容。",
+    ),
     "prune_done": ("Removed {size}.", "已删除 {size}。"),
     "prune_kept": ("Nothing was removed.", "未删除任何内容。"),
     # `reprise runs export` and `import`

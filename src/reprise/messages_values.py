@@ -5,7 +5,10 @@ from collections.abc import Mapping
 VALUES: Mapping[str, tuple[str, str]] = {
     "good_text": ("a text", "一段文本"),
     "good_positive": ("a positive number", "正数"),
-    "good_optional": ("a positive number, or 0 for none", "正数，或以 0 表示不用"),
+    "good_optional": (
+        "a number from {low} to {high}, or 0 for none",
+        "{low} 至 {high} 的数，或以 0 表示不用",
+    ),
     "good_from": ("a number from {low}", "不小于 {low} 的数"),
     "good_within": ("a number from {low} to {high}", "{low} 至 {high} 的数"),
     "good_below": ("a number from {low} to below {high}", "不小于 {low} 且小于 {high} 的数"),

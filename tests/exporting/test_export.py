@@ -221,7 +221,7 @@ def write_bad(path: Path, name: str) -> Path:
         ("single.parquet", "histories_unreadable", "Int64"),
         ("texts.parquet", "histories_unreadable", "String"),
         ("high.npy", "histories_bad_item", "row 2: item 41 is outside the catalogue 1..40"),
-        ("huge.npy", "histories_bad_item", "row 2"),
+        ("huge.npy", "histories_bad_item", f"row 2: item {2**40}"),
         ("low.npy", "histories_bad_item", "row 1: item -1"),
         ("none.npy", "no_interactions", "none.npy"),
     ],

@@ -132,6 +132,27 @@ def test_an_archive_cut_short_brings_nothing(
     check_nothing_left(tmp_path / "runs")
 
 
+@pytest.mark.parametrize("content", [b"", b"user,item\n1,2\n"])
+def test_what_is_no_archive_is_said_in_a_line(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "run.tar.gz"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be imported") as refusal:
+        archive.import_(file, tmp_path / "runs")
+    assert "holds no run" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_packed_archive_that_hardly_begins_is_cut_short(
+    at_step_12: RunFolder, tmp_path: Path
+) -> None:
+    """So much of it that it opens, so little that nothing is unpacked."""
+    file = tmp_path / "run.tar.zst"
+    archive.export(at_step_12, file, no_warning)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"cut short: no REPRISE\.json"):
+        archive.import_(file, tmp_path / "runs")
+
+
 def test_a_flipped_bit_is_named(packed: Path, tmp_path: Path) -> None:
     with tarfile.open(packed) as members:
         at = next(one for one in members if one.name.endswith("ckpt-12/rows.npy")).offset_data

@@ -28,7 +28,7 @@ from commands import (
 from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import ConfigMismatchError
-from reprise.runs import loop, store
+from reprise.runs import store, task
 from reprise.runs.run import RunFolder
 from reprise.runs.session import evaluate_run
 from reprise.training.batches import Batch, make_sampler
@@ -132,7 +132,7 @@ def test_a_restart_draws_no_batch_before_its_own_first(
         object.__setattr__(sampler, "batch", noted)
         return sampler
 
-    monkeypatch.setattr(loop, "make_sampler", make)
+    monkeypatch.setattr(task, "make_sampler", make)
     run_small(small_data, tmp_path, stopping_at(13))
     assert drawn[:13] == list(range(1, 14))
     for _ in range(2):

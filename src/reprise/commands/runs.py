@@ -162,7 +162,7 @@ def prune(
         page.line(page.text("prune_nothing"))
     elif not dry_run:
         size = _size(sum(removal.size for removal in removals))
-        if yes or click.confirm(page.text("prune_ask", size=size)):
+        if yes or _agreed(page.text("prune_ask", size=size)):
             freed = sum(map(pruning.carry_out, removals))
             page.line(page.text("prune_done", size=_size(freed)))
         else:
@@ -268,6 +268,18 @@ def _removal_facts(removal: "Removal") -> dict[str, Any]:
         ],
         "size": removal.size,
     }
+
+
+def _agreed(question: str) -> bool:
+    """Ask; UsageError where nobody can answer."""
+    from reprise.errors import UsageError
+
+    try:
+        return click.confirm(question)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            raise UsageError("prune_unasked") from None
+        raise
 
 
 def _size(size: int) -> str:

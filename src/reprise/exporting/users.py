@@ -136,9 +136,10 @@ def _of_table(
 
 
 def _sequences(lengths: NDArray[np.integer], items: NDArray[Any]) -> Split:
-    """Return sequences of so many items each; numbers no item can have stay wrong ones."""
+    """Return sequences of so many items each; numbers no item can have stay as they are."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Split(offsets, np.clip(items, -1, 2**31 - 1).astype(np.int32))
+    small = not len(items) or (items.min() >= 0 and items.max() < 2**31)
+    return Split(offsets, items.astype(np.int32) if small else items)
 
 
 def _whole(sequences: Split, length: int) -> EvaluationUsers:

@@ -297,6 +297,11 @@ def _damage_named(source: Path) -> Iterator[None]:
     try:
         yield
     except _UNREADABLE as error:
+        said = str(error)
+        if said == "empty file" and source.stat().st_size:
+            raise _damaged(source, Phrase("archive_cut", name=_CONTENTS)) from error
+        if said.startswith("file could not be opened"):  # and by which means not
+            raise _damaged(source, Phrase("archive_no_run")) from error
         raise _damaged(source, error) from error
 
 
