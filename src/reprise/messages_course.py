@@ -39,9 +39,9 @@ COURSE: Mapping[str, tuple[str, str]] = {
     ),
     "finished_already": (
         "Finished already at step {step} of {steps}: nothing to do. "
-        "A larger --max-iter or --steps trains on.",
+        "A larger --max-iter (--steps of `reprise train`) trains on.",
         "训练已在第 {step} 步（共 {steps} 步）完成，无需继续。"
-        "增大 --max-iter 或 --steps 可继续训练。",
+        "增大 --max-iter（或 `reprise train` 的 --steps）可继续训练。",
     ),
     "stopped_early_already": (
         "Stopped early already at step {step}: {trials} evaluations without improvement "

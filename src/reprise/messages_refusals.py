@@ -239,7 +239,7 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "请减小 --batch-size 或增加数据。",
     ),
     "config_differs": (
-        "{path} holds a run of another configuration (stored -> asked for):\n{differences}\n"
+        "{path} holds another configuration (stored -> asked for):\n{differences}\n"
         "Use the stored values, or another --name.",
         "{path} 中的实验配置不同（已存 -> 本次）:\n{differences}\n"
         "请使用已存的配置，或换一个 --name。",
