@@ -44,7 +44,10 @@ COMMANDS: Mapping[str, str] = {
           taobao    手工下载：其发布者要求登录
     """,
     "demo": "用生成的数据训练，中途杀死训练，恢复，然后比较。",
-    "evaluate": "在整个目录上评估实验所存的模型。",
+    "evaluate": """在整个目录上评估实验所存的模型。
+
+    RUN 是实验的目录，或它在 runs 下的名称。
+    """,
     "inspect": "显示 checkpoint 的内容，以及它是否完好。",
     "export": """把 RUN 所存模型的向量写到新的 FOLDER。
 

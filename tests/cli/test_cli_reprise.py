@@ -91,6 +91,15 @@ def test_prepare_train_evaluate_inspect(small_data: Path, tmp_path: Path) -> Non
             assert metrics[name] == line[f"valid_{name}"]
 
 
+def test_a_run_is_known_by_its_name_where_the_runs_are(small_data: Path, tmp_path: Path) -> None:
+    train(small_data, tmp_path / "runs", "--steps", 5)
+    named, by_path = (
+        reprise("inspect", run, "--json", cwd=tmp_path) for run in ("t", tmp_path / "runs" / RUN)
+    )
+    assert json.loads(named.stdout)["state_digest"] == json.loads(by_path.stdout)["state_digest"]
+    check_refusal(reprise("evaluate", "tt", cwd=tmp_path, LC_ALL="C"), 6, "Did you mean 't'")
+
+
 def test_leave_one_out_from_preparing_to_recall_at_10(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     items = iter(rng.integers(1, 41, 60 * 12).tolist())

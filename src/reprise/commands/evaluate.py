@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from reprise.commands.stored_run import stored_run
 from reprise.messages import Messages, choose_language
 from reprise.options import common_options, data_option, print_json, which_option
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -51,7 +52,10 @@ def evaluate(
     as_json: bool,
     lang: str | None,
 ) -> None:
-    """Measure a run's stored model on the whole catalogue."""
+    """Measure a run's stored model on the whole catalogue.
+
+    RUN is the run's folder, or its name under runs.
+    """
     end_at_once_on_interrupt()
     from reprise.console import Voice
     from reprise.data.locate import locate
@@ -60,7 +64,7 @@ def evaluate(
 
     messages = Messages(choose_language(lang))
     measured = evaluate_run(
-        run,
+        stored_run(run),
         lambda name: locate(data_dir, name),
         split,
         which,

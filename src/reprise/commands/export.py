@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from reprise.commands.stored_run import stored_run
 from reprise.errors import UsageError
 from reprise.messages import Messages, choose_language
 from reprise.options import common_options, data_option, which_option
@@ -71,7 +72,7 @@ def export(
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    stored = stored_model(run, lambda name: locate(data_dir, name), which, say)
+    stored = stored_model(stored_run(run), lambda name: locate(data_dir, name), which, say)
     users, length = None, stored.task.config.maxlen
     if split is not None:
         users = users_of_split(stored.dataset, split, length, as_evaluated)

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from reprise.commands.stored_run import stored_run
 from reprise.messages import Messages, choose_language
 from reprise.options import common_options, print_json
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -28,7 +29,7 @@ def inspect(path: Path, which: Any, as_json: bool, lang: str | None) -> None:
     from reprise.runs.inspection import describe, report_lines
 
     messages = Messages(choose_language(lang))
-    facts = describe(path, which, Voice(messages, to_stderr=True).say)
+    facts = describe(stored_run(path), which, Voice(messages, to_stderr=True).say)
     if as_json:
         print_json(facts)
     else:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from reprise.commands.stored_run import stored_run
 from reprise.errors import UsageError
 from reprise.messages import Messages, choose_language
 from reprise.options import common_options, data_option
@@ -64,7 +65,7 @@ def report(
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
     chosen = check_lambdas(coefs or LAMBDAS)
-    found = read_runs(runs, say)
+    found = read_runs([stored_run(run) for run in runs], say)
     if output is None:
         output = found[0].path / _FILE if len(found) == 1 else Path(_FILE)
     if output.is_dir():
