@@ -108,7 +108,7 @@ def test_searches_are_read_with_their_types() -> None:
         ("learning_rate=0.01..0.1:lin", "FIELD=LOW..HIGH"),
         ("num_interest=2,2", "FIELD=LOW..HIGH"),
         ("num_interest=2.5,3", "FIELD=LOW..HIGH"),
-        ("learning_rate=-1,1", "learning_rate = -1.0 is not possible: a number from 1e-30 to 1e+30"),
+        ("learning_rate=-1,1", "-1.0 is not possible: a number from 1e-30 to 1e+30"),
         ("num_interest=0..4", "num_interest = 0 is not possible"),
         ("temperature=0..1:log", "above 0"),
         ("learnin_rate=1,2", "Did you mean 'learning_rate'?"),
