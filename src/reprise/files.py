@@ -173,10 +173,10 @@ def discard(path: Path) -> None:
         return
 
 
-def sweep(leftovers: Iterable[Path]) -> None:
+def sweep(paths: Iterable[Path]) -> None:
     """Delete what crashes have left: `leftovers` of a folder that is locked, else `abandoned`."""
-    for leftover in leftovers:
-        _delete(leftover)
+    for path in paths:
+        _delete(path)
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -222,7 +222,7 @@ def parse_name(name: str) -> tuple[int, int, int]:
 
 
 def _free_path(folder: Path, progress: Progress) -> Path:
-    """Return a path that comes after all that are stored of the step, or were before those."""
+    """Return a path that no checkpoint has, in order after all that is stored of the step."""
     name = f"ckpt-{progress.step}" + (f"-b{progress.branch}" if progress.branch else "")
     of_step = (progress.branch, progress.step)
     orders = [parse_name(path.name) for path in names(folder)]

@@ -42,7 +42,7 @@ def init(
 
 def _uniform(key: Array, high: Array, low: Array, count: int, limit: float) -> Array:
     """Return `count` values, from place 2^32 * high + low on, of what `jax.random.uniform(key, ...,
-    -limit, limit)` draws, bit for bit: drawn whole, a table takes six times its size.
+    -limit, limit)` draws, bit for bit; drawn whole, a table needs several times its size besides.
     """
     places = low + lax.iota(jnp.uint32, count)
     carried = high + (places < low)
