@@ -338,8 +338,9 @@ def test_losses_in_chunks_are_the_losses_at_once(
     monkeypatch.setattr(step_module, "_MOST_SCORES", most)
     rng = np.random.default_rng(2)
     interests, items = rng.normal(size=(7, 2, 4)), rng.normal(size=(5, 4))
+    target = rng.integers(0, 5, 7)
     targets = step_module.Targets(
-        jnp.asarray(interests), jnp.asarray(rng.integers(0, 5, 7)), jnp.asarray(rng.random(7))
+        *map(jnp.asarray, (interests, target, items[target], rng.random(7)))
     )
     seen = []
 

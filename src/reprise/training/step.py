@@ -113,8 +113,7 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
     loss_of, scoring = losses.make_loss(objective), objective.scoring
 
     def loss(params: Params, value: Array, batch: Batch, key: Array) -> Array:
-        history = _histories(value, batch.history, scoring)
-        candidates = scoring.candidates(value)
+        history, target, negatives = _look_up(value, batch, scoring)
         if objective.item_dropout > 0:
             history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
         interests = model.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
@@ -123,15 +122,17 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
         of_member = partial(_by_target, loss_of, batch, scoring.members)
         readout_key = jax.random.fold_in(key, _READOUT)
         if scoring.members == 1:
-            by_target = of_member(interests, candidates, readout_key, worth)
+            by_target = of_member(interests, target, negatives, readout_key, worth)
         else:
             keys = jax.random.split(readout_key, scoring.members)
-            interests, candidates = (parted(x, scoring.members) for x in (interests, candidates))
             if worth is not None:
                 # One a member: else its gradient sums whole arrays of scores over the members, a
                 # tenth of the preset's step on a CPU, instead of single numbers.
                 worth = jnp.broadcast_to(worth, scoring.members)
-            by_member = jax.vmap(of_member)(interests, candidates, keys, worth)
+            interests, target, negatives = (
+                parted(each, scoring.members) for each in (interests, target, negatives)
+            )
+            by_member = jax.vmap(of_member)(interests, target, negatives, keys, worth)
             by_target = jnp.mean(by_member, axis=0)
         if objective.routing_penalty > 0:
             penalty = objective.routing_penalty / scoring.members
@@ -141,36 +142,50 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
     return loss
 
 
+def _look_up(values: Array, batch: Batch, scoring: Scoring) -> tuple[Array, Array, Array]:
+    """Return the batch's histories [B, L, d] and, as candidates, its targets [T, d], T = B*m, and
+    negatives [S, d], of the touched rows' values [M, width].
+
+    By one gather: the gradient of each is scattered into zeros of its own, as large as `values`.
+    """
+    history, target, negatives = map(jnp.asarray, (batch.history, batch.target, batch.negatives))
+    taken = values[jnp.concatenate([history.reshape(-1), target.reshape(-1), negatives])]
+    before, of_target, of_negatives = jnp.split(taken, [history.size, history.size + target.size])
+    items = _as_history(before.reshape(*history.shape, -1), scoring)
+    return items, scoring.candidates(of_target), scoring.candidates(of_negatives)
+
+
 def _by_target(
     loss_of: losses.Loss,
     batch: Batch,
     members: int,
     interests: Array,
-    candidates: Array,
+    target: Array,
+    negatives: Array,
     key: Array,
     worth: Array | None,
 ) -> Array:
-    """Return the loss [T] of each target, T = B*m, of one member of so many, by its interests
-    [T, K, d], the touched rows' vectors as candidates [M, d], and what repeats are worth, if
-    anything.
+    """Return the loss [T] of each target [T, d], of one member of so many, by its interests
+    [T, K, d], the negatives [S, d], and what repeats are worth, if anything.
     """
-    negatives = candidates[batch.negatives]
+    num_rows = len(batch.touched)
 
     def of_targets(part: Targets, key: Array) -> Array:
         return loss_of(
             part.interests,
-            candidates[part.target],
+            part.vector,
             negatives,
             part.log_q,
             batch.log_q_negatives,
             part.target[:, None] == batch.negatives,
             key,
-            None if worth is None else _of_repeats(worth, part, batch.negatives, len(candidates)),
+            None if worth is None else _of_repeats(worth, part, batch.negatives, num_rows),
         )
 
     targets = Targets(
         interests,
         jnp.asarray(batch.target).reshape(-1),
+        target,
         jnp.asarray(batch.log_q_target).reshape(-1),
         None if worth is None else _before(batch),
     )
@@ -179,12 +194,13 @@ def _by_target(
 
 class Targets(NamedTuple):
     """What is scored against a batch's negatives: interests [T, K, d], target [T] int32, an index
-    into the touched rows, and its log q [T]; where repeats count, before [T, L]: the items that
-    each is learned from, as the target, and behind them an index past all rows.
+    into the touched rows, its vector [T, d] and its log q [T]; where repeats count, before [T, L]:
+    the items that each is learned from, as the target, and behind them an index past all rows.
     """
 
     interests: Array
     target: Array
+    vector: Array
     log_q: Array
     before: Array | None = None
 
@@ -238,11 +254,11 @@ def in_chunks(
     return by_chunk.reshape(-1)[:count]
 
 
-def _histories(values: Array, ids: ArrayLike, scoring: Scoring) -> Array:
-    """Return the items [B, L, d] of histories of ids [B, L], of row values [M, width]; at length
+def _as_history(values: Array, scoring: Scoring) -> Array:
+    """Return the items [B, L, d] of histories whose row values are [B, L, width]; at length
     sqrt(d), if asked for: numbers of about 1, as layers expect them.
     """
-    vectors: Array = scoring.history(values)[ids]
+    vectors: Array = scoring.history(values)
     if not scoring.unit_history:
         return vectors
     scaled: Array = losses.unit(vectors, scoring.members) * vectors.shape[-1] ** 0.5
@@ -313,7 +329,7 @@ def make_interests(model: Model, scoring: Scoring = COMIREC) -> Interests:
     def interests(arrays: Arrays, history: Array, lengths: Array) -> Array:
         values = arrays.rows[:, : arrays.rows.shape[1] // 3]
         mask = prefix_mask(lengths, history.shape[1], arrays.rows.dtype)
-        made = model.interests(arrays.params, _histories(values, history, scoring), mask)
+        made = model.interests(arrays.params, _as_history(values[history], scoring), mask)
         return losses.unit(made, scoring.members) if scoring.cosine else made
 
     return jax.jit(interests)
