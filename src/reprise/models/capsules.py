@@ -101,14 +101,14 @@ def _gradients(
     """
     maps, history, coupling = held
     length, count, dim, _ = maps.shape
-    by_interest = maps.transpose(1, 2, 0, 3).reshape(count, dim, length * dim)
     of_maps, of_history = [], jnp.zeros_like(history)
     for k in range(count):
         weight, own = coupling[:, k, :, None], gradient[:, k]
-        of_maps.append(own.T @ (weight * history).reshape(-1, length * dim))
-        of_history += weight * (own @ by_interest[k]).reshape(history.shape)
-    stacked = jnp.stack(of_maps).reshape(count, dim, length, dim)
-    return stacked.transpose(2, 0, 1, 3), of_history, None, None
+        of_map = (own.T @ (weight * history).reshape(-1, length * dim)).reshape(dim, length, dim)
+        of_maps.append(of_map.transpose(1, 0, 2))
+        by_position = maps[:, k].transpose(1, 0, 2).reshape(dim, length * dim)
+        of_history += weight * (own @ by_position).reshape(history.shape)
+    return jnp.stack(of_maps, axis=1), of_history, None, None
 
 
 _sum_of_mapped.defvjp(_summed, _gradients)
