@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from reprise.training.distinct import distinct, first_places
 
-ids = st.lists(st.integers(0, 9) | st.integers(0, 2**31 - 1), min_size=1, max_size=40)
+# With up to 40 places, numbers of 32 bits hold ids below a bound that is one of these.
+edges = st.sampled_from([2**bits - less for bits in range(26, 31) for less in (0, 1)])
+ids = st.lists(st.integers(0, 9) | edges | st.integers(0, 2**31 - 1), min_size=1, max_size=40)
 dtypes = st.sampled_from([np.int32, np.int64])
 
 

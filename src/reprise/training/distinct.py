@@ -3,9 +3,7 @@ several times as long as to sort numbers that hold both.
 """
 
 import numpy as np
-from numpy.typing import NDArray
-
-_PLACE_BITS = 32
+from numpy.typing import DTypeLike, NDArray
 
 
 def distinct(ids: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -15,24 +13,32 @@ def distinct(ids: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.in
     values, places, new = _by_value(ids)
     index = np.empty(len(ids), np.int64)
     index[places] = np.cumsum(new) - 1
-    return values[new], index
+    return values[new].astype(np.int64), index
 
 
 def first_places(ids: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return where each distinct value of ids [N] (0 to 2^31 - 1) stands first, ascending."""
     _, places, new = _by_value(ids)
-    return np.sort(places[new])
+    first = np.zeros(len(ids), bool)
+    first[places[new]] = True
+    return np.flatnonzero(first)
 
 
 def _by_value(
     ids: NDArray[np.integer],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.bool_]]:
     """Return ids by rising value, equal ones as they stand, their places, and which are the first
     of their value.
     """
-    both = (ids.astype(np.int64) << _PLACE_BITS) | np.arange(len(ids))
+    count = len(ids)
+    bits = count.bit_length()
+    largest = int(ids.max(initial=0))
+    # Both in half the bits where they have room: sorted in half the time.
+    short = largest.bit_length() + bits <= 32
+    kind: DTypeLike = np.uint32 if short else np.uint64
+    both = (ids.astype(kind) << bits) | np.arange(count, dtype=kind)
     both.sort()
-    values = both >> _PLACE_BITS
-    new = np.ones(len(ids), bool)
+    values = both >> bits
+    new = np.ones(count, bool)
     np.not_equal(values[1:], values[:-1], out=new[1:])
-    return values, both & ((1 << _PLACE_BITS) - 1), new
+    return values, both & ((1 << bits) - 1), new
