@@ -150,8 +150,10 @@ def _look_up(values: Array, batch: Batch, scoring: Scoring) -> tuple[Array, Arra
     """
     history, target, negatives = map(jnp.asarray, (batch.history, batch.target, batch.negatives))
     taken = values[jnp.concatenate([history.reshape(-1), target.reshape(-1), negatives])]
-    before, of_target, of_negatives = jnp.split(taken, [history.size, history.size + target.size])
-    items = _as_history(before.reshape(*history.shape, -1), scoring)
+    of_history, of_target, of_negatives = jnp.split(
+        taken, [history.size, history.size + target.size]
+    )
+    items = _as_history(of_history.reshape(*history.shape, -1), scoring)
     return items, scoring.candidates(of_target), scoring.candidates(of_negatives)
 
 
