@@ -95,9 +95,9 @@ def _gradients(
     """Return the gradients by maps and history of `_sum_of_mapped`, whose own is [B, K, d].
 
     The gradient of a vote is that of its sum by a weight. So one product an interest, of all
-    positions at once, makes each: large enough for XLA to use all cores, which the products by
-    position that make the votes, and would be all that a plain gradient has, are not. At Taobao's
-    shape that is a quarter of the step.
+    positions at once, makes each of the two: large enough for XLA to use all cores. The plain
+    gradient's products by position, as those that make the votes, are not; with them a step at
+    Taobao's shape took a third longer.
     """
     maps, history, coupling = held
     length, count, dim, _ = maps.shape

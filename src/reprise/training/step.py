@@ -146,7 +146,8 @@ def _look_up(values: Array, batch: Batch, scoring: Scoring) -> tuple[Array, Arra
     """Return the batch's histories [B, L, d] and, as candidates, its targets [T, d], T = B*m, and
     negatives [S, d], of the touched rows' values [M, width].
 
-    By one gather: the gradient of each is scattered into zeros of its own, as large as `values`.
+    By one gather: the gradient of each would be scattered into zeros of its own, as large as
+    `values`.
     """
     history, target, negatives = map(jnp.asarray, (batch.history, batch.target, batch.negatives))
     taken = values[jnp.concatenate([history.reshape(-1), target.reshape(-1), negatives])]
