@@ -29,7 +29,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy benchmarks/train.py
 
 docs: $(INSTALLED)
-	$(BIN)/python -m reprise.reference > docs/commands.md
+	$(BIN)/python -m reprise.cli.reference > docs/commands.md
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py --rounds 3

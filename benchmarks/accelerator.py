@@ -32,14 +32,14 @@ from common import (
     write_json,
 )
 from evaluate import MODEL, SHAPES, make_users
-from reprise import accelerator
-from reprise.config import OPTIMIZERS
-from reprise.models import get_model
+from reprise.config.schema import OPTIMIZERS
+from reprise.evaluation.evaluate import evaluate
+from reprise.models.registry import get_model
 from reprise.retrieval import search_device
-from reprise.retrieval.evaluate import evaluate
 from reprise.retrieval.search import best_by_tiles
-from reprise.runs.dispatch import Work, make_work, portions
+from reprise.runtime.device import multiply_in_float32
 from reprise.training.batches import Sampler, prefetch
+from reprise.training.dispatch import Work, make_work, portions
 from reprise.training.schedules import CONSTANT
 from reprise.training.state import Arrays
 from reprise.training.step import initial_arrays, make_interests, make_train_step
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
 
-    accelerator.multiply_in_float32()
+    multiply_in_float32()
     device, peaks = jax.devices()[0], Peaks(options.peak_size)
     peaks.measure()
     rows = [

@@ -33,8 +33,8 @@ from common import (
     synthetic_split,
     write_json,
 )
-from reprise.allocator import keep_freed_memory
 from reprise.data.dataset import Split
+from reprise.runtime.memory import keep_freed_memory
 from reprise.training import negatives
 from reprise.training.batches import COMIREC, Sampler, TargetRule, make_sampler
 

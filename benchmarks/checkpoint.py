@@ -40,15 +40,16 @@ from common import (
     write_json,
 )
 from first_step import seconds_since_process_start
-from reprise.config import TrainConfig
+from reprise.checkpoints import store
+from reprise.config.schema import TrainConfig
 from reprise.data.dataset import SPLITS, open_dataset
+from reprise.data.draft import Draft
 from reprise.data.prepare import publish
-from reprise.data.writing import Draft
-from reprise.runs import loop, store
-from reprise.runs.run import Resumption, RunFolder
+from reprise.runs import loop
+from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.session import Request, run_session
 from reprise.runs.signals import StopRequest
-from reprise.runs.task import Task, fresh_state, make_task
+from reprise.training.setup import Task, fresh_state, make_task
 from reprise.training.state import Progress, Snapshot, TrainState
 
 BOOKS = {"items": 367_982, "users": 482_934}

@@ -20,12 +20,15 @@ import numpy as np
 
 from reprise.data.dataset import Split
 from reprise.retrieval.search import worker_threads
+from reprise.runtime.setup import setup
 from reprise.training.batches import Batch
 from reprise.training.optimizers import make_update
 from reprise.training.state import Arrays
 from reprise.training.step import TrainStep
 
 Row = Mapping[str, str | int | float]
+
+assert setup(), "JAX had started before its threads were set"
 
 LEARNING_RATE = 0.001
 # Whole runs: ComiRec's data sets and how it trains on them.

@@ -37,11 +37,11 @@ from common import (
     write_json,
 )
 from reprise.data.dataset import SPLITS, Dataset, EvaluationUsers
-from reprise.models import ModelShape, get_model
-from reprise.retrieval.evaluate import candidates, evaluate
+from reprise.evaluation.evaluate import candidates, evaluate
+from reprise.models.registry import ModelShape, get_model
+from reprise.models.scoring import COMIREC
 from reprise.retrieval.ranking import merge
 from reprise.retrieval.search import search, worker_threads
-from reprise.scoring import COMIREC
 from reprise.training.step import initial_arrays, make_interests
 
 Lists = NDArray[np.int64]

@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from reprise.cli import main as reprise
-from reprise.console import RunConsole
+from reprise.cli.main import main as reprise
+from reprise.cli.show.run import RunConsole
 from reprise.training.state import TrainState
 
 

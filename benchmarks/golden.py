@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import print_table
-from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
+from reprise.data.synthetic import make_demo
 
 ROOT = Path(__file__).parents[1]
 STEPS = 300
@@ -154,7 +154,7 @@ def _trained(
 
 
 def _extracted(base: str, folder: Path) -> Path:
-    """Write the package as it is at a commit into `folder`, and return where it is imported from."""
+    """Write the package as of a commit into `folder`, and return where it is imported from."""
     packed = subprocess.run(
         ["git", "archive", base, "src"], cwd=ROOT, capture_output=True, check=True
     ).stdout

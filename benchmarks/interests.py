@@ -37,14 +37,14 @@ from numpy.typing import NDArray
 
 from common import machine, make_parser, print_facts, print_table, write_json
 from quality_table import markdown
+from reprise.cli.show.evaluation import evaluation_facts
 from reprise.data.locate import locate
 from reprise.errors import RepriseError
-from reprise.messages import Messages
-from reprise.report import evaluation_facts
-from reprise.retrieval import groups, intervals
-from reprise.retrieval.evaluate import candidates
+from reprise.evaluation import groups, intervals
+from reprise.evaluation.evaluate import candidates
 from reprise.retrieval.ranking import NO_ITEM
 from reprise.runs.session import Measured, StoredModel, measure, stored_model
+from reprise.text.messages import Messages
 
 N = 50  # length of the lists
 RECALL, DIVERSITY = f"recall@{N}", f"diversity@{N}"

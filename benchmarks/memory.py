@@ -21,7 +21,7 @@ from typing import Any
 from checkpoint import FEW_ITEMS, Silent, make_data
 from common import RUNS, machine, make_parser, peak_memory, print_facts, print_table, write_json
 from first_step import seconds_since_process_start
-from reprise.config import TrainConfig
+from reprise.config.schema import TrainConfig
 from reprise.runs.session import Request, run_session
 from reprise.training.state import TrainState
 

@@ -22,8 +22,8 @@ from common import (
     synthetic_split,
     write_json,
 )
-from reprise.config import OPTIMIZERS
-from reprise.models import ModelShape, get_model
+from reprise.config.schema import OPTIMIZERS
+from reprise.models.registry import ModelShape, get_model
 from reprise.training.batches import Batch, make_sampler
 from reprise.training.step import Settle, initial_arrays, make_settle, make_train_step
 

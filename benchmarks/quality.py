@@ -44,9 +44,9 @@ from quality_table import (
     summarise,
     write_headers,
 )
-from reprise.config import PRESETS
+from reprise.config.schema import PRESETS
 from reprise.data.prepare import prepare
-from reprise.models import REGISTRY
+from reprise.models.registry import REGISTRY
 
 CONFIGS = ROOT / "configs"
 REPRISE = (sys.executable, "-m", "reprise")

@@ -58,9 +58,9 @@ from common import (
     write_json,
 )
 from peers import EAGER, MATMUL, RECHUB, TILE, Peer, PeerSpec, started, write_batches
-from reprise.allocator import keep_freed_memory
-from reprise.config import OPTIMIZERS
-from reprise.models import ModelShape, get_model
+from reprise.config.schema import OPTIMIZERS
+from reprise.models.registry import ModelShape, get_model
+from reprise.runtime.memory import keep_freed_memory
 from reprise.training.batches import Batch, Sampler, make_sampler, prefetch
 from reprise.training.state import Arrays
 from reprise.training.step import initial_arrays, make_train_step

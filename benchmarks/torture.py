@@ -34,11 +34,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common import machine, make_parser, print_facts, print_table, write_json
-from reprise.data.demo import make_demo
+from reprise.checkpoints import store
 from reprise.data.prepare import publish
-from reprise.models import REGISTRY
-from reprise.runs import run as runs
-from reprise.runs import store
+from reprise.data.synthetic import make_demo
+from reprise.models.registry import REGISTRY
+from reprise.runs.folder import RunFolder, find_checkpoint, load_checkpoint
 
 REPRISE = (sys.executable, "-m", "reprise")
 DATASET = "torture"
@@ -60,10 +60,10 @@ class Run:
     owed: tuple[int, int] | None = None  # branch and step of a damaged best to be trained anew
 
     @property
-    def folder(self) -> runs.RunFolder:
+    def folder(self) -> RunFolder:
         """The run's folder; it is there once training was started."""
         found = self.runs_folder.glob(f"*_{self.name}")
-        return runs.RunFolder(next(found, self.runs_folder / self.name))
+        return RunFolder(next(found, self.runs_folder / self.name))
 
     @property
     def log(self) -> Path:
@@ -333,13 +333,13 @@ def _harm(rng: random.Random, path: Path) -> None:
 def _facts(run: Run) -> dict[str, object]:
     """Return what must equal the undisturbed run's."""
     path = run.folder.path
-    latest = runs.find_checkpoint(path, "latest", _ignore)
-    best = runs.find_checkpoint(path, "best", _ignore)
+    latest = find_checkpoint(path, "latest", _ignore)
+    best = find_checkpoint(path, "best", _ignore)
     return {
-        "state digest": runs.load_checkpoint(latest).digest(),
+        "state digest": load_checkpoint(latest).digest(),
         "metrics.jsonl": run.folder.metrics.read_bytes(),
         "best metric": latest.progress.best,
-        "best weights": runs.load_checkpoint(best).digest(),
+        "best weights": load_checkpoint(best).digest(),
     }
 
 

@@ -34,12 +34,12 @@ from typing import Any
 
 from checkpoint import Silent, make_data
 from common import RUNS, Stepper, machine, make_parser, print_facts, print_table, write_json
-from reprise.config import TrainConfig
-from reprise.data.demo import make_demo
+from reprise.config.schema import TrainConfig
 from reprise.data.prepare import publish
-from reprise.runs.run import Resumption, RunFolder
+from reprise.data.synthetic import make_demo
+from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.session import Request, run_session
-from reprise.runs.task import Task, fresh_state
+from reprise.training.setup import Task, fresh_state
 from reprise.training.state import Progress, TrainState
 
 BARE_STEPS = 100

@@ -12,11 +12,11 @@ from statistics import median
 from typing import Any
 
 from common import Stepper, machine, make_parser, print_facts, print_table, write_json
-from reprise.allocator import keep_freed_memory
-from reprise.config import make_config, read_preset
+from reprise.config.schema import make_config, read_preset
 from reprise.data.dataset import Dataset, open_dataset
-from reprise.runs.task import fresh_state, make_task
+from reprise.runtime.memory import keep_freed_memory
 from reprise.training.batches import Batch
+from reprise.training.setup import fresh_state, make_task
 
 
 def main() -> None:

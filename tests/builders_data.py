@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise.data.dataset import SPLITS, Split
-from reprise.data.writing import Draft
+from reprise.data.draft import Draft
 
 Row = tuple[int, int, int]  # user, item, order
 Event = tuple[str, str, float]  # user, item, timestamp

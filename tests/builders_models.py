@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reprise.models import Network
+from reprise.models.registry import Network
 
 Named = Mapping[str, NDArray[Any]]
 Shapes = dict[str, tuple[int, ...]]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from reprise.errors import Phrase
-from reprise.runs import store
-from reprise.runs.run import RunFolder
+from reprise.checkpoints import store
+from reprise.runs.folder import RunFolder
+from reprise.text.messages import Phrase
 from reprise.training.state import Best, Progress, Snapshot
 
 IDENTITY = {"model": "ComiRec-DR", "seed": 19}

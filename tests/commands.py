@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from checkpoints import no_warning
-from reprise.config import TrainConfig
-from reprise.runs.inspection import describe
-from reprise.runs.run import Resumption, RunFolder
+from reprise.config.schema import TrainConfig
+from reprise.runs.folder import Resumption, RunFolder
+from reprise.runs.manage.inspect import describe
 from reprise.runs.session import Outcome, Request, run_session
-from reprise.runs.task import Task
+from reprise.training.setup import Task
 from reprise.training.state import Progress, TrainState
 
 ROOT = Path(__file__).parents[1]

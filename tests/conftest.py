@@ -13,18 +13,21 @@ from hypothesis import settings
 
 from builders_data import draft_of
 from commands import run_small
-from reprise import files
+from reprise import durable
 from reprise.data.dataset import SPLITS, Split
-from reprise.data.demo import make_demo
 from reprise.data.prepare import publish
-from reprise.runs import loop, task
-from reprise.runs.run import RunFolder
-from reprise.runs.task import Task
+from reprise.data.synthetic import make_demo
+from reprise.runs import loop
+from reprise.runs.folder import RunFolder
+from reprise.runtime.setup import setup as set_up_process
+from reprise.training import setup
 from reprise.training.batches import Batch
 from reprise.training.optimizers import Update
+from reprise.training.setup import Task
 from reprise.training.state import Arrays, TrainState
 from reprise.training.step import TrainStep, make_train_step
 
+assert set_up_process(), "JAX had started: the bits are not those of the command line"
 # What is tried is a function of the test, so that a failure is of the change that it comes with.
 settings.register_profile("the same each time", derandomize=True)
 settings.load_profile("the same each time")
@@ -72,7 +75,7 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
 
         return noted
 
-    monkeypatch.setattr(task, "make_train_step", make)
+    monkeypatch.setattr(setup, "make_train_step", make)
     return given
 
 
@@ -112,7 +115,7 @@ def twelve_steps(at_step_12: RunFolder, tmp_path: Path) -> RunFolder:
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     """A run's folder without checkpoints."""
-    files.make_folder(tmp_path / "run" / "checkpoints")
+    durable.make_folder(tmp_path / "run" / "checkpoints")
     return RunFolder(tmp_path / "run")
 
 

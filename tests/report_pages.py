@@ -7,7 +7,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from reprise.commands.report import report
+from reprise.cli.commands.report import report
 
 
 def invoke(*arguments: object) -> Result:

@@ -19,9 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from reprise.errors import Phrase, WriteError
-from reprise.runs import run, store
-from reprise.runs.run import RunFolder
+from reprise.checkpoints import store
+from reprise.errors import WriteError
+from reprise.runs.folder import (
+    RunFolder,
+    check_identity,
+    locked,
+    record_events,
+    reset_metrics,
+    resume,
+)
+from reprise.text.messages import Phrase
 from reprise.training.state import Best, Progress, Snapshot
 
 IDENTITY = {"model": "ComiRec-DR", "seed": 19}
@@ -81,13 +89,13 @@ def work(folder: RunFolder, stored: Callable[[str], None] = lambda digest: None)
     """Do what is left of the sequence, with the writes of a session around it; `stored` is told
     each digest once its state is durable.
     """
-    with run.locked(folder):
-        run.check_identity(folder, IDENTITY, _refuse_to_warn)
-        resumption = run.resume(folder, IDENTITY, "latest", _refuse_to_warn)
+    with locked(folder):
+        check_identity(folder, IDENTITY, _refuse_to_warn)
+        resumption = resume(folder, IDENTITY, "latest", _refuse_to_warn)
         done = 0 if resumption is None else 1 + POSITIONS[resumption.snapshot.digest()]
-        run.record_events(folder, IDENTITY, {}, {}, [{"event": "started", "done": done}])
+        record_events(folder, IDENTITY, {}, {}, [{"event": "started", "done": done}])
         for snapshot in SEQUENCE[done:]:
-            run.reset_metrics(folder, snapshot.progress.evaluations)
+            reset_metrics(folder, snapshot.progress.evaluations)
             store.save(folder.checkpoints, snapshot, IDENTITY)
             stored(snapshot.digest())
 
@@ -97,7 +105,7 @@ def check(folder: RunFolder, acknowledged: list[str]) -> None:
 
     acknowledged: the digests of the states whose saves had returned.
     """
-    with run.locked(folder):
+    with locked(folder):
         pass  # it opens, and remains are swept
     found = store.scan(folder.checkpoints, on_damage=_refuse_damage)
     positions = [POSITIONS[store.load(checkpoint).digest()] for checkpoint in found]
@@ -124,9 +132,9 @@ def check(folder: RunFolder, acknowledged: list[str]) -> None:
 
 def check_identity_and_sources(folder: RunFolder, latest: int) -> None:
     """Assert that a start finds exactly the latest and the best that there must be."""
-    run.check_identity(folder, IDENTITY, _refuse_to_warn)
+    check_identity(folder, IDENTITY, _refuse_to_warn)
     for source, position in (("latest", latest), ("best", _best(latest))):
-        resumption = run.resume(folder, IDENTITY, source, _refuse_to_warn)  # type: ignore[arg-type]
+        resumption = resume(folder, IDENTITY, source, _refuse_to_warn)  # type: ignore[arg-type]
         if position < 0:
             assert resumption is None
         else:

@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from commands import ENVIRONMENT
-from reprise import accelerator
+from reprise.runtime import device
 
 FLAG = "--xla_gpu_deterministic_ops"
 
@@ -29,7 +29,8 @@ def test_a_gpu_is_asked_for_sums_in_a_fixed_order(
     if installed is not None:
         (tmp_path / f"{installed}.py").touch()
     script = (
-        f"import os, sys; sys.path.append({str(tmp_path)!r}); import reprise;"
+        f"import os, sys; sys.path.append({str(tmp_path)!r});"
+        " from reprise.runtime.setup import setup; setup();"
         " print(os.environ.get('XLA_FLAGS', ''))"
     )
     printed = subprocess.run(
@@ -52,9 +53,9 @@ def test_this_flag_is_known_to_xla() -> None:
 
 def test_a_cpu_is_given_single_steps_and_its_own_products() -> None:
     before = jax.config.values["jax_default_matmul_precision"]
-    accelerator.multiply_in_float32()
+    device.multiply_in_float32()
     assert jax.config.values["jax_default_matmul_precision"] == before
-    assert accelerator.steps_at_once() == 1
+    assert device.steps_at_once() == 1
 
 
 def test_an_accelerator_is_given_many_steps_and_whole_products(
@@ -63,6 +64,6 @@ def test_an_accelerator_is_given_many_steps_and_whole_products(
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     asked = dict[str, str]()
     monkeypatch.setattr(jax.config, "update", asked.__setitem__)
-    accelerator.multiply_in_float32()
+    device.multiply_in_float32()
     assert asked == {"jax_default_matmul_precision": "highest"}
-    assert accelerator.steps_at_once() > 1
+    assert device.steps_at_once() > 1

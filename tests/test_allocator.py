@@ -12,10 +12,10 @@ from commands import ENVIRONMENT
 # another thread, lets the heap grow at first: thirty calls go before.
 FAULTS = """
 import sys
-import reprise
+from reprise.runtime.setup import setup; setup()
 from resource import RUSAGE_SELF, getrusage
 import jax, jax.numpy as jnp
-from reprise.allocator import keep_freed_memory
+from reprise.runtime.memory import keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()

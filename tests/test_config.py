@@ -7,9 +7,9 @@ from typing import Any
 import click
 import pytest
 
-from reprise.config import PRESETS, TrainConfig, make_config, read_preset, read_toml
+from reprise.cli.options import run_options, run_values
+from reprise.config.schema import PRESETS, TrainConfig, make_config, read_preset, read_toml
 from reprise.errors import UsageError
-from reprise.options import run_options, run_values
 
 GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
 

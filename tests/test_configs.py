@@ -8,9 +8,9 @@ import pytest
 
 from commands import ROOT
 from quality_table import METRICS, reference
-from reprise.config import PRESETS, make_config, read_preset
-from reprise.models import REGISTRY, UNTRAINED
-from reprise.options import run_values
+from reprise.cli.options import run_values
+from reprise.config.schema import PRESETS, make_config, read_preset
+from reprise.models.registry import REGISTRY, UNTRAINED
 
 CONFIGS = sorted((ROOT / "configs").glob("*/*.toml"))
 DATASETS = ("book", "taobao", "ml-1m", "grocery", "beauty")

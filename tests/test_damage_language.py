@@ -14,13 +14,14 @@ import pytest
 from builders_data import small_draft
 from checkpoints import harm_file, no_warning, rated, rewrite_state, save_all
 from commands import reprise
+from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import DataError, RepriseError
-from reprise.exporting.users import users_of_file
-from reprise.messages import Messages
-from reprise.runs import archive, run, store
-from reprise.runs.run import RunFolder
+from reprise.runs.folder import RunFolder, read_record, resume
+from reprise.runs.manage import archive
+from reprise.serving.histories import users_of_file
+from reprise.text.messages import Messages
 
 # Names of ours, and words that Chinese leaves as they are.
 TERMS = {"checkpoint", "dtype", "fingerprint", "int", "known", "offsets", "SHA", "schema", "train"}
@@ -73,7 +74,7 @@ def test_a_checkpoint_that_is_set_aside(
         said["en"].append(Messages("en").text(key, **values))
         said["zh"].append(Messages("zh").text(key, **values))
 
-    run.resume(folder, {"model": "ComiRec-DR", "seed": 19}, "latest", warn)
+    resume(folder, {"model": "ComiRec-DR", "seed": 19}, "latest", warn)
     assert english in said["en"][0]
     reason = said["zh"][0].partition("已损坏（")[2].rpartition("）；已移至")[0]
     assert reason
@@ -99,7 +100,7 @@ def test_a_record_of_other_content(folder: RunFolder) -> None:
     folder.record.write_text('{"identity": 1}')
     said: list[str] = []
     chinese = Messages("zh")
-    run.read_record(folder, lambda key, **values: said.append(chinese.text(key, **values)))
+    read_record(folder, lambda key, **values: said.append(chinese.text(key, **values)))
     assert said[0].startswith(f"⚠️ 无法读取 {folder.record}（内容不符合预期）")
 
 

@@ -20,7 +20,7 @@ import pytest
 
 import golden
 from commands import Recorder, state_digest
-from reprise.config import TrainConfig, read_preset
+from reprise.config.schema import TrainConfig, read_preset
 from reprise.runs.session import Request, run_session
 
 STORED = Path(__file__).parent / "golden.json"

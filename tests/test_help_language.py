@@ -11,11 +11,11 @@ import click
 import pytest
 from rich.cells import cell_len
 
-import train as comirec_line
 from commands import comirec, reprise
-from reprise.cli import cli
-from reprise.messages_commands import CLICK, COMMANDS, EXIT_CODES
-from reprise.messages_options import OPTIONS
+from reprise.cli import comirec as comirec_line
+from reprise.cli.main import cli
+from reprise.text.messages_commands import CLICK, COMMANDS, EXIT_CODES
+from reprise.text.messages_options import OPTIONS
 
 OF_CLICK = {"Show this message and exit."}  # added to a command when it is asked for help
 NAMES = re.compile(r"--[a-z][a-z-]*|`[^`]+`|<x>_\w+|\b[a-z]+\.\w+\b|\b[A-Z]{2,}\b")

@@ -15,9 +15,9 @@ import interests
 from builders_data import draft_of
 from checkpoints import no_warning
 from commands import Recorder, run_small, small_config
+from reprise.cli.show.evaluation import evaluation_facts
 from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish
-from reprise.report import evaluation_facts
 from reprise.runs.session import Request, measure, run_session, stored_model
 
 SHARES = [0.0, 0.1]

@@ -1,78 +1,89 @@
-"""Imports point one way: cli -> commands -> runs -> retrieval and training -> models and data."""
+"""Imports point one way, and no package is part of a circle."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import reprise
 from commands import ENVIRONMENT
 
 PACKAGE = Path(reprise.__file__).parent
-# Each part may import itself, its neighbours on the line, and what stands below.
-LAYERS = [
-    {"__init__", "accelerator", "allocator", "errors", "files", "scoring"}
-    | {"words", *(path.stem for path in PACKAGE.glob("messages*.py"))},
-    {"models", "data"},
-    {"config"},
-    {"provenance"},
-    {"options", "help_language"},
-    {"training", "retrieval"},
-    {"runs"},
-    {"searches"},
-    {
-        "console",
-        "demo",
-        "exporting",
-        "listing",
-        "live",
-        "overview",
-        "plan",
-        "report",
-        "reporting",
-        "sweeps",
-        "sweeps_picture",
-        "terminal",
-        "tracking",
-        "waiting",
-    },
-    {"commands"},
-    {"cli"},
-    {"__main__", "reference"},
-]
-LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+# Each package may import itself and what stands on a line above its own.
+FLOORS = (
+    ("text",),
+    ("errors",),
+    ("durable", "runtime"),
+    ("models", "data"),
+    ("config",),
+    ("training",),
+    ("retrieval",),
+    ("evaluation", "checkpoints"),
+    ("runs",),
+    ("serving", "report", "sweeps", "tracking", "importers"),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = {
+    "reprise." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in PACKAGE.rglob("*.py")
+}
+# What answers a query; of training it may know what a state and an item row are, and no more.
+QUERY = ("checkpoints", "retrieval", "serving", "runs/stored.py")
+OF_TRAINING = {"reprise.training.state", "reprise.training.item_table"}
 
 
-def part_of(module: str) -> str:
-    names = module.split(".")
-    return names[1] if len(names) > 1 else "__init__"
+def imported(path: Path) -> Iterator[str]:
+    """Yield the modules of the package that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            of_names = [f"{node.module}.{name.name}" for name in node.names]
+            yield from (name for name in [node.module, *of_names] if name in MODULES)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name in MODULES)
 
 
-def imported_parts(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
-    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    parts = {part_of(module) for module in modules if module and module.startswith("reprise.")}
-    for node in ast.walk(tree):  # from reprise import files
-        if isinstance(node, ast.ImportFrom) and node.module == "reprise":
-            parts |= {name.name for name in node.names if name.name in LEVEL}
-    return parts
+def room(module: str) -> str:
+    return module.split(".")[1]
 
 
-def test_every_module_imports_only_its_layer_and_below() -> None:
-    seen = set()
+def test_the_package_has_few_modules_at_its_top() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
+    assert {room(module) for module in MODULES} == {*FLOOR, "__init__"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "reprise.__init__"])
+def test_a_module_imports_only_its_package_and_floors_below(name: str) -> None:
+    own = room(name)
+    above = {
+        other
+        for other in imported(MODULES[name])
+        if room(other) != own and FLOOR[room(other)] >= FLOOR[own]
+    }
+    assert not above, f"{name} imports {above}"
+
+
+def test_no_module_is_part_of_a_circle() -> None:
+    TopologicalSorter({name: set(imported(path)) for name, path in MODULES.items()}).prepare()
+
+
+@pytest.mark.parametrize("part", QUERY)
+def test_a_query_knows_of_training_only_states_and_item_rows(part: str) -> None:
+    paths = [PACKAGE / part] if part.endswith(".py") else sorted((PACKAGE / part).rglob("*.py"))
+    assert paths
+    for path in paths:
+        of_training = {other for other in imported(path) if room(other) == "training"}
+        assert of_training <= OF_TRAINING, path
+
+
+def test_functions_stay_small() -> None:
     for path in PACKAGE.rglob("*.py"):
-        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        seen.add(part)
-        above = {other for other in imported_parts(path) if LEVEL[other] > LEVEL[part]}
-        assert not above, f"{path.relative_to(PACKAGE)} imports {above}"
-    assert seen == set(LEVEL)
-
-
-def test_files_and_functions_stay_small() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        text = path.read_text()
-        assert text.count("\n") <= 400, path
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno is not None
                 assert node.end_lineno - node.lineno < 70, f"{path}: {node.name}"
@@ -80,9 +91,22 @@ def test_files_and_functions_stay_small() -> None:
 
 def test_training_loads_nothing_that_only_tables_need() -> None:
     """It starts quicker by half a second."""
-    loaded = "import reprise.console, reprise.data.locate, reprise.runs.session, sys"
+    loaded = "import reprise.cli.show.run, reprise.data.locate, reprise.runs.session, sys"
     code = f"{loaded}; print(sorted({{'polars', 'scipy', 'pandas', 'plotly'}} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_importing_the_package_changes_nothing() -> None:
+    code = (
+        "import os, sys; before = dict(os.environ), set(sys.modules)\n"
+        "import reprise\n"
+        "assert dict(os.environ) == before[0]\n"
+        "print(sorted(set(sys.modules) - before[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "['reprise']\n"

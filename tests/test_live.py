@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from commands import small_config
-from reprise.commands.train import run_training
-from reprise.console import RunConsole, Voice
+from reprise.cli.commands.train import run_training
+from reprise.cli.show.progress import Pace, ProgressLine
+from reprise.cli.show.run import RunConsole, Voice
 from reprise.data.dataset import open_dataset
-from reprise.live import Pace, ProgressLine
-from reprise.messages import Messages
-from reprise.plan import sizes_of
 from reprise.runs.session import Request
-from reprise.runs.task import fresh_state, make_task
+from reprise.text.messages import Messages
+from reprise.training.estimate import sizes_of
+from reprise.training.setup import fresh_state, make_task
 from reprise.training.state import Best, Progress
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of lines
@@ -90,7 +90,7 @@ def test_a_log_file_is_plain_though_the_environment_asks_for_colours(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    monkeypatch.setattr("reprise.live.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("reprise.cli.show.progress.PLAIN_SECONDS", 0.0)
     run_quietly(small_data, tmp_path, quiet=False)
     shown = capsys.readouterr()
     assert not CONTROL.search(shown.out + shown.err)

@@ -9,8 +9,8 @@ from string import Formatter
 import pytest
 
 import reprise
-from reprise.errors import Phrase, UsageError
-from reprise.messages import CATALOGUE, Messages, choose_language
+from reprise.errors import UsageError
+from reprise.text.messages import CATALOGUE, Messages, Phrase, choose_language
 
 SOURCES = [
     *Path(reprise.__file__).parent.rglob("*.py"),

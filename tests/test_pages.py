@@ -12,13 +12,13 @@ from pathlib import Path
 import click
 import pytest
 
-import train as comirec_line
 from commands import ENVIRONMENT, ROOT
 from pages import DOCS, commands, fenced
-from reprise.cli import cli
-from reprise.models import REGISTRY
-from reprise.reference import options
-from reprise.runs.run import RunFolder
+from reprise.cli import comirec as comirec_line
+from reprise.cli.main import cli
+from reprise.cli.reference import options
+from reprise.models.registry import REGISTRY
+from reprise.runs.folder import RunFolder
 
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted(DOCS.rglob("*.md"))]
 TRANSLATED = sorted((DOCS / "zh").glob("*.md"))

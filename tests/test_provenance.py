@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from commands import ROOT
-from reprise.config import PRESETS, make_config, read_toml
+from reprise.cli.options import run_layers, run_values
+from reprise.config.layers import Layer, Setting, as_toml, resolve
+from reprise.config.schema import PRESETS, make_config, read_toml
 from reprise.errors import UsageError
-from reprise.options import run_layers, run_values
-from reprise.provenance import Layer, Setting, as_toml, resolve
 
 FILES = sorted((ROOT / "configs").rglob("*.toml"))
 OPEN = {"dataset": "d", "name": "n"}

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from reprise.config import OPTIMIZERS, TrainConfig
+from reprise.config.schema import OPTIMIZERS, TrainConfig
 from reprise.data.dataset import open_dataset
-from reprise.models import REGISTRY
-from reprise.retrieval.evaluate import evaluate, user_metrics
-from reprise.runs.task import Task, fresh_state, make_task
+from reprise.evaluation.evaluate import evaluate, user_metrics
+from reprise.models.registry import REGISTRY
 from reprise.training.batches import prefetch
 from reprise.training.optimizers import make_update
+from reprise.training.setup import Task, fresh_state, make_task
 from reprise.training.state import Arrays
 
 NEGATIVES = 320  # a quarter of the usual number suffices here, in less time

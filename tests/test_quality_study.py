@@ -6,8 +6,8 @@ import pytest
 
 from quality_study import STUDIED, VARIANTS, difference, study_rows
 from quality_table import Result, summarise
-from reprise.config import make_config
-from reprise.options import run_values
+from reprise.cli.options import run_values
+from reprise.config.schema import make_config
 
 GIVEN: dict[str, Any] = {"dataset": "d", "name": "t"}
 

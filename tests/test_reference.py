@@ -11,10 +11,10 @@ import click
 import pytest
 
 from commands import ENVIRONMENT, ROOT
-from reprise.cli import cli
-from reprise.config import TrainConfig
-from reprise.options import run_options
-from reprise.reference import options, reference, walk
+from reprise.cli.main import cli
+from reprise.cli.options import run_options
+from reprise.cli.reference import options, reference, walk
+from reprise.config.schema import TrainConfig
 
 COMMANDS = dict(walk(cli))
 OPTIONS = [(path, option) for path, command in COMMANDS.items() for option in options(command)]
@@ -90,7 +90,7 @@ def test_help_of_every_command_loads_nothing_heavy_and_is_quick() -> None:
     asked = [path.split()[1:] for path in COMMANDS]
     code = (
         "import sys\n"
-        "from reprise.cli import cli\n"
+        "from reprise.cli.main import cli\n"
         f"for words in {asked}:\n"
         "    assert cli.main([*words, '--help'], standalone_mode=False) == 0\n"
         "heavy = {'jax', 'optuna', 'plotly', 'polars', 'rich', 'tensorboardX',"

@@ -9,7 +9,7 @@ import pytest
 import peers
 import step
 from common import synthetic_split
-from reprise.models import ModelShape
+from reprise.models.registry import ModelShape
 from reprise.training.batches import make_sampler
 
 SHAPE = ModelShape(history_length=3, embedding_dim=2, hidden_size=2, num_interest=2)

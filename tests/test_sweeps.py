@@ -22,9 +22,9 @@ from commands import (
     state_digest,
     stopping_at,
 )
-from reprise.commands.sweep import show_results
-from reprise.commands.sweep import sweep as sweep_command
-from reprise.config import TrainConfig
+from reprise.cli.commands.sweep import show_results
+from reprise.cli.commands.sweep import sweep as sweep_command
+from reprise.config.schema import TrainConfig
 from reprise.errors import (
     CheckpointError,
     ConfigMismatchError,
@@ -33,11 +33,11 @@ from reprise.errors import (
     RunInUseError,
     UsageError,
 )
-from reprise.messages import Messages
-from reprise.runs.locking import held
-from reprise.runs.run import RunFolder
-from reprise.searches import parse_search, parse_searches
-from reprise.sweeps import Sweep, propose, results, run_sweep
+from reprise.runs.folder import RunFolder
+from reprise.runs.lock import held
+from reprise.sweeps.space import parse_search, parse_searches
+from reprise.sweeps.study import Sweep, propose, results, run_sweep
+from reprise.text.messages import Messages
 
 RATE = ("--search", "learning_rate=0.1,0.2")
 SEARCHES = ("learning_rate=1e-3..1e-1:log", "num_interest=1,2,3", "temperature=0,0.1")
@@ -182,9 +182,9 @@ def kill_in_trial_1(sweep: Sweep, data: Path, place: Path) -> None:
         "sweep", "--name", "s", "--steps", 8, "--trials", TRIALS, *flags, *where
     )
     slow = (
-        "import sys, time; from reprise.console import RunConsole\n"
+        "import sys, time; from reprise.cli.show.run import RunConsole\n"
         "def stepped(self, state): time.sleep(0.2 if '-001' in self.config.name else 0)\n"
-        "RunConsole.stepped = stepped; from reprise.cli import main; main()"
+        "RunConsole.stepped = stepped; from reprise.cli.main import main; main()"
     )
     command = [command[0], "-c", slow, *command[3:]]
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
@@ -313,7 +313,7 @@ def test_bad_requests_are_one_clear_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reprise.commands.sweep.end_at_once_on_interrupt", lambda: None)
+    monkeypatch.setattr("reprise.cli.commands.sweep.end_at_once_on_interrupt", lambda: None)
     with pytest.raises(RepriseError) as refusal:
         sweep_command.main(arguments, standalone_mode=False)
     assert refusal.value.exit_code == code

@@ -16,15 +16,16 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from commands import ENVIRONMENT, QUICK, RUN, reprise_command, small_config
-from reprise.console import RunConsole, Voice
+from reprise.checkpoints import store
+from reprise.cli.show.run import RunConsole, Voice
 from reprise.errors import UsageError
-from reprise.messages import Messages
-from reprise.runs import loop, store
-from reprise.runs.run import RunFolder
+from reprise.runs import loop
+from reprise.runs.folder import RunFolder
 from reprise.runs.session import Outcome, Request, run_session
-from reprise.runs.task import Task
+from reprise.text.messages import Messages
 from reprise.tracking import MARKER, points_of, require
 from reprise.tracking.tensorboard import TensorBoardLog
+from reprise.training.setup import Task
 from reprise.training.state import TrainState
 
 Points = Counter[tuple[str, str, int]]

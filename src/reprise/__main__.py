@@ -1,5 +1,25 @@
-"""`python -m reprise`."""
+"""`python -m reprise`, and the entry points of the commands."""
 
-from reprise.cli import main
+from typing import NoReturn
 
-main()
+from reprise.runtime.memory import share_one_heap
+
+
+def main() -> NoReturn:
+    """Run the `reprise` command."""
+    share_one_heap()  # before NumPy's threads start, as they do when it is imported
+    from reprise.cli.main import main
+
+    main()
+
+
+def comirec() -> NoReturn:
+    """Run ComiRec's command line, `python src/train.py`."""
+    share_one_heap()
+    from reprise.cli.comirec import run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

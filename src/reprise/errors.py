@@ -1,29 +1,6 @@
-"""Errors a user can mend: each carries a message key, its values and a stable exit code."""
+"""Errors that a user can fix: each is a message with its values, and has a stable exit code."""
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from reprise.messages import Language
-
-
-class Phrase:
-    """A line, or a part of one, that is said in the user's language; in English as a string.
-
-    `key` names an entry of `messages.CATALOGUE`; `values` fill it in.
-    """
-
-    def __init__(self, key: str, **values: Any) -> None:
-        self.key = key
-        self.values = values
-
-    def __str__(self) -> str:
-        return self.said_in("en")
-
-    def said_in(self, language: "Language") -> str:
-        """Return the text in a language."""
-        from reprise.messages import Messages
-
-        return Messages(language).text(self.key, **self.values)
+from reprise.text.messages import Phrase
 
 
 class RepriseError(Phrase, Exception):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from commands import ROOT, comirec
-from reprise.config import make_config
+from reprise.config.schema import make_config
 from reprise.data.dataset import open_dataset
 
 FLAGS: list[object] = ["--dataset", "toy", "--model_type", "ComiRec-DR", "--learning_rate", 0.007]

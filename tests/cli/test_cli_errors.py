@@ -6,7 +6,7 @@ import click
 import pytest
 
 from commands import check_refusal, comirec, reprise
-from reprise.cli import run_guarded
+from reprise.cli.main import run_guarded
 
 
 def test_a_file_s_end_is_not_taken_for_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,15 +14,14 @@ import oracles
 from builders_data import draft_of, item_lists, split_of
 from checkpoints import no_warning
 from commands import comirec, reprise
-from reprise.config import TrainConfig
+from reprise.cli.show.evaluation import evaluation_facts, show_evaluation
+from reprise.config.schema import TrainConfig
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
-from reprise.messages import Messages
-from reprise.report import evaluation_facts, show_evaluation
-from reprise.runs import run
-from reprise.runs.run import RunFolder
+from reprise.runs.folder import RunFolder, find_checkpoint, load_checkpoint
 from reprise.runs.session import evaluate_run
-from reprise.runs.task import make_task, settled
+from reprise.text.messages import Messages
+from reprise.training.setup import make_task, settled
 from reprise.training.state import restore
 
 ITEMS, COEF = 150, 0.1
@@ -59,10 +58,10 @@ def expected_metrics(
 ) -> tuple[dict[str, float], list[list[oracles.Listed]]]:
     """Return the means over the test users, one after the other, and the users' lists."""
     dataset = open_dataset(workspace / "data" / "tiny")
-    checkpoint = run.find_checkpoint(workspace / RUN, "best", no_warning)
+    checkpoint = find_checkpoint(workspace / RUN, "best", no_warning)
     values = {"dataset": "tiny", "name": "t", "model": "ComiRec-SA", **SIZES}
     task = make_task(TrainConfig(**values), dataset)  # type: ignore[arg-type]
-    state = settled(task, restore(run.load_checkpoint(checkpoint)))
+    state = settled(task, restore(load_checkpoint(checkpoint)))
     made = np.asarray(task.interests(state.arrays, task.test.history, task.test.lengths))
     items = np.asarray(state.arrays.rows)[1:, : SIZES["embedding_dim"]]
     sums, lists = Counter[str](), []

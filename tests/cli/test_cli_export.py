@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from commands import check_refusal, reprise
-from reprise.cli import cli
+from reprise.cli.main import cli
 from reprise.errors import UsageError
-from reprise.runs.run import RunFolder
+from reprise.runs.folder import RunFolder
 
 
 def test_it_writes_and_says_what(undisturbed: RunFolder, small_data: Path, tmp_path: Path) -> None:

@@ -29,15 +29,15 @@ from commands import (
     reprise_command,
     train,
 )
-from reprise.cli import OUT_OF_MEMORY, run_guarded
-from reprise.commands.train import resume_command
+from reprise.cli.commands.train import resume_command
+from reprise.cli.main import OUT_OF_MEMORY, run_guarded
 from reprise.data.dataset import SPLITS
 
 
 def test_help_and_mistakes_answer_without_jax() -> None:
     code = (
         "import sys; sys.argv = ['reprise', *sys.argv[1:]]\n"
-        "from reprise.cli import main\n"
+        "from reprise.cli.main import main\n"
         "try: main()\n"
         "finally: print(*(name in sys.modules for name in ('jax', 'polars', 'optuna')))"
     )

@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 
 from checkpoints import harm_file
 from commands import ENVIRONMENT, check_refusal, reprise
-from reprise.cli import cli
+from reprise.cli.main import cli
+from reprise.cli.show.runs import thinned
 from reprise.errors import RepriseError, RunInUseError, UsageError
-from reprise.listing import thinned
-from reprise.runs.run import RunFolder, locked
+from reprise.runs.folder import RunFolder, locked
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_config_show(two: Path, tmp_path: Path) -> None:
 def test_from_outside_without_jax_and_with_clear_refusals(two: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['reprise', *sys.argv[1:]]\n"
-        "from reprise.cli import main\n"
+        "from reprise.cli.main import main\n"
         "try: main()\n"
         "finally: print('jax' in sys.modules, 'polars' in sys.modules)"
     )

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from builders_data import write_comirec
-from reprise.data.layouts import Asked, asked_of, read
 from reprise.data.prepare import read_source
+from reprise.data.readers.recognise import Asked, asked_of, read
 from reprise.errors import DataError, RepriseError, UsageError
 
 Write = Callable[[Path], Path]

@@ -8,7 +8,8 @@ import pytest
 
 from builders_data import item_lists
 from reprise.data.dataset import SPLITS, open_dataset
-from reprise.data.demo import (
+from reprise.data.draft import Draft
+from reprise.data.synthetic import (
     HISTORY_LENGTH,
     INTERESTS_PER_USER,
     ITEMS_PER_INTEREST,
@@ -16,7 +17,6 @@ from reprise.data.demo import (
     USERS,
     make_demo,
 )
-from reprise.data.writing import Draft
 
 NUM_ITEMS = NUM_INTERESTS * ITEMS_PER_INTEREST
 

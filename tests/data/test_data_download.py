@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from reprise.cli import cli
+from reprise.cli.main import cli
 from reprise.data import download, known
 from reprise.data.download import SUMS
 from reprise.data.known import KNOWN, UNPACKED, KnownSet, RemoteFile

@@ -17,9 +17,9 @@ from builders_data import (
     write_comirec,
 )
 from reprise.data.dataset import SPLITS
-from reprise.data.formats import scan_inter
-from reprise.data.interactions import collect
 from reprise.data.prepare import read_source
+from reprise.data.readers.interactions import collect
+from reprise.data.readers.texts import scan_inter
 from reprise.errors import DataError
 
 # Few users, items and orders, so that users come back after others and orders tie.

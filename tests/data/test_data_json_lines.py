@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from reprise.data.json_lines import fields_of
-from reprise.data.layouts import read
+from reprise.data.readers.json_lines import fields_of
+from reprise.data.readers.recognise import read
 from reprise.errors import DataError
 
 TEXT = pl.String()

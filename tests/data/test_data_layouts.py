@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders_data import Event, recbole_slowly, users_of, write_inter
-from reprise.cli import cli
+from reprise.cli.main import cli
 from reprise.data import FORMATS
-from reprise.data.columns import Columns
 from reprise.data.dataset import SPLITS, open_dataset
-from reprise.data.layouts import LAYOUTS, NOTHING_ASKED, Asked, asked_of, read, recognise
+from reprise.data.draft import Draft
 from reprise.data.prepare import prepare, read_source
-from reprise.data.writing import Draft
+from reprise.data.readers.columns import Columns
+from reprise.data.readers.recognise import LAYOUTS, NOTHING_ASKED, Asked, asked_of, read, recognise
 from reprise.errors import DataError, RepriseError, UsageError
 
 Write = Callable[[Path, Sequence[Event]], Path]

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from builders_data import Event, recbole_slowly, users_of
 from commands import reprise
-from reprise.data import arrange, interactions
+from reprise.data import ordering
 from reprise.data.dataset import SPLITS, fingerprint_of, open_dataset
+from reprise.data.draft import Draft
 from reprise.data.prepare import prepare, read_source
-from reprise.data.writing import Draft
+from reprise.data.readers import interactions
 
 PROTOCOLS = ("comirec", "leave-one-out", "time-split")
 
@@ -95,8 +96,8 @@ def test_batches_and_blocks_do_not_matter(
         [(10**6, 1 << 18, 1 << 21), (7, 3, 5), (64, 100, 1)]
     ):
         monkeypatch.setattr(interactions, "_BATCH", batch)
-        monkeypatch.setattr(arrange, "_BLOCK", block)
-        monkeypatch.setattr(arrange, "_SORTED_BLOCK", share)
+        monkeypatch.setattr(ordering, "_BLOCK", block)
+        monkeypatch.setattr(ordering, "_SORTED_BLOCK", share)
         folder = prepare(tmp_path / "x.csv", f"x{number}", tmp_path, protocol)
         made.add(open_dataset(folder).fingerprint)
     assert len(made) == 1
@@ -136,7 +137,7 @@ def test_rows_stand_by_user_then_time(
     elif kind == "broken":
         times = times / 7
     ties = items.astype(np.int32) if tied else None
-    offsets, order = arrange.in_order(ranks.astype(np.int32), times, 5, ties)
+    offsets, order = ordering.in_order(ranks.astype(np.int32), times, 5, ties)
     expected = sorted(
         range(len(rows)), key=lambda n: (ranks[n], times[n], items[n] if tied else 0, n)
     )
@@ -148,7 +149,7 @@ def test_rows_stand_by_user_then_time(
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=30))
 def test_ids_that_are_far_apart_get_codes_of_their_own(numbers: list[int]) -> None:
     column = pl.Series(numbers, dtype=pl.UInt32)
-    codes = np.concatenate(arrange.codes_of(column)).tolist()
+    codes = np.concatenate(ordering.codes_of(column)).tolist()
     pairs = set(zip(numbers, codes, strict=True))
     assert len(pairs) == len(set(numbers)) == len(set(codes))
     assert max(codes) < 2_000_000
@@ -167,4 +168,4 @@ def test_rows_are_sorted_by_keys_of_any_sign(
 ) -> None:
     keys = [np.array([row[0] for row in rows], np.int32), np.array([row[1] for row in rows], dtype)]
     expected = sorted(range(len(rows)), key=lambda row: [key[row].item() for key in keys])
-    assert arrange._sorted(keys).tolist() == expected
+    assert ordering._sorted(keys).tolist() == expected

@@ -25,10 +25,10 @@ from builders_data import (
 from commands import reprise
 from reprise.data import prepare as preparing
 from reprise.data.dataset import SPLITS, open_dataset
+from reprise.data.draft import Draft, write_dataset
 from reprise.data.locate import locate
 from reprise.data.prepare import prepare, publish, read_source
 from reprise.data.statistics import totals
-from reprise.data.writing import Draft, write_dataset
 from reprise.errors import DataError, WriteError
 
 

@@ -25,10 +25,11 @@ from builders_data import (
     write_comirec,
     write_inter,
 )
-from reprise.data import protocols
-from reprise.data.arrange import k_core
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
+from reprise.data.ordering import k_core
 from reprise.data.prepare import prepare, read_source
+from reprise.data.splits import Users as SplitUsers
+from reprise.data.splits import leave_one_out
 from reprise.data.statistics import totals
 from reprise.errors import DataError, UsageError
 from reprise.training.batches import TargetRule, make_sampler
@@ -74,7 +75,7 @@ def random_events(seed: int) -> list[Event]:
 )
 def test_the_last_two_items_are_what_is_to_be_found(lists: list[list[int]], length: int) -> None:
     raw_ids = pl.Series([f"u{n}" for n in range(len(lists))])
-    splits = protocols.leave_one_out(protocols.Users(raw_ids, split_of(lists)))
+    splits = leave_one_out(SplitUsers(raw_ids, split_of(lists)))
     expected = leave_one_out_slowly(list(zip(raw_ids.to_list(), lists, strict=True)))
     for split in SPLITS:
         own = splits[split]

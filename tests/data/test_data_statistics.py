@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders_data import draft_of, leave_one_out_slowly, split_of, write_comirec, write_inter
-from reprise.cli import cli
+from reprise.cli.main import cli
 from reprise.data.dataset import LAST, SPLITS, Dataset, open_dataset
+from reprise.data.draft import Draft
 from reprise.data.prepare import prepare, publish
-from reprise.data.protocols import Users, leave_one_out
+from reprise.data.splits import Users, leave_one_out
 from reprise.data.statistics import describe, warnings_of
-from reprise.data.writing import Draft
 
 Lists = list[list[int]]
 CATEGORY = np.array([-1, 0, -1, 4, 4, -1, 0], np.int32)  # of items 1..6

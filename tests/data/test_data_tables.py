@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from reprise.data.columns import Columns
-from reprise.data.layouts import Asked, asked_of, read
 from reprise.data.prepare import read_source
+from reprise.data.readers.columns import Columns
+from reprise.data.readers.recognise import Asked, asked_of, read
 from reprise.errors import DataError
 
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders_data import Event, Users, item_lists, users_of, write_comirec, write_inter
-from reprise.cli import cli
+from reprise.cli.main import cli
 from reprise.data.dataset import LATER, SPLITS, open_dataset
 from reprise.data.prepare import prepare, read_source
-from reprise.data.protocols import clock_unit, cut_times
+from reprise.data.splits import clock_unit, cut_times
 from reprise.data.statistics import describe, totals
 from reprise.errors import DataError, UsageError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from reprise.data.layouts import read
+from reprise.data.readers.recognise import read
 from reprise.errors import DataError
 
 

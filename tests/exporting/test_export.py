@@ -25,13 +25,13 @@ from pages import DOCS, fenced
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, Split, open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import CheckpointError, DataError, RepriseError, UsageError, WriteError
-from reprise.exporting.folder import write
-from reprise.exporting.users import EVERYONE, users_of_file, users_of_split
-from reprise.retrieval.evaluate import evaluate, interests_of
-from reprise.runs.run import RunFolder
+from reprise.evaluation.evaluate import evaluate, interests_of
+from reprise.models.scoring import WORTH
+from reprise.runs.folder import RunFolder
 from reprise.runs.session import StoredModel, stored_model
-from reprise.runs.task import make_task
-from reprise.scoring import WORTH
+from reprise.serving.export import write
+from reprise.serving.histories import EVERYONE, users_of_file, users_of_split
+from reprise.training.setup import make_task
 
 N = 10
 
@@ -325,7 +325,7 @@ def test_a_disk_that_fills_up_among_the_vectors_is_told(
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
         yield from others
 
-    monkeypatch.setattr("reprise.exporting.folder.interests_of", then_full)
+    monkeypatch.setattr("reprise.serving.export.interests_of", then_full)
     with small_disk(resource.RLIM_INFINITY), refused(WriteError, "write_refused"):
         write(plain, users, tmp_path / "export")
     assert [path.name for path in tmp_path.iterdir()] == ["many.npy"]

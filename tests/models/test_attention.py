@@ -15,7 +15,8 @@ from builders_models import (
     scales,
     seeds,
 )
-from reprise.models import ModelShape, attention
+from reprise.models import attention
+from reprise.models.registry import ModelShape
 
 relaxed = settings(deadline=None, max_examples=25)
 DIM, WIDTH, HEADS = 4, 12, 2

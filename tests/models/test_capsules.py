@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 import oracles
 from builders_models import LENGTH, USERS, Named, check_gradient, random_histories, scales, seeds
-from reprise.models import ModelShape, capsules
+from reprise.models import capsules
+from reprise.models.registry import ModelShape
 
 relaxed = settings(deadline=None, max_examples=25)
 INTERESTS, DIM = 3, 4

@@ -23,8 +23,8 @@ from builders_models import (
     scales,
     seeds,
 )
-from reprise.models import REGISTRY, UNTRAINED, Model, ModelShape, get_model
-from reprise.models.encoder import Encoder, encode, init, keep_factors, with_encoder
+from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
+from reprise.models.wrappers.encoder import Encoder, encode, init, keep_factors, with_encoder
 
 relaxed = settings(deadline=None, max_examples=25)
 DIM, LAYERS, HEADS = 4, 2, 2

@@ -21,7 +21,7 @@ from builders_models import (
     random_params,
     seeds,
 )
-from reprise.models import ModelShape, get_model
+from reprise.models.registry import ModelShape, get_model
 
 SHAPE = ModelShape(LENGTH, embedding_dim=4, hidden_size=4, num_interest=3)
 # oracle(params, one user's history, its length) -> his interests.

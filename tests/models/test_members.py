@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from commands import small_config
-from reprise.models import Model, ModelShape, Params, get_model, prefix_mask
-from reprise.models.encoder import Encoder, with_encoder
-from reprise.models.members import joined, parted, with_members
-from reprise.retrieval.evaluate import candidates
-from reprise.scoring import Scoring
+from reprise.evaluation.evaluate import candidates
+from reprise.models.registry import Model, ModelShape, Params, get_model, prefix_mask
+from reprise.models.scoring import Scoring
+from reprise.models.wrappers.encoder import Encoder, with_encoder
+from reprise.models.wrappers.members import joined, parted, with_members
 from reprise.training import losses
 from reprise.training.batches import Batch
 from reprise.training.step import _make_loss, initial_arrays, make_interests

@@ -21,7 +21,8 @@ from builders_models import (
     scales,
     seeds,
 )
-from reprise.models import ModelShape, mind
+from reprise.models import mind
+from reprise.models.registry import ModelShape
 
 relaxed = settings(deadline=None, max_examples=25)
 INTERESTS, DIM = 3, 4

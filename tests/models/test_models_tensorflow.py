@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from builders_models import LENGTH, USERS, random_histories, random_params, scales, seeds
 from builders_tf import tf
 from networks_tf import NETWORKS, check_gradients
-from reprise.models import ModelShape, get_model, mind
+from reprise.models import mind
+from reprise.models.registry import ModelShape, get_model
 
 DIM, INTERESTS = 4, 3
 HISTORY = "history"  # its place among the parameters

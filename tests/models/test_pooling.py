@@ -15,7 +15,8 @@ from builders_models import (
     scales,
     seeds,
 )
-from reprise.models import ModelShape, pooling
+from reprise.models import pooling
+from reprise.models.registry import ModelShape
 
 relaxed = settings(deadline=None, max_examples=25)
 DIM = 4

@@ -16,7 +16,8 @@ from builders_models import (
     scales,
     seeds,
 )
-from reprise.models import ModelShape, queries
+from reprise.models import queries
+from reprise.models.registry import ModelShape
 
 relaxed = settings(deadline=None, max_examples=25)
 DIM, COUNT = 4, 3

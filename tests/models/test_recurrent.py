@@ -17,7 +17,8 @@ from builders_models import (
     scales,
     seeds,
 )
-from reprise.models import ModelShape, recurrent
+from reprise.models import recurrent
+from reprise.models.registry import ModelShape
 
 relaxed = settings(deadline=None, max_examples=25)
 DIM = 4

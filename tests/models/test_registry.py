@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from reprise.errors import UsageError
-from reprise.models import (
+from reprise.models.registry import (
     REGISTRY,
     Model,
     ModelShape,
@@ -21,10 +21,10 @@ from reprise.models import (
     get_model,
     prefix_mask,
 )
-from reprise.models.dynamic import with_dynamic_interests
-from reprise.models.encoder import Encoder, with_encoder
-from reprise.models.members import with_members
-from reprise.models.repeats import with_repeats
+from reprise.models.wrappers.dynamic import with_dynamic_interests
+from reprise.models.wrappers.encoder import Encoder, with_encoder
+from reprise.models.wrappers.members import with_members
+from reprise.models.wrappers.repeats import with_repeats
 
 SINGLE = {"DNN", "GRU4REC", "MostPop"}  # models of one interest, whatever is asked for
 SHAPE = ModelShape(history_length=5, embedding_dim=4, hidden_size=4, num_interest=3)
@@ -156,9 +156,9 @@ def test_fresh_parameters_are_a_function_of_the_key(name: str) -> None:
 @pytest.mark.parametrize(
     ("code", "loaded"),
     [
-        ("import reprise.models", False),
-        ("import reprise.cli", False),
-        ("import reprise.models as m; m.get_model('ComiRec-SA')", True),
+        ("import reprise.models.registry", False),
+        ("import reprise.cli.main", False),
+        ("import reprise.models.registry as m; m.get_model('ComiRec-SA')", True),
     ],
 )
 def test_jax_loads_only_with_a_model(code: str, loaded: bool) -> None:

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 import oracles
 from builders_data import draft_of, split_of
 from commands import run_small, small_config
+from reprise.checkpoints import store
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
-from reprise.models import ModelShape, get_model
-from reprise.models.members import with_members
-from reprise.models.repeats import with_repeats
+from reprise.models.registry import ModelShape, get_model
+from reprise.models.scoring import WORTH, Scoring
+from reprise.models.wrappers.members import with_members
+from reprise.models.wrappers.repeats import with_repeats
 from reprise.retrieval import search
 from reprise.retrieval.ranking import NO_ITEM
-from reprise.runs import store
-from reprise.scoring import WORTH, Scoring
 from reprise.training import losses
 from reprise.training.batches import Batch
 from reprise.training.step import _make_loss

@@ -8,8 +8,8 @@ import pytest
 
 from commands import Recorder, run_small, stopping_at
 from reprise.runs import loop
-from reprise.runs.run import RunFolder
-from reprise.runs.task import Task
+from reprise.runs.folder import RunFolder
+from reprise.training.setup import Task
 from reprise.training.state import TrainState
 
 # The recall@10 that each evaluation finds, by branch and step; all else is real.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from report_pages import make_page
-from reprise.runs.run import RunFolder
+from reprise.runs.folder import RunFolder
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

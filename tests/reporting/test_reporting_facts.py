@@ -8,10 +8,10 @@ import pytest
 
 from commands import Recorder, small_config
 from reprise.errors import CheckpointError
-from reprise.reporting import facts
-from reprise.reporting.facts import Run, read_runs
-from reprise.runs.history import kept_lines, kept_path
-from reprise.runs.run import RunFolder
+from reprise.report import facts
+from reprise.report.facts import Run, read_runs
+from reprise.runs.events import kept_lines, kept_path
+from reprise.runs.folder import RunFolder
 from reprise.training.state import Best
 
 RECALL = "valid_recall@10"

@@ -13,11 +13,11 @@ import pytest
 from builders_data import draft_of, split_of
 from commands import ENVIRONMENT, check_refusal, reprise, run_small
 from report_pages import embedded, invoke, make_page, own_markup, points, traces
+from reprise.cli.show.evaluation import evaluation_facts
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
 from reprise.errors import RepriseError
-from reprise.report import evaluation_facts
-from reprise.runs.run import RunFolder
+from reprise.runs.folder import RunFolder
 from reprise.runs.session import evaluate_run
 
 RECALL = "curve-valid-recall-10"
@@ -229,7 +229,7 @@ def test_it_lands_in_the_runs_folder_or_of_several_runs_here(
 def test_its_help_loads_nothing_that_takes_time() -> None:
     code = (
         "import sys; sys.argv = ['reprise', 'report', '--help']\n"
-        "from reprise.cli import main\n"
+        "from reprise.cli.main import main\n"
         "try: main()\n"
         "finally: print({'jax', 'plotly', 'jinja2', 'polars'} & set(sys.modules))"
     )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import oracles
-from reprise.retrieval import control
+from reprise.retrieval import rerank
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 
 relaxed = settings(deadline=None, max_examples=150)
@@ -48,7 +48,7 @@ def test_selection_is_the_greedy_loop(
     category = rng.integers(-1, 4, ITEMS + 1).astype(np.int32)
     category[0] = rng.integers(-1, 4)  # the padding's entry means nothing
     ranking, lists = random_ranking(rng, users, width)
-    chosen = control.select(ranking, category, top_n, coef)
+    chosen = rerank.select(ranking, category, top_n, coef)
     assert chosen.ids.shape == chosen.scores.shape == chosen.interests.shape == (users, top_n)
     assert [array.dtype for array in chosen] == [np.int64, np.float32, np.int32]
     assert (chosen.interests == origin(chosen.ids)).all()
@@ -66,7 +66,7 @@ def test_coefficient_zero_keeps_the_order(seed: int, width: int, top_n: int) -> 
     rng = np.random.default_rng(seed)
     category = rng.integers(-1, 4, ITEMS + 1).astype(np.int32)
     ranking, lists = random_ranking(rng, 3, width)
-    chosen = control.select(ranking, category, top_n, 0.0)
+    chosen = rerank.select(ranking, category, top_n, 0.0)
     for user, candidates in enumerate(lists):
         plain = [item for item, _ in candidates if category[item] >= 0][:top_n]
         assert [item for item in chosen.ids[user].tolist() if item != NO_ITEM] == plain
@@ -76,11 +76,11 @@ def test_a_large_coefficient_takes_the_categories_in_turn() -> None:
     category = np.array([-1, 0, 0, 0, 1, 1, 1], np.int32)
     ids = np.arange(1, 7)[None]
     ranking = Ranking(ids, -ids.astype(np.float32), origin(ids))
-    assert control.select(ranking, category, 6, 100.0).ids.tolist() == [[1, 4, 2, 5, 3, 6]]
+    assert rerank.select(ranking, category, 6, 100.0).ids.tolist() == [[1, 4, 2, 5, 3, 6]]
 
 
 def test_the_ranking_is_left_as_it_was() -> None:
     ranking, _ = random_ranking(np.random.default_rng(1), 3, 8)
     before = [array.tobytes() for array in ranking]
-    control.select(ranking, np.zeros(ITEMS + 1, np.int32), 5, 0.5)
+    rerank.select(ranking, np.zeros(ITEMS + 1, np.int32), 5, 0.5)
     assert [array.tobytes() for array in ranking] == before

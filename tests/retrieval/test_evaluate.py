@@ -19,13 +19,9 @@ import oracles
 from builders_data import split_of
 from reprise.data.dataset import Dataset, EvaluationUsers, Past, Truth
 from reprise.errors import DataError
-from reprise.models import ModelShape, get_model
-from reprise.retrieval.evaluate import (
-    EvaluationInterruptedError,
-    candidates,
-    evaluate,
-)
-from reprise.scoring import Scoring
+from reprise.evaluation.evaluate import EvaluationInterruptedError, candidates, evaluate
+from reprise.models.registry import ModelShape, get_model
+from reprise.models.scoring import Scoring
 from reprise.training.state import Arrays
 from reprise.training.step import initial_arrays, make_interests
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import oracles
 from builders_data import split_of
 from reprise.data.dataset import EvaluationUsers, Past
-from reprise.retrieval import groups, metrics
+from reprise.evaluation import groups, metrics
 
 relaxed = settings(deadline=None, max_examples=80)
 seeds = st.integers(0, 2**32 - 1)

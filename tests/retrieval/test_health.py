@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from reprise.retrieval import health
+from reprise.evaluation import health
 
 relaxed = settings(deadline=None, max_examples=100)
 seeds = st.integers(0, 2**32 - 1)

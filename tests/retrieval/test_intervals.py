@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from reprise.retrieval import intervals
+from reprise.evaluation import intervals
 
 seeds = st.integers(0, 2**32 - 1)
 

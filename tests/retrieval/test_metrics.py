@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import oracles
-from reprise.retrieval import metrics
+from reprise.evaluation import metrics
 
 relaxed = settings(deadline=None, max_examples=120)
 seeds = st.integers(0, 2**32 - 1)

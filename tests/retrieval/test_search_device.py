@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders_data import split_of
-from reprise import accelerator
 from reprise.retrieval import search, search_device
 from reprise.retrieval.ranking import Ranking
+from reprise.runtime import device
 
 pytestmark = pytest.mark.compiled_quickly
 
@@ -46,7 +46,7 @@ def test_the_device_finds_the_same_lists(
 
     expected = found()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accelerator, "present", lambda: True)
+        patch.setattr(device, "present", lambda: True)
         patch.setattr(search_device, "_BLOCK", block)
         ranking = found()
     assert ranking.ids.dtype == expected.ids.dtype
@@ -62,7 +62,7 @@ def test_real_vectors_have_the_same_lists_and_nearly_the_same_scores(
     chunks = [rng.normal(size=(256, 4, 16)).astype(np.float32) for _ in range(3)]
     items = rng.normal(size=(3000, 16)).astype(np.float32)
     expected = list(search.search(chunks, items, 20))
-    monkeypatch.setattr(accelerator, "present", lambda: True)
+    monkeypatch.setattr(device, "present", lambda: True)
     monkeypatch.setattr(search_device, "_BLOCK", 1024)
     for one, other in zip(search.search(chunks, items, 20), expected, strict=True):
         assert (one.ids == other.ids).mean() > 0.999  # of scores that differ in the last bit

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import Recorder, check_same_end, run_small, small_config, stopping_at
-from reprise import accelerator
 from reprise.data.dataset import open_dataset
-from reprise.runs.dispatch import make_work, portions
-from reprise.runs.task import Task, fresh_state, make_task, schedule_of
+from reprise.runtime import device
+from reprise.training.dispatch import make_work, portions
+from reprise.training.setup import Task, fresh_state, make_task, schedule_of
 from reprise.training.state import Arrays
 
 pytestmark = pytest.mark.compiled_quickly
@@ -72,7 +72,7 @@ def test_how_updates_are_put_together_changes_no_bit(small_data: Path, switched:
 def test_a_run_of_many_steps_a_dispatch_is_stopped_and_resumed_exactly(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accelerator, "steps_at_once", lambda: 3)
+    monkeypatch.setattr(device, "steps_at_once", lambda: 3)
     seen = list[int]()
     _, _, undisturbed = run_small(
         small_data, tmp_path / "whole", Recorder(seen.append), max_steps=10

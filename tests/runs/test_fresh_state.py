@@ -9,8 +9,8 @@ import pytest
 
 from commands import small_config
 from reprise.data.dataset import open_dataset
-from reprise.runs import task as tasks
-from reprise.runs.task import Task, fresh_state, make_task
+from reprise.training import setup as tasks
+from reprise.training.setup import Task, fresh_state, make_task
 
 MODERN = {"model": "Queries", "members": 2, "encoder_layers": 2, "repeats": "learned"}
 

@@ -12,10 +12,11 @@ import pytest
 
 from checkpoints import harm_file, no_warning, warnings_into
 from commands import check_same_end, run_small, small_disk, state_digest
-from reprise import files
+from reprise import durable
+from reprise.checkpoints import store
 from reprise.errors import CheckpointError, DataError, UsageError, WriteError
-from reprise.runs import archive, store
-from reprise.runs.run import RunFolder, locked
+from reprise.runs.folder import RunFolder, locked
+from reprise.runs.manage import archive
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -90,7 +91,7 @@ def test_no_export_that_lacks_what_was_superseded_meanwhile(
     def superseding(checkpoint: store.Checkpoint) -> None:
         verify(checkpoint)
         if checkpoint.progress.step == 12:
-            files.discard(twelve_steps.checkpoints / "ckpt-8")
+            durable.discard(twelve_steps.checkpoints / "ckpt-8")
 
     monkeypatch.setattr(store, "verify", superseding)
     with pytest.raises(CheckpointError, match=r"ckpt-8.*changed while it was read"):

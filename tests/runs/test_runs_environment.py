@@ -9,9 +9,10 @@ import pytest
 
 from checkpoints import rewrite_state
 from commands import run_small
-from reprise.runs import environment, store
-from reprise.runs.inspection import describe
-from reprise.runs.run import RunFolder
+from reprise.checkpoints import store
+from reprise.runs.folder import RunFolder
+from reprise.runs.manage.inspect import describe
+from reprise.runtime import environment
 
 
 def no_warning(key: str, **values: object) -> None:

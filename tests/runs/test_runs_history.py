@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reprise.runs.history import best_of, is_event, kept_lines, starts
+from reprise.runs.events import best_of, is_event, kept_lines, starts
 from reprise.training.state import Best
 
 

@@ -9,9 +9,15 @@ import pytest
 
 from checkpoints import fail
 from commands import run_small, small_config
+from reprise.checkpoints import store
+from reprise.checkpoints.migrate import (
+    FIRST_SCHEMA_WITH_BEST,
+    FIRST_SCHEMA_WITH_ROW_STEPS,
+    SCHEMA,
+    migrate,
+)
 from reprise.errors import ConfigMismatchError
-from reprise.runs import legacy, store
-from reprise.runs.run import RunFolder
+from reprise.runs.folder import RunFolder
 from reprise.training.state import Snapshot
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -47,9 +53,9 @@ MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
 
 def test_each_schema_gains_the_fields_of_the_next() -> None:
-    lifted = legacy.migrate({"schema": 1, "progress": {"step": 7}, "identity": {}})
+    lifted = migrate({"schema": 1, "progress": {"step": 7}, "identity": {}})
     assert lifted == {
-        "schema": legacy.SCHEMA,
+        "schema": SCHEMA,
         "progress": {
             "step": 7,
             "evaluated_step": 0,
@@ -87,7 +93,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
     }
 
 
-@pytest.mark.parametrize("schema", range(1, legacy.SCHEMA))
+@pytest.mark.parametrize("schema", range(1, SCHEMA))
 def test_checkpoints_as_older_versions_stored_them_go_on(
     small_data: Path, tmp_path: Path, schema: int
 ) -> None:
@@ -101,20 +107,20 @@ def test_checkpoints_as_older_versions_stored_them_go_on(
     assert (before.arrays["row_steps"] == 8).all()
     as_stored = {name: array for name, array in before.arrays.items() if name != "row_steps"}
     digest = Snapshot(as_stored, before.progress).digest()
-    assert (digest == SAMPLES_DIGEST) == (schema >= legacy.FIRST_SCHEMA_WITH_BEST)
+    assert (digest == SAMPLES_DIGEST) == (schema >= FIRST_SCHEMA_WITH_BEST)
 
     outcome, recorder, _ = run_small(small_data, runs, **config, max_steps=12)
     assert recorder.resumption is not None
     assert recorder.resumption.checkpoint.path.name == "ckpt-8"
-    assert recorder.keys.count("old_checkpoint") == (schema < legacy.FIRST_SCHEMA_WITH_BEST)
+    assert recorder.keys.count("old_checkpoint") == (schema < FIRST_SCHEMA_WITH_BEST)
     if schema < 3:
         assert "environment_changed" not in recorder.keys  # theirs is not known
-    assert recorder.keys.count("old_optimizer") == (schema < legacy.FIRST_SCHEMA_WITH_ROW_STEPS)
+    assert recorder.keys.count("old_optimizer") == (schema < FIRST_SCHEMA_WITH_ROW_STEPS)
     assert outcome.progress.step == 12
     assert outcome.progress.best is not None
     assert outcome.progress.best.metric >= MEASURED - 0.05  # on any processor
     newest = store.scan(folder.checkpoints, on_damage=lambda path, reason: None)[-1]
-    assert (newest.schema, newest.progress.step) == (legacy.SCHEMA, 12)
+    assert (newest.schema, newest.progress.step) == (SCHEMA, 12)
     assert newest.identity["optimizer"] == "row-adam"
     assert run_small(small_data, runs, **config, max_steps=16)[1].keys.count("old_optimizer") == 0
 
@@ -122,10 +128,10 @@ def test_checkpoints_as_older_versions_stored_them_go_on(
 def test_an_encoder_of_schema_6_is_another_network() -> None:
     for layers, expected in ((0, 0), (2, "2, by added positions")):
         old = {"schema": 6, "progress": {"step": 7}, "identity": {"encoder_layers": layers}}
-        assert legacy.migrate(old)["identity"]["encoder_layers"] == expected
+        assert migrate(old)["identity"]["encoder_layers"] == expected
 
 
-@pytest.mark.parametrize("schema", range(1, legacy.SCHEMA))
+@pytest.mark.parametrize("schema", range(1, SCHEMA))
 def test_an_older_run_does_not_go_on_with_another_switch(
     small_data: Path, tmp_path: Path, schema: int
 ) -> None:

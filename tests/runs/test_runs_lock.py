@@ -10,12 +10,12 @@ import pytest
 
 from commands import ENVIRONMENT
 from reprise.errors import RunInUseError
-from reprise.runs.run import RunFolder, locked
+from reprise.runs.folder import RunFolder, locked
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from reprise.runs.run import RunFolder, locked
+from reprise.runs.folder import RunFolder, locked
 with locked(RunFolder(Path(sys.argv[1]))):
     print("held", flush=True)
     time.sleep(60)

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from checkpoints import IDENTITY, harm_file, names, no_warning, rated, rewrite_state, save_all
-from reprise import files
-from reprise.errors import Phrase, RunInUseError, WriteError
-from reprise.runs import run, store
-from reprise.runs.pruning import carry_out, plan, plan_beside
-from reprise.runs.run import RunFolder, locked
+from reprise import durable
+from reprise.checkpoints import store
+from reprise.errors import RunInUseError, WriteError
+from reprise.runs.folder import RunFolder, locked, resume
+from reprise.runs.manage.prune import carry_out, plan, plan_beside
+from reprise.text.messages import Phrase
 
 RATED = {5: 0.3, 10: 0.1, 15: 0.2}
 
@@ -25,7 +26,7 @@ def test_latest_and_best_stay(folder: RunFolder) -> None:
     assert names(folder) == ["ckpt-15", "ckpt-5"]
     assert plan(folder).paths == ()
     for source, step in (("latest", 15), ("best", 5)):
-        resumed = run.resume(folder, IDENTITY, source, no_warning)  # type: ignore[arg-type]
+        resumed = resume(folder, IDENTITY, source, no_warning)  # type: ignore[arg-type]
         assert resumed is not None
         assert resumed.snapshot.progress.step == step
 
@@ -67,7 +68,7 @@ def test_leftovers_go_and_the_quarantine_where_asked(folder: RunFolder) -> None:
     removal = plan(folder)
     assert (removal.size, len(removal.leftovers), removal.quarantine) == (10, 2, ())
     assert carry_out(removal) == 10
-    assert not files.leftovers(folder.path) + files.leftovers(folder.checkpoints)
+    assert not durable.leftovers(folder.path) + durable.leftovers(folder.checkpoints)
     assert (folder.checkpoints / "quarantine" / "ckpt-10").is_dir()
     carry_out(plan(folder, with_quarantine=True))
     assert [path.name for path in folder.checkpoints.iterdir()] == ["ckpt-5"]
@@ -91,7 +92,7 @@ def test_what_cannot_be_removed_is_an_error(
     def refuse(path: Path, target: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(files.disk, "rename", refuse)
+    monkeypatch.setattr(durable.disk, "rename", refuse)
     with pytest.raises(WriteError, match="ckpt-10"):
         carry_out(plan(folder))
 

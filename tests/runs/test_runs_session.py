@@ -11,12 +11,12 @@ import pytest
 
 from checkpoints import no_warning
 from commands import Recorder, run_small, state_digest, stopping_at
+from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
 from reprise.errors import UsageError
-from reprise.retrieval.evaluate import evaluate
-from reprise.runs import store
-from reprise.runs.inspection import describe
-from reprise.runs.run import RunFolder, find_checkpoint
+from reprise.evaluation.evaluate import evaluate
+from reprise.runs.folder import RunFolder, find_checkpoint
+from reprise.runs.manage.inspect import describe
 from reprise.runs.session import stored_model
 from reprise.training.state import Best
 

@@ -19,9 +19,17 @@ from checkpoints import (
     snapshot,
     warnings_into,
 )
+from reprise.checkpoints import store
 from reprise.errors import CheckpointError, ConfigMismatchError
-from reprise.runs import run, store, survey
-from reprise.runs.run import RunFolder
+from reprise.runs.folder import (
+    RunFolder,
+    Source,
+    check_identity,
+    load_checkpoint,
+    record_events,
+    resume,
+)
+from reprise.runs.manage import survey
 from reprise.training.state import Best, Snapshot
 
 
@@ -69,7 +77,7 @@ def test_each_damaged_file_sets_the_checkpoint_aside(
         shutil.copytree(folder.path, trial.path)
         harm_file(trial.checkpoints / "ckpt-2" / name, harm, place)
         said: list[str] = []
-        resumption = run.resume(trial, IDENTITY, "latest", warnings_into(said))
+        resumption = resume(trial, IDENTITY, "latest", warnings_into(said))
         assert resumption is not None, name
         assert resumption.snapshot.progress.step == 1, name
         assert said == ["quarantined"], name
@@ -92,7 +100,7 @@ def test_what_is_superseded_while_a_reader_looks_is_no_damage(
     assert [checkpoint.path.name for checkpoint in found] == ["ckpt-8", "ckpt-12"]
     store.save(folder.checkpoints, snapshot(16), IDENTITY)
     with pytest.raises(CheckpointError, match="ckpt-8 changed while it was read"):
-        run.load_checkpoint(found[0])
+        load_checkpoint(found[0])
 
 
 def test_files_swapped_between_checkpoints_are_found(folder: RunFolder) -> None:
@@ -102,7 +110,7 @@ def test_files_swapped_between_checkpoints_are_found(folder: RunFolder) -> None:
     (one / "rows.npy").write_bytes(content[1])
     (two / "rows.npy").write_bytes(content[0])
     said: list[str] = []
-    assert run.resume(folder, IDENTITY, "latest", warnings_into(said)) is None
+    assert resume(folder, IDENTITY, "latest", warnings_into(said)) is None
     assert said == ["quarantined", "quarantined", "nothing_whole"]
 
 
@@ -118,7 +126,7 @@ def test_a_lost_best_is_said_its_metric_kept_and_the_next_best_used(folder: RunF
     save_all(folder, rated({1: 0.2, 2: 0.5, 3: 0.3, 4: 0.4}))
     shutil.rmtree(folder.checkpoints / "ckpt-2")
     said: list[str] = []
-    resumption = run.resume(folder, IDENTITY, "best", warnings_into(said))
+    resumption = resume(folder, IDENTITY, "best", warnings_into(said))
     assert resumption is not None
     assert said == ["best_lost"]
     assert resumption.checkpoint.path.name == "ckpt-4"
@@ -126,11 +134,11 @@ def test_a_lost_best_is_said_its_metric_kept_and_the_next_best_used(folder: RunF
 
 
 @pytest.mark.parametrize("source", ["latest", "best"])
-def test_a_damaged_best_is_found_on_every_start(folder: RunFolder, source: run.Source) -> None:
+def test_a_damaged_best_is_found_on_every_start(folder: RunFolder, source: Source) -> None:
     save_all(folder, rated({1: 0.2, 2: 0.5, 3: 0.3, 4: 0.4}))
     harm_file(folder.checkpoints / "ckpt-2" / "rows.npy", "flip", "middle")
     said: list[str] = []
-    resumption = run.resume(folder, IDENTITY, source, warnings_into(said))
+    resumption = resume(folder, IDENTITY, source, warnings_into(said))
     assert resumption is not None
     assert said == ["quarantined", "best_lost"]
     assert resumption.snapshot.progress.step == 4
@@ -141,7 +149,7 @@ def test_a_checkpoint_of_another_run_is_set_aside(folder: RunFolder) -> None:
     save_all(folder, rated({1: 0.1}))
     store.save(folder.checkpoints, snapshot(9), IDENTITY | {"seed": 20})
     said: list[str] = []
-    resumption = run.resume(folder, IDENTITY, "latest", warnings_into(said))
+    resumption = resume(folder, IDENTITY, "latest", warnings_into(said))
     assert resumption is not None
     assert (resumption.snapshot.progress.step, said) == (1, ["quarantined"])
 
@@ -167,15 +175,15 @@ def test_run_json_is_no_authority_over_the_checkpoints(folder: RunFolder, conten
     save_all(folder, rated({1: 0.1}))
     folder.record.write_text(content)
     said: list[str] = []
-    run.check_identity(folder, IDENTITY, warnings_into(said))
+    check_identity(folder, IDENTITY, warnings_into(said))
     assert said == ["record_damaged"]
     assert survey.summary(survey.survey(folder))["step"] == 1
-    run.record_events(folder, IDENTITY, {}, {}, [{"event": "resumed"}])
+    record_events(folder, IDENTITY, {}, {}, [{"event": "resumed"}])
     flipped = folder.record.read_text().replace('"seed": 19', '"seed": 18')
     folder.record.write_text(flipped)
-    run.check_identity(folder, IDENTITY, warnings_into(said))
+    check_identity(folder, IDENTITY, warnings_into(said))
     with pytest.raises(ConfigMismatchError, match="seed: 19 -> 18"):
-        run.check_identity(folder, IDENTITY | {"seed": 18}, warnings_into(said))
+        check_identity(folder, IDENTITY | {"seed": 18}, warnings_into(said))
 
 
 def test_an_unknown_schema_is_not_guessed_at(folder: RunFolder) -> None:
@@ -188,5 +196,5 @@ def test_an_unknown_schema_is_not_guessed_at(folder: RunFolder) -> None:
 def test_a_record_that_cannot_be_read_is_not_written_anew(folder: RunFolder) -> None:
     folder.record.mkdir()  # refused to everyone, as a file without permission is not to root
     with pytest.raises(CheckpointError, match=r"run\.json: Is a directory"):
-        run.record_events(folder, IDENTITY, {}, {}, [])
+        record_events(folder, IDENTITY, {}, {}, [])
     assert survey.survey(folder).record == {}

@@ -13,15 +13,16 @@ import pytest
 
 from checkpoints import IDENTITY, harm_file, names, rated, save_all
 from commands import small_config
+from reprise.checkpoints import store
+from reprise.checkpoints.store import Checkpoint
 from reprise.errors import CheckpointError, UsageError
-from reprise.messages import Messages
-from reprise.runs import run, store, survey
-from reprise.runs.comparison import compare
-from reprise.runs.locking import writer_of
+from reprise.runs.folder import RunFolder, locked, record_events
+from reprise.runs.lock import writer_of
 from reprise.runs.loop import is_finished
-from reprise.runs.run import RunFolder, locked
-from reprise.runs.store import Checkpoint
-from reprise.runs.survey import Stored
+from reprise.runs.manage import survey
+from reprise.runs.manage.compare import compare
+from reprise.runs.manage.survey import Stored
+from reprise.text.messages import Messages
 from reprise.training.state import Best, Progress
 
 RATED = {5: 0.3, 10: 0.1, 15: 0.2}  # the best and the newest two: all three stay stored
@@ -31,7 +32,7 @@ def record(folder: RunFolder, **config: Any) -> None:
     """Give a run its run.json."""
     usual = {"name": "mine", "dataset": "small", "test_iter": 5, "max_steps": 20, "patience": 9}
     event = {"event": "created", "from": None, "step": 0, "branch": 0}
-    run.record_events(folder, IDENTITY, usual | {"top_n": 50} | config, {}, [event])
+    record_events(folder, IDENTITY, usual | {"top_n": 50} | config, {}, [event])
 
 
 def state(folder: RunFolder) -> str:
@@ -195,7 +196,7 @@ def test_a_look_at_the_lock_refuses_no_writer(
         pass
     with folder.lock.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)  # as `writer_of` does, until the writer waits for it
-        waits = "reprise.runs.locking.time.sleep"
+        waits = "reprise.runs.lock.time.sleep"
         monkeypatch.setattr(waits, lambda seconds: fcntl.flock(lock, fcntl.LOCK_UN))
         with locked(folder):
             assert writer_of(folder.path) == str(os.getpid())

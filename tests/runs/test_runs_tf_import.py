@@ -29,13 +29,13 @@ from builders_tf import (
     train_tf1,
 )
 from commands import Recorder, run_small, small_config
+from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
 from reprise.errors import CheckpointError, RepriseError, UsageError
-from reprise.models import get_model
-from reprise.runs import store
+from reprise.importers.tensorflow.checkpoint import find_prefix, updates_of
+from reprise.importers.tensorflow.run import Imported, ImportRequest, import_checkpoint
+from reprise.models.registry import get_model
 from reprise.runs.session import Request, evaluate_run, run_session
-from reprise.runs.tf_checkpoints import find_prefix, updates_of
-from reprise.runs.tf_import import Imported, ImportRequest, import_checkpoint
 from reprise.training.optimizers import adam, make_update
 from reprise.training.state import Best, Snapshot
 

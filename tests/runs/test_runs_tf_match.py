@@ -7,9 +7,9 @@ import jax
 import pytest
 
 from reprise.errors import UsageError
-from reprise.models import ModelShape, get_model
-from reprise.runs.tf_match import ROWS, find_reading, fits
-from reprise.runs.tf_objects import Variable
+from reprise.importers.tensorflow.match import ROWS, find_reading, fits
+from reprise.importers.tensorflow.object_graph import Variable
+from reprise.models.registry import ModelShape, get_model
 
 DEFAULTS = {"maxlen": 20, "embedding_dim": 64, "hidden_size": 64, "num_interest": 4}
 ITEMS = 500

@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from reprise import files
+from reprise import durable
 
 SECTORS = (512, 4096)  # where a write is torn
 MOST_CHOSEN = 9  # changes of names of which every subset is tried
@@ -61,7 +61,7 @@ class CrashState:
                 (root / name).write_bytes(content)
 
 
-class RecordingDisk(files.Disk):
+class RecordingDisk(durable.Disk):
     """Does and records every operation below `root`, whose present content is taken as durable."""
 
     def __init__(self, root: Path) -> None:

@@ -22,10 +22,11 @@ from checkpoints import (
     warnings_into,
 )
 from commands import Recorder, run_small, state_digest, stopping_at
-from reprise.retrieval import evaluate as evaluation
-from reprise.runs import loop, run, store
-from reprise.runs.inspection import describe
-from reprise.runs.run import RunFolder
+from reprise.checkpoints import store
+from reprise.evaluation import evaluate as evaluation
+from reprise.runs import loop
+from reprise.runs.folder import RunFolder, resume
+from reprise.runs.manage.inspect import describe
 from reprise.training.optimizers import Update, make_update
 from reprise.training.state import Best, Progress, Snapshot
 
@@ -61,7 +62,7 @@ def test_rewinding_past_a_lost_best_keeps_its_metric(folder: RunFolder) -> None:
     harm_file(folder.checkpoints / "ckpt-2" / "state.json", "flip")  # while the run goes on
     save_all(folder, [three])
     said: list[str] = []
-    resumption = run.resume(folder, IDENTITY, "best", warnings_into(said))
+    resumption = resume(folder, IDENTITY, "best", warnings_into(said))
     assert resumption is not None
     assert (resumption.rewound, resumption.snapshot.progress.step) == (True, 1)
     assert said == ["quarantined", "best_lost"]

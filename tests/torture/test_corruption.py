@@ -13,12 +13,24 @@ from typing import Any
 import pytest
 
 from commands import run_small, small_config
-from reprise.console import RunConsole, Voice
+from reprise.checkpoints import store
+from reprise.cli.show.run import RunConsole, Voice
 from reprise.errors import RepriseError
-from reprise.messages import Messages
-from reprise.runs import loop, run, store
-from reprise.runs.run import RunFolder
+from reprise.runs import loop
+from reprise.runs.folder import (
+    Resumption,
+    RunFolder,
+    Source,
+    check_identity,
+    find_checkpoint,
+    load_checkpoint,
+    locked,
+    record_events,
+    reset_metrics,
+    resume,
+)
 from reprise.runs.session import Request, run_session
+from reprise.text.messages import Messages
 from reprise.training.state import Best, Progress, Snapshot
 
 RECALLS = (0.2, 0.5, 0.3, 0.4, 0.1, 0.3, 0.2)  # four evaluations, a rewind, three more
@@ -89,12 +101,12 @@ class Trial:
     def checkpoint(self, name: str) -> Path:
         return self.folder.checkpoints / name
 
-    def judge(self, damaged: set[str], source: run.Source) -> None:
+    def judge(self, damaged: set[str], source: Source) -> None:
         """Resume: what comes must be what was saved."""
         before = {name: inodes(self.checkpoint(name)) for name in NAMES}
         whole = [name for name in NAMES if name not in damaged]
         said: list[str] = []
-        resumption = run.resume(
+        resumption = resume(
             self.folder, self.original.identity, source, lambda key, **values: said.append(key)
         )
         if whole:
@@ -113,7 +125,7 @@ class Trial:
             else:  # damage to weights that were not asked for is found when they are
                 assert inodes(self.checkpoint(name)) == before[name]
 
-    def _check_loaded(self, resumption: run.Resumption, name: str) -> None:
+    def _check_loaded(self, resumption: Resumption, name: str) -> None:
         original, snapshot = self.original, resumption.snapshot
         assert resumption.checkpoint.path.name == name
         arrays_as_stored = Snapshot(snapshot.arrays, original.progress[name])
@@ -179,7 +191,7 @@ def harms(content: bytes, header: int, flips: int) -> Iterator[Harm]:
     yield as_dangling_link
 
 
-SOURCES: tuple[run.Source, ...] = ("latest", "best")
+SOURCES: tuple[Source, ...] = ("latest", "best")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -301,14 +313,14 @@ def test_no_damage_to_a_runs_own_files_changes_what_it_goes_on_from(
     record_property("damages to files, survived", cases)
 
 
-def start(folder: RunFolder, identity: dict[str, Any]) -> run.Resumption | None:
+def start(folder: RunFolder, identity: dict[str, Any]) -> Resumption | None:
     """Do with the folder what a session's start does."""
-    with run.locked(folder):
-        run.check_identity(folder, identity, lambda key, **values: None)
-        resumption = run.resume(folder, identity, "latest", lambda key, **values: None)
+    with locked(folder):
+        check_identity(folder, identity, lambda key, **values: None)
+        resumption = resume(folder, identity, "latest", lambda key, **values: None)
         assert resumption is not None
-        run.record_events(folder, identity, {}, {}, [{"event": "resumed"}])
-        run.reset_metrics(folder, resumption.snapshot.progress.evaluations)
+        record_events(folder, identity, {}, {}, [{"event": "resumed"}])
+        reset_metrics(folder, resumption.snapshot.progress.evaluations)
     return resumption
 
 
@@ -344,7 +356,7 @@ def test_no_damage_to_the_logs_reaches_the_training(
         assert len(logs) == 2
         for log in logs:
             harm(log)
-        latest = run.find_checkpoint(session(runs, 8).path, "latest", pytest.fail)
-        digests.add(run.load_checkpoint(latest).digest())
+        latest = find_checkpoint(session(runs, 8).path, "latest", pytest.fail)
+        digests.add(load_checkpoint(latest).digest())
     assert len(digests) == 1
     record_property("damages to files, survived", 2 * (len(SIDE_HARMS) - 1))

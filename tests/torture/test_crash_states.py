@@ -15,11 +15,12 @@ from crash_states import CrashState, RecordingDisk, crash_states
 
 from checkpoints import rewrite_state
 from commands import Recorder, run_small, small_config
-from reprise import files
+from reprise import durable
+from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
-from reprise.runs import loop, run, store
-from reprise.runs.run import Resumption, RunFolder
-from reprise.runs.task import Task
+from reprise.runs import loop
+from reprise.runs.folder import Resumption, RunFolder, check_identity, locked, reset_metrics, resume
+from reprise.training.setup import Task
 from reprise.training.state import Progress, Snapshot, TrainState
 
 CONFIG: dict[str, Any] = {
@@ -134,7 +135,7 @@ def record(
         return saved
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "disk", disk)
+        patch.setattr(durable, "disk", disk)
         patch.setattr(store, "save", save)
         start(data, runs, name)
     return disk, told, folder
@@ -200,10 +201,10 @@ def check(
     def warn(key: str, **values: object) -> None:
         said.append(f"{key} {values}")
 
-    with run.locked(folder):
-        run.check_identity(folder, identity, warn)
-        best = run.resume(folder, identity, "best", warn)
-        latest = run.resume(folder, identity, "latest", warn)
+    with locked(folder):
+        check_identity(folder, identity, warn)
+        best = resume(folder, identity, "best", warn)
+        latest = resume(folder, identity, "latest", warn)
         orders = told.orders[: state.acknowledged]
         if latest is None or best is None:
             assert not orders, state.model
@@ -219,7 +220,7 @@ def check(
             ), state.model
         damaged = ["quarantined"] if name == "latest damaged" else []
         assert {line.split()[0] for line in said} <= set(damaged), said
-        run.reset_metrics(folder, latest.snapshot.progress.evaluations)
+        reset_metrics(folder, latest.snapshot.progress.evaluations)
         progress = replace(latest.snapshot.progress, step=latest.snapshot.progress.step + 1)
         following = Snapshot(latest.snapshot.arrays, progress)
         opened = (latest.snapshot.digest(), contents(folder.path))

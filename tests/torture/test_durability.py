@@ -24,11 +24,12 @@ from commands import (
     stopping_at,
     train,
 )
-from reprise import files
+from reprise import durable
+from reprise.checkpoints import store
 from reprise.errors import CheckpointError, WriteError
-from reprise.runs import loop, store
-from reprise.runs.inspection import describe
-from reprise.runs.run import RunFolder
+from reprise.runs import loop
+from reprise.runs.folder import RunFolder
+from reprise.runs.manage.inspect import describe
 from reprise.training.state import Snapshot, TrainState, take_snapshot
 
 
@@ -124,7 +125,7 @@ def test_a_failed_background_save_ends_the_run_and_is_not_listed(
 ) -> None:
     """Scenario 23 (Orbax 0.12.8): the cause is raised, exit code 7; what was before is whole."""
     _, _, folder = run_small(small_data, tmp_path, max_steps=8)
-    owner: Any = {"write_file": files, "fsync": os, "rename": Path}[failing]
+    owner: Any = {"write_file": durable, "fsync": os, "rename": Path}[failing]
     real = getattr(owner, failing)
 
     def fail_in_saver(*arguments: Any) -> Any:

@@ -15,7 +15,7 @@ import pytest
 from checkpoints import no_warning
 from commands import ENVIRONMENT, reprise_command
 from faults import aimed_at, needs_strace, under_strace
-from reprise.runs.inspection import describe
+from reprise.runs.manage.inspect import describe
 
 OPTIONS = (
     "--dataset small --model ComiRec-SA --batch-size 16 --maxlen 6 --embedding-dim 8"

@@ -14,9 +14,9 @@ import pytest
 import saver
 from commands import ENVIRONMENT, ROOT
 from faults import TRACING, Call, attached, needs_strace, read_trace
+from reprise.checkpoints import store
 from reprise.errors import WriteError
-from reprise.runs import store
-from reprise.runs.run import RunFolder
+from reprise.runs.folder import RunFolder
 
 CHUNKS = 8
 LEAST_KILLS = 200

@@ -10,7 +10,7 @@ import pytest
 
 from checkpoints import no_warning
 from commands import COMPILED, ENVIRONMENT, reprise_command
-from reprise.runs.inspection import describe
+from reprise.runs.manage.inspect import describe
 
 KILLS = 5
 SEED = 2026

@@ -25,12 +25,13 @@ from commands import (
     stopping_at,
     train,
 )
+from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import ConfigMismatchError
-from reprise.runs import store, task
-from reprise.runs.run import RunFolder
+from reprise.runs.folder import RunFolder
 from reprise.runs.session import evaluate_run
+from reprise.training import setup
 from reprise.training.batches import Batch, make_sampler
 from reprise.training.optimizers import Update, make_update
 
@@ -132,7 +133,7 @@ def test_a_restart_draws_no_batch_before_its_own_first(
         object.__setattr__(sampler, "batch", noted)
         return sampler
 
-    monkeypatch.setattr(task, "make_sampler", make)
+    monkeypatch.setattr(setup, "make_sampler", make)
     run_small(small_data, tmp_path, stopping_at(13))
     assert drawn[:13] == list(range(1, 14))
     for _ in range(2):

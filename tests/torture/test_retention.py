@@ -12,11 +12,11 @@ import pytest
 
 from checkpoints import fail, names, no_warning, rated, save_all
 from commands import Recorder, run_small, state_digest, stopping_at
-from reprise import files
+from reprise import durable
+from reprise.checkpoints import store
 from reprise.errors import WriteError
-from reprise.runs import run, store
-from reprise.runs.inspection import describe
-from reprise.runs.run import RunFolder
+from reprise.runs.folder import RunFolder, locked
+from reprise.runs.manage.inspect import describe
 from reprise.training.state import Best
 
 Script = Callable[[dict[int, float]], None]
@@ -59,7 +59,7 @@ def test_nothing_is_deleted_before_what_replaces_it_is_whole(
 ) -> None:
     """Scenario 14 (lightning#1150): at every deletion two newer checkpoints and the best hold."""
     deleted: list[str] = []
-    real = files.discard
+    real = durable.discard
 
     def discard(path: Path) -> None:
         whole = store.scan(path.parent, fail)
@@ -71,7 +71,7 @@ def test_nothing_is_deleted_before_what_replaces_it_is_whole(
         deleted.append(path.name)
         real(path)
 
-    monkeypatch.setattr(files, "discard", discard)
+    monkeypatch.setattr(durable, "discard", discard)
     outcome, _, _ = run_small(small_data, tmp_path, max_steps=40)
     assert outcome.progress.step == 40
     assert len(deleted) == len(set(deleted)) >= 7
@@ -84,7 +84,7 @@ def test_a_write_that_fails_leaves_all_that_was_there(
     one, two, three = rated({1: 0.1, 2: 0.2, 3: 0.3})
     save_all(folder, [one, two])
     before = contents(folder.path)
-    real, written = files.write_file, 0
+    real, written = durable.write_file, 0
 
     def full(path: Path, *chunks: bytes | memoryview) -> None:
         nonlocal written
@@ -93,7 +93,7 @@ def test_a_write_that_fails_leaves_all_that_was_there(
             raise WriteError("write_refused", path=path, reason="No space left on device")
         real(path, *chunks)
 
-    monkeypatch.setattr(files, "write_file", full)
+    monkeypatch.setattr(durable, "write_file", full)
     with pytest.raises(WriteError, match="No space left on device"):
         save_all(folder, [three])
     assert contents(folder.path) == before
@@ -172,12 +172,12 @@ def test_a_deletion_is_a_rename_first(folder: RunFolder, monkeypatch: pytest.Mon
         (path / "rows.npy").unlink()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, "_delete", killed)
+    monkeypatch.setattr(durable, "_delete", killed)
     with pytest.raises(KeyboardInterrupt):
         save_all(folder, rated({3: 0.3}))
     monkeypatch.undo()
     assert [c.path.name for c in store.scan(folder.checkpoints, fail)] == ["ckpt-2", "ckpt-3"]
-    with run.locked(folder):
+    with locked(folder):
         assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["ckpt-2", "ckpt-3"]
 
 

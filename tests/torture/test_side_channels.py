@@ -28,9 +28,10 @@ from commands import (
     state_digest,
     stopping_at,
 )
-from reprise.runs import loop, store
-from reprise.runs.inspection import describe
-from reprise.runs.run import RunFolder
+from reprise.checkpoints import store
+from reprise.runs import loop
+from reprise.runs.folder import RunFolder
+from reprise.runs.manage.inspect import describe
 from reprise.tracking import points_of, record_of
 from reprise.tracking.tensorboard import TensorBoardLog
 from reprise.training.state import Progress
@@ -231,16 +232,16 @@ def test_a_signal_saves_prints_the_command_and_has_its_exit_code(
 
 SLOW_DISK = """
 import sys, time
-from reprise import files
-real = files.write_file
+from reprise import durable
+real = durable.write_file
 def write_file(path, *chunks):
     if "ckpt-10" in path.parent.name and path.name == "rows.npy":
         real(path, b"".join(chunks)[:100])
         print("saving", flush=True)
         time.sleep(60)
     real(path, *chunks)
-files.write_file = write_file
-from reprise.cli import main
+durable.write_file = write_file
+from reprise.cli.main import main
 main()
 """
 

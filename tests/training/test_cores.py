@@ -12,12 +12,13 @@ from commands import COMPILED, ENVIRONMENT
 # At ComiRec's sizes: smaller sums are not cut into pieces.
 STEPS = """
 import os, sys
+from reprise.runtime.setup import setup; setup()
 os.sched_setaffinity(0, [int(core) for core in sys.argv[2].split(",")])
 from pathlib import Path
-from reprise.config import TrainConfig
+from reprise.config.schema import TrainConfig
 from reprise.data.dataset import open_dataset
-from reprise.models import REGISTRY
-from reprise.runs.task import fresh_state, make_task, settled
+from reprise.models.registry import REGISTRY
+from reprise.training.setup import fresh_state, make_task, settled
 from reprise.training.optimizers import make_update
 from reprise.training.state import take_snapshot
 encoder = {"encoder_layers": 2, "encoder_heads": 2, "dropout": 0.2}

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commands import Recorder, run_small, small_config, stopping_at
-from reprise.config import CHOICES, TrainConfig
+from reprise.checkpoints import store
+from reprise.config.schema import CHOICES, TrainConfig
 from reprise.errors import UsageError
-from reprise.models import REGISTRY, UNTRAINED
-from reprise.runs import store
-from reprise.runs.inspection import describe
-from reprise.runs.run import RunFolder
+from reprise.models.registry import REGISTRY, UNTRAINED
+from reprise.runs.folder import RunFolder
+from reprise.runs.manage.inspect import describe
 from reprise.runs.session import item_embeddings
 
 STOPS = (1, 4, 6, 9)  # before, at and after the evaluations of a run of ten steps

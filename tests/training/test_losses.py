@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import oracles
-from reprise.config import SELECTIONS
-from reprise.scoring import Scoring
+from reprise.config.schema import SELECTIONS
+from reprise.models.scoring import Scoring
 from reprise.training import losses
 
 relaxed = settings(deadline=None, max_examples=40)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from reprise.config import SAMPLERS
+from reprise.config.schema import SAMPLERS
 from reprise.training import negatives
 
 relaxed = settings(deadline=None, max_examples=60)

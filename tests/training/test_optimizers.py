@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import oracles
-from reprise.config import OPTIMIZERS as NAMES
-from reprise.training import rows
+from reprise.config.schema import OPTIMIZERS as NAMES
+from reprise.training import item_table
 from reprise.training.optimizers import (
     B1,
     B2,
@@ -58,7 +58,7 @@ def settle_of(optimizer: str, schedule: Schedule = CONSTANT) -> Any:
 def start(rng: np.random.Generator) -> tuple[Table, oracles.Adam]:
     """A fresh table, padding included, and the oracle's."""
     values = rng.normal(0, 0.1, (ITEMS, DIM)).astype(np.float32)
-    table = Table(rows.pack(jnp.asarray(values)), jnp.zeros(ITEMS + 1, jnp.int32))
+    table = Table(item_table.pack(jnp.asarray(values)), jnp.zeros(ITEMS + 1, jnp.int32))
     whole = np.concatenate([np.zeros((1, DIM)), values.astype(np.float64)])
     return table, oracles.Adam(whole, np.zeros_like(whole), np.zeros_like(whole))
 

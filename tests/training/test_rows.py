@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reprise.training import rows
+from reprise.training import item_table
 
 relaxed = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 2**32 - 1)
 ITEMS, DIM, TOUCHED = 12, 3, 8
 
-pull = jax.jit(rows.pull)
-push = jax.jit(rows.push)
+pull = jax.jit(item_table.pull)
+push = jax.jit(item_table.push)
 
 
 def random_table(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -66,7 +66,7 @@ def test_push_of_what_was_pulled_changes_nothing(seed: int, real: int) -> None:
 
 
 def test_fresh_rows_are_glorot_uniform_with_zero_padding_and_moments() -> None:
-    table = np.asarray(rows.init(jax.random.key(3), 500, 4))
+    table = np.asarray(item_table.init(jax.random.key(3), 500, 4))
     limit = (6 / (501 + 4)) ** 0.5
     assert table.shape == (501, 12)
     assert table.dtype == np.float32
@@ -81,7 +81,9 @@ def test_fresh_rows_are_glorot_uniform_with_zero_padding_and_moments() -> None:
 @pytest.mark.parametrize("scale", [0.02, 1.0])
 def test_fresh_rows_of_a_scale_are_uniform_within_it(scale: float) -> None:
     """And the very numbers drawn for Glorot's limit, stretched."""
-    glorot, table = (np.asarray(rows.init(jax.random.key(3), 500, 4, s)) for s in (None, scale))
+    glorot, table = (
+        np.asarray(item_table.init(jax.random.key(3), 500, 4, s)) for s in (None, scale)
+    )
     assert np.abs(table).max() <= scale
     assert table[1:, :4].std() == pytest.approx(scale / 3**0.5, rel=0.05)
     limit = (6 / (501 + 4)) ** 0.5
@@ -89,7 +91,9 @@ def test_fresh_rows_of_a_scale_are_uniform_within_it(scale: float) -> None:
 
 
 def test_fresh_rows_are_a_function_of_the_key() -> None:
-    same = [np.asarray(rows.init(jax.random.key(seed), 20, 4)).tobytes() for seed in (1, 1, 2)]
+    same = [
+        np.asarray(item_table.init(jax.random.key(seed), 20, 4)).tobytes() for seed in (1, 1, 2)
+    ]
     assert same[0] == same[1] != same[2]
 
 
@@ -100,8 +104,8 @@ def test_rows_drawn_a_few_at_a_time_are_those_drawn_whole(
 ) -> None:
     key, limit = jax.random.key(seed), 0.3
     whole = np.asarray(jax.random.uniform(key, (num_items, width), np.float32, -limit, limit))
-    with patch.object(rows, "_DRAWN_AT_ONCE", at_once):
-        table = np.asarray(rows.init(key, num_items, width, limit))
+    with patch.object(item_table, "_DRAWN_AT_ONCE", at_once):
+        table = np.asarray(item_table.init(key, num_items, width, limit))
     assert table[1:, :width].tobytes() == whole.tobytes()
     assert not table[0].any()
     assert not table[:, width:].any()
@@ -109,8 +113,8 @@ def test_rows_drawn_a_few_at_a_time_are_those_drawn_whole(
 
 def test_places_past_32_bits_are_no_others() -> None:
     key, last = jax.random.key(5), jnp.uint32(2**32 - 8)
-    across = rows._uniform(key, jnp.uint32(2), last, 16, 1.0)
-    after = rows._uniform(key, jnp.uint32(3), jnp.uint32(0), 8, 1.0)
-    again = rows._uniform(key, jnp.uint32(2), jnp.uint32(0), 8, 1.0)
+    across = item_table._uniform(key, jnp.uint32(2), last, 16, 1.0)
+    after = item_table._uniform(key, jnp.uint32(3), jnp.uint32(0), 8, 1.0)
+    again = item_table._uniform(key, jnp.uint32(2), jnp.uint32(0), 8, 1.0)
     np.testing.assert_array_equal(across[8:], after)
     assert not np.array_equal(after, again)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from reprise.config import DECAYS
+from reprise.config.schema import DECAYS
 from reprise.training.schedules import CONSTANT, FLOOR, Schedule
 
 relaxed = settings(deadline=None, max_examples=60)

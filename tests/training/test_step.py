@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 import oracles
-from reprise.config import OPTIMIZERS
+from reprise.config.schema import OPTIMIZERS
 from reprise.data.dataset import Split
-from reprise.models import REGISTRY, UNTRAINED, Model, ModelShape, get_model
-from reprise.models.encoder import Encoder, with_encoder
-from reprise.scoring import Scoring
+from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
+from reprise.models.scoring import Scoring
+from reprise.models.wrappers.encoder import Encoder, with_encoder
 from reprise.training import losses
 from reprise.training import step as step_module
 from reprise.training.batches import Batch, Sampler, TargetRule, make_sampler

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from builders_tf import tf
 from networks_tf import NETWORKS, check_gradients, readout, sampled_softmax
 from reprise.data.dataset import Split
-from reprise.models import ModelShape, get_model, mind
+from reprise.models import mind
+from reprise.models.registry import ModelShape, get_model
 from reprise.training import losses, negatives
 from reprise.training.batches import make_sampler
 from reprise.training.optimizers import make_update

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.arrays import open_array
-from reprise.errors import ContentError, DataError, Phrase
+from reprise.data.npy import open_array
+from reprise.errors import ContentError, DataError
+from reprise.text.messages import Phrase
 
 if TYPE_CHECKING:
     import polars as pl

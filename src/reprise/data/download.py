@@ -7,9 +7,10 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from reprise import files
+from reprise import durable
 from reprise.data.known import UNPACKED, KnownSet, RemoteFile
-from reprise.errors import DataError, Phrase
+from reprise.errors import DataError
+from reprise.text.messages import Phrase
 
 Heard = Callable[
     [str, int, int], None
@@ -24,7 +25,7 @@ def fetch(known: KnownSet, folder: Path, command: str, heard: Heard, mirror: str
     files in place of the owner's. DataError says what is to be done by hand, and that `command`
     comes next.
     """
-    files.make_folder(folder)
+    durable.make_folder(folder)
     for file in known.files:
         path = folder / file.name
         unpacked = path.suffix == ".zip" and (folder / UNPACKED).exists()
@@ -125,7 +126,7 @@ def _record(path: Path, digest: str) -> None:
     recorded = _recorded(sums)
     if recorded.get(path.name) != digest:
         lines = [f"{met}  {name}\n" for name, met in {**recorded, path.name: digest}.items()]
-        files.replace_file(sums, "".join(lines).encode())
+        durable.replace_file(sums, "".join(lines).encode())
 
 
 def _unpack(path: Path, folder: Path, where: str) -> None:
@@ -136,10 +137,10 @@ def _unpack(path: Path, folder: Path, where: str) -> None:
     def fill(draft: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             archive.extractall(draft)
-        files.sync_tree(draft)
+        durable.sync_tree(draft)
 
     try:
-        files.publish_folder(folder / UNPACKED, fill)
+        durable.publish_folder(folder / UNPACKED, fill)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         reason = str(error) or Phrase("unexpected_content")
         raise DataError("get_broken", path=path, reason=reason, url=where) from error

@@ -7,16 +7,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise import files
-from reprise.data import FORMATS, PROTOCOLS, formats, layouts
+from reprise import durable
+from reprise.data import FORMATS, PROTOCOLS
+from reprise.data.build import draft_of_users, evaluable, of_interactions
 from reprise.data.dataset import SPLITS, Split
-from reprise.data.drafting import draft_of_users, evaluable, of_interactions
-from reprise.data.interactions import Tell, silent
-from reprise.data.layouts import NOTHING_ASKED, Asked
-from reprise.data.protocols import Users, leave_one_out
-from reprise.data.sources import matching
-from reprise.data.writing import Draft, write_dataset
-from reprise.errors import DataError, Phrase, UsageError
+from reprise.data.draft import Draft, write_dataset
+from reprise.data.readers import recognise, texts
+from reprise.data.readers.interactions import Tell, silent
+from reprise.data.readers.recognise import NOTHING_ASKED, Asked
+from reprise.data.readers.sources import matching
+from reprise.data.splits import Users, leave_one_out
+from reprise.errors import DataError, UsageError
+from reprise.text.messages import Phrase
 
 # A catalogue with far more ids than items seen is not one of ranks 1..V.
 _SPARSE_FACTOR, _SPARSE_ALLOWANCE = 10, 10_000
@@ -51,11 +53,11 @@ def read_source(
     if not source.exists():
         raise DataError("source_missing", path=source)
     try:
-        layout = asked.layout or layouts.recognise(source)
+        layout = asked.layout or recognise.recognise(source)
     except PermissionError as error:
         raise DataError("unreadable", path=source, reason=error.strerror) from error
     if layout == "comirec":
-        layouts.refuse_unused(layout, asked)
+        recognise.refuse_unused(layout, asked)
         if core is not None:
             raise UsageError("core_of_split", path=source)
         if protocol == "time-split":
@@ -63,7 +65,7 @@ def read_source(
         return read_comirec(source, protocol)
     if layout is None:
         raise DataError("unknown_format", path=source, formats=" | ".join(FORMATS))
-    found = layouts.read(source, layout, asked, tell)
+    found = recognise.read(source, layout, asked, tell)
     if protocol == "time-split" and not found.clocked:
         raise UsageError("no_times", path=source)
     return of_interactions(found, source, protocol, core, cut, tell)
@@ -80,7 +82,7 @@ def read_comirec(folder: Path, protocol: str = PROTOCOLS[0]) -> Draft:
         raise DataError("several_train_files", path=folder, files=[f.name for f in train_files])
     prefix = train_files[0].name.removesuffix("_train.txt")
     paths = {split: folder / f"{prefix}_{split}.txt" for split in SPLITS}
-    frames = {split: formats.read_comirec_split(path) for split, path in paths.items()}
+    frames = {split: texts.read_comirec_split(path) for split, path in paths.items()}
     raw_items = _comirec_catalogue(folder, prefix, paths, frames)
     category = _categories(folder / f"{prefix}_item_cate.txt", len(raw_items))
     if protocol == "leave-one-out":
@@ -114,7 +116,7 @@ def _comirec_catalogue(
     map_path = folder / f"{prefix}_item_map.txt"
     seen = pl.concat([frame["item"] for frame in frames.values()])
     if map_path.is_file():
-        item_map = formats.read_comirec_item_map(map_path).sort("item")
+        item_map = texts.read_comirec_item_map(map_path).sort("item")
         num_items = len(item_map)
         wrong = item_map.filter(item_map["item"] != pl.int_range(1, num_items + 1, eager=True))
         if not wrong.is_empty():
@@ -142,7 +144,7 @@ def _beyond(paths: dict[str, Path], frames: dict[str, pl.DataFrame], most: int) 
 def _categories(path: Path, num_items: int) -> NDArray[np.int32]:
     category = np.full(num_items + 1, -1, np.int32)
     if path.is_file():
-        frame = formats.read_comirec_categories(path)
+        frame = texts.read_comirec_categories(path)
         beyond = frame.filter((pl.col("item") > num_items) | (pl.col("item") < 1))
         # The original keeps categories of items that the filter dropped; they are not needed.
         frame = frame.filter(~pl.col("line").is_in(beyond["line"].implode()))
@@ -188,8 +190,8 @@ def publish(draft: Draft, name: str, folder: Path) -> Path:
 
     def fill(target: Path) -> None:
         write_dataset(draft, target, name)
-        files.sync_tree(target)
+        durable.sync_tree(target)
 
-    files.make_folder(folder.parent)
-    files.publish_folder(folder, fill)
+    durable.make_folder(folder.parent)
+    durable.publish_folder(folder, fill)
     return folder

@@ -16,7 +16,7 @@ from reprise.data.dataset import (
     Split,
     stretches,
 )
-from reprise.data.writing import totals_of
+from reprise.data.draft import totals_of
 from reprise.errors import DataError
 
 SHORT = 5  # items: ComiRec's filter leaves no user with fewer

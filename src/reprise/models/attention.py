@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from reprise.models import ModelShape, Params, prefix_mask
+from reprise.models.registry import ModelShape, Params, prefix_mask
 
 _MASKED_LOGIT = -(2.0**32) + 1  # the original's value; a history is never all padding in training
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from reprise.models import ModelShape, Params
+from reprise.models.registry import ModelShape, Params
 
 ROUTING_ITERATIONS = 3
 

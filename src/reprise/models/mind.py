@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from reprise.models import ModelShape, Params, capsules
+from reprise.models import capsules
+from reprise.models.registry import ModelShape, Params
 
 
 def init(key: Array, shape: ModelShape) -> Params:

@@ -6,7 +6,7 @@ Ids are ranks by popularity, so that the model is known before it sees a user.
 import jax.numpy as jnp
 from jax import Array
 
-from reprise.models import ModelShape, Params
+from reprise.models.registry import ModelShape, Params
 
 
 def init(key: Array, shape: ModelShape) -> Params:

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from reprise.models import ModelShape, Params, prefix_mask
 from reprise.models.layers import normalise
+from reprise.models.registry import ModelShape, Params, prefix_mask
 
 _MASKED_LOGIT = -(2.0**32) + 1  # finite: a history may be all padding
 

@@ -107,10 +107,10 @@ def _make_best(items: _Scores, top_n: int) -> tuple[_Best, int]:
     """Return best(interests [u, K, d], seen, worth), the best `top_n` ids and scores of each user,
     [u, top_n], and how many threads are to call it; an accelerator does it where there is one.
     """
-    from reprise import accelerator  # JAX, which whoever has interests has loaded
     from reprise.retrieval import search_device
+    from reprise.runtime import device  # JAX, which whoever has interests has loaded
 
-    if not accelerator.present():
+    if not device.present():
         return partial(best_by_tiles, items, top_n), worker_threads()
     of_pairs, none = search_device.make_best(items, top_n), np.zeros(0, np.int64)
 

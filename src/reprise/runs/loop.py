@@ -16,17 +16,17 @@ from typing import Any, Protocol
 
 import jax.numpy as jnp
 
-from reprise import files
-from reprise.allocator import keep_freed_memory
-from reprise.config import TrainConfig
-from reprise.retrieval.evaluate import EvaluationInterruptedError, evaluate
-from reprise.runs import store
-from reprise.runs.dispatch import make_work, portions
-from reprise.runs.run import RunFolder
-from reprise.runs.run_ahead import RunAhead
+from reprise import durable
+from reprise.checkpoints import store
+from reprise.config.schema import TrainConfig
+from reprise.evaluation.evaluate import EvaluationInterruptedError, evaluate
+from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
-from reprise.runs.task import Task, schedule_of, settled
+from reprise.runtime.memory import keep_freed_memory
 from reprise.training.batches import prefetch
+from reprise.training.dispatch import make_work, portions
+from reprise.training.run_ahead import RunAhead
+from reprise.training.setup import Task, schedule_of, settled
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
 from reprise.training.stopping import out_of_patience, record_evaluation
 
@@ -101,7 +101,7 @@ def train(
                 saver.wait()
                 state, line = _record(task, state, metrics)
                 state = state.at(state.arrays, seconds=time.monotonic() - started)
-                files.append_file(folder.metrics, f"{state.progress.evaluations[-1]}\n".encode())
+                durable.append_file(folder.metrics, f"{state.progress.evaluations[-1]}\n".encode())
                 observer.evaluated(state.progress, line)
                 saver.submit(state)
             if stop or is_finished(state.progress, config):

@@ -10,22 +10,29 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.config import TrainConfig, check_value
+from reprise.checkpoints import store
+from reprise.checkpoints.store import Checkpoint
+from reprise.config.schema import TrainConfig, check_value
 from reprise.data.dataset import Dataset, EvaluationUsers, open_dataset
-from reprise.errors import ConfigMismatchError, Phrase, UsageError
-from reprise.messages import Say
-from reprise.retrieval.evaluate import (
-    Evaluation,
-    EvaluationInterruptedError,
-    candidates,
-    evaluate,
+from reprise.errors import ConfigMismatchError, UsageError
+from reprise.evaluation.evaluate import Evaluation, EvaluationInterruptedError, candidates, evaluate
+from reprise.runs.folder import (
+    Resumption,
+    RunFolder,
+    Source,
+    check_identity,
+    find_checkpoint,
+    load_checkpoint,
+    locked,
+    record_events,
+    reset_metrics,
+    resume,
 )
-from reprise.runs import environment, run, store
 from reprise.runs.loop import Observer, is_finished, measure_best, train
-from reprise.runs.run import Resumption, RunFolder, Source
 from reprise.runs.signals import StopRequest, stop_requests
-from reprise.runs.store import Checkpoint
-from reprise.runs.task import Task, fresh_state, make_task, schedule_of, settled
+from reprise.runtime import environment
+from reprise.text.messages import Phrase, Say
+from reprise.training.setup import Task, fresh_state, make_task, schedule_of, settled
 from reprise.training.state import Progress, TrainState, restore, take_snapshot
 from reprise.training.step import make_settle
 from reprise.training.stopping import out_of_patience
@@ -122,9 +129,9 @@ def run_session(request: Request, announcer: Announcer) -> Outcome:
     config, folder = request.config, request.folder
     dataset = open_dataset(request.data_folder)
     task = make_task(config, dataset)
-    with stop_requests() as stop, run.locked(folder):
-        run.check_identity(folder, task.identity, announcer.say)
-        resumption = run.resume(
+    with stop_requests() as stop, locked(folder):
+        check_identity(folder, task.identity, announcer.say)
+        resumption = resume(
             folder,
             task.identity,
             request.resume_from,
@@ -141,7 +148,7 @@ def run_session(request: Request, announcer: Announcer) -> Outcome:
         if resumption is not None:
             announcer.restored(state.progress)
         del resumption  # and the memory of its arrays, which the state has copied
-        run.reset_metrics(folder, state.progress.evaluations)
+        reset_metrics(folder, state.progress.evaluations)
         if is_finished(state.progress, config):
             _say_finished(state.progress, config, announcer.say)
         else:
@@ -180,13 +187,13 @@ def stored_model(
     path: Path, locate: Callable[[str], Path], which: Source, say: Say, top_n: int | None = None
 ) -> StoredModel:
     """Load a run's stored model, and its dataset, as `evaluate_run`."""
-    checkpoint = run.find_checkpoint(path, which, say)
+    checkpoint = find_checkpoint(path, which, say)
     dataset = open_dataset(locate(str(checkpoint.identity["dataset"])))
     if dataset.fingerprint != checkpoint.identity["dataset_fingerprint"]:
         raise ConfigMismatchError("dataset_changed", path=path, dataset=dataset.folder)
     changes = {} if top_n is None else {"top_n": top_n}
     task = make_task(_stored_config(checkpoint, **changes), dataset)
-    state = settled(task, restore(run.load_checkpoint(checkpoint)))
+    state = settled(task, restore(load_checkpoint(checkpoint)))
     return StoredModel(checkpoint, dataset, task, state)
 
 
@@ -228,7 +235,7 @@ def item_embeddings(checkpoint: Checkpoint) -> NDArray[np.float32]:
     """Return what a stored model scores items by, [V+1, d], row 0 the padding: their values, at
     length 1 where it was trained with a temperature.
     """
-    snapshot = run.load_checkpoint(checkpoint)
+    snapshot = load_checkpoint(checkpoint)
     arrays, progress = restore(snapshot).arrays, snapshot.progress
     config = _stored_config(checkpoint)
     settle = make_settle(config.optimizer, schedule_of(config))
@@ -290,7 +297,7 @@ def _starting_state(
         state = state.at(state.arrays, learning_rate=rate)
         save(state)
     config = dataclasses.asdict(task.config)
-    run.record_events(folder, task.identity, config, task.environment, events)
+    record_events(folder, task.identity, config, task.environment, events)
     return state
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reprise.errors import UsageError
-from reprise.messages import Say
-from reprise.options import TRACKERS
+from reprise.text.messages import Say
 from reprise.training.state import Progress
 
+TRACKERS = ("mlflow", "wandb")  # beside TensorBoard: the modules here, and the extras
 MARKER = "valid/evaluations_without_improvement"  # of every evaluation, whatever it found
 
 Points = dict[str, float]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from reprise.scoring import Scoring
+from reprise.models.scoring import Scoring
 
 _EXCLUDED = -1e30  # finite, so that no gradient turns into NaN
 _SMALLEST_SQUARE = 1e-12  # of a length: what is shorter is not stretched to a direction of noise

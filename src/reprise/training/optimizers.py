@@ -19,7 +19,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from reprise.training import rows
+from reprise.training import item_table
 from reprise.training.schedules import CONSTANT, Schedule
 
 B1 = 0.9
@@ -163,11 +163,11 @@ def _momentum_ahead(ratio: float, schedule: Schedule) -> NDArray[np.float32]:
 
 
 def _pull(table: Table, touched: ArrayLike, update: Update) -> Pulled:
-    return Pulled(*rows.pull(table.rows, touched))
+    return Pulled(*item_table.pull(table.rows, touched))
 
 
 def _pull_caught_up(schedule: Schedule, table: Table, touched: ArrayLike, update: Update) -> Pulled:
-    held, standing = Pulled(*rows.pull(table.rows, touched)), _standing(table, touched)
+    held, standing = Pulled(*item_table.pull(table.rows, touched)), _standing(table, touched)
     return catch_up(held, standing, update.number - 1, update.learning_rate, schedule)
 
 
@@ -179,7 +179,7 @@ def _push(
     table: Table, touched: ArrayLike, pulled: Pulled, gradient: Array, update: Update
 ) -> Table:
     updated = adam(*pulled, gradient, update.rate)
-    return table._replace(rows=rows.push(table.rows, touched, *updated))
+    return table._replace(rows=item_table.push(table.rows, touched, *updated))
 
 
 def _push_and_note(

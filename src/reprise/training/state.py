@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from jax import Array
 
-    from reprise.models import Params
+    from reprise.models.registry import Params
 
 
 _BORROWED_ALIGNMENT = 64  # bytes

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from reprise.models import Model, ModelShape, Params, prefix_mask
-from reprise.models.members import parted
-from reprise.scoring import COMIREC, WORTH, Scoring
-from reprise.training import losses, rows
+from reprise.models.registry import Model, ModelShape, Params, prefix_mask
+from reprise.models.scoring import COMIREC, WORTH, Scoring
+from reprise.models.wrappers.members import parted
+from reprise.training import item_table, losses
 from reprise.training.batches import Batch
 from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
 from reprise.training.schedules import CONSTANT, Schedule
@@ -45,9 +45,9 @@ def initial_arrays(
     params = model.init(param_key, shape)
     return Arrays(
         rows=(
-            rows.init(row_key, num_items, dim, embedding_scale, scoring.width(dim))
+            item_table.init(row_key, num_items, dim, embedding_scale, scoring.width(dim))
             if model.item_values is None
-            else rows.pack(model.item_values(num_items, shape))
+            else item_table.pack(model.item_values(num_items, shape))
         ),
         row_steps=jnp.zeros(num_items + 1, jnp.int32),
         params=params,

@@ -1,0 +1,1 @@
+"""The checkpoint store and the migration of older schemas."""

@@ -1,0 +1,342 @@
+"""The checkpoint store: durable, verified on loading, latest and best derived from what is there.
+
+    checkpoints/ckpt-<step>/    ckpt-<step>-b<branch>/ after a rewind
+        <array>.npy             one file an array
+        state.json              schema, progress, the run's identity and environment
+        metrics.jsonl           the evaluations up to here
+        MANIFEST.json           SHA-256, size (arrays: dtype, shape) of each file
+    checkpoints/quarantine/     what failed its manifest
+
+No name is written twice: where a step is stored again with more known about it (an evaluation that
+was interrupted, the best that an older schema lacked), ".1" is added to the name.
+
+A crash at any instant leaves each checkpoint whole or not there (`files`). A rename is the commit,
+and only then is what it supersedes deleted: the newest two and the best stay.
+"""
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprise import durable
+from reprise.checkpoints.migrate import FIRST_SCHEMA_WITH_BEST, SCHEMA, lift_arrays, migrate
+from reprise.errors import CheckpointError
+from reprise.text.messages import Phrase, Say
+from reprise.training.state import Best, Progress, Snapshot
+
+KEEP_NEWEST = 2
+QUARANTINE = "quarantine"
+_NAME = re.compile(r"ckpt-(\d+)(?:-b(\d+))?(?:\.(\d+))?")
+MANIFEST = "MANIFEST.json"
+_STATE, _LOG = "state.json", "metrics.jsonl"
+
+
+class DamagedCheckpointError(Phrase, Exception):
+    """A checkpoint that does not match its manifest; the phrase says where."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose small files hold; its arrays are verified by `load`.
+
+    identity: the configuration and dataset the run belongs to. environment: what computed it (see
+    `environment`), empty where unknown. schema: the one it was written with, its fields lifted to
+    today's.
+    """
+
+    path: Path
+    progress: Progress
+    identity: Mapping[str, Any]
+    environment: Mapping[str, str]
+    schema: int
+
+    @property
+    def best_known(self) -> bool:
+        """Whether the checkpoint knows its run's best (older schemas do not)."""
+        return self.schema >= FIRST_SCHEMA_WITH_BEST
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """(branch, step, repetition): how far along the run this is."""
+        return parse_name(self.path.name)
+
+
+def save(
+    folder: Path,
+    snapshot: Snapshot,
+    identity: Mapping[str, Any],
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
+    """Write a checkpoint into `folder`, delete what it supersedes, and return its path; nothing
+    is written where the latest is the very same state. An earlier one that looks the same is not
+    where a start goes on (a learning rate changed, and changed back), nor are its rows settled.
+    """
+    for stored in scan(folder)[-1:]:
+        if stored.best_known and stored.progress.trajectory() == snapshot.progress.trajectory():
+            durable.disk.sync(
+                folder
+            )  # the attempt that gave it its name may have failed after that
+            return stored.path
+    path = _free_path(folder, snapshot.progress)
+    about = {"identity": dict(identity), "environment": dict(environment)}
+    durable.publish_folder(path, lambda draft: _fill(draft, snapshot, about))
+    _retain(folder)
+    return path
+
+
+def ignore(path: Path, reason: Phrase) -> None:
+    """Leave a damaged checkpoint for the next start to set aside."""
+
+
+def scan(folder: Path, on_damage: Callable[[Path, Phrase], None] = ignore) -> list[Checkpoint]:
+    """Return the checkpoints of `folder` whose small files hold, oldest first; `on_damage` gets
+    the others with the reason. Where the run supersedes one meanwhile, all are looked at again.
+    """
+    found, damaged = [], []
+    for path in names(folder):
+        try:
+            found.append(read_as_named(path))
+        except DamagedCheckpointError as damage:
+            if not os.path.lexists(path):
+                return scan(folder, on_damage)
+            damaged.append((path, damage))
+    for path, reason in damaged:
+        on_damage(path, reason)
+    return sorted(found, key=lambda checkpoint: checkpoint.order)
+
+
+def names(folder: Path) -> list[Path]:
+    """Return what is named as a checkpoint in `folder`, whole or not."""
+    return sorted(path for path in folder.glob("ckpt-*") if _NAME.fullmatch(path.name))
+
+
+def read_as_named(path: Path) -> Checkpoint:
+    """Read as `read`; one that is not of the step and branch its name tells is damaged too."""
+    checkpoint = read(path)
+    if checkpoint.order[:2] != (checkpoint.progress.branch, checkpoint.progress.step):
+        raise DamagedCheckpointError("damage_step", step=checkpoint.progress.step)
+    return checkpoint
+
+
+def best_of(checkpoints: list[Checkpoint]) -> Checkpoint | None:
+    """Return the checkpoint of the highest finite metric, the first on ties: the run's best, or
+    the next best where that one's weights are lost.
+    """
+    rated = [c for c in checkpoints if c.progress.metric is not None and c.progress.is_rated]
+    return max(rated, key=_goodness, default=None)
+
+
+def read(path: Path) -> Checkpoint:
+    """Read and check a checkpoint's small files; DamagedCheckpointError names what is wrong."""
+    manifest = _read_manifest(path)
+    state = json.loads(_verified(path, _STATE, manifest))
+    lines = _verified(path, _LOG, manifest).decode().splitlines() if _LOG in manifest else []
+    try:
+        schema = int(state["schema"])
+        migrated = migrate(state)
+        fields = dict(migrated["progress"])
+        if fields["best"] is not None:
+            fields["best"] = Best(**fields["best"])
+        progress = Progress(**fields, evaluations=tuple(lines))
+        identity, environment = dict(migrated["identity"]), dict(migrated["environment"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedCheckpointError("file_content", name=_STATE, error=error) from error
+    return Checkpoint(path, progress, identity, environment, schema)
+
+
+def load(checkpoint: Checkpoint) -> Snapshot:
+    """Read the arrays (read-only, without a second copy), each verified against the manifest;
+    DamagedCheckpointError otherwise.
+    """
+    manifest = _read_manifest(checkpoint.path)
+    arrays = {}
+    for name, entry in manifest.items():
+        if name.endswith(".npy"):
+            array = _parse_npy(_verified(checkpoint.path, name, manifest))
+            if [array.dtype.str, list(array.shape)] != [entry["dtype"], entry["shape"]]:
+                raise DamagedCheckpointError("damage_array", name=name)
+            arrays[name.removesuffix(".npy")] = array
+    if "rows" not in arrays:
+        raise DamagedCheckpointError("damage_unlisted", name="rows.npy")
+    lifted = lift_arrays(checkpoint.schema, arrays, checkpoint.progress.step)
+    return Snapshot(lifted, checkpoint.progress)
+
+
+def verify(checkpoint: Checkpoint) -> None:
+    """Hold every file against the manifest; DamagedCheckpointError names the first that differs."""
+    manifest = _read_manifest(checkpoint.path)
+    for name, entry in manifest.items():
+        with _reading(checkpoint.path, name), open(checkpoint.path / name, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != entry["sha256"]:
+            raise DamagedCheckpointError("damage_digest", name=name)
+
+
+def check_sizes(checkpoint: Checkpoint) -> None:
+    """Hold every file's size against the manifest: what a glance can tell, where `verify` reads
+    every byte; DamagedCheckpointError names the first that differs.
+    """
+    for name, entry in _read_manifest(checkpoint.path).items():
+        with _reading(checkpoint.path, name):
+            size = (checkpoint.path / name).stat().st_size
+        if size != entry["size"]:
+            raise _other_size(name, size, entry["size"])
+
+
+def set_aside(path: Path, reason: Phrase, warn: Say) -> None:
+    """Move a damaged checkpoint into quarantine, keeping whatever is there already."""
+    quarantine = path.parent / QUARANTINE
+    durable.make_folder(quarantine)
+    target, copy = quarantine / path.name, 1
+    while target.exists():
+        target, copy = quarantine / f"{path.name}.{copy}", copy + 1
+    durable.move(path, target)
+    warn("quarantined", path=path, reason=reason, target=target)
+
+
+def _goodness(checkpoint: Checkpoint) -> tuple[float, int, int, int]:
+    """Order by metric, then the earlier branch and step, then what was stored of it last."""
+    branch, step, repetition = checkpoint.order
+    metric = checkpoint.progress.metric
+    return -math.inf if metric is None else metric, -branch, -step, repetition
+
+
+def parse_name(name: str) -> tuple[int, int, int]:
+    """Return `Checkpoint.order` by a checkpoint's name; DamagedCheckpointError for another name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise DamagedCheckpointError("damage_name", name=name)
+    step, branch, repetition = (int(group or 0) for group in match.groups())
+    return branch, step, repetition
+
+
+def _free_path(folder: Path, progress: Progress) -> Path:
+    """Return a path that no checkpoint has, in order after all that is stored of the step."""
+    name = f"ckpt-{progress.step}" + (f"-b{progress.branch}" if progress.branch else "")
+    of_step = (progress.branch, progress.step)
+    orders = [parse_name(path.name) for path in names(folder)]
+    repetition = max((order[2] + 1 for order in orders if order[:2] == of_step), default=0)
+    return folder / (f"{name}.{repetition}" if repetition else name)
+
+
+def _fill(draft: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
+    manifest: dict[str, dict[str, Any]] = {}
+    for name, array in snapshot.arrays.items():
+        facts = {"dtype": array.dtype.str, "shape": list(array.shape)}
+        manifest[f"{name}.npy"] = _write(draft / f"{name}.npy", *_npy_chunks(array)) | facts
+    progress = {
+        name: value
+        for name, value in vars(snapshot.progress).items()
+        if name not in ("evaluations", "best")
+    }
+    best = snapshot.progress.best
+    progress["best"] = None if best is None else vars(best)
+    state = {"schema": SCHEMA, "progress": progress, **about}
+    manifest[_STATE] = _write(draft / _STATE, _json(state))
+    log = "".join(f"{line}\n" for line in snapshot.progress.evaluations)
+    manifest[_LOG] = _write(draft / _LOG, log.encode())
+    text = _json(manifest)
+    durable.write_file(draft / MANIFEST, _json({"files": manifest, "sha256": _sha256(text)}))
+
+
+def _parse_npy(content: bytes) -> NDArray[Any]:
+    file = io.BytesIO(content)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape)
+
+
+def _npy_chunks(array: NDArray[Any]) -> Iterator[bytes | memoryview]:
+    array = np.ascontiguousarray(array) if array.ndim else array
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    yield header.getvalue()
+    yield array.reshape(-1).view(np.uint8).data
+
+
+def _write(path: Path, *chunks: bytes | memoryview) -> dict[str, Any]:
+    durable.write_file(path, *chunks)
+    return {"sha256": _sha256(*chunks), "size": sum(len(chunk) for chunk in chunks)}
+
+
+def _retain(folder: Path) -> None:
+    checkpoints = scan(folder)
+    kept = {c.path for c in checkpoints[-KEEP_NEWEST:]}
+    best = best_of(checkpoints)
+    for checkpoint in checkpoints:
+        if checkpoint.path not in kept and (best is None or checkpoint.path != best.path):
+            durable.discard(checkpoint.path)
+
+
+def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
+    raw = _bytes_of(path, MANIFEST)
+    try:
+        return _manifest_of(raw)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedCheckpointError("file_content", name=MANIFEST, error=error) from error
+
+
+@lru_cache(maxsize=32)  # a start reads each several times, and checks it by writing it anew
+def _manifest_of(raw: bytes) -> dict[str, dict[str, Any]]:
+    content = json.loads(raw)
+    manifest: dict[str, dict[str, Any]] = content["files"]
+    if content["sha256"] != _sha256(_json(manifest)) or raw != _json(content):
+        raise DamagedCheckpointError("damage_manifest", name=MANIFEST)
+    return manifest
+
+
+def _verified(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> bytes:
+    if name not in manifest:
+        raise DamagedCheckpointError("damage_unlisted", name=name)
+    content = _bytes_of(path, name)
+    if len(content) != manifest[name]["size"]:
+        raise _other_size(name, len(content), manifest[name]["size"])
+    if _sha256(content) != manifest[name]["sha256"]:
+        raise DamagedCheckpointError("damage_digest", name=name)
+    return content
+
+
+def _other_size(name: str, found: int, known: int) -> DamagedCheckpointError:
+    return DamagedCheckpointError("damage_size", name=name, found=found, known=known)
+
+
+def _bytes_of(path: Path, name: str) -> bytes:
+    with _reading(path, name):
+        return (path / name).read_bytes()
+
+
+@contextmanager
+def _reading(path: Path, name: str) -> Iterator[None]:
+    """What is not there is damage; what the system refuses to read may be whole."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise DamagedCheckpointError("file_reason", name=name, reason=error.strerror) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CheckpointError("checkpoint_unreadable", path=path / name, reason=reason) from error
+
+
+def _sha256(*chunks: bytes | memoryview) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _json(value: Any) -> bytes:
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()

@@ -1,0 +1,223 @@
+"""ComiRec's command line: the flags, prompt and messages its users know, on Reprise's engine.
+
+python src/train.py --dataset book --model_type ComiRec-DR --learning_rate 0.007 --max_iter 20
+"""
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import numpy as np
+
+from reprise.cli.commands.train import resume_command, run_training
+from reprise.cli.main import run_guarded
+from reprise.cli.options import common_options, steps_of
+from reprise.config.schema import OPTIMIZERS, SELECTIONS, TrainConfig, make_config
+from reprise.errors import UsageError
+from reprise.models.registry import REGISTRY
+from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.text.messages import Messages, choose_language
+
+# The original's settings: batch size, history length, steps between evaluations.
+BOOK = (128, 20, 1000)
+SETTINGS = {"taobao": (256, 50, 500)}
+# What -p test and -p output must not say otherwise than the stored model.
+MODEL_FLAGS = ("model", "maxlen", "embedding_dim", "hidden_size", "num_interest")
+
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def number(name: str, default: float, text: str) -> Option:
+    """Return the option of a number."""
+    return click.option(name, type=type(default), default=default, show_default=True, help=text)
+
+
+def folder(name: str, text: str) -> Option:
+    """Return the option of a folder, --<default>_dir."""
+    usual = name.removeprefix("--").removesuffix("_dir")
+    path = click.Path(path_type=Path)
+    return click.option(name, type=path, default=usual, show_default=True, help=text)
+
+
+@click.command(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda token: token.replace("-", "_"),
+    }
+)
+@click.option(
+    "-p",
+    "task",
+    type=click.Choice(["train", "test", "output"]),
+    default="train",
+    show_default=True,
+    help="Train, measure the best model, or write its item vectors to output/.",
+)
+@click.option(
+    "--dataset",
+    default="book",
+    show_default=True,
+    help="book | taobao | any dataset under --data_dir.",
+)
+@number("--random_seed", 19, "All that is random follows from it, a whole number from 0.")
+@number("--embedding_dim", 64, "Numbers of an item's vector.")
+@number("--hidden_size", 64, "Width of the network, in numbers.")
+@number("--num_interest", 4, "Interests a user.")
+@click.option("--model_type", default="none", help=f"{' | '.join(REGISTRY)}. [required]")
+@number("--learning_rate", 0.001, "Adam's step size.")
+@click.option(
+    "--optimizer",
+    default=OPTIMIZERS[0],
+    show_default=True,
+    help=f"Adam of the item rows: {' | '.join(OPTIMIZERS)}.",
+)
+@click.option(
+    "--selection",
+    default=SELECTIONS[0],
+    show_default=True,
+    help=f"Which interest learns the target: {' | '.join(SELECTIONS)}.",
+)
+@number("--max_iter", 1000.0, "Steps in all, in thousands; may grow later.")
+@number("--patience", 50, "Evaluations without improvement that end the training.")
+@click.option("--coef", type=float, help="Category control in -p test: lambda. [default: none]")
+@click.option(
+    "--topN",
+    "top_n",
+    type=int,
+    default=50,
+    show_default=True,
+    help="N of the recall@N that selects the best model.",
+)
+@click.option("--name", help="Name of the experiment. [default: asked for]")
+@click.option(
+    "--test_iter",
+    type=int,
+    help=f"Steps between evaluations. [default: {BOOK[2]}; of taobao {SETTINGS['taobao'][2]}]",
+)
+@click.option(
+    "--resume_from",
+    type=click.Choice(["best", "latest"]),
+    default="best",
+    show_default=True,
+    help="What an existing run goes on from.",
+)
+@click.option(
+    "--best_metric",
+    type=float,
+    help="Best recall, 0 to 1, of an old checkpoint that does not know it. [default: measured]",
+)
+@folder("--runs_dir", "Folder of the runs.")
+@folder("--data_dir", "Folder of the datasets.")
+@common_options
+def main(task: str, lang: str | None, name: str | None, **options: Any) -> None:
+    """Train, test or output a model, as ComiRec's src/train.py."""
+    end_at_once_on_interrupt()  # until the training takes signals over
+    messages = Messages(choose_language(lang))
+    if options["model_type"] == "none":
+        raise UsageError("missing_value", option="model_type")
+    asked = name is None
+    if name is None:
+        name = ask_name(messages)
+    config = make_config(config_values(name, options))
+    if task == "train":
+        program = shlex.join(["python", sys.argv[0]])
+        arguments = [*sys.argv[1:], *(["--name", name] if asked else [])]
+        command = resume_command(program, arguments) + " --resume_from latest"
+        sys.exit(start_training(config, options, messages, command))
+    measure_or_output(task, config, options, messages)
+
+
+def ask_name(messages: Messages) -> str:
+    """Ask for the experiment's name on standard input, which may be a pipe."""
+    print(messages.text("prompt_name"), end="", flush=True)
+    name = sys.stdin.readline().strip()
+    if not sys.stdin.isatty():
+        print(flush=True)
+    if not name:
+        raise UsageError("no_name")
+    return name
+
+
+def config_values(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that the original's flags mean."""
+    batch_size, maxlen, test_iter = SETTINGS.get(options["dataset"], BOOK)
+    return {
+        "dataset": options["dataset"],
+        "name": name,
+        "model": options["model_type"],
+        "batch_size": batch_size,
+        "maxlen": maxlen,
+        "embedding_dim": options["embedding_dim"],
+        "hidden_size": options["hidden_size"],
+        "num_interest": options["num_interest"],
+        "learning_rate": options["learning_rate"],
+        "optimizer": options["optimizer"],
+        "selection": options["selection"],
+        "seed": options["random_seed"],
+        "test_iter": test_iter if options["test_iter"] is None else options["test_iter"],
+        "top_n": options["top_n"],
+        "max_steps": steps_of(options["max_iter"]),
+        "patience": options["patience"],
+    }
+
+
+def start_training(
+    config: TrainConfig, options: dict[str, Any], messages: Messages, command: str
+) -> int:
+    """Train or take up a run, and return the exit code."""
+    from reprise.cli.show.run import ComiRecConsole, Voice
+    from reprise.data.locate import locate
+    from reprise.runs.session import Request
+
+    request = Request(
+        config=config,
+        data_folder=locate(options["data_dir"], config.dataset),
+        runs_folder=options["runs_dir"],
+        resume_from=options["resume_from"],
+        best_metric=options["best_metric"],
+    )
+    return run_training(request, ComiRecConsole(Voice(messages), config), command)
+
+
+def measure_or_output(
+    task: str, config: TrainConfig, options: dict[str, Any], messages: Messages
+) -> None:
+    """Print the best model's test metrics, or write its item embeddings as the original does."""
+    from reprise.cli.show.run import Voice, comirec_results
+    from reprise.data.locate import locate
+    from reprise.runs.folder import RunFolder, find_checkpoint, refuse_difference
+    from reprise.runs.session import evaluate_run, item_embeddings
+
+    folder = RunFolder(options["runs_dir"] / config.run_name)
+    warn = Voice(messages, to_stderr=True).say
+    checkpoint = find_checkpoint(folder.path, "best", warn)
+    refuse_difference(
+        folder,
+        {key: checkpoint.identity[key] for key in MODEL_FLAGS},
+        {key: getattr(config, key) for key in MODEL_FLAGS},
+    )
+    if task == "test":
+        measured = evaluate_run(
+            checkpoint.path,
+            lambda name: locate(options["data_dir"], name),
+            "test",
+            "best",
+            warn,
+            top_n=config.top_n,
+            coef=options["coef"],
+        )
+        print(comirec_results("test", measured.evaluation.metrics, config.top_n))
+        return
+    target = Path("output") / f"{config.run_name}_emb.npy"
+    target.parent.mkdir(exist_ok=True)
+    np.save(target, item_embeddings(checkpoint))
+    print(target)
+
+
+def run() -> NoReturn:
+    """Run the command."""
+    run_guarded(main, "train.py")

@@ -1,0 +1,68 @@
+"""`reprise config`: the configuration that flags, a file and a preset make together."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reprise.cli.options import common_options, print_json, run_layers, run_options
+from reprise.config.layers import Layer, as_toml, resolve
+from reprise.errors import UsageError
+from reprise.text.messages import Messages, choose_language
+
+
+@click.group()
+def config() -> None:
+    """Look at configurations."""
+
+
+@config.command()
+@click.argument("run", required=False)
+@run_options
+@click.option("--toml", "to_toml", is_flag=True, help="Print a file for --config.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def show(
+    run: str | None,
+    preset: str | None,
+    config_file: Path | None,
+    max_iter: float | None,
+    max_steps: int | None,
+    runs_dir: Path,
+    data_dir: Path,
+    to_toml: bool,
+    as_json: bool,
+    lang: str | None,
+    **values: Any,
+) -> None:
+    """Show the whole configuration that these options make, and where each value comes from.
+
+    Flags win over the file, the file over the preset, the preset over the run RUN, where one is
+    named, and that over the defaults. The options of `reprise train` are understood.
+    """
+    if to_toml and as_json:
+        raise UsageError("only_one", options="--toml, --json")
+    layers = run_layers(preset, config_file, max_iter, max_steps, values)
+    if run is not None:
+        layers.insert(0, _layer_of(run, runs_dir))
+    settings = resolve(layers)
+    if to_toml:
+        click.echo(as_toml(settings), nl=False)
+    elif as_json:
+        facts = [dataclasses.asdict(setting) for setting in settings]
+        print_json({setting.pop("key"): setting for setting in facts})
+    else:
+        from reprise.cli.show.runs import Page, show_settings
+
+        show_settings(settings, Page(Messages(choose_language(lang))))
+
+
+def _layer_of(name: str, runs_dir: Path) -> Layer:
+    from reprise.errors import CheckpointError
+    from reprise.runs.manage.survey import find, survey
+
+    found = survey(find(runs_dir, name))
+    if not found.config:
+        raise CheckpointError("no_checkpoint", path=found.folder.path)
+    return Layer("run", found.config, found.name)

@@ -1,0 +1,38 @@
+"""`reprise data`: fetching well-known data sets, and looking at prepared ones."""
+
+from pathlib import Path
+
+import click
+
+from reprise.cli.commands.get import get
+from reprise.cli.options import common_options, data_option, print_json
+from reprise.config.schema import check_value
+from reprise.text.messages import Messages, choose_language
+
+
+@click.group()
+def data() -> None:
+    """Fetch well-known data sets, and look at prepared ones."""
+
+
+@data.command()
+@click.argument("name")
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
+    """Show what the dataset NAME holds, and what of it training may suffer from."""
+    from reprise.cli.show.dataset import show_facts
+    from reprise.data.dataset import open_dataset
+    from reprise.data.locate import locate
+    from reprise.data.statistics import describe
+
+    check_value("dataset", name)
+    facts = describe(open_dataset(locate(data_dir, name)))
+    if as_json:
+        print_json(facts)
+    else:
+        show_facts(facts, Messages(choose_language(lang)))
+
+
+data.add_command(get)

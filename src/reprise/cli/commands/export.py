@@ -1,0 +1,94 @@
+"""`reprise export`: a stored model's vectors, for an index or a service to serve."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reprise.cli.commands.stored_run import stored_run
+from reprise.cli.options import common_options, data_option, which_option
+from reprise.errors import UsageError
+from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.text.messages import Messages, choose_language
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@which_option
+@click.option(
+    "--split",
+    type=click.Choice(["train", "valid", "test", "all"]),
+    help="Write these users' interests too, of all their items. [default: no users]",
+)
+@click.option(
+    "--as-evaluated",
+    is_flag=True,
+    help="Of valid or test: by what `reprise evaluate` knows of each, without what it looks for.",
+)
+@click.option(
+    "--histories",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the interests of these users: .npy of item numbers [users, length], or .parquet "
+    "with a column raw_ids or items. [default: no users]",
+)
+@data_option
+@common_options
+def export(
+    run: Path,
+    folder: Path,
+    which: Any,
+    split: str | None,
+    as_evaluated: bool,
+    histories: Path | None,
+    data_dir: Path,
+    lang: str | None,
+) -> None:
+    """Write the vectors of RUN's stored model into the new FOLDER.
+
+    \b
+    manifest.json   how to score, and what was exported
+    items.npy       [items + 1, d] float32, as retrieval has them; row 0: padding
+    items.parquet   item (its row), raw_id, and categories and titles where known
+    interests.npy   [users, K, d] float32, where users are asked for
+    users.parquet   row, user (own id), history (item numbers, oldest first)
+
+    An item's score is its greatest inner product with one of the user's interests. Where the
+    manifest's repeat_worth is not 0, it is added for items in the user's history.
+    """  # noqa: D301 - click's sign for lines that stay as they are
+    end_at_once_on_interrupt()
+    if split is not None and histories is not None:
+        raise UsageError("only_one", options="--split, --histories")
+    if as_evaluated and split not in ("valid", "test"):
+        raise UsageError("evaluated_of_what")
+    if folder.exists():  # before the work, and once more when it is done
+        raise UsageError("export_exists", folder=folder)
+    from reprise.cli.show.run import Voice
+    from reprise.data.locate import locate
+    from reprise.runs.session import stored_model
+    from reprise.serving.export import write
+    from reprise.serving.histories import users_of_file, users_of_split
+
+    messages = Messages(choose_language(lang))
+    say = Voice(messages, to_stderr=True).say
+    stored = stored_model(stored_run(run), lambda name: locate(data_dir, name), which, say)
+    users, length = None, stored.task.config.maxlen
+    if split is not None:
+        users = users_of_split(stored.dataset, split, length, as_evaluated)
+    elif histories is not None:
+        users = users_of_file(histories, stored.dataset, length, say)
+    made = write(stored, users, folder)
+    checkpoint = stored.checkpoint
+    click.echo(
+        messages.text(
+            "exported_items",
+            checkpoint=checkpoint.path,
+            step=checkpoint.progress.step,
+            folder=folder,
+            items=made.items,
+            dim=made.dim,
+        )
+    )
+    if made.users:
+        click.echo(messages.text("exported_users", users=made.users, interests=made.interests))

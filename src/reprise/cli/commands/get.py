@@ -1,0 +1,71 @@
+"""`reprise data get`: a well-known data set, fetched from its owner."""
+
+import difflib
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from reprise.cli.options import common_options, data_option
+from reprise.data.known import KNOWN, KnownSet
+from reprise.errors import UsageError
+from reprise.text.messages import Messages, choose_language
+
+_RAW = "raw"  # below the data folder
+
+
+@click.command()
+@click.argument("name")
+@click.option("--accept-licence", is_flag=True, help="Agree to the terms without being asked.")
+@click.option(
+    "--mirror", metavar="URL", help="Where to take the files from. [default: their owner]"
+)
+@data_option
+@common_options
+def get(
+    name: str, accept_licence: bool, mirror: str | None, data_dir: Path, lang: str | None
+) -> None:
+    """Fetch the well-known data set NAME, and tell how to prepare it.
+
+    Its terms are shown and must be agreed to. A download that was cut goes on where it stopped;
+    what its owner publishes a checksum of is verified, of the rest the first download's checksum is
+    recorded (SHA256SUMS) and later ones are compared with it. Where there is no network, put the
+    files at DATA_DIR/raw/NAME yourself and give the same command.
+
+    \b
+    NAME: ml-100k ml-1m ml-10m ml-20m ml-25m    MovieLens
+          amazon-books amazon-beauty amazon-electronics    reviews of 2014, 5-core
+          taobao    by hand: its owner asks for a login
+    """  # noqa: D301 - click's sign for lines that stay as they are
+    from reprise.cli.show.waiting import shown_downloads
+    from reprise.data.download import fetch
+
+    if name not in KNOWN:
+        close = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.0)[0]
+        raise UsageError("unknown_set", name=name, suggestion=close, known=", ".join(KNOWN))
+    known, messages = KNOWN[name], Messages(choose_language(lang))
+    click.echo(messages.text(known.licence, name=name, page=known.page))
+    if not accept_licence:
+        if not sys.stdin.isatty():
+            raise UsageError("licence_unaccepted", name=name)
+        click.confirm(messages.text("accept_licence"), abort=True)
+    folder = data_dir / _RAW / name
+    moved = [] if data_dir == Path("data") else ["--data-dir", str(data_dir)]
+    again = shlex.join(["reprise", "data", "get", name, *moved])
+    with shown_downloads() as heard:
+        verified = fetch(known, folder, again, heard, mirror)
+    click.echo(
+        messages.text(
+            "got" if verified else "got_unverified",
+            folder=folder,
+            command=_following(known, folder, moved),
+        )
+    )
+
+
+def _following(known: KnownSet, folder: Path, moved: list[str]) -> str:
+    """Return the command that prepares the set."""
+    source = str(folder / known.source)
+    words = ["reprise", "prepare", source, "--name", known.name, *known.options.split(), *moved]
+    return shlex.join(words)

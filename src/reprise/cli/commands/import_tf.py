@@ -1,0 +1,87 @@
+"""`reprise import-tf`: from a TensorFlow checkpoint to a run."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reprise.cli.options import common_options, run_options, run_values
+from reprise.config.schema import make_config
+from reprise.errors import UsageError
+from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.text.messages import Messages, choose_language
+
+
+@click.command("import-tf")
+@click.argument("source", metavar="PATH", type=click.Path(path_type=Path))
+@run_options
+@click.option(
+    "--step", type=int, help="Updates made, if the checkpoint does not tell. [default: as it tells]"
+)
+@click.option(
+    "--best-metric",
+    type=float,
+    help="Best recall, 0 to 1, where the checkpoint has none. [default: measured]",
+)
+@click.option(
+    "--map",
+    "mapped",
+    multiple=True,
+    metavar="PARAM=VARIABLE",
+    help="Which variable a parameter is (rows: the item table); may be repeated. "
+    "[default: found by shape]",
+)
+@common_options
+def import_tf(
+    source: Path,
+    preset: str | None,
+    config_file: Path | None,
+    max_iter: float | None,
+    max_steps: int | None,
+    step: int | None,
+    best_metric: float | None,
+    mapped: tuple[str, ...],
+    runs_dir: Path,
+    data_dir: Path,
+    lang: str | None,
+    **values: Any,
+) -> None:
+    """Make a run of a TensorFlow checkpoint, for `reprise train` to go on from.
+
+    PATH is a checkpoint's prefix (.../ckpt-11, .../model.ckpt) or its folder, which then gives its
+    latest. Sizes (--maxlen, --embedding-dim, --hidden-size, --num-interest) come from the
+    checkpoint.
+    """
+    end_at_once_on_interrupt()
+    given = run_values(preset, config_file, max_iter, max_steps, values)
+    # The sizes are the checkpoint's to tell; all else is wrong already where it is wrong.
+    config = make_config(given)
+
+    from reprise.cli.show.run import Voice, show_import
+    from reprise.data.locate import locate
+    from reprise.importers.tensorflow.run import ImportRequest, import_checkpoint
+
+    voice = Voice(Messages(choose_language(lang)))
+    request = ImportRequest(
+        source=source,
+        values=given,
+        data_folder=locate(data_dir, config.dataset),
+        runs_folder=runs_dir,
+        mapped=dict(parse_mapping(text) for text in mapped),
+        step=step,
+        best_metric=best_metric,
+    )
+    imported = import_checkpoint(request, voice.say)
+    folders = [("--runs-dir", runs_dir, "runs"), ("--data-dir", data_dir, "data")]
+    moved = [
+        word for flag, path, usual in folders if path != Path(usual) for word in (flag, str(path))
+    ]
+    show_import(voice, source, imported, moved)
+
+
+def parse_mapping(text: str) -> tuple[str, str]:
+    """Return (parameter, variable) of PARAM=VARIABLE."""
+    parameter, equals, variable = text.partition("=")
+    if not (parameter and equals and variable):
+        raise UsageError("bad_value", option="map", value=text, expected="PARAM=VARIABLE")
+    return parameter, variable

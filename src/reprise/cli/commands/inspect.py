@@ -1,0 +1,36 @@
+"""`reprise inspect`: what a checkpoint holds."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reprise.cli.commands.stored_run import stored_run
+from reprise.cli.options import common_options, print_json
+from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.text.messages import Messages, choose_language
+
+
+@click.command()
+@click.argument("path", metavar="RUN_OR_CHECKPOINT", type=click.Path(path_type=Path))
+@click.option(
+    "--which",
+    type=click.Choice(["best", "latest"]),
+    default="latest",
+    show_default=True,
+    help="Which checkpoint of a run.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def inspect(path: Path, which: Any, as_json: bool, lang: str | None) -> None:
+    """Show what a checkpoint holds, and whether it is whole."""
+    end_at_once_on_interrupt()
+    from reprise.cli.show.run import Voice
+    from reprise.runs.manage.inspect import describe, report_lines
+
+    messages = Messages(choose_language(lang))
+    facts = describe(stored_run(path), which, Voice(messages, to_stderr=True).say)
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo("\n".join(report_lines(facts, messages)))

@@ -1,0 +1,82 @@
+"""`reprise report`: a page of pictures of one run, or of several beside each other."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reprise.cli.commands.stored_run import stored_run
+from reprise.cli.options import common_options, data_option
+from reprise.errors import UsageError
+from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.text.messages import Messages, choose_language
+
+_FILE = "report.html"
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help=f"The page. [default: {_FILE} in the run's folder; of several runs, here]",
+)
+@click.option(
+    "--no-evaluation",
+    is_flag=True,
+    help="Only what the run has logged: the best model is not measured, the data not needed.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["valid", "test"]),
+    default="test",
+    show_default=True,
+    help="The users that the best model is measured on.",
+)
+@click.option(
+    "--lambda",
+    "coefs",
+    type=float,
+    multiple=True,
+    help="A point of the lambda curve, measured by itself; may be repeated. [default: 0.01 to 10]",
+)
+@data_option
+@common_options
+def report(
+    runs: tuple[Path, ...],
+    output: Path | None,
+    no_evaluation: bool,
+    split: Any,
+    coefs: tuple[float, ...],
+    data_dir: Path,
+    lang: str | None,
+) -> None:
+    """Write one HTML file of pictures and tables that needs nothing else: the course of the
+    training, the interests' health, the best model by groups of users and items, settings, history.
+    """
+    end_at_once_on_interrupt()
+    from reprise import durable
+    from reprise.cli.show.run import Voice
+    from reprise.data.locate import locate
+    from reprise.report.facts import read_runs
+    from reprise.report.measuring import LAMBDAS, check_lambdas, measure_run
+    from reprise.report.page import render
+
+    messages = Messages(choose_language(lang))
+    say = Voice(messages, to_stderr=True).say
+    chosen = check_lambdas(coefs or LAMBDAS)
+    found = read_runs([stored_run(run) for run in runs], say)
+    if output is None:
+        output = found[0].path / _FILE if len(found) == 1 else Path(_FILE)
+    if output.is_dir():
+        raise UsageError("page_is_folder", path=output)
+    if not output.parent.is_dir():
+        raise UsageError("page_no_folder", path=output)
+    measured = None
+    if not no_evaluation:
+        measured = [
+            measure_run(run, lambda name: locate(data_dir, name), split, chosen, say)
+            for run in found
+        ]
+    durable.replace_file(output, render(found, measured, split, messages).encode())
+    click.echo(messages.text("page_written", path=output))

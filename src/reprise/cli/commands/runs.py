@@ -1,0 +1,296 @@
+"""`reprise runs`: the runs in a folder, looked at, compared, pruned, packed and unpacked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from reprise.cli.options import common_options, print_json
+from reprise.text.messages import Messages, Say, choose_language
+
+if TYPE_CHECKING:
+    from reprise.runs.folder import RunFolder
+    from reprise.runs.manage.prune import Removal
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def listing_options(command: Command) -> Command:
+    """Add the options that all of `reprise runs` has."""
+    folder = click.option(
+        "--runs-dir",
+        type=click.Path(path_type=Path),
+        default="runs",
+        show_default=True,
+        help="Where the runs are.",
+    )
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    return folder(as_json(common_options(command)))
+
+
+@click.group(invoke_without_command=True)
+@listing_options
+@click.pass_context
+def runs(context: click.Context, runs_dir: Path, as_json: bool, lang: str | None) -> None:
+    """List the runs: where each stands, its best, its state, age and size.
+
+    A run is running while a process writes it, finished when its steps are made, stopped early
+    when its patience is used, damaged when it has no whole checkpoint; otherwise interrupted:
+    `reprise train` goes on with it. Nothing is changed by looking.
+    """
+    if context.invoked_subcommand is not None:
+        # `reprise runs --runs-dir D show A` means what `reprise runs show A --runs-dir D` does.
+        given = {
+            name: value
+            for name, value in context.params.items()
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        }
+        context.default_map = {context.invoked_subcommand: given}
+        return
+    from reprise.runs.manage import survey
+
+    messages = Messages(choose_language(lang))
+    folders = survey.folders(runs_dir, _warner(messages))
+    found = [survey.summary(survey.survey(folder)) for folder in folders]
+    found.sort(key=lambda run: str(run["updated"]), reverse=True)
+    if as_json:
+        print_json(found)
+        return
+    from reprise.cli.show.runs import Page, show_runs
+
+    page = Page(messages)
+    if found:
+        show_runs(found, page)
+    else:
+        page.line(page.text("no_runs", folder=runs_dir))
+
+
+@runs.command()
+@click.argument("name")
+@listing_options
+def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
+    """Show all about the run NAME: configuration, checkpoints, history, evaluations.
+
+    NAME is the experiment's name, its folder's name, or a path. Every byte of the checkpoints is
+    verified.
+    """
+    from reprise.runs.folder import read_record
+    from reprise.runs.manage import survey
+
+    messages, folder = Messages(choose_language(lang)), survey.find(runs_dir, name)
+    read_record(folder, _warner(messages))
+    language = "en" if as_json else messages.language
+    facts = survey.details(survey.survey(folder, thorough=True), language)
+    if as_json:
+        print_json(facts)
+        return
+    from reprise.cli.show.runs import Page, show_run
+
+    show_run(facts, Page(messages))
+
+
+@runs.command()
+@click.argument("names", metavar="NAME NAME...", nargs=-1)
+@click.option(
+    "--metric",
+    help="Of the curves: recall@50, ndcg@20, ... [default: what selects the best]",
+)
+@listing_options
+def compare(
+    names: tuple[str, ...], metric: str | None, runs_dir: Path, as_json: bool, lang: str | None
+) -> None:
+    """Compare runs: where their configurations differ, what each reached, step by step."""
+    from reprise.errors import UsageError
+    from reprise.runs.manage import survey
+    from reprise.runs.manage.compare import compare
+
+    if len(names) < 2:
+        raise UsageError("compare_two")
+    found = [survey.survey(survey.find(runs_dir, name)) for name in names]
+    facts = compare(found, metric)
+    if as_json:
+        print_json(facts)
+        return
+    from reprise.cli.show.runs import Page, show_comparison
+
+    show_comparison(facts, Page(Messages(choose_language(lang))))
+
+
+@runs.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be removed, and stop.")
+@click.option("--quarantine", is_flag=True, help="What was set aside as damaged, too.")
+@listing_options
+def prune(
+    names: tuple[str, ...],
+    yes: bool,
+    dry_run: bool,
+    quarantine: bool,
+    runs_dir: Path,
+    as_json: bool,
+    lang: str | None,
+) -> None:
+    """Remove what the runs NAME (or all) can do without.
+
+    That is checkpoints that are neither a run's latest nor its best, and what was cut short. Those
+    that stay are verified first, every byte. A running run is left alone.
+    """
+    from reprise.cli.show.runs import Page
+    from reprise.errors import UsageError
+    from reprise.runs.manage.prune import carry_out, plan, plan_beside
+
+    if as_json and not (yes or dry_run):
+        raise UsageError("json_decides")
+    page = Page(Messages(choose_language(lang)))
+    folders, busy = _to_prune(names, runs_dir)
+    found = [plan(folder, quarantine) for folder in folders]
+    removals = [removal for removal in found if removal.paths]
+    if not names and (beside := plan_beside(runs_dir)).paths:
+        removals.append(beside)
+    if as_json:
+        facts = [_removal_facts(removal) for removal in removals]
+        freed = 0 if dry_run else sum(map(carry_out, removals))
+        print_json({"removals": facts, "running": [str(run.path) for run in busy], "freed": freed})
+        return
+    for folder in busy:
+        page.line(page.text("prune_running", name=folder.path.name, pid=_writer(folder)))
+    for removal in removals:
+        _tell(removal, page.text)
+    if not removals:
+        page.line(page.text("prune_nothing"))
+    elif not dry_run:
+        size = _size(sum(removal.size for removal in removals))
+        if yes or _agreed(page.text("prune_ask", size=size)):
+            freed = sum(map(carry_out, removals))
+            page.line(page.text("prune_done", size=_size(freed)))
+        else:
+            page.line(page.text("prune_kept"))
+
+
+@runs.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@listing_options
+def export(name: str, file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> None:
+    """Pack the run NAME into FILE (.tar.zst, .tar.gz or .tar), with the SHA-256 of each file in it.
+
+    Its checkpoints are verified first; a damaged one is named and left out.
+    """
+    from reprise.cli.show.runs import Page
+    from reprise.runs.manage import archive, survey
+
+    messages = Messages(choose_language(lang))
+    facts = archive.export(survey.find(runs_dir, name), file, _warner(messages))
+    if as_json:
+        print_json(facts)
+        return
+    shown = facts | {
+        "size": _size(facts["bytes"]),
+        "checkpoints": ", ".join(facts["checkpoints"]),
+    }
+    Page(messages).line(messages.text("exported", **shown))
+
+
+@runs.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@listing_options
+def import_run(file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> None:
+    """Unpack a run that `reprise runs export` packed into FILE.
+
+    Every file is held against its SHA-256, and the run appears whole or not at all.
+    """
+    from reprise.cli.show.runs import Page
+    from reprise.runs.manage import archive, survey
+
+    folder = archive.import_(file, runs_dir)
+    if as_json:
+        print_json(survey.summary(survey.survey(folder)))
+        return
+    messages = Messages(choose_language(lang))
+    Page(messages).line(messages.text("imported", file=file, path=folder.path))
+
+
+def _warner(messages: Messages) -> Say:
+    """Return what says warnings beside the output, which a program may read."""
+    return lambda key, **values: click.echo(messages.text(key, **values), err=True)
+
+
+def _to_prune(
+    names: tuple[str, ...], runs_dir: Path
+) -> tuple[list["RunFolder"], list["RunFolder"]]:
+    """Return the runs to prune and those that are running; one asked for by name is refused."""
+    from reprise.errors import RunInUseError
+    from reprise.runs.lock import writer_of
+    from reprise.runs.manage import survey
+
+    if not names:
+        found = survey.folders(runs_dir)
+        busy = [folder for folder in found if writer_of(folder.path) is not None]
+        return [folder for folder in found if folder not in busy], busy
+    chosen = list(dict.fromkeys(survey.find(runs_dir, name) for name in names))
+    for folder in chosen:
+        if (pid := writer_of(folder.path)) is not None:
+            raise RunInUseError("run_in_use", path=folder.path, pid=pid)
+    return chosen, []
+
+
+def _tell(removal: "Removal", text: Callable[..., str]) -> None:
+    from reprise.runs.manage.prune import size_of
+
+    size = _size(removal.size)
+    if removal.folder is None:
+        click.echo(text("prune_beside", size=size))
+    else:
+        click.echo(text("prune_run", name=removal.folder.path.name, size=size))
+    for path in removal.checkpoints:
+        click.echo(text("prune_checkpoint", path=path.name, size=_size(size_of(path))))
+    for path in removal.leftovers:
+        click.echo(text("prune_leftover", path=path.name, size=_size(size_of(path))))
+    for path in removal.quarantine:
+        click.echo(text("prune_quarantine", path=path, size=_size(size_of(path))))
+
+
+def _removal_facts(removal: "Removal") -> dict[str, Any]:
+    from reprise.runs.manage.prune import size_of
+
+    kinds = {
+        "checkpoint": removal.checkpoints,
+        "leftover": removal.leftovers,
+        "quarantine": removal.quarantine,
+    }
+    return {
+        "run": removal.folder and str(removal.folder.path),
+        "remove": [
+            {"path": str(path), "kind": kind, "size": size_of(path)}
+            for kind, paths in kinds.items()
+            for path in paths
+        ],
+        "size": removal.size,
+    }
+
+
+def _agreed(question: str) -> bool:
+    """Ask; UsageError where nobody can answer."""
+    from reprise.errors import UsageError
+
+    try:
+        return click.confirm(question)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            raise UsageError("prune_unasked") from None
+        raise
+
+
+def _size(size: int) -> str:
+    from rich.filesize import decimal
+
+    return decimal(size)
+
+
+def _writer(folder: "RunFolder") -> str:
+    from reprise.runs.lock import writer_of
+
+    return writer_of(folder.path) or "?"

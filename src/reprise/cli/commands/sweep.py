@@ -1,0 +1,231 @@
+"""`reprise sweep`: many runs of one configuration, but for a few fields that are searched over."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reprise.cli.commands.train import resume_command
+from reprise.cli.options import common_options, print_json, run_options, run_values, watch_options
+from reprise.config.schema import check_value
+from reprise.errors import UsageError
+from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.sweeps.space import FORMS, Search, parse_searches
+from reprise.text.messages import Messages, Phrase, choose_language
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from reprise.cli.show.run import RunConsole
+    from reprise.config.schema import TrainConfig
+
+
+_sweeps_dir = click.option(
+    "--sweeps-dir",
+    type=click.Path(path_type=Path),
+    default="sweeps",
+    show_default=True,
+    help="Folder of the sweeps.",
+)
+
+
+@click.group(invoke_without_command=True)
+@run_options
+@click.option(
+    "--search",
+    "searched",
+    multiple=True,
+    metavar="FIELD=VALUES",
+    help=f"A setting to search over, and its values: {FORMS}; may be repeated. [required]",
+)
+@click.option("--trials", type=int, default=20, show_default=True, help="Runs in all.")
+@_sweeps_dir
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@watch_options
+@common_options
+@click.pass_context
+def sweep(
+    context: click.Context,
+    /,
+    preset: str | None,
+    config_file: Path | None,
+    max_iter: float | None,
+    max_steps: int | None,
+    searched: tuple[str, ...],
+    trials: int,
+    sweeps_dir: Path,
+    as_json: bool,
+    quiet: bool,
+    track: tuple[str, ...],
+    runs_dir: Path,
+    data_dir: Path,
+    lang: str | None,
+    **values: Any,
+) -> None:
+    """Search for settings: each trial trains a run, and the best recall on the validation users
+    decides. The same command goes on with a sweep that was stopped; a larger --trials adds to it.
+
+    \b
+    reprise sweep --name s1 --dataset ml-1m --model ComiRec-DR \\
+        --steps 20000 --trials 20 \\
+        --search learning_rate=1e-4..1e-2:log --search num_interest=2,4,8
+    """  # noqa: D301 - click's sign for lines that stay as they are
+    if context.invoked_subcommand is not None:
+        return
+    end_at_once_on_interrupt()  # between the trials; each takes signals over
+    given = run_values(preset, config_file, max_iter, max_steps, values)
+    searches = parse_searches(searched)
+    check_request(given, values | {"max_steps": max_steps or max_iter}, searches, trials)
+    require_optuna()
+    from reprise.data.locate import locate
+    from reprise.sweeps.study import Sweep, run_sweep
+    from reprise.tracking import require
+
+    require(track)
+    asked = Sweep(
+        sweeps_dir / given["name"],
+        given["name"],
+        searches,
+        given,
+        locate(data_dir, given["dataset"]),
+        runs_dir,
+    )
+    messages = Messages(choose_language(lang))
+    watcher = TrialsConsole(messages, trials, to_stderr=as_json, quiet=quiet, track=track)
+    code = run_sweep(asked, trials, watcher)
+    if code:
+        command = resume_command("reprise", sys.argv[1:])
+        watcher.voice.say("sweep_interrupted", command=command)
+    else:
+        show_results(asked.folder, messages, as_json)
+    sys.exit(code)
+
+
+@sweep.command()
+@click.argument("name")
+@_sweeps_dir
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def show(name: str, sweeps_dir: Path, as_json: bool, lang: str | None) -> None:
+    """Show the trials of the sweep NAME, best first, and draw their picture anew."""
+    require_optuna()
+    show_results(sweeps_dir / name, Messages(choose_language(lang)), as_json)
+
+
+def check_request(
+    given: dict[str, Any], flags: dict[str, Any], searches: tuple[Search, ...], trials: int
+) -> None:
+    """Refuse what is missing, and a field that is both set and searched."""
+    for required in ("dataset", "name"):
+        if given.get(required) is None:
+            raise UsageError("missing_value", option=required)
+        check_value(required, given[required])
+    if not searches:
+        raise UsageError("missing_value", option="search")
+    if trials < 1:
+        raise UsageError(
+            "bad_value", option="trials", value=trials, expected=Phrase("good_whole", low=1)
+        )
+    for search in searches:
+        if flags.get(search.field) is not None:
+            flag = f"--{search.field.replace('_', '-')}"
+            raise UsageError("only_one", options=f"{flag}, --search {search.field}=...")
+
+
+def require_optuna() -> None:
+    """Refuse where Optuna is not installed, naming the extra that brings it."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        values = {"what": "reprise sweep", "extra": "sweep", "reason": error}
+        raise UsageError("extra_missing", **values) from error
+
+
+class TrialsConsole:
+    """Tells of a sweep's trials (`sweeps.Watcher`)."""
+
+    def __init__(
+        self,
+        messages: Messages,
+        trials: int,
+        to_stderr: bool,
+        quiet: bool,
+        track: tuple[str, ...],
+    ) -> None:
+        from reprise.cli.show.run import Voice
+
+        self.voice = Voice(messages, to_stderr)
+        self._trials, self._quiet, self._track = trials, quiet, track
+        self._console: RunConsole | None = None
+
+    def began(self, number: int, params: Mapping[str, Any], config: "TrainConfig") -> "RunConsole":
+        """Name the trial, and show its run's evaluations."""
+        from reprise.cli.show.run import RunConsole, Voice
+
+        shown = ", ".join(f"{name}={value}" for name, value in params.items())
+        self.voice.say("trial_began", number=number, trials=self._trials, params=shown)
+        voice = Voice(self.voice.messages, self.voice.to_stderr, quiet=True)
+        self._console = RunConsole(voice, config, self._track, live=not self._quiet)
+        return self._console
+
+    def ended(self, number: int, trial: "FrozenTrial") -> None:
+        """Tell the trial's result."""
+        from reprise.sweeps.study import reason_of
+
+        about = trial.user_attrs
+        if trial.value is None:
+            reason = reason_of(trial, self.voice.messages.language) or "NaN"
+            self.voice.say("trial_failed", number=number, reason=reason)
+        else:
+            values = {"metric": trial.value, "step": about["best_step"], "run": about["run"]}
+            self.voice.say("trial_ended", number=number, **values)
+
+    def close(self) -> None:
+        """Close the console of the trial's run."""
+        if self._console is not None:
+            self._console.close()
+            self._console = None
+
+
+def show_results(folder: Path, messages: Messages, as_json: bool) -> None:
+    """Print a sweep's trials, best first, and draw their picture."""
+    from reprise.sweeps.plot import draw
+    from reprise.sweeps.study import results
+
+    facts = results(folder, "en" if as_json else messages.language)
+    picture = draw(folder, facts, messages)
+    if as_json:
+        print_json(facts)
+        return
+    print_table(facts, messages)
+    if facts["best"] is not None:
+        best = facts["trials"][facts["best"]]
+        values = {"number": best["number"], "metric": best["value"], "run": best["run"]}
+        click.echo(messages.text("sweep_best", name=facts["metric"].capitalize(), **values))
+    if picture is not None:
+        click.echo(messages.text("sweep_picture", path=picture))
+
+
+def print_table(facts: dict[str, Any], messages: Messages) -> None:
+    """Print the trials, best first."""
+    from rich.table import Table
+
+    from reprise.cli.show.terminal import make_console
+
+    text = messages.text
+    title = text("sweep_title", name=facts["sweep"], dataset=facts["dataset"])
+    table = Table(title=title, title_justify="left")
+    params = list(dict.fromkeys(name for trial in facts["trials"] for name in trial["params"]))
+    for head in (text("trial"), facts["metric"].capitalize(), text("best_step"), *params):
+        table.add_column(head, justify="right")
+    table.add_column(text("run"), overflow="fold")
+    rated = [trial for trial in facts["trials"] if trial["value"] is not None]
+    failed = [trial for trial in facts["trials"] if trial["value"] is None]
+    for trial in [*sorted(rated, key=lambda trial: -trial["value"]), *failed]:
+        value = "-" if trial["value"] is None else f"{trial['value']:.6f}"
+        numbers = [trial["number"], value, trial["best_step"] or "-"]
+        tried = [trial["params"][name] for name in params]
+        table.add_row(*map(str, [*numbers, *tried, trial["run"] or trial["reason"] or "-"]))
+    make_console().print(table)

@@ -1,0 +1,104 @@
+"""`reprise train`, and what ComiRec's command line shares of it."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reprise.cli.options import (
+    common_options,
+    preset_name,
+    run_options,
+    run_values,
+    watch_options,
+    without_options,
+)
+from reprise.config.schema import make_config
+from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.text.messages import Messages, choose_language
+
+if TYPE_CHECKING:
+    from reprise.cli.show.run import RunConsole
+    from reprise.runs.session import Request
+
+
+@click.command()
+@run_options
+@click.option(
+    "--resume-from",
+    type=click.Choice(["latest", "best"]),
+    default="latest",
+    show_default=True,
+    help="What an existing run goes on from.",
+)
+@click.option(
+    "--best-metric",
+    type=float,
+    help="Best recall, 0 to 1, of an old checkpoint that does not know it. [default: measured]",
+)
+@click.option(
+    "--change-learning-rate",
+    type=float,
+    help="Go on with another learning rate; recorded in run.json. [default: as it was]",
+)
+@watch_options
+@common_options
+def train(
+    preset: str | None,
+    config_file: Path | None,
+    max_iter: float | None,
+    max_steps: int | None,
+    quiet: bool,
+    track: tuple[str, ...],
+    resume_from: Any,
+    best_metric: float | None,
+    change_learning_rate: float | None,
+    runs_dir: Path,
+    data_dir: Path,
+    lang: str | None,
+    **values: Any,
+) -> None:
+    """Train a model, or take up its run where it stands: the same command does both."""
+    end_at_once_on_interrupt()  # until the training takes signals over
+    config = make_config(run_values(preset, config_file, max_iter, max_steps, values))
+
+    from reprise.cli.show.run import RunConsole, Voice
+    from reprise.data.locate import locate
+    from reprise.runs.session import Request
+    from reprise.tracking import require
+
+    require(track)
+    voice = Voice(Messages(choose_language(lang)), quiet=quiet)
+    request = Request(
+        config=config,
+        data_folder=locate(data_dir, config.dataset),
+        runs_folder=runs_dir,
+        resume_from=resume_from,
+        best_metric=best_metric,
+        new_learning_rate=change_learning_rate,
+    )
+    command = resume_command("reprise", sys.argv[1:])
+    console = RunConsole(voice, config, track, preset_name(preset, config_file), not quiet)
+    sys.exit(run_training(request, console, command))
+
+
+def run_training(request: "Request", console: "RunConsole", command: str) -> int:
+    """See a run through, show its end, and return the exit code; `command` resumes the run."""
+    from reprise.runs.session import run_session
+
+    try:
+        outcome = run_session(request, console)
+    finally:
+        console.close()
+    console.ended(outcome, command)
+    return outcome.exit_code
+
+
+def resume_command(program: str, arguments: list[str]) -> str:
+    """Return the command line that goes on from the latest state: `arguments` without what they
+    say of resuming.
+    """
+    kept = without_options(arguments, ("--resume-from",))
+    return f"{program} {shlex.join(kept)}"

@@ -1,0 +1,104 @@
+"""The reference of all commands, made of the commands themselves: `python -m reprise.cli.reference`
+writes docs/commands.md.
+"""
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import click
+
+from reprise.cli.main import cli
+from reprise.cli.options import run_options
+
+_WIDTH = 120
+_RUN = "Options of a run"
+_HEADER = """# Commands
+
+Every command and option, as `reprise COMMAND --help` tells them. `make docs` makes this page of the
+commands themselves, and a test holds that it is not stale: mend a text in the code, not here.
+
+An option is given as `--option VALUE` or `--option=VALUE`, with `-` or `_` inside. INTEGER is a
+whole number, FLOAT a number, TEXT a word, PATH a file or folder. `[default: ...]` is what holds
+without the option."""
+
+
+def reference(root: click.Group, name: str = "reprise") -> str:
+    """Return the page of `root` and of everything below it, Markdown."""
+    parts = [_HEADER, _contents(root, name)]
+    parts += [_section(path, command) for path, command in walk(root, name)]
+    parts.append(f"## {_RUN}\n\nThe settings that make up a run, and where it and its data are.")
+    parts.append("\n".join(_run_options()))
+    codes = " ".join((root.epilog or "").replace("\b", "").split())
+    return "\n\n".join([*parts, _wrapped(codes)]) + "\n"
+
+
+def walk(root: click.Group, name: str = "reprise") -> Iterator[tuple[str, click.Command]]:
+    """Yield every command below `root` with its full name ("reprise data show"), of groups those
+    that do something by themselves.
+    """
+    for _, command in sorted(root.commands.items()):
+        path = f"{name} {command.name}"
+        below = list(walk(command, path)) if isinstance(command, click.Group) else []
+        if not command.hidden and getattr(command, "invoke_without_command", not below):
+            yield path, command
+        yield from below
+
+
+def options(command: click.Command) -> list[click.Option]:
+    """Return the options of a command, in the order of its help; without --help and hidden ones."""
+    found = (parameter for parameter in command.params if isinstance(parameter, click.Option))
+    return [option for option in found if not option.hidden]
+
+
+def _contents(root: click.Group, name: str) -> str:
+    return "\n".join(f"- [`{path}`](#{path.replace(' ', '-')})" for path, _ in walk(root, name))
+
+
+def _section(path: str, command: click.Command) -> str:
+    usage = " ".join(command.collect_usage_pieces(click.Context(command)))
+    lines, of_a_run = _lines(command), _run_options()
+    if set(of_a_run) <= set(lines):
+        link = f"- and the [options of a run](#{_RUN.lower().replace(' ', '-')}), below"
+        lines = [line for line in lines if line not in of_a_run] + [link]
+    prose = _prose(command.help or "")
+    return "\n\n".join([f"## `{path}`", f"    {path} {usage}", *prose, "\n".join(lines)])
+
+
+def _run_options() -> list[str]:
+    return _lines(run_options(click.Command("")))
+
+
+def _lines(command: click.Command) -> list[str]:
+    """Return a line of each option: its names, and what its help tells."""
+    context = click.Context(command)
+    lines = []
+    for option in options(command):
+        names, text = option.get_help_record(context) or ("", "")
+        told = " ".join(text.split())
+        lines.append(_wrapped(f"- `{names}`: {told}", indent="  "))
+    return lines
+
+
+def _prose(text: str) -> Iterator[str]:
+    """Yield the paragraphs of a help text; those that click leaves as they are, as code."""
+    for part in inspect.cleandoc(text).split("\n\n"):
+        if part.startswith("\b\n"):
+            yield textwrap.indent(part.removeprefix("\b\n"), "    ")
+        else:
+            yield _wrapped(" ".join(part.split()))
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference(cli))

@@ -1,0 +1,382 @@
+"""What a run shows: Reprise's lines or ComiRec's, with their plan and their end; train.log."""
+
+import dataclasses
+import os
+import shlex
+import sys
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from reprise.checkpoints import store
+from reprise.cli.options import without_options
+from reprise.cli.show.progress import ProgressLine
+from reprise.config.schema import TrainConfig
+from reprise.importers.tensorflow.run import Imported, train_options
+from reprise.models.registry import UNTRAINED
+from reprise.runs.folder import Resumption, RunFolder
+from reprise.runs.session import Outcome
+from reprise.text.messages import Messages
+from reprise.tracking import TrackedRun, Trackers, points_of, record_of
+from reprise.training.estimate import sizes_of
+from reprise.training.setup import Task
+from reprise.training.state import Progress as RunProgress
+from reprise.training.state import TrainState
+from reprise.training.stopping import out_of_patience
+
+METRIC_NAMES = {
+    "recall": "Recall",
+    "ndcg": "NDCG",
+    "ndcg_comirec": "NDCG(ComiRec)",
+    "hitrate": "HR",
+    "mrr": "MRR",
+    "diversity": "Diversity",
+    "interest_coverage": "Coverage",
+}
+# What `--quiet` keeps to train.log: neither an evaluation, nor an end, nor a warning.
+_CHATTER = (
+    "run_folder",
+    "plan_data",
+    "plan_model",
+    "plan_steps",
+    "fresh_start",
+    "resumed",
+    "restored_best",
+    "saved_best",
+    "stopping",
+)
+
+
+class Voice:
+    """Prints lines and, once it knows the run's folder, keeps them in train.log with times."""
+
+    def __init__(self, messages: Messages, to_stderr: bool = False, quiet: bool = False) -> None:
+        self.messages = messages
+        self.quiet = quiet
+        self.to_stderr = to_stderr
+        self._log: Path | None = None
+        self._unlogged: list[str] = []
+
+    def say(self, key: str, **values: object) -> None:
+        """Print a line of the catalogue."""
+        self.line(self.messages.text(key, **values), shown=not (self.quiet and key in _CHATTER))
+
+    def line(self, text: str, shown: bool = True) -> None:
+        """Print `text`, or keep it to the log."""
+        if shown:
+            self._print(text)
+        self._unlogged.append(f"{datetime.now().isoformat(timespec='seconds')} {text}\n")
+        self._write_log()
+
+    def _print(self, text: str) -> None:
+        # Looked up anew each time: a live progress line puts its own in place of the streams.
+        stream = sys.stderr if self.to_stderr else sys.stdout
+        try:
+            print(text, file=stream, flush=True)
+        except OSError:  # whoever read our lines has gone, or their disk is full: train on
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
+
+    def keep_in(self, log: Path) -> None:
+        """Keep what was said, and all that follows, in `log`."""
+        self._log = log
+        self._write_log()
+
+    def _write_log(self) -> None:
+        if self._log is None:
+            return
+        # A disk that is full is the checkpoint's to report, not a log line's.
+        with suppress(OSError), self._log.open("a", encoding="utf-8") as file:
+            file.writelines(self._unlogged)
+        self._unlogged.clear()
+
+
+class RunConsole:
+    """Tells of a run in Reprise's own lines (`session.Announcer`), and its trackers (`tracking`) of
+    its numbers. preset: the name of the one it was configured by; live: whether to show progress
+    between the evaluations.
+    """
+
+    def __init__(
+        self,
+        voice: Voice,
+        config: TrainConfig,
+        trackers: tuple[str, ...] = (),
+        preset: str | None = None,
+        live: bool = True,
+    ) -> None:
+        self.voice = voice
+        self.config = config
+        self._asked, self._preset, self._live = trackers, preset, live
+        self._progress: RunProgress | None = None  # the last that was seen
+        self._line: ProgressLine | None = None
+        self._trackers: Trackers | None = None
+        self._folder: RunFolder | None = None
+        self._rewound = False
+
+    def say(self, key: str, **values: object) -> None:
+        """Show a line of the catalogue."""
+        self.voice.say(key, **values)
+
+    def began(self, task: Task, folder: RunFolder, resumption: Resumption | None) -> None:
+        """Show the run's folder, the plan, and what it goes on from."""
+        self._keep(folder)
+        self.say("run_folder", path=folder.path)
+        self._say_plan(task)
+        if self.config.max_steps < self.config.test_iter:
+            steps, every = self.config.max_steps, self.config.test_iter
+            self.say("no_evaluation", steps=steps, every=every)
+        if resumption is None:
+            self.say("fresh_start")
+            return
+        progress, path = resumption.snapshot.progress, resumption.checkpoint.path
+        self.say("resumed", step=progress.step, branch=progress.branch, path=path)
+        if resumption.rewound:
+            self._say_rewound(progress)
+
+    def restored(self, progress: RunProgress) -> None:
+        """Show the best so far."""
+        if progress.best is not None:
+            self.say("restored_best", metric=progress.best.metric)
+
+    def training_begins(self, progress: RunProgress) -> None:
+        """Open the trackers, and start the progress line."""
+        assert self._folder is not None  # `began` comes first
+        run = TrackedRun(
+            self._folder.path,
+            self.config.run_name,
+            progress.branch,
+            dataclasses.asdict(self.config),
+            record_of(progress),
+        )
+        self._trackers = Trackers(self._asked, run, self.say)
+        messages, say = self.voice.messages, self.voice.line
+        self._line = ProgressLine(self.config, progress, messages, say, not self._live)
+
+    def stepped(self, state: TrainState) -> None:
+        """Move the progress line."""
+        self._progress = state.progress
+        if self._line is not None:
+            self._line.stepped(state)
+
+    def evaluated(self, progress: RunProgress, line: dict[str, Any]) -> None:
+        """Show an evaluation's line."""
+        n, best = self.config.top_n, progress.best
+        self.voice.line(
+            f"step {progress.step}/{self.config.max_steps}"
+            f"  loss {_number(line['train_loss'], 4)}"
+            f"  Recall@{n} {_number(line[f'valid_recall@{n}'])}"
+            f"  NDCG@{n} {_number(line[f'valid_ndcg@{n}'])}"
+            f"  HR@{n} {_number(line[f'valid_hitrate@{n}'])}"
+            + (f"  best {best.metric:.6f} @ {best.step}" if best is not None else "")
+            + f"  patience {progress.evaluations_without_improvement}/{self.config.patience}"
+        )
+        self._record(progress, line)
+
+    def saved(self, progress: RunProgress, path: Path) -> None:
+        """Tell of a new best model, now that it is durable."""
+        if progress.is_best and progress.best is not None:
+            self.say("saved_best", metric=progress.best.metric)
+
+    def stopping(self, progress: RunProgress) -> None:
+        """Answer a stop request: a save can take a while."""
+        self.say("stopping", step=progress.step)
+
+    def ended(self, outcome: Outcome, command: str) -> None:
+        """Show what was reached, and the command that goes on; `command` does after a stop."""
+        self._say_best(outcome.progress)
+        if outcome.exit_code:
+            self.say("interrupted", step=outcome.progress.step, command=command)
+            return
+        for split, metrics in (outcome.results or {}).items():
+            self.voice.line(f"{split}  {metric_line(metrics)}")
+        if self.config.model not in UNTRAINED:
+            self.say("trains_on", command=_longer(command, outcome.progress, self.config))
+
+    def close(self) -> None:
+        """Take the progress line away, and close the trackers."""
+        if self._line is not None:
+            self._line.close()
+        if self._trackers is not None:
+            progress, config = self._progress, self.config
+            self._trackers.close(
+                progress is not None
+                and (
+                    progress.step >= config.max_steps or out_of_patience(progress, config.patience)
+                )
+            )
+
+    def _say_plan(self, task: Task) -> None:
+        config, sizes = self.config, sizes_of(task)
+        self.say(
+            "plan_data",
+            dataset=config.dataset,
+            users=len(task.sampler.users),
+            items=task.num_items,
+            interactions=len(task.sampler.split.items),
+            valid=len(task.valid.lengths),
+            test=len(task.test.lengths),
+        )
+        preset = "" if self._preset is None else f" (--preset {self._preset})"
+        self.say(
+            "plan_model",
+            model=f"{config.model}{preset}",
+            parameters=sizes.item_parameters + sizes.network_parameters,
+            network=sizes.network_parameters,
+            state=_size(sizes.state),
+            memory=_size(sizes.memory),
+        )
+        self.say(
+            "plan_steps",
+            steps=config.max_steps,
+            batch=config.batch_size,
+            every=config.test_iter,
+            patience=config.patience,
+        )
+
+    def _say_best(self, progress: RunProgress) -> None:
+        """Say what the best is and where it is kept."""
+        assert self._folder is not None
+        if progress.best is None:
+            self.say("no_best_of_any" if progress.evaluated_step else "no_best")
+            return
+        found = store.scan(self._folder.checkpoints)
+        kept = store.best_of(found)
+        self.say(
+            "best_so_far",
+            n=self.config.top_n,
+            metric=progress.best.metric,
+            step=progress.best.step,
+            path="-" if kept is None else kept.path,
+        )
+
+    def _say_rewound(self, progress: RunProgress) -> None:
+        rate = progress.learning_rate
+        self.say("rewound", step=progress.step, branch=progress.branch, rate=rate)
+
+    def _keep(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self.voice.keep_in(folder.path / "train.log")
+
+    def _record(self, progress: RunProgress, line: dict[str, Any]) -> None:
+        """Hand an evaluation, and the times up to it, to the trackers."""
+        self._progress = progress
+        if self._line is None or self._trackers is None:
+            return
+        times = {"time/seconds": progress.seconds, **self._line.evaluated(progress)}
+        self._trackers.evaluated(progress.step, points_of(line) | times)
+
+
+class ComiRecConsole(RunConsole):
+    """Tells of a run in the lines that ComiRec's users know."""
+
+    def began(self, task: Task, folder: RunFolder, resumption: Resumption | None) -> None:
+        """Show the resume lines."""
+        self._keep(folder)
+        if resumption is not None:
+            self._rewound = resumption.rewound
+            self.say("found_checkpoint", path=resumption.checkpoint.path)
+            self.say("continuing")
+
+    def restored(self, progress: RunProgress) -> None:
+        """Show the best so far; 0 before the first evaluation, as ComiRec starts."""
+        self.say("restored_best", metric=0.0 if progress.best is None else progress.best.metric)
+        if self._rewound:
+            self._say_rewound(progress)
+
+    def training_begins(self, progress: RunProgress) -> None:
+        """Say so, and start the progress line."""
+        self.say("training_begin")
+        super().training_begins(progress)
+
+    def evaluated(self, progress: RunProgress, line: dict[str, Any]) -> None:
+        """Show the experiment's name, the iteration's line and the time spent."""
+        n = self.config.top_n
+        self.voice.line(self.config.run_name)
+        self.voice.line(
+            f"iter: {progress.step}, train loss: {_number(line['train_loss'], 4)}, "
+            f"valid recall: {_number(line[f'valid_recall@{n}'])}, "
+            f"valid ndcg: {_number(line[f'valid_ndcg_comirec@{n}'])}, "
+            f"valid hitrate: {_number(line[f'valid_hitrate@{n}'])}"
+        )
+        self.voice.line(f"time interval: {progress.seconds / 60:.4f} min")
+        self._record(progress, line)
+
+    def ended(self, outcome: Outcome, command: str) -> None:
+        """Show the best model's metrics as the original ends, or the command that goes on."""
+        if outcome.exit_code:
+            self.say("interrupted", step=outcome.progress.step, command=command)
+        for split, metrics in (outcome.results or {}).items():
+            self.voice.line(comirec_results(split, metrics, self.config.top_n))
+
+
+def comirec_results(split: str, metrics: dict[str, float], top_n: int) -> str:
+    """Return "test recall: 0.034411, test ndcg: ..." with ComiRec's definitions."""
+    names = {
+        "recall": "recall",
+        "ndcg_comirec": "ndcg",
+        "hitrate": "hitrate",
+        "diversity": "diversity",
+    }
+    return ", ".join(
+        f"{split} {name}: {_number(metrics[f'{key}@{top_n}'])}"
+        for key, name in names.items()
+        if f"{key}@{top_n}" in metrics
+    )
+
+
+def _longer(command: str, progress: RunProgress, config: TrainConfig) -> str:
+    """Return `command` with twice as much of what has run out."""
+    words = shlex.split(command)
+    if out_of_patience(progress, config.patience):
+        kept, more = (
+            without_options(words, ("--patience",)),
+            ["--patience", 2 * config.patience or 1],
+        )
+    else:
+        kept = without_options(words, ("--steps", "--max-iter"))
+        more = ["--steps", 2 * max(config.max_steps, progress.step)]
+    return shlex.join([*kept, *map(str, more)])
+
+
+def _size(count: float) -> str:
+    """Return bytes as people read them."""
+    for unit in ("B", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _number(value: float | None, digits: int = 6) -> str:
+    return "nan" if value is None else f"{value:.{digits}f}"
+
+
+def metric_line(metrics: dict[str, float]) -> str:
+    """Return the metrics of lists as "Recall@50 0.034411  ...", largest cutoff last."""
+    shown = []
+    for key, value in metrics.items():
+        kind, _, n = key.partition("@")
+        if kind in METRIC_NAMES:
+            shown.append(f"{METRIC_NAMES[kind]}@{n} {_number(value)}")
+    return "  ".join(shown)
+
+
+def show_import(voice: Voice, source: Path, imported: Imported, folders: list[str]) -> None:
+    """Show what an import made of which variable, and the command that goes on."""
+    lines = []
+    for parameter, variable in imported.reading.variables.items():
+        moments = "value" if parameter in imported.without_moments else "value, m, v"
+        lines.append(f"  {parameter:<12} {variable.name} {list(variable.shape)}: {moments}")
+    voice.say("tf_imported", source=source, path=imported.folder.path, variables="\n".join(lines))
+    if imported.unused:
+        voice.say("tf_unused", names=", ".join(variable.name for variable in imported.unused))
+    best = imported.progress.best
+    command = shlex.join(["reprise", "train", *train_options(imported.config), *folders])
+    voice.say(
+        "tf_standing",
+        step=imported.progress.step,
+        metric="-" if best is None else f"{best.metric:.6f}",
+        command=command,
+    )

@@ -1,0 +1,369 @@
+"""What `reprise runs` and `reprise config` show; it is plain text where it is piped."""
+
+from collections.abc import Callable, Container, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from reprise.cli.show.terminal import make_console
+from reprise.config.layers import Kind, Setting
+from reprise.config.schema import make_config
+from reprise.errors import RepriseError
+from reprise.text.messages import Messages
+
+_GAP = 2  # columns between a table's columns
+_NARROWEST = 16  # columns of a table's column that gives way
+_OF_ONE_INTEREST = "interest_share"
+_LAST_EVALUATIONS, _CURVE_ROWS = 10, 20
+_STATES = {
+    "running": ("state_running", "bold green"),
+    "interrupted": ("state_interrupted", "yellow"),
+    "finished": ("state_finished", "green"),
+    "stopped early": ("state_stopped_early", "green"),
+    "damaged": ("state_damaged", "bold red"),
+}
+_EVENTS = {
+    "created": "event_created",
+    "resumed": "event_resumed",
+    "imported": "event_imported",
+    "environment changed": "event_environment",
+    "learning rate changed": "event_rate",
+}
+_SOURCES: dict[Kind, str] = {
+    "default": "source_default",
+    "run": "source_run",
+    "preset": "source_preset",
+    "file": "source_file",
+    "flag": "source_flag",
+    "derived": "source_derived",
+    "needed": "source_needed",
+}
+_AGES = ((86400, "age_days"), (3600, "age_hours"), (60, "age_minutes"), (1, "age_seconds"))
+
+
+class Page:
+    """Lines and tables of plain words: nothing in a name is taken for markup."""
+
+    def __init__(self, messages: Messages) -> None:
+        self.text = messages.text
+        self._console = make_console()
+        self._width = self._console.width
+
+    def line(self, text: str | Text = "", style: str = "") -> None:
+        """Print a line as it is: one that a program may look for is not wrapped."""
+        self._console.print(text, style=style, soft_wrap=True)
+
+    def title(self, text: str) -> None:
+        """Print a heading."""
+        self.line(f"\n{text}", style="bold")
+
+    def table(
+        self,
+        heads: Iterable[str],
+        rows: Iterable[Iterable[str | Text]],
+        left: int,
+        folded: Container[int] = (0,),
+    ) -> None:
+        """Print a table whose first `left` columns are words, the others numbers. Where it is
+        wider than the terminal, the `folded` columns give way, and no others.
+        """
+        heads = list(heads)
+        cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+        table = Table(box=None, pad_edge=False, show_header=any(heads))
+        needed = 0
+        for number, (head, *column) in enumerate(zip(heads, *cells, strict=True)):
+            justify: Any = "left" if number < left else "right"
+            gives = number in folded
+            longest = max((cell.cell_len for cell in [Text(head), *column]), default=0)
+            width = min(longest, _NARROWEST) if gives else longest
+            needed += width + _GAP
+            table.add_column(
+                Text(head), justify=justify, overflow="fold", no_wrap=not gives, min_width=width
+            )
+        for row in cells:
+            table.add_row(*row)
+        self._console.width = max(self._width, needed)
+        self._console.print(table)
+
+
+def show_runs(runs: list[dict[str, Any]], page: Page) -> None:
+    """Print the table of runs from their summaries."""
+    text = page.text
+    metrics = {run["metric"] for run in runs if run["metric"]}
+    shared = metrics.pop() if len(metrics) == 1 else None
+    heads = [
+        *(text(key) for key in ("runs_name", "runs_state", "runs_dataset", "runs_model")),
+        text("runs_step"),
+        text("runs_best", metric=(shared or "recall@N").capitalize()),
+        *(text(key) for key in ("runs_patience", "runs_age", "runs_size")),
+    ]
+    names = label(runs)
+    rows = [
+        (
+            name,
+            _state(run["state"], page),
+            run["dataset"] or "-",
+            run["model"] or "-",
+            _of(run["step"], run["max_steps"]),
+            _best(run, named=shared is None),
+            _of(run["patience_used"], run["patience"]),
+            age(run["updated"], page.text),
+            decimal(run["size"]),
+        )
+        for name, run in zip(names, runs, strict=True)
+    ]
+    page.table(heads, rows, left=4)
+    for name, run in zip(names, runs, strict=True):
+        if run["damaged_checkpoints"]:
+            page.line(text("damaged_there", name=name, count=run["damaged_checkpoints"]))
+
+
+def label(runs: list[dict[str, Any]]) -> list[str]:
+    """Return what each run can be asked for by: its name, or its folder's where others share it."""
+    names = [run["name"] for run in runs]
+    return [
+        name if names.count(name) == 1 else Path(run["folder"]).name
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def show_run(run: dict[str, Any], page: Page) -> None:
+    """Print all that is known of a run, from its details."""
+    text = page.text
+    page.line(run["folder"], style="bold")
+    _show_standing(run, page)
+    if run["environment"]:
+        facts = ", ".join(f"{key} {value}" for key, value in run["environment"].items())
+        page.line(text("show_environment", facts=facts))
+    if run["config"]:
+        page.title(text("show_config"))
+        page.table(("", "", ""), _config_rows(run["config"]), left=3, folded=(1,))
+    if run["checkpoints"]:
+        page.title(text("show_checkpoints"))
+        _show_checkpoints(run, page)
+    if run["best_lost"]:
+        best = run["best"]
+        stored = next(entry["path"] for entry in run["checkpoints"] if entry["best"])
+        page.line(text("best_lost", metric=best["metric"], step=best["step"], path=stored))
+    if run["set_aside"]:
+        names = ", ".join(Path(path).name for path in run["set_aside"])
+        page.line(text("show_set_aside", names=names))
+    if run["events"]:
+        page.title(text("show_history"))
+        heads = (text("word_time"), text("word_event"))
+        page.table(heads, _event_rows(run["events"], page), left=2, folded=(1,))
+    if run["evaluations"]:
+        page.title(text("show_evaluations", count=len(run["evaluations"])))
+        _show_evaluations(run, page)
+
+
+def show_comparison(facts: dict[str, Any], page: Page) -> None:
+    """Print what `comparison.compare` found."""
+    text, runs = page.text, facts["runs"]
+    heads = ["", *label(runs)]
+    if not facts["same_data"]:
+        page.line(text("compare_other_data"), style="yellow")
+    page.line(text("compare_standing"), style="bold")
+    standing: list[tuple[str | Text, ...]] = [
+        (text("runs_state"), *(_state(run["state"], page) for run in runs)),
+        (text("runs_step"), *(_of(run["step"], run["max_steps"]) for run in runs)),
+        (text("runs_best", metric="").strip(), *(_best(run, named=True) for run in runs)),
+        (text("runs_patience"), *(_of(run["patience_used"], run["patience"]) for run in runs)),
+        (text("compare_seconds"), *(_number(run["seconds"], 1) for run in runs)),
+    ]
+    names = range(1, len(heads))  # long, where runs share a name
+    page.table(heads, standing, left=1, folded=names)
+    page.title(text("compare_config"))
+    if differences := facts["differences"]:
+        page.table(
+            heads, ((key, *map(_plain, v)) for key, v in differences.items()), left=1, folded=names
+        )
+    else:
+        page.line(text("compare_no_difference"))
+    if facts["metrics"]:
+        page.title(text("compare_metrics"))
+        # An interest's share says nothing beside that of another run's.
+        rows = [row for row in facts["metrics"].items() if not row[0].startswith(_OF_ONE_INTEREST)]
+        page.table(heads, (_highest(*row) for row in rows), left=1, folded=names)
+    steps = facts["curve"]["steps"]
+    if shown := thinned(steps):
+        metric = facts["curve"]["metric"]
+        page.title(text("compare_curve", metric=metric, shown=len(shown), count=len(steps)))
+        curve = (_highest(str(line["step"]), line["values"]) for line in shown)
+        page.table([text("runs_step"), *heads[1:]], curve, left=1, folded=names)
+
+
+def show_settings(settings: list[Setting], page: Page) -> None:
+    """Print a configuration with the source of each value."""
+    text = page.text
+    rows = [
+        (setting.key, _plain(setting.value), text(_SOURCES[setting.source], name=setting.name))
+        for setting in settings
+    ]
+    page.table(
+        map(text, ("config_key", "config_value", "config_source")), rows, left=3, folded=(1, 2)
+    )
+
+
+def thinned(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return at most _CURVE_ROWS steps, evenly: those that two runs have, where there are any."""
+    common = [line for line in steps if sum(value is not None for value in line["values"]) > 1]
+    chosen = common or steps
+    if len(chosen) <= _CURVE_ROWS:
+        return chosen
+    last = len(chosen) - 1
+    return [chosen[round(place * last / (_CURVE_ROWS - 1))] for place in range(_CURVE_ROWS)]
+
+
+def age(time: str, text: Callable[..., str]) -> str:
+    """Return how long ago a time in ISO format was, in its largest unit."""
+    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()))
+    length, key = next(unit for unit in _AGES if seconds >= unit[0] or unit[0] == 1)
+    return text(key, n=seconds // length)
+
+
+def _show_standing(run: dict[str, Any], page: Page) -> None:
+    text, best = page.text, run["best"]
+    if run["dataset"]:
+        page.line(text("show_model", model=run["model"], dataset=run["dataset"]))
+    if run["state"] == "running":
+        page.line(text("show_running", pid=run["pid"] or "?"))
+    else:
+        page.line(text("show_state", state=text(_STATES[run["state"]][0])))
+    page.line(
+        text(
+            "show_step",
+            step=run["step"],
+            steps=_plain(run["max_steps"]),
+            branch=run["branch"],
+            used=run["patience_used"],
+            patience=_plain(run["patience"]),
+        )
+    )
+    if best is None:
+        page.line(text("show_no_best_of_any" if run["evaluations"] else "show_no_best"))
+    else:
+        place = {key: best[key] for key in ("step", "branch")}
+        metric = run["metric"] or "recall"
+        page.line(text("show_best", metric=metric, value=f"{best['metric']:.6f}", **place))
+    if run["seconds"] is not None:
+        seconds, rate = _number(run["seconds"], 1), run["learning_rate"]
+        page.line(text("show_trained", seconds=seconds, rate=rate))
+    times = {"created": run["created"] or "?", "updated": run["updated"]}
+    passed = age(run["updated"], text)
+    page.line(text("show_times", **times, age=passed, size=decimal(run["size"])))
+
+
+def _config_rows(config: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [
+        (key, _plain(value), "*" if _is_chosen(config, key) else "")
+        for key, value in config.items()
+    ]
+
+
+def _is_chosen(config: dict[str, Any], key: str) -> bool:
+    """Whether a setting would be another if it were not given."""
+    others = {name: value for name, value in config.items() if name != key}
+    try:
+        return bool(getattr(make_config(others), key) != config[key])
+    except (RepriseError, AttributeError):  # nothing goes without it, or it is a later version's
+        return True
+
+
+def _show_checkpoints(run: dict[str, Any], page: Page) -> None:
+    text = page.text
+    words = ("word_checkpoint", "word_role", "runs_state", "runs_step", "word_branch")
+    heads = [*map(text, words), run["metric"] or "", text("runs_size")]
+    rows = []
+    for entry in run["checkpoints"]:
+        roles = [
+            text(key) for key in ("word_latest", "word_best") if entry[key.removeprefix("word_")]
+        ]
+        whole = (
+            text("word_whole") if entry["whole"] else text("word_damaged", reason=entry["damage"])
+        )
+        rows.append(
+            (
+                Path(entry["path"]).name,
+                ", ".join(roles),
+                Text(whole, style="" if entry["whole"] else "bold red"),
+                _plain(entry["step"]),
+                _plain(entry["branch"]),
+                _number(entry["metric"]),
+                decimal(entry["size"]),
+            )
+        )
+    page.table(heads, rows, left=3, folded=(2,))
+
+
+def _event_rows(events: list[dict[str, Any]], page: Page) -> list[tuple[str, str]]:
+    rows, branch = [], 0
+    for event in events:
+        key = _EVENTS.get(event.get("event", ""))
+        rewound = event.get("event") == "resumed" and event.get("branch", 0) > branch
+        branch = event.get("branch", branch)
+        values = {"source": event.get("from"), **event}
+        values["changes"] = "; ".join(event.get("changes", []))
+        try:
+            said = page.text("event_rewound" if rewound else key or "", **values)
+        except KeyError:  # of a later version
+            said = ", ".join(f"{name} {value}" for name, value in event.items() if name != "at")
+        rows.append((event.get("at", "?"), said))
+    return rows
+
+
+def _show_evaluations(run: dict[str, Any], page: Page) -> None:
+    text, best = page.text, run["best"] or {}
+    n = (run["metric"] or "recall@50").partition("@")[2]
+    metrics = (f"recall@{n}", f"ndcg@{n}", f"hitrate@{n}")
+    heads = (text("runs_step"), text("word_branch"), text("word_loss"), *metrics, "")
+    rows = [
+        (
+            str(line["step"]),
+            str(line["branch"]),
+            _number(line.get("train_loss"), 4),
+            *(_number(line.get(f"valid_{metric}")) for metric in metrics),
+            text("word_best")
+            if (line["step"], line["branch"]) == (best.get("step"), best.get("branch"))
+            else "",
+        )
+        for line in run["evaluations"][-_LAST_EVALUATIONS:]
+    ]
+    page.table(heads, rows, left=0, folded=())
+
+
+def _state(state: str, page: Page) -> Text:
+    key, style = _STATES[state]
+    return Text(page.text(key), style=style)
+
+
+def _best(run: dict[str, Any], named: bool) -> str:
+    best = run["best"]
+    if best is None:
+        return "-"
+    name = f"{run['metric'].capitalize()} " if named and run["metric"] else ""
+    return f"{name}{best['metric']:.6f} @ {best['step']}"
+
+
+def _highest(name: str, values: list[float | None]) -> tuple[str | Text, ...]:
+    """Return a row whose highest value stands out."""
+    known = [value for value in values if value is not None]
+    most = max(known, default=None) if len(known) > 1 else None
+    cells = (Text(_number(v), style="bold" if v is not None and v == most else "") for v in values)
+    return name, *cells
+
+
+def _of(used: int, most: int | None) -> str:
+    return f"{used}/{_plain(most)}"
+
+
+def _plain(value: Any) -> str:
+    return "-" if value is None else str(value)
+
+
+def _number(value: float | None, digits: int = 6) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

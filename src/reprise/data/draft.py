@@ -1,0 +1,91 @@
+"""A dataset about to be written, as `prepare` and `demo` make it, and its writing."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from reprise.data.dataset import SCHEMA, SHARE, SPLITS, Split, fingerprint_of
+from reprise.data.npy import save_array
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A dataset about to be written: what `prepare` and `demo` make.
+
+    raw_users: for each split the users' own ids; raw_items: ids of items 1..V, in order;
+    evaluation: one of EVALUATIONS; about_items: what else is known of items 1..V, a row each;
+    known: of LATER, for valid and test how many of each user's items are given, [U] int64.
+    """
+
+    splits: Mapping[str, Split]
+    raw_users: Mapping[str, pl.Series]
+    raw_items: pl.Series
+    item_category: NDArray[np.int32]
+    source: Mapping[str, Any]
+    truth: Mapping[str, NDArray[Any]]
+    evaluation: str = SHARE
+    about_items: pl.DataFrame | None = None
+    known: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+def totals_of(splits: Iterable[tuple[pl.Series, NDArray[np.int64]]]) -> tuple[int, int]:
+    """Return the users and interactions of splits, each counted once, from the users' own ids and
+    how many items each has: the more he has in a split, he has the others' among them.
+    """
+    everyone = pl.concat(
+        pl.DataFrame({"user": raw_ids, "items": lengths}) for raw_ids, lengths in splits
+    )
+    longest = everyone.group_by("user").max()["items"]
+    return len(longest), int(longest.sum())
+
+
+def write_dataset(draft: Draft, folder: Path, name: str) -> None:
+    """Write `draft` into the existing, empty `folder`."""
+    for split in SPLITS:
+        (folder / split).mkdir()
+        save_array(folder / split / "offsets.npy", draft.splits[split].offsets)
+        save_array(folder / split / "items.npy", draft.splits[split].items)
+    for split, known in draft.known.items():
+        save_array(folder / split / "known.npy", known)
+    save_array(folder / "item_category.npy", draft.item_category)
+    for key, array in draft.truth.items():
+        (folder / "truth").mkdir(exist_ok=True)
+        save_array(folder / "truth" / f"{key}.npy", array)
+    num_items = len(draft.raw_items)
+    items = pl.DataFrame(
+        {"item": np.arange(1, num_items + 1, dtype=np.int32), "raw_id": draft.raw_items}
+    )
+    if draft.about_items is not None:
+        items = items.hstack(draft.about_items)
+    items.write_parquet(folder / "items.parquet")
+    pl.concat(
+        pl.DataFrame(
+            {
+                "split": pl.repeat(split, len(raw), eager=True),
+                "user": np.arange(len(raw)),
+                "raw_id": raw,
+            }
+        )
+        for split, raw in draft.raw_users.items()
+    ).write_parquet(folder / "users.parquet")
+    meta = {
+        "schema": SCHEMA,
+        "name": name,
+        "num_items": num_items,
+        "num_categories": len(np.unique(draft.item_category[draft.item_category >= 0])),
+        "users": {split: len(draft.splits[split].lengths) for split in SPLITS},
+        "interactions": {split: len(draft.splits[split].items) for split in SPLITS},
+        "source": dict(draft.source),
+        "evaluation": draft.evaluation,
+        "fingerprint": fingerprint_of(
+            draft.splits, draft.item_category, draft.evaluation, draft.known
+        ),
+    }
+    text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
+    (folder / "meta.json").write_text(text, encoding="utf-8")

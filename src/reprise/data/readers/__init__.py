@@ -1,0 +1,1 @@
+"""Readers of interactions, one file a format."""

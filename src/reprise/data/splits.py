@@ -1,0 +1,144 @@
+"""Protocols: who is trained on, and which items an evaluation hides.
+
+comirec         users are apart: each is in one split, with all of his items
+leave-one-out   time is apart, user by user: everyone is trained on, but for his last two items
+time-split      time is apart, for all at once: what comes after a time is to be found from what
+                came before it
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from reprise.data.dataset import SPLITS, Split, stretches
+from reprise.errors import UsageError
+from reprise.text.messages import Phrase
+
+Name = TypeVar("Name")
+
+# ComiRec's: users split 8:1:1 after a seeded shuffle.
+SHUFFLE_SEED = 1230
+SPLIT_SHARES = (0.8, 0.9)
+_HELD_OUT = 2  # of leave-one-out: the last item is the test's, the one before it the validation's
+CUT = ("0.8", "0.9")  # of time-split: shares of the interactions before validation and before test
+_EARLIEST, _UNITS = 10**8, (1, 10**3, 10**6, 10**9)
+
+
+@dataclass(frozen=True)
+class Users:
+    """Users by their own ids, and their items: those of raw_ids[u] are user u's of `sequences`.
+
+    known [U] int64: how many of his items an evaluation gives, where the protocol says it user by
+    user.
+    """
+
+    raw_ids: pl.Series
+    sequences: Split
+    known: NDArray[np.int64] | None = None
+
+
+def shuffled(users: Sequence[Name]) -> list[Name]:
+    """Return users in the order that ComiRec splits them in."""
+    order = list(users)
+    random.Random(SHUFFLE_SEED).shuffle(order)
+    return order
+
+
+def by_users(users: Users) -> dict[str, Users]:
+    """Return the splits of ComiRec's protocol, users 8:1:1 in the order they stand in."""
+    offsets, items = users.sequences.offsets, users.sequences.items
+    count = len(users.raw_ids)
+    bounds = [0, *(int(count * share) for share in SPLIT_SHARES), count]
+    splits = {}
+    for split, first, end in zip(SPLITS, bounds, bounds[1:], strict=False):
+        own = Split(offsets[first : end + 1] - offsets[first], items[offsets[first] : offsets[end]])
+        splits[split] = Users(users.raw_ids[first:end], own)
+    return splits
+
+
+def leave_one_out(users: Users) -> dict[str, Users]:
+    """Return SASRec's splits, whose evaluation (`dataset.LAST`) looks for each user's last item.
+
+    Of a user's n items: all but the last two in train, all but the last in valid, all in test. Who
+    has fewer than three is in train alone, with all that he has.
+    """
+    whole, lengths = users.sequences, users.sequences.lengths
+    starts = whole.offsets[:-1]
+    evaluated = lengths > _HELD_OUT
+    known = np.where(evaluated, lengths - _HELD_OUT, lengths)
+    splits = {"train": Users(users.raw_ids, stretches(whole.items, starts, known))}
+    rows = np.flatnonzero(evaluated)
+    for split, hidden in (("valid", 1), ("test", 0)):
+        own = stretches(whole.items, starts[rows], lengths[rows] - hidden)
+        splits[split] = Users(users.raw_ids.gather(rows), own)
+    return splits
+
+
+def by_time(users: Users, times: NDArray[Any], cut: tuple[Any, Any]) -> dict[str, Users]:
+    """Return the splits of a global time cut, whose evaluation (`dataset.LATER`) looks for all that
+    a user met in a split's time, from all that he met before. times [N]: of `users.sequences`.
+
+    train: everyone's items before the first time of `cut`. valid: of the users with items before it
+    and from it to the second, these items. test: of the users with items before the second and from
+    it on, all items. So a user may be tested who is not trained on, as he came in between; who has
+    items from the second time on alone is in no split, and nobody is trained on what is to be
+    found, his own or another's.
+    """
+    offsets, lengths = users.sequences.offsets, users.sequences.lengths
+    trained, validated = (
+        np.diff(np.concatenate([[0], np.cumsum(times < time)])[offsets]) for time in cut
+    )
+    ends = {"train": trained, "valid": validated, "test": lengths}
+    splits = {}
+    for split, known in (("train", None), ("valid", trained), ("test", validated)):
+        end = ends[split]
+        rows = np.flatnonzero(end > 0 if known is None else (known > 0) & (end > known))
+        own = stretches(users.sequences.items, offsets[rows], end[rows])
+        given = None if known is None else known[rows]
+        splits[split] = Users(users.raw_ids.gather(rows), own, given)
+    return splits
+
+
+def cut_times(asked: Sequence[str], times: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the two times that a cut means: shares of the interactions' `times` [N], numbers as
+    these are, or dates (UTC where they have no zone).
+    """
+    found = [_cut_time(text.strip(), times, asked) for text in asked]
+    if len(found) == len(CUT) and found[0] == found[1]:
+        raise UsageError("cut_at_one_time", cut=",".join(asked), time=found[0])
+    if len(found) != len(CUT) or not found[0] < found[1]:
+        raise _bad_cut(asked)
+    return found[0], found[1]
+
+
+def _cut_time(text: str, times: NDArray[Any], asked: Sequence[str]) -> Any:
+    try:
+        number = float(text)
+    except ValueError:
+        try:
+            date = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise _bad_cut(asked) from error
+        date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+        return date.timestamp() * (clock_unit(times.max()) or 1)
+    if 0 < number < 1:
+        place = int(number * len(times))
+        return np.partition(times, place)[place].item()
+    return number
+
+
+def _bad_cut(asked: Sequence[str]) -> UsageError:
+    return UsageError("bad_value", option="cut", value=",".join(asked), expected=Phrase("good_cut"))
+
+
+def clock_unit(time: float) -> int | None:
+    """Return how many units a second has of a time since 1970 that lies from 1973 to 2286, in
+    seconds, milli-, micro- or nanoseconds; None of any other number.
+    """
+    return next((unit for unit in _UNITS if 1 <= time / unit / _EARLIEST < 100), None)

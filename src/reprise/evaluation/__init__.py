@@ -1,0 +1,1 @@
+"""Metrics of recommended lists, and what they are taken over."""

@@ -1,0 +1,1 @@
+"""Importing TensorFlow checkpoints of ComiRec."""

@@ -1,0 +1,209 @@
+"""`reprise import-tf`: a TensorFlow checkpoint becomes the first checkpoint of a run."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprise.checkpoints import store
+from reprise.config.schema import TrainConfig, check_value, make_config
+from reprise.data.dataset import Dataset, open_dataset
+from reprise.errors import CheckpointError, UsageError
+from reprise.importers.tensorflow.checkpoint import TfCheckpoint, open_checkpoint
+from reprise.importers.tensorflow.match import ROWS, Reading, find_reading
+from reprise.importers.tensorflow.object_graph import Variable
+from reprise.models.registry import canonical_name, get_model
+from reprise.runs.folder import RunFolder, locked, record_events
+from reprise.runs.loop import measure_best
+from reprise.runs.signals import StopRequest
+from reprise.text.messages import Phrase, Say
+from reprise.training.setup import Task, fresh_state, make_task
+from reprise.training.state import Progress, Snapshot, restore, take_snapshot
+
+Float32 = NDArray[np.float32]
+_SIZES = ("maxlen", "embedding_dim", "hidden_size", "num_interest")
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What an import is asked for.
+
+    source: a TensorFlow checkpoint. values: the configuration's given fields; sizes not given come
+    from the checkpoint. mapped: variables' names by parameter. step, best_metric: where the
+    checkpoint does not tell.
+    """
+
+    source: Path
+    values: Mapping[str, Any]
+    data_folder: Path
+    runs_folder: Path
+    mapped: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    step: int | None = None
+    best_metric: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in _SIZES:
+            if name in self.values:
+                check_value(name, self.values[name])
+        if self.step is not None and self.step < 1:
+            raise UsageError(
+                "bad_value", option="step", value=self.step, expected=Phrase("good_whole", low=1)
+            )
+        if self.best_metric is not None and not 0 <= self.best_metric <= 1:
+            expected = Phrase("good_within", low=0, high=1)
+            raise UsageError(
+                "bad_value", option="best_metric", value=self.best_metric, expected=expected
+            )
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of an import.
+
+    reading: which variable became what; unused: the others; without_moments: the parameters whose
+    Adam moments start at zero.
+    """
+
+    config: TrainConfig
+    folder: RunFolder
+    reading: Reading
+    unused: tuple[Variable, ...]
+    without_moments: tuple[str, ...]
+    progress: Progress
+
+
+def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
+    """Make a run of a TensorFlow checkpoint, durably; RepriseError for what the user can mend.
+
+    Nothing is written before all is read, checked and measured.
+    """
+    dataset = open_dataset(request.data_folder)
+    source = open_checkpoint(request.source)
+    reading = _read_sizes(request, source, dataset)
+    config = _configure(request, source, reading, say)
+    folder = RunFolder(request.runs_folder / config.run_name)
+    if any(folder.checkpoints.glob("ckpt-*")):
+        raise UsageError("run_exists", path=folder.path)
+    task = make_task(config, dataset)
+    step = _step(request, source)
+    arrays, without_moments = read_arrays(source, reading, task, step)
+    if without_moments:
+        say("tf_moments_missing", names=", ".join(without_moments))
+    progress = Progress(learning_rate=config.learning_rate, step=step)
+    state = measure_best(
+        task,
+        restore(Snapshot(arrays, progress)),
+        StopRequest(),
+        _known_best(request, source, say),
+    )
+    with locked(folder):
+        if any(folder.checkpoints.glob("ckpt-*")):  # another import was quicker
+            raise UsageError("run_exists", path=folder.path)
+        store.save(folder.checkpoints, take_snapshot(state), task.identity, task.environment)
+        event = {"event": "imported", "from": str(source.path), "step": step, "branch": 0}
+        values = dataclasses.asdict(config)
+        record_events(folder, task.identity, values, task.environment, [event])
+    used = {variable.key for variable in reading.variables.values()}
+    unused = tuple(variable for variable in source.variables if variable.key not in used)
+    return Imported(config, folder, reading, unused, without_moments, state.progress)
+
+
+def read_arrays(
+    source: TfCheckpoint, reading: Reading, task: Task, step: int
+) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+    """Return the arrays of a snapshot of `step` by flat name, and the parameters whose moments are
+    not stored.
+
+    CheckpointError where a value cannot be trained on: not finite, or a negative second moment.
+    """
+    fresh = take_snapshot(fresh_state(task)).arrays
+    arrays = dict(fresh)  # what no checkpoint holds, an encoder, stays so: as if it were not there
+    without_moments = []
+    for parameter, variable in reading.variables.items():
+        is_table = parameter == ROWS
+        shape = variable.shape if is_table else fresh[f"params.{parameter}"].shape
+        value = _sound(source, variable, variable.key).reshape(shape)
+        m, v = np.zeros_like(value), np.zeros_like(value)
+        if variable.moments is None:
+            without_moments.append(parameter)
+        else:
+            m, v = (_sound(source, variable, key).reshape(shape) for key in variable.moments)
+            if (v < 0).any():
+                reason = Phrase("damage_moment", name=variable.name)
+                raise CheckpointError("tf_damaged", path=source.path, reason=reason)
+        if is_table:
+            rows = np.concatenate([value, m, v], axis=1)
+            rows[0] = 0  # padding: TensorFlow's code masks it, here it is zero
+            arrays["rows"] = rows
+            arrays["row_steps"] = np.full(len(rows), step, np.int32)
+        else:
+            named = zip(("params", "m", "v"), (value, m, v), strict=True)
+            arrays |= {f"{group}.{parameter}": array for group, array in named}
+    return arrays, tuple(without_moments)
+
+
+def train_options(config: TrainConfig) -> list[str]:
+    """Return the options of `reprise train` that mean this configuration, defaults left out."""
+    shown = {"max_steps": "steps"}
+    defaults = TrainConfig(config.dataset, config.name, batch_size=config.batch_size)
+    options = ["--dataset", config.dataset, "--model", config.model, "--name", config.name]
+    for item in dataclasses.fields(TrainConfig):
+        value = getattr(config, item.name)
+        plain = defaults.negatives if item.name == "negatives" else item.default
+        if item.name not in ("dataset", "model", "name") and value != plain:
+            options += [f"--{shown.get(item.name, item.name).replace('_', '-')}", str(value)]
+    return options
+
+
+def _read_sizes(request: ImportRequest, source: TfCheckpoint, dataset: Dataset) -> Reading:
+    defaults: dict[str, int] = {size: getattr(TrainConfig, size) for size in _SIZES}
+    name = canonical_name(request.values.get("model", TrainConfig.model))
+    return find_reading(
+        get_model(name),
+        source.variables,
+        dataset.num_items,
+        given={size: request.values[size] for size in _SIZES if size in request.values},
+        chosen=request.mapped,
+        defaults=defaults,
+    )
+
+
+def _configure(
+    request: ImportRequest, source: TfCheckpoint, reading: Reading, say: Say
+) -> TrainConfig:
+    values = {**request.values, **reading.sizes}
+    if "learning_rate" not in values and source.learning_rate is not None:
+        values["learning_rate"] = source.learning_rate
+        say("tf_learning_rate", rate=source.learning_rate)
+    return make_config(values)
+
+
+def _step(request: ImportRequest, source: TfCheckpoint) -> int:
+    step = source.step if request.step is None else request.step
+    if step is None:
+        raise UsageError("tf_step_unknown", path=source.path)
+    return step
+
+
+def _known_best(request: ImportRequest, source: TfCheckpoint, say: Say) -> float | None:
+    """Return the best metric, None where it must be measured: checkpoints are written when a
+    model is the best so far, so that theirs is their own.
+    """
+    if source.best_metric is not None:
+        if request.best_metric is not None:
+            say("best_metric_unused")
+        return source.best_metric
+    if request.best_metric is None:
+        say("old_checkpoint")
+    return request.best_metric
+
+
+def _sound(source: TfCheckpoint, variable: Variable, key: str) -> Float32:
+    array = source.read(key)
+    if not np.isfinite(array).all():
+        raise CheckpointError("tf_not_finite", path=source.path, name=variable.name)
+    return array

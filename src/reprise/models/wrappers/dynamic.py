@@ -1,0 +1,46 @@
+"""As many interests as a history can tell apart, under any model.
+
+Source: MIND (arXiv 1904.08030, section 4.3): K_u = max(1, min(K, floor(log2 n))) for n items.
+"""
+
+from functools import cache
+
+import jax.numpy as jnp
+from jax import Array
+
+from reprise.models.registry import Model, Params
+
+
+@cache  # one value for one request, since compiled steps are found by their model
+def with_dynamic_interests(model: Model) -> Model:
+    """Return the model with K_u interests a user: the first ones, over and over up to K, which
+    changes no list and no best score. Where K_u does not divide K, selecting an interest softly or
+    by chance favours those that stand once more.
+    """
+
+    def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
+        made = model.interests(params, history, mask, key)
+        return _repeated(made, jnp.sum(mask, axis=1).astype(jnp.int32))
+
+    def of_prefixes(
+        params: Params, history: Array, lengths: Array, key: Array | None = None
+    ) -> Array:
+        return _repeated(model.of_prefixes(params, history, lengths, key), lengths)
+
+    def attentive(
+        params: Params, history: Array, mask: Array, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        lengths = jnp.sum(mask, axis=1).astype(jnp.int32)
+        made, attention = model.attend(params, history, mask, key)
+        return _repeated(made, lengths), _repeated(attention, lengths)
+
+    return model.wrapped(interests, attentive, of_prefixes)
+
+
+def _repeated(made: Array, lengths: Array) -> Array:
+    """Return made [..., K, x] with the first K_u along K over and over, by lengths [...]."""
+    count = made.shape[-2]
+    # The number of powers of two, from 4 on, that the length reaches: no rounded logarithm.
+    own = 1 + jnp.sum(lengths[..., None] >= 2 ** jnp.arange(2, count + 1), axis=-1)
+    index = jnp.arange(count) % own[..., None]
+    return jnp.take_along_axis(made, index[..., None], axis=-2)

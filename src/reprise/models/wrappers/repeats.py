@@ -1,0 +1,44 @@
+"""What a repeat is worth, learned beside any model: one number, which is added to the score of
+every item that stands in the user's own history.
+
+Where nobody takes an item twice it falls, and lists no longer spend places on what was seen; where
+people come back to what they know, it rises. Source: RepeatNet (arXiv 1812.02646), which weighs
+repeats against new items by a network; this is its simplest form.
+"""
+
+from functools import cache
+
+import jax.numpy as jnp
+from jax import Array
+
+from reprise.models.registry import Model, ModelShape, Params
+from reprise.models.scoring import WORTH
+
+
+@cache  # one value for one request, since compiled steps are found by their model
+def with_repeats(model: Model) -> Model:
+    """Return the model with one parameter more: `WORTH`, [], zero at first, which it leaves to
+    those who score.
+    """
+
+    def init(key: Array, shape: ModelShape) -> Params:
+        return {**model.init(key, shape), WORTH: jnp.zeros((), jnp.float32)}
+
+    def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
+        return model.interests(_own(params), history, mask, key)
+
+    def of_prefixes(
+        params: Params, history: Array, lengths: Array, key: Array | None = None
+    ) -> Array:
+        return model.of_prefixes(_own(params), history, lengths, key)
+
+    def attentive(
+        params: Params, history: Array, mask: Array, key: Array | None = None
+    ) -> tuple[Array, Array]:
+        return model.attend(_own(params), history, mask, key)
+
+    return model.wrapped(interests, attentive, of_prefixes, init)
+
+
+def _own(params: Params) -> Params:
+    return {name: param for name, param in params.items() if name != WORTH}

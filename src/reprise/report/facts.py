@@ -1,0 +1,188 @@
+"""What a run's folder tells of its course: its evaluations, its starts, its best, and which of its
+branches led to where it stands. Plain values, read without loading a model.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reprise.checkpoints.store import Checkpoint
+from reprise.errors import CheckpointError, ContentError
+from reprise.runs.events import Line, Start, best_of, forks, kept_path, starts
+from reprise.runs.folder import RunFolder, find_checkpoint, read_record
+from reprise.text.messages import Say
+from reprise.training.state import Best
+
+Points = list[tuple[int, float]]
+_DEFAULT_CUTOFF = 50
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a run.
+
+    label: its name beside the others of a report; folder: its folder's name. lines: those of
+    metrics.jsonl, in the order in which they were made. step, patience_used, seconds: as the
+    latest checkpoint has them, None where there is none. notes: (message key, values) of what
+    could not be read.
+    """
+
+    label: str
+    folder: str
+    path: Path
+    config: Mapping[str, Any]
+    environment: Mapping[str, str]
+    starts: tuple[Start, ...]
+    lines: tuple[Line, ...]
+    best: Best | None
+    step: int | None
+    patience_used: int | None
+    seconds: float | None
+    notes: tuple[tuple[str, dict[str, Any]], ...]
+
+    @property
+    def cutoff(self) -> int:
+        """The N of the recall@N that selects the best model."""
+        return int(self.config.get("top_n", _DEFAULT_CUTOFF))
+
+
+def read_runs(paths: Sequence[Path], say: Say) -> list[Run]:
+    """Read the runs, each once, and tell them apart by the shortest names that do so;
+    CheckpointError where there is none. What is damaged is said, and kept in the run's notes.
+    """
+    distinct = list({path.resolve(): path for path in paths}.values())
+    runs = [_read(path, say) for path in distinct]
+    labels, depth = [str(run.config.get("name", run.folder)) for run in runs], 0
+    while len(set(labels)) < len(labels):
+        depth += 1  # of the folders that tell two apart
+        labels = ["/".join(run.path.resolve().parts[-depth:]) for run in runs]
+    return [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
+
+
+def noting(notes: list[tuple[str, dict[str, Any]]], say: Say) -> Say:
+    """Return a `say` that notes, too, what is said: paths by their last part, as a page does not
+    tell where its maker keeps things.
+    """
+
+    def note(key: str, **values: Any) -> None:
+        say(key, **values)
+        shown = {name: v.name if isinstance(v, Path) else v for name, v in values.items()}
+        notes.append((key, shown))
+
+    return note
+
+
+def left_behind(run: Run, key: str) -> list[tuple[int, Points]]:
+    """Return the pieces of the curve `key` that a rewind left behind, each with its branch and
+    with the point before, where it has one.
+    """
+    until = dict(kept_path(run.starts, run.lines))
+    pieces = []
+    for branch in sorted({line["branch"] for line in run.lines}):
+        last = until.get(branch, -1)
+        if last is not None:
+            curve = branch_curve(run, key, branch)
+            after = [place for place, (step, _) in enumerate(curve) if step > last]
+            if after:
+                pieces.append((branch, curve[max(0, after[0] - 1) :]))
+    return pieces
+
+
+def branch_curve(run: Run, key: str, branch: int) -> Points:
+    """Return the finite points of `key` on a branch, with the point that it goes out from."""
+    parents, own = forks(run.starts), _points(run, key, branch)
+    if branch in parents:
+        parent, step = parents[branch]
+        return [point for point in branch_curve(run, key, parent) if point[0] == step] + own
+    return own
+
+
+def height(run: Run, key: str, branch: int, step: int) -> float | None:
+    """Return where the curve `key` of a branch stands at a step: between its evaluations on the
+    straight line, outside of them at the nearest; None where it has no point.
+    """
+    curve = branch_curve(run, key, branch)
+    if not curve:
+        return None
+    before = [point for point in curve if point[0] <= step]
+    after = [point for point in curve if point[0] >= step]
+    if not (before and after):
+        return (before or after)[-1 if before else 0][1]
+    (left, low), (right, high) = before[-1], after[0]
+    return low if left == right else low + (high - low) * (step - left) / (right - left)
+
+
+def _points(run: Run, key: str, branch: int) -> Points:
+    return [
+        (line["step"], line[key])
+        for line in run.lines
+        if line["branch"] == branch and line.get(key) is not None
+    ]
+
+
+def _read(path: Path, say: Say) -> Run:
+    folder = RunFolder(path)
+    if not folder.checkpoints.is_dir():
+        raise CheckpointError("run_missing", path=path)
+    notes: list[tuple[str, dict[str, Any]]] = []
+
+    note = noting(notes, say)
+    latest = _latest(path, note)
+
+    def unreadable(key: str, **values: Any) -> None:
+        note("page_record_damaged", reason=values["reason"])
+
+    record = read_record(folder, unreadable)
+    if latest is None and not record:
+        raise CheckpointError("no_checkpoint", path=path)
+    lines = _read_lines(folder, latest, note)
+    identity = dict(latest.identity) if latest is not None else record.get("identity", {})
+    progress = None if latest is None else latest.progress
+    return Run(
+        label="",
+        folder=path.resolve().name,
+        path=path,
+        config=record.get("config") or identity,
+        environment=record.get("environment") or (latest.environment if latest else {}),
+        starts=tuple(starts(record.get("events", []))),
+        lines=tuple(lines),
+        best=best_of(lines, progress.best if progress else None),
+        step=progress.step if progress else None,
+        patience_used=progress.evaluations_without_improvement if progress else None,
+        seconds=progress.seconds if progress else None,
+        notes=tuple(notes),
+    )
+
+
+def _latest(path: Path, note: Say) -> Checkpoint | None:
+    try:
+        return find_checkpoint(path, "latest", note)
+    except CheckpointError as error:
+        if error.key != "no_checkpoint":
+            raise
+        return None
+
+
+def _read_lines(folder: RunFolder, latest: Checkpoint | None, note: Say) -> list[Line]:
+    """Return the evaluations of metrics.jsonl; where it is damaged, those that the latest
+    checkpoint keeps. A last line that is still being written is not counted.
+    """
+    kept = latest.progress.evaluations if latest is not None else ()
+    try:
+        content = folder.metrics.read_text(encoding="utf-8")
+        return [_parsed(line) for line in content.splitlines(keepends=True) if line.endswith("\n")]
+    except FileNotFoundError as error:
+        if kept:
+            note("page_metrics_damaged", reason=error.strerror)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        note("page_metrics_damaged", reason=error)
+    return [_parsed(line) for line in kept]
+
+
+def _parsed(text: str) -> Line:
+    line = json.loads(text)
+    if not isinstance(line, dict):
+        raise ContentError("damage_evaluation", line=text.strip())
+    return {**line, "step": int(line["step"]), "branch": int(line.get("branch", 0))}

@@ -1,0 +1,243 @@
+"""A report's pictures, as plotly's figures in plain values: what is drawn where, and the words.
+
+Colours that depend on light and dark (text, grid, background) are the page's: its script fills
+them in. Marks are shapes and numbers, so that nothing is told by colour alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from reprise.evaluation.groups import HISTORY, MIXTURE, POPULARITY, UNKNOWN
+from reprise.report.facts import Run
+from reprise.report.measuring import Measured
+from reprise.runs.events import kept_lines
+from reprise.text.messages import Messages
+
+# Told apart by most eyes, and at least 3:1 against white and against the dark page.
+COLOURS = ("#1f83d6", "#d9541e", "#199b6b", "#a65fc4", "#b88300", "#d1477a", "#3b98a5", "#7c8290")
+METRICS = {
+    "train_loss": "page_loss",
+    "recall": "page_recall",
+    "ndcg": "page_ndcg",
+    "ndcg_comirec": "page_ndcg_comirec",
+    "hitrate": "page_hitrate",
+    "mrr": "page_mrr",
+    "catalogue_coverage": "page_catalogue",
+    "diversity": "page_diversity",
+    "interest_coverage": "page_interest_coverage",
+}
+KINDS = {  # of groups, each in its order
+    "history_length": HISTORY,
+    "popularity": POPULARITY,
+    "mixture": (*MIXTURE, UNKNOWN),
+}
+Point = tuple[int | None, float | None, int | None]  # step, value, branch
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture by its id in the page; title is plain text, data and layout are plotly's."""
+
+    id: str
+    title: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+
+
+def health(runs: Sequence[Run], messages: Messages) -> list[Figure]:
+    """Return the interests' health over the steps, on the way to where each run stands: its shares
+    of the lists, a picture a run, then cosines and dead interests, runs overlaid.
+    """
+    text = messages.text
+    figures = [
+        _shares(run, place, shown, messages)
+        for place, run in enumerate(runs)
+        if (shown := share_keys(run))
+    ]
+    numbers = (
+        ("cosine", "page_cosine", "valid_interest_cosine"),
+        ("dead", "page_dead", "valid_interest_dead@{n}"),
+        ("used", "page_used", "valid_interests_used@{n}"),
+    )
+    for name, word, key in numbers:
+        data = [
+            line_of(run, points_along(run, key.format(n=run.cutoff)), place, len(runs) > 1)
+            for place, run in enumerate(runs)
+            if share_keys(run)
+        ]
+        if data:
+            figure = make_figure(f"interest-{name}", text(word), data, x=text("page_step"))
+            if name != "cosine":  # counts, out of so many
+                most = max(len(share_keys(run)) for run in runs)
+                figure.layout["yaxis"]["range"] = [-0.1, 1.05 * most]
+            figures.append(figure)
+    return figures
+
+
+def share_keys(run: Run) -> list[str]:
+    """Return the keys of the interests' shares at the run's cutoff, none with a single interest."""
+    found = {key for line in run.lines for key in line}
+    keys = [
+        key
+        for key in found
+        if key.startswith("valid_interest_share_") and key.endswith(f"@{run.cutoff}")
+    ]
+    return sorted(keys, key=_interest)
+
+
+def groups(
+    runs: Sequence[Run],
+    measured: Sequence[Measured],
+    kind: str,
+    title: str,
+    messages: Messages,
+) -> Figure | None:
+    """Return the recall by the groups of a kind, runs side by side; None where none is known."""
+    data = []
+    by_run = of_kind(measured, kind)
+    for place, (run, found) in enumerate(zip(runs, by_run, strict=True)):
+        if found:
+            key = f"recall@{run.cutoff}"
+            users = messages.text("users")
+            data.append(
+                go.Bar(
+                    x=[group_name(group, messages) for group in found],
+                    y=[values[key] for values in found.values()],
+                    customdata=[values["users"] for values in found.values()],
+                    name=escape(run.label),
+                    marker={"color": colour_of(place)},
+                    showlegend=len(runs) > 1,
+                    hovertemplate=f"%{{x}}<br>%{{y:.4f}}<br>{users} %{{customdata}}",
+                ).to_plotly_json()
+            )
+    if not data:
+        return None
+    figure = make_figure(
+        f"groups-{kind.replace('_', '-')}", title, data, y=f"Recall@{cutoffs(runs)}"
+    )
+    there = set().union(*by_run)
+    order = [group_name(group, messages) for group in KINDS[kind] if group in there]
+    figure.layout["xaxis"] |= {"type": "category", "categoryarray": order}
+    figure.layout["yaxis"]["rangemode"] = "tozero"
+    return figure
+
+
+def of_kind(measured: Sequence[Measured], kind: str) -> list[dict[str, dict[str, Any]]]:
+    """Return the groups of a kind by name, a dict a run, empty where they are not known."""
+    return [one.facts["groups"].get(kind, {}) if one.facts else {} for one in measured]
+
+
+def group_name(group: str, messages: Messages) -> str:
+    """Return a group's name in words: a length is one by itself."""
+    if group in HISTORY:
+        return group
+    return messages.text("page_unknown" if group == UNKNOWN else group)
+
+
+def trade(
+    runs: Sequence[Run], measured: Sequence[Measured], title: str, messages: Messages
+) -> Figure | None:
+    """Return diversity against recall over lambda, runs overlaid; None where none is known."""
+    data = []
+    for place, (run, found) in enumerate(zip(runs, measured, strict=True)):
+        if found.trades:
+            names = ["-" if one.coef is None else f"{one.coef:g}" for one in found.trades]
+            data.append(
+                go.Scatter(
+                    x=[one.recall for one in found.trades],
+                    y=[one.diversity for one in found.trades],
+                    text=names,
+                    mode="lines+markers" + ("+text" if len(runs) == 1 else ""),
+                    textposition="top right",
+                    name=escape(run.label),
+                    line={"color": colour_of(place)},
+                    marker={"size": 8},
+                    cliponaxis=False,
+                    showlegend=len(runs) > 1,
+                    hovertemplate="λ %{text}<br>Recall %{x:.4f}<br>"
+                    + messages.text("page_diversity")
+                    + " %{y:.4f}",
+                ).to_plotly_json()
+            )
+    n = cutoffs(runs)
+    axes = {"x": f"Recall@{n}", "y": f"{messages.text('page_diversity')}@{n}"}
+    return make_figure("lambda", title, data, **axes) if data else None
+
+
+def line_of(run: Run, points: Sequence[Point], place: int, legend: bool) -> dict[str, Any]:
+    """Return the trace of a run's curve: its points in order, a None is a gap."""
+    trace: dict[str, Any] = go.Scatter(
+        x=[step for step, _, _ in points],
+        y=[value for _, value, _ in points],
+        customdata=[branch for _, _, branch in points],
+        mode="lines" if len(points) > 1 else "markers",
+        name=escape(run.label),
+        legendgroup=str(place),
+        showlegend=legend,
+        line={"color": colour_of(place), "width": 2},
+        hovertemplate="%{x}: %{y:.6g} (b%{customdata})",
+        meta="kept",
+    ).to_plotly_json()
+    return trace
+
+
+def _shares(run: Run, place: int, keys: list[str], messages: Messages) -> Figure:
+    data = []
+    for number, key in enumerate(keys):
+        points = points_along(run, key)
+        data.append(
+            go.Scatter(
+                x=[step for step, _, _ in points],
+                y=[value for _, value, _ in points],
+                stackgroup="one",
+                mode="lines",
+                line={"width": 1, "color": colour_of(number)},
+                name=messages.text("page_interest", number=_interest(key)),
+                hovertemplate="%{y:.1%}",
+            ).to_plotly_json()
+        )
+    title = messages.text("page_shares", run=run.label, n=run.cutoff)
+    figure = make_figure(f"interest-shares-{place}", title, data, x=messages.text("page_step"))
+    figure.layout["yaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
+    figure.layout["legend"]["traceorder"] = "normal"
+    figure.layout["hovermode"] = "x unified"
+    return figure
+
+
+def points_along(run: Run, key: str) -> list[Point]:
+    """Return the points on the way to where the run stands; a value that is no number is a gap."""
+    kept = kept_lines(run.starts, run.lines)
+    return [(line["step"], line.get(key), line["branch"]) for line in kept]
+
+
+def make_figure(
+    name: str, title: str, data: list[dict[str, Any]], x: str = "", y: str = ""
+) -> Figure:
+    """Return a figure with the axes and the legend that all have."""
+    layout = go.Layout(
+        xaxis={"title": {"text": x, "standoff": 8}, "automargin": True},
+        yaxis={"title": {"text": y, "standoff": 8}, "automargin": True, "exponentformat": "none"},
+        margin={"l": 8, "r": 16, "t": 12, "b": 8},
+        hovermode="closest",
+        legend={"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0},
+        template={},
+    ).to_plotly_json()
+    return Figure(name, title, data, layout)
+
+
+def _interest(key: str) -> int:
+    return int(key.removeprefix("valid_interest_share_").partition("@")[0])
+
+
+def cutoffs(runs: Sequence[Run]) -> str:
+    """Return the cutoffs that select the runs' best, in words."""
+    return ", ".join(str(n) for n in sorted({run.cutoff for run in runs}))
+
+
+def colour_of(place: int) -> str:
+    """Return the colour of the run, or the interest, at a place from 0."""
+    return COLOURS[place % len(COLOURS)]

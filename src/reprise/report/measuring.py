@@ -1,0 +1,86 @@
+"""What an evaluation of a run's stored best model brings to its page: metrics, groups of users and
+items, and what a choice of the lists by category costs in recall.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reprise.cli.show.evaluation import evaluation_facts
+from reprise.errors import RepriseError, UsageError
+from reprise.report.facts import Run, noting
+from reprise.runs.session import Split, measure, stored_model
+from reprise.text.messages import Phrase, Say
+
+# Scores are inner products, or cosines: three orders of magnitude hold what matters to either.
+LAMBDAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Trade:
+    """Recall and diversity of a model's lists, chosen with `coef` (None: by score alone)."""
+
+    coef: float | None
+    recall: float | None
+    diversity: float | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """facts: `report.evaluation_facts` of the stored best, None where it could not be measured;
+    trades: by rising lambda, empty where no category is known. notes: (message key, values) of
+    what is missing, and why.
+    """
+
+    facts: dict[str, Any] | None
+    trades: tuple[Trade, ...]
+    notes: tuple[tuple[str, dict[str, Any]], ...]
+
+
+def check_lambdas(coefs: Sequence[float]) -> tuple[float, ...]:
+    """Return the lambdas by size, each once; UsageError where one is not possible."""
+    for coef in coefs:
+        if not 0 <= coef < math.inf:
+            raise UsageError(
+                "bad_value", option="lambda", value=coef, expected=Phrase("good_from", low=0)
+            )
+    return tuple(sorted(set(coefs)))
+
+
+def measure_run(
+    run: Run, locate: Callable[[str], Path], split: Split, coefs: Sequence[float], say: Say
+) -> Measured:
+    """Measure the run's stored best model on a split, whole, once for each lambda and once
+    without; what the user can mend is said, and noted in place of what it prevents.
+
+    `locate` gives the folder of a dataset by its name.
+    """
+    notes: list[tuple[str, dict[str, Any]]] = []
+    try:
+        say("page_measuring", run=run.label, split=split)
+        stored = stored_model(run.path, locate, "best", noting(notes, say))
+        plain = evaluation_facts(measure(stored, split), split, None)
+        trades = [_trade(plain, run.cutoff)]
+        if stored.task.item_category is None:
+            trades.clear()
+        for coef in coefs if trades else ():
+            say("page_measuring_lambda", run=run.label, coef=f"{coef:g}")
+            metrics = measure(stored, split, coef).evaluation.metrics
+            trades.append(_trade(metrics | {"lambda": coef}, run.cutoff))
+    except RepriseError as error:
+        noting(notes, say)(error.key, **error.values)
+        return Measured(None, (), tuple(notes))
+    if not trades:
+        notes.append(("page_no_categories", {"dataset": run.config.get("dataset", "?")}))
+    return Measured(plain, tuple(trades), tuple(notes))
+
+
+def _trade(metrics: dict[str, Any], cutoff: int) -> Trade:
+    recall, diversity = metrics[f"recall@{cutoff}"], metrics.get(f"diversity@{cutoff}")
+    return Trade(metrics["lambda"], _finite(recall), _finite(diversity))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,273 @@
+"""A report's HTML: one file that needs nothing else, the same bytes for the same facts."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from plotly.offline import get_plotlyjs
+
+from reprise import __version__
+from reprise.data.dataset import LAST
+from reprise.report import curves, figures
+from reprise.report.facts import Run
+from reprise.report.figures import Figure
+from reprise.report.measuring import Measured, Trade
+from reprise.runs.session import Split
+from reprise.text.messages import Messages
+
+_TEMPLATE = Path(__file__).parent / "template"
+_GROUPED = {
+    "history_length": "page_by_history",
+    "popularity": "page_by_popularity",
+    "mixture": "page_by_mixture",
+}
+_ABSENT = "–"
+
+
+def render(
+    runs: Sequence[Run], measured: Sequence[Measured] | None, split: Split, messages: Messages
+) -> str:
+    """Return the page of the runs; `measured`, one a run, is None where no evaluation is wanted."""
+    first, others = curves.curves(runs, messages)
+    of_health = figures.health(runs, messages)
+    of_groups, of_lambda = _of_the_best(runs, measured or (), messages)
+    drawn = [*first, *others, *of_health, *of_groups, *of_lambda]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        text=messages.text,
+        language="zh-CN" if messages.language == "zh" else "en",
+        version=__version__,
+        plotly=get_plotlyjs(),
+        runs=runs,
+        colours=[figures.colour_of(place) for place in range(len(runs))],
+        best_colour=curves.BEST_COLOUR,
+        overview=_overview(runs, messages),
+        notes=_notes(runs, [run.notes for run in runs], messages),
+        first=first,
+        others=others,
+        health=of_health,
+        split=split,
+        measured=measured,
+        measured_notes=_notes(runs, [one.notes for one in measured or ()], messages),
+        hidden_last=LAST,
+        evaluations=[
+            (run, one.facts) for run, one in zip(runs, measured or (), strict=False) if one.facts
+        ],
+        metrics=_metrics(measured or (), messages),
+        numbers=_numbers(runs, measured or (), messages),
+        groups=of_groups,
+        trades=of_lambda,
+        configuration=_side_by_side([run.config for run in runs]),
+        environments=_side_by_side([run.environment for run in runs]),
+        event_of=lambda start: curves.event_of(start, messages),
+        figures={figure.id: {"data": figure.data, "layout": figure.layout} for figure in drawn},
+        facts=_facts(runs, measured),
+    )
+
+
+def _of_the_best(
+    runs: Sequence[Run], measured: Sequence[Measured], messages: Messages
+) -> tuple[list[Figure], list[Figure]]:
+    """Return the pictures of groups, and of lambda."""
+    text = messages.text
+    if not measured:
+        return [], []
+    n = figures.cutoffs(runs)
+    found = [
+        figures.groups(runs, measured, kind, text(word, n=n), messages)
+        for kind, word in _GROUPED.items()
+    ]
+    of_lambda = figures.trade(runs, measured, text("page_trade"), messages)
+    return [one for one in found if one], [of_lambda] if of_lambda else []
+
+
+def _overview(runs: Sequence[Run], messages: Messages) -> list[tuple[str, list[str]]]:
+    """Return the rows of the table of runs: a heading, and a cell a run."""
+    text = messages.text
+    return [
+        (text("page_folder"), [run.folder for run in runs]),
+        (
+            text("page_trained"),
+            [
+                text(
+                    "page_trained_on",
+                    model=run.config.get("model", "?"),
+                    dataset=run.config.get("dataset", "?"),
+                )
+                for run in runs
+            ],
+        ),
+        (
+            text("page_step"),
+            [
+                text(
+                    "page_of_steps",
+                    step=_ABSENT if run.step is None else run.step,
+                    steps=run.config.get("max_steps", "?"),
+                )
+                for run in runs
+            ],
+        ),
+        (text("page_best"), [_best(run, messages) for run in runs]),
+        (text("page_patience"), [_patience(run) for run in runs]),
+        (text("page_starts"), [_starts(run, messages) for run in runs]),
+        (text("page_time"), [_duration(run.seconds) for run in runs]),
+    ]
+
+
+def _best(run: Run, messages: Messages) -> str:
+    if run.best is None:
+        return _ABSENT
+    metric, step, branch = f"{run.best.metric:.6f}", run.best.step, run.best.branch
+    return messages.text("page_best_at", n=run.cutoff, metric=metric, step=step, branch=branch)
+
+
+def _patience(run: Run) -> str:
+    used = _ABSENT if run.patience_used is None else run.patience_used
+    return f"{used} / {run.config.get('patience', '?')}"
+
+
+def _starts(run: Run, messages: Messages) -> str:
+    events = [start.event for start in run.starts]
+    counts = {event: events.count(event) for event in ("created", "imported", "resumed", "rewound")}
+    return messages.text(
+        "page_starts_counted",
+        starts=sum(counts.values()),
+        resumed=counts["resumed"],
+        rewound=counts["rewound"],
+    )
+
+
+def _duration(seconds: float | None) -> str:
+    """Return h:mm:ss."""
+    if seconds is None:
+        return _ABSENT
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _notes(
+    runs: Sequence[Run],
+    found: Sequence[Sequence[tuple[str, dict[str, Any]]]],
+    messages: Messages,
+) -> list[str]:
+    """Return what is missing in words, each with its run's name where there are several."""
+    return [
+        (f"{run.label}: " if len(runs) > 1 else "") + messages.text(key, **values)
+        for run, own in zip(runs, found, strict=False)
+        for key, values in own
+    ]
+
+
+def _metrics(measured: Sequence[Measured], messages: Messages) -> list[tuple[str, list[str]]]:
+    """Return the rows of the table of metrics: a name, and each run's value with its interval."""
+    cutoffs = sorted({n for one in measured if one.facts for n in one.facts["cutoffs"]})
+    rows = []
+    for kind, word in figures.METRICS.items():
+        for n in cutoffs:
+            cells = [_value(one, f"{kind}@{n}") for one in measured]
+            if any(cells):
+                rows.append((f"{messages.text(word)}@{n}", [cell or _ABSENT for cell in cells]))
+    return rows
+
+
+def _value(measured: Measured, key: str) -> str:
+    if measured.facts is None or measured.facts.get(key) is None:
+        return ""
+    shown = f"{measured.facts[key]:.4f}"
+    low, high = measured.facts["confidence"]["intervals"].get(key, (None, None))
+    return shown if low is None else f"{shown} [{low:.4f}, {high:.4f}]"
+
+
+def _numbers(
+    runs: Sequence[Run], measured: Sequence[Measured], messages: Messages
+) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """Return the tables behind the pictures: a heading, and the rows."""
+    n = figures.cutoffs(runs)
+    tables = []
+    for kind, order in figures.KINDS.items():
+        by_run = figures.of_kind(measured, kind)
+        rows = [
+            (
+                figures.group_name(group, messages),
+                [
+                    _counted(found.get(group), f"recall@{run.cutoff}")
+                    for run, found in zip(runs, by_run, strict=True)
+                ],
+            )
+            for group in order
+            if any(group in found for found in by_run)
+        ]
+        tables.append((messages.text(_GROUPED[kind], n=n), rows))
+    chosen = [{one.coef: one for one in found.trades} for found in measured]
+    coefs = sorted(
+        {coef for own in chosen for coef in own}, key=lambda coef: -1 if coef is None else coef
+    )
+    rows = [
+        ("-" if coef is None else f"{coef:g}", [_traded(own.get(coef)) for own in chosen])
+        for coef in coefs
+    ]
+    return [*tables, (messages.text("page_lambda", n=n), rows)]
+
+
+def _counted(group: dict[str, Any] | None, key: str) -> str:
+    if group is None or group[key] is None:
+        return _ABSENT
+    return f"{group[key]:.4f} ({group['users']})"
+
+
+def _traded(trade: Trade | None) -> str:
+    if trade is None or trade.recall is None or trade.diversity is None:
+        return _ABSENT
+    return f"{trade.recall:.4f}, {trade.diversity:.4f}"
+
+
+def _side_by_side(tables: Sequence[Any]) -> list[tuple[str, list[str], bool]]:
+    """Return a row a key: the key, a cell a table, and whether they differ."""
+    keys = list(dict.fromkeys(key for table in tables for key in table))
+    rows = []
+    for key in keys:
+        cells = [_cell(table[key]) if key in table else _ABSENT for table in tables]
+        rows.append((key, cells, len(set(cells)) > 1))
+    return rows
+
+
+def _cell(value: Any) -> str:
+    return _ABSENT if value is None else str(value)
+
+
+def _facts(runs: Sequence[Run], measured: Sequence[Measured] | None) -> dict[str, Any]:
+    """Return what the page is made of, for programs."""
+    plain = [
+        {
+            "label": run.label,
+            "folder": run.folder,
+            "config": dict(run.config),
+            "environment": dict(run.environment),
+            "best": None if run.best is None else dataclasses.asdict(run.best),
+            "starts": [dataclasses.asdict(start) for start in run.starts],
+            "evaluations": [dict(line) for line in run.lines],
+        }
+        for run in runs
+    ]
+    found = [
+        {
+            "evaluation": None if one.facts is None else _portable(one.facts),
+            "lambdas": [dataclasses.asdict(trade) for trade in one.trades],
+        }
+        for one in measured or ()
+    ]
+    return {"reprise": __version__, "runs": plain, "measured": found}
+
+
+def _portable(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts without where their maker keeps the run."""
+    return facts | {"checkpoint": Path(facts["checkpoint"]).name}

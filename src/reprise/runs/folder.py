@@ -1,0 +1,288 @@
+"""A run's folder: its lock, run.json, the evaluations' log, and what a start resumes from.
+
+runs/<dataset>_<model>_b128_lr0.007_d64_len20_<name>/
+    run.json        configuration, dataset fingerprint, environment, history of starts
+    LOCK            flock: one writer at a time
+    checkpoints/    see `store`
+    metrics.jsonl   one line an evaluation, always as the resumed checkpoint knows it
+    train.log       what was printed, with times
+    tensorboard/
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from reprise import durable
+from reprise.checkpoints import store
+from reprise.checkpoints.store import Checkpoint
+from reprise.errors import CheckpointError, ConfigMismatchError
+from reprise.runs.events import is_event
+from reprise.runs.lock import LOCK, held
+from reprise.text.messages import Phrase, Say, unsaid
+from reprise.training.state import Progress, Snapshot
+
+Source = Literal["latest", "best"]
+RUN_SCHEMA = 1
+_COUNTS = ("test_iter", "top_n", "max_steps", "patience")  # of the configuration
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The checkpoint folder."""
+        return self.path / "checkpoints"
+
+    @property
+    def lock(self) -> Path:
+        """The file that a writer holds locked; it names the last one."""
+        return self.path / LOCK
+
+    @property
+    def record(self) -> Path:
+        """run.json."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The evaluations' log."""
+        return self.path / "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """What a start goes on from: `checkpoint` is where the snapshot was stored, and `rewound`
+    tells that it was not the latest, so that a new branch begins.
+    """
+
+    checkpoint: Checkpoint
+    snapshot: Snapshot
+    rewound: bool
+
+
+@contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Hold the run for writing; RunInUseError names the process that has it. The lock ends with
+    its process, however that ends.
+    """
+    durable.make_folder(folder.checkpoints)
+    with held(folder.path):
+        durable.sweep(leftovers(folder))
+        yield
+
+
+def leftovers(folder: RunFolder) -> list[Path]:
+    """Return what crashes have left in a run that nobody else writes. Beside its checkpoints, which
+    the lock guards, other processes may be at work: an export into the run's folder, its report.
+    """
+    return durable.abandoned(folder.path) + durable.leftovers(folder.checkpoints)
+
+
+def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Say) -> None:
+    """Refuse, with the differences, a folder that holds a run of another identity.
+
+    The checkpoints know it, under their manifests; run.json decides between them, or alone where
+    there are none.
+    """
+    recorded = read_record(folder, warn).get("identity")
+    found = store.scan(folder.checkpoints)
+    stored = recorded
+    if found and recorded not in [checkpoint.identity for checkpoint in found]:
+        stored = found[-1].identity
+    if stored is not None:
+        refuse_difference(folder, stored, identity)
+
+
+def refuse_difference(
+    folder: RunFolder, stored: Mapping[str, Any], asked: Mapping[str, Any]
+) -> None:
+    """Raise ConfigMismatchError, with a line for each key, where the two differ."""
+    if differences := _difference(stored, asked):
+        lines = "\n".join(f"  {line}" for line in differences)
+        raise ConfigMismatchError("config_differs", path=folder.path, differences=lines)
+
+
+def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Return "key: stored -> asked" for each key that differs; what an older version did not
+    store is no difference.
+    """
+    return [
+        f"{key}: {value} -> {asked.get(key)}"
+        for key, value in sorted(stored.items())
+        if value != asked.get(key)
+    ]
+
+
+def record_events(
+    folder: RunFolder,
+    identity: Mapping[str, Any],
+    config: Mapping[str, Any],
+    environment: Mapping[str, str],
+    new_events: list[dict[str, Any]],
+) -> None:
+    """Add events (a start, a learning-rate change) to run.json, which is made where missing."""
+    record = read_record(folder, unsaid)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    events = [*record.get("events", []), *({"at": now, **event} for event in new_events)]
+    content = {
+        "schema": RUN_SCHEMA,
+        "identity": dict(identity),
+        "config": dict(config),
+        "environment": dict(environment),
+        "events": events,
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    durable.replace_file(folder.record, text.encode())
+
+
+def resume(
+    folder: RunFolder,
+    identity: Mapping[str, Any],
+    source: Source,
+    warn: Say,
+    finished: Callable[[Progress], bool] = lambda latest: False,
+) -> Resumption | None:
+    """Return what to go on from, or None for a fresh start.
+
+    Damaged checkpoints and those of another identity are set aside, and the next whole one is
+    used. From "best", a best that is not the latest opens a new branch, unless the latest is
+    `finished`: then there is nothing to rewind for. The record of evaluations is always the
+    latest's.
+    """
+    checkpoints = store.scan(
+        folder.checkpoints, lambda path, reason: store.set_aside(path, reason, warn)
+    )
+    for checkpoint in list(checkpoints):
+        if foreign := _difference(checkpoint.identity, identity):
+            reason = Phrase("damage_other_run", differences=", ".join(foreign))
+            store.set_aside(checkpoint.path, reason, warn)
+            checkpoints.remove(checkpoint)
+    while checkpoints:
+        latest = checkpoints[-1]
+        best = store.best_of(checkpoints) or latest
+        chosen = best if source == "best" and not finished(latest.progress) else latest
+        needed = chosen
+        try:
+            snapshot = store.load(chosen)
+            for needed in {latest.path: latest, best.path: best}.values():
+                if needed is not chosen:
+                    store.verify(needed)
+        except store.DamagedCheckpointError as damage:
+            store.set_aside(needed.path, damage, warn)
+            checkpoints.remove(needed)
+            continue
+        _warn_of_lost_best(latest.progress, best, warn)
+        rewound = chosen is not latest
+        return Resumption(chosen, _rewind(snapshot, latest) if rewound else snapshot, rewound)
+    if list((folder.checkpoints / store.QUARANTINE).glob("*")):
+        warn("nothing_whole", path=folder.checkpoints)
+    return None
+
+
+def reset_metrics(folder: RunFolder, evaluations: tuple[str, ...]) -> None:
+    """Make metrics.jsonl hold exactly `evaluations`, dropping what a stopped start wrote after."""
+    content = "".join(f"{line}\n" for line in evaluations).encode()
+    if not folder.metrics.is_file() or folder.metrics.read_bytes() != content:
+        durable.replace_file(folder.metrics, content)
+
+
+def find_checkpoint(path: Path, which: Source, warn: Say) -> Checkpoint:
+    """Return a run's latest or best checkpoint, or the checkpoint that `path` itself is, without
+    writing anything; CheckpointError where there is none.
+    """
+    is_run = (path / "checkpoints").is_dir()
+    if not is_run and ((path / store.MANIFEST).exists() or path.resolve().name.startswith("ckpt-")):
+        try:
+            return store.read(path)
+        except store.DamagedCheckpointError as damage:
+            raise CheckpointError("checkpoint_damaged", path=path, reason=damage) from damage
+    if not path.is_dir():
+        raise CheckpointError("run_missing", path=path)
+    found = store.scan(
+        RunFolder(path).checkpoints,
+        lambda damaged, reason: warn("damaged_ignored", path=damaged, reason=reason),
+    )
+    chosen = None
+    if which == "best" and found:
+        chosen = store.best_of(found) or found[-1]
+        _warn_of_lost_best(found[-1].progress, chosen, warn)
+    elif found:
+        chosen = found[-1]
+    if chosen is None:
+        raise CheckpointError("no_checkpoint", path=path)
+    return chosen
+
+
+def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
+    """Load a checkpoint's arrays; CheckpointError where they do not match the manifest, or where
+    the run has superseded it meanwhile.
+    """
+    try:
+        return store.load(checkpoint)
+    except store.DamagedCheckpointError as damage:
+        if not checkpoint.path.exists():
+            raise CheckpointError("run_changing", path=checkpoint.path) from damage
+        raise CheckpointError("checkpoint_damaged", path=checkpoint.path, reason=damage) from damage
+
+
+def _rewind(snapshot: Snapshot, latest: Checkpoint) -> Snapshot:
+    """Keep of `latest` what going back does not undo, and its best: the weights may be lost."""
+    progress = replace(
+        snapshot.progress,
+        branch=latest.progress.branch + 1,
+        seconds=latest.progress.seconds,
+        evaluations=latest.progress.evaluations,
+        best=latest.progress.best or snapshot.progress.best,
+    )
+    return Snapshot(snapshot.arrays, progress)
+
+
+def _warn_of_lost_best(latest: Progress, best: Checkpoint, warn: Say) -> None:
+    known = latest.best
+    if known is not None and (known.branch, known.step) != best.order[:2]:
+        warn("best_lost", metric=known.metric, step=known.step, path=best.path)
+
+
+def read_record(folder: RunFolder, warn: Say) -> dict[str, Any]:
+    """Return run.json's content; where it is damaged, warn: the checkpoints know the identity.
+    CheckpointError where the system refuses to read it, as it may be whole.
+    """
+    reason: Phrase | Exception = Phrase("unexpected_content")
+    try:
+        content = json.loads(folder.record.read_text(encoding="utf-8"))
+        if _is_record(content):
+            return dict(content)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CheckpointError(
+            "checkpoint_unreadable", path=folder.record, reason=error.strerror or str(error)
+        ) from error
+    except ValueError as error:
+        reason = error
+    warn("record_damaged", path=folder.record, reason=reason)
+    return {}
+
+
+def _is_record(content: Any) -> bool:
+    """Whether a value is what run.json holds, as far as anything relies on it."""
+    if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
+        return False
+    config, events = content.get("config", {}), content.get("events")
+    return (
+        isinstance(config, dict)
+        and isinstance(content.get("environment", {}), dict)
+        and all(isinstance(config.get(name, 1), int) for name in _COUNTS)
+        and config.get("test_iter") != 0
+        and isinstance(events, list)
+        and all(map(is_event, events))
+    )

@@ -1,0 +1,1 @@
+"""Looking at runs, comparing, pruning, packing them."""

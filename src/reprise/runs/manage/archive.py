@@ -1,0 +1,325 @@
+"""A run in one file: a tar archive of its folder that ends with the SHA-256 of everything in it.
+
+    <run>/run.json, <run>/checkpoints/ckpt-<step>/..., <run>/metrics.jsonl, ...
+    REPRISE.json      schema, the run's name, size and SHA-256 of each file
+
+The digests come last: one pass makes the archive, and one cut short has none. Left out are the
+lock, what is damaged, and leftovers. A run that is being written may be exported: a checkpoint
+never changes (one that is superseded meanwhile ends the export), and the rest is made from them
+when the run is taken up.
+"""
+
+import hashlib
+import io
+import json
+import lzma
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import zstandard
+
+from reprise import __version__, durable
+from reprise.checkpoints import store
+from reprise.checkpoints.store import DamagedCheckpointError
+from reprise.errors import CheckpointError, DataError, UsageError
+from reprise.runs.folder import RunFolder
+from reprise.text.messages import Phrase, Say
+
+SUFFIXES = (".tar.zst", ".tar.gz", ".tgz", ".tar")
+_CONTENTS, _SCHEMA = "REPRISE.json", 1
+_CHUNK = 1 << 20
+_UNREADABLE = (
+    *(tarfile.TarError, zstandard.ZstdError, zlib.error, lzma.LZMAError),
+    *(OSError, EOFError, ValueError),
+)
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_FASTEST = 1  # of either packer: weights are noise, and hardly smaller for any effort
+
+
+class _HashedFile:
+    """A file that remembers the digest of what was read of it; one that ends early has changed."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """Read the next `size` bytes."""
+        with _reading(self._path):
+            content = self._file.read(size)
+        if len(content) < size:
+            raise CheckpointError("run_changing", path=self._path)
+        self.digest.update(content)
+        return content
+
+
+def export(folder: RunFolder, target: Path, warn: Say) -> dict[str, Any]:
+    """Write the run into the archive `target` (one of SUFFIXES), which appears complete or not at
+    all, and return what it holds: run, file, files, bytes, checkpoints.
+
+    Every checkpoint is verified; what is damaged is named and left out. CheckpointError where
+    nothing is whole; UsageError where `target` exists or has another suffix.
+    """
+    if not target.name.endswith(SUFFIXES):
+        expected = " | ".join(f"FILE{suffix}" for suffix in SUFFIXES)
+        raise UsageError("bad_value", option="FILE", value=str(target), expected=expected)
+    if target.exists():
+        raise UsageError("file_exists", path=target)
+    if not target.parent.is_dir():
+        raise DataError("source_missing", path=target.parent)
+    whole = _whole_checkpoints(folder, warn)
+    contents: dict[str, dict[str, Any]] = {}
+
+    def fill(draft: Path) -> None:
+        with _packed(draft, target.name) as archive:
+            for path in _exported(folder, whole):
+                relative = path.relative_to(folder.path).as_posix()
+                contents[relative] = _add(archive, path, f"{_name(folder)}/{relative}")
+            for path in whole:  # a folder that is gone is walked over in silence
+                if (path / store.MANIFEST).relative_to(folder.path).as_posix() not in contents:
+                    raise CheckpointError("run_changing", path=path)
+            _add_contents(archive, _name(folder), contents)
+
+    durable.publish_file(target, fill)
+    return {
+        "run": _name(folder),
+        "file": str(target),
+        "files": len(contents),
+        "bytes": target.stat().st_size,
+        "checkpoints": [path.name for path in whole],
+    }
+
+
+def import_(source: Path, runs_folder: Path) -> RunFolder:
+    """Make the run of an archive in `runs_folder`, whole or not at all, and return its folder.
+
+    DataError for what is no such archive, is cut short, differs from its digests, or has a member
+    that lies outside of the run; UsageError where the run exists.
+    """
+    if not source.is_file():
+        raise DataError("source_missing", path=source)
+    with _opened(source) as archive:
+        first = _next(archive, source)
+        name = first.name.split("/")[0] if first else ""
+        if first is None or not _is_plain(name) or name == _CONTENTS:
+            raise _damaged(source, Phrase("archive_no_run"))
+        folder = RunFolder(runs_folder / name)
+        if folder.path.exists():
+            raise UsageError("import_exists", path=folder.path)
+        durable.make_folder(runs_folder)
+
+        def fill(draft: Path) -> None:
+            _unpack(archive, first, name, draft, source)
+            try:
+                found = [store.read_as_named(path) for path in store.names(draft / "checkpoints")]
+                for checkpoint in found:
+                    store.verify(checkpoint)
+            except DamagedCheckpointError as damage:
+                raise _damaged(source, damage) from damage
+            if not found:
+                raise _damaged(source, Phrase("archive_no_checkpoint"))
+            durable.sync_tree(draft)
+
+        durable.publish_folder(folder.path, fill)
+    return folder
+
+
+def _whole_checkpoints(folder: RunFolder, warn: Say) -> list[Path]:
+    def leave_out(path: Path, reason: Phrase) -> None:
+        warn("damaged_ignored", path=path, reason=reason)
+
+    whole = []
+    for checkpoint in store.scan(folder.checkpoints, leave_out):
+        try:
+            store.verify(checkpoint)
+            whole.append(checkpoint.path)
+        except DamagedCheckpointError as damage:
+            leave_out(checkpoint.path, damage)
+    if not whole:
+        raise CheckpointError("no_checkpoint", path=folder.path)
+    return whole
+
+
+def _exported(folder: RunFolder, whole: list[Path]) -> Iterator[Path]:
+    """Return the run's files to export: its record first."""
+    for parent, below, names in os.walk(folder.path, followlinks=True):
+        here = Path(parent)
+        if here == folder.checkpoints:
+            below[:] = [path.name for path in whole]
+            continue
+        below[:] = sorted(name for name in below if _is_plain(name))
+        for name in sorted(names, key=lambda name: (name != folder.record.name, name)):
+            if _is_plain(name) and here / name != folder.lock and (here / name).is_file():
+                yield here / name
+
+
+def _add(archive: tarfile.TarFile, path: Path, name: str) -> dict[str, Any]:
+    """Add a file as it is now (a log may grow on), and return its size and digest."""
+    with _reading(path):
+        file = path.open("rb")
+    with file:
+        status, info = os.fstat(file.fileno()), tarfile.TarInfo(name)
+        info.size, info.mtime = status.st_size, int(status.st_mtime)
+        read = _HashedFile(path, file)
+        archive.addfile(info, read)  # type: ignore[arg-type]  # reads it, no more
+    return {"size": info.size, "sha256": read.digest.hexdigest()}
+
+
+def _add_contents(archive: tarfile.TarFile, run: str, contents: dict[str, dict[str, Any]]) -> None:
+    facts = {"schema": _SCHEMA, "reprise": __version__, "run": run, "files": contents}
+    text = f"{json.dumps(facts, indent=1, ensure_ascii=False)}\n".encode()
+    info = tarfile.TarInfo(_CONTENTS)
+    info.size = len(text)
+    archive.addfile(info, io.BytesIO(text))
+
+
+@contextmanager
+def _packed(path: Path, name: str) -> Iterator[tarfile.TarFile]:
+    """Create an archive at `path`, packed as its later `name` tells."""
+    with ExitStack() as opened:
+        file = opened.enter_context(path.open("xb"))
+        if name.endswith(".zst"):
+            packer = zstandard.ZstdCompressor(_FASTEST)
+            stream = opened.enter_context(packer.stream_writer(file, closefd=False))
+            yield opened.enter_context(tarfile.open(fileobj=stream, mode="w|"))
+        elif name.endswith(".tar"):
+            yield opened.enter_context(tarfile.open(fileobj=file, mode="w:"))
+        else:
+            yield opened.enter_context(
+                tarfile.open(fileobj=file, mode="w:gz", compresslevel=_FASTEST)
+            )
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[tarfile.TarFile]:
+    """Open an archive for one pass from its start, whatever it is packed with."""
+    with ExitStack() as opened:
+        file = opened.enter_context(source.open("rb"))
+        with _damage_named(source):
+            packed = file.read(len(_ZSTD_MAGIC)) == _ZSTD_MAGIC
+            file.seek(0)
+            if packed:
+                stream = opened.enter_context(
+                    zstandard.ZstdDecompressor().stream_reader(file, closefd=False)
+                )
+                archive = opened.enter_context(tarfile.open(fileobj=stream, mode="r|"))
+            else:
+                archive = opened.enter_context(tarfile.open(fileobj=file, mode="r:*"))
+        yield archive
+
+
+def _next(archive: tarfile.TarFile, source: Path) -> tarfile.TarInfo | None:
+    with _damage_named(source):
+        return archive.next()
+
+
+def _unpack(
+    archive: tarfile.TarFile, first: tarfile.TarInfo, name: str, draft: Path, source: Path
+) -> None:
+    """Write the members into `draft`, held against the digests that come last."""
+    found: dict[str, dict[str, Any]] = {}
+    contents: dict[str, Any] | None = None
+    member: tarfile.TarInfo | None = first
+    while member is not None:
+        if contents is not None:
+            raise _damaged(source, Phrase("archive_more", member=member.name))
+        if member.name == _CONTENTS and member.isreg():
+            contents = _parse_contents(b"".join(_content(archive, member, source)), name, source)
+        else:
+            relative = _inside(member, name, source)
+            if relative in found:
+                raise _damaged(source, Phrase("archive_twice", member=member.name))
+            found[relative] = _write(archive, member, draft / relative, source)
+        member = _next(archive, source)
+    if contents is None:
+        raise _damaged(source, Phrase("archive_cut", name=_CONTENTS))
+    known = contents["files"]
+    for path in {**known, **found}:
+        if known.get(path) != found.get(path):
+            raise _damaged(source, Phrase("archive_differs", name=path))
+
+
+def _parse_contents(text: bytes, name: str, source: Path) -> dict[str, Any]:
+    with _damage_named(source):
+        contents: dict[str, Any] = json.loads(text)
+    if not isinstance(contents, dict) or not isinstance(contents.get("files"), dict):
+        raise _damaged(source, Phrase("archive_content", name=_CONTENTS))
+    if (found := contents.get("schema")) != _SCHEMA:
+        raise _damaged(source, Phrase("archive_schema", found=found, known=_SCHEMA))
+    if (found := contents.get("run")) != name:
+        raise _damaged(source, Phrase("archive_other", found=found, run=name))
+    return contents
+
+
+def _inside(member: tarfile.TarInfo, name: str, source: Path) -> str:
+    """Return where in the run a member lies; DataError for one that is no file in it."""
+    top, *below = member.name.split("/")
+    if not member.isreg() or top != name or not below or not all(map(_is_plain, below)):
+        raise _damaged(source, Phrase("archive_outside", member=member.name, run=name))
+    return "/".join(below)
+
+
+def _is_plain(part: str) -> bool:
+    """Whether a part of a path leads nowhere else, and hides from nobody."""
+    return bool(part) and part.isprintable() and part[0] != "." and Path(part).name == part
+
+
+def _write(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, source: Path
+) -> dict[str, Any]:
+    digest, size = hashlib.sha256(), 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        for chunk in _content(archive, member, source):
+            digest.update(chunk)
+            size += file.write(chunk)
+    os.utime(path, (member.mtime, member.mtime))
+    return {"size": size, "sha256": digest.hexdigest()}
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, source: Path) -> Iterator[bytes]:
+    with _damage_named(source):
+        file = archive.extractfile(member)
+        assert file is not None  # a regular file
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+@contextmanager
+def _damage_named(source: Path) -> Iterator[None]:
+    """What cannot be read of an archive is the archive's fault."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        said = str(error)
+        if said == "empty file" and source.stat().st_size:
+            raise _damaged(source, Phrase("archive_cut", name=_CONTENTS)) from error
+        if said.startswith("file could not be opened"):  # and by which means not
+            raise _damaged(source, Phrase("archive_no_run")) from error
+        raise _damaged(source, error) from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """A file that is gone belonged to a checkpoint which its run has superseded meanwhile."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CheckpointError("run_changing", path=path) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CheckpointError("checkpoint_unreadable", path=path, reason=reason) from error
+
+
+def _damaged(source: Path, reason: Phrase | Exception) -> DataError:
+    return DataError("archive_damaged", path=source, reason=reason)
+
+
+def _name(folder: RunFolder) -> str:
+    return folder.path.resolve().name

@@ -1,0 +1,348 @@
+"""What a run's folder tells of it, read without changing it and without JAX."""
+
+import dataclasses
+import difflib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from reprise.checkpoints import store
+from reprise.checkpoints.store import Checkpoint, DamagedCheckpointError
+from reprise.errors import CheckpointError, UsageError
+from reprise.runs.events import best_of
+from reprise.runs.folder import RunFolder, read_record
+from reprise.runs.lock import writer_of
+from reprise.text.messages import Language, Phrase, Say, unsaid
+from reprise.training.state import Progress
+from reprise.training.stopping import out_of_patience
+
+State = Literal["running", "interrupted", "finished", "stopped early", "damaged"]
+_COUNTS = ("step", "branch", "evaluations_without_improvement")  # whole numbers of an evaluation
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is named as a checkpoint: `size` in bytes, and what it holds, or why it cannot be used
+    (`damage`: it is damaged, or the system refuses to read it).
+    """
+
+    path: Path
+    size: int
+    checkpoint: Checkpoint | None
+    damage: Phrase | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A run as its files tell it.
+
+    pid: of the process that writes it, None where none does. record: run.json, empty where it
+    cannot be read. stored: its checkpoints, oldest first, damaged ones before. set_aside: those
+    that starts have put into quarantine. log: metrics.jsonl. size: bytes of all files; updated:
+    when the last of them was written, in seconds since 1970.
+    """
+
+    folder: RunFolder
+    pid: str | None
+    record: Mapping[str, Any]
+    stored: tuple[Stored, ...]
+    set_aside: tuple[Path, ...]
+    log: tuple[dict[str, Any], ...]
+    size: int
+    updated: float
+
+    @cached_property
+    def whole(self) -> list[Checkpoint]:
+        """The checkpoints that can be used, oldest first."""
+        return [entry.checkpoint for entry in self.stored if entry.checkpoint and not entry.damage]
+
+    @property
+    def latest(self) -> Checkpoint | None:
+        """The checkpoint that training goes on from."""
+        return self.whole[-1] if self.whole else None
+
+    @property
+    def best(self) -> Checkpoint | None:
+        """The best model that is stored."""
+        return store.best_of(self.whole)
+
+    @property
+    def best_lost(self) -> bool:
+        """Whether the weights of the run's best are gone, though its metric is known."""
+        known, stored = self.progress.best, self.best
+        if self.pid is not None or known is None or stored is None:
+            return False
+        return (known.branch, known.step) != stored.order[:2]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration by field name; without run.json, what the checkpoints know of it."""
+        if isinstance(recorded := self.record.get("config"), dict):
+            return dict(recorded)
+        known = dict(self.latest.identity) if self.latest else {}
+        known.pop("dataset_fingerprint", None)
+        return known | ({"name": self.name} if known else {})
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What must not change between starts."""
+        return self.latest.identity if self.latest else self.record.get("identity", {})
+
+    @property
+    def name(self) -> str:
+        """The experiment's name; without run.json, its folder's."""
+        return _name_in(self.record) or self.folder.path.name
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What run.json keeps of starts and changes, oldest first."""
+        return list(self.record.get("events", []))
+
+    @cached_property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The evaluations of where the run stands: the latest checkpoint's, since what the log has
+        beyond it is made anew; the log's, while it is being written or where it is all there is.
+        """
+        if self.latest is None or self.pid is not None:
+            return list(self.log)
+        return _parsed(self.latest.progress.evaluations)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """Where the run stands: at its latest checkpoint, or an evaluation beyond that."""
+        stored = self.latest.progress if self.latest else Progress(learning_rate=float("nan"))
+        last = self.evaluations[-1] if self.evaluations else {"step": 0, "branch": 0}
+        if (last["branch"], last["step"]) <= (stored.branch, stored.step):
+            return stored
+        return dataclasses.replace(
+            stored,
+            step=last["step"],
+            branch=last["branch"],
+            evaluated_step=last["step"],
+            best=best_of(self.evaluations, stored.best),
+            evaluations_without_improvement=last["evaluations_without_improvement"],
+        )
+
+    @property
+    def state(self) -> State:
+        """How the run stands; one that was stopped before its first checkpoint is not damaged."""
+        if self.pid is not None:
+            return "running"
+        if self.latest is None:
+            return "damaged" if self.stored or self.set_aside else "interrupted"
+        progress, config = self.latest.progress, self.config
+        patience, budget = config.get("patience"), config.get("max_steps")
+        if patience is not None and out_of_patience(progress, patience):
+            return "stopped early"
+        # As `loop.is_finished`: an evaluation that was interrupted is made before the end.
+        at_evaluation = progress.step % config.get("test_iter", 1) == 0
+        due = at_evaluation and progress.step > progress.evaluated_step
+        return "finished" if budget and progress.step >= budget and not due else "interrupted"
+
+    @property
+    def metric(self) -> str | None:
+        """The name of the metric that selects the best, such as recall@50."""
+        return f"recall@{self.config['top_n']}" if "top_n" in self.config else None
+
+
+def survey(folder: RunFolder, thorough: bool = False) -> Survey:
+    """Read a run's folder; checkpoints are held against their manifests by size, or `thorough`ly,
+    by every byte.
+    """
+    pid = writer_of(folder.path)
+    found = [_stored(path, thorough) for path in store.names(folder.checkpoints)]
+    entries = _files(folder.path)
+    quarantine = folder.checkpoints / store.QUARANTINE
+    return Survey(
+        folder=folder,
+        pid=pid,
+        record=_record(folder),
+        stored=tuple(sorted((entry for entry in found if entry is not None), key=_order)),
+        set_aside=tuple(sorted(quarantine.glob("*"))),
+        log=tuple(_read_log(folder.metrics)),
+        size=sum(status.st_size for _, status in entries),
+        # Whoever asks for the lock and is refused may touch its file: no sign of life.
+        updated=max((s.st_mtime for path, s in entries if path != folder.lock), default=0.0),
+    )
+
+
+def folders(runs_folder: Path, warn: Say = unsaid) -> list[RunFolder]:
+    """Return the runs in a folder of runs, by name; `warn` of what cannot be looked into."""
+    if not runs_folder.is_dir():
+        return []
+    found = []
+    for folder in map(RunFolder, sorted(runs_folder.iterdir())):
+        try:
+            if folder.path.name[0] != "." and _is_run(folder):
+                found.append(folder)
+        except OSError as error:
+            warn("not_looked_into", path=folder.path, reason=error.strerror)
+    return found
+
+
+def find(runs_folder: Path, name: str) -> RunFolder:
+    """Return the run of that folder name, path, or experiment's name where only one has it;
+    CheckpointError with the nearest name, or UsageError with those that have it.
+    """
+    for path in (runs_folder / name, Path(name)):
+        if _is_run(RunFolder(path)):
+            return RunFolder(path)
+    names = {folder: short_name(folder) for folder in folders(runs_folder)}
+    named = [folder for folder, short in names.items() if short == name]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        known = ", ".join(folder.path.name for folder in named)
+        raise UsageError("run_ambiguous", name=name, known=known)
+    known_names = {*names.values(), *(folder.path.name for folder in names)}
+    if not known_names:
+        raise CheckpointError("run_missing", path=runs_folder / name)
+    close = difflib.get_close_matches(name, sorted(known_names), n=1, cutoff=0.0)
+    raise CheckpointError("run_unknown", name=name, folder=runs_folder, suggestion=close[0])
+
+
+def short_name(folder: RunFolder) -> str:
+    """Return the experiment's name; without run.json, the folder's."""
+    return _name_in(_record(folder)) or folder.path.name
+
+
+def summary(found: Survey) -> dict[str, Any]:
+    """Return what a list of runs tells of one, as JSON holds it: times in UTC, sizes in bytes."""
+    progress, config = found.progress, found.config
+    return {
+        "name": found.name,
+        "folder": str(found.folder.path),
+        "state": found.state,
+        "pid": int(found.pid) if found.pid and found.pid.isdigit() else None,
+        "dataset": config.get("dataset"),
+        "model": config.get("model"),
+        "step": progress.step,
+        "max_steps": config.get("max_steps"),
+        "branch": progress.branch,
+        "metric": found.metric,
+        "best": None if progress.best is None else dataclasses.asdict(progress.best),
+        "patience_used": progress.evaluations_without_improvement,
+        "patience": config.get("patience"),
+        "damaged_checkpoints": sum(entry.damage is not None for entry in found.stored),
+        "created": found.events[0].get("at") if found.events else None,
+        "updated": datetime.fromtimestamp(found.updated, UTC).isoformat(timespec="seconds"),
+        "size": found.size,
+    }
+
+
+def details(found: Survey, language: Language = "en") -> dict[str, Any]:
+    """Return all that is known of a run: its summary, configuration, environment, checkpoints,
+    history and evaluations. language: that damage is told in, English for programs.
+    """
+    latest, best = found.latest, found.best
+    checkpoints = [_checkpoint_facts(entry, latest, best, language) for entry in found.stored]
+    return summary(found) | {
+        "learning_rate": latest.progress.learning_rate if latest else None,
+        "seconds": latest.progress.seconds if latest else None,
+        "config": found.config,
+        "dataset_fingerprint": found.identity.get("dataset_fingerprint"),
+        "environment": dict(found.record.get("environment", latest.environment if latest else {})),
+        "checkpoints": checkpoints,
+        "best_lost": found.best_lost,
+        "set_aside": [str(path) for path in found.set_aside],
+        "events": found.events,
+        "evaluations": found.evaluations,
+    }
+
+
+def _checkpoint_facts(
+    entry: Stored, latest: Checkpoint | None, best: Checkpoint | None, language: Language
+) -> dict[str, Any]:
+    checkpoint = entry.checkpoint
+    progress = checkpoint.progress if checkpoint else None
+    return {
+        "path": str(entry.path),
+        "step": progress.step if progress else None,
+        "branch": progress.branch if progress else None,
+        "metric": progress.metric if progress and progress.is_rated else None,
+        "latest": checkpoint is not None and checkpoint is latest,
+        "best": checkpoint is not None and checkpoint is best,
+        "size": entry.size,
+        "whole": entry.damage is None,
+        "damage": entry.damage and entry.damage.said_in(language),
+    }
+
+
+def _stored(path: Path, thorough: bool) -> Stored | None:
+    """Read a checkpoint; None for one that its run has superseded meanwhile."""
+    checkpoint: Checkpoint | None = None
+    damage: Phrase | None = None
+    try:
+        checkpoint = store.read_as_named(path)
+        if thorough:
+            store.verify(checkpoint)
+        else:
+            store.check_sizes(checkpoint)
+    except DamagedCheckpointError as error:
+        damage = error
+    except CheckpointError as error:  # the system refuses to read it
+        file = Path(error.values["path"])
+        damage = Phrase("file_reason", name=file.name, reason=error.values["reason"])
+    size = sum(status.st_size for _, status in _files(path))
+    return Stored(path, size, checkpoint, damage) if path.is_dir() else None
+
+
+def _order(entry: Stored) -> tuple[bool, tuple[int, int, int]]:
+    known = entry.checkpoint
+    return known is not None, known.order if known else (0, 0, 0)
+
+
+def _is_run(folder: RunFolder) -> bool:
+    return folder.record.is_file() or folder.checkpoints.is_dir()
+
+
+def _record(folder: RunFolder) -> dict[str, Any]:
+    """Return run.json; one that the system refuses to read hides no other run of a list."""
+    try:
+        return read_record(folder, unsaid)
+    except CheckpointError:
+        return {}
+
+
+def _name_in(record: Mapping[str, Any]) -> str | None:
+    config = record.get("config")
+    name = config.get("name") if isinstance(config, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """Return the files under `folder`; one that vanishes meanwhile is none."""
+    found = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                found.append((path := Path(parent, name), path.stat()))
+            except OSError:
+                continue
+    return found
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return _parsed(line for line in text.splitlines(keepends=True) if line.endswith("\n"))
+
+
+def _parsed(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the lines of evaluations; what a crash cut or damage changed is none."""
+    found = []
+    for line in lines:
+        try:
+            values = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(values, dict) and all(isinstance(values.get(key), int) for key in _COUNTS):
+            found.append(values)
+    return found

@@ -1,0 +1,174 @@
+"""What `reprise export` writes: a stored model's vectors, for an index or a service to serve.
+
+manifest.json       what it was made of, and how to score (see `_manifest`)
+items.npy           [V+1, d] float32: what retrieval scores items by, row 0 the padding
+items.parquet       item (its row in items.npy), raw_id; where known category_code, category, title
+interests.npy       [U, K, d] float32: users' interests, where users were asked for
+users.parquet       row (of interests.npy), user (his own id, where known), history (item numbers,
+                    oldest first: all that he has met, not only what the model looks at)
+
+The score of an item is the greatest inner product with an interest of the user, plus the manifest's
+repeat_worth where the item is in the user's history.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from reprise import __version__, durable
+from reprise.data.dataset import Dataset
+from reprise.data.npy import save_array, save_parts
+from reprise.errors import CheckpointError, UsageError
+from reprise.evaluation.evaluate import candidates, interests_of, repeat_worth
+from reprise.runs.session import StoredModel
+from reprise.serving.histories import Users
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the numbers of items, users and vectors a user, and the vectors' size."""
+
+    items: int
+    dim: int
+    users: int
+    interests: int
+
+
+def write(stored: StoredModel, users: Users | None, folder: Path) -> Exported:
+    """Write a stored model's vectors, and those of `users`, into a new folder: all or nothing."""
+    items = candidates(stored.state.arrays, stored.task.config.scoring)
+    worth = repeat_worth(stored.state.arrays, stored.task.config.scoring, filter_seen=False)
+    _require_finite(stored, items[1:], np.float64(worth))
+    interests = 0
+
+    def fill(target: Path) -> None:
+        nonlocal interests
+        save_array(target / "items.npy", items)
+        _write_table(_about_items(stored.dataset), target / "items.parquet")
+        if users is not None:
+            interests = _write_users(stored, users, target)
+        manifest = _manifest(stored, users, items, interests, worth)
+        manifest["files"] = {path.name: _file(path) for path in sorted(target.iterdir())}
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        (target / "manifest.json").write_text(text, encoding="utf-8")
+        durable.sync_tree(target)
+
+    if folder.exists():
+        raise UsageError("export_exists", folder=folder)
+    durable.make_folder(folder.absolute().parent)
+    durable.publish_folder(folder, fill)
+    count = 0 if users is None else len(users.histories.lengths)
+    return Exported(len(items) - 1, items.shape[1], count, interests)
+
+
+def _manifest(
+    stored: StoredModel,
+    users: Users | None,
+    items: NDArray[np.float32],
+    interests: int,
+    worth: float,
+) -> dict[str, Any]:
+    """Return what tells how to score, and what was exported.
+
+    scores: "inner product" or "cosine", which vectors of length 1 make by their inner product, too
+    (of several members, the mean of their cosines); repeat_worth: added to the score of an item of
+    the user's history; history_length: the last items that the model looks at.
+    """
+    checkpoint, config = stored.checkpoint, stored.task.config
+    return {
+        "schema": SCHEMA,
+        "reprise": __version__,
+        "run": checkpoint.path.resolve().parent.parent.name,
+        "checkpoint": checkpoint.path.name,
+        "step": checkpoint.progress.step,
+        "is_best": checkpoint.progress.is_best,
+        "model": config.model,
+        "dataset": stored.dataset.name,
+        "dataset_fingerprint": stored.dataset.fingerprint,
+        "items": len(items) - 1,
+        "dim": items.shape[1],
+        "scores": "cosine" if config.scoring.cosine else "inner product",
+        "members": config.members,
+        "repeat_worth": worth,
+        "history_length": config.maxlen,
+        "users": None
+        if users is None
+        else {
+            "source": users.source,
+            "as_evaluated": users.as_evaluated,
+            "count": len(users.histories.lengths),
+            "interests": interests,
+        },
+    }
+
+
+def _write_users(stored: StoredModel, users: Users, target: Path) -> int:
+    """Write the users' vectors, some after the other, and return how many each has."""
+    count = len(users.histories.lengths)
+    shape = save_parts(target / "interests.npy", count, _vectors(stored, users))
+    _write_table(_about_users(users), target / "users.parquet")
+    return shape[1]
+
+
+def _vectors(stored: StoredModel, users: Users) -> Iterator[NDArray[np.float32]]:
+    """Yield the interests [u, K, d] of some users after the other, zero of those without items."""
+    known, start = users.histories.past.lengths > 0, 0
+    for made in interests_of(stored.state.arrays, stored.task.interests, users.histories):
+        part = np.where(known[start:][: len(made), None, None], made, np.float32(0))
+        _require_finite(stored, part)
+        yield part
+        start += len(made)
+
+
+def _about_users(users: Users) -> pl.DataFrame:
+    """Return who the users are, and what each has met, a row each."""
+    past = users.histories.past
+    count = len(past.lengths)
+    table = pl.DataFrame({"row": np.arange(count)})
+    if users.raw_ids is not None:
+        table = table.with_columns(user=users.raw_ids)
+    row = np.repeat(np.arange(count), past.lengths)
+    met = pl.DataFrame({"row": row, "history": past.of(0, count).items})
+    lists = met.group_by("row", maintain_order=True).agg("history")
+    nothing = pl.lit([], pl.List(pl.Int32))
+    return table.join(lists, on="row", how="left", maintain_order="left").with_columns(
+        pl.col("history").fill_null(nothing)
+    )
+
+
+def _about_items(dataset: Dataset) -> pl.DataFrame:
+    """Return what is known of items 1..V."""
+    about = dataset.about_items()
+    code = np.asarray(dataset.item_category[1:])
+    if (code < 0).all():
+        return about
+    return about.insert_column(2, pl.Series("category_code", code))
+
+
+def _write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a table by way of memory: polars tells a disk's refusal as damage to the file."""
+    content = io.BytesIO()
+    table.write_parquet(content)
+    path.write_bytes(content.getbuffer())
+
+
+def _require_finite(stored: StoredModel, *vectors: Any) -> None:
+    if not all(np.isfinite(part).all() for part in vectors):
+        raise CheckpointError("export_not_finite", checkpoint=stored.checkpoint.path)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    """Return a file's SHA-256 and size in bytes."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "size": path.stat().st_size}

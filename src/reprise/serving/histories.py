@@ -1,0 +1,151 @@
+"""Whose interests are exported, and from which histories."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from reprise.data.dataset import (
+    LEAST_ITEMS,
+    SPLITS,
+    Dataset,
+    EvaluationUsers,
+    Past,
+    Split,
+    stretches,
+)
+from reprise.data.npy import open_array
+from reprise.errors import ContentError, DataError, UsageError
+from reprise.text.messages import Say
+
+EVERYONE = "all"
+
+
+@dataclass(frozen=True)
+class Users:
+    """Users to export: who they are ("valid", the name of a file), their own ids [U] where known,
+    and their histories. as_evaluated: these are what an evaluation knows of them.
+    """
+
+    source: str
+    raw_ids: pl.Series | None
+    histories: EvaluationUsers
+    as_evaluated: bool = False
+
+
+def users_of_split(dataset: Dataset, split: str, length: int, as_evaluated: bool) -> Users:
+    """Return the users of one of SPLITS with all of their items, or, `as_evaluated`, with what an
+    evaluation gives of them. EVERYONE: those of all splits, each once, with the longest of his
+    sequences. length: the items of a history that the model looks at.
+    """
+    if not as_evaluated:
+        raw_ids, sequences = (
+            _everyone(dataset)
+            if split == EVERYONE
+            else (dataset.raw_users(split), dataset.splits[split])
+        )
+        return Users(split, raw_ids, _whole(sequences, length))
+    if split not in ("valid", "test"):
+        raise UsageError("evaluated_of_what")
+    known = np.flatnonzero(dataset.splits[split].lengths >= LEAST_ITEMS)
+    users = dataset.evaluation_users(split, length)
+    return Users(split, dataset.raw_users(split).gather(known), users, as_evaluated=True)
+
+
+def users_of_file(path: Path, dataset: Dataset, length: int, say: Say) -> Users:
+    """Return the users of a file of histories, oldest item first: .npy, item numbers [U, L], 0
+    being padding at any place; or .parquet, a row a user, with a column `items` (lists of item
+    numbers) or `raw_ids` (lists of the items' own ids), and, if one likes, `user`. Own ids that are
+    not in the catalogue are left out, and said.
+    """
+    if not path.is_file():
+        raise DataError("source_missing", path=path)
+    try:
+        users, sequences = (
+            (None, _of_array(open_array(path)))
+            if path.suffix == ".npy"
+            else _of_table(path, pl.read_parquet(path, glob=False), dataset, say)
+        )
+    except (ValueError, OSError, pl.exceptions.PolarsError) as error:
+        raise DataError("histories_unreadable", path=path, reason=error) from error
+    outside = (sequences.items < 1) | (sequences.items > dataset.num_items)
+    if outside.any():
+        place = int(np.argmax(outside))
+        row = int(np.searchsorted(sequences.offsets, place, side="right"))
+        item, most = int(sequences.items[place]), dataset.num_items
+        raise DataError("histories_bad_item", path=path, row=row, item=item, most=most)
+    if len(sequences.items) == 0:
+        raise DataError("no_interactions", path=path)
+    if missing := int((sequences.lengths == 0).sum()):
+        say("histories_empty", path=path, users=missing)
+    return Users(path.name, users, _whole(sequences, length))
+
+
+def _everyone(dataset: Dataset) -> tuple[pl.Series, Split]:
+    """Return the users of all splits by their own ids, each with his longest sequence."""
+    raw_ids = pl.concat(dataset.raw_users(split) for split in SPLITS)
+    lengths = np.concatenate([dataset.splits[split].lengths for split in SPLITS])
+    items = np.concatenate([dataset.splits[split].items for split in SPLITS])
+    by_length = pl.DataFrame({"user": raw_ids, "length": lengths}).with_row_index("row")
+    longest = (
+        by_length.sort("length", descending=True, maintain_order=True)
+        .unique("user", keep="first", maintain_order=True)["row"]
+        .sort()
+        .to_numpy()
+    )
+    starts = np.cumsum(lengths) - lengths
+    return raw_ids.gather(longest), stretches(items, starts[longest], lengths[longest])
+
+
+def _of_array(histories: NDArray[Any]) -> Split:
+    """Return the sequences of item numbers [U, L], 0 left out."""
+    if histories.ndim != 2 or not np.issubdtype(histories.dtype, np.integer):
+        raise ContentError("histories_array", dtype=histories.dtype, shape=list(histories.shape))
+    return _sequences((histories != 0).sum(axis=1), histories[histories != 0])
+
+
+def _of_table(
+    path: Path, table: pl.DataFrame, dataset: Dataset, say: Say
+) -> tuple[pl.Series | None, Split]:
+    """Return the users' own ids, where they are told, and their sequences."""
+    column = next((name for name in ("items", "raw_ids") if name in table.columns), None)
+    if column is None:
+        raise ContentError("histories_columns", columns=", ".join(table.columns))
+    kind = table.schema[column]
+    wanted = pl.List(pl.Int64) if column == "items" else pl.List(pl.String)
+    inner = kind.inner if isinstance(kind, pl.List) else None
+    if inner is None or (column == "items" and not inner.is_integer()):
+        raise ContentError("histories_kind", column=column, kind=kind)
+    lists = table.select(row=pl.int_range(len(table)), item=pl.col(column).cast(wanted))
+    flat = lists.explode("item").drop_nulls("item")
+    if column == "raw_ids":
+        own = pl.col("raw_id").cast(pl.String)
+        numbers = dataset.about_items().select("item", own)
+        known = flat.join(
+            numbers, left_on="item", right_on="raw_id", how="inner", maintain_order="left"
+        ).select("row", item="item_right")
+        if unknown := len(flat) - len(known):
+            say("histories_unknown", path=path, unknown=unknown, items=len(flat))
+        flat = known
+    lengths = np.bincount(flat["row"].to_numpy(), minlength=len(table))
+    users = table["user"].cast(pl.String) if "user" in table.columns else None
+    return users, _sequences(lengths, flat["item"].to_numpy())
+
+
+def _sequences(lengths: NDArray[np.integer], items: NDArray[Any]) -> Split:
+    """Return sequences of so many items each; numbers no item can have stay as they are."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    small = not len(items) or (items.min() >= 0 and items.max() < 2**31)
+    return Split(offsets, items.astype(np.int32) if small else items)
+
+
+def _whole(sequences: Split, length: int) -> EvaluationUsers:
+    """Return users of whom all is history, and nothing to be found."""
+    lengths = sequences.lengths
+    history, known = sequences.histories(np.arange(len(lengths)), lengths, length)
+    past = Past(sequences.items, np.asarray(sequences.offsets[:-1]), lengths)
+    nothing = np.zeros(len(lengths) + 1, np.int64)
+    return EvaluationUsers(history, known, nothing, np.empty(0, np.int32), past)

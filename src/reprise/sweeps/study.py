@@ -1,0 +1,279 @@
+"""A sweep: many runs of one configuration but for a few fields, whose values Optuna proposes.
+
+sweeps/<name>/
+    sweep.json      what is searched, and all else that the trials have in common
+    trials.db       Optuna's study (SQLite): the trials that have ended, with their results
+    sweep.html      their picture
+    LOCK            flock: one writer at a time
+
+What a trial tries is a pure function of (seed, its number, the results before it), and a trial is
+an ordinary run, named by its number. So the study holds only what has ended: a trial that was
+killed is proposed again, the same, and its run goes on where it stood; and a study that is lost is
+made anew from the runs. Trials are rated by the best recall on the validation users, never the
+test's.
+"""
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import StorageInternalError
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DatabaseError
+
+from reprise import durable
+from reprise.config.schema import TrainConfig, make_config
+from reprise.data.dataset import open_dataset
+from reprise.errors import CheckpointError, RepriseError, UsageError
+from reprise.runs.folder import RunFolder, refuse_difference
+from reprise.runs.lock import held
+from reprise.runs.session import Announcer, Outcome, Request, run_session
+from reprise.sweeps.space import Search
+from reprise.text.messages import Language, Phrase
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is asked for. values: the configuration's, but for the searched fields, by name."""
+
+    folder: Path
+    name: str
+    searches: tuple[Search, ...]
+    values: Mapping[str, Any]
+    data_folder: Path
+    runs_folder: Path
+
+    @cached_property
+    def base(self) -> TrainConfig:
+        """The configuration with each searched field at its first value."""
+        return self.config("first", {search.field: search.first for search in self.searches})
+
+    def config(self, label: str, params: Mapping[str, Any]) -> TrainConfig:
+        """Return a trial's configuration."""
+        return make_config({**self.values, **params, "name": f"{self.name}-{label}"})
+
+    def trial_config(self, number: int, params: Mapping[str, Any]) -> TrainConfig:
+        """Return the configuration of trial `number`, whose run has its name."""
+        return self.config(f"{number:03d}", params)
+
+
+class Watcher(Protocol):
+    """Who is told of the trials."""
+
+    def began(self, number: int, params: Mapping[str, Any], config: TrainConfig) -> Announcer:
+        """A trial begins or goes on; returned is who is told of its run."""
+
+    def ended(self, number: int, trial: FrozenTrial) -> None:
+        """A trial has its result: a recall, or none."""
+
+    def close(self) -> None:
+        """The run that is watched is over."""
+
+
+def run_sweep(sweep: Sweep, trials: int, watcher: Watcher) -> int:
+    """Bring the sweep to `trials` trials; return the exit code: 0, or a stop's."""
+    durable.make_folder(sweep.folder)
+    with held(sweep.folder):
+        _check_definition(sweep)
+        with opened_study(sweep.folder, create=True) as study:
+            for number in range(len(study.trials), trials):
+                ended = study.trials
+                params = propose(sweep.searches, sweep.base.seed, ended)
+                trial = _known(params, ended)
+                if trial is None:
+                    trial, stopped = _run_trial(sweep, number, params, watcher)
+                    if stopped:
+                        return stopped
+                study.add_trial(trial)
+                watcher.ended(number, trial)
+                if any(search.field != "learning_rate" for search in sweep.searches):
+                    # Or the compiled steps of settings that no trial has again would pile up.
+                    jax.clear_caches()  # type: ignore[no-untyped-call]
+    return 0
+
+
+def propose(searches: tuple[Search, ...], seed: int, ended: list[FrozenTrial]) -> dict[str, Any]:
+    """Return the values of the trial that follows those, a pure function of its arguments."""
+    mixed = np.random.SeedSequence([seed, len(ended)]).generate_state(1)[0]
+    study = optuna.create_study(direction="maximize", sampler=TPESampler(seed=int(mixed)))
+    study.add_trials(ended)
+    drawn = study.ask(distributions(searches)).params
+    return {search.field: search.settle(drawn[search.field]) for search in searches}
+
+
+def distributions(searches: tuple[Search, ...]) -> dict[str, BaseDistribution]:
+    """Return the searches as Optuna has them."""
+    return {search.field: _distribution(search) for search in searches}
+
+
+@contextmanager
+def opened_study(folder: Path, create: bool = False) -> Iterator[optuna.Study]:
+    """Open a sweep's study; CheckpointError where there is none, or where it is damaged."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = folder / "trials.db"
+    if not create and not path.is_file():
+        raise CheckpointError("sweep_missing", path=folder)
+    # By a connection of our own: an address would stumble over a "?" or a brace in the path.
+    connected = {"creator": lambda: sqlite3.connect(path, check_same_thread=False)}
+    try:
+        storage = optuna.storages.RDBStorage("sqlite:///trials.db", engine_kwargs=connected)
+        with ExitStack() as stack:
+            stack.callback(storage.engine.dispose)
+            yield optuna.create_study(
+                storage=storage, study_name="sweep", direction="maximize", load_if_exists=True
+            )
+            storage.remove_session()
+    except (DatabaseError, StorageInternalError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError("sweep_damaged", path=path, reason=reason) from error
+
+
+def read_definition(folder: Path) -> dict[str, Any]:
+    """Return what sweep.json holds; CheckpointError where it cannot be read."""
+    path = folder / "sweep.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content["search"], content["top_n"], content["dataset"]
+    except FileNotFoundError:
+        raise CheckpointError("sweep_missing", path=folder) from None
+    except (KeyError, TypeError) as error:
+        reason = Phrase("unexpected_content")
+        raise CheckpointError("sweep_damaged", path=path, reason=reason) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError("sweep_damaged", path=path, reason=error) from error
+    return content
+
+
+def results(folder: Path, language: Language = "en") -> dict[str, Any]:
+    """Return a sweep's results as JSON holds them: sweep, dataset, metric, search, best (a trial's
+    number, or None), and trials, each with its number, state ("complete" or "failed"), value (None
+    where it has none), params, run (its folder's name), best_step, steps, and the reason why it
+    could not be made, in a language: English for programs.
+    """
+    definition = read_definition(folder)
+    with opened_study(folder) as study:
+        ended = study.trials
+    trials: list[dict[str, Any]] = [
+        {
+            "number": trial.number,
+            "state": "complete" if trial.state is TrialState.COMPLETE else "failed",
+            "value": trial.value,
+            "params": trial.params,
+            **{key: trial.user_attrs.get(key) for key in ("run", "best_step", "steps")},
+            "reason": reason_of(trial, language),
+        }
+        for trial in ended
+    ]
+    rated = [trial for trial in trials if trial["value"] is not None]
+    best = max(rated, key=lambda trial: trial["value"], default=None)
+    return {
+        "sweep": folder.name,
+        "dataset": definition["dataset"],
+        "metric": f"recall@{definition['top_n']}",
+        "search": definition["search"],
+        "best": None if best is None else best["number"],
+        "trials": trials,
+    }
+
+
+def reason_of(trial: FrozenTrial, language: Language) -> str | None:
+    """Return why a trial could not be made, in a language; None where it was."""
+    english: str | None = trial.user_attrs.get("reason")
+    return trial.user_attrs.get(f"reason_{language}", english)
+
+
+def _run_trial(
+    sweep: Sweep, number: int, params: dict[str, Any], watcher: Watcher
+) -> tuple[FrozenTrial, int]:
+    """See a trial's run through, from wherever it stands; return its record and a stop's code."""
+    try:
+        config = sweep.trial_config(number, params)
+        with closing(watcher):
+            outcome = run_session(
+                Request(config, sweep.data_folder, sweep.runs_folder),
+                watcher.began(number, params, config),
+            )
+    except RepriseError as error:
+        if not _of_values(error, params):
+            raise
+        reasons = {"reason": str(error), "reason_zh": error.said_in("zh")}
+        return _record(sweep, params, None, reasons), 0
+    return _record(sweep, params, outcome, {"run": config.run_name}), outcome.exit_code
+
+
+def _of_values(error: RepriseError, params: Mapping[str, Any]) -> bool:
+    """Whether a trial's values do not go together, or not with the data: they are tried by no one
+    again. Else, or where all trials have the batch that is too large, the sweep is to be mended.
+    """
+    if error.key == "too_few_users":
+        return not params.keys().isdisjoint(("batch_size", "first_target"))
+    return isinstance(error, UsageError)
+
+
+def _record(
+    sweep: Sweep, params: dict[str, Any], outcome: Outcome | None, about: dict[str, Any]
+) -> FrozenTrial:
+    """Return a trial as the study keeps it; one without a finite recall has failed."""
+    best = None if outcome is None else outcome.progress.best
+    if outcome is not None:
+        about = about | {"steps": outcome.progress.step}
+    if best is not None:
+        about = about | {"best_step": best.step}
+    return optuna.trial.create_trial(
+        state=TrialState.FAIL if best is None else TrialState.COMPLETE,
+        value=None if best is None else best.metric,
+        params=params,
+        distributions=distributions(sweep.searches),
+        user_attrs=about,
+    )
+
+
+def _known(params: dict[str, Any], ended: list[FrozenTrial]) -> FrozenTrial | None:
+    """Return the trial that had these very values: as training is exact, it would end the same."""
+    return next((trial for trial in ended if trial.params == params), None)
+
+
+def _distribution(search: Search) -> BaseDistribution:
+    if search.choices:
+        return CategoricalDistribution(search.choices)
+    if search.is_whole:
+        return IntDistribution(int(search.low), int(search.high), log=search.log)
+    return FloatDistribution(search.low, search.high, log=search.log)
+
+
+def _check_definition(sweep: Sweep) -> None:
+    """Write sweep.json, or refuse, with the differences, a sweep that is another one."""
+    searched = {search.field for search in sweep.searches} | {"name"}
+    common = {
+        key: value for key, value in dataclasses.asdict(sweep.base).items() if key not in searched
+    }
+    asked = {
+        "schema": SCHEMA,
+        "search": "; ".join(map(str, sweep.searches)),
+        **common,
+        "seed": sweep.base.seed,
+        "dataset_fingerprint": open_dataset(sweep.data_folder).fingerprint,
+    }
+    path = sweep.folder / "sweep.json"
+    if path.exists():
+        refuse_difference(RunFolder(sweep.folder), read_definition(sweep.folder), asked)
+    else:
+        durable.replace_file(path, (json.dumps(asked, indent=2) + "\n").encode())
