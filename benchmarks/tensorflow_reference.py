@@ -34,8 +34,8 @@ from reprise.training.state import Arrays
 
 sys.path.append(str(ROOT / "tests"))  # the networks that the tests hold the models against
 
-from builders_tf import tf
-from networks_tf import NETWORKS, readout
+from helpers.builders_tf import tf
+from helpers.networks_tf import NETWORKS, readout
 
 VARIANT = "in TensorFlow"
 Ids = NDArray[np.int32]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from builders_data import draft_of
-from commands import run_small
+from helpers.builders_data import draft_of
+from helpers.commands import run_small
 from reprise import durable
 from reprise.data.dataset import SPLITS, Split
 from reprise.data.prepare import publish

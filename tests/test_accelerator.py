@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from commands import ENVIRONMENT
+from helpers.commands import ENVIRONMENT
 from reprise.runtime import device
 
 FLAG = "--xla_gpu_deterministic_ops"

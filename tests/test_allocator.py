@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from commands import ENVIRONMENT
+from helpers.commands import ENVIRONMENT
 
 # Page faults of twenty calls that each need a temporary array of 64 MB. What is freed late, by
 # another thread, lets the heap grow at first: thirty calls go before.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import ROOT
+from helpers.commands import ROOT
 from quality_table import METRICS, reference
 from reprise.cli.options import run_values
 from reprise.config.schema import PRESETS, make_config, read_preset

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builders_data import small_draft
-from checkpoints import harm_file, no_warning, rated, rewrite_state, save_all
-from commands import reprise
+from helpers.builders_data import small_draft
+from helpers.checkpoints import harm_file, no_warning, rated, rewrite_state, save_all
+from helpers.commands import reprise
 from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish

@@ -19,7 +19,7 @@ import jax
 import pytest
 
 import golden
-from commands import Recorder, state_digest
+from helpers.commands import Recorder, state_digest
 from reprise.config.schema import TrainConfig, read_preset
 from reprise.runs.session import Request, run_session
 

@@ -11,7 +11,7 @@ import click
 import pytest
 from rich.cells import cell_len
 
-from commands import comirec, reprise
+from helpers.commands import comirec, reprise
 from reprise.cli import comirec as comirec_line
 from reprise.cli.main import cli
 from reprise.text.messages_commands import CLICK, COMMANDS, EXIT_CODES

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import interests
-from builders_data import draft_of
-from checkpoints import no_warning
-from commands import Recorder, run_small, small_config
+from helpers.builders_data import draft_of
+from helpers.checkpoints import no_warning
+from helpers.commands import Recorder, run_small, small_config
 from reprise.cli.show.evaluation import evaluation_facts
 from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import reprise
-from commands import ENVIRONMENT
+from helpers.commands import ENVIRONMENT
 
 PACKAGE = Path(reprise.__file__).parent
 # Each package may import itself and what stands on a line above its own.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import small_config
+from helpers.commands import small_config
 from reprise.cli.commands.train import run_training
 from reprise.cli.show.progress import Pace, ProgressLine
 from reprise.cli.show.run import RunConsole, Voice

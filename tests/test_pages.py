@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
-from commands import ENVIRONMENT, ROOT
-from pages import DOCS, commands, fenced
+from helpers.commands import ENVIRONMENT, ROOT
+from helpers.pages import DOCS, commands, fenced
 from reprise.cli import comirec as comirec_line
 from reprise.cli.main import cli
 from reprise.cli.reference import options

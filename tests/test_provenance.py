@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from commands import ROOT
+from helpers.commands import ROOT
 from reprise.cli.options import run_layers, run_values
 from reprise.config.layers import Layer, Setting, as_toml, resolve
 from reprise.config.schema import PRESETS, make_config, read_toml

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import ROOT, reprise
+from helpers.commands import ROOT, reprise
 from quality import Planned, Workshop
 
 CONFIG = """

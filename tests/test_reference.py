@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from commands import ENVIRONMENT, ROOT
+from helpers.commands import ENVIRONMENT, ROOT
 from reprise.cli.main import cli
 from reprise.cli.options import run_options
 from reprise.cli.reference import options, reference, walk

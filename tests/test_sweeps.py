@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial
 
-from commands import (
+from helpers.commands import (
     ENVIRONMENT,
     Recorder,
     reprise_command,

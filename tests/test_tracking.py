@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from commands import ENVIRONMENT, QUICK, RUN, reprise_command, small_config
+from helpers.commands import ENVIRONMENT, QUICK, RUN, reprise_command, small_config
 from reprise.checkpoints import store
 from reprise.cli.show.run import RunConsole, Voice
 from reprise.errors import UsageError

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import ROOT, comirec
+from helpers.commands import ROOT, comirec
 from reprise.config.schema import make_config
 from reprise.data.dataset import open_dataset
 

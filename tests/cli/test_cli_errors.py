@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from commands import check_refusal, comirec, reprise
+from helpers.commands import check_refusal, comirec, reprise
 from reprise.cli.main import run_guarded
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import oracles
-from builders_data import draft_of, item_lists, split_of
-from checkpoints import no_warning
-from commands import comirec, reprise
+from helpers import oracles
+from helpers.builders_data import draft_of, item_lists, split_of
+from helpers.checkpoints import no_warning
+from helpers.commands import comirec, reprise
 from reprise.cli.show.evaluation import evaluation_facts, show_evaluation
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import SPLITS, open_dataset

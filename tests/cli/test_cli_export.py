@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from commands import check_refusal, reprise
+from helpers.commands import check_refusal, reprise
 from reprise.cli.main import cli
 from reprise.errors import UsageError
 from reprise.runs.folder import RunFolder

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from builders_tf import UPDATES, train_tf1
-from commands import comirec, inspect_json, reprise
+from helpers.builders_tf import UPDATES, train_tf1
+from helpers.commands import comirec, inspect_json, reprise
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -17,8 +17,8 @@ import click
 import numpy as np
 import pytest
 
-from builders_data import Row, write_comirec
-from commands import (
+from helpers.builders_data import Row, write_comirec
+from helpers.commands import (
     ENVIRONMENT,
     QUICK,
     ROOT,

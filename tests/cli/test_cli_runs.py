@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from checkpoints import harm_file
-from commands import ENVIRONMENT, check_refusal, reprise
+from helpers.checkpoints import harm_file
+from helpers.commands import ENVIRONMENT, check_refusal, reprise
 from reprise.cli.main import cli
 from reprise.cli.show.runs import thinned
 from reprise.errors import RepriseError, RunInUseError, UsageError

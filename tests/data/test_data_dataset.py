@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_data import item_lists, small_draft, split_of
+from helpers.builders_data import item_lists, small_draft, split_of
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, EvaluationUsers, Split, open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import DataError

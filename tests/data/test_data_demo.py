@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from builders_data import item_lists
+from helpers.builders_data import item_lists
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.draft import Draft
 from reprise.data.synthetic import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_data import (
+from helpers.builders_data import (
     INTER_HEADER,
     ROWS,
     Row,

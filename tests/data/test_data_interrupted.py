@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builders_data import write_inter
-from commands import ENVIRONMENT, check_refusal, reprise, reprise_command
-from faults import aimed_at, needs_strace, under_strace
+from helpers.builders_data import write_inter
+from helpers.commands import ENVIRONMENT, check_refusal, reprise, reprise_command
+from helpers.faults import aimed_at, needs_strace, under_strace
 from reprise.data.dataset import open_dataset
 from reprise.data.statistics import totals
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_data import Event, recbole_slowly, users_of, write_inter
+from helpers.builders_data import Event, recbole_slowly, users_of, write_inter
 from reprise.cli.main import cli
 from reprise.data import FORMATS
 from reprise.data.dataset import SPLITS, open_dataset

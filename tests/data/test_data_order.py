@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_data import Event, recbole_slowly, users_of
-from commands import reprise
+from helpers.builders_data import Event, recbole_slowly, users_of
+from helpers.commands import reprise
 from reprise.data import ordering
 from reprise.data.dataset import SPLITS, fingerprint_of, open_dataset
 from reprise.data.draft import Draft

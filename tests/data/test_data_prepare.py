@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from builders_data import (
+from helpers.builders_data import (
     ROWS,
     Event,
     item_lists,
@@ -22,7 +22,7 @@ from builders_data import (
     write_comirec,
     write_inter,
 )
-from commands import reprise
+from helpers.commands import reprise
 from reprise.data import prepare as preparing
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.draft import Draft, write_dataset

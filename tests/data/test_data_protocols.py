@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_data import (
+from helpers.builders_data import (
     ROWS,
     Event,
     Row,

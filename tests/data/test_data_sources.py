@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from builders_data import write_comirec
+from helpers.builders_data import write_comirec
 from reprise.data.prepare import read_source
 from reprise.data.readers.recognise import NOTHING_ASKED, Asked, asked_of, read, recognise
 from reprise.errors import DataError

@@ -12,7 +12,13 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_data import draft_of, leave_one_out_slowly, split_of, write_comirec, write_inter
+from helpers.builders_data import (
+    draft_of,
+    leave_one_out_slowly,
+    split_of,
+    write_comirec,
+    write_inter,
+)
 from reprise.cli.main import cli
 from reprise.data.dataset import LAST, SPLITS, Dataset, open_dataset
 from reprise.data.draft import Draft

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_data import Event, Users, item_lists, users_of, write_comirec, write_inter
+from helpers.builders_data import Event, Users, item_lists, users_of, write_comirec, write_inter
 from reprise.cli.main import cli
 from reprise.data.dataset import LATER, SPLITS, open_dataset
 from reprise.data.prepare import prepare, read_source

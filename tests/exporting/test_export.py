@@ -18,10 +18,10 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from builders_data import draft_of, item_lists, split_of
-from checkpoints import no_warning
-from commands import small_disk
-from pages import DOCS, fenced
+from helpers.builders_data import draft_of, item_lists, split_of
+from helpers.checkpoints import no_warning
+from helpers.commands import small_disk
+from helpers.pages import DOCS, fenced
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, Split, open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import CheckpointError, DataError, RepriseError, UsageError, WriteError

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-import oracles
-from builders_models import (
+from helpers import oracles
+from helpers.builders_models import (
     LENGTH,
     USERS,
     Shapes,

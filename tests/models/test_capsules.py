@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-import oracles
-from builders_models import LENGTH, USERS, Named, check_gradient, random_histories, scales, seeds
+from helpers import oracles
+from helpers.builders_models import (
+    LENGTH,
+    USERS,
+    Named,
+    check_gradient,
+    random_histories,
+    scales,
+    seeds,
+)
 from reprise.models import capsules
 from reprise.models.registry import ModelShape
 

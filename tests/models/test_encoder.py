@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import oracles
-from builders_models import (
+from helpers import oracles
+from helpers.builders_models import (
     LENGTH,
     USERS,
     Named,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-import oracles
-from builders_models import (
+from helpers import oracles
+from helpers.builders_models import (
     LENGTH,
     Named,
     check_gradient,

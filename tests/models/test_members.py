@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from commands import small_config
+from helpers.commands import small_config
 from reprise.evaluation.evaluate import candidates
 from reprise.models.registry import Model, ModelShape, Params, get_model, prefix_mask
 from reprise.models.scoring import Scoring

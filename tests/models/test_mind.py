@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from numpy.typing import NDArray
 
-import oracles
-from builders_models import (
+from helpers import oracles
+from helpers.builders_models import (
     LENGTH,
     USERS,
     Named,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_models import LENGTH, USERS, random_histories, random_params, scales, seeds
-from builders_tf import tf
-from networks_tf import NETWORKS, check_gradients
+from helpers.builders_models import LENGTH, USERS, random_histories, random_params, scales, seeds
+from helpers.builders_tf import tf
+from helpers.networks_tf import NETWORKS, check_gradients
 from reprise.models import mind
 from reprise.models.registry import ModelShape, get_model
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import oracles
-from builders_models import (
+from helpers import oracles
+from helpers.builders_models import (
     LENGTH,
     USERS,
     Shapes,

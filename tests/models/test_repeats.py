@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import oracles
-from builders_data import draft_of, split_of
-from commands import run_small, small_config
+from helpers import oracles
+from helpers.builders_data import draft_of, split_of
+from helpers.commands import run_small, small_config
 from reprise.checkpoints import store
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish

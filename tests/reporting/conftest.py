@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from commands import Recorder, run_small, stopping_at
+from helpers.commands import Recorder, run_small, stopping_at
 from reprise.runs import loop
 from reprise.runs.folder import RunFolder
 from reprise.training.setup import Task

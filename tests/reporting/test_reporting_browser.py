@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from report_pages import make_page
+from helpers.report_pages import make_page
 from reprise.runs.folder import RunFolder
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

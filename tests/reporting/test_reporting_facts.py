@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from commands import Recorder, small_config
+from helpers.commands import Recorder, small_config
 from reprise.errors import CheckpointError
 from reprise.report import facts
 from reprise.report.facts import Run, read_runs

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builders_data import draft_of, split_of
-from commands import ENVIRONMENT, check_refusal, reprise, run_small
-from report_pages import embedded, invoke, make_page, own_markup, points, traces
+from helpers.builders_data import draft_of, split_of
+from helpers.commands import ENVIRONMENT, check_refusal, reprise, run_small
+from helpers.report_pages import embedded, invoke, make_page, own_markup, points, traces
 from reprise.cli.show.evaluation import evaluation_facts
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish

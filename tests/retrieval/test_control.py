@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import oracles
+from helpers import oracles
 from reprise.retrieval import rerank
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import oracles
-from builders_data import split_of
+from helpers import oracles
+from helpers.builders_data import split_of
 from reprise.data.dataset import Dataset, EvaluationUsers, Past, Truth
 from reprise.errors import DataError
 from reprise.evaluation.evaluate import EvaluationInterruptedError, candidates, evaluate

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import oracles
-from builders_data import split_of
+from helpers import oracles
+from helpers.builders_data import split_of
 from reprise.data.dataset import EvaluationUsers, Past
 from reprise.evaluation import groups, metrics
 

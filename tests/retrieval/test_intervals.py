@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import oracles
+from helpers import oracles
 from reprise.evaluation import intervals
 
 seeds = st.integers(0, 2**32 - 1)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import oracles
+from helpers import oracles
 from reprise.evaluation import metrics
 
 relaxed = settings(deadline=None, max_examples=120)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import oracles
-from builders_data import split_of
+from helpers import oracles
+from helpers.builders_data import split_of
 from reprise.retrieval import search
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, members, merge
 

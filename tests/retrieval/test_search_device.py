@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders_data import split_of
+from helpers.builders_data import split_of
 from reprise.retrieval import search, search_device
 from reprise.retrieval.ranking import Ranking
 from reprise.runtime import device

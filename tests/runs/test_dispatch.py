@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands import Recorder, check_same_end, run_small, small_config, stopping_at
+from helpers.commands import Recorder, check_same_end, run_small, small_config, stopping_at
 from reprise.data.dataset import open_dataset
 from reprise.runtime import device
 from reprise.training.dispatch import make_work, portions

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from commands import small_config
+from helpers.commands import small_config
 from reprise.data.dataset import open_dataset
 from reprise.training import setup as tasks
 from reprise.training.setup import Task, fresh_state, make_task

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints import harm_file, no_warning, warnings_into
-from commands import check_same_end, run_small, small_disk, state_digest
+from helpers.checkpoints import harm_file, no_warning, warnings_into
+from helpers.commands import check_same_end, run_small, small_disk, state_digest
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.errors import CheckpointError, DataError, UsageError, WriteError

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from checkpoints import rewrite_state
-from commands import run_small
+from helpers.checkpoints import rewrite_state
+from helpers.commands import run_small
 from reprise.checkpoints import store
 from reprise.runs.folder import RunFolder
 from reprise.runs.manage.inspect import describe

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from checkpoints import fail
-from commands import run_small, small_config
+from helpers.checkpoints import fail
+from helpers.commands import run_small, small_config
 from reprise.checkpoints import store
 from reprise.checkpoints.migrate import (
     FIRST_SCHEMA_WITH_BEST,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import ENVIRONMENT
+from helpers.commands import ENVIRONMENT
 from reprise.errors import RunInUseError
 from reprise.runs.folder import RunFolder, locked
 

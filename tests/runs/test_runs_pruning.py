@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints import IDENTITY, harm_file, names, no_warning, rated, rewrite_state, save_all
+from helpers.checkpoints import (
+    IDENTITY,
+    harm_file,
+    names,
+    no_warning,
+    rated,
+    rewrite_state,
+    save_all,
+)
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.errors import RunInUseError, WriteError

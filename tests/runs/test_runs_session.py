@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from checkpoints import no_warning
-from commands import Recorder, run_small, state_digest, stopping_at
+from helpers.checkpoints import no_warning
+from helpers.commands import Recorder, run_small, state_digest, stopping_at
 from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
 from reprise.errors import UsageError

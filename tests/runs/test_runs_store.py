@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import (
+from helpers.checkpoints import (
     IDENTITY,
     fail,
     harm_file,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from checkpoints import IDENTITY, harm_file, names, rated, save_all
-from commands import small_config
+from helpers.checkpoints import IDENTITY, harm_file, names, rated, save_all
+from helpers.commands import small_config
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.errors import CheckpointError, UsageError

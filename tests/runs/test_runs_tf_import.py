@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from builders_tf import (
+from helpers.builders_tf import (
     DIM,
     HIDDEN,
     INTERESTS,
@@ -28,7 +28,7 @@ from builders_tf import (
     train_keras,
     train_tf1,
 )
-from commands import Recorder, run_small, small_config
+from helpers.commands import Recorder, run_small, small_config
 from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
 from reprise.errors import CheckpointError, RepriseError, UsageError

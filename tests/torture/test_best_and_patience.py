@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from checkpoints import (
+from helpers.checkpoints import (
     IDENTITY,
     harm_file,
     names,
@@ -21,7 +21,7 @@ from checkpoints import (
     snapshot,
     warnings_into,
 )
-from commands import Recorder, run_small, state_digest, stopping_at
+from helpers.commands import Recorder, run_small, state_digest, stopping_at
 from reprise.checkpoints import store
 from reprise.evaluation import evaluate as evaluation
 from reprise.runs import loop

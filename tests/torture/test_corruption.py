@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from commands import run_small, small_config
+from helpers.commands import run_small, small_config
 from reprise.checkpoints import store
 from reprise.cli.show.run import RunConsole, Voice
 from reprise.errors import RepriseError

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crash_states import CrashState, RecordingDisk, crash_states
 
-from checkpoints import rewrite_state
-from commands import Recorder, run_small, small_config
+from helpers.checkpoints import rewrite_state
+from helpers.commands import Recorder, run_small, small_config
+from helpers.crash_states import CrashState, RecordingDisk, crash_states
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from checkpoints import harm_file, names, no_warning
-from commands import (
+from helpers.checkpoints import harm_file, names, no_warning
+from helpers.commands import (
     QUICK,
     RUN,
     Recorder,

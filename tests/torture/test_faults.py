@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from checkpoints import no_warning
-from commands import ENVIRONMENT, reprise_command
-from faults import aimed_at, needs_strace, under_strace
+from helpers.checkpoints import no_warning
+from helpers.commands import ENVIRONMENT, reprise_command
+from helpers.faults import aimed_at, needs_strace, under_strace
 from reprise.runs.manage.inspect import describe
 
 OPTIONS = (

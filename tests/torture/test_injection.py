@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import saver
-from commands import ENVIRONMENT, ROOT
-from faults import TRACING, Call, attached, needs_strace, read_trace
+from helpers import saver
+from helpers.commands import ENVIRONMENT, ROOT
+from helpers.faults import TRACING, Call, attached, needs_strace, read_trace
 from reprise.checkpoints import store
 from reprise.errors import WriteError
 from reprise.runs.folder import RunFolder
@@ -48,7 +48,7 @@ class Saver:
 
 @pytest.fixture(scope="module")
 def saving() -> Iterator[Saver]:
-    server = [sys.executable, str(ROOT / "tests" / "saver.py")]
+    server = [sys.executable, str(ROOT / "tests" / "helpers" / "saver.py")]
     with subprocess.Popen(
         server, env=WRITING, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints import no_warning
-from commands import COMPILED, ENVIRONMENT, reprise_command
+from helpers.checkpoints import no_warning
+from helpers.commands import COMPILED, ENVIRONMENT, reprise_command
 from reprise.runs.manage.inspect import describe
 
 KILLS = 5

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builders_data import draft_of, split_of
-from checkpoints import names, rewrite_state
-from commands import (
+from helpers.builders_data import draft_of, split_of
+from helpers.checkpoints import names, rewrite_state
+from helpers.commands import (
     ENVIRONMENT,
     RUN,
     Recorder,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from checkpoints import fail, names, no_warning, rated, save_all
-from commands import Recorder, run_small, state_digest, stopping_at
+from helpers.checkpoints import fail, names, no_warning, rated, save_all
+from helpers.commands import Recorder, run_small, state_digest, stopping_at
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.errors import WriteError

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from checkpoints import no_warning
-from commands import (
+from helpers.checkpoints import no_warning
+from helpers.commands import (
     ENVIRONMENT,
     QUICK,
     RUN,

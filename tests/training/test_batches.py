@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import oracles
+from helpers import oracles
 from reprise.data.dataset import Split
 from reprise.errors import DataError
 from reprise.training import negatives

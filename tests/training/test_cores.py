@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import COMPILED, ENVIRONMENT
+from helpers.commands import COMPILED, ENVIRONMENT
 
 # At ComiRec's sizes: smaller sums are not cut into pieces.
 STEPS = """

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from commands import Recorder, run_small, small_config, stopping_at
+from helpers.commands import Recorder, run_small, small_config, stopping_at
 from reprise.checkpoints import store
 from reprise.config.schema import CHOICES, TrainConfig
 from reprise.errors import UsageError

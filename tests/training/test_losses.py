@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import oracles
+from helpers import oracles
 from reprise.config.schema import SELECTIONS
 from reprise.models.scoring import Scoring
 from reprise.training import losses

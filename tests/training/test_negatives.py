@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import oracles
+from helpers import oracles
 from reprise.config.schema import SAMPLERS
 from reprise.training import negatives
 

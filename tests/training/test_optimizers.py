@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import oracles
+from helpers import oracles
 from reprise.config.schema import OPTIMIZERS as NAMES
 from reprise.training import item_table
 from reprise.training.optimizers import (

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import oracles
+from helpers import oracles
 from reprise.config.schema import DECAYS
 from reprise.training.schedules import CONSTANT, FLOOR, Schedule
 

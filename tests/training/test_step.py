@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import oracles
+from helpers import oracles
 from reprise.config.schema import OPTIMIZERS
 from reprise.data.dataset import Split
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model

@@ -5,7 +5,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import oracles
+from helpers import oracles
 from reprise.training.state import Best, Progress
 from reprise.training.stopping import out_of_patience, record_evaluation
 

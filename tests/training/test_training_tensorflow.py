@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from builders_tf import tf
-from networks_tf import NETWORKS, check_gradients, readout, sampled_softmax
+from helpers.builders_tf import tf
+from helpers.networks_tf import NETWORKS, check_gradients, readout, sampled_softmax
 from reprise.data.dataset import Split
 from reprise.models import mind
 from reprise.models.registry import ModelShape, get_model

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from commands import ROOT
+from helpers.commands import ROOT
 
 DOCS = ROOT / "docs"
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from checkpoints import no_warning
+from helpers.checkpoints import no_warning
 from reprise.config.schema import TrainConfig
 from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.manage.inspect import describe
@@ -19,7 +19,7 @@ from reprise.runs.session import Outcome, Request, run_session
 from reprise.training.setup import Task
 from reprise.training.state import Progress, TrainState
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Set by `make test`; what proves that two processes compute the same bits goes without.
 COMPILED = "JAX_COMPILATION_CACHE_DIR"
 ENVIRONMENT = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from builders_tf import keras, tf
+from helpers.builders_tf import keras, tf
 
 Tensors = Mapping[str, Any]
 # network(params, history [B, L, d], mask [B, L], start [B, K, L]) -> interests [B, K, d]; `start`

@@ -1,0 +1,1 @@
+"""What tests share: builders of data and models, runs in this process and others, oracles."""
