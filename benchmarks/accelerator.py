@@ -35,14 +35,16 @@ from evaluate import MODEL, SHAPES, make_users
 from reprise.config.schema import OPTIMIZERS
 from reprise.evaluation.evaluate import evaluate
 from reprise.models.registry import get_model
+from reprise.models.scoring import COMIREC
 from reprise.retrieval import search_device
 from reprise.retrieval.search import best_by_tiles
+from reprise.retrieval.vectors import retriever_of
 from reprise.runtime.device import multiply_in_float32
 from reprise.training.batches import Sampler, prefetch
 from reprise.training.dispatch import Work, make_work, portions
 from reprise.training.schedules import CONSTANT
 from reprise.training.state import Arrays
-from reprise.training.step import initial_arrays, make_interests, make_train_step
+from reprise.training.step import initial_arrays, make_train_step
 from step import MODELS, WORKLOADS, Row, Workload, flops, moved_bytes, sampler_of
 
 AT_ONCE = (1, 16)
@@ -170,11 +172,11 @@ def _measure_evaluation(options: argparse.Namespace) -> Row:
     num_items, shape = SHAPES["books"]
     model = get_model(MODEL)
     arrays = initial_arrays(model, shape, num_items, options.seed, embedding_scale=1.0)
-    interests = make_interests(model)
+    retriever = retriever_of(model, COMIREC, arrays)
     users = make_users(num_items, shape.history_length, options.users, options.seed)
 
     def whole() -> None:
-        evaluate(arrays, interests, users, (20, TOP_N))
+        evaluate(retriever, users, (20, TOP_N))
 
     times = [seconds_of(whole) for _ in range(options.rounds + 1)]
     return {

@@ -37,12 +37,13 @@ from common import (
     write_json,
 )
 from reprise.data.dataset import SPLITS, Dataset, EvaluationUsers
-from reprise.evaluation.evaluate import candidates, evaluate
+from reprise.evaluation.evaluate import evaluate
 from reprise.models.registry import ModelShape, get_model
 from reprise.models.scoring import COMIREC
 from reprise.retrieval.ranking import merge
 from reprise.retrieval.search import search, worker_threads
-from reprise.training.step import initial_arrays, make_interests
+from reprise.retrieval.vectors import retriever_of, user_vectors
+from reprise.training.step import initial_arrays
 
 Lists = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -102,20 +103,13 @@ def _measure(
     num_items, shape = SHAPES[shape_name]
     model = get_model(MODEL)
     arrays = initial_arrays(model, shape, num_items, options.seed, embedding_scale=1.0)
-    interests = make_interests(model)
+    retriever = retriever_of(model, COMIREC, arrays)
     users = make_users(num_items, shape.history_length, options.users, options.seed)
-    items = np.ascontiguousarray(candidates(arrays, COMIREC)[1:])
-    ready = np.concatenate(
-        [
-            np.asarray(
-                interests(arrays, users.history[start:][:CHUNK], users.lengths[start:][:CHUNK])
-            )
-            for start in range(0, options.users, CHUNK)
-        ]
-    )
+    items = np.ascontiguousarray(retriever.item_vectors()[1:])
+    ready = np.concatenate(list(user_vectors(retriever, users)))[: options.users]
 
     def whole() -> Lists:
-        return evaluate(arrays, interests, users, (20, TOP_N)).ids
+        return evaluate(retriever, users, (20, TOP_N)).ids
 
     def search_alone() -> Lists:
         chunks = (ready[start:][:CHUNK] for start in range(0, len(ready), CHUNK))

@@ -37,13 +37,12 @@ from numpy.typing import NDArray
 
 from common import machine, make_parser, print_facts, print_table, write_json
 from quality_table import markdown
-from reprise.cli.show.evaluation import evaluation_facts
 from reprise.data.locate import locate
 from reprise.errors import RepriseError
 from reprise.evaluation import groups, intervals
-from reprise.evaluation.evaluate import candidates
 from reprise.retrieval.ranking import NO_ITEM
-from reprise.runs.session import Measured, StoredModel, measure, stored_model
+from reprise.runs.evaluation import Measured, evaluation_facts, measure
+from reprise.runs.stored import StoredModel, load
 from reprise.text.messages import Messages
 
 N = 50  # length of the lists
@@ -141,7 +140,7 @@ def _subjects(runs: Sequence[str], data_dir: Path) -> Iterator[Subject]:
     for text in runs:
         name, equals, folder = text.partition("=")
         path = Path(folder if equals else text)
-        stored = stored_model(path, lambda dataset: locate(data_dir, dataset), "best", say)
+        stored = load(path, "best", say, lambda dataset: locate(data_dir, dataset))
         measured = measure(stored, "test")
         facts = evaluation_facts(measured, "test", None)
         yield Subject(name if equals else path.name, stored, measured, facts)
@@ -149,13 +148,13 @@ def _subjects(runs: Sequence[str], data_dir: Path) -> Iterator[Subject]:
 
 def spread(subject: Subject) -> float:
     """Return the standard deviation of the scores in a user's list, mean over users."""
-    task, arrays = subject.stored.task, subject.stored.state.arrays
-    items = candidates(arrays, task.config.scoring)
+    retriever = subject.stored.retriever
+    items = retriever.item_vectors()
     ids, users = subject.measured.evaluation.ids[:, :N], subject.measured.users
     deviations = []
     for start in range(0, len(ids), _CHUNK):
         part = slice(start, start + _CHUNK)
-        made = np.asarray(task.interests(arrays, users.history[part], users.lengths[part]))
+        made = retriever.interests(users.history[part], users.lengths[part])
         scores = np.einsum("ukd,und->ukn", made, items[ids[part]]).max(axis=1)
         scores[ids[part] == NO_ITEM] = np.nan  # a catalogue of fewer items ends a list early
         deviations.append(np.nanstd(scores, axis=1))

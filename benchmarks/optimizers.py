@@ -25,7 +25,8 @@ from common import (
 from reprise.config.schema import OPTIMIZERS
 from reprise.models.registry import ModelShape, get_model
 from reprise.training.batches import Batch, make_sampler
-from reprise.training.step import Settle, initial_arrays, make_settle, make_train_step
+from reprise.training.optimizers import ApplyPending, make_apply_pending
+from reprise.training.step import initial_arrays, make_train_step
 
 ITEMS, USERS, BATCH, NEGATIVES = 367_982, 100_000, 128, 1280
 SHAPE = ModelShape(history_length=20, embedding_dim=64, hidden_size=64, num_interest=4)
@@ -39,7 +40,7 @@ class Subject(Stepper):
     """A model and optimizer being measured; milliseconds a step and a settling, by round."""
 
     name: str
-    settle: Settle
+    settle: ApplyPending
     times: list[float] = field(default_factory=list)
     settling: list[float] = field(default_factory=list)
 
@@ -93,7 +94,7 @@ def _subject(model_name: str, optimizer: str, seed: int) -> Subject:
     model = get_model(model_name)
     step = make_train_step(model, optimizer)
     arrays = initial_arrays(model, SHAPE, ITEMS, seed)
-    return Subject(step, arrays, optimizer, make_settle(optimizer))
+    return Subject(step, arrays, optimizer, make_apply_pending(optimizer))
 
 
 def _row(model: str, subject: Subject, lazy: Subject) -> dict[str, str | int | float]:

@@ -28,6 +28,7 @@ from quality_table import ROOT, SELECTED, Result, row, summarise
 from reprise.config.schema import TrainConfig, make_config, read_toml
 from reprise.data.dataset import Dataset, EvaluationUsers, open_dataset
 from reprise.evaluation.evaluate import evaluate
+from reprise.retrieval.vectors import retriever_of
 from reprise.training.batches import COMIREC
 from reprise.training.setup import Task, fresh_state, make_task
 from reprise.training.state import Arrays
@@ -198,7 +199,8 @@ def _sequences(dataset: Dataset) -> list[list[int]]:
 
 
 def _measure(task: Task, arrays: Arrays, users: EvaluationUsers) -> dict[str, float]:
-    return evaluate(arrays, task.interests, users, task.cutoffs).metrics
+    retriever = retriever_of(task.model, task.config.scoring, arrays)
+    return evaluate(retriever, users, task.config.cutoffs).metrics
 
 
 if __name__ == "__main__":

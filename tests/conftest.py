@@ -3,7 +3,8 @@
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ import pytest
 from hypothesis import settings
 
 from helpers.builders_data import draft_of
-from helpers.commands import run_small
+from helpers.commands import evaluating, run_small
 from reprise import durable
 from reprise.data.dataset import SPLITS, Split
 from reprise.data.prepare import publish
 from reprise.data.synthetic import make_demo
-from reprise.runs import loop
 from reprise.runs.folder import RunFolder
 from reprise.runtime.setup import setup as set_up_process
 from reprise.training import setup
@@ -120,13 +120,14 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, float]], None]:
+def scripted() -> Iterator[Callable[[dict[int, float]], None]]:
     """Makes the validation recall at each step what the script says; all else is real."""
+    with ExitStack() as stack:
 
-    def use(recalls: dict[int, float]) -> None:
-        def evaluate(task: Task, state: TrainState, stop: object) -> dict[str, float]:
-            return {"recall@10": recalls[state.progress.step]}
+        def use(recalls: dict[int, float]) -> None:
+            def evaluate(task: Task, state: TrainState, stop: object) -> dict[str, float]:
+                return {"recall@10": recalls[state.progress.step]}
 
-        monkeypatch.setattr(loop, "_evaluate", evaluate)
+            stack.enter_context(evaluating(evaluate))
 
-    return use
+        yield use

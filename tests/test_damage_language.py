@@ -6,7 +6,7 @@ import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from reprise.data.prepare import publish
 from reprise.errors import DataError, RepriseError
 from reprise.runs.folder import RunFolder, read_record, resume
 from reprise.runs.manage import archive
+from reprise.runs.stored import StoredModel
 from reprise.serving.histories import users_of_file
 from reprise.text.messages import Messages
 
@@ -145,7 +146,7 @@ def test_histories_of_another_kind(tmp_path: Path) -> None:
     dataset = open_dataset(publish(small_draft(), "small", tmp_path / "small"))
     np.save(tmp_path / "h.npy", np.arange(3))
     with pytest.raises(DataError, match=r"an array of int64, \[3\]") as refused:
-        users_of_file(tmp_path / "h.npy", dataset, 2, no_warning)
+        users_of_file(tmp_path / "h.npy", cast(StoredModel, dataset), no_warning)
     assert "数组为 int64，[3]" in refused.value.said_in("zh")
 
 

@@ -15,10 +15,11 @@ import interests
 from helpers.builders_data import draft_of
 from helpers.checkpoints import no_warning
 from helpers.commands import Recorder, run_small, small_config
-from reprise.cli.show.evaluation import evaluation_facts
 from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish
-from reprise.runs.session import Request, measure, run_session, stored_model
+from reprise.runs.evaluation import evaluation_facts, measure
+from reprise.runs.session import Request, run_session
+from reprise.runs.stored import load
 
 SHARES = [0.0, 0.1]
 RUNS: Mapping[str, dict[str, Any]] = {
@@ -67,7 +68,7 @@ def test_every_number_is_what_evaluate_measures(
     assert (content["candidates"], content["absolute"]) == (100, False)
     by_name = {run["run"]: run for run in content["runs"]}
     for name, changes in RUNS.items():
-        stored = stored_model(runs[name], demo_data.joinpath, "best", no_warning)
+        stored = load(runs[name], "best", no_warning, demo_data.joinpath)
         facts = evaluation_facts(measure(stored, "test"), "test", None)
         assert {key: by_name[name][key] for key in facts} == facts
         assert facts["interest_coverage@50"] > 0
@@ -119,10 +120,10 @@ def test_the_unit_of_lambda_is_the_spread_of_the_scores(
 ) -> None:
     for run in compared[0]["runs"]:
         name = run["run"]
-        stored = stored_model(runs[name], demo_data.joinpath, "best", no_warning)
-        users, arrays = stored.task.test, stored.state.arrays
-        made = np.asarray(stored.task.interests(arrays, users.history, users.lengths))
-        items = np.asarray(arrays.rows)[1:, :8].astype(np.float64)
+        stored = load(runs[name], "best", no_warning, demo_data.joinpath)
+        users = stored.dataset.evaluation_users("test", stored.config.maxlen)
+        made = stored.retriever.interests(users.history, users.lengths)
+        items = np.asarray(stored.retriever.values)[1:, :8].astype(np.float64)
         if name == "one":
             items /= np.linalg.norm(items, axis=1, keepdims=True)
         deviations = [np.std(np.sort((items @ own.T).max(axis=1))[-50:]) for own in made]

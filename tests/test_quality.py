@@ -10,6 +10,7 @@ from reprise.config.schema import OPTIMIZERS, TrainConfig
 from reprise.data.dataset import open_dataset
 from reprise.evaluation.evaluate import evaluate, user_metrics
 from reprise.models.registry import REGISTRY
+from reprise.retrieval.vectors import retriever_of
 from reprise.training.batches import prefetch
 from reprise.training.optimizers import make_update
 from reprise.training.setup import Task, fresh_state, make_task
@@ -68,12 +69,13 @@ def trained(
     batches = prefetch(lambda step: task.sampler.batch(0, step), range(1, steps + 1))
     for step, batch in enumerate(batches, start=1):
         arrays = task.step(arrays, batch, make_update(config.learning_rate, step))
-    return task, task.settle(arrays, steps, config.learning_rate)
+    return task, task.apply_pending(arrays, steps, config.learning_rate)
 
 
 def trained_metrics(data: Path, model: str, **changes: Any) -> dict[str, float]:
     task, arrays = trained(data, model, bar(model).steps, **changes)
-    return evaluate(arrays, task.interests, task.test, (50,), truth=task.truth["test"]).metrics
+    retriever = retriever_of(task.model, task.config.scoring, arrays)
+    return evaluate(retriever, task.test, (50,), truth=task.truth["test"]).metrics
 
 
 def most_popular(data: Path) -> dict[str, float]:

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from helpers.commands import ENVIRONMENT, QUICK, RUN, reprise_command, small_config
+from helpers.commands import ENVIRONMENT, QUICK, RUN, evaluating, reprise_command, small_config
 from reprise.checkpoints import store
 from reprise.cli.show.run import RunConsole, Voice
 from reprise.errors import UsageError
-from reprise.runs import loop
 from reprise.runs.folder import RunFolder
+from reprise.runs.loop import evaluate_state
 from reprise.runs.session import Outcome, Request, run_session
 from reprise.text.messages import Messages
 from reprise.tracking import MARKER, points_of, require
@@ -76,14 +76,14 @@ def session(
 
 
 @pytest.fixture
-def falling(monkeypatch: pytest.MonkeyPatch) -> None:
+def falling() -> Iterator[None]:
     """Makes the first evaluation the best one; all else of it is real."""
-    real = loop._evaluate
 
     def evaluate(task: Task, state: TrainState, stop: Any) -> dict[str, float]:
-        return real(task, state, stop) | {"recall@10": 1 / state.progress.step}
+        return evaluate_state(task, state, stop) | {"recall@10": 1 / state.progress.step}
 
-    monkeypatch.setattr(loop, "_evaluate", evaluate)
+    with evaluating(evaluate):
+        yield
 
 
 @pytest.fixture

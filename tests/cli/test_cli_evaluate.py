@@ -14,14 +14,15 @@ from helpers import oracles
 from helpers.builders_data import draft_of, item_lists, split_of
 from helpers.checkpoints import no_warning
 from helpers.commands import comirec, reprise
-from reprise.cli.show.evaluation import evaluation_facts, show_evaluation
+from reprise.cli.show.evaluation import show_evaluation
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
+from reprise.retrieval.vectors import retriever_of
+from reprise.runs.evaluation import evaluate_run, evaluation_facts
 from reprise.runs.folder import RunFolder, find_checkpoint, load_checkpoint
-from reprise.runs.session import evaluate_run
 from reprise.text.messages import Messages
-from reprise.training.setup import make_task, settled
+from reprise.training.setup import make_task, up_to_date
 from reprise.training.state import restore
 
 ITEMS, COEF = 150, 0.1
@@ -61,8 +62,9 @@ def expected_metrics(
     checkpoint = find_checkpoint(workspace / RUN, "best", no_warning)
     values = {"dataset": "tiny", "name": "t", "model": "ComiRec-SA", **SIZES}
     task = make_task(TrainConfig(**values), dataset)  # type: ignore[arg-type]
-    state = settled(task, restore(load_checkpoint(checkpoint)))
-    made = np.asarray(task.interests(state.arrays, task.test.history, task.test.lengths))
+    state = up_to_date(task, restore(load_checkpoint(checkpoint)))
+    retriever = retriever_of(task.model, task.config.scoring, state.arrays)
+    made = retriever.interests(task.test.history, task.test.lengths)
     items = np.asarray(state.arrays.rows)[1:, : SIZES["embedding_dim"]]
     sums, lists = Counter[str](), []
     sequences = item_lists(dataset.splits["test"])

@@ -22,22 +22,23 @@ from helpers.builders_data import draft_of, item_lists, split_of
 from helpers.checkpoints import no_warning
 from helpers.commands import small_disk
 from helpers.pages import DOCS, fenced
+from reprise.config.model import model_of
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, Split, open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import CheckpointError, DataError, RepriseError, UsageError, WriteError
-from reprise.evaluation.evaluate import evaluate, interests_of
+from reprise.evaluation.evaluate import evaluate
 from reprise.models.scoring import WORTH
+from reprise.retrieval.vectors import Retriever, user_vectors
 from reprise.runs.folder import RunFolder
-from reprise.runs.session import StoredModel, stored_model
+from reprise.runs.stored import StoredModel, load
 from reprise.serving.export import write
 from reprise.serving.histories import EVERYONE, users_of_file, users_of_split
-from reprise.training.setup import make_task
 
 N = 10
 
 
 def opened(folder: RunFolder, data: Path) -> StoredModel:
-    return stored_model(folder.path, lambda name: data / name, "best", no_warning)
+    return load(folder.path, "best", no_warning, lambda name: data / name)
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +48,10 @@ def plain(undisturbed: RunFolder, small_data: Path) -> StoredModel:
 
 def switched(plain: StoredModel, worth: float) -> StoredModel:
     """The same model, by cosines, and with something that repeats are worth."""
-    config = replace(plain.task.config, temperature=0.1, repeats="learned")
-    arrays = plain.state.arrays
-    arrays = arrays._replace(params={**arrays.params, WORTH: jnp.float32(worth)})
-    task, state = make_task(config, plain.dataset), replace(plain.state, arrays=arrays)
-    return replace(plain, task=task, state=state)
+    config = replace(plain.config, temperature=0.1, repeats="learned")
+    params = {**plain.retriever.params, WORTH: jnp.float32(worth)}
+    retriever = Retriever(model_of(config), config.scoring, plain.retriever.values, params)
+    return replace(plain, config=config, retriever=retriever)
 
 
 def the_pages_code(monkeypatch: pytest.MonkeyPatch, where: Path) -> dict[str, Any]:
@@ -73,14 +73,12 @@ def test_the_pages_code_finds_the_lists_of_evaluate(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     stored = plain if worth is None else switched(plain, worth)
-    task = stored.task
-    users = users_of_split(stored.dataset, "test", task.config.maxlen, as_evaluated=True)
+    tested = stored.dataset.evaluation_users("test", stored.config.maxlen)
+    users = users_of_split(stored.dataset, "test", stored.config.maxlen, as_evaluated=True)
     made = write(stored, users, tmp_path / "export")
-    assert (made.items, made.users) == (40, len(task.test.lengths))
+    assert (made.items, made.users) == (40, len(tested.lengths))
 
-    found = evaluate(
-        stored.state.arrays, task.interests, task.test, (N,), scoring=task.config.scoring
-    )
+    found = evaluate(stored.retriever, tested, (N,))
     names = the_pages_code(monkeypatch, tmp_path)
     assert capsys.readouterr().out.startswith("['i")
     manifest = names["manifest"]
@@ -140,7 +138,7 @@ def test_histories_of_a_file_are_those_of_the_split(plain: StoredModel, tmp_path
 
     expected = exported(plain, users_of_split(dataset, "valid", 6, False), tmp_path / "split")
     for name in ("numbers.npy", "numbers.parquet", "own.parquet"):
-        users = users_of_file(tmp_path / name, dataset, 6, no_warning)
+        users = users_of_file(tmp_path / name, plain, no_warning)
         found = exported(plain, users, tmp_path / f"{name}-export")
         assert found.tobytes() == expected.tobytes()
         assert item_lists(whole(users.histories.past)) == lists
@@ -161,9 +159,7 @@ def test_unknown_items_are_left_out_and_told(plain: StoredModel, tmp_path: Path)
     rows = [["i3", "gone", "i1"], ["gone", "lost"], [], None]
     pl.DataFrame({"user": ["a", "b", "c", "d"], "raw_ids": rows}).write_parquet(tmp_path / "h")
     said: list[tuple[str, dict[str, Any]]] = []
-    users = users_of_file(
-        tmp_path / "h", plain.dataset, 6, lambda key, **values: said.append((key, values))
-    )
+    users = users_of_file(tmp_path / "h", plain, lambda key, **values: said.append((key, values)))
     assert said == [
         ("histories_unknown", {"path": tmp_path / "h", "unknown": 3, "items": 5}),
         ("histories_empty", {"path": tmp_path / "h", "users": 3}),
@@ -230,7 +226,7 @@ def test_bad_histories_are_told_by_what_and_where(
     name: str, key: str, told: str, plain: StoredModel, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError) as caught:
-        users_of_file(write_bad(tmp_path, name), plain.dataset, 6, no_warning)
+        users_of_file(write_bad(tmp_path, name), plain, no_warning)
     assert caught.value.key == key
     assert told in str(caught.value)
 
@@ -292,12 +288,12 @@ def test_a_folder_that_is_there_is_left_alone(plain: StoredModel, tmp_path: Path
 
 
 def test_vectors_that_are_not_finite_are_not_served(plain: StoredModel, tmp_path: Path) -> None:
-    arrays = plain.state.arrays
+    whole = plain.retriever
     for broken in (
-        arrays._replace(rows=arrays.rows.at[5, 0].set(np.nan)),
-        arrays._replace(params={name: value * np.nan for name, value in arrays.params.items()}),
+        replace(whole, values=whole.values.at[5, 0].set(np.nan)),
+        replace(whole, params={name: value * np.nan for name, value in whole.params.items()}),
     ):
-        stored = replace(plain, state=replace(plain.state, arrays=broken))
+        stored = replace(plain, retriever=broken)
         users = users_of_split(plain.dataset, "test", 6, as_evaluated=False)
         with refused(CheckpointError, "export_not_finite"):
             write(stored, users, tmp_path / "export")
@@ -317,15 +313,15 @@ def test_a_disk_that_fills_up_among_the_vectors_is_told(
 ) -> None:
     """It is when they come, not when the file is laid out, that the disk must have room."""
     np.save(tmp_path / "many.npy", np.full((5000, 1), 3))
-    users = users_of_file(tmp_path / "many.npy", plain.dataset, 6, no_warning)
+    users = users_of_file(tmp_path / "many.npy", plain, no_warning)
 
     def then_full(*arguments: Any) -> Iterator[NDArray[np.float32]]:
-        first, *others = interests_of(*arguments)
+        first, *others = user_vectors(*arguments)
         yield first
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
         yield from others
 
-    monkeypatch.setattr("reprise.serving.export.interests_of", then_full)
+    monkeypatch.setattr("reprise.serving.export.user_vectors", then_full)
     with small_disk(resource.RLIM_INFINITY), refused(WriteError, "write_refused"):
         write(plain, users, tmp_path / "export")
     assert [path.name for path in tmp_path.iterdir()] == ["many.npy"]
@@ -333,7 +329,7 @@ def test_a_disk_that_fills_up_among_the_vectors_is_told(
 
 def test_arrays_are_written_as_numpy_writes_them(plain: StoredModel, tmp_path: Path) -> None:
     np.save(tmp_path / "many.npy", np.full((5000, 1), 3))
-    users = users_of_file(tmp_path / "many.npy", plain.dataset, 6, no_warning)
+    users = users_of_file(tmp_path / "many.npy", plain, no_warning)
     write(plain, users, tmp_path / "export")  # in several parts
     for name in ("interests.npy", "items.npy"):
         expected = BytesIO()

@@ -14,6 +14,7 @@ from typing import Any
 from helpers.checkpoints import no_warning
 from reprise.config.schema import TrainConfig
 from reprise.runs.folder import Resumption, RunFolder
+from reprise.runs.loop import Evaluate, evaluate_state
 from reprise.runs.manage.inspect import describe
 from reprise.runs.session import Outcome, Request, run_session
 from reprise.training.setup import Task
@@ -160,6 +161,20 @@ def small_config(**changes: Any) -> TrainConfig:
     return TrainConfig(**(values | changes))
 
 
+# What rates the states of `run_small`'s runs.
+_evaluate: list[Evaluate] = [evaluate_state]
+
+
+@contextmanager
+def evaluating(evaluate: Evaluate) -> Iterator[None]:
+    """Rate the states of `run_small`'s runs by `evaluate`."""
+    _evaluate.append(evaluate)
+    try:
+        yield
+    finally:
+        _evaluate.pop()
+
+
 def run_small(
     data: Path, runs: Path, recorder: Recorder | None = None, **changes: Any
 ) -> tuple[Outcome, Recorder, RunFolder]:
@@ -171,7 +186,7 @@ def run_small(
         if name in changes
     }
     request = Request(small_config(**changes), data / "small", runs, **asked)
-    return run_session(request, recorder), recorder, request.folder
+    return run_session(request, recorder, _evaluate[-1]), recorder, request.folder
 
 
 def stopping_at(stop: int, number: int = signal.SIGTERM) -> Recorder:

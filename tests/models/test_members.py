@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from helpers.commands import small_config
-from reprise.evaluation.evaluate import candidates
+from reprise.models.items import unit
 from reprise.models.registry import Model, ModelShape, Params, get_model, prefix_mask
 from reprise.models.scoring import Scoring
 from reprise.models.wrappers.encoder import Encoder, with_encoder
 from reprise.models.wrappers.members import joined, parted, with_members
+from reprise.retrieval.vectors import retriever_of
 from reprise.training import losses
 from reprise.training.batches import Batch
-from reprise.training.step import _make_loss, initial_arrays, make_interests
+from reprise.training.step import _make_loss, initial_arrays
 
 SHAPE = ModelShape(history_length=5, embedding_dim=12, hidden_size=12, num_interest=3)
 OWN = ModelShape(history_length=5, embedding_dim=4, hidden_size=4, num_interest=3)
@@ -149,17 +150,19 @@ def test_the_product_of_joined_vectors_is_the_mean_of_the_members_cosines() -> N
     model = with_members(base("ComiRec-SA"), 2)
     shape = ModelShape(5, 12, 12, 3)
     arrays = initial_arrays(model, shape, 40, seed=1, scoring=scoring)
-    ids = np.random.default_rng(5).integers(1, 41, size=(7, 5))
-    lengths = jnp.full(7, 5)
-    interests = make_interests(model, scoring)(arrays, ids, lengths)
-    items = candidates(arrays, scoring)
+    ids = np.random.default_rng(5).integers(1, 41, size=(7, 5)).astype(np.int32)
+    lengths = np.full(7, 5, np.int32)
+    retriever = retriever_of(model, scoring, arrays)
+    interests, items = retriever.interests(ids, lengths), retriever.item_vectors()
     np.testing.assert_allclose(np.linalg.norm(interests, axis=-1), 1, rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(items[1:], axis=-1), 1, rtol=1e-5)
-    np.testing.assert_allclose(items, losses.unit(arrays.rows[:, :12], 2), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(items, unit(arrays.rows[:, :12], 2), rtol=1e-5, atol=1e-7)
     values = arrays.rows[:, :12]
-    raw = model.interests(arrays.params, values[ids], prefix_mask(lengths, 5, jnp.float32))
+    raw = model.interests(
+        arrays.params, values[ids], prefix_mask(jnp.asarray(lengths), 5, jnp.float32)
+    )
     cosines = [
-        np.einsum("ukd,vd->ukv", losses.unit(own), losses.unit(item))
+        np.einsum("ukd,vd->ukv", unit(own), unit(item))
         for own, item in zip(parted(raw, 2), parted(values, 2), strict=True)
     ]
     np.testing.assert_allclose(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from helpers.commands import Recorder, run_small, stopping_at
-from reprise.runs import loop
+from helpers.commands import Recorder, evaluating, run_small, stopping_at
 from reprise.runs.folder import RunFolder
+from reprise.runs.loop import evaluate_state
 from reprise.training.setup import Task
 from reprise.training.state import TrainState
 
@@ -40,14 +40,12 @@ def eventful(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunF
     looked at.
     """
     runs = tmp_path_factory.mktemp("eventful")
-    measure = loop._evaluate
 
     def evaluate(task: Task, state: TrainState, stop: Any) -> dict[str, float]:
         recall = RECALLS[state.progress.branch, state.progress.step]
-        return measure(task, state, stop) | {"recall@10": recall}
+        return evaluate_state(task, state, stop) | {"recall@10": recall}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_evaluate", evaluate)
+    with evaluating(evaluate):
         with pytest.raises(Killed):
             run_small(small_data, runs, killing_at(10), max_steps=16)
         run_small(small_data, runs, stopping_at(14), max_steps=16)

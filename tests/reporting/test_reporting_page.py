@@ -13,12 +13,11 @@ import pytest
 from helpers.builders_data import draft_of, split_of
 from helpers.commands import ENVIRONMENT, check_refusal, reprise, run_small
 from helpers.report_pages import embedded, invoke, make_page, own_markup, points, traces
-from reprise.cli.show.evaluation import evaluation_facts
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
 from reprise.errors import RepriseError
+from reprise.runs.evaluation import evaluate_run, evaluation_facts
 from reprise.runs.folder import RunFolder
-from reprise.runs.session import evaluate_run
 
 RECALL = "curve-valid-recall-10"
 LAMBDAS = ["--lambda", "0", "--lambda", "0.5"]

@@ -2,10 +2,11 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +20,16 @@ from helpers import oracles
 from helpers.builders_data import split_of
 from reprise.data.dataset import Dataset, EvaluationUsers, Past, Truth
 from reprise.errors import DataError
-from reprise.evaluation.evaluate import EvaluationInterruptedError, candidates, evaluate
+from reprise.evaluation.evaluate import evaluate
 from reprise.models.registry import ModelShape, get_model
-from reprise.models.scoring import Scoring
+from reprise.models.scoring import COMIREC, Scoring
+from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
 from reprise.training.state import Arrays
-from reprise.training.step import initial_arrays, make_interests
+from reprise.training.step import initial_arrays
 
 ITEMS, MOST_USERS, CUTOFFS = 40, 257, (3, 10)
 SHAPE = ModelShape(history_length=6, embedding_dim=4, hidden_size=4, num_interest=2)
 MODEL = get_model("ComiRec-SA")
-INTERESTS = make_interests(MODEL)
 COSINE = Scoring(cosine=True)
 CATEGORY = np.concatenate([[-1], np.arange(ITEMS) % 4]).astype(np.int32)
 TRUTH = Truth(
@@ -40,6 +41,29 @@ TRUTH = Truth(
 @cache
 def arrays() -> Arrays:
     return initial_arrays(MODEL, SHAPE, ITEMS, seed=7)
+
+
+def retriever(changed: Arrays | None = None, scoring: Scoring = COMIREC) -> Retriever:
+    return retriever_of(MODEL, scoring, changed or arrays())
+
+
+Interests = Callable[..., NDArray[np.float32]]
+
+
+class Spoiled(Retriever):
+    """A retriever whose interests another function makes, of what this one makes."""
+
+    spoil: ClassVar[Interests]
+
+    def interests(self, *history: Any) -> NDArray[np.float32]:
+        return type(self).spoil(super().interests(*history))
+
+
+def spoiled_by(function: Interests) -> Retriever:
+    class By(Spoiled):
+        spoil = staticmethod(function)
+
+    return By(MODEL, COMIREC, retriever().values, retriever().params)
 
 
 @cache
@@ -106,7 +130,7 @@ def truth_of(count: int) -> Truth:
 @pytest.mark.parametrize("count", [1, 255, 256, 257])
 def test_chunks_change_nothing(count: int) -> None:
     computed = evaluate(
-        arrays(), INTERESTS, first(count), CUTOFFS, item_category=CATEGORY, truth=truth_of(count)
+        retriever(), first(count), CUTOFFS, item_category=CATEGORY, truth=truth_of(count)
     )
     lists = [[item for item, _ in everything[:10]] for everything in ranked()[:count]]
     check_holds(computed.metrics, expected_metrics(lists))
@@ -114,11 +138,11 @@ def test_chunks_change_nothing(count: int) -> None:
 
 @pytest.mark.parametrize("coef", [0.0, 0.02, 0.2])
 def test_a_coefficient_chooses_from_the_merged_lists(coef: float) -> None:
-    computed = evaluate(arrays(), INTERESTS, first(30), CUTOFFS, CATEGORY, truth_of(30), coef)
+    computed = evaluate(retriever(), first(30), CUTOFFS, CATEGORY, truth_of(30), coef)
     table = np.asarray(arrays().rows)[1:, : SHAPE.embedding_dim]
     history, lengths = everyone().history[:30], everyone().lengths[:30]
     lists = []
-    for interests in np.asarray(INTERESTS(arrays(), history, lengths)):
+    for interests in retriever().interests(history, lengths):
         own = [oracles.rank(one[None], table)[:10] for one in interests]
         candidates = oracles.merged(pair for one in own for pair in one)
         lists.append(oracles.greedy(candidates, CATEGORY.tolist(), 10, coef))
@@ -127,16 +151,16 @@ def test_a_coefficient_chooses_from_the_merged_lists(coef: float) -> None:
 
 
 def test_diversity_and_coverage_come_only_with_what_they_need() -> None:
-    plain = evaluate(arrays(), INTERESTS, first(5), CUTOFFS).metrics
+    plain = evaluate(retriever(), first(5), CUTOFFS).metrics
     names = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
     healthy = ("interest_share_1", "interest_share_2", "interest_dead", "interests_used")
     at_cutoffs = {
         f"{name}@{n}" for name in (*names, "catalogue_coverage", *healthy) for n in CUTOFFS
     }
     assert set(plain) == at_cutoffs | {"interest_cosine"}
-    diverse = evaluate(arrays(), INTERESTS, first(5), CUTOFFS, CATEGORY).metrics
+    diverse = evaluate(retriever(), first(5), CUTOFFS, CATEGORY).metrics
     assert set(diverse) - set(plain) == {"diversity@3", "diversity@10"}
-    covered = evaluate(arrays(), INTERESTS, first(5), CUTOFFS, truth=truth_of(5)).metrics
+    covered = evaluate(retriever(), first(5), CUTOFFS, truth=truth_of(5)).metrics
     assert set(covered) - set(plain) == {"interest_coverage@3", "interest_coverage@10"}
     assert plain.items() <= diverse.items()
     assert plain.items() <= covered.items()
@@ -145,7 +169,7 @@ def test_diversity_and_coverage_come_only_with_what_they_need() -> None:
 def test_parameters_that_are_not_numbers_make_every_metric_nan() -> None:
     spoiled = jax.tree.map(lambda array: jnp.full_like(array, jnp.nan), arrays().params)
     computed = evaluate(
-        arrays()._replace(params=spoiled), INTERESTS, first(9), CUTOFFS, CATEGORY, truth_of(9)
+        retriever(arrays()._replace(params=spoiled)), first(9), CUTOFFS, CATEGORY, truth_of(9)
     )
     assert len(computed.metrics) == 25
     assert all(math.isnan(value) for value in computed.metrics.values())
@@ -155,29 +179,33 @@ def test_parameters_that_are_not_numbers_make_every_metric_nan() -> None:
 def test_one_user_without_numbers_makes_every_metric_nan(spoiled_chunk: int) -> None:
     chunks = 0
 
-    def spoiled(*inputs: Any) -> jax.Array:
+    def spoiled(made: NDArray[np.float32]) -> NDArray[np.float32]:
         nonlocal chunks
         chunks += 1
-        computed = INTERESTS(*inputs)
-        return computed.at[0].set(jnp.nan) if chunks == spoiled_chunk + 1 else computed
+        made = made.copy()
+        if chunks == spoiled_chunk + 1:
+            made[0] = math.nan
+        return made
 
-    computed = evaluate(arrays(), spoiled, first(257), CUTOFFS)
+    computed = evaluate(spoiled_by(spoiled), first(257), CUTOFFS)
     assert chunks == 2
     assert all(math.isnan(value) for value in computed.metrics.values())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_one_interest_without_numbers_makes_every_metric_nan(value: float) -> None:
-    def spoiled(*inputs: Any) -> jax.Array:
-        return INTERESTS(*inputs).at[3, 1].set(value)
+    def spoiled(made: NDArray[np.float32]) -> NDArray[np.float32]:
+        made = made.copy()
+        made[3, 1] = value
+        return made
 
-    computed = evaluate(arrays(), spoiled, first(9), CUTOFFS)
+    computed = evaluate(spoiled_by(spoiled), first(9), CUTOFFS)
     assert all(math.isnan(value) for value in computed.metrics.values())
 
 
 def test_selection_by_category_needs_categories() -> None:
     with pytest.raises(DataError, match="needs item categories"):
-        evaluate(arrays(), INTERESTS, first(5), CUTOFFS, coef=0.1)
+        evaluate(retriever(), first(5), CUTOFFS, coef=0.1)
 
 
 @pytest.mark.parametrize("answers", [0, 1])
@@ -189,8 +217,8 @@ def test_a_stop_between_chunks_interrupts(answers: int) -> None:
         asked += 1
         return asked > answers
 
-    with pytest.raises(EvaluationInterruptedError):
-        evaluate(arrays(), INTERESTS, first(257), CUTOFFS, should_stop=should_stop)
+    with pytest.raises(InterruptedSearchError):
+        evaluate(retriever(), first(257), CUTOFFS, should_stop=should_stop)
     assert asked == answers + 1
 
 
@@ -204,6 +232,9 @@ class World(NamedTuple):
     pasts: list[list[int]]
     targets: list[list[int]]
     category: NDArray[np.int32]
+
+    def retriever(self, kind: type[Retriever]) -> Retriever:
+        return kind(MODEL, COMIREC, self.arrays.rows[:, :3], {})
 
 
 def random_world(rng: np.random.Generator, num_users: int, num_items: int) -> World:
@@ -225,9 +256,17 @@ def random_world(rng: np.random.Generator, num_users: int, num_items: int) -> Wo
     )
 
 
-def history_rows(arrays: Any, history: Any, lengths: Any) -> Any:
+class FirstItems(Retriever):
     """Interests that are the first items of the history; padding's is zero."""
-    return np.asarray(arrays.rows)[history[:, :3], :3]
+
+    def interests(self, history: Any, lengths: Any) -> NDArray[np.float32]:
+        made: NDArray[np.float32] = np.asarray(self.values)[history[:, :3]]
+        return made
+
+
+class FirstItem(FirstItems):
+    def interests(self, history: Any, lengths: Any) -> NDArray[np.float32]:
+        return super().interests(history, lengths)[:, :1]
 
 
 @settings(deadline=None, max_examples=60)
@@ -243,8 +282,7 @@ def test_an_evaluation_is_that_of_one_user_after_the_other(
 ) -> None:
     world = random_world(np.random.default_rng(seed), num_users, num_items)
     found = evaluate(
-        world.arrays,
-        history_rows,
+        world.retriever(FirstItems),
         world.users,
         CUTOFFS,
         world.category,
@@ -253,7 +291,8 @@ def test_an_evaluation_is_that_of_one_user_after_the_other(
     )
     lists, sums, cosines = [], Counter[str](), []
     for user, (past, targets) in enumerate(zip(world.pasts, world.targets, strict=True)):
-        interests = history_rows(world.arrays, world.users.history[user : user + 1], None)[0]
+        history = world.users.history[user : user + 1]
+        interests = world.retriever(FirstItems).interests(history, history)[0]
         listed, metrics = oracles.evaluate_full(
             np.asarray(world.arrays.rows[1:, :3]),
             interests,
@@ -283,8 +322,8 @@ def test_normalised_lists_are_by_cosine_and_padding_stays_zero() -> None:
     rng = np.random.default_rng(2)
     lengths = 10 ** rng.uniform(-3, 1, (ITEMS + 1, 1)).astype(np.float32)
     stretched = arrays()._replace(rows=jnp.asarray(arrays().rows * lengths))
-    interests = make_interests(MODEL, COSINE)
-    computed = evaluate(stretched, interests, first(30), CUTOFFS, scoring=COSINE)
+    by_cosine = retriever(stretched, COSINE)
+    computed = evaluate(by_cosine, first(30), CUTOFFS)
     values = np.asarray(stretched.rows)[:, : SHAPE.embedding_dim]
     items = oracles.unit(values)
     params: dict[str, NDArray[Any]] = {k: np.asarray(v) for k, v in arrays().params.items()}
@@ -294,24 +333,19 @@ def test_normalised_lists_are_by_cosine_and_padding_stays_zero() -> None:
         made = oracles.unit(oracles.self_attention(params, values[history], int(length)))
         expected = [item for item, _ in oracles.rank(made, items[1:])[:10]]
         assert computed.ids[user].tolist() == expected
-    np.testing.assert_allclose(candidates(stretched, COSINE), items, atol=1e-6)
-    assert not candidates(stretched, COSINE)[0].any()
+    np.testing.assert_allclose(by_cosine.item_vectors(), items, atol=1e-6)
+    assert not by_cosine.item_vectors()[0].any()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_one_item_without_numbers_makes_every_metric_nan(value: float) -> None:
     spoiled = arrays()._replace(rows=arrays().rows.at[ITEMS, 1].set(value))
     for scoring in (Scoring(), COSINE):
-        interests = make_interests(MODEL, scoring)
-        found = evaluate(spoiled, interests, first(3), CUTOFFS, scoring=scoring)
+        found = evaluate(retriever(spoiled, scoring), first(3), CUTOFFS)
         assert all(math.isnan(one) for one in found.metrics.values())
 
 
 def test_a_single_interest_has_no_health() -> None:
     world = random_world(np.random.default_rng(0), 3, 20)
-
-    def single(*inputs: Any) -> Any:
-        return history_rows(*inputs)[:, :1]
-
-    computed = evaluate(world.arrays, single, world.users, CUTOFFS)
+    computed = evaluate(world.retriever(FirstItem), world.users, CUTOFFS)
     assert not [name for name in computed.metrics if name.startswith("interest")]

@@ -13,7 +13,8 @@ from helpers.commands import Recorder, check_same_end, run_small, small_config, 
 from reprise.data.dataset import open_dataset
 from reprise.runtime import device
 from reprise.training.dispatch import make_work, portions
-from reprise.training.setup import Task, fresh_state, make_task, schedule_of
+from reprise.training.schedules import schedule_of
+from reprise.training.setup import Task, fresh_state, make_task
 from reprise.training.state import Arrays
 
 pytestmark = pytest.mark.compiled_quickly

@@ -17,7 +17,7 @@ from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate
 from reprise.runs.folder import RunFolder, find_checkpoint
 from reprise.runs.manage.inspect import describe
-from reprise.runs.session import stored_model
+from reprise.runs.stored import load
 from reprise.training.state import Best
 
 
@@ -183,12 +183,10 @@ def test_some_valid_users_choose_the_best_and_all_are_measured_at_the_end(
     outcome, recorder, folder = run_small(small_data, tmp_path / "a", **asked)
     assert recorder.keys.count("valid_sample") == 1
     dataset = open_dataset(small_data / "small")
-    stored = stored_model(folder.path, lambda name: small_data / name, "latest", no_warning)
+    stored = load(folder.path, "latest", no_warning)
     users = dataset.evaluation_users("valid", 6)
     expected = {
-        len(some.lengths): evaluate(
-            stored.state.arrays, stored.task.interests, some, stored.task.cutoffs
-        ).metrics["recall@10"]
+        len(some.lengths): evaluate(stored.retriever, some, (10,)).metrics["recall@10"]
         for some in (users, users.sample(6, seed=19))
     }
     assert list(expected) == [20, 6]

@@ -35,7 +35,8 @@ from reprise.errors import CheckpointError, RepriseError, UsageError
 from reprise.importers.tensorflow.checkpoint import find_prefix, updates_of
 from reprise.importers.tensorflow.run import Imported, ImportRequest, import_checkpoint
 from reprise.models.registry import get_model
-from reprise.runs.session import Request, evaluate_run, run_session
+from reprise.runs.evaluation import evaluate_run
+from reprise.runs.session import Request, run_session
 from reprise.training.optimizers import adam, make_update
 from reprise.training.state import Best, Snapshot
 

@@ -21,14 +21,16 @@ from helpers.checkpoints import (
     snapshot,
     warnings_into,
 )
-from helpers.commands import Recorder, run_small, state_digest, stopping_at
+from helpers.commands import Recorder, evaluating, run_small, state_digest, stopping_at
 from reprise.checkpoints import store
-from reprise.evaluation import evaluate as evaluation
-from reprise.runs import loop
+from reprise.retrieval import vectors
 from reprise.runs.folder import RunFolder, resume
+from reprise.runs.loop import evaluate_state
 from reprise.runs.manage.inspect import describe
+from reprise.runs.signals import StopRequest
 from reprise.training.optimizers import Update, make_update
-from reprise.training.state import Best, Progress, Snapshot
+from reprise.training.setup import Task
+from reprise.training.state import Best, Progress, Snapshot, TrainState
 
 Script = Callable[[dict[int, float]], None]
 WORSE_AFTER_8 = {4: 0.3, 8: 0.5, 12: 0.4, 16: 0.2, 20: 0.1}
@@ -260,21 +262,24 @@ def test_an_interrupted_evaluation_is_done_anew_and_whole(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, chunk: int
 ) -> None:
     """Scenario 11 (lightning#19549): a stop inside an evaluation leaves no metric of its own."""
-    monkeypatch.setattr(evaluation, "_CHUNK", 4)  # 20 users: five places to stop at
+    monkeypatch.setattr(vectors, "CHUNK", 4)  # 20 users: five places to stop at
     _, _, whole = run_small(small_data, tmp_path / "whole")
-    real: Callable[..., Any] = evaluation.evaluate
 
-    def interrupted(*arguments: Any, should_stop: Callable[[], bool], **named: Any) -> Any:
-        asked = 0
+    class Asked(StopRequest):
+        """The real request, which a signal reaches once it was asked for the chunk's time."""
 
-        def ask() -> bool:
-            nonlocal asked
-            if asked == chunk and recorder.at == step:
+        def __init__(self, real: StopRequest) -> None:
+            super().__init__()
+            self.real, self.asked = real, 0
+
+        def __bool__(self) -> bool:
+            if self.asked == chunk and recorder.at == step:
                 os.kill(os.getpid(), signal.SIGINT)
-            asked += 1
-            return should_stop()
+            self.asked += 1
+            return bool(self.real)
 
-        return real(*arguments, should_stop=ask, **named)
+    def interrupted(task: Task, state: TrainState, stop: StopRequest) -> dict[str, float]:
+        return evaluate_state(task, state, Asked(stop))
 
     class AtStep(Recorder):
         at = 0
@@ -283,14 +288,13 @@ def test_an_interrupted_evaluation_is_done_anew_and_whole(
             self.at = state.progress.step
 
     recorder = AtStep()
-    monkeypatch.setattr(loop, "evaluate", interrupted)
-    outcome, _, folder = run_small(small_data, tmp_path / "torn", recorder)
+    with evaluating(interrupted):
+        outcome, _, folder = run_small(small_data, tmp_path / "torn", recorder)
     assert outcome.exit_code == 130
     assert outcome.results is None
     assert (outcome.progress.step, outcome.progress.evaluated_step) == (step, step - 4)
     assert len(recorder.lines) == step // 4 - 1
 
-    monkeypatch.setattr(loop, "evaluate", real)
     run_small(small_data, tmp_path / "torn")
     assert state_digest(folder) == state_digest(whole)
     assert folder.metrics.read_bytes() == whole.metrics.read_bytes()

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from helpers.commands import run_small, small_config
+from helpers.commands import evaluating, run_small, small_config
 from reprise.checkpoints import store
 from reprise.cli.show.run import RunConsole, Voice
 from reprise.errors import RepriseError
-from reprise.runs import loop
 from reprise.runs.folder import (
     Resumption,
     RunFolder,
@@ -29,6 +28,7 @@ from reprise.runs.folder import (
     reset_metrics,
     resume,
 )
+from reprise.runs.loop import evaluate_state
 from reprise.runs.session import Request, run_session
 from reprise.text.messages import Messages
 from reprise.training.state import Best, Progress, Snapshot
@@ -70,13 +70,11 @@ def fast_root() -> Iterator[Path]:
 def original(small_data: Path, fast_root: Path) -> Original:
     """A run with a best older than the newest two, which are on the branch after it."""
     recalls = iter(RECALLS)
-    real = loop._evaluate
 
     def scripted(task: Any, state: Any, stop: Any) -> dict[str, float]:
-        return real(task, state, stop) | {"recall@10": next(recalls)}
+        return evaluate_state(task, state, stop) | {"recall@10": next(recalls)}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_evaluate", scripted)
+    with evaluating(scripted):
         run_small(small_data, fast_root, max_steps=16, **SIZES)
         _, _, folder = run_small(small_data, fast_root, max_steps=20, resume_from="best", **SIZES)
     found = store.scan(folder.checkpoints, on_damage=lambda path, reason: pytest.fail(str(reason)))

@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from helpers.checkpoints import rewrite_state
-from helpers.commands import Recorder, run_small, small_config
+from helpers.commands import Recorder, evaluating, run_small, small_config
 from helpers.crash_states import CrashState, RecordingDisk, crash_states
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
-from reprise.runs import loop
 from reprise.runs.folder import Resumption, RunFolder, check_identity, locked, reset_metrics, resume
 from reprise.training.setup import Task
 from reprise.training.state import Progress, Snapshot, TrainState
@@ -67,11 +66,12 @@ class Acknowledged:
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+def scripted() -> Iterator[None]:
     def evaluate(task: Task, state: TrainState, stop: object) -> dict[str, float]:
         return {"recall@10": RECALLS[state.progress.branch, state.progress.step]}
 
-    monkeypatch.setattr(loop, "_evaluate", evaluate)
+    with evaluating(evaluate):
+        yield
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import ConfigMismatchError
+from reprise.runs.evaluation import evaluate_run
 from reprise.runs.folder import RunFolder
-from reprise.runs.session import evaluate_run
 from reprise.training import setup
 from reprise.training.batches import Batch, make_sampler
 from reprise.training.optimizers import Update, make_update

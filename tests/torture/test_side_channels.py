@@ -23,6 +23,7 @@ from helpers.commands import (
     RUN,
     Recorder,
     check_same_end,
+    evaluating,
     reprise_command,
     run_small,
     state_digest,
@@ -31,6 +32,7 @@ from helpers.commands import (
 from reprise.checkpoints import store
 from reprise.runs import loop
 from reprise.runs.folder import RunFolder
+from reprise.runs.loop import evaluate_state
 from reprise.runs.manage.inspect import describe
 from reprise.tracking import points_of, record_of
 from reprise.tracking.tensorboard import TensorBoardLog
@@ -145,15 +147,13 @@ def test_a_point_logged_after_an_interrupted_evaluation_is_not_doubled(
     """Scenario 43 (tensorboard#3732): stopped inside the evaluation at 8, killed between doing it
     anew and storing that, started again: step 8 is evaluated a third time, and shown once.
     """
-    with monkeypatch.context() as patch:
-        real = loop._evaluate
 
-        def stop_inside(task: Any, state: Any, stop: Any) -> Any:
-            if state.progress.step == 8:
-                _terminate()
-            return real(task, state, stop)
+    def stop_inside(task: Any, state: Any, stop: Any) -> Any:
+        if state.progress.step == 8:
+            _terminate()
+        return evaluate_state(task, state, stop)
 
-        patch.setattr(loop, "_evaluate", stop_inside)
+    with evaluating(stop_inside):
         logged()
     with monkeypatch.context() as patch:
         kill_before_saving(patch, 8)

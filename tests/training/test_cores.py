@@ -18,7 +18,7 @@ from pathlib import Path
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import open_dataset
 from reprise.models.registry import REGISTRY
-from reprise.training.setup import fresh_state, make_task, settled
+from reprise.training.setup import fresh_state, make_task, up_to_date
 from reprise.training.optimizers import make_update
 from reprise.training.state import take_snapshot
 encoder = {"encoder_layers": 2, "encoder_heads": 2, "dropout": 0.2}
@@ -29,7 +29,7 @@ for model, more in [*((model, {}) for model in REGISTRY), ("ComiRec-SA", encoder
     for step in range(1, 4):
         update = make_update(0.001, step)
         state = state.at(task.step(state.arrays, task.sampler.batch(0, step), update))
-        state = settled(task, state.at(state.arrays, step=step))
+        state = up_to_date(task, state.at(state.arrays, step=step))
     print(model, more, take_snapshot(state).digest())
 """
 

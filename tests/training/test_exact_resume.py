@@ -18,7 +18,7 @@ from reprise.errors import UsageError
 from reprise.models.registry import REGISTRY, UNTRAINED
 from reprise.runs.folder import RunFolder
 from reprise.runs.manage.inspect import describe
-from reprise.runs.session import item_embeddings
+from reprise.runs.stored import from_checkpoint
 
 STOPS = (1, 4, 6, 9)  # before, at and after the evaluations of a run of ten steps
 
@@ -172,7 +172,7 @@ def test_what_is_exported_is_what_retrieval_scores_by(small_data: Path, tmp_path
         asked: dict[str, Any] = {"max_steps": 4, "temperature": temperature}
         _, _, folder = run_small(small_data, tmp_path / str(temperature), **asked)
         stored = store.read(folder.checkpoints / "ckpt-4")
-        shown = item_embeddings(stored)
+        shown = from_checkpoint(stored).retriever.item_vectors()
         values = store.load(stored).arrays["rows"][:, : shown.shape[1]]
         lengths = np.linalg.norm(values[1:], axis=1, keepdims=True)
         expected = values[1:] if temperature is None else values[1:] / lengths
@@ -191,7 +191,7 @@ def test_rows_that_wait_are_stored_waiting(small_data: Path, tmp_path: Path) -> 
     waiting = snapshot.arrays["row_steps"] < 6
     assert 0 < waiting.sum() < len(waiting)
     assert not waiting[snapshot.arrays["row_steps"] == 6].any()
-    shown = item_embeddings(stored)
+    shown = from_checkpoint(stored).retriever.item_vectors()
     moved = (shown != snapshot.arrays["rows"][:, : shown.shape[1]]).any(axis=1)
     assert moved.any()
     assert not moved[~waiting].any()

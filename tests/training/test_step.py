@@ -14,18 +14,17 @@ from helpers import oracles
 from reprise.config.schema import OPTIMIZERS
 from reprise.data.dataset import Split
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
-from reprise.models.scoring import Scoring
+from reprise.models.scoring import COMIREC, Scoring
 from reprise.models.wrappers.encoder import Encoder, with_encoder
+from reprise.retrieval.vectors import retriever_of
 from reprise.training import losses
 from reprise.training import step as step_module
 from reprise.training.batches import Batch, Sampler, TargetRule, make_sampler
-from reprise.training.optimizers import make_update
+from reprise.training.optimizers import make_apply_pending, make_update
 from reprise.training.state import Arrays
 from reprise.training.step import (
     TrainStep,
     initial_arrays,
-    make_interests,
-    make_settle,
     make_train_step,
 )
 
@@ -138,7 +137,7 @@ def start(name: str, optimizer: str = "row-adam") -> tuple[Model, Arrays, TrainS
 )
 def test_steps_follow_the_dense_gradient_and_adam(name: str, optimizer: str, count: int) -> None:
     model, arrays, step = start(name, optimizer)
-    settle = make_settle(optimizer)
+    settle = make_apply_pending(optimizer)
     oracle = DenseTrainer(model, arrays, lazy=optimizer == "lazy-adam")
     for number, batch in enumerate(batches(count), 1):
         arrays = step(arrays, batch, make_update(RATE, number))
@@ -466,7 +465,7 @@ def test_interests_for_evaluation_look_up_and_mask_the_history() -> None:
     model, arrays, _ = start("ComiRec-SA")
     history = np.array([[3, 9, 9, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7]], np.int32)
     lengths = np.array([3, 7], np.int32)
-    computed = make_interests(model)(arrays, history, lengths)
+    computed = retriever_of(model, COMIREC, arrays).interests(history, lengths)
     table = np.asarray(arrays.rows)[:, : SHAPE.embedding_dim]
     params: dict[str, NDArray[Any]] = {k: np.asarray(v) for k, v in arrays.params.items()}
     for user in range(2):

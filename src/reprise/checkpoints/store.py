@@ -141,9 +141,9 @@ def best_of(checkpoints: list[Checkpoint]) -> Checkpoint | None:
 
 def read(path: Path) -> Checkpoint:
     """Read and check a checkpoint's small files; DamagedCheckpointError names what is wrong."""
-    manifest = _read_manifest(path)
-    state = json.loads(_verified(path, _STATE, manifest))
-    lines = _verified(path, _LOG, manifest).decode().splitlines() if _LOG in manifest else []
+    manifest = read_manifest(path)
+    state = json.loads(verified(path, _STATE, manifest))
+    lines = verified(path, _LOG, manifest).decode().splitlines() if _LOG in manifest else []
     try:
         schema = int(state["schema"])
         migrated = migrate(state)
@@ -161,11 +161,11 @@ def load(checkpoint: Checkpoint) -> Snapshot:
     """Read the arrays (read-only, without a second copy), each verified against the manifest;
     DamagedCheckpointError otherwise.
     """
-    manifest = _read_manifest(checkpoint.path)
+    manifest = read_manifest(checkpoint.path)
     arrays = {}
     for name, entry in manifest.items():
         if name.endswith(".npy"):
-            array = _parse_npy(_verified(checkpoint.path, name, manifest))
+            array = _parse_npy(verified(checkpoint.path, name, manifest))
             if [array.dtype.str, list(array.shape)] != [entry["dtype"], entry["shape"]]:
                 raise DamagedCheckpointError("damage_array", name=name)
             arrays[name.removesuffix(".npy")] = array
@@ -177,7 +177,7 @@ def load(checkpoint: Checkpoint) -> Snapshot:
 
 def verify(checkpoint: Checkpoint) -> None:
     """Hold every file against the manifest; DamagedCheckpointError names the first that differs."""
-    manifest = _read_manifest(checkpoint.path)
+    manifest = read_manifest(checkpoint.path)
     for name, entry in manifest.items():
         with _reading(checkpoint.path, name), open(checkpoint.path / name, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -189,7 +189,7 @@ def check_sizes(checkpoint: Checkpoint) -> None:
     """Hold every file's size against the manifest: what a glance can tell, where `verify` reads
     every byte; DamagedCheckpointError names the first that differs.
     """
-    for name, entry in _read_manifest(checkpoint.path).items():
+    for name, entry in read_manifest(checkpoint.path).items():
         with _reading(checkpoint.path, name):
             size = (checkpoint.path / name).stat().st_size
         if size != entry["size"]:
@@ -248,6 +248,15 @@ def _fill(draft: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
     manifest[_STATE] = _write(draft / _STATE, _json(state))
     log = "".join(f"{line}\n" for line in snapshot.progress.evaluations)
     manifest[_LOG] = _write(draft / _LOG, log.encode())
+    _write_manifest(draft, manifest)
+
+
+def fill(draft: Path, content: Mapping[str, bytes]) -> None:
+    """Write files into a draft folder, by name, and their manifest."""
+    _write_manifest(draft, {name: _write(draft / name, text) for name, text in content.items()})
+
+
+def _write_manifest(draft: Path, manifest: Mapping[str, Any]) -> None:
     text = _json(manifest)
     durable.write_file(draft / MANIFEST, _json({"files": manifest, "sha256": _sha256(text)}))
 
@@ -281,7 +290,8 @@ def _retain(folder: Path) -> None:
             durable.discard(checkpoint.path)
 
 
-def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
+def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what a folder's manifest has of each file; DamagedCheckpointError where it is none."""
     raw = _bytes_of(path, MANIFEST)
     try:
         return _manifest_of(raw)
@@ -298,7 +308,8 @@ def _manifest_of(raw: bytes) -> dict[str, dict[str, Any]]:
     return manifest
 
 
-def _verified(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> bytes:
+def verified(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Return a file's content, held against the manifest; DamagedCheckpointError otherwise."""
     if name not in manifest:
         raise DamagedCheckpointError("damage_unlisted", name=name)
     content = _bytes_of(path, name)

@@ -189,8 +189,9 @@ def measure_or_output(
     """Print the best model's test metrics, or write its item embeddings as the original does."""
     from reprise.cli.show.run import Voice, comirec_results
     from reprise.data.locate import locate
+    from reprise.runs.evaluation import evaluate_run
     from reprise.runs.folder import RunFolder, find_checkpoint, refuse_difference
-    from reprise.runs.session import evaluate_run, item_embeddings
+    from reprise.runs.stored import from_checkpoint
 
     folder = RunFolder(options["runs_dir"] / config.run_name)
     warn = Voice(messages, to_stderr=True).say
@@ -214,7 +215,7 @@ def measure_or_output(
         return
     target = Path("output") / f"{config.run_name}_emb.npy"
     target.parent.mkdir(exist_ok=True)
-    np.save(target, item_embeddings(checkpoint))
+    np.save(target, from_checkpoint(checkpoint).retriever.item_vectors())
     print(target)
 
 

@@ -214,6 +214,11 @@ class TrainConfig:
         return self.negatives
 
     @property
+    def cutoffs(self) -> tuple[int, ...]:
+        """Where metrics are taken, see `cutoffs_of`."""
+        return cutoffs_of(self.top_n)
+
+    @property
     def scoring(self) -> Scoring:
         """How interests and items are compared."""
         return Scoring(
@@ -240,6 +245,11 @@ class TrainConfig:
             if not item.metadata.get("extendable") and item.name != "name"
         }
         return fixed | {"dataset_fingerprint": fingerprint}
+
+
+def cutoffs_of(top_n: int) -> tuple[int, ...]:
+    """Return where metrics are taken: at 20 and 50, as ComiRec, and at `top_n`."""
+    return tuple(sorted({20, 50, top_n}))
 
 
 def make_config(values: Mapping[str, Any]) -> TrainConfig:

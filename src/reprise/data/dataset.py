@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 SPLITS = ("train", "valid", "test")
+# What ties a run to its data: the arrays' fingerprint, and the digest of the items' own ids (which
+# runs of older versions do not know).
+DATA_KEYS = ("dataset_fingerprint", "item_ids")
 # What an evaluation hides of a user's items, to be found: all after the first 80%, the last, or all
 # from a time on, that is after the first `known`.
 SHARE, LAST, LATER = "share-0.8", "last", "later"
@@ -157,6 +160,25 @@ class Dataset:
             if len(table) != self.num_items:
                 raise ContentError("damage_data_counts", name="items.parquet")
         return table
+
+    @property
+    def known_categories(self) -> NDArray[np.int32] | None:
+        """The items' categories [V+1] int32; None where none is known."""
+        category = np.asarray(self.item_category)
+        return category if (category >= 0).any() else None
+
+    @property
+    def item_ids_digest(self) -> str:
+        """The SHA-256 of the items' own ids, which a run's answers are in terms of. meta.json has
+        it, and the digest of the file that it was made of; folders of older versions do not.
+        """
+        digests = self.meta.get("digests")
+        if digests is None:
+            return ids_digest(self.about_items()["raw_id"])
+        with _damage_told(self.folder):
+            if file_digest(self.folder / "items.parquet") != digests["items.parquet"]:
+                raise ContentError("damage_digest_meta", name="items.parquet")
+        return str(digests["item_ids"])
 
     @contextmanager
     def _table(self, name: str, *columns: str) -> "Iterator[pl.DataFrame]":
@@ -316,6 +338,22 @@ def _check_split(folder: Path, split: str, sequences: Split, meta: Mapping[str, 
     if items.min() < 1 or items.max() > most:
         bad = int(np.flatnonzero((items < 1) | (items > most))[0])
         raise ContentError("damage_data_item", split=split, item=items[bad], place=bad, most=most)
+
+
+def ids_digest(raw_ids: "pl.Series") -> str:
+    """Return the SHA-256 of ids as text, in order: of all their lengths, then all their bytes."""
+    import polars as pl
+
+    text = raw_ids.cast(pl.String)
+    digest = hashlib.sha256(text.str.len_bytes().cast(pl.Int64).to_numpy().tobytes())
+    digest.update(text.str.join("").item().encode())
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint_of(

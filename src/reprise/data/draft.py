@@ -10,7 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import SCHEMA, SHARE, SPLITS, Split, fingerprint_of
+from reprise.data.dataset import (
+    SCHEMA,
+    SHARE,
+    SPLITS,
+    Split,
+    file_digest,
+    fingerprint_of,
+    ids_digest,
+)
 from reprise.data.npy import save_array
 
 
@@ -74,7 +82,7 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
         )
         for split, raw in draft.raw_users.items()
     ).write_parquet(folder / "users.parquet")
-    meta = {
+    meta: dict[str, Any] = {
         "schema": SCHEMA,
         "name": name,
         "num_items": num_items,
@@ -86,6 +94,10 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
         "fingerprint": fingerprint_of(
             draft.splits, draft.item_category, draft.evaluation, draft.known
         ),
+    }
+    meta["digests"] = {
+        "item_ids": ids_digest(items["raw_id"]),
+        "items.parquet": file_digest(folder / "items.parquet"),
     }
     text = json.dumps(meta, indent=2, ensure_ascii=False) + "\n"
     (folder / "meta.json").write_text(text, encoding="utf-8")

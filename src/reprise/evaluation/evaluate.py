@@ -1,30 +1,18 @@
-"""Whole-catalogue evaluation: from a state and a split's users to mean metrics."""
+"""Whole-catalogue evaluation: from a model and a split's users to mean metrics."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import EvaluationUsers, Split, Truth
+from reprise.data.dataset import EvaluationUsers, Truth
 from reprise.errors import DataError
 from reprise.evaluation import health, metrics
-from reprise.models.scoring import COMIREC, WORTH, Scoring
 from reprise.retrieval import rerank
 from reprise.retrieval.search import search
-
-if TYPE_CHECKING:
-    from reprise.training.state import Arrays
-    from reprise.training.step import Interests
-
-_SHORTEST = np.float32(1e-6)  # length below which a vector is not stretched to 1
-_CHUNK = 256  # users a call; fixed, because the size decides the last bits of the scores
-
-
-class EvaluationInterruptedError(Exception):
-    """Raised when `should_stop` answered yes in the middle."""
+from reprise.retrieval.vectors import Retriever, added_to_seen, seen_items, user_vectors
 
 
 @dataclass(frozen=True)
@@ -43,8 +31,7 @@ class Evaluation:
 
 
 def evaluate(
-    arrays: "Arrays",
-    interests: "Interests",
+    retriever: Retriever,
     users: EvaluationUsers,
     cutoffs: tuple[int, ...],
     item_category: NDArray[np.int32] | None = None,
@@ -52,32 +39,31 @@ def evaluate(
     coef: float | None = None,
     filter_seen: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
-    scoring: Scoring = COMIREC,
 ) -> Evaluation:
     """Return the mean of each metric over all users (`metrics.per_user`, at each cutoff), the
     catalogue coverage, and of models with several interests their health (`health`).
 
     With `item_category`, diversity at each cutoff too, and with `truth` interest coverage; with
-    `coef`, the list is chosen by `control.select`; with `filter_seen`, the items of a user's whole
-    history are left out first. `scoring`: as `interests` were made for it. Interests, items or a
-    worth of repeats that are not finite make every metric NaN. DataError where `coef` has no
-    categories to work on.
+    `coef`, the list is chosen by `rerank.select`; with `filter_seen`, the items of a user's whole
+    history are left out first. Interests, items or a repeat bias that are not finite make every
+    metric NaN. DataError where `coef` has no categories to work on; InterruptedSearchError where
+    `should_stop` answered yes in the middle.
     """
     if coef is not None and item_category is None:
         raise DataError("no_categories")
     top_n, count = max(cutoffs), len(users.lengths)
-    items = candidates(arrays, scoring)[1:]  # without the padding
-    worth = repeat_worth(arrays, scoring, filter_seen)
+    items = retriever.item_vectors()[1:]  # without the padding
+    worth = added_to_seen(retriever, filter_seen)
     passed = _Passed()
     lists = [
         ranking
         if coef is None or item_category is None
         else rerank.select(ranking, item_category, top_n, coef)
         for ranking in search(
-            passed.through(_padded_interests(arrays, interests, users, should_stop)),
+            passed.through(user_vectors(retriever, users, should_stop)),
             items,
             top_n,
-            _seen(users) if worth else None,
+            seen_items(users) if worth else None,
             worth,
             by_interest=coef is not None,
         )
@@ -118,51 +104,6 @@ class _Passed:
             yield made
 
 
-def interests_of(
-    arrays: "Arrays", interests: "Interests", users: EvaluationUsers
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the interests [u, K, d] of some users after the other, as `evaluate` scores them."""
-    left = len(users.lengths)
-    for made in _padded_interests(arrays, interests, users):
-        yield made[:left]
-        left -= len(made)
-
-
-def _padded_interests(
-    arrays: "Arrays",
-    interests: "Interests",
-    users: EvaluationUsers,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the interests [_CHUNK, K, d] of one chunk of users after the other."""
-    for start in range(0, len(users.lengths), _CHUNK):
-        if should_stop():
-            raise EvaluationInterruptedError
-        yield np.asarray(interests(arrays, *_padded(users, start)))
-
-
-def candidates(arrays: "Arrays", scoring: Scoring) -> NDArray[np.float32]:
-    """Return what retrieval scores items by, [V+1, d], row 0 the padding: their vectors as
-    candidates, by cosine at length 1 (`training.losses.unit`).
-    """
-    rows = np.asarray(arrays.rows)
-    values: NDArray[np.float32] = scoring.candidates(rows[:, : rows.shape[1] // 3])
-    if not scoring.cosine:
-        return values
-    parts = values.reshape(len(values), scoring.members, -1)
-    with np.errstate(all="ignore"):  # values that are not finite, and squares that overflow
-        lengths = np.sqrt(np.einsum("vmd,vmd->vm", parts, parts) * np.float32(scoring.members))
-        unit: NDArray[np.float32] = parts / np.maximum(lengths, _SHORTEST)[..., None]
-    return unit.reshape(values.shape)
-
-
-def repeat_worth(arrays: "Arrays", scoring: Scoring, filter_seen: bool) -> float:
-    """Return `Evaluation.repeat_worth`."""
-    if filter_seen:
-        return -math.inf
-    return float(np.asarray(arrays.params[WORTH])) if scoring.repeats else 0.0
-
-
 def user_metrics(
     ids: NDArray[np.int64],
     users: EvaluationUsers,
@@ -184,18 +125,3 @@ def user_metrics(
 
 def _means(values: dict[str, NDArray[np.float64]]) -> dict[str, float]:
     return {name: float(value.mean()) for name, value in values.items()}
-
-
-def _padded(users: EvaluationUsers, start: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return a chunk of exactly _CHUNK users: one compiled shape, and the same bits, for all."""
-    history, lengths = users.history[start:][:_CHUNK], users.lengths[start:][:_CHUNK]
-    missing = _CHUNK - len(lengths)
-    return np.pad(history, ((0, missing), (0, 0))), np.pad(lengths, (0, missing))
-
-
-def _seen(users: EvaluationUsers) -> Iterator[Split]:
-    """Yield what each chunk's users have seen; those who fill up the last chunk, nothing."""
-    for start in range(0, len(users.lengths), _CHUNK):
-        past = users.past.of(start, start + _CHUNK)
-        missing = _CHUNK - len(past.lengths)
-        yield Split(np.pad(past.offsets, (0, missing), mode="edge"), past.items)

@@ -1,7 +1,6 @@
 """How users' interests meet the items: what is compared with what, and by which product."""
 
 from dataclasses import dataclass
-from typing import Any
 
 WORTH = "repeat"  # parameter: what is added to the score of an item of the user's own history
 
@@ -24,14 +23,6 @@ class Scoring:
     def width(self, dim: int) -> int:
         """Return the numbers of an item row's value, of vectors of `dim`."""
         return dim if self.tied else 2 * dim
-
-    def history(self, values: Any) -> Any:
-        """Return the vectors [..., d] that items have in a history, of row values [..., width]."""
-        return values if self.tied else values[..., : values.shape[-1] // 2]
-
-    def candidates(self, values: Any) -> Any:
-        """Return the vectors [..., d] that items have as candidates, of row values [..., width]."""
-        return values if self.tied else values[..., values.shape[-1] // 2 :]
 
 
 COMIREC = Scoring()

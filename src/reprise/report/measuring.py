@@ -3,15 +3,15 @@ items, and what a choice of the lists by category costs in recall.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from reprise.cli.show.evaluation import evaluation_facts
 from reprise.errors import RepriseError, UsageError
 from reprise.report.facts import Run, noting
-from reprise.runs.session import Split, measure, stored_model
+from reprise.runs.evaluation import evaluation_facts, measure
+from reprise.runs.session import Split
+from reprise.runs.stored import Locate, load
 from reprise.text.messages import Phrase, Say
 
 # Scores are inner products, or cosines: three orders of magnitude hold what matters to either.
@@ -29,9 +29,9 @@ class Trade:
 
 @dataclass(frozen=True)
 class Measured:
-    """facts: `report.evaluation_facts` of the stored best, None where it could not be measured;
-    trades: by rising lambda, empty where no category is known. notes: (message key, values) of
-    what is missing, and why.
+    """facts: `runs.evaluation.evaluation_facts` of the stored best, None where it could not be
+    measured; trades: by rising lambda, empty where no category is known. notes: (message key,
+    values) of what is missing, and why.
     """
 
     facts: dict[str, Any] | None
@@ -50,20 +50,20 @@ def check_lambdas(coefs: Sequence[float]) -> tuple[float, ...]:
 
 
 def measure_run(
-    run: Run, locate: Callable[[str], Path], split: Split, coefs: Sequence[float], say: Say
+    run: Run, locate: Locate, split: Split, coefs: Sequence[float], say: Say
 ) -> Measured:
     """Measure the run's stored best model on a split, whole, once for each lambda and once
-    without; what the user can mend is said, and noted in place of what it prevents.
+    without; what the user can fix is said, and noted in place of what it prevents.
 
     `locate` gives the folder of a dataset by its name.
     """
     notes: list[tuple[str, dict[str, Any]]] = []
     try:
         say("page_measuring", run=run.label, split=split)
-        stored = stored_model(run.path, locate, "best", noting(notes, say))
+        stored = load(run.path, "best", noting(notes, say), locate)
         plain = evaluation_facts(measure(stored, split), split, None)
         trades = [_trade(plain, run.cutoff)]
-        if stored.task.item_category is None:
+        if stored.dataset.known_categories is None:
             trades.clear()
         for coef in coefs if trades else ():
             say("page_measuring_lambda", run=run.label, coef=f"{coef:g}")

@@ -4,6 +4,7 @@ runs/<dataset>_<model>_b128_lr0.007_d64_len20_<name>/
     run.json        configuration, dataset fingerprint, environment, history of starts
     LOCK            flock: one writer at a time
     checkpoints/    see `store`
+    items/          raw ids, titles and categories of its items, see `items`
     metrics.jsonl   one line an evaluation, always as the resumed checkpoint knows it
     train.log       what was printed, with times
     tensorboard/
@@ -51,6 +52,11 @@ class RunFolder:
     def record(self) -> Path:
         """run.json."""
         return self.path / "run.json"
+
+    @property
+    def items(self) -> Path:
+        """What the run keeps of its items, see `runs.items`."""
+        return self.path / "items"
 
     @property
     def metrics(self) -> Path:
@@ -106,7 +112,10 @@ def refuse_difference(
     folder: RunFolder, stored: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> None:
     """Raise ConfigMismatchError, with a line for each key, where the two differ."""
-    if differences := _difference(stored, asked):
+    differences = _difference(stored, asked)
+    if differences and all(line.startswith("item_ids: ") for line in differences):
+        raise ConfigMismatchError("items_relabelled", path=folder.path)
+    if differences:
         lines = "\n".join(f"  {line}" for line in differences)
         raise ConfigMismatchError("config_differs", path=folder.path, differences=lines)
 

@@ -19,14 +19,16 @@ import jax.numpy as jnp
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
-from reprise.evaluation.evaluate import EvaluationInterruptedError, evaluate
+from reprise.evaluation.evaluate import evaluate
+from reprise.retrieval.vectors import InterruptedSearchError, retriever_of
 from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
 from reprise.training.batches import prefetch
 from reprise.training.dispatch import make_work, portions
 from reprise.training.run_ahead import RunAhead
-from reprise.training.setup import Task, schedule_of, settled
+from reprise.training.schedules import schedule_of
+from reprise.training.setup import Task, up_to_date
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
 from reprise.training.stopping import out_of_patience, record_evaluation
 
@@ -54,14 +56,31 @@ def is_finished(progress: Progress, config: TrainConfig) -> bool:
     )
 
 
+# Rate a state, whose rows are up to date: its metrics by name, the selecting one among them.
+# InterruptedSearchError where a stop request came in between.
+Evaluate = Callable[[Task, TrainState, StopRequest], dict[str, float]]
+
+
+def evaluate_state(task: Task, state: TrainState, stop: StopRequest) -> dict[str, float]:
+    """Return the metrics of a state over the users that select the best model."""
+    retriever = retriever_of(task.model, task.config.scoring, state.arrays)
+    return evaluate(
+        retriever, task.selecting, task.config.cutoffs, should_stop=lambda: bool(stop)
+    ).metrics
+
+
 def measure_best(
-    task: Task, state: TrainState, stop: StopRequest, known: float | None = None
+    task: Task,
+    state: TrainState,
+    stop: StopRequest,
+    known: float | None = None,
+    evaluate: Evaluate = evaluate_state,
 ) -> TrainState:
     """Make the state's own metric the best, measured where it is not `known`: for states from
     checkpoints that did not keep it.
     """
-    state = settled(task, state)
-    metric = _evaluate(task, state, stop)[task.selector] if known is None else known
+    state = up_to_date(task, state)
+    metric = evaluate(task, state, stop)[task.selector] if known is None else known
     step, branch = state.progress.step, state.progress.branch
     arrays = state.arrays
     if step % task.config.test_iter == 0:  # this evaluation stands for the one due here
@@ -72,7 +91,12 @@ def measure_best(
 
 
 def train(
-    task: Task, state: TrainState, folder: RunFolder, stop: StopRequest, observer: Observer
+    task: Task,
+    state: TrainState,
+    folder: RunFolder,
+    stop: StopRequest,
+    observer: Observer,
+    evaluate: Evaluate = evaluate_state,
 ) -> TrainState:
     """Train until finished or stopped, leaving the returned state stored and durable.
 
@@ -93,10 +117,10 @@ def train(
     with closing(work), BackgroundSaver(write, observer) as saver:
         while True:
             if _evaluation_due(state.progress, config):
-                state = settled(task, state)
+                state = up_to_date(task, state)
                 try:
-                    metrics = _evaluate(task, state, stop)
-                except EvaluationInterruptedError:
+                    metrics = evaluate(task, state, stop)
+                except InterruptedSearchError:
                     break
                 saver.wait()
                 state, line = _record(task, state, metrics)
@@ -163,17 +187,6 @@ class BackgroundSaver:
 
 def _evaluation_due(progress: Progress, config: TrainConfig) -> bool:
     return progress.step % config.test_iter == 0 and progress.step > progress.evaluated_step
-
-
-def _evaluate(task: Task, state: TrainState, stop: StopRequest) -> dict[str, float]:
-    return evaluate(
-        state.arrays,
-        task.interests,
-        task.selecting,
-        task.cutoffs,
-        should_stop=lambda: bool(stop),
-        scoring=task.config.scoring,
-    ).metrics
 
 
 def _record(

@@ -1,40 +1,40 @@
 """One start of a run, from configuration to result: lock, resume, train, measure the best."""
 
 import dataclasses
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal, Protocol
 
 from reprise.checkpoints import store
-from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import TrainConfig, check_value
-from reprise.data.dataset import Dataset, EvaluationUsers, open_dataset
-from reprise.errors import ConfigMismatchError, UsageError
-from reprise.evaluation.evaluate import Evaluation, EvaluationInterruptedError, candidates, evaluate
+from reprise.data.dataset import open_dataset
+from reprise.errors import UsageError
+from reprise.evaluation.evaluate import evaluate as evaluate_lists
+from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
+from reprise.runs import items
 from reprise.runs.folder import (
     Resumption,
     RunFolder,
     Source,
     check_identity,
-    find_checkpoint,
-    load_checkpoint,
     locked,
     record_events,
     reset_metrics,
     resume,
 )
-from reprise.runs.loop import Observer, is_finished, measure_best, train
+from reprise.runs.loop import (
+    Evaluate,
+    Observer,
+    evaluate_state,
+    is_finished,
+    measure_best,
+    train,
+)
 from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runtime import environment
 from reprise.text.messages import Phrase, Say
-from reprise.training.setup import Task, fresh_state, make_task, schedule_of, settled
+from reprise.training.setup import Task, fresh_state, make_task, up_to_date
 from reprise.training.state import Progress, TrainState, restore, take_snapshot
-from reprise.training.step import make_settle
 from reprise.training.stopping import out_of_patience
 
 Split = Literal["valid", "test"]
@@ -81,33 +81,6 @@ class Outcome:
     exit_code: int
 
 
-@dataclass(frozen=True)
-class StoredModel:
-    """A stored model, its rows caught up, with what it was trained on and for."""
-
-    checkpoint: Checkpoint
-    dataset: Dataset
-    task: Task
-    state: TrainState
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A stored model, what its evaluation found, on which users and at which cutoffs;
-    hidden: what of a user was to be found, one of `dataset.EVALUATIONS`; training_counts [V+1]
-    int64: the training interactions of each item; item_category [V+1] int32, None where no category
-    is known.
-    """
-
-    checkpoint: Checkpoint
-    evaluation: Evaluation
-    users: EvaluationUsers
-    cutoffs: tuple[int, ...]
-    hidden: str
-    training_counts: NDArray[np.int64]
-    item_category: NDArray[np.int32] | None
-
-
 class Announcer(Observer, Protocol):
     """An observer that is also told how the start begins."""
 
@@ -124,13 +97,19 @@ class Announcer(Observer, Protocol):
         """The first step follows."""
 
 
-def run_session(request: Request, announcer: Announcer) -> Outcome:
-    """Start or resume the run and see it through; RepriseError for what the user can mend."""
+def run_session(
+    request: Request, announcer: Announcer, evaluate: Evaluate = evaluate_state
+) -> Outcome:
+    """Start or resume the run and see it through; RepriseError for what the user can fix.
+
+    evaluate: what rates a state while it trains.
+    """
     config, folder = request.config, request.folder
     dataset = open_dataset(request.data_folder)
     task = make_task(config, dataset)
     with stop_requests() as stop, locked(folder):
         check_identity(folder, task.identity, announcer.say)
+        items.keep(folder, dataset, announcer.say)
         resumption = resume(
             folder,
             task.identity,
@@ -142,8 +121,8 @@ def run_session(request: Request, announcer: Announcer) -> Outcome:
         if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
             announcer.say("valid_sample", users=some, every=every)
         try:
-            state = _starting_state(request, task, resumption, stop, announcer)
-        except EvaluationInterruptedError:  # while measuring an old checkpoint: nothing has changed
+            state = _starting_state(request, task, resumption, stop, announcer, evaluate)
+        except InterruptedSearchError:  # while measuring an old checkpoint: nothing has changed
             return Outcome(_progress(resumption), None, stop.exit_code)
         if resumption is not None:
             announcer.restored(state.progress)
@@ -153,102 +132,12 @@ def run_session(request: Request, announcer: Announcer) -> Outcome:
             _say_finished(state.progress, config, announcer.say)
         else:
             announcer.training_begins(state.progress)
-            state = train(task, state, folder, stop, announcer)
+            state = train(task, state, folder, stop, announcer, evaluate)
             if out_of_patience(state.progress, config.patience):
                 trials = state.progress.evaluations_without_improvement
                 announcer.say("stopped_early", step=state.progress.step, trials=trials)
         results = None if stop else _best_results(task, state, folder, stop, announcer.say)
     return Outcome(state.progress, results, stop.exit_code)
-
-
-def evaluate_run(
-    path: Path,
-    locate: Callable[[str], Path],
-    split: Split,
-    which: Source,
-    say: Say,
-    top_n: int | None = None,
-    coef: float | None = None,
-    filter_seen: bool = False,
-) -> Measured:
-    """Measure a run's stored model on a split, whole.
-
-    `locate` gives the folder of a dataset by its name; its content must be what the run was
-    trained on. `top_n` adds a cutoff; `coef` and `filter_seen` as in `evaluate`.
-    """
-    if coef is not None and not 0 <= coef < math.inf:
-        raise UsageError(
-            "bad_value", option="lambda", value=coef, expected=Phrase("good_from", low=0)
-        )
-    return measure(stored_model(path, locate, which, say, top_n), split, coef, filter_seen)
-
-
-def stored_model(
-    path: Path, locate: Callable[[str], Path], which: Source, say: Say, top_n: int | None = None
-) -> StoredModel:
-    """Load a run's stored model, and its dataset, as `evaluate_run`."""
-    checkpoint = find_checkpoint(path, which, say)
-    dataset = open_dataset(locate(str(checkpoint.identity["dataset"])))
-    if dataset.fingerprint != checkpoint.identity["dataset_fingerprint"]:
-        raise ConfigMismatchError("dataset_changed", path=path, dataset=dataset.folder)
-    changes = {} if top_n is None else {"top_n": top_n}
-    task = make_task(_stored_config(checkpoint, **changes), dataset)
-    state = settled(task, restore(load_checkpoint(checkpoint)))
-    return StoredModel(checkpoint, dataset, task, state)
-
-
-def measure(
-    stored: StoredModel,
-    split: Split,
-    coef: float | None = None,
-    filter_seen: bool = False,
-    cutoffs: tuple[int, ...] | None = None,
-) -> Measured:
-    """Measure a stored model on a split, whole, at its task's cutoffs or those given."""
-    task, dataset = stored.task, stored.dataset
-    users = task.valid if split == "valid" else task.test
-    cutoffs = task.cutoffs if cutoffs is None else cutoffs
-    evaluation = evaluate(
-        stored.state.arrays,
-        task.interests,
-        users,
-        cutoffs,
-        task.item_category,
-        task.truth[split],
-        coef,
-        filter_seen,
-        scoring=task.config.scoring,
-    )
-    counts = np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
-    return Measured(
-        stored.checkpoint,
-        evaluation,
-        users,
-        cutoffs,
-        dataset.evaluation,
-        counts,
-        task.item_category,
-    )
-
-
-def item_embeddings(checkpoint: Checkpoint) -> NDArray[np.float32]:
-    """Return what a stored model scores items by, [V+1, d], row 0 the padding: their values, at
-    length 1 where it was trained with a temperature.
-    """
-    snapshot = load_checkpoint(checkpoint)
-    arrays, progress = restore(snapshot).arrays, snapshot.progress
-    config = _stored_config(checkpoint)
-    settle = make_settle(config.optimizer, schedule_of(config))
-    return candidates(settle(arrays, progress.step, progress.learning_rate), config.scoring)
-
-
-def _stored_config(checkpoint: Checkpoint, **changes: object) -> TrainConfig:
-    """Return the configuration of a stored model, its name aside. (One that does not name its
-    optimizer is given the default: its rows all stand at its step.)
-    """
-    values: dict[str, Any] = {**checkpoint.identity, **changes}
-    del values["dataset_fingerprint"]
-    return TrainConfig(name="stored", **values)
 
 
 def _starting_state(
@@ -257,6 +146,7 @@ def _starting_state(
     resumption: Resumption | None,
     stop: StopRequest,
     announcer: Announcer,
+    evaluate: Evaluate,
 ) -> TrainState:
     """Return the state to train on from, and record the start in run.json."""
     folder = request.folder
@@ -269,7 +159,7 @@ def _starting_state(
     if resumption is not None and not resumption.checkpoint.best_known:
         if request.best_metric is None:
             announcer.say("old_checkpoint")
-        state = measure_best(task, state, stop, request.best_metric)
+        state = measure_best(task, state, stop, request.best_metric, evaluate)
         save(state)
     elif request.best_metric is not None:
         announcer.say("best_metric_unused")
@@ -293,7 +183,7 @@ def _starting_state(
         change = {"old": progress.learning_rate, "new": rate, "step": progress.step}
         announcer.say("learning_rate_changed", **change)
         events.append({"event": "learning rate changed", **change})
-        state = settled(task, state)
+        state = up_to_date(task, state)
         state = state.at(state.arrays, learning_rate=rate)
         save(state)
     config = dataclasses.asdict(task.config)
@@ -313,31 +203,27 @@ def _best_results(
             state = restore(store.load(best))
         except store.DamagedCheckpointError as damage:
             say("damaged_ignored", path=best.path, reason=damage)
-    state = settled(task, state)
+    state = up_to_date(task, state)
+    retriever = retriever_of(task.model, task.config.scoring, state.arrays)
     try:
         return {
-            "valid": _evaluate(task, state, "valid", stop),
-            "test": _evaluate(task, state, "test", stop),
+            "valid": _evaluate(task, retriever, "valid", stop),
+            "test": _evaluate(task, retriever, "test", stop),
         }
-    except EvaluationInterruptedError:
+    except InterruptedSearchError:
         return None
 
 
 def _evaluate(
-    task: Task,
-    state: TrainState,
-    split: Split,
-    stop: StopRequest | None = None,
+    task: Task, retriever: Retriever, split: Split, stop: StopRequest
 ) -> dict[str, float]:
-    return evaluate(
-        state.arrays,
-        task.interests,
+    return evaluate_lists(
+        retriever,
         task.valid if split == "valid" else task.test,
-        task.cutoffs,
+        task.config.cutoffs,
         item_category=task.item_category,
         truth=task.truth[split],
         should_stop=lambda: bool(stop),
-        scoring=task.config.scoring,
     ).metrics
 
 

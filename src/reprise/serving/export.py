@@ -24,11 +24,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise import __version__, durable
-from reprise.data.dataset import Dataset
 from reprise.data.npy import save_array, save_parts
 from reprise.errors import CheckpointError, UsageError
-from reprise.evaluation.evaluate import candidates, interests_of, repeat_worth
-from reprise.runs.session import StoredModel
+from reprise.retrieval.vectors import user_vectors
+from reprise.runs.stored import StoredModel
 from reprise.serving.histories import Users
 
 SCHEMA = 1
@@ -46,15 +45,14 @@ class Exported:
 
 def write(stored: StoredModel, users: Users | None, folder: Path) -> Exported:
     """Write a stored model's vectors, and those of `users`, into a new folder: all or nothing."""
-    items = candidates(stored.state.arrays, stored.task.config.scoring)
-    worth = repeat_worth(stored.state.arrays, stored.task.config.scoring, filter_seen=False)
+    items, worth = stored.retriever.item_vectors(), stored.retriever.repeat_bias
     _require_finite(stored, items[1:], np.float64(worth))
     interests = 0
 
     def fill(target: Path) -> None:
         nonlocal interests
         save_array(target / "items.npy", items)
-        _write_table(_about_items(stored.dataset), target / "items.parquet")
+        _write_table(stored.items, target / "items.parquet")
         if users is not None:
             interests = _write_users(stored, users, target)
         manifest = _manifest(stored, users, items, interests, worth)
@@ -84,7 +82,7 @@ def _manifest(
     (of several members, the mean of their cosines); repeat_worth: added to the score of an item of
     the user's history; history_length: the last items that the model looks at.
     """
-    checkpoint, config = stored.checkpoint, stored.task.config
+    checkpoint, config = stored.checkpoint, stored.config
     return {
         "schema": SCHEMA,
         "reprise": __version__,
@@ -93,8 +91,8 @@ def _manifest(
         "step": checkpoint.progress.step,
         "is_best": checkpoint.progress.is_best,
         "model": config.model,
-        "dataset": stored.dataset.name,
-        "dataset_fingerprint": stored.dataset.fingerprint,
+        "dataset": config.dataset,
+        "dataset_fingerprint": checkpoint.identity["dataset_fingerprint"],
         "items": len(items) - 1,
         "dim": items.shape[1],
         "scores": "cosine" if config.scoring.cosine else "inner product",
@@ -123,8 +121,9 @@ def _write_users(stored: StoredModel, users: Users, target: Path) -> int:
 def _vectors(stored: StoredModel, users: Users) -> Iterator[NDArray[np.float32]]:
     """Yield the interests [u, K, d] of some users after the other, zero of those without items."""
     known, start = users.histories.past.lengths > 0, 0
-    for made in interests_of(stored.state.arrays, stored.task.interests, users.histories):
-        part = np.where(known[start:][: len(made), None, None], made, np.float32(0))
+    for made in user_vectors(stored.retriever, users.histories):
+        some = known[start:][: len(made)]  # the last chunk is filled up
+        part = np.where(some[:, None, None], made[: len(some)], np.float32(0))
         _require_finite(stored, part)
         yield part
         start += len(made)
@@ -144,15 +143,6 @@ def _about_users(users: Users) -> pl.DataFrame:
     return table.join(lists, on="row", how="left", maintain_order="left").with_columns(
         pl.col("history").fill_null(nothing)
     )
-
-
-def _about_items(dataset: Dataset) -> pl.DataFrame:
-    """Return what is known of items 1..V."""
-    about = dataset.about_items()
-    code = np.asarray(dataset.item_category[1:])
-    if (code < 0).all():
-        return about
-    return about.insert_column(2, pl.Series("category_code", code))
 
 
 def _write_table(table: pl.DataFrame, path: Path) -> None:

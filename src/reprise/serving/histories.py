@@ -19,6 +19,7 @@ from reprise.data.dataset import (
 )
 from reprise.data.npy import open_array
 from reprise.errors import ContentError, DataError, UsageError
+from reprise.runs.stored import StoredModel
 from reprise.text.messages import Say
 
 EVERYONE = "all"
@@ -55,7 +56,7 @@ def users_of_split(dataset: Dataset, split: str, length: int, as_evaluated: bool
     return Users(split, dataset.raw_users(split).gather(known), users, as_evaluated=True)
 
 
-def users_of_file(path: Path, dataset: Dataset, length: int, say: Say) -> Users:
+def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
     """Return the users of a file of histories, oldest item first: .npy, item numbers [U, L], 0
     being padding at any place; or .parquet, a row a user, with a column `items` (lists of item
     numbers) or `raw_ids` (lists of the items' own ids), and, if one likes, `user`. Own ids that are
@@ -67,21 +68,21 @@ def users_of_file(path: Path, dataset: Dataset, length: int, say: Say) -> Users:
         users, sequences = (
             (None, _of_array(open_array(path)))
             if path.suffix == ".npy"
-            else _of_table(path, pl.read_parquet(path, glob=False), dataset, say)
+            else _of_table(path, pl.read_parquet(path, glob=False), stored, say)
         )
     except (ValueError, OSError, pl.exceptions.PolarsError) as error:
         raise DataError("histories_unreadable", path=path, reason=error) from error
-    outside = (sequences.items < 1) | (sequences.items > dataset.num_items)
+    outside = (sequences.items < 1) | (sequences.items > stored.num_items)
     if outside.any():
         place = int(np.argmax(outside))
         row = int(np.searchsorted(sequences.offsets, place, side="right"))
-        item, most = int(sequences.items[place]), dataset.num_items
+        item, most = int(sequences.items[place]), stored.num_items
         raise DataError("histories_bad_item", path=path, row=row, item=item, most=most)
     if len(sequences.items) == 0:
         raise DataError("no_interactions", path=path)
     if missing := int((sequences.lengths == 0).sum()):
         say("histories_empty", path=path, users=missing)
-    return Users(path.name, users, _whole(sequences, length))
+    return Users(path.name, users, _whole(sequences, stored.config.maxlen))
 
 
 def _everyone(dataset: Dataset) -> tuple[pl.Series, Split]:
@@ -108,7 +109,7 @@ def _of_array(histories: NDArray[Any]) -> Split:
 
 
 def _of_table(
-    path: Path, table: pl.DataFrame, dataset: Dataset, say: Say
+    path: Path, table: pl.DataFrame, stored: StoredModel, say: Say
 ) -> tuple[pl.Series | None, Split]:
     """Return the users' own ids, where they are told, and their sequences."""
     column = next((name for name in ("items", "raw_ids") if name in table.columns), None)
@@ -123,7 +124,7 @@ def _of_table(
     flat = lists.explode("item").drop_nulls("item")
     if column == "raw_ids":
         own = pl.col("raw_id").cast(pl.String)
-        numbers = dataset.about_items().select("item", own)
+        numbers = stored.items.select("item", own)
         known = flat.join(
             numbers, left_on="item", right_on="raw_id", how="inner", maintain_order="left"
         ).select("row", item="item_right")

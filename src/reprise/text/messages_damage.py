@@ -24,6 +24,10 @@ DAMAGE: Mapping[str, tuple[str, str]] = {
         "{name}: SHA-256 differs from the manifest",
         "{name}: SHA-256 与清单不符",
     ),
+    "damage_digest_meta": (
+        "{name}: SHA-256 differs from meta.json",
+        "{name}: SHA-256 与 meta.json 不符",
+    ),
     "damage_array": (
         "{name}: dtype or shape differs from the manifest",
         "{name}: dtype 或形状与清单不符",

@@ -273,6 +273,26 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "Prepare the original data again.",
         "{dataset} 的内容与 {path} 训练时不同。请重新准备原来的数据。",
     ),
+    "items_relabelled": (
+        "The data set's items have other ids of their own than when {path} was trained: it would "
+        "answer with the wrong items. Prepare the original data again.",
+        "数据集中物品的原始编号与 {path} 训练时不同：结果会指向错误的物品。请重新准备原来的数据。",
+    ),
+    "items_missing": (
+        "{path} keeps no ids of its items: it is of an older version. Take it up once with "
+        "`reprise train`, beside its data.",
+        "{path} 没有保存其物品的原始编号：它来自旧版本。"
+        "请在其数据所在处用 `reprise train` 继续一次。",
+    ),
+    "items_unusable": (
+        "{path} cannot be used ({reason}). Take the run up with `reprise train`, beside its data: "
+        "it is made anew.",
+        "{path} 无法使用（{reason}）。请在其数据所在处用 `reprise train` 继续该实验：会重新生成。",
+    ),
+    "items_damaged": (
+        "⚠️ {path} is damaged ({reason}); it is made anew from the data set.",
+        "⚠️ {path} 已损坏（{reason}）；将根据数据集重建。",
+    ),
     "best_metric_unused": (
         "Note: --best-metric is for old checkpoints that do not know their best; not used.",
         "提示：--best-metric 仅用于没有最优值的旧 checkpoint；此处未使用。",

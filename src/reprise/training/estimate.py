@@ -7,8 +7,10 @@ from typing import Any
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 
+from reprise.training import item_table
 from reprise.training.optimizers import make_update
-from reprise.training.setup import Task, initial_shapes, schedule_of
+from reprise.training.schedules import schedule_of
+from reprise.training.setup import Task, initial_shapes
 
 # Measured over ten configurations on a CPU, 0.4 to 4 GB, the estimate is 12% low to 30% high.
 _PROCESS = 400_000_000  # bytes: Python and its libraries, before anything of a run
@@ -39,7 +41,7 @@ def sizes_of(task: Task) -> Sizes:
     update = make_update(config.learning_rate, 1, schedule_of(config))
     traced = step.trace(arrays, task.sampler.batch(0, 1), update)
     state = sum(_size(leaf) for leaf in jax.tree.leaves(arrays))
-    values = arrays.rows.size // 3  # beside their two moments
+    values = len(arrays.rows) * item_table.width(arrays.rows)  # beside their two moments
     network = sum(leaf.size for leaf in jax.tree.leaves(arrays.params))
     held = _STEPS_HELD * peak(traced.jaxpr.jaxpr)
     return Sizes(values, network, state, _PROCESS + 2 * state + 4 * values + held)

@@ -1,9 +1,11 @@
-"""Packed item rows [V+1, 3*d] (value | m | v): a step pulls the rows it touches and pushes them.
+"""Packed item rows [V+1, 3*width] (value | m | v): the only module that knows how a row is packed.
 
-With the array donated, XLA writes the rows in place: the cost follows the batch, not the catalogue.
+A step pulls the rows of its batch and pushes them. With the array donated, XLA writes the rows in
+place: the cost follows the batch, not the catalogue.
 """
 
 from functools import partial
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,11 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.random import threefry_2x32
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
+AnyArray = TypeVar("AnyArray", Array, NDArray[np.float32])
+
+_PARTS = 3  # value | m | v
 _DRAWN_AT_ONCE = 1 << 20  # values: few enough to stay in a cache
 
 
@@ -35,7 +41,7 @@ def init(
         return lax.dynamic_update_slice(rows, drawn.reshape(-1, width), (1 + starts[block], 0))
 
     rows: Array = lax.fori_loop(
-        0, len(firsts), fill, jnp.zeros((num_items + 1, 3 * width), jnp.float32)
+        0, len(firsts), fill, jnp.zeros((num_items + 1, _PARTS * width), jnp.float32)
     )
     return rows
 
@@ -53,10 +59,31 @@ def _uniform(key: Array, high: Array, low: Array, count: int, limit: float) -> A
     return jnp.maximum(least, (ones - 1) * (most - least) + least)
 
 
+def width(rows: AnyArray) -> int:
+    """Return how many numbers the value of a row [..., 3*width] has."""
+    return int(rows.shape[-1] // _PARTS)
+
+
+def values(rows: AnyArray) -> AnyArray:
+    """Return the values [..., width] of rows [..., 3*width]; of a NumPy array, a view."""
+    return rows[..., : width(rows)]
+
+
+def split(rows: Array) -> tuple[Array, Array, Array]:
+    """Return value, m and v, [..., width] each, of rows [..., 3*width]."""
+    value, m, v = jnp.split(rows, _PARTS, axis=-1)
+    return value, m, v
+
+
+def join(value: Array, m: Array, v: Array) -> Array:
+    """Return the rows [..., 3*width] of value, m and v, [..., width] each."""
+    return jnp.concatenate([value, m, v], axis=-1)
+
+
 def pack(values: Array) -> Array:
     """Return rows [V+1, 3*d] of the values [V, d] of items 1..V, with zero moments and padding."""
     num_items, dim = values.shape
-    rows: Array = _place(jnp.zeros((num_items + 1, 3 * dim), jnp.float32), values)
+    rows: Array = _place(jnp.zeros((num_items + 1, _PARTS * dim), jnp.float32), values)
     return rows
 
 
@@ -67,11 +94,9 @@ def _place(rows: Array, value: Array) -> Array:
 
 def pull(rows: Array, touched: ArrayLike) -> tuple[Array, Array, Array]:
     """Return value, m and v, each [M, d], of the touched rows [M] (past the end: padding)."""
-    value, m, v = jnp.split(rows.at[touched].get(mode="clip"), 3, axis=1)
-    return value, m, v
+    return split(rows.at[touched].get(mode="clip"))
 
 
 def push(rows: Array, touched: ArrayLike, value: Array, m: Array, v: Array) -> Array:
     """Write the touched rows back; `touched` must be distinct, those past the end are dropped."""
-    packed = jnp.concatenate([value, m, v], axis=1)
-    return rows.at[touched].set(packed, mode="drop", unique_indices=True)
+    return rows.at[touched].set(join(value, m, v), mode="drop", unique_indices=True)

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from reprise.models.items import unit
 from reprise.models.scoring import Scoring
 
 _EXCLUDED = -1e30  # finite, so that no gradient turns into NaN
-_SMALLEST_SQUARE = 1e-12  # of a length: what is shorter is not stretched to a direction of noise
 
 
 class Loss(Protocol):
@@ -122,18 +122,6 @@ def best_scores(interests: Array, items: Array) -> Array:
     every = (interests.reshape(size * count, dim) @ items.T).reshape(size, count, len(items))
     # Two at a time: the gradient of a maximum over an axis is three more passes over all scores.
     return reduce(jnp.maximum, (every[:, k] for k in range(count)))
-
-
-def unit(vectors: Array, parts: int = 1) -> Array:
-    """Return vectors [..., d] at length 1, each of `parts` equal stretches as long as the others;
-    what is shorter than 1e-6, zero too, is multiplied by 1e6 instead, so that values and gradients
-    stay finite.
-    """
-    if parts > 1:
-        stretches = unit(vectors.reshape(*vectors.shape[:-1], parts, -1)) / parts**0.5
-        return jnp.reshape(stretches, vectors.shape)
-    squared = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
-    return vectors * jax.lax.rsqrt(jnp.maximum(squared, _SMALLEST_SQUARE))
 
 
 def argmax_readout(interests: Array, target: Array, key: Array) -> Array:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from reprise.training import item_table
 from reprise.training.schedules import CONSTANT, Schedule
+from reprise.training.state import Arrays
 
 B1 = 0.9
 B2 = 0.999
@@ -30,6 +31,9 @@ EPSILON = 1e-8
 _RATIOS = (B1 / B2**0.5, B1 / B2)
 _WARM = 2**15  # updates after which the bias correction is 1 in float32
 _BLOCK = 4096  # rows that `settle` catches up at a time, to need no second table
+
+
+ApplyPending = Callable[[Arrays, int, float], Arrays]
 
 
 class Update(NamedTuple):
@@ -196,9 +200,9 @@ def _push_and_note(
 def _push_dense(
     table: Table, touched: ArrayLike, pulled: Pulled, gradient: Array, update: Update
 ) -> Table:
-    value, m, v = jnp.split(table.rows, 3, axis=1)
+    value, m, v = item_table.split(table.rows)
     scattered = jnp.zeros_like(value).at[touched].set(gradient, mode="drop", unique_indices=True)
-    return table._replace(rows=jnp.concatenate(adam(value, m, v, scattered, update.rate), axis=1))
+    return table._replace(rows=item_table.join(*adam(value, m, v, scattered, update.rate)))
 
 
 def _settle(schedule: Schedule, table: Table, number: ArrayLike, learning_rate: ArrayLike) -> Table:
@@ -206,13 +210,13 @@ def _settle(schedule: Schedule, table: Table, number: ArrayLike, learning_rate: 
 
     def settle_block(block: ArrayLike, held: Array) -> Array:
         start = jnp.minimum(block * size, len(table.rows) - size)
-        value, m, v = jnp.split(jax.lax.dynamic_slice_in_dim(held, start, size), 3, axis=1)
+        waiting = Pulled(*item_table.split(jax.lax.dynamic_slice_in_dim(held, start, size)))
         standing = jax.lax.dynamic_slice_in_dim(table.row_steps, start, size)
         # The last block overlaps the one before it.
         done = start + jnp.arange(size) < block * size
         standing = jnp.where(done, number, standing)
-        settled = catch_up(Pulled(value, m, v), standing, number, learning_rate, schedule)
-        return jax.lax.dynamic_update_slice_in_dim(held, jnp.concatenate(settled, axis=1), start, 0)
+        settled = catch_up(waiting, standing, number, learning_rate, schedule)
+        return jax.lax.dynamic_update_slice_in_dim(held, item_table.join(*settled), start, 0)
 
     blocks = -(-len(table.rows) // size)
     settled = jax.lax.fori_loop(0, blocks, settle_block, table.rows)
@@ -234,3 +238,17 @@ OPTIMIZERS: dict[str, Callable[[Schedule], Optimizer]] = {
     "adam": lambda schedule: Optimizer(_pull, _push_dense, _settled),
     "lazy-adam": lambda schedule: Optimizer(_pull, _push, _settled),
 }
+
+
+@cache
+def make_apply_pending(optimizer: str, schedule: Schedule = CONSTANT) -> ApplyPending:
+    """Return apply(arrays, number, learning rate) -> arrays with the pending updates of every item
+    row applied, up to update `number`; `arrays` is consumed.
+    """
+    settle_table = OPTIMIZERS[optimizer](schedule).settle
+
+    def settle(arrays: Arrays, number: ArrayLike, learning_rate: ArrayLike) -> Arrays:
+        table = Table(arrays.rows, arrays.row_steps)
+        return arrays._replace(**settle_table(table, number, learning_rate)._asdict())
+
+    return jax.jit(settle, donate_argnums=0)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.config.schema import TrainConfig
+
 FLOOR = 0.01  # share of the rate that a decay ends at, and keeps
 
 
@@ -39,3 +41,8 @@ class Schedule:
 
 
 CONSTANT = Schedule()
+
+
+def schedule_of(config: TrainConfig) -> Schedule:
+    """Return the schedule of a configuration's learning rate."""
+    return Schedule(config.warmup, config.decay, config.decay_steps)

@@ -136,18 +136,7 @@ def take_snapshot(state: TrainState, into: Snapshot | None = None) -> Snapshot:
 
 
 def restore(snapshot: Snapshot) -> TrainState:
-    """Put a snapshot back on the device, in memory of the device's own: what JAX borrows from
-    NumPy, as it does with aligned memory, it cannot let the step write in place.
-    """
-    import jax
-    import jax.numpy as jnp
-
-    def own(array: NDArray[Any]) -> "Array":
-        if array.ctypes.data % _BORROWED_ALIGNMENT == 0:
-            return jnp.array(array)  # copies twice, but copies
-        owned: Array = jax.device_put(array, may_alias=False)
-        return owned.block_until_ready()
-
+    """Put a snapshot back on the device, as `own` does."""
     groups: dict[str, dict[str, Array]] = {"params": {}, "m": {}, "v": {}}
     for name, array in snapshot.arrays.items():
         group, _, key = name.partition(".")
@@ -156,3 +145,16 @@ def restore(snapshot: Snapshot) -> TrainState:
     rows, row_steps, loss_sum = (own(snapshot.arrays[name]) for name in _SINGLE)
     arrays = Arrays(rows=rows, row_steps=row_steps, loss_sum=loss_sum, **groups)
     return TrainState(arrays, snapshot.progress)
+
+
+def own(array: NDArray[Any]) -> "Array":
+    """Put an array on the device, in memory of the device's own: what JAX borrows from NumPy, as it
+    does with aligned memory, it cannot let the step write in place.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    if array.ctypes.data % _BORROWED_ALIGNMENT == 0:
+        return jnp.array(array)  # copies twice, but copies
+    owned: Array = jax.device_put(array, may_alias=False)
+    return owned.block_until_ready()

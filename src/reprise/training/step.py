@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from reprise.models.items import as_candidate, in_history
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
 from reprise.models.scoring import COMIREC, WORTH, Scoring
 from reprise.models.wrappers.members import parted
@@ -24,9 +25,7 @@ _MOST_SCORES = 2**24  # 64 MB
 
 TrainStep = Callable[[Arrays, Batch, Update], Arrays]
 TrainSteps = Callable[[Arrays, Batch, Update, int], Arrays]
-Settle = Callable[[Arrays, int, float], Arrays]
 BatchLoss = Callable[[Params, Array, Batch, Array], Array]
-Interests = Callable[[Arrays, ArrayLike, ArrayLike], Array]
 
 
 def initial_arrays(
@@ -92,20 +91,6 @@ def make_train_steps(step: TrainStep) -> TrainSteps:
     return jax.jit(steps, donate_argnums=0)
 
 
-@cache
-def make_settle(optimizer: str, schedule: Schedule = CONSTANT) -> Settle:
-    """Return settle(arrays, number, learning rate) -> arrays with every item row as it is after
-    update `number`; `arrays` is consumed.
-    """
-    settle_table = OPTIMIZERS[optimizer](schedule).settle
-
-    def settle(arrays: Arrays, number: ArrayLike, learning_rate: ArrayLike) -> Arrays:
-        table = Table(arrays.rows, arrays.row_steps)
-        return arrays._replace(**settle_table(table, number, learning_rate)._asdict())
-
-    return jax.jit(settle, donate_argnums=0)
-
-
 def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
     """Return loss(params, touched rows' values [M, width], batch, key) -> [], the mean over the
     targets.
@@ -154,8 +139,8 @@ def _look_up(values: Array, batch: Batch, scoring: Scoring) -> tuple[Array, Arra
     of_history, of_target, of_negatives = jnp.split(
         taken, [history.size, history.size + target.size]
     )
-    items = _as_history(of_history.reshape(*history.shape, -1), scoring)
-    return items, scoring.candidates(of_target), scoring.candidates(of_negatives)
+    items = in_history(of_history.reshape(*history.shape, -1), scoring)
+    return items, as_candidate(of_target, scoring), as_candidate(of_negatives, scoring)
 
 
 def _by_target(
@@ -257,17 +242,6 @@ def in_chunks(
     return by_chunk.reshape(-1)[:count]
 
 
-def _as_history(values: Array, scoring: Scoring) -> Array:
-    """Return the items [B, L, d] of histories whose row values are [B, L, width]; at length
-    sqrt(d), if asked for: numbers of about 1, as layers expect them.
-    """
-    vectors: Array = scoring.history(values)
-    if not scoring.unit_history:
-        return vectors
-    scaled: Array = losses.unit(vectors, scoring.members) * vectors.shape[-1] ** 0.5
-    return scaled
-
-
 def _variance(model: Model, params: Params, history: Array, batch: Batch, key: Array) -> Array:
     """Return `losses.attention_variance` [B*m] of each prefix, by a model that has an attention (or
     the task is refused).
@@ -321,18 +295,3 @@ def _train_step(
         v={name: new[2] for name, new in updated.items()},
         loss_sum=arrays.loss_sum + loss,
     )
-
-
-@cache  # compiled once a process
-def make_interests(model: Model, scoring: Scoring = COMIREC) -> Interests:
-    """Return interests(arrays, history ids [U, L], lengths [U]) -> [U, K, d] for evaluation, at
-    length 1 where they are compared by cosine.
-    """
-
-    def interests(arrays: Arrays, history: Array, lengths: Array) -> Array:
-        values = arrays.rows[:, : arrays.rows.shape[1] // 3]
-        mask = prefix_mask(lengths, history.shape[1], arrays.rows.dtype)
-        made = model.interests(arrays.params, _as_history(values[history], scoring), mask)
-        return losses.unit(made, scoring.members) if scoring.cosine else made
-
-    return jax.jit(interests)

@@ -57,10 +57,10 @@ def evaluate(
     RUN is the run's folder, or its name under runs.
     """
     end_at_once_on_interrupt()
-    from reprise.cli.show.evaluation import evaluation_facts, show_evaluation
+    from reprise.cli.show.evaluation import show_evaluation
     from reprise.cli.show.run import Voice
     from reprise.data.locate import locate
-    from reprise.runs.session import evaluate_run
+    from reprise.runs.evaluation import evaluate_run, evaluation_facts
 
     messages = Messages(choose_language(lang))
     measured = evaluate_run(

@@ -66,18 +66,18 @@ def export(
         raise UsageError("export_exists", folder=folder)
     from reprise.cli.show.run import Voice
     from reprise.data.locate import locate
-    from reprise.runs.session import stored_model
+    from reprise.runs.stored import load
     from reprise.serving.export import write
     from reprise.serving.histories import users_of_file, users_of_split
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    stored = stored_model(stored_run(run), lambda name: locate(data_dir, name), which, say)
-    users, length = None, stored.task.config.maxlen
+    stored = load(stored_run(run), which, say, lambda name: locate(data_dir, name))
+    users = None
     if split is not None:
-        users = users_of_split(stored.dataset, split, length, as_evaluated)
+        users = users_of_split(stored.dataset, split, stored.config.maxlen, as_evaluated)
     elif histories is not None:
-        users = users_of_file(histories, stored.dataset, length, say)
+        users = users_of_file(histories, stored, say)
     made = write(stored, users, folder)
     checkpoint = stored.checkpoint
     click.echo(

@@ -1,6 +1,5 @@
-"""What `reprise evaluate` tells of a stored model: facts for programs, and their short report."""
+"""The short report of `reprise evaluate`."""
 
-import math
 from typing import Any
 
 from rich.table import Table
@@ -8,67 +7,9 @@ from rich.table import Table
 from reprise.cli.show.run import METRIC_NAMES
 from reprise.cli.show.terminal import make_console
 from reprise.data.dataset import HIDDEN
-from reprise.evaluation import groups, intervals
-from reprise.evaluation.groups import Group
-from reprise.runs.session import Measured, Split
 from reprise.text.messages import Messages
 
-# Metrics that get an interval, at each cutoff.
-BOUNDED = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
 _SEEN = {"kept": "seen_kept", "filtered": "seen_filtered", "learned": "seen_learned"}
-
-
-def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> dict[str, Any]:
-    """Return what was measured, as JSON holds it: numbers that are not finite are None.
-
-    checkpoint, step, is_best, split, users, hidden (what is to be found: `dataset.EVALUATIONS`),
-    seen_items ("kept", "filtered" or "learned"), repeat_worth (of "learned"), lambda, cutoffs;
-    each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric
-    ([low, high]); groups: history_length, mixture (where categories are known) and popularity, each
-    by name: users, recall and ndcg at each cutoff, of popularity the number of items, and of
-    mixture the least and the greatest entropy of its users' histories, in bits.
-    """
-    progress, evaluation = measured.checkpoint.progress, measured.evaluation
-    cutoffs = measured.cutoffs
-    bounded = [f"{name}@{n}" for n in cutoffs for name in BOUNDED]
-    bounds = intervals.bootstrap({key: evaluation.by_user[key] for key in bounded})
-    facts = {
-        "checkpoint": str(measured.checkpoint.path),
-        "step": progress.step,
-        "is_best": progress.is_best,
-        "split": split,
-        "users": len(measured.users.lengths),
-        "hidden": measured.hidden,
-        **_seen_items(evaluation.repeat_worth),
-        "lambda": coef,
-        "cutoffs": list(cutoffs),
-        **evaluation.metrics,
-        "confidence": {
-            "level": intervals.LEVEL,
-            "resamples": intervals.RESAMPLES,
-            "intervals": {key: list(bound) for key, bound in bounds.items()},
-        },
-        "groups": {kind: _by_name(found) for kind, found in _groups(measured).items()},
-    }
-    finite: dict[str, Any] = _finite(facts)
-    return finite
-
-
-def _seen_items(worth: float) -> dict[str, Any]:
-    if worth == -math.inf:
-        return {"seen_items": "filtered"}
-    return {"seen_items": "learned", "repeat_worth": worth} if worth else {"seen_items": "kept"}
-
-
-def _groups(measured: Measured) -> dict[str, list[Group]]:
-    users, cutoffs, category = measured.users, measured.cutoffs, measured.item_category
-    by_user = measured.evaluation.by_user
-    found = {"history_length": groups.by_history(users, by_user, cutoffs)}
-    if category is not None:
-        found["mixture"] = groups.by_mixture(users, by_user, category, cutoffs)
-    item_group = groups.popularity(measured.training_counts)
-    ids = measured.evaluation.ids
-    return found | {"popularity": groups.by_popularity(ids, users, item_group, cutoffs)}
 
 
 def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
@@ -162,24 +103,6 @@ def _table(*columns: str) -> Table:
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
     return table
-
-
-def _by_name(found: list[Group]) -> dict[str, dict[str, Any]]:
-    return {
-        group.name: {"users": group.users}
-        | ({} if group.items is None else {"items": group.items})
-        | ({} if group.bits is None else {"bits": list(group.bits)})
-        | group.metrics
-        for group in found
-    }
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _number(value: float | None, digits: int = 6) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +22,7 @@ from reprise.runs.folder import RunFolder, locked, record_events
 from reprise.runs.loop import measure_best
 from reprise.runs.signals import StopRequest
 from reprise.text.messages import Phrase, Say
+from reprise.training import item_table
 from reprise.training.setup import Task, fresh_state, make_task
 from reprise.training.state import Progress, Snapshot, restore, take_snapshot
 
@@ -136,7 +138,7 @@ def read_arrays(
                 reason = Phrase("damage_moment", name=variable.name)
                 raise CheckpointError("tf_damaged", path=source.path, reason=reason)
         if is_table:
-            rows = np.concatenate([value, m, v], axis=1)
+            rows = np.array(item_table.join(*map(jnp.asarray, (value, m, v))))
             rows[0] = 0  # padding: TensorFlow's code masks it, here it is zero
             arrays["rows"] = rows
             arrays["row_steps"] = np.full(len(rows), step, np.int32)

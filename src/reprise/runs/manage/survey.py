@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint, DamagedCheckpointError
+from reprise.data.dataset import DATA_KEYS
 from reprise.errors import CheckpointError, UsageError
 from reprise.runs.events import best_of
 from reprise.runs.folder import RunFolder, read_record
@@ -85,7 +86,8 @@ class Survey:
         if isinstance(recorded := self.record.get("config"), dict):
             return dict(recorded)
         known = dict(self.latest.identity) if self.latest else {}
-        known.pop("dataset_fingerprint", None)
+        for key in DATA_KEYS:
+            known.pop(key, None)
         return known | ({"name": self.name} if known else {})
 
     @property

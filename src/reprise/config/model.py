@@ -1,0 +1,23 @@
+"""Build the network that a configuration names: a model of the registry and its wrappers."""
+
+from reprise.config.schema import TrainConfig
+from reprise.models.registry import Model, ModelShape, get_model
+from reprise.models.wrappers.dynamic import with_dynamic_interests
+from reprise.models.wrappers.encoder import Encoder, with_encoder
+from reprise.models.wrappers.members import with_members
+from reprise.models.wrappers.repeats import with_repeats
+
+
+def model_of(config: TrainConfig) -> Model:
+    """Return the config's model with its encoder, ensemble members and repeat bias."""
+    encoder = Encoder(config.encoder_layers, config.encoder_heads, config.dropout)
+    model = get_model(config.model)
+    if config.interest_count == "by-length":
+        model = with_dynamic_interests(model)
+    model = with_members(with_encoder(model, encoder), config.members)
+    return with_repeats(model) if config.scoring.repeats else model
+
+
+def shape_of(config: TrainConfig) -> ModelShape:
+    """Return the dimensions that the config's model is built from."""
+    return ModelShape(config.maxlen, config.embedding_dim, config.hidden_size, config.num_interest)

@@ -1,0 +1,122 @@
+"""A model for use: what turns histories and items into the vectors that a search compares."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprise.data.dataset import EvaluationUsers, Split
+from reprise.models.scoring import WORTH, Scoring
+from reprise.training import item_table
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from reprise.models.registry import Model, Params
+    from reprise.training.state import Arrays
+
+CHUNK = 256  # users a call; fixed, because the size decides the last bits of the scores
+
+
+class InterruptedSearchError(Exception):
+    """Raised when `should_stop` answered yes in the middle."""
+
+
+@dataclass(frozen=True)
+class Retriever:
+    """A model's parameters, without what trains them.
+
+    model: the network; scoring: how its interests meet the items; values [V+1, width] float32: of
+    the item rows, row 0 the padding; params: the network's parameters.
+    """
+
+    model: "Model"
+    scoring: Scoring
+    values: "Array"
+    params: "Params"
+
+    def interests(
+        self, history: NDArray[np.int32], lengths: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """Return the interests [U, K, d] of histories [U, L] of item numbers, right-padded with 0,
+        of `lengths` [U], as they are compared with `item_vectors`.
+        """
+        made = _make_interests(self.model, self.scoring)(self.values, self.params, history, lengths)
+        return np.asarray(made)
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Return what interests are multiplied with, [V+1, d], row 0 the padding."""
+        return np.asarray(_make_items(self.scoring)(self.values))
+
+    @property
+    def repeat_bias(self) -> float:
+        """What is added to the score of an item of the user's own history; 0: nothing."""
+        return float(np.asarray(self.params[WORTH])) if self.scoring.repeats else 0.0
+
+
+def retriever_of(model: "Model", scoring: Scoring, arrays: "Arrays") -> Retriever:
+    """Return the model for use of a state whose pending updates are applied."""
+    return Retriever(model, scoring, item_table.values(arrays.rows), arrays.params)
+
+
+def user_vectors(
+    retriever: Retriever,
+    users: EvaluationUsers,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the interests [CHUNK, K, d] of one chunk of users after the other, the last one filled
+    up with users without a history; InterruptedSearchError where `should_stop` says so.
+    """
+    for start in range(0, len(users.lengths), CHUNK):
+        if should_stop():
+            raise InterruptedSearchError
+        history, lengths = users.history[start:][:CHUNK], users.lengths[start:][:CHUNK]
+        missing = CHUNK - len(lengths)  # one compiled shape, and the same bits, for all
+        yield retriever.interests(
+            np.pad(history, ((0, missing), (0, 0))), np.pad(lengths, (0, missing))
+        )
+
+
+def seen_items(users: EvaluationUsers) -> Iterator[Split]:
+    """Yield what each chunk's users have seen; those who fill up the last chunk, nothing."""
+    for start in range(0, len(users.lengths), CHUNK):
+        past = users.past.of(start, start + CHUNK)
+        missing = CHUNK - len(past.lengths)
+        yield Split(np.pad(past.offsets, (0, missing), mode="edge"), past.items)
+
+
+def added_to_seen(retriever: Retriever, filter_seen: bool) -> float:
+    """Return what a search adds to the scores of seen items: -inf where they are left out."""
+    return -math.inf if filter_seen else retriever.repeat_bias
+
+
+@cache  # compiled once a process
+def _make_interests(model: "Model", scoring: Scoring) -> Callable[..., "Array"]:
+    """Return interests(values, params, history, lengths), see `Retriever.interests`."""
+    import jax
+
+    from reprise.models.items import as_compared, in_history
+    from reprise.models.registry import prefix_mask
+
+    def interests(values: "Array", params: "Params", history: "Array", lengths: "Array") -> "Array":
+        mask = prefix_mask(lengths, history.shape[1], values.dtype)
+        made = model.interests(params, in_history(values[history], scoring), mask)
+        return as_compared(made, scoring)
+
+    return jax.jit(interests)
+
+
+@cache
+def _make_items(scoring: Scoring) -> Callable[["Array"], "Array"]:
+    """Return items(values), see `Retriever.item_vectors`; no copy where values serve."""
+    import jax
+
+    from reprise.models.items import as_candidate, as_compared
+
+    if scoring.tied and not scoring.cosine:
+        return lambda values: values
+    return jax.jit(lambda values: as_compared(as_candidate(values, scoring), scoring))

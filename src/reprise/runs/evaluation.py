@@ -1,0 +1,157 @@
+"""Evaluate a run's stored model on the data set that it was trained on."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprise.checkpoints.store import Checkpoint
+from reprise.config.schema import cutoffs_of
+from reprise.data.dataset import EvaluationUsers
+from reprise.errors import UsageError
+from reprise.evaluation import groups, intervals
+from reprise.evaluation.evaluate import Evaluation, evaluate
+from reprise.evaluation.groups import Group
+from reprise.runs.folder import Source
+from reprise.runs.session import Split
+from reprise.runs.stored import Locate, StoredModel, load
+from reprise.text.messages import Phrase, Say
+
+# Metrics that get an interval, at each cutoff.
+BOUNDED = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An evaluation of a stored model: what was found, on which users and at which cutoffs.
+
+    hidden: the holdout protocol, one of `dataset.EVALUATIONS`; training_counts [V+1] int64: the
+    training interactions of each item; item_category [V+1] int32, None where no category is known.
+    """
+
+    checkpoint: Checkpoint
+    evaluation: Evaluation
+    users: EvaluationUsers
+    cutoffs: tuple[int, ...]
+    hidden: str
+    training_counts: NDArray[np.int64]
+    item_category: NDArray[np.int32] | None
+
+
+def evaluate_run(
+    path: Path,
+    locate: Locate,
+    split: Split,
+    which: Source,
+    say: Say,
+    top_n: int | None = None,
+    coef: float | None = None,
+    filter_seen: bool = False,
+) -> Measured:
+    """Measure a run's stored model on a split, whole.
+
+    `locate` gives the folder of a dataset by its name; its content must be what the run was
+    trained on. `top_n` adds a cutoff; `coef` and `filter_seen` as in `evaluate`.
+    """
+    if coef is not None and not 0 <= coef < math.inf:
+        raise UsageError(
+            "bad_value", option="lambda", value=coef, expected=Phrase("good_from", low=0)
+        )
+    stored = load(path, which, say, locate)
+    cutoffs = None if top_n is None else cutoffs_of(top_n)
+    return measure(stored, split, coef, filter_seen, cutoffs)
+
+
+def measure(
+    stored: StoredModel,
+    split: Split,
+    coef: float | None = None,
+    filter_seen: bool = False,
+    cutoffs: tuple[int, ...] | None = None,
+) -> Measured:
+    """Measure a stored model on a split of its data set, whole."""
+    dataset = stored.dataset
+    users = dataset.evaluation_users(split, stored.config.maxlen)
+    cutoffs = stored.config.cutoffs if cutoffs is None else cutoffs
+    category = dataset.known_categories
+    evaluation = evaluate(
+        stored.retriever, users, cutoffs, category, dataset.truth(split), coef, filter_seen
+    )
+    counts = np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
+    return Measured(
+        stored.checkpoint, evaluation, users, cutoffs, dataset.evaluation, counts, category
+    )
+
+
+def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> dict[str, Any]:
+    """Return what was measured, as JSON holds it: numbers that are not finite are None.
+
+    checkpoint, step, is_best, split, users, hidden (what is to be found: `dataset.EVALUATIONS`),
+    seen_items ("kept", "filtered" or "learned"), repeat_worth (of "learned"), lambda, cutoffs;
+    each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric
+    ([low, high]); groups: history_length, mixture (where categories are known) and popularity, each
+    by name: users, recall and ndcg at each cutoff, of popularity the number of items, and of
+    mixture the least and the greatest entropy of its users' histories, in bits.
+    """
+    progress, evaluation = measured.checkpoint.progress, measured.evaluation
+    cutoffs = measured.cutoffs
+    bounded = [f"{name}@{n}" for n in cutoffs for name in BOUNDED]
+    bounds = intervals.bootstrap({key: evaluation.by_user[key] for key in bounded})
+    facts = {
+        "checkpoint": str(measured.checkpoint.path),
+        "step": progress.step,
+        "is_best": progress.is_best,
+        "split": split,
+        "users": len(measured.users.lengths),
+        "hidden": measured.hidden,
+        **_seen_items(evaluation.repeat_worth),
+        "lambda": coef,
+        "cutoffs": list(cutoffs),
+        **evaluation.metrics,
+        "confidence": {
+            "level": intervals.LEVEL,
+            "resamples": intervals.RESAMPLES,
+            "intervals": {key: list(bound) for key, bound in bounds.items()},
+        },
+        "groups": {kind: _by_name(found) for kind, found in _groups(measured).items()},
+    }
+    finite: dict[str, Any] = _finite(facts)
+    return finite
+
+
+def _seen_items(worth: float) -> dict[str, Any]:
+    if worth == -math.inf:
+        return {"seen_items": "filtered"}
+    return {"seen_items": "learned", "repeat_worth": worth} if worth else {"seen_items": "kept"}
+
+
+def _groups(measured: Measured) -> dict[str, list[Group]]:
+    users, cutoffs, category = measured.users, measured.cutoffs, measured.item_category
+    by_user = measured.evaluation.by_user
+    found = {"history_length": groups.by_history(users, by_user, cutoffs)}
+    if category is not None:
+        found["mixture"] = groups.by_mixture(users, by_user, category, cutoffs)
+    item_group = groups.popularity(measured.training_counts)
+    ids = measured.evaluation.ids
+    return found | {"popularity": groups.by_popularity(ids, users, item_group, cutoffs)}
+
+
+def _by_name(found: list[Group]) -> dict[str, dict[str, Any]]:
+    return {
+        group.name: {"users": group.users}
+        | ({} if group.items is None else {"items": group.items})
+        | ({} if group.bits is None else {"bits": list(group.bits)})
+        | group.metrics
+        for group in found
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,77 @@
+"""What a run's items are: raw ids, titles and categories, which a run keeps from its start.
+
+    items/items.parquet        item, raw_id; category and title where known: the data set's own file
+    items/item_category.npy    [V+1] int32, -1 where unknown
+    items/MANIFEST.json        SHA-256 and size of both
+
+So a model is of use where its data set is not, and one that was relabelled meanwhile changes no
+answer.
+"""
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprise import durable
+from reprise.checkpoints import store
+from reprise.checkpoints.store import DamagedCheckpointError
+from reprise.data.dataset import Dataset
+from reprise.errors import DataError
+from reprise.runs.folder import RunFolder
+from reprise.text.messages import Say
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_FILES = ("items.parquet", "item_category.npy")
+
+
+def keep(folder: RunFolder, dataset: Dataset, warn: Say) -> None:
+    """Copy what the data set tells of its items into the run, whole or not at all; nothing happens
+    where the run has it, and what is damaged there is made anew.
+    """
+    if folder.items.is_dir():
+        try:
+            _read(folder)
+            return
+        except DamagedCheckpointError as damage:
+            warn("items_damaged", path=folder.items, reason=damage)
+            durable.discard(folder.items)
+    content = {name: (dataset.folder / name).read_bytes() for name in _FILES}
+    durable.publish_folder(folder.items, lambda draft: store.fill(draft, content))
+
+
+def read(folder: RunFolder, num_items: int) -> "pl.DataFrame":
+    """Return what the run knows of items 1..V, a row each, see `runs.stored.StoredModel.items`."""
+    import polars as pl
+
+    if not folder.items.is_dir():
+        raise DataError("items_missing", path=folder.path)
+    try:
+        content = _read(folder)
+    except DamagedCheckpointError as damage:
+        raise DataError("items_unusable", path=folder.items, reason=damage) from damage
+    table = pl.read_parquet(io.BytesIO(content["items.parquet"]))
+    code = np.load(io.BytesIO(content["item_category.npy"]))
+    if (len(table), len(code)) != (num_items, num_items + 1):
+        reason = DamagedCheckpointError("damage_data_counts", name="items.parquet")
+        raise DataError("items_unusable", path=folder.items, reason=reason)
+    return with_codes(table, code)
+
+
+def with_codes(table: "pl.DataFrame", code: NDArray[np.int32]) -> "pl.DataFrame":
+    """Return a table of items 1..V with the numbers [V+1] of their categories behind its ids, where
+    any is known.
+    """
+    import polars as pl
+
+    known = (code >= 0).any()
+    return table.insert_column(2, pl.Series("category_code", code[1:])) if known else table
+
+
+def _read(folder: RunFolder) -> dict[str, bytes]:
+    """Return the files' content, each held against the manifest."""
+    manifest = store.read_manifest(folder.items)
+    return {name: store.verified(folder.items, name, manifest) for name in _FILES}

@@ -1,0 +1,121 @@
+"""Load a run's stored model for use: no optimizer, no sampler, no data set."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reprise.checkpoints.store import Checkpoint
+from reprise.config.model import model_of
+from reprise.config.schema import TrainConfig
+from reprise.data.dataset import DATA_KEYS, Dataset, open_dataset
+from reprise.errors import ConfigMismatchError
+from reprise.retrieval.vectors import Retriever
+from reprise.runs import items
+from reprise.runs.folder import RunFolder, Source, find_checkpoint, load_checkpoint
+from reprise.runtime import device
+from reprise.text.messages import Say
+from reprise.training import item_table
+from reprise.training.state import Snapshot, own, restore
+
+if TYPE_CHECKING:
+    import polars as pl
+    from jax import Array
+
+Locate = Callable[[str], Path]  # the folder of a data set, by its name
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A checkpoint's model, and what it is of.
+
+    config: what it was trained by, its name aside. locate: gives the folder of a data set by its
+    name, for what needs the data; None: nothing does.
+    """
+
+    checkpoint: Checkpoint
+    config: TrainConfig
+    retriever: Retriever
+    locate: Locate | None = None
+
+    @property
+    def num_items(self) -> int:
+        """Items of the catalogue, V."""
+        return len(self.retriever.values) - 1
+
+    @cached_property
+    def items(self) -> "pl.DataFrame":
+        """What is known of items 1..V, a row each: item, raw_id, and where known category_code,
+        category and title. The run keeps it; runs of older versions do not: then the data set has
+        it. DataError where neither can be used.
+        """
+        folder = RunFolder(self.checkpoint.path.resolve().parent.parent)
+        if self.locate is not None and not folder.items.is_dir():
+            data = self.dataset
+            return items.with_codes(data.about_items(), np.asarray(data.item_category))
+        return items.read(folder, self.num_items)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set that the model was trained on; ConfigMismatchError where the folder of that
+        name holds other data, or other ids of its items.
+        """
+        identity, path = self.checkpoint.identity, self.checkpoint.path
+        assert self.locate is not None
+        dataset = open_dataset(self.locate(str(identity["dataset"])))
+        if dataset.fingerprint != identity["dataset_fingerprint"]:
+            raise ConfigMismatchError("dataset_changed", path=path, dataset=dataset.folder)
+        if "item_ids" in identity and dataset.item_ids_digest != identity["item_ids"]:
+            raise ConfigMismatchError("items_relabelled", path=path)
+        return dataset
+
+
+def load(path: Path, which: Source, say: Say, locate: Locate | None = None) -> StoredModel:
+    """Load a run's latest or best model, or that of the checkpoint `path`; every file that is read
+    is held against its manifest. CheckpointError where there is none that can be used.
+    """
+    return from_checkpoint(find_checkpoint(path, which, say), locate)
+
+
+def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> StoredModel:
+    """Load the model of a checkpoint, see `load`."""
+    device.multiply_in_float32()
+    config = stored_config(checkpoint)
+    snapshot = load_checkpoint(checkpoint)
+    params = {
+        name.removeprefix("params."): own(array)
+        for name, array in snapshot.arrays.items()
+        if name.startswith("params.")
+    }
+    values = _values(snapshot, config)
+    retriever = Retriever(model_of(config), config.scoring, values, params)
+    return StoredModel(checkpoint, config, retriever, locate)
+
+
+def stored_config(checkpoint: Checkpoint) -> TrainConfig:
+    """Return the configuration of a stored model, its name aside. (One that does not name its
+    optimizer is given the default: its rows have no pending updates.)
+    """
+    values: dict[str, Any] = dict(checkpoint.identity)
+    for key in DATA_KEYS:
+        values.pop(key, None)
+    return TrainConfig(name="stored", **values)
+
+
+def _values(snapshot: Snapshot, config: TrainConfig) -> "Array":
+    """Return the values [V+1, width] of the item rows, pending updates applied: between evaluations
+    row-adam leaves some; after one, which is when the best model is stored, there are none.
+    """
+    progress = snapshot.progress
+    behind = snapshot.arrays["row_steps"] != progress.step
+    if config.optimizer != "row-adam" or not behind.any():
+        return own(item_table.values(snapshot.arrays["rows"]))
+    from reprise.training.optimizers import make_apply_pending
+    from reprise.training.schedules import schedule_of
+
+    apply_pending = make_apply_pending(config.optimizer, schedule_of(config))
+    arrays = apply_pending(restore(snapshot).arrays, progress.step, progress.learning_rate)
+    return item_table.values(arrays.rows)
