@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from statistics import median
 
-import jax
 import numpy as np
 
 from common import RUNS, machine, make_parser, print_facts, print_table, write_json
@@ -83,7 +82,7 @@ def _store(run: Path, model: str, items: int) -> int:
     checkpoints.mkdir(parents=True)
     path = store.save(
         checkpoints,
-        take_snapshot(TrainState(jax.block_until_ready(arrays), progress)),
+        take_snapshot(TrainState(arrays, progress)),
         config.identity("0") | {"item_ids": "0"},
         environment.current(),
     )
