@@ -8,7 +8,8 @@ import pytest
 
 from reprise.config.schema import OPTIMIZERS, TrainConfig
 from reprise.data.dataset import open_dataset
-from reprise.evaluation.evaluate import evaluate, user_metrics
+from reprise.evaluation.evaluate import evaluate
+from reprise.evaluation.metrics import Lists, measured
 from reprise.models.registry import REGISTRY
 from reprise.retrieval.vectors import retriever_of
 from reprise.training.batches import prefetch
@@ -83,8 +84,14 @@ def most_popular(data: Path) -> dict[str, float]:
     dataset = open_dataset(data / "demo")
     users = dataset.evaluation_users("test", 20)
     lists = np.broadcast_to(np.arange(1, 51), (len(users.lengths), 50))
-    values = user_metrics(lists, users, (50,), truth=dataset.truth("test"))
-    return {name: float(value.mean()) for name, value in values.items()}
+    held = Lists(
+        lists,
+        users.target_offsets,
+        users.target_items,
+        dataset.num_items,
+        truth=dataset.truth("test"),
+    )
+    return {key: float(np.mean(values)) for key, values in measured(held, (50,))}
 
 
 @pytest.mark.parametrize("model", REGISTRY)

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.builders_data import split_of
 from reprise.data.dataset import EvaluationUsers, Past
-from reprise.evaluation import groups, metrics
+from reprise.evaluation import groups
+from reprise.evaluation.metrics import Lists, measured
 
 relaxed = settings(deadline=None, max_examples=80)
 seeds = st.integers(0, 2**32 - 1)
@@ -23,6 +25,11 @@ def users_of(lengths: Sequence[int], targets: Sequence[Sequence[int]]) -> Evalua
     nothing = np.zeros((count, 1), np.int32)
     past = Past(nothing.ravel(), np.zeros(count, np.int64), np.array(lengths, np.int64))
     return EvaluationUsers(nothing, nothing.ravel(), wanted.offsets, wanted.items, past)
+
+
+def metrics_of(users: EvaluationUsers, lists: list[list[int]]) -> dict[str, NDArray[np.float64]]:
+    held = Lists(np.array(lists), users.target_offsets, users.target_items)
+    return dict(measured(held, CUTOFFS, ("targets",)))
 
 
 def random_case(rng: np.random.Generator, count: int) -> tuple[EvaluationUsers, list[list[int]]]:
@@ -62,7 +69,7 @@ def expected_means(cases: Sequence[tuple[list[int], list[int]]]) -> dict[str, fl
 @given(seeds, st.integers(1, 12))
 def test_users_are_grouped_by_their_whole_history(seed: int, count: int) -> None:
     users, lists = random_case(np.random.default_rng(seed), count)
-    by_user = metrics.per_user(np.array(lists), users.target_offsets, users.target_items, CUTOFFS)
+    by_user = metrics_of(users, lists)
     computed = {group.name: group for group in groups.by_history(users, by_user, CUTOFFS)}
     bounds = {"1-9": (1, 9), "10-19": (10, 19), "20-49": (20, 49), "50-99": (50, 99)}
     found = []
@@ -90,7 +97,7 @@ def test_users_are_grouped_by_how_mixed_their_history_is(
     ]
     by_length, lists = random_case(rng, count)
     users = users_with(histories, [targets_of(by_length, n) for n in range(count)])
-    by_user = metrics.per_user(np.array(lists), users.target_offsets, users.target_items, CUTOFFS)
+    by_user = metrics_of(users, lists)
     computed = groups.by_mixture(users, by_user, category, CUTOFFS)
 
     bits = [oracles.category_entropy(history, category.tolist()) for history in histories]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from helpers import oracles
 from reprise.evaluation import metrics
+from reprise.evaluation.metrics import Lists, measured
 
 relaxed = settings(deadline=None, max_examples=120)
 seeds = st.integers(0, 2**32 - 1)
@@ -33,13 +34,22 @@ def random_targets(
     return offsets, rng.integers(1, ITEMS + 1, offsets[-1]).astype(np.int32)
 
 
+def of_targets(
+    ids: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
+    cutoffs: tuple[int, ...],
+) -> dict[str, NDArray[np.float64]]:
+    return dict(measured(Lists(ids, offsets, items), cutoffs, ("targets",)))
+
+
 @relaxed
 @given(seeds, st.integers(1, 6), st.integers(1, 12))
 def test_metrics_are_those_of_the_loops(seed: int, users: int, width: int) -> None:
     rng = np.random.default_rng(seed)
     ids = random_lists(rng, users, width)
     offsets, items = random_targets(rng, users)
-    computed = metrics.per_user(ids, offsets, items, CUTOFFS)
+    computed = of_targets(ids, offsets, items, CUTOFFS)
     assert set(computed) == {f"{name}@{n}" for name in NAMES for n in CUTOFFS}
     for user in range(users):
         recommended = [item for item in ids[user].tolist() if item != 0]
@@ -52,7 +62,7 @@ def test_metrics_are_those_of_the_loops(seed: int, users: int, width: int) -> No
 
 def test_repeated_targets_count_once_as_hits_and_each_in_the_length() -> None:
     ids = np.array([[4, 2, 9]])
-    computed = metrics.per_user(ids, np.array([0, 4]), np.array([4, 4, 4, 7], np.int32), (3,))
+    computed = of_targets(ids, np.array([0, 4]), np.array([4, 4, 4, 7], np.int32), (3,))
     assert computed["recall@3"][0] == 1 / 4
     assert computed["hitrate@3"][0] == 1.0
     assert computed["ndcg_comirec@3"][0] == 1.0  # one hit, at rank 1
@@ -60,7 +70,7 @@ def test_repeated_targets_count_once_as_hits_and_each_in_the_length() -> None:
 
 
 def test_padding_hits_nothing() -> None:
-    computed = metrics.per_user(np.zeros((1, 5), int), np.array([0, 1]), np.array([3]), (5,))
+    computed = of_targets(np.zeros((1, 5), int), np.array([0, 1]), np.array([3]), (5,))
     assert {name: value[0] for name, value in computed.items()} == dict.fromkeys(computed, 0.0)
 
 

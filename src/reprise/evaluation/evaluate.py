@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from reprise.data.dataset import EvaluationUsers, Truth
 from reprise.errors import DataError
-from reprise.evaluation import health, metrics
+from reprise.evaluation import health
+from reprise.evaluation.metrics import Lists, measured
 from reprise.retrieval import rerank
 from reprise.retrieval.search import search
 from reprise.retrieval.vectors import Retriever, added_to_seen, seen_items, user_vectors
@@ -40,8 +41,8 @@ def evaluate(
     filter_seen: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
-    """Return the mean of each metric over all users (`metrics.per_user`, at each cutoff), the
-    catalogue coverage, and of models with several interests their health (`health`).
+    """Return the mean of each metric over all users (`metrics.METRICS`, at each cutoff), and
+    of models with several interests their health (`health`).
 
     With `item_category`, diversity at each cutoff too, and with `truth` interest coverage; with
     `coef`, the list is chosen by `rerank.select`; with `filter_seen`, the items of a user's whole
@@ -70,10 +71,14 @@ def evaluate(
     ]
     finite = passed.finite and np.isfinite(items).all() and (filter_seen or math.isfinite(worth))
     ids = np.concatenate([ranking.ids[:, :top_n] for ranking in lists])[:count]
-    by_user = user_metrics(ids, users, cutoffs, item_category, truth)
-    means = _means(by_user)
-    for n in cutoffs:
-        means[f"catalogue_coverage@{n}"] = metrics.catalogue_coverage(ids[:, :n], len(items))
+    lists_of = Lists(
+        ids, users.target_offsets, users.target_items, len(items), item_category, truth
+    )
+    by_user, means = {}, {}
+    for key, values in measured(lists_of, cutoffs):
+        means[key] = float(np.mean(values))
+        if np.ndim(values):
+            by_user[key] = values
     if passed.num_interest > 1:
         origin = np.concatenate([ranking.interests[:, :top_n] for ranking in lists])[:count]
         means |= health.of_lists(origin, passed.num_interest, cutoffs)
@@ -102,26 +107,3 @@ class _Passed:
                 with np.errstate(all="ignore"):  # numbers that are not finite
                     self.cosines.append(health.cosines(made))
             yield made
-
-
-def user_metrics(
-    ids: NDArray[np.int64],
-    users: EvaluationUsers,
-    cutoffs: tuple[int, ...],
-    item_category: NDArray[np.int32] | None = None,
-    truth: Truth | None = None,
-) -> dict[str, NDArray[np.float64]]:
-    """Return each user's metrics [U] of recommended lists [U, N], as `evaluate`."""
-    values = metrics.per_user(ids, users.target_offsets, users.target_items, cutoffs)
-    for n in cutoffs:
-        if item_category is not None:
-            values[f"diversity@{n}"] = metrics.diversity(ids[:, :n], item_category)
-        if truth is not None:
-            values[f"interest_coverage@{n}"] = metrics.interest_coverage(
-                ids[:, :n], truth.item_interest, truth.user_interests
-            )
-    return values
-
-
-def _means(values: dict[str, NDArray[np.float64]]) -> dict[str, float]:
-    return {name: float(value.mean()) for name, value in values.items()}

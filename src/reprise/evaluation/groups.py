@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data.dataset import EvaluationUsers, Past
-from reprise.evaluation import metrics
+from reprise.evaluation.metrics import Lists, measured
 
 HISTORY_FROM = (1, 10, 20, 50, 100)  # the least length of each group
 HISTORY = (
@@ -133,7 +133,8 @@ def by_popularity(
         means = dict.fromkeys(_keys(cutoffs), float("nan"))
         if having.any():
             offsets = np.concatenate([[0], np.cumsum(counts[having])])
-            values = metrics.per_user(ids[having], offsets, users.target_items[inside], cutoffs)
+            lists = Lists(ids[having], offsets, users.target_items[inside])
+            values = dict(measured(lists, cutoffs, ("targets",)))
             means = {key: float(values[key].mean()) for key in means}
         groups.append(Group(name, int(having.sum()), means, int((item_group == group).sum())))
     return groups

@@ -1,48 +1,81 @@
-"""Ranking metrics for one user each: recall, hit rate, MRR, and NDCG by both definitions in use."""
+"""Metrics of recommended lists: ONE table, which evaluation, the console, reports and trackers read.
+
+A new metric is a function and an entry of METRICS; docs/metrics.md explains it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import Split
+from reprise.data.dataset import Split, Truth
 from reprise.retrieval.ranking import NO_ITEM, members
 
+# What a metric is of: a user's targets, a user's list by itself, or the lists of all users.
+Of = Literal["targets", "list", "catalogue"]
 
-def per_user(
-    ids: NDArray[np.int64],
-    target_offsets: NDArray[np.int64],
-    target_items: NDArray[np.int32],
-    cutoffs: tuple[int, ...],
-) -> dict[str, NDArray[np.float64]]:
-    """Return each metric at each cutoff as [U] float64, keyed "recall@50" and so on.
 
-    ids [U, N]: recommended items, distinct, best first; targets in CSR form. With h distinct
-    targets among the first n items:
-    recall = h / number of targets, repeats counted (as ComiRec's published code);
-    hitrate = 1 if h > 0; mrr = 1 / rank of the first hit, 0 without one;
-    ndcg_comirec = DCG / DCG of h hits at the top (one hit at rank 1 is 1.0), over the list by
-    score: the published code keeps the list in a Python set, so that its ndcg (and nothing else)
-    is of an arbitrary order;
-    ndcg = DCG / DCG of min(n, distinct targets) hits at the top, the standard.
+@dataclass(frozen=True)
+class Lists:
+    """Users' recommended lists, and what they are held against.
+
+    ids [U, N]: items, distinct, best first (0 past a list's end); targets in CSR form; num_items: V;
+    item_category [V+1] and truth: None where they are not known.
     """
-    hits = members(ids, Split(target_offsets, target_items))
-    counts = np.diff(target_offsets)
-    distinct = _distinct_counts(target_offsets, target_items)
-    gains = 1.0 / np.log2(np.arange(2, max(cutoffs) + 2))
-    ideal = np.concatenate([[0.0], np.cumsum(gains)])
-    metrics: dict[str, NDArray[np.float64]] = {}
-    for n in cutoffs:
-        found = hits[:, :n].sum(axis=1)
-        dcg = hits[:, :n] @ gains[: hits[:, :n].shape[1]]
-        metrics[f"recall@{n}"] = found / counts
-        metrics[f"ndcg@{n}"] = dcg / ideal[np.minimum(distinct, n)]
-        metrics[f"ndcg_comirec@{n}"] = dcg / np.maximum(ideal[found], gains[0] * (found == 0))
-        metrics[f"hitrate@{n}"] = (found > 0).astype(np.float64)
-        first = hits[:, :n].argmax(axis=1) + 1
-        metrics[f"mrr@{n}"] = (found > 0) / first
-    return metrics
+
+    ids: NDArray[np.int64]
+    target_offsets: NDArray[np.int64]
+    target_items: NDArray[np.int32]
+    num_items: int = 0
+    item_category: NDArray[np.int32] | None = None
+    truth: Truth | None = None
+
+    @cached_property
+    def hits(self) -> NDArray[np.bool_]:
+        """Which listed items are targets, [U, N]."""
+        return members(self.ids, Split(self.target_offsets, self.target_items))
+
+    @cached_property
+    def distinct_targets(self) -> NDArray[np.int64]:
+        """Distinct targets of each user, [U]."""
+        return _distinct_counts(self.target_offsets, self.target_items)
+
+    @cached_property
+    def gains(self) -> NDArray[np.float64]:
+        """What a hit at each rank adds to the DCG, [N]: 1 / log2(rank + 1)."""
+        return 1.0 / np.log2(np.arange(2, self.ids.shape[1] + 2))
+
+    def found(self, n: int) -> NDArray[np.int64]:
+        """Return the hits among the first n, [U]."""
+        return self.hits[:, :n].sum(axis=1)
+
+    def dcg(self, n: int) -> NDArray[np.float64]:
+        """Return the discounted cumulative gain of the first n, [U]."""
+        return self.hits[:, :n] @ self.gains[: self.hits[:, :n].shape[1]]
 
 
-def diversity(ids: NDArray[np.int64], item_category: NDArray[np.int32]) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Metric:
+    """A metric: its name, which keys begin with ("recall@50"), and how people read it.
+
+    values(lists, n): [U] at a cutoff, or the one value of a catalogue's metric; None where the
+    lists know too little. interval: whether means get a confidence interval. page: where the
+    documentation explains the formula.
+    """
+
+    name: str
+    label: str
+    values: Callable[[Lists, int], Any]
+    of: Of = "targets"
+    interval: bool = False
+    higher_is_better: bool = True
+    page: str = "metrics.md#of-one-user"
+
+    @property
+    def diversity(ids: NDArray[np.int64], item_category: NDArray[np.int32]) -> NDArray[np.float64]:
     """Return for each list [U, N] the share of item pairs of different category (ComiRec,
     equation 15), 0 without a pair; items of unknown category count as one category.
     """
