@@ -1,4 +1,4 @@
-"""Metrics of recommended lists: ONE table, which evaluation, the console, reports and trackers read.
+"""Metrics of recommended lists: one table that evaluation, console, reports and trackers read.
 
 A new metric is a function and an entry of METRICS; docs/metrics.md explains it.
 """
@@ -22,8 +22,8 @@ Of = Literal["targets", "list", "catalogue"]
 class Lists:
     """Users' recommended lists, and what they are held against.
 
-    ids [U, N]: items, distinct, best first (0 past a list's end); targets in CSR form; num_items: V;
-    item_category [V+1] and truth: None where they are not known.
+    ids [U, N]: items, distinct, best first (0 past a list's end); targets in CSR form; num_items:
+    V; item_category [V+1] and truth: None where they are not known.
     """
 
     ids: NDArray[np.int64]
@@ -50,7 +50,8 @@ class Lists:
 
     def found(self, n: int) -> NDArray[np.int64]:
         """Return the hits among the first n, [U]."""
-        return self.hits[:, :n].sum(axis=1)
+        count: NDArray[np.int64] = self.hits[:, :n].sum(axis=1)
+        return count
 
     def dcg(self, n: int) -> NDArray[np.float64]:
         """Return the discounted cumulative gain of the first n, [U]."""
@@ -75,7 +76,101 @@ class Metric:
     page: str = "metrics.md#of-one-user"
 
     @property
-    def diversity(ids: NDArray[np.int64], item_category: NDArray[np.int32]) -> NDArray[np.float64]:
+    def per_user(self) -> bool:
+        """Whether every user has a value, whose mean is the metric."""
+        return self.of != "catalogue"
+
+
+def recall(lists: Lists, n: int) -> NDArray[np.float64]:
+    """Return the hits among the first n by the number of targets, repeats counted, as ComiRec's
+    published code.
+    """
+    share: NDArray[np.float64] = lists.found(n) / np.diff(lists.target_offsets)
+    return share
+
+
+def ndcg(lists: Lists, n: int) -> NDArray[np.float64]:
+    """Return DCG / DCG of min(n, distinct targets) hits at the top: the standard."""
+    return lists.dcg(n) / _ideal(n)[np.minimum(lists.distinct_targets, n)]
+
+
+def ndcg_comirec(lists: Lists, n: int) -> NDArray[np.float64]:
+    """Return DCG / DCG of as many hits at the top as there are (one hit at rank 1 is 1.0), over the
+    list by score: the published code keeps the list in a Python set, so that its ndcg (and nothing
+    else) is of an arbitrary order.
+    """
+    found = lists.found(n)
+    ideal: NDArray[np.float64] = np.maximum(_ideal(n)[found], found == 0)
+    return lists.dcg(n) / ideal
+
+
+def hitrate(lists: Lists, n: int) -> NDArray[np.float64]:
+    """Return 1 where there is a hit among the first n, else 0."""
+    return (lists.found(n) > 0).astype(np.float64)
+
+
+def mrr(lists: Lists, n: int) -> NDArray[np.float64]:
+    """Return 1 / rank of the first hit, 0 without one."""
+    first = lists.hits[:, :n].argmax(axis=1) + 1
+    rank: NDArray[np.float64] = (lists.found(n) > 0) / first
+    return rank
+
+
+def _diversity(lists: Lists, n: int) -> NDArray[np.float64] | None:
+    known = lists.item_category
+    return None if known is None else diversity(lists.ids[:, :n], known)
+
+
+def _interest_coverage(lists: Lists, n: int) -> NDArray[np.float64] | None:
+    truth = lists.truth
+    if truth is None:
+        return None
+    return interest_coverage(lists.ids[:, :n], truth.item_interest, truth.user_interests)
+
+
+def _catalogue_coverage(lists: Lists, n: int) -> float:
+    return catalogue_coverage(lists.ids[:, :n], lists.num_items)
+
+
+def _ideal(n: int) -> NDArray[np.float64]:
+    """Return the DCG of 0..n hits at the top, [n + 1]."""
+    gains = 1.0 / np.log2(np.arange(2, n + 2))
+    return np.concatenate([[0.0], np.cumsum(gains)])
+
+
+METRICS = (
+    Metric("recall", "Recall", recall, interval=True),
+    Metric("ndcg", "NDCG", ndcg, interval=True),
+    Metric("ndcg_comirec", "NDCG(ComiRec)", ndcg_comirec, interval=True),
+    Metric("hitrate", "HR", hitrate, interval=True),
+    Metric("mrr", "MRR", mrr, interval=True),
+    Metric("diversity", "Diversity", _diversity, of="list"),
+    Metric("interest_coverage", "Interest coverage", _interest_coverage, of="list"),
+    Metric("catalogue_coverage", "Catalogue coverage", _catalogue_coverage, of="catalogue"),
+)
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def metric_of(key: str) -> Metric | None:
+    """Return the metric of a key such as "recall@50"; None of a key that is no metric of lists."""
+    name, at, _ = key.partition("@")
+    return BY_NAME.get(name) if at else None
+
+
+def measured(
+    lists: Lists, cutoffs: tuple[int, ...], kinds: tuple[Of, ...] = ("targets", "list", "catalogue")
+) -> Iterator[tuple[str, Any]]:
+    """Yield each metric of these kinds that the lists know enough for, by key: at one cutoff after
+    the other.
+    """
+    for kind in kinds:
+        for n in cutoffs:
+            for metric in METRICS:
+                if metric.of == kind and (values := metric.values(lists, n)) is not None:
+                    yield f"{metric.name}@{n}", values
+
+
+def diversity(ids: NDArray[np.int64], item_category: NDArray[np.int32]) -> NDArray[np.float64]:
     """Return for each list [U, N] the share of item pairs of different category (ComiRec,
     equation 15), 0 without a pair; items of unknown category count as one category.
     """

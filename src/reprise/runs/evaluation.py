@@ -15,13 +15,12 @@ from reprise.errors import UsageError
 from reprise.evaluation import groups, intervals
 from reprise.evaluation.evaluate import Evaluation, evaluate
 from reprise.evaluation.groups import Group
+from reprise.evaluation.metrics import metric_of
 from reprise.runs.folder import Source
 from reprise.runs.session import Split
 from reprise.runs.stored import Locate, StoredModel, load
 from reprise.text.messages import Phrase, Say
 
-# Metrics that get an interval, at each cutoff.
-BOUNDED = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,12 @@ def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> di
     """
     progress, evaluation = measured.checkpoint.progress, measured.evaluation
     cutoffs = measured.cutoffs
-    bounded = [f"{name}@{n}" for n in cutoffs for name in BOUNDED]
-    bounds = intervals.bootstrap({key: evaluation.by_user[key] for key in bounded})
+    bounded = {
+        key: values
+        for key, values in evaluation.by_user.items()
+        if (metric := metric_of(key)) is not None and metric.interval
+    }
+    bounds = intervals.bootstrap(bounded)
     facts = {
         "checkpoint": str(measured.checkpoint.path),
         "step": progress.step,
