@@ -159,21 +159,3 @@ def test_every_flag_of_comirecs_line_has_its_equivalent(page: Path) -> None:
     named = {name for row in named_in_tables(page) for name in row}
     first = {name.split()[0] for name in named}
     assert {option.opts[0] for option in options(comirec_line.main)} <= first
-
-
-def test_the_files_of_the_readme_are_those_there() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    listed = text.partition("\n## Files\n")[2].partition("\n## ")[0]
-    folder, named = "", set()
-    for indent, path in re.findall(r"^    ( *)(\S+)(?:  |$)", listed, re.MULTILINE):
-        if not indent:
-            folder = path if path.endswith("/") and path.startswith("src") else ""
-        named.add(folder + path if indent else path)
-    assert len(named) > 60
-    for path in named:
-        assert (ROOT / path).exists(), path
-    for module in (ROOT / "src").rglob("*.py"):
-        path = module.relative_to(ROOT)
-        parents = {f"{parent}/" for parent in path.parents} - {"src/reprise/"}
-        if path.name != "__init__.py" and path.name != "__main__.py":
-            assert path.as_posix() in named or parents & named, f"{path} is not in README.md"

@@ -32,7 +32,7 @@ def read_source(
     cut: Sequence[str] | None = None,
     tell: Tell = silent,
 ) -> Draft:
-    """Read a ComiRec folder, or a source of one of `layouts.LAYOUTS`, split by a protocol of
+    """Read a ComiRec folder, or a source of one of `readers.FORMATS`, split by a protocol of
     `PROTOCOLS`; with `core`, of the `core`-core of its interactions; at the times of `cut`
     (`protocols.cut_times`), where time-split is asked for.
     """

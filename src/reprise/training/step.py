@@ -37,7 +37,7 @@ def initial_arrays(
     scoring: Scoring = COMIREC,
 ) -> Arrays:
     """Return the arrays a run starts from, a pure function of the seed; `embedding_scale`: as in
-    `rows.init`.
+    `item_table.init`.
     """
     dim = shape.embedding_dim
     row_key, param_key = jax.random.split(jax.random.key(seed))
