@@ -22,7 +22,6 @@ from reprise.runs.stored import Locate, StoredModel, load
 from reprise.text.messages import Phrase, Say
 
 
-
 @dataclass(frozen=True)
 class Measured:
     """An evaluation of a stored model: what was found, on which users and at which cutoffs.
