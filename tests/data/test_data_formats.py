@@ -19,7 +19,7 @@ from helpers.builders_data import (
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import read_source
 from reprise.data.readers.interactions import collect
-from reprise.data.readers.texts import scan_inter
+from reprise.data.readers.recbole import scan_inter
 from reprise.errors import DataError
 
 # Few users, items and orders, so that users come back after others and orders tie.

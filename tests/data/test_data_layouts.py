@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from helpers.builders_data import Event, recbole_slowly, users_of, write_inter
 from reprise.cli.main import cli
-from reprise.data import FORMATS
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.draft import Draft
 from reprise.data.prepare import prepare, read_source
+from reprise.data.readers import FORMATS
 from reprise.data.readers.columns import Columns
-from reprise.data.readers.recognise import LAYOUTS, NOTHING_ASKED, Asked, asked_of, read, recognise
+from reprise.data.readers.format import NOTHING_ASKED, Asked
+from reprise.data.readers.recognise import asked_of, get_format, read, recognise
 from reprise.errors import DataError, RepriseError, UsageError
 
 Write = Callable[[Path, Sequence[Event]], Path]
@@ -462,7 +463,7 @@ def test_a_line_that_is_none_of_an_amazon_item_is_named(line: str, tmp_path: Pat
 
 
 def test_every_format_is_named_and_asked_for_by_name(tmp_path: Path) -> None:
-    assert ("comirec", *LAYOUTS) == FORMATS
+    assert all(get_format(name).recognises for name in FORMATS)
     events = random_events(9)
     path = tmp_path / "UserBehavior.csv"  # which it is not
     path.write_bytes(text(events, "user,item,time", ","))

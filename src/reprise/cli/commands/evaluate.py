@@ -59,7 +59,7 @@ def evaluate(
     end_at_once_on_interrupt()
     from reprise.cli.show.evaluation import evaluation_facts, show_evaluation
     from reprise.cli.show.run import Voice
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.runs.session import evaluate_run
 
     messages = Messages(choose_language(lang))

@@ -65,7 +65,7 @@ def export(
     if folder.exists():  # before the work, and once more when it is done
         raise UsageError("export_exists", folder=folder)
     from reprise.cli.show.run import Voice
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.runs.session import stored_model
     from reprise.serving.export import write
     from reprise.serving.histories import users_of_file, users_of_split

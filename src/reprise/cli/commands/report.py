@@ -57,7 +57,7 @@ def report(
     end_at_once_on_interrupt()
     from reprise import durable
     from reprise.cli.show.run import Voice
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.report.facts import read_runs
     from reprise.report.measuring import LAMBDAS, check_lambdas, measure_run
     from reprise.report.page import render

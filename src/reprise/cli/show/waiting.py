@@ -9,7 +9,7 @@ from reprise.text.messages import Messages
 
 if TYPE_CHECKING:
     from reprise.data.download import Heard
-    from reprise.data.readers.interactions import Tell
+    from reprise.data.readers.format import OnProgress
 
 _STAGES = {
     "read": "stage_read",
@@ -20,7 +20,7 @@ _STAGES = {
 
 
 @contextmanager
-def shown_stages(messages: Messages) -> Iterator["Tell"]:
+def shown_stages(messages: Messages) -> Iterator["OnProgress"]:
     """Yield what shows the stage of a preparation and the rows it has seen."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
