@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from helpers import oracles
 from helpers.builders_data import split_of
-from reprise.data.dataset import EvaluationUsers, Past
+from reprise.data.sequences import EvaluationUsers, Past
 from reprise.evaluation import groups, metrics
 
 relaxed = settings(deadline=None, max_examples=80)

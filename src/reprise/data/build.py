@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise.data import PROTOCOLS
-from reprise.data.dataset import LAST, LATER, SHARE, SPLITS, Split
+from reprise.data.dataset import LAST, LATER, SHARE, SPLITS
 from reprise.data.draft import Draft, totals_of
 from reprise.data.ordering import (
     Codes,
@@ -35,6 +35,7 @@ from reprise.data.ordering import (
 )
 from reprise.data.readers.format import FoundSplit, OnProgress, ignore_progress
 from reprise.data.readers.interactions import Interactions, described
+from reprise.data.sequences import Sequences
 from reprise.data.splits import (
     CUT,
     SHUFFLE_SEED,
@@ -111,7 +112,7 @@ def of_interactions(
     ranks = looked_up(numbering(order, users.size, 0), users.codes, kept)
     ids = looked_up(numbering(catalogue, items.size, 1), items.codes, kept)
     offsets, rows = in_order(ranks, times, len(order), None if found.ordered else ids)
-    whole = Users(users.names(order), Split(offsets, gathered(ids, rows)))
+    whole = Users(users.names(order), Sequences(offsets, gathered(ids, rows)))
     splits = _split(protocol, whole, times, rows, facts.get("cut"))
     about = _about(found, frame, items, catalogue)
     return _draft(
@@ -211,7 +212,7 @@ def _users_of(frame: pl.DataFrame, order: str = "line") -> Users:
     ordered = ranked.sort(["first", "time"], maintain_order=True)
     users = ordered.group_by("user", maintain_order=True).len()
     offsets = np.concatenate([[0], np.cumsum(users["len"].to_numpy())]).astype(np.int64)
-    return Users(users["user"], Split(offsets, ordered["item"].to_numpy().astype(np.int32)))
+    return Users(users["user"], Sequences(offsets, ordered["item"].to_numpy().astype(np.int32)))
 
 
 def _draft(

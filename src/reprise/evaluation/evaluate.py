@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import EvaluationUsers, Split, Truth
+from reprise.data.dataset import Truth
+from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import DataError
 from reprise.evaluation import health, metrics
 from reprise.models.scoring import COMIREC, WORTH, Scoring
@@ -193,9 +194,9 @@ def _padded(users: EvaluationUsers, start: int) -> tuple[NDArray[np.int32], NDAr
     return np.pad(history, ((0, missing), (0, 0))), np.pad(lengths, (0, missing))
 
 
-def _seen(users: EvaluationUsers) -> Iterator[Split]:
+def _seen(users: EvaluationUsers) -> Iterator[Sequences]:
     """Yield what each chunk's users have seen; those who fill up the last chunk, nothing."""
     for start in range(0, len(users.lengths), _CHUNK):
         past = users.past.of(start, start + _CHUNK)
         missing = _CHUNK - len(past.lengths)
-        yield Split(np.pad(past.offsets, (0, missing), mode="edge"), past.items)
+        yield Sequences(np.pad(past.offsets, (0, missing), mode="edge"), past.items)

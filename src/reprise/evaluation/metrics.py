@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import Split
+from reprise.data.sequences import Sequences
 from reprise.retrieval.ranking import NO_ITEM, members
 
 
@@ -24,7 +24,7 @@ def per_user(
     is of an arbitrary order;
     ndcg = DCG / DCG of min(n, distinct targets) hits at the top, the standard.
     """
-    hits = members(ids, Split(target_offsets, target_items))
+    hits = members(ids, Sequences(target_offsets, target_items))
     counts = np.diff(target_offsets)
     distinct = _distinct_counts(target_offsets, target_items)
     gains = 1.0 / np.log2(np.arange(2, max(cutoffs) + 2))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import TrainConfig, check_value
-from reprise.data.dataset import Dataset, EvaluationUsers, open_dataset
+from reprise.data.dataset import Dataset, open_dataset
+from reprise.data.sequences import EvaluationUsers
 from reprise.errors import ConfigMismatchError, UsageError
 from reprise.evaluation.evaluate import Evaluation, EvaluationInterruptedError, candidates, evaluate
 from reprise.runs.folder import (

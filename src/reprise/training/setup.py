@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.config.schema import TrainConfig
-from reprise.data.dataset import Dataset, EvaluationUsers, Truth
+from reprise.data.dataset import Dataset, Truth
+from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
 from reprise.models.registry import Model, ModelShape, get_model
 from reprise.models.wrappers.dynamic import with_dynamic_interests
