@@ -24,8 +24,7 @@ from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
 from reprise.training.batches import prefetch
-from reprise.training.dispatch import make_work, portions
-from reprise.training.run_ahead import RunAhead
+from reprise.training.dispatch import RunAhead, make_work, portions
 from reprise.training.setup import Task, schedule_of, settled
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
 from reprise.training.stopping import out_of_patience, record_evaluation
