@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from reprise.cli.commands.stored_run import stored_run
 from reprise.cli.options import common_options, data_option, print_json, which_option
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
@@ -60,11 +59,12 @@ def evaluate(
     from reprise.cli.show.evaluation import evaluation_facts, show_evaluation
     from reprise.cli.show.run import Voice
     from reprise.data.prepare import locate
+    from reprise.runs.manage.survey import path_of
     from reprise.runs.session import evaluate_run
 
     messages = Messages(choose_language(lang))
     measured = evaluate_run(
-        stored_run(run),
+        path_of(run),
         lambda name: locate(data_dir, name),
         split,
         which,

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from reprise.cli.commands.stored_run import stored_run
 from reprise.cli.options import common_options, data_option, which_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -66,13 +65,14 @@ def export(
         raise UsageError("export_exists", folder=folder)
     from reprise.cli.show.run import Voice
     from reprise.data.prepare import locate
+    from reprise.runs.manage.survey import path_of
     from reprise.runs.session import stored_model
     from reprise.serving.export import write
     from reprise.serving.histories import users_of_file, users_of_split
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    stored = stored_model(stored_run(run), lambda name: locate(data_dir, name), which, say)
+    stored = stored_model(path_of(run), lambda name: locate(data_dir, name), which, say)
     users, length = None, stored.task.config.maxlen
     if split is not None:
         users = users_of_split(stored.dataset, split, length, as_evaluated)
