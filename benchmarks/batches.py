@@ -33,7 +33,7 @@ from common import (
     synthetic_split,
     write_json,
 )
-from reprise.data.dataset import Split
+from reprise.data.sequences import Sequences
 from reprise.runtime.memory import keep_freed_memory
 from reprise.training import negatives
 from reprise.training.batches import COMIREC, Sampler, TargetRule, make_sampler
@@ -63,7 +63,7 @@ class Timed:
 class PythonLoop:
     """Users as dictionaries hold them, and a batch as the original's iterator makes it."""
 
-    def __init__(self, split: Split, batch: int, length: int, rule: TargetRule) -> None:
+    def __init__(self, split: Sequences, batch: int, length: int, rule: TargetRule) -> None:
         offsets = split.offsets.tolist()
         items = split.items.tolist()
         self._sequences = {

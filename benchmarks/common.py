@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reprise.data.dataset import Split
+from reprise.data.sequences import Sequences
 from reprise.retrieval.search import worker_threads
 from reprise.runtime.setup import setup
 from reprise.training.batches import Batch
@@ -41,7 +41,7 @@ _SHORTEST, _MEAN_LENGTH = 5, 15  # items of a user: at least what ComiRec keeps,
 _HEAD = 100  # popularity falls as 1 / (rank + _HEAD): a long tail without a single item ruling it
 
 
-def synthetic_split(num_items: int, users: int, seed: int) -> Split:
+def synthetic_split(num_items: int, users: int, seed: int) -> Sequences:
     """Return users' sequences over items 1..V, popular ids low (Zipf-Mandelbrot), lengths
     geometric from _SHORTEST with mean _MEAN_LENGTH.
     """
@@ -50,7 +50,7 @@ def synthetic_split(num_items: int, users: int, seed: int) -> Split:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     reach = (num_items + 1 + _HEAD) / (1 + _HEAD)
     ids = (1 + _HEAD) * reach ** rng.random(int(offsets[-1])) - _HEAD
-    return Split(offsets, np.clip(ids, 1, num_items).astype(np.int32))
+    return Sequences(offsets, np.clip(ids, 1, num_items).astype(np.int32))
 
 
 @dataclass

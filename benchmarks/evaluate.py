@@ -36,7 +36,8 @@ from common import (
     synthetic_split,
     write_json,
 )
-from reprise.data.dataset import SPLITS, Dataset, EvaluationUsers
+from reprise.data.dataset import SPLITS, Dataset
+from reprise.data.sequences import EvaluationUsers
 from reprise.evaluation.evaluate import evaluate
 from reprise.models.registry import ModelShape, get_model
 from reprise.models.scoring import COMIREC

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from common import machine, make_parser, print_facts, print_table, write_json
 from quality_table import ROOT, SELECTED, Result, row, summarise
 from reprise.config.schema import TrainConfig, make_config, read_toml
-from reprise.data.dataset import Dataset, EvaluationUsers, open_dataset
+from reprise.data.dataset import Dataset, open_dataset
+from reprise.data.sequences import EvaluationUsers
 from reprise.evaluation.evaluate import evaluate
 from reprise.retrieval.vectors import retriever_of
 from reprise.training.batches import COMIREC

@@ -15,8 +15,9 @@ from hypothesis import settings
 from helpers.builders_data import draft_of
 from helpers.commands import evaluating, run_small
 from reprise import durable
-from reprise.data.dataset import SPLITS, Split
+from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
+from reprise.data.sequences import Sequences
 from reprise.data.synthetic import make_demo
 from reprise.runs.folder import RunFolder
 from reprise.runtime.setup import setup as set_up_process
@@ -49,7 +50,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, count in zip(SPLITS, (60, 20, 20), strict=True):
         lengths = rng.integers(5, 15, count)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        splits[split] = Split(offsets, rng.integers(1, 41, offsets[-1]).astype(np.int32))
+        splits[split] = Sequences(offsets, rng.integers(1, 41, offsets[-1]).astype(np.int32))
     draft = draft_of(splits, np.arange(-1, 40, dtype=np.int32) % 5)
     data = tmp_path_factory.mktemp("data")
     publish(draft, "small", data / "small")

@@ -89,7 +89,7 @@ def test_functions_stay_small() -> None:
 
 def test_training_loads_nothing_that_only_tables_need() -> None:
     """It starts quicker by half a second."""
-    loaded = "import reprise.cli.show.run, reprise.data.locate, reprise.runs.session, sys"
+    loaded = "import reprise.cli.show.run, reprise.data.prepare, reprise.runs.session, sys"
     code = f"{loaded}; print(sorted({{'polars', 'scipy', 'pandas', 'plotly'}} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.builders_data import item_lists, small_draft, split_of
-from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, EvaluationUsers, Split, open_dataset
+from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
 from reprise.data.prepare import publish
+from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import DataError
 
 ARRAYS = [
@@ -441,7 +442,7 @@ def test_a_sample_of_an_evaluation_s_users_is_some_of_them_as_they_are(
 def described(users: EvaluationUsers) -> list[tuple[list[int], int, list[int], list[int]]]:
     """Return history, its length, targets and past of each user."""
     pasts = item_lists(users.past.of(0, len(users.lengths)))
-    targets = item_lists(Split(users.target_offsets, users.target_items))
+    targets = item_lists(Sequences(users.target_offsets, users.target_items))
     rows = users.history.tolist(), users.lengths.tolist(), targets, pasts
     return list(zip(*rows, strict=True))
 

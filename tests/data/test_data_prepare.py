@@ -23,11 +23,11 @@ from helpers.builders_data import (
     write_inter,
 )
 from helpers.commands import reprise
+from reprise.data import draft as drafting
 from reprise.data import prepare as preparing
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.draft import Draft, write_dataset
-from reprise.data.locate import locate
-from reprise.data.prepare import prepare, publish, read_source
+from reprise.data.prepare import locate, prepare, publish, read_source
 from reprise.data.statistics import totals
 from reprise.errors import DataError, WriteError
 
@@ -188,7 +188,7 @@ def test_a_stopped_preparation_leaves_nothing(
 ) -> None:
     source, data = write_comirec(tmp_path / "source"), tmp_path / "data"
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "write_dataset", stopping(failure))
+        patch.setattr(drafting, "write_dataset", stopping(failure))
         with pytest.raises(expected):
             prepare(source, "mine", data)
     assert list(data.iterdir()) == []
@@ -257,13 +257,13 @@ def test_two_first_uses_at_once_agree(tmp_path: Path, monkeypatch: pytest.Monkey
     source = write_comirec(tmp_path / "mine_data", prefix="mine")
 
     def write_second(draft: Draft, folder: Path, name: str) -> None:
-        monkeypatch.setattr(preparing, "write_dataset", write_dataset)
+        monkeypatch.setattr(drafting, "write_dataset", write_dataset)
         with monkeypatch.context() as other:
             other.setattr(os, "getpid", os.getppid)
             publish(read_source(source), name, tmp_path / name)
         write_dataset(draft, folder, name)
 
-    monkeypatch.setattr(preparing, "write_dataset", write_second)
+    monkeypatch.setattr(drafting, "write_dataset", write_second)
     folder = locate(tmp_path, "mine")
     assert folder == tmp_path / "mine"
     assert open_dataset(folder).num_items == 4

@@ -23,8 +23,9 @@ from helpers.checkpoints import no_warning
 from helpers.commands import small_disk
 from helpers.pages import DOCS, fenced
 from reprise.config.model import model_of
-from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, Split, open_dataset
+from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
 from reprise.data.prepare import publish
+from reprise.data.sequences import Sequences
 from reprise.errors import CheckpointError, DataError, RepriseError, UsageError, WriteError
 from reprise.evaluation.evaluate import evaluate
 from reprise.models.scoring import WORTH
@@ -150,8 +151,8 @@ def exported(stored: StoredModel, users: Any, folder: Path) -> NDArray[np.float3
     return made
 
 
-def whole(past: Any) -> Split:
-    split: Split = past.of(0, len(past.lengths))
+def whole(past: Any) -> Sequences:
+    split: Sequences = past.of(0, len(past.lengths))
     return split
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import SPLITS, Split
+from reprise.data.dataset import SPLITS
 from reprise.data.draft import Draft
+from reprise.data.sequences import Sequences
 
 Row = tuple[int, int, int]  # user, item, order
 Event = tuple[str, str, float]  # user, item, timestamp
@@ -101,20 +102,20 @@ def users_of(draft: Draft, split: str) -> Users:
     return list(zip(draft.raw_users[split].to_list(), item_lists(draft.splits[split]), strict=True))
 
 
-def item_lists(split: Split) -> list[list[int]]:
+def item_lists(split: Sequences) -> list[list[int]]:
     """Each user's items."""
     bounds = split.offsets.tolist()
     items: list[int] = split.items.tolist()
     return [items[start:end] for start, end in itertools.pairwise(bounds)]
 
 
-def split_of(lists: Sequence[Sequence[int]]) -> Split:
+def split_of(lists: Sequence[Sequence[int]]) -> Sequences:
     """The split that holds `lists`, one for each user."""
     offsets = np.cumsum([0, *(len(items) for items in lists)], dtype=np.int64)
-    return Split(offsets, np.array([item for items in lists for item in items], np.int32))
+    return Sequences(offsets, np.array([item for items in lists for item in items], np.int32))
 
 
-def draft_of(splits: Mapping[str, Split], item_category: NDArray[np.int32]) -> Draft:
+def draft_of(splits: Mapping[str, Sequences], item_category: NDArray[np.int32]) -> Draft:
     """A dataset of the splits, its raw ids "u0", "u1", ... and "i1", "i2", ..."""
     return Draft(
         splits=splits,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.builders_data import split_of
-from reprise.data.dataset import Dataset, EvaluationUsers, Past, Truth
+from reprise.data.dataset import Dataset, Truth
+from reprise.data.sequences import EvaluationUsers, Past
 from reprise.errors import DataError
 from reprise.evaluation.evaluate import evaluate
 from reprise.models.registry import ModelShape, get_model

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.builders_data import split_of
-from reprise.data.dataset import EvaluationUsers, Past
+from reprise.data.sequences import EvaluationUsers, Past
 from reprise.evaluation import groups
 from reprise.evaluation.metrics import Lists, measured
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from jax import Array
 
-from reprise.training.run_ahead import RunAhead
+from reprise.training.dispatch import RunAhead
 
 
 class Device:
@@ -31,7 +31,7 @@ def test_what_lies_ahead_is_a_quarter_of_a_second_or_a_step(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = Device(seconds)
-    monkeypatch.setattr("reprise.training.run_ahead.time.monotonic", lambda: device.now)
+    monkeypatch.setattr("reprise.training.dispatch.time.monotonic", lambda: device.now)
     ahead, most = RunAhead(), 0.0
     for _ in range(500):
         ahead.dispatched(cast(Array, device.dispatch()))
@@ -43,7 +43,7 @@ def test_what_lies_ahead_is_a_quarter_of_a_second_or_a_step(
 
 def test_a_pace_that_changes_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     device: Any = Device(0.001)
-    monkeypatch.setattr("reprise.training.run_ahead.time.monotonic", lambda: device.now)
+    monkeypatch.setattr("reprise.training.dispatch.time.monotonic", lambda: device.now)
     ahead = RunAhead()
     for _ in range(1000):
         ahead.dispatched(device.dispatch())

@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from helpers import oracles
-from reprise.data.dataset import Split
+from reprise.data.sequences import Sequences
 from reprise.errors import DataError
 from reprise.training import negatives
 from reprise.training.batches import (
@@ -37,14 +37,14 @@ steps = st.integers(1, 10**6)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def make_split(lengths: list[int]) -> Split:
+def make_split(lengths: list[int]) -> Sequences:
     items = [
         1 + user * STRIDE + position
         for user, length in enumerate(lengths)
         for position in range(length)
     ]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Split(offsets.astype(np.int64), np.array(items, np.int32))
+    return Sequences(offsets.astype(np.int64), np.array(items, np.int32))
 
 
 def sampler(seed: int = 19, count: int = NEGATIVES, num_items: int = NUM_ITEMS) -> Sampler:
@@ -126,7 +126,7 @@ def test_log_q_belongs_to_the_ids_drawn(branch: int, step: int) -> None:
 def test_a_batchs_own_targets_are_its_first_negatives(kind: str) -> None:
     lengths = LENGTHS[:8]
     items = np.concatenate([np.arange(length) % 9 + 1 for length in lengths]).astype(np.int32)
-    split = Split(np.concatenate([[0], np.cumsum(lengths)]), items)
+    split = Sequences(np.concatenate([[0], np.cumsum(lengths)]), items)
     sequences = [items[a:b].tolist() for a, b in itertools.pairwise(split.offsets)]
     chance = oracles.target_chance(sequences, COMIREC.first)
     draw = make_sampler(split, 20, 5, HISTORY, NEGATIVES, 3, kind)
@@ -154,7 +154,7 @@ def test_a_batchs_own_targets_are_its_first_negatives(kind: str) -> None:
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 9), seeds)
 def test_target_chances_are_those_of_the_loops(lengths: list[int], next_n: int, seed: int) -> None:
     items = np.random.default_rng(seed).integers(1, 10, sum(lengths)).astype(np.int32)
-    split = Split(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), items)
+    split = Sequences(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), items)
     users = np.flatnonzero(split.lengths > COMIREC.first)
     assume(len(users) > 0)
     sequences = [items[a:b].tolist() for a, b in itertools.pairwise(split.offsets)]

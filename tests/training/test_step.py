@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from helpers import oracles
 from reprise.config.schema import OPTIMIZERS
-from reprise.data.dataset import Split
+from reprise.data.sequences import Sequences
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
 from reprise.models.scoring import COMIREC, Scoring
 from reprise.models.wrappers.encoder import Encoder, with_encoder
@@ -51,7 +51,7 @@ def small_sampler(num_items: int, count: int = NEGATIVES) -> Sampler:
     rng = np.random.default_rng(8)
     lengths = rng.integers(5, 15, 20)
     items = rng.integers(1, ITEMS + 1, lengths.sum()).astype(np.int32)
-    split = Split(np.concatenate([[0], np.cumsum(lengths)]), items)
+    split = Sequences(np.concatenate([[0], np.cumsum(lengths)]), items)
     return make_sampler(split, num_items, BATCH, SHAPE.history_length, count, seed=3)
 
 
@@ -322,7 +322,7 @@ def some_sampler(kind: str, targets: int, first: int) -> Sampler:
     rng = np.random.default_rng(8)
     lengths = rng.integers(5, 15, 20)
     items = rng.integers(1, ITEMS + 1, lengths.sum()).astype(np.int32)
-    split = Split(np.concatenate([[0], np.cumsum(lengths)]), items)
+    split = Sequences(np.concatenate([[0], np.cumsum(lengths)]), items)
     length = SHAPE.history_length
     rule = TargetRule(first, targets, next_n=2)
     return make_sampler(split, ITEMS, BATCH, length, NEGATIVES, 3, kind, rule)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from helpers.builders_tf import tf
 from helpers.networks_tf import NETWORKS, check_gradients, readout, sampled_softmax
-from reprise.data.dataset import Split
+from reprise.data.sequences import Sequences
 from reprise.models import mind
 from reprise.models.registry import ModelShape, get_model
 from reprise.training import losses, negatives
@@ -162,8 +162,8 @@ def test_a_whole_step_has_tensorflows_loss_and_gradients(name: str, seed: int) -
     )
 
 
-def _random_split(seed: int) -> Split:
+def _random_split(seed: int) -> Sequences:
     rng = np.random.default_rng(seed)
     lengths: Sequence[int] = rng.integers(3, 12, 60).tolist()
     offsets = np.cumsum([0, *lengths], dtype=np.int64)
-    return Split(offsets, rng.integers(1, 61, offsets[-1]).astype(np.int32))
+    return Sequences(offsets, rng.integers(1, 61, offsets[-1]).astype(np.int32))

@@ -170,7 +170,7 @@ def start_training(
 ) -> int:
     """Train or take up a run, and return the exit code."""
     from reprise.cli.show.run import ComiRecConsole, Voice
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.runs.session import Request
 
     request = Request(
@@ -188,7 +188,7 @@ def measure_or_output(
 ) -> None:
     """Print the best model's test metrics, or write its item embeddings as the original does."""
     from reprise.cli.show.run import Voice, comirec_results
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.runs.evaluation import evaluate_run
     from reprise.runs.folder import RunFolder, find_checkpoint, refuse_difference
     from reprise.runs.stored import from_checkpoint

@@ -26,7 +26,7 @@ from reprise.config.schema import (
     read_preset,
     read_toml,
 )
-from reprise.data import FORMATS
+from reprise.data.readers import FORMATS
 from reprise.errors import UsageError
 from reprise.models.registry import REGISTRY
 from reprise.text.messages import Phrase
@@ -281,7 +281,7 @@ _WATCH_OPTIONS = (
 _SOURCE_OPTIONS = (
     click.option(
         "--format",
-        "layout",
+        "format_name",
         help=f"Of the source: {' | '.join(FORMATS)}. [default: as the names tell]",
     ),
     *(

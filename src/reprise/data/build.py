@@ -1,4 +1,4 @@
-"""From interactions to a draft: filtered, numbered by popularity, in order of time, split.
+"""From what a reader found to a draft: filtered, numbered by popularity, ordered by time, split.
 
 Of ordered interactions, equally popular items and the users stand in order of first appearance, and
 a user's items of one time as they stand. Of others, equally popular items and the users stand by
@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise.data import PROTOCOLS
-from reprise.data.dataset import LAST, LATER, SHARE, SPLITS, Split
+from reprise.data.dataset import LAST, LATER, SHARE, SPLITS
 from reprise.data.draft import Draft, totals_of
 from reprise.data.ordering import (
     Codes,
@@ -33,7 +33,9 @@ from reprise.data.ordering import (
     numbering,
     size_of,
 )
-from reprise.data.readers.interactions import Interactions, Tell, described, silent
+from reprise.data.readers.format import FoundSplit, OnProgress, ignore_progress
+from reprise.data.readers.interactions import Interactions, described
+from reprise.data.sequences import Sequences
 from reprise.data.splits import (
     CUT,
     SHUFFLE_SEED,
@@ -77,7 +79,7 @@ def of_interactions(
     protocol: str = PROTOCOLS[0],
     core: int | None = None,
     cut: Sequence[str] | None = None,
-    tell: Tell = silent,
+    on_progress: OnProgress = ignore_progress,
 ) -> Draft:
     """Return interactions filtered as ComiRec does (`preprocess/data.py` of the original): items
     with at least 5 occurrences, then users with at least 5 of these left; with `core`, the
@@ -86,7 +88,7 @@ def of_interactions(
     comirec: users split 8:1:1, shuffled with seed 1230. leave-one-out: users in their order.
     time-split: popularity is that before the first cut, and items not met before it are left out.
     """
-    tell("filter", len(found.frame))
+    on_progress("filter", len(found.frame))
     frame = found.frame
     users, items = _columns(frame, found.ordered)
     read = {"users": users.count, "items": items.count, "interactions": len(frame)}
@@ -99,7 +101,7 @@ def of_interactions(
     if not kept.any():
         raise DataError("empty_split", split=SPLITS[0], where=path)
 
-    tell("order", len(frame))
+    on_progress("order", len(frame))
     times = chosen(chunks_of(frame["time"]), kept)
     facts: dict[str, Any] = {}
     if protocol == "time-split":
@@ -110,16 +112,16 @@ def of_interactions(
     ranks = looked_up(numbering(order, users.size, 0), users.codes, kept)
     ids = looked_up(numbering(catalogue, items.size, 1), items.codes, kept)
     offsets, rows = in_order(ranks, times, len(order), None if found.ordered else ids)
-    whole = Users(users.names(order), Split(offsets, gathered(ids, rows)))
+    whole = Users(users.names(order), Sequences(offsets, gathered(ids, rows)))
     splits = _split(protocol, whole, times, rows, facts.get("cut"))
     about = _about(found, frame, items, catalogue)
-    return draft_of_users(
+    return _draft(
         protocol,
-        evaluable(splits, path),
+        _evaluable(splits, path),
         raw_items=items.names(catalogue),
         category=_codes(about, len(catalogue)),
         source={
-            "format": found.layout,
+            "format": found.format_name,
             "path": str(path),
             "protocol": _done(protocol, core),
             **facts,
@@ -174,7 +176,46 @@ def _met_before(
     return counts, kept & known, times[known[kept]]
 
 
-def draft_of_users(
+def of_split(found: FoundSplit, name: str, path: Path, protocol: str = PROTOCOLS[0]) -> Draft:
+    """Return a source of the format `name` as it is split: by ComiRec's protocol, users by their
+    first lines. Leave-one-out puts the users of its files together.
+    """
+    if protocol == "leave-one-out":
+        _refuse_users_in_two_files(found)
+        together = pl.concat(found.frames.values()).with_row_index("row")
+        splits = _evaluable(leave_one_out(_users_of(together, order="row")), path)
+        done = "users of the three files together, not filtered, leave-one-out"
+    else:
+        splits = {split: _users_of(frame) for split, frame in found.frames.items()}
+        done = "as split in the source"
+    source = {"format": name, "path": str(path), "protocol": done}
+    return _draft(protocol, splits, found.raw_items, found.category, source)
+
+
+def _refuse_users_in_two_files(found: FoundSplit) -> None:
+    """Refuse a user whose items are not all in one file: nothing says how to order them."""
+    for split, later in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        again = found.frames[later].join(
+            found.frames[split], on="user", how="semi", maintain_order="left"
+        )
+        if not again.is_empty():
+            line, user = again.select("line", "user").row(0)
+            other = found.paths[split].name
+            raise DataError(
+                "user_in_two_files", path=found.paths[later], line=line, user=user, other=other
+            )
+
+
+def _users_of(frame: pl.DataFrame, order: str = "line") -> Users:
+    """Group rows into users, by each user's least `order`; inside a user by time, ties as given."""
+    ranked = frame.with_columns(pl.col(order).min().over("user").alias("first"))
+    ordered = ranked.sort(["first", "time"], maintain_order=True)
+    users = ordered.group_by("user", maintain_order=True).len()
+    offsets = np.concatenate([[0], np.cumsum(users["len"].to_numpy())]).astype(np.int64)
+    return Users(users["user"], Sequences(offsets, ordered["item"].to_numpy().astype(np.int32)))
+
+
+def _draft(
     protocol: str,
     splits: Mapping[str, Users],
     raw_items: pl.Series,
@@ -196,7 +237,7 @@ def draft_of_users(
     )
 
 
-def evaluable(splits: dict[str, Users], where: Path) -> dict[str, Users]:
+def _evaluable(splits: dict[str, Users], where: Path) -> dict[str, Users]:
     """Return the splits; DataError where one of them has no users."""
     for split in SPLITS:
         if splits[split].raw_ids.is_empty():

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data.npy import open_array
+from reprise.data.sequences import EvaluationUsers, Past, Sequences, slices
 from reprise.errors import ContentError, DataError
 from reprise.text.messages import Phrase
 
@@ -44,82 +45,6 @@ LEAST_ITEMS = 2  # one of history, one to find
 
 
 @dataclass(frozen=True)
-class Split:
-    """Users' item sequences in CSR form: user u has items[offsets[u]:offsets[u + 1]], oldest first.
-
-    offsets [U+1] int64, items [N] int32.
-    """
-
-    offsets: NDArray[np.int64]
-    items: NDArray[np.int32]
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Items of each user, [U] int64."""
-        return np.diff(self.offsets)
-
-    def histories(
-        self, users: NDArray[np.integer], position: NDArray[np.integer], length: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the last `length` items before each position, right-padded with 0: [B, length]
-        int32, oldest first, and how many there are, [B] int32.
-        """
-        known = np.minimum(position, length)
-        column = np.arange(length)
-        real = column < known[:, None]
-        index = np.where(real, (self.offsets[users] + position - known)[:, None] + column, 0)
-        return np.where(real, self.items[index], 0).astype(np.int32), known.astype(np.int32)
-
-
-@dataclass(frozen=True)
-class Past:
-    """Users' whole histories, as stretches of a split's interactions, which are not copied.
-
-    items [N] int32 (may be memory-mapped); starts and lengths [U] int64.
-    """
-
-    items: NDArray[np.int32]
-    starts: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-    def of(self, first: int, last: int) -> Split:
-        """Return the histories of users first..last - 1 (fewer where there are fewer)."""
-        return stretches(self.items, self.starts[first:last], self.lengths[first:last])
-
-
-@dataclass(frozen=True)
-class EvaluationUsers:
-    """Users of a split with their history and the items to find.
-
-    history [U, L] int32 right-padded with 0, lengths [U] int32: the last L items of `past`, which
-    is everything before the targets; targets in CSR form: target_offsets [U+1] int64 and
-    target_items [T] int32.
-    """
-
-    history: NDArray[np.int32]
-    lengths: NDArray[np.int32]
-    target_offsets: NDArray[np.int64]
-    target_items: NDArray[np.int32]
-    past: Past
-
-    def sample(self, count: int, seed: int) -> "EvaluationUsers":
-        """Return so many of the users, drawn by the seed alone, in the order they have; all where
-        there are no more.
-        """
-        users = len(self.lengths)
-        if count >= users:
-            return self
-        rng = np.random.Generator(np.random.Philox(key=[seed, users]))
-        drawn = np.sort(rng.choice(users, count, replace=False))
-        starts, known = self.target_offsets[drawn], np.diff(self.target_offsets)[drawn]
-        targets = stretches(self.target_items, starts, known)
-        past = Past(self.past.items, self.past.starts[drawn], self.past.lengths[drawn])
-        return EvaluationUsers(
-            self.history[drawn], self.lengths[drawn], targets.offsets, targets.items, past
-        )
-
-
-@dataclass(frozen=True)
 class Truth:
     """What generated data knows of itself: the interest each item belongs to [V+1] (-1: padding)
     and the interests each user holds [U, T] (padded with -1), int32.
@@ -137,7 +62,7 @@ class Dataset:
     folder: Path
     num_items: int
     fingerprint: str
-    splits: Mapping[str, Split]
+    splits: Mapping[str, Sequences]
     item_category: NDArray[np.int32]
     meta: Mapping[str, Any]
     evaluation: str = SHARE
@@ -228,7 +153,7 @@ class Dataset:
             position = np.asarray(self.known[split][users])
         history, known = sequences.histories(users, position, history_length)
         start = sequences.offsets[users]
-        targets = stretches(sequences.items, start + position, lengths - position)
+        targets = slices(sequences.items, start + position, lengths - position)
         past = Past(sequences.items, start, position)
         return EvaluationUsers(history, known, targets.offsets, targets.items, past)
 
@@ -252,7 +177,7 @@ def _damage_told(folder: Path) -> Iterator[None]:
 def _open_arrays(folder: Path, meta: Mapping[str, Any]) -> Dataset:
     """Open and check all arrays; ValueError or OSError for what is wrong with them."""
     splits = {
-        split: Split(
+        split: Sequences(
             _open_array(folder / split / "offsets.npy", np.int64),
             _open_array(folder / split / "items.npy", np.int32),
         )
@@ -287,15 +212,6 @@ def _open_arrays(folder: Path, meta: Mapping[str, Any]) -> Dataset:
     )
 
 
-def stretches(
-    items: NDArray[np.int32], starts: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> Split:
-    """Return items[starts[u]:starts[u] + lengths[u]] of each user, copied."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return Split(offsets, np.asarray(items[index]))
-
-
 def _open_array(path: Path, dtype: type[np.generic], dimensions: int = 1) -> NDArray[Any]:
     """Map an array of `dtype`; ValueError or OSError where the file holds anything else."""
     array = open_array(path)
@@ -327,7 +243,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def _check_split(folder: Path, split: str, sequences: Split, meta: Mapping[str, Any]) -> None:
+def _check_split(folder: Path, split: str, sequences: Sequences, meta: Mapping[str, Any]) -> None:
     offsets, items, most = sequences.offsets, sequences.items, meta["num_items"]
     if len(offsets) != meta["users"][split] + 1 or len(items) != meta["interactions"][split]:
         raise ContentError("damage_data_counts_meta", name=split)
@@ -357,7 +273,7 @@ def file_digest(path: Path) -> str:
 
 
 def fingerprint_of(
-    splits: Mapping[str, Split],
+    splits: Mapping[str, Sequences],
     category: NDArray[np.int32],
     evaluation: str,
     known: Mapping[str, NDArray[np.int64]],

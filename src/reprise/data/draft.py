@@ -10,16 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import (
-    SCHEMA,
-    SHARE,
-    SPLITS,
-    Split,
-    file_digest,
-    fingerprint_of,
-    ids_digest,
-)
+from reprise.data.dataset import SCHEMA, SHARE, SPLITS, file_digest, fingerprint_of, ids_digest
 from reprise.data.npy import save_array
+from reprise.data.sequences import Sequences
 
 
 @dataclass(frozen=True)
@@ -31,7 +24,7 @@ class Draft:
     known: of LATER, for valid and test how many of each user's items are given, [U] int64.
     """
 
-    splits: Mapping[str, Split]
+    splits: Mapping[str, Sequences]
     raw_users: Mapping[str, pl.Series]
     raw_items: pl.Series
     item_category: NDArray[np.int32]

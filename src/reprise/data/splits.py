@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import SPLITS, Split, stretches
+from reprise.data.dataset import SPLITS
+from reprise.data.sequences import Sequences, slices
 from reprise.errors import UsageError
 from reprise.text.messages import Phrase
 
@@ -39,7 +40,7 @@ class Users:
     """
 
     raw_ids: pl.Series
-    sequences: Split
+    sequences: Sequences
     known: NDArray[np.int64] | None = None
 
 
@@ -57,7 +58,9 @@ def by_users(users: Users) -> dict[str, Users]:
     bounds = [0, *(int(count * share) for share in SPLIT_SHARES), count]
     splits = {}
     for split, first, end in zip(SPLITS, bounds, bounds[1:], strict=False):
-        own = Split(offsets[first : end + 1] - offsets[first], items[offsets[first] : offsets[end]])
+        own = Sequences(
+            offsets[first : end + 1] - offsets[first], items[offsets[first] : offsets[end]]
+        )
         splits[split] = Users(users.raw_ids[first:end], own)
     return splits
 
@@ -72,10 +75,10 @@ def leave_one_out(users: Users) -> dict[str, Users]:
     starts = whole.offsets[:-1]
     evaluated = lengths > _HELD_OUT
     known = np.where(evaluated, lengths - _HELD_OUT, lengths)
-    splits = {"train": Users(users.raw_ids, stretches(whole.items, starts, known))}
+    splits = {"train": Users(users.raw_ids, slices(whole.items, starts, known))}
     rows = np.flatnonzero(evaluated)
     for split, hidden in (("valid", 1), ("test", 0)):
-        own = stretches(whole.items, starts[rows], lengths[rows] - hidden)
+        own = slices(whole.items, starts[rows], lengths[rows] - hidden)
         splits[split] = Users(users.raw_ids.gather(rows), own)
     return splits
 
@@ -99,7 +102,7 @@ def by_time(users: Users, times: NDArray[Any], cut: tuple[Any, Any]) -> dict[str
     for split, known in (("train", None), ("valid", trained), ("test", validated)):
         end = ends[split]
         rows = np.flatnonzero(end > 0 if known is None else (known > 0) & (end > known))
-        own = stretches(users.sequences.items, offsets[rows], end[rows])
+        own = slices(users.sequences.items, offsets[rows], end[rows])
         given = None if known is None else known[rows]
         splits[split] = Users(users.raw_ids.gather(rows), own, given)
     return splits

@@ -6,17 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import (
-    LAST,
-    LATER,
-    SHARE,
-    SPLITS,
-    Dataset,
-    EvaluationUsers,
-    Split,
-    stretches,
-)
+from reprise.data.dataset import LAST, LATER, SHARE, SPLITS, Dataset
 from reprise.data.draft import totals_of
+from reprise.data.sequences import EvaluationUsers, Sequences, slices
 from reprise.errors import DataError
 
 SHORT = 5  # items: ComiRec's filter leaves no user with fewer
@@ -91,7 +83,7 @@ def warnings_of(facts: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _whole(dataset: Dataset) -> Split:
+def _whole(dataset: Dataset) -> Sequences:
     """Return each user's whole sequence once: the longest he has in any split."""
     parts = [dataset.splits[split] for split in SPLITS]
     if dataset.evaluation != SHARE:  # users are in several splits, the later the longer
@@ -99,11 +91,11 @@ def _whole(dataset: Dataset) -> Split:
         for place, split in reversed(list(enumerate(SPLITS))):
             own, raw_ids = dataset.splits[split], dataset.raw_users(split)
             rows = np.flatnonzero(~raw_ids.is_in(seen.implode()).to_numpy())
-            parts[place] = stretches(own.items, own.offsets[rows], own.lengths[rows])
+            parts[place] = slices(own.items, own.offsets[rows], own.lengths[rows])
             seen = pl.concat([seen, raw_ids])
     lengths = np.concatenate([part.lengths for part in parts])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Split(offsets, np.concatenate([part.items for part in parts]))
+    return Sequences(offsets, np.concatenate([part.items for part in parts]))
 
 
 def _distribution(numbers: NDArray[np.integer]) -> dict[str, Any]:
@@ -135,14 +127,14 @@ def _concentration(dataset: Dataset, counts: NDArray[np.integer]) -> dict[str, A
     }
 
 
-def _pairs(split: Split, width: int) -> NDArray[np.int64]:
+def _pairs(split: Sequences, width: int) -> NDArray[np.int64]:
     """Return one number for each (user, item)."""
     users = np.repeat(np.arange(len(split.lengths)), split.lengths)
     pairs: NDArray[np.int64] = users * width + split.items
     return pairs
 
 
-def _repeated(whole: Split) -> float:
+def _repeated(whole: Sequences) -> float:
     pairs = _pairs(whole, int(whole.items.max()) + 1)
     return 1 - len(np.unique(pairs)) / len(pairs)
 
@@ -154,7 +146,7 @@ def _repeated_targets(dataset: Dataset, split: str) -> float | None:
     except DataError:
         return None
     width = dataset.num_items + 1
-    targets = Split(users.target_offsets, users.target_items)
+    targets = Sequences(users.target_offsets, users.target_items)
     past = users.past.of(0, len(users.lengths))
     again = np.isin(_pairs(targets, width), _pairs(past, width))
     return float(np.logical_or.reduceat(again, targets.offsets[:-1]).mean())

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import Split
 from reprise.data.draft import Draft
+from reprise.data.sequences import Sequences
 
 NUM_INTERESTS = 50
 ITEMS_PER_INTEREST = 60
@@ -101,7 +101,7 @@ def _popularity_rank(sequences: list[NDArray[np.int64]], num_items: int) -> NDAr
     return rank
 
 
-def _split(sequences: list[NDArray[np.int32]]) -> Split:
+def _split(sequences: list[NDArray[np.int32]]) -> Sequences:
     lengths = [len(items) for items in sequences]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Split(offsets, np.concatenate(sequences).astype(np.int32))
+    return Sequences(offsets, np.concatenate(sequences).astype(np.int32))

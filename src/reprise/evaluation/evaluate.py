@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import EvaluationUsers, Truth
+from reprise.data.dataset import Truth
+from reprise.data.sequences import EvaluationUsers
 from reprise.errors import DataError
 from reprise.evaluation import health
 from reprise.evaluation.metrics import Lists, measured

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import EvaluationUsers, Past
+from reprise.data.sequences import EvaluationUsers, Past
 from reprise.evaluation.metrics import Lists, measured
 
 HISTORY_FROM = (1, 10, 20, 50, 100)  # the least length of each group

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import Split, Truth
+from reprise.data.dataset import Truth
+from reprise.data.sequences import Sequences
 from reprise.retrieval.ranking import NO_ITEM, members
 
 # What a metric is of: a user's targets, a user's list by itself, or the lists of all users.
@@ -36,7 +37,7 @@ class Lists:
     @cached_property
     def hits(self) -> NDArray[np.bool_]:
         """Which listed items are targets, [U, N]."""
-        return members(self.ids, Split(self.target_offsets, self.target_items))
+        return members(self.ids, Sequences(self.target_offsets, self.target_items))
 
     @cached_property
     def distinct_targets(self) -> NDArray[np.int64]:

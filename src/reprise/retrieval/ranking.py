@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import Split
+from reprise.data.sequences import Sequences
 
 NO_ITEM = 0
 NO_INTEREST = -1
@@ -45,7 +45,7 @@ def merge(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Ranking:
     )
 
 
-def members(ids: NDArray[np.int64], sets: Split) -> NDArray[np.bool_]:
+def members(ids: NDArray[np.int64], sets: Sequences) -> NDArray[np.bool_]:
     """Return for ids [U, N] whether each is one of its user's items in `sets`; NO_ITEM never is."""
     users = np.arange(len(ids))
     stride = int(max(ids.max(initial=0), sets.items.max(initial=0))) + 1

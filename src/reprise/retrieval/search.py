@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from reprise.data.dataset import Split
+from reprise.data.sequences import Sequences
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, merge
 
 _BLOCK = 1024  # items scored at a time, by
@@ -68,7 +68,7 @@ def search(
     chunks: Iterable[_Scores],
     items: _Scores,
     top_n: int,
-    seen: Iterable[Split] | None = None,
+    seen: Iterable[Sequences] | None = None,
     worth: float = -math.inf,
     by_interest: bool = False,
 ) -> Iterator[Ranking]:
@@ -76,14 +76,14 @@ def search(
     the top-N by the maximum over interests, each item with the first interest that gives it. With
     `by_interest`, every interest brings a top-N of its own, and all of these are ranked.
 
-    Items that the chunk's users have in `seen` (one Split a chunk, a user for each of its u) score
+    Items that the chunk's users have in `seen` (`Sequences` a chunk, of its u users) score
     `worth` more than their inner product; at -inf, they are left out. What scores no number, or
     -inf, is no candidate.
     """
     top_n = min(top_n, len(items))
     best, workers = _make_best(items, top_n)
 
-    def rank(chunk: tuple[_Scores, Split | None]) -> Ranking:
+    def rank(chunk: tuple[_Scores, Sequences | None]) -> Ranking:
         interests, own = chunk
         if not by_interest:
             ids, scores = best(interests, _pairs(own, 1), worth)
@@ -205,7 +205,7 @@ def _origin(interests: _Scores, items: _Scores, ids: NDArray[np.int64]) -> NDArr
     return np.where(ids == NO_ITEM, np.int32(NO_INTEREST), origin)
 
 
-def _pairs(seen: Split | None, count: int) -> _Seen | None:
+def _pairs(seen: Sequences | None, count: int) -> _Seen | None:
     """Return what users have seen, each of them standing for `count` rows in turn."""
     if seen is None:
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import EvaluationUsers, Split
+from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.models.scoring import WORTH, Scoring
 from reprise.training import item_table
 
@@ -81,12 +81,12 @@ def user_vectors(
         )
 
 
-def seen_items(users: EvaluationUsers) -> Iterator[Split]:
+def seen_items(users: EvaluationUsers) -> Iterator[Sequences]:
     """Yield what each chunk's users have seen; those who fill up the last chunk, nothing."""
     for start in range(0, len(users.lengths), CHUNK):
         past = users.past.of(start, start + CHUNK)
         missing = CHUNK - len(past.lengths)
-        yield Split(np.pad(past.offsets, (0, missing), mode="edge"), past.items)
+        yield Sequences(np.pad(past.offsets, (0, missing), mode="edge"), past.items)
 
 
 def added_to_seen(retriever: Retriever, filter_seen: bool) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import cutoffs_of
-from reprise.data.dataset import EvaluationUsers
+from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
 from reprise.evaluation import groups, intervals
 from reprise.evaluation.evaluate import Evaluation, evaluate

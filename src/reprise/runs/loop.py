@@ -25,8 +25,7 @@ from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
 from reprise.training.batches import prefetch
-from reprise.training.dispatch import make_work, portions
-from reprise.training.run_ahead import RunAhead
+from reprise.training.dispatch import RunAhead, make_work, portions
 from reprise.training.schedules import schedule_of
 from reprise.training.setup import Task, up_to_date
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot

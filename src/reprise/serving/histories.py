@@ -8,16 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import (
-    LEAST_ITEMS,
-    SPLITS,
-    Dataset,
-    EvaluationUsers,
-    Past,
-    Split,
-    stretches,
-)
+from reprise.data.dataset import LEAST_ITEMS, SPLITS, Dataset
 from reprise.data.npy import open_array
+from reprise.data.sequences import EvaluationUsers, Past, Sequences, slices
 from reprise.errors import ContentError, DataError, UsageError
 from reprise.runs.stored import StoredModel
 from reprise.text.messages import Say
@@ -85,7 +78,7 @@ def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
     return Users(path.name, users, _whole(sequences, stored.config.maxlen))
 
 
-def _everyone(dataset: Dataset) -> tuple[pl.Series, Split]:
+def _everyone(dataset: Dataset) -> tuple[pl.Series, Sequences]:
     """Return the users of all splits by their own ids, each with his longest sequence."""
     raw_ids = pl.concat(dataset.raw_users(split) for split in SPLITS)
     lengths = np.concatenate([dataset.splits[split].lengths for split in SPLITS])
@@ -98,10 +91,10 @@ def _everyone(dataset: Dataset) -> tuple[pl.Series, Split]:
         .to_numpy()
     )
     starts = np.cumsum(lengths) - lengths
-    return raw_ids.gather(longest), stretches(items, starts[longest], lengths[longest])
+    return raw_ids.gather(longest), slices(items, starts[longest], lengths[longest])
 
 
-def _of_array(histories: NDArray[Any]) -> Split:
+def _of_array(histories: NDArray[Any]) -> Sequences:
     """Return the sequences of item numbers [U, L], 0 left out."""
     if histories.ndim != 2 or not np.issubdtype(histories.dtype, np.integer):
         raise ContentError("histories_array", dtype=histories.dtype, shape=list(histories.shape))
@@ -110,7 +103,7 @@ def _of_array(histories: NDArray[Any]) -> Split:
 
 def _of_table(
     path: Path, table: pl.DataFrame, stored: StoredModel, say: Say
-) -> tuple[pl.Series | None, Split]:
+) -> tuple[pl.Series | None, Sequences]:
     """Return the users' own ids, where they are told, and their sequences."""
     column = next((name for name in ("items", "raw_ids") if name in table.columns), None)
     if column is None:
@@ -136,14 +129,14 @@ def _of_table(
     return users, _sequences(lengths, flat["item"].to_numpy())
 
 
-def _sequences(lengths: NDArray[np.integer], items: NDArray[Any]) -> Split:
+def _sequences(lengths: NDArray[np.integer], items: NDArray[Any]) -> Sequences:
     """Return sequences of so many items each; numbers no item can have stay as they are."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     small = not len(items) or (items.min() >= 0 and items.max() < 2**31)
-    return Split(offsets, items.astype(np.int32) if small else items)
+    return Sequences(offsets, items.astype(np.int32) if small else items)
 
 
-def _whole(sequences: Split, length: int) -> EvaluationUsers:
+def _whole(sequences: Sequences, length: int) -> EvaluationUsers:
     """Return users of whom all is history, and nothing to be found."""
     lengths = sequences.lengths
     history, known = sequences.histories(np.arange(len(lengths)), lengths, length)

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import Split
+from reprise.data.sequences import Sequences
 from reprise.errors import DataError
 from reprise.training import negatives
 from reprise.training.distinct import distinct
@@ -81,7 +81,7 @@ class Sampler:
     over where there are too few. kind, target_chance: of the negatives, see `negatives.sample`.
     """
 
-    split: Split
+    split: Sequences
     users: NDArray[np.int64]
     num_items: int
     batch_size: int
@@ -177,7 +177,7 @@ class Sampler:
 
 
 def make_sampler(
-    split: Split,
+    split: Sequences,
     num_items: int,
     batch_size: int,
     history_length: int,
@@ -212,7 +212,7 @@ def make_sampler(
 
 
 def target_chance(
-    split: Split,
+    split: Sequences,
     users: NDArray[np.int64],
     num_items: int,
     history_length: int,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
-from reprise.data.dataset import Dataset, EvaluationUsers, Truth
+from reprise.data.dataset import Dataset, Truth
+from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
 from reprise.models.registry import Model
 from reprise.runtime import device, environment

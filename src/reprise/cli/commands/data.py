@@ -24,7 +24,7 @@ def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
     """Show what the dataset NAME holds, and what of it training may suffer from."""
     from reprise.cli.show.dataset import show_facts
     from reprise.data.dataset import open_dataset
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.data.statistics import describe
 
     check_value("dataset", name)

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from reprise.cli.commands.stored_run import stored_run
 from reprise.cli.options import common_options, data_option, print_json, which_option
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
@@ -59,12 +58,13 @@ def evaluate(
     end_at_once_on_interrupt()
     from reprise.cli.show.evaluation import show_evaluation
     from reprise.cli.show.run import Voice
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.runs.evaluation import evaluate_run, evaluation_facts
+    from reprise.runs.manage.survey import path_of
 
     messages = Messages(choose_language(lang))
     measured = evaluate_run(
-        stored_run(run),
+        path_of(run),
         lambda name: locate(data_dir, name),
         split,
         which,

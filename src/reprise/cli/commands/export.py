@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from reprise.cli.commands.stored_run import stored_run
 from reprise.cli.options import common_options, data_option, which_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -65,14 +64,15 @@ def export(
     if folder.exists():  # before the work, and once more when it is done
         raise UsageError("export_exists", folder=folder)
     from reprise.cli.show.run import Voice
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
+    from reprise.runs.manage.survey import path_of
     from reprise.runs.stored import load
     from reprise.serving.export import write
     from reprise.serving.histories import users_of_file, users_of_split
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    stored = load(stored_run(run), which, say, lambda name: locate(data_dir, name))
+    stored = load(path_of(run), which, say, lambda name: locate(data_dir, name))
     users = None
     if split is not None:
         users = users_of_split(stored.dataset, split, stored.config.maxlen, as_evaluated)

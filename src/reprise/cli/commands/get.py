@@ -38,7 +38,7 @@ def get(
           amazon-books amazon-beauty amazon-electronics    reviews of 2014, 5-core
           taobao    by hand: its owner asks for a login
     """  # noqa: D301 - click's sign for lines that stay as they are
-    from reprise.cli.show.waiting import shown_downloads
+    from reprise.cli.show.terminal import shown_downloads
     from reprise.data.download import fetch
 
     if name not in KNOWN:

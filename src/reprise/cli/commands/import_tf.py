@@ -58,7 +58,7 @@ def import_tf(
     config = make_config(given)
 
     from reprise.cli.show.run import Voice, show_import
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.importers.tensorflow.run import ImportRequest, import_checkpoint
 
     voice = Voice(Messages(choose_language(lang)))

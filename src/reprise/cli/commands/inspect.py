@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from reprise.cli.commands.stored_run import stored_run
 from reprise.cli.options import common_options, print_json
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
@@ -27,9 +26,10 @@ def inspect(path: Path, which: Any, as_json: bool, lang: str | None) -> None:
     end_at_once_on_interrupt()
     from reprise.cli.show.run import Voice
     from reprise.runs.manage.inspect import describe, report_lines
+    from reprise.runs.manage.survey import path_of
 
     messages = Messages(choose_language(lang))
-    facts = describe(stored_run(path), which, Voice(messages, to_stderr=True).say)
+    facts = describe(path_of(path), which, Voice(messages, to_stderr=True).say)
     if as_json:
         print_json(facts)
     else:

@@ -71,7 +71,7 @@ def prepare(
     everyone's items before a time are trained on, and all that those users meet from it on, who
     are known by then, is to be found: first until a second time, for validation, then after it.
     """  # noqa: D301 - click's sign for lines that stay as they are
-    from reprise.cli.show.waiting import shown_stages
+    from reprise.cli.show.terminal import shown_stages
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import prepare as make
     from reprise.data.readers.recognise import asked_of

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from reprise.cli.commands.stored_run import stored_run
 from reprise.cli.options import common_options, data_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -57,15 +56,16 @@ def report(
     end_at_once_on_interrupt()
     from reprise import durable
     from reprise.cli.show.run import Voice
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.report.facts import read_runs
     from reprise.report.measuring import LAMBDAS, check_lambdas, measure_run
     from reprise.report.page import render
+    from reprise.runs.manage.survey import path_of
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
     chosen = check_lambdas(coefs or LAMBDAS)
-    found = read_runs([stored_run(run) for run in runs], say)
+    found = read_runs([path_of(run) for run in runs], say)
     if output is None:
         output = found[0].path / _FILE if len(found) == 1 else Path(_FILE)
     if output.is_dir():

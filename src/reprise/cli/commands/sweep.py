@@ -79,7 +79,7 @@ def sweep(
     searches = parse_searches(searched)
     check_request(given, values | {"max_steps": max_steps or max_iter}, searches, trials)
     require_optuna()
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.sweeps.study import Sweep, run_sweep
     from reprise.tracking import require
 

@@ -65,7 +65,7 @@ def train(
     config = make_config(run_values(preset, config_file, max_iter, max_steps, values))
 
     from reprise.cli.show.run import RunConsole, Voice
-    from reprise.data.locate import locate
+    from reprise.data.prepare import locate
     from reprise.runs.session import Request
     from reprise.tracking import require
 

@@ -1,13 +1,80 @@
-"""Where lines and tables are printed: as wide as the terminal, or as no terminal limits them."""
+"""What a terminal is shown: lines and tables as wide as it is, and while one waits, a line that is
+gone in the end; a pipe gets lines that nothing limits, and no line that goes.
+"""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from reprise.text.messages import Messages
+
+if TYPE_CHECKING:
+    from reprise.data.download import Heard
+    from reprise.data.readers.format import OnProgress
 
 _PLAIN_WIDTH = 200  # columns, where the output is piped
+_STAGES = {
+    "read": "stage_read",
+    "filter": "stage_filter",
+    "order": "stage_order",
+    "write": "stage_write",
+}
 
 
 def make_console() -> Console:
     """Return a console for plain words: nothing in a name is taken for markup, or coloured."""
     width = None if sys.stdout.isatty() else _PLAIN_WIDTH
     return Console(width=width, highlight=False, markup=False)
+
+
+@contextmanager
+def shown_stages(messages: Messages) -> Iterator["OnProgress"]:
+    """Yield what shows the stage of a preparation and the rows it has seen."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not sys.stderr.isatty()
+    ) as progress:
+        task = progress.add_task("", total=None)
+
+        def tell(stage: str, rows: int) -> None:
+            progress.update(task, description=messages.text(_STAGES[stage], rows=f"{rows:,}"))
+
+        yield tell
+
+
+@contextmanager
+def shown_downloads() -> Iterator["Heard"]:
+    """Yield what shows how much of a file has arrived."""
+    tasks: dict[str, TaskID] = {}
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+
+        def heard(name: str, here: int, of: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=of or None)
+            progress.update(tasks[name], completed=here)
+
+        yield heard

@@ -8,16 +8,13 @@ apart by a dictionary.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
+from reprise.data.readers.format import OnProgress, Part, ignore_progress
 from reprise.errors import DataError
 from reprise.text.messages import Phrase
-
-Tell = Callable[[str, int], None]  # of progress: a stage of STAGES, and the rows it has seen
-STAGES = ("read", "filter", "order", "write")
 
 _LATEST = 1e19  # of a time: nanoseconds reach it in the year 2286
 _GOOD_TIME = Phrase("good_time")
@@ -27,28 +24,6 @@ _SAMPLE, _BATCH = 1000, 1_000_000  # rows
 # Tried in this order on every value, wherever it stands: nothing is inferred from its neighbours.
 _DATES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _ZONED = "%Y-%m-%d %H:%M:%S%.f%:z"
-
-
-class Part(NamedTuple):
-    """A file's rows, to be scanned: user, item, time, and category and title where there are any,
-    as text or as stored; and line, the row's number. A line that has not its fields has none of
-    them, and stands in the column odd, which is null in all others.
-
-    refuse: returns what to say of a failure to read them; fields: what a line should have; numbers:
-    the same rows of a text, the time parsed as a number on the way, null where it is none, which
-    takes half the time.
-    """
-
-    path: Path
-    rows: pl.LazyFrame
-    refuse: Callable[[Exception], DataError]
-    fields: str = ""
-    numbers: pl.LazyFrame | None = None
-
-    def changed(self, change: Callable[[pl.LazyFrame], pl.LazyFrame]) -> "Part":
-        """Return the part with its rows changed."""
-        numbers = None if self.numbers is None else change(self.numbers)
-        return self._replace(rows=change(self.rows), numbers=numbers)
 
 
 @dataclass(frozen=True)
@@ -61,18 +36,14 @@ class Interactions:
     clocked: whether times are of a clock, and not places.
     """
 
-    layout: str
+    format_name: str
     frame: pl.DataFrame
     items: pl.DataFrame | None = None
     ordered: bool = True
     clocked: bool = True
 
 
-def silent(stage: str, rows: int) -> None:
-    """Tell nobody of the progress."""
-
-
-def collect(parts: Sequence[Part], tell: Tell = silent) -> pl.DataFrame:
+def collect(parts: Sequence[Part], on_progress: OnProgress = ignore_progress) -> pl.DataFrame:
     """Return the frame of `Interactions` that the parts make up, one after another; DataError names
     the first row without an id or a time, or a part that has no rows.
     """
@@ -85,8 +56,8 @@ def collect(parts: Sequence[Part], tell: Tell = silent) -> pl.DataFrame:
     words = {name: pl.Categorical(pl.Categories.random()) for name in _READINGS if name in seen}
     # What fits the first rows mostly fits all: one pass is enough then.
     head = parts[0]._replace(rows=parts[0].rows.head(_SAMPLE), numbers=None)
-    choice, _ = _fitting([head], dict.fromkeys(words, 0), words, silent)
-    choice, frame = _fitting(parts, choice, words, tell)
+    choice, _ = _fitting([head], dict.fromkeys(words, 0), words, ignore_progress)
+    choice, frame = _fitting(parts, choice, words, on_progress)
     if any(frame[name].null_count() for name in _NEEDED):
         raise _first_bad(parts, choice, words)
     time = frame["time"]
@@ -109,7 +80,7 @@ def _columns(rows: pl.LazyFrame, choice: Mapping[str, int], words: _Words) -> li
 
 
 def _fitting(
-    parts: Sequence[Part], choice: Mapping[str, int], words: _Words, tell: Tell
+    parts: Sequence[Part], choice: Mapping[str, int], words: _Words, on_progress: OnProgress
 ) -> tuple[dict[str, int], pl.DataFrame]:
     """Return the first readings from `choice` on that leave no value out, or those that leave out
     the fewest; and the rows as the last ones tried read them.
@@ -117,7 +88,9 @@ def _fitting(
     left_out: dict[str, dict[int, int]] = {name: {} for name in choice}
     as_numbers = not choice["time"]
     while True:
-        frame = pl.concat(_batches(parts, choice, as_numbers, words, tell), how="diagonal_relaxed")
+        frame = pl.concat(
+            _batches(parts, choice, as_numbers, words, on_progress), how="diagonal_relaxed"
+        )
         if as_numbers and frame["time"].null_count():
             as_numbers = False  # one is none, or a line is blank: read as text
             continue
@@ -136,7 +109,11 @@ def _fitting(
 
 
 def _batches(
-    parts: Sequence[Part], choice: Mapping[str, int], as_numbers: bool, words: _Words, tell: Tell
+    parts: Sequence[Part],
+    choice: Mapping[str, int],
+    as_numbers: bool,
+    words: _Words,
+    on_progress: OnProgress,
 ) -> Iterator[pl.DataFrame]:
     rows = 0
     for part in parts:
@@ -149,7 +126,7 @@ def _batches(
             ):
                 yield batch
                 rows += len(batch)
-                tell("read", rows)
+                on_progress("read", rows)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise part.refuse(error) from error
         if rows == before:

@@ -13,7 +13,7 @@ import polars as pl
 
 from reprise.data.readers import json_lines
 from reprise.data.readers.columns import NEEDED, ROW, UNNAMED, Columns, find, some
-from reprise.data.readers.interactions import Part
+from reprise.data.readers.format import Part
 from reprise.data.readers.texts import lines_of, unreadable
 from reprise.errors import DataError
 from reprise.text.messages import Phrase
@@ -126,14 +126,6 @@ def _a_row_an_item(part: Part, named: Mapping[str, str], types: Mapping[str, pl.
 
 def _exploded(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(pl.col("item").list.len() > 0).explode("item", "time")
-
-
-def first_lines(path: Path, count: int) -> list[str]:
-    """Return the first lines of a text file, compressed or not."""
-    try:
-        return pl.scan_lines(path, n_rows=count, glob=False).collect()["line"].to_list()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise unreadable(path, error) from error
 
 
 def opening(path: Path) -> str:

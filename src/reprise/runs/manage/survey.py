@@ -208,6 +208,15 @@ def find(runs_folder: Path, name: str) -> RunFolder:
     raise CheckpointError("run_unknown", name=name, folder=runs_folder, suggestion=close[0])
 
 
+def path_of(run: Path, runs_folder: Path = Path("runs")) -> Path:
+    """Return a path of a run or a checkpoint as it is; of a bare word that is no path, that of the
+    run which `find` finds by it, among those started without --runs-dir.
+    """
+    if len(run.parts) != 1 or run.exists():
+        return run
+    return find(runs_folder, run.name).path
+
+
 def short_name(folder: RunFolder) -> str:
     """Return the experiment's name; without run.json, the folder's."""
     return _name_in(_record(folder)) or folder.path.name

@@ -8,7 +8,8 @@ import pytest
 
 from helpers.builders_data import write_comirec
 from reprise.data.prepare import read_source
-from reprise.data.readers.recognise import Asked, asked_of, read
+from reprise.data.readers.format import Asked
+from reprise.data.readers.recognise import asked_of, read
 from reprise.errors import DataError, RepriseError, UsageError
 
 Write = Callable[[Path], Path]

@@ -8,7 +8,8 @@ import pytest
 
 from helpers.builders_data import write_comirec
 from reprise.data.prepare import read_source
-from reprise.data.readers.recognise import NOTHING_ASKED, Asked, asked_of, read, recognise
+from reprise.data.readers.format import NOTHING_ASKED, Asked
+from reprise.data.readers.recognise import asked_of, read, recognise
 from reprise.errors import DataError
 
 CLICKS = "user,item,time,cat\n" + "".join(f"u{n},i{n % 3},{n},c{n % 3}\n" for n in range(9))

@@ -1,6 +1,5 @@
-"""Reading ComiRec's text files and RecBole's `.inter`: what is read, and what is refused where."""
+"""ComiRec's text files: what is read, and what is refused where."""
 
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,18 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.builders_data import (
-    INTER_HEADER,
     ROWS,
     Row,
     read_comirec_slowly,
     users_of,
     write_comirec,
 )
+from helpers.sources import refused
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import read_source
-from reprise.data.readers.interactions import collect
-from reprise.data.readers.texts import scan_inter
-from reprise.errors import DataError
 
 # Few users, items and orders, so that users come back after others and orders tie.
 rows_of_a_file = st.lists(
@@ -32,15 +28,6 @@ rows_of_a_file = st.lists(
 def source(tmp_path: Path) -> Path:
     """A whole ComiRec folder with items 1..4."""
     return write_comirec(tmp_path / "source")
-
-
-def refusal(source: Path) -> DataError:
-    with pytest.raises(DataError) as caught:
-        read_source(source)
-    return caught.value
-
-
-# ComiRec's folder
 
 
 @settings(max_examples=60, deadline=None)
@@ -80,7 +67,7 @@ def test_categories_are_minus_one_where_unknown(source: Path) -> None:
 def test_a_category_that_does_not_fit_is_refused(source: Path, category: int) -> None:
     # It must not come out as another category, wrapped around.
     (source / "x_item_cate.txt").write_text(f"2,5\n1,{category}\n")
-    assert "x_item_cate.txt, line 2" in str(refusal(source))
+    assert "x_item_cate.txt, line 2" in str(refused(source))
 
 
 def test_the_item_map_gives_raw_ids_and_the_catalogue(source: Path) -> None:
@@ -96,7 +83,7 @@ def test_the_item_map_gives_raw_ids_and_the_catalogue(source: Path) -> None:
 def test_a_malformed_line_is_named(source: Path, split: str, line: str) -> None:
     path = source / f"x_{split}.txt"
     path.write_text(f"0,1,0\n\n{line}\n0,bad,1\n")  # blank lines count, the first bad one is named
-    error = refusal(source)
+    error = refused(source)
     assert error.key == "bad_line"
     assert f"{path}, line 3: " in str(error)
     assert repr(line) in str(error)
@@ -114,7 +101,7 @@ def test_a_malformed_line_is_named(source: Path, split: str, line: str) -> None:
 )
 def test_a_malformed_line_of_a_side_file_is_named(source: Path, name: str, line: str) -> None:
     (source / name).write_text(f"1,1\n{line}\n")
-    error = refusal(source)
+    error = refused(source)
     assert error.key == "bad_line"
     assert f"{source / name}, line 2: " in str(error)
 
@@ -124,7 +111,7 @@ def test_a_malformed_line_of_a_side_file_is_named(source: Path, name: str, line:
 def test_an_empty_split_is_named(source: Path, split: str, content: str) -> None:
     path = source / f"x_{split}.txt"
     path.write_text(content)
-    error = refusal(source)
+    error = refused(source)
     assert error.key == "empty_split"
     assert str(path) in str(error)
 
@@ -134,20 +121,20 @@ def test_an_empty_split_is_named(source: Path, split: str, content: str) -> None
 def test_an_impossible_item_id_is_named(source: Path, split: str, item: int) -> None:
     path = source / f"x_{split}.txt"
     path.write_text(f"0,1,0\n0,{item},1\n")
-    error = refusal(source)
+    error = refused(source)
     assert error.key == "item_out_of_range"
     assert f"{path}, line 2: item id {item} " in str(error)
 
 
 def test_an_id_too_large_for_any_integer_is_named(source: Path) -> None:
     (source / "x_train.txt").write_text(f"0,1,0\n0,{2**70},1\n")
-    assert "x_train.txt, line 2" in str(refusal(source))
+    assert "x_train.txt, line 2" in str(refused(source))
 
 
 def test_a_sparse_catalogue_is_refused(source: Path) -> None:
     # An id of a million among four items is no popularity rank; V rows would be made for it.
     (source / "x_test.txt").write_text("2,1,0\n2,1000000,1\n")
-    error = refusal(source)
+    error = refused(source)
     assert error.key == "item_out_of_range"
     assert "x_test.txt, line 2: item id 1000000 " in str(error)
 
@@ -157,7 +144,7 @@ def test_an_item_beyond_the_item_map_is_named(source: Path, split: str) -> None:
     (source / "x_item_map.txt").write_text("a,1\nb,2\nc,3\nd,4\n")
     path = source / f"x_{split}.txt"
     path.write_text("0,1,0\n0,5,1\n")
-    error = refusal(source)
+    error = refused(source)
     assert error.key == "item_out_of_range"
     assert f"{path}, line 2: item id 5 is outside the catalogue 1..4" in str(error)
 
@@ -170,7 +157,7 @@ def test_an_item_beyond_the_item_map_is_named(source: Path, split: str) -> None:
 def test_item_map_ids_must_be_ranks(source: Path, content: str, line: int) -> None:
     path = source / "x_item_map.txt"
     path.write_text(content)
-    error = refusal(source)
+    error = refused(source)
     assert error.key == "item_map_ids"
     assert f"{path}, line {line}: " in str(error)
 
@@ -179,14 +166,14 @@ def test_item_map_ids_must_be_ranks(source: Path, content: str, line: int) -> No
 def test_a_missing_split_file_is_named(source: Path, split: str) -> None:
     path = source / f"x_{split}.txt"
     path.unlink()
-    error = refusal(source)
+    error = refused(source)
     assert error.key == "file_missing"
     assert str(path) in str(error)
 
 
 def test_two_train_files_are_named(source: Path) -> None:
     write_comirec(source, prefix="y")
-    error = refusal(source)
+    error = refused(source)
     assert error.key == "several_train_files"
     assert str(source) in str(error)
     assert "x_train.txt" in str(error)
@@ -196,120 +183,6 @@ def test_two_train_files_are_named(source: Path) -> None:
 def test_a_file_that_is_not_text_is_named(source: Path) -> None:
     path = source / "x_train.txt"
     path.write_bytes(b"0,1,0\n\xff\xfe\x00\n")
-    error = refusal(source)
+    error = refused(source)
     assert error.key == "unreadable"
     assert str(path) in str(error)
-
-
-# What is no source at all
-
-
-def make_nothing(path: Path) -> None:
-    """Leave the path missing."""
-
-
-def make_two_inter_files(path: Path) -> None:
-    path.mkdir()
-    (path / "a.inter").write_text(INTER_HEADER)
-    (path / "b.inter").write_text(INTER_HEADER)
-
-
-@pytest.mark.parametrize(
-    ("make", "key"),
-    [
-        (make_nothing, "source_missing"),
-        (Path.mkdir, "unknown_format"),
-        (make_two_inter_files, "unknown_format"),
-        (Path.touch, "unknown_format"),
-    ],
-    ids=["missing", "empty folder", "two inter files", "a file of no known suffix"],
-)
-def test_what_is_no_source_is_named(tmp_path: Path, make: Callable[[Path], None], key: str) -> None:
-    path = tmp_path / "source"
-    make(path)
-    error = refusal(path)
-    assert error.key == key
-    assert str(path) in str(error)
-
-
-# RecBole's `.inter`
-
-
-def inter_refusal(path: Path, content: str) -> DataError:
-    path.write_bytes(content.encode())
-    error = refusal(path)
-    assert str(path) in str(error)
-    return error
-
-
-@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\n\n"])
-def test_inter_columns_are_found_by_name(tmp_path: Path, line_end: str) -> None:
-    path = tmp_path / "x.inter"
-    header = "rating:float\ttimestamp:float\titem_id:token\tuser_id:token"
-    lines = [header, "5\t10\ti, 1\tu 1", "\t1.5e3\ti2\t007"]
-    path.write_bytes(line_end.join(lines).encode())
-    second = 3 if line_end == "\n\n" else 2
-    part = scan_inter(path)
-    assert part.rows.select("user", "item", "time", "line").collect().rows() == [
-        ("u 1", "i, 1", "10", second),
-        ("007", "i2", "1.5e3", 2 * second - 1),
-    ]
-    assert collect([part])["time"].to_list() == [10.0, 1500.0]
-
-
-@pytest.mark.parametrize(
-    ("header", "missing"),
-    [
-        ("user_id:token\titem_id:token", "timestamp"),
-        ("user:token\titem_id:token\ttimestamp:float", "user_id"),
-        ("user_id:token,item_id:token,timestamp:float", "item_id, timestamp"),
-        ("1\t2\t3", "user_id, item_id, timestamp"),
-        ("", "user_id, item_id, timestamp"),
-    ],
-)
-def test_missing_inter_columns_are_named(tmp_path: Path, header: str, missing: str) -> None:
-    error = inter_refusal(tmp_path / "x.inter", f"{header}\n")
-    assert error.key == "inter_columns"
-    assert missing in str(error)
-
-
-@pytest.mark.parametrize("line", ["u\ti", "u\ti\t1\t2", "u"])
-def test_an_inter_line_of_other_fields_is_named(tmp_path: Path, line: str) -> None:
-    error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nu\t\t\n")
-    assert error.key == "bad_line"
-    assert "line 4: expected user_id:token\\titem_id:token\\ttimestamp:float" in str(error)
-    assert repr(line) in str(error)
-
-
-@pytest.mark.parametrize(
-    ("line", "column", "value"),
-    [
-        *(
-            (f"u\ti\t{time}", "time", time)
-            for time in ("nan", "inf", "", "x", "-3", "-0.5", "1e300")
-        ),
-        ("\ti\t1", "user", ""),
-        ("u\t\t1", "item", ""),
-    ],
-)
-def test_a_bad_value_of_an_inter_line_is_named(
-    tmp_path: Path, line: str, column: str, value: str
-) -> None:
-    error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nbad\n")
-    assert error.key == "bad_value_in_row"
-    assert f"row 4: the {column} is {value!r}; expected" in str(error)
-    assert "Mend or remove the row." in str(error)
-
-
-@pytest.mark.parametrize("line_end", ["", "\n", "\r\n\r\n"])
-def test_an_inter_file_without_interactions_is_named(tmp_path: Path, line_end: str) -> None:
-    error = inter_refusal(tmp_path / "x.inter", INTER_HEADER + line_end)
-    assert error.key == "no_interactions"
-
-
-def test_an_inter_file_whose_users_are_too_few_is_named(tmp_path: Path) -> None:
-    # Five users of five items each: int(5 * 0.8) and int(5 * 0.9) leave nobody for valid.
-    lines = [f"u{user}\ti{item}\t{item}" for user in range(5) for item in range(5)]
-    error = inter_refusal(tmp_path / "x.inter", "\n".join([INTER_HEADER, *lines]))
-    assert error.key == "empty_split"
-    assert error.values["split"] == "valid"

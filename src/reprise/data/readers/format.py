@@ -1,0 +1,111 @@
+"""What a format is: how its sources are recognised and read, and what reading returns."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprise.data.readers import FORMATS
+from reprise.data.readers.columns import UNNAMED, Columns
+from reprise.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Stage = Literal["read", "filter", "order", "write"]
+OnProgress = Callable[[Stage, int], None]  # called with a stage and the rows it has seen
+
+
+def ignore_progress(stage: Stage, rows: int) -> None:
+    """Report nothing."""
+
+
+class Asked(NamedTuple):
+    """What the user says of a source: its format (None: recognise it), its columns, and the
+    behaviours that count (None: views).
+    """
+
+    format_name: str | None = None
+    columns: Columns = UNNAMED
+    behaviours: Sequence[str] | None = None
+
+
+NOTHING_ASKED = Asked()
+
+
+class Part(NamedTuple):
+    """A file's rows, to be scanned: user, item, time, and category and title where there are any,
+    as text or as stored; and line, the row's number. A line of the wrong number of fields has none
+    of them, and its text is in the column odd, which is null in all others.
+
+    refuse: returns the error for a failure to read them; fields: what a line should have; numbers:
+    the same rows of a text with the time parsed as a number on the way, null where it is none,
+    which takes half the time.
+    """
+
+    path: Path
+    rows: "pl.LazyFrame"
+    refuse: Callable[[Exception], DataError]
+    fields: str = ""
+    numbers: "pl.LazyFrame | None" = None
+
+    def changed(self, change: "Callable[[pl.LazyFrame], pl.LazyFrame]") -> "Part":
+        """Return the part with its rows changed."""
+        numbers = None if self.numbers is None else change(self.numbers)
+        return self._replace(rows=change(self.rows), numbers=numbers)
+
+
+class Found(NamedTuple):
+    """A source's interactions: parts, to be collected one after another.
+
+    items: item (String), each once, with category and title (String) where they are known.
+    ordered: whether the order of the rows says anything. That of a table in parts does not.
+    clocked: whether times are of a clock, and not places.
+    """
+
+    parts: Sequence[Part]
+    items: "pl.DataFrame | None" = None
+    ordered: bool = True
+    clocked: bool = True
+
+
+class FoundSplit(NamedTuple):
+    """A source that is split already. By split, the file (paths) and its interactions (frames): a
+    row an interaction, with user, item (1..V), time and line.
+
+    raw_items: the own ids of items 1..V; category [V+1] int32, -1 where unknown.
+    """
+
+    paths: Mapping[str, Path]
+    frames: "Mapping[str, pl.DataFrame]"
+    raw_items: "pl.Series"
+    category: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format, which has one of `read` and `read_split`.
+
+    recognises(path): whether a file or folder is of it, by its name and, of a text, its first
+    lines. A format that FORMATS has before it is asked first.
+
+    read(source, asked): scan a source's interactions; read_split(source): read those of a format
+    that is split into train, valid and test. DataError names what is wrong, and where.
+
+    named_columns: what of the format has columns that the user may name, as an error lists it; ""
+    where nothing has. behaviours: whether its rows tell what the user did (`Asked.behaviours`).
+    """
+
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, Asked], Found] | None = None
+    read_split: Callable[[Path], FoundSplit] | None = None
+    named_columns: str = ""
+    behaviours: bool = False
+
+
+def unknown_format(source: Path) -> DataError:
+    """Return the error for a source that is of no format."""
+    return DataError("unknown_format", path=source, formats=" | ".join(FORMATS))

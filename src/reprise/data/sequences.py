@@ -1,0 +1,91 @@
+"""Users' item sequences in CSR form, and the users of an evaluation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Users' item sequences in CSR form: user u has items[offsets[u]:offsets[u + 1]], oldest first.
+
+    offsets [U+1] int64, items [N] int32.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Items of each user, [U] int64."""
+        return np.diff(self.offsets)
+
+    def histories(
+        self, users: NDArray[np.integer], position: NDArray[np.integer], length: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the last `length` items before each position, right-padded with 0: [B, length]
+        int32, oldest first, and how many there are, [B] int32.
+        """
+        known = np.minimum(position, length)
+        column = np.arange(length)
+        real = column < known[:, None]
+        index = np.where(real, (self.offsets[users] + position - known)[:, None] + column, 0)
+        return np.where(real, self.items[index], 0).astype(np.int32), known.astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Past:
+    """Users' whole histories, as slices of a split's interactions, which are not copied.
+
+    items [N] int32 (may be memory-mapped); starts and lengths [U] int64.
+    """
+
+    items: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    def of(self, first: int, last: int) -> Sequences:
+        """Return the histories of users first..last - 1 (fewer where there are fewer)."""
+        return slices(self.items, self.starts[first:last], self.lengths[first:last])
+
+
+@dataclass(frozen=True)
+class EvaluationUsers:
+    """Users of a split with their history and the items to find.
+
+    history [U, L] int32 right-padded with 0, lengths [U] int32: the last L items of `past`, which
+    is everything before the targets; targets in CSR form: target_offsets [U+1] int64 and
+    target_items [T] int32.
+    """
+
+    history: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+    target_offsets: NDArray[np.int64]
+    target_items: NDArray[np.int32]
+    past: Past
+
+    def sample(self, count: int, seed: int) -> "EvaluationUsers":
+        """Return so many of the users, drawn by the seed alone, in the order they have; all where
+        there are no more.
+        """
+        users = len(self.lengths)
+        if count >= users:
+            return self
+        rng = np.random.Generator(np.random.Philox(key=[seed, users]))
+        drawn = np.sort(rng.choice(users, count, replace=False))
+        starts, known = self.target_offsets[drawn], np.diff(self.target_offsets)[drawn]
+        targets = slices(self.target_items, starts, known)
+        past = Past(self.past.items, self.past.starts[drawn], self.past.lengths[drawn])
+        return EvaluationUsers(
+            self.history[drawn], self.lengths[drawn], targets.offsets, targets.items, past
+        )
+
+
+def slices(
+    items: NDArray[np.int32], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> Sequences:
+    """Return items[starts[u]:starts[u] + lengths[u]] of each user, copied."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return Sequences(offsets, np.asarray(items[index]))

@@ -1,0 +1,111 @@
+"""RecBole's `.inter` and `.item`: what is read, and what is refused where."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.builders_data import (
+    INTER_HEADER,
+    write_inter,
+)
+from helpers.sources import check, random_events, refused
+from reprise.data.prepare import read_source
+from reprise.data.readers.interactions import collect
+from reprise.data.readers.recbole import scan_inter
+from reprise.errors import RepriseError
+
+
+def test_recbole_items_have_categories_and_titles(tmp_path: Path) -> None:
+    events = random_events(5)
+    write_inter(tmp_path / "x.inter", events)
+    (tmp_path / "x.item").write_text(
+        "item_id:token\tmovie_title:token_seq\tclass:token_seq\n物1\tUp and away\tDrama War\n"
+    )
+    draft = read_source(tmp_path)
+    check(draft, events)
+    row = draft.raw_items.to_list().index("物1")
+    assert draft.about_items is not None
+    assert draft.about_items.row(row, named=True) == {"title": "Up and away", "category": "Drama"}
+    assert draft.item_category[row + 1] == 0
+    assert (np.delete(draft.item_category, row + 1) == -1).all()
+
+
+def inter_refusal(path: Path, content: str) -> RepriseError:
+    path.write_bytes(content.encode())
+    error = refused(path)
+    assert str(path) in str(error)
+    return error
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\n\n"])
+def test_inter_columns_are_found_by_name(tmp_path: Path, line_end: str) -> None:
+    path = tmp_path / "x.inter"
+    header = "rating:float\ttimestamp:float\titem_id:token\tuser_id:token"
+    lines = [header, "5\t10\ti, 1\tu 1", "\t1.5e3\ti2\t007"]
+    path.write_bytes(line_end.join(lines).encode())
+    second = 3 if line_end == "\n\n" else 2
+    part = scan_inter(path)
+    assert part.rows.select("user", "item", "time", "line").collect().rows() == [
+        ("u 1", "i, 1", "10", second),
+        ("007", "i2", "1.5e3", 2 * second - 1),
+    ]
+    assert collect([part])["time"].to_list() == [10.0, 1500.0]
+
+
+@pytest.mark.parametrize(
+    ("header", "missing"),
+    [
+        ("user_id:token\titem_id:token", "timestamp"),
+        ("user:token\titem_id:token\ttimestamp:float", "user_id"),
+        ("user_id:token,item_id:token,timestamp:float", "item_id, timestamp"),
+        ("1\t2\t3", "user_id, item_id, timestamp"),
+        ("", "user_id, item_id, timestamp"),
+    ],
+)
+def test_missing_inter_columns_are_named(tmp_path: Path, header: str, missing: str) -> None:
+    error = inter_refusal(tmp_path / "x.inter", f"{header}\n")
+    assert error.key == "inter_columns"
+    assert missing in str(error)
+
+
+@pytest.mark.parametrize("line", ["u\ti", "u\ti\t1\t2", "u"])
+def test_an_inter_line_of_other_fields_is_named(tmp_path: Path, line: str) -> None:
+    error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nu\t\t\n")
+    assert error.key == "bad_line"
+    assert "line 4: expected user_id:token\\titem_id:token\\ttimestamp:float" in str(error)
+    assert repr(line) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "value"),
+    [
+        *(
+            (f"u\ti\t{time}", "time", time)
+            for time in ("nan", "inf", "", "x", "-3", "-0.5", "1e300")
+        ),
+        ("\ti\t1", "user", ""),
+        ("u\t\t1", "item", ""),
+    ],
+)
+def test_a_bad_value_of_an_inter_line_is_named(
+    tmp_path: Path, line: str, column: str, value: str
+) -> None:
+    error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nbad\n")
+    assert error.key == "bad_value_in_row"
+    assert f"row 4: the {column} is {value!r}; expected" in str(error)
+    assert "Mend or remove the row." in str(error)
+
+
+@pytest.mark.parametrize("line_end", ["", "\n", "\r\n\r\n"])
+def test_an_inter_file_without_interactions_is_named(tmp_path: Path, line_end: str) -> None:
+    error = inter_refusal(tmp_path / "x.inter", INTER_HEADER + line_end)
+    assert error.key == "no_interactions"
+
+
+def test_an_inter_file_whose_users_are_too_few_is_named(tmp_path: Path) -> None:
+    # Five users of five items each: int(5 * 0.8) and int(5 * 0.9) leave nobody for valid.
+    lines = [f"u{user}\ti{item}\t{item}" for user in range(5) for item in range(5)]
+    error = inter_refusal(tmp_path / "x.inter", "\n".join([INTER_HEADER, *lines]))
+    assert error.key == "empty_split"
+    assert error.values["split"] == "valid"

@@ -1,0 +1,69 @@
+"""Sequences, a line a user or a line a pair."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.sources import MARK, check, refusal
+from reprise.data.prepare import read_source
+from reprise.data.readers.recognise import asked_of, recognise
+from reprise.errors import DataError
+
+
+def lists_of_items() -> dict[str, list[int]]:
+    rng = np.random.default_rng(7)
+    return {str(user): rng.integers(1, 9, size=12).tolist() for user in range(1, 30)}
+
+
+def in_order(lists: dict[str, list[int]]) -> list[tuple[str, str, float]]:
+    return [
+        (user, str(item), float(n)) for user, items in lists.items() for n, item in enumerate(items)
+    ]
+
+
+def a_line_a_user(lists: dict[str, list[int]]) -> str:
+    return "".join(f"{user} {' '.join(map(str, row))}\n" for user, row in lists.items())
+
+
+def test_sequences_a_line_a_user_or_a_line_a_pair(tmp_path: Path) -> None:
+    lists = lists_of_items()
+    events = in_order(lists)
+    whole, pairs = tmp_path / "whole.txt", tmp_path / "pairs.txt"
+    whole.write_text(a_line_a_user(lists))
+    pairs.write_text("".join(f"{user} {item}\r\n" for user, item, _ in events))
+    for source in (whole, pairs):
+        assert recognise(source) == "sequences"
+        check(read_source(source), events)
+
+
+def test_a_mark_in_front_of_sequences_is_no_part_of_them(tmp_path: Path) -> None:
+    lists = lists_of_items()
+    path = tmp_path / "x.txt"
+    path.write_bytes(MARK + b"\n" + a_line_a_user(lists).encode())
+    for source in (path, tmp_path):
+        assert recognise(source) == "sequences"
+        check(read_source(source), in_order(lists))
+
+
+def test_sequences_in_a_folder_are_read_and_never_guessed_beside_tables(tmp_path: Path) -> None:
+    lists = lists_of_items()
+    (tmp_path / "Beauty.txt").write_text(a_line_a_user(lists))
+    (tmp_path / "README.txt").write_text("what this is\n")
+    assert recognise(tmp_path) == "sequences"
+    check(read_source(tmp_path), in_order(lists))
+    attributes = tmp_path / "Beauty_item2attributes.json"
+    attributes.write_text('{"1": [2, 3], "2": [4]}\n')
+    with pytest.raises(DataError, match=r"Beauty.txt, Beauty_item2attributes.json .* Give that"):
+        read_source(tmp_path)
+    check(read_source(tmp_path, asked=asked_of("sequences")), in_order(lists))
+    attributes.unlink()
+    (tmp_path / "Sports.txt").write_text("1 2 3\n")
+    with pytest.raises(DataError, match=r"found here: Beauty.txt, Sports.txt\. Give"):
+        read_source(tmp_path)
+
+
+def test_a_user_without_items_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("1 2 3\n4 5\n6\n")
+    assert "x.txt, line 3: expected a user and his items" in refusal(path)
