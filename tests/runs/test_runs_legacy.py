@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,10 @@ def stored_state(schema: int) -> dict[str, Any]:
     path = SAMPLES / f"schema-{schema}" / "ckpt-8" / "state.json"
     state: dict[str, Any] = json.loads(path.read_text())
     return state
+
+
+def _with_identity(identity: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    return state | {"identity": identity}
 
 
 def test_the_first_schema_gains_what_came_after_it() -> None:
@@ -151,7 +156,7 @@ def test_a_newer_versions_run_is_refused_with_the_setting(small_data: Path, tmp_
     for value in (3, None):
         newer = record["identity"] | {"novelty": value}
         folder.record.write_text(json.dumps(record | {"identity": newer}))
-        rewrite_state(checkpoint, lambda state, newer=newer: state | {"identity": newer})
+        rewrite_state(checkpoint, partial(_with_identity, newer))
         with pytest.raises(ConfigMismatchError, match=f"novelty: {value} -> None"):
             run_small(small_data, tmp_path, max_steps=8)
         assert names(folder) == [checkpoint.name]  # left as it is

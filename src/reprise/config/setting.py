@@ -115,9 +115,10 @@ class Setting:
             return self.optional
         if self.choices:
             return value in self.choices
-        if isinstance(value, bool) or self.kind in (str, bool):
+        if self.kind in (str, bool):
             return isinstance(value, self.kind)
-        if not isinstance(value, int if self.kind is int else (int, float)):
+        numbers = int if self.kind is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, numbers):
             return False
         if self.zero_is_none and value == 0:
             return True
