@@ -32,7 +32,7 @@ from common import (
     write_json,
 )
 from evaluate import MODEL, SHAPES, make_users
-from reprise.config.schema import OPTIMIZERS
+from reprise.config.schema import SETTINGS
 from reprise.evaluation.evaluate import evaluate
 from reprise.models.registry import get_model
 from reprise.models.scoring import COMIREC
@@ -91,7 +91,7 @@ class Subject:
 
     def take_turn(self, steps: int) -> None:
         """Take the steps over ready batches, then over batches as they are made."""
-        step = make_train_step(get_model(self.model), OPTIMIZERS[0])
+        step = make_train_step(get_model(self.model), SETTINGS["optimizer"].default)
         make = make_work(step, self.sampler, 0, LEARNING_RATE, CONSTANT, self.at_once)
         planned = [*portions(1, steps, steps, self.at_once)]
         made = [make(one) for one in planned]

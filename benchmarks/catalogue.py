@@ -31,7 +31,7 @@ from common import (
     synthetic_split,
     write_json,
 )
-from reprise.config.schema import OPTIMIZERS
+from reprise.config.schema import SETTINGS
 from reprise.models.registry import ModelShape, get_model
 from reprise.runtime.memory import keep_freed_memory
 from reprise.training.batches import Batch, Sampler, make_sampler
@@ -133,7 +133,7 @@ def _catalogue(
         num_items=num_items,
         sampler=sampler,
         batches=batches or [sampler.batch(0, step) for step in range(1, steps + 1)],
-        step=make_train_step(model, OPTIMIZERS[0]),
+        step=make_train_step(model, SETTINGS["optimizer"].default),
         arrays=initial_arrays(model, SHAPE, num_items, seed),
     )
 

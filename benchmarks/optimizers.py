@@ -22,7 +22,7 @@ from common import (
     synthetic_split,
     write_json,
 )
-from reprise.config.schema import OPTIMIZERS
+from reprise.config.schema import SETTINGS
 from reprise.models.registry import ModelShape, get_model
 from reprise.training.batches import Batch, make_sampler
 from reprise.training.optimizers import ApplyPending, make_apply_pending
@@ -73,7 +73,7 @@ def main() -> None:
     print(f"{options.rounds} rounds of {options.steps} steps\n")
     table = []
     for model in options.models:
-        subjects = [_subject(model, name, options.seed) for name in OPTIMIZERS]
+        subjects = [_subject(model, name, options.seed) for name in SETTINGS["optimizer"].choices]
         for subject in subjects:
             subject.ms_a_step(batches[:1])  # compiles
         for turn in range(options.rounds):

@@ -44,7 +44,7 @@ from quality_table import (
     summarise,
     write_headers,
 )
-from reprise.config.schema import PRESETS
+from reprise.config.load import PRESETS
 from reprise.data.prepare import prepare
 from reprise.models.registry import REGISTRY
 

@@ -58,7 +58,7 @@ from common import (
     write_json,
 )
 from peers import EAGER, MATMUL, RECHUB, TILE, Peer, PeerSpec, started, write_batches
-from reprise.config.schema import OPTIMIZERS
+from reprise.config.schema import SETTINGS
 from reprise.models.registry import ModelShape, get_model
 from reprise.runtime.memory import keep_freed_memory
 from reprise.training.batches import Batch, Sampler, make_sampler, prefetch
@@ -270,7 +270,7 @@ def _measure(
 def _subject(name: str, workload: Workload, sampler: Sampler, seed: int) -> Subject:
     model = get_model(name)
     arrays = initial_arrays(model, workload.shape, workload.items, seed)
-    step = make_train_step(model, OPTIMIZERS[0])
+    step = make_train_step(model, SETTINGS["optimizer"].default)
     return Subject(step, arrays, name, sampler)
 
 

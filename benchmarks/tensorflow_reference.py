@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from common import machine, make_parser, print_facts, print_table, write_json
 from quality_table import ROOT, SELECTED, Result, row, summarise
-from reprise.config.schema import TrainConfig, make_config, read_toml
+from reprise.config.load import make_config, read_toml
+from reprise.config.schema import TrainConfig
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.data.sequences import EvaluationUsers
 from reprise.evaluation.evaluate import evaluate

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from common import Stepper, machine, make_parser, print_facts, print_table, write_json
-from reprise.config.schema import make_config, read_preset
+from reprise.config.load import make_config, read_preset
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.runtime.memory import keep_freed_memory
 from reprise.training.batches import Batch

@@ -8,7 +8,8 @@ import click
 import pytest
 
 from reprise.cli.options import run_options, run_values
-from reprise.config.schema import PRESETS, TrainConfig, make_config, read_preset, read_toml
+from reprise.config.load import PRESETS, make_config, read_preset, read_toml
+from reprise.config.schema import TrainConfig
 from reprise.errors import UsageError
 
 GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}

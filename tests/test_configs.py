@@ -9,7 +9,7 @@ import pytest
 from helpers.commands import ROOT
 from quality_table import METRICS, reference
 from reprise.cli.options import run_values
-from reprise.config.schema import PRESETS, make_config, read_preset
+from reprise.config.load import PRESETS, make_config, read_preset
 from reprise.models.registry import REGISTRY, UNTRAINED
 
 CONFIGS = sorted((ROOT / "configs").glob("*/*.toml"))

@@ -20,7 +20,8 @@ import pytest
 
 import golden
 from helpers.commands import Recorder, state_digest
-from reprise.config.schema import TrainConfig, read_preset
+from reprise.config.load import read_preset
+from reprise.config.schema import TrainConfig
 from reprise.runs.session import Request, run_session
 
 STORED = Path(__file__).parent / "golden.json"

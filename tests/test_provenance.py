@@ -7,15 +7,15 @@ import pytest
 
 from helpers.commands import ROOT
 from reprise.cli.options import run_layers, run_values
-from reprise.config.layers import Layer, Setting, as_toml, resolve
-from reprise.config.schema import PRESETS, make_config, read_toml
+from reprise.config.layers import Layer, Value, as_toml, resolve
+from reprise.config.load import PRESETS, make_config, read_toml
 from reprise.errors import UsageError
 
 FILES = sorted((ROOT / "configs").rglob("*.toml"))
 OPEN = {"dataset": "d", "name": "n"}
 
 
-def by_key(*layers: Layer) -> dict[str, Setting]:
+def by_key(*layers: Layer) -> dict[str, Value]:
     return {setting.key: setting for setting in resolve(layers)}
 
 
@@ -25,14 +25,14 @@ def test_the_stronger_layer_is_the_source(tmp_path: Path) -> None:
     flags = {"temperature": 0.0, "seed": None, "patience": 3}
     layers = run_layers(None, file, 0.002, None, flags)
     found = by_key(*layers)
-    assert found["maxlen"] == Setting("maxlen", 50, "preset", "modern")
-    assert found["learning_rate"] == Setting("learning_rate", 1.0, "file", str(file))
-    assert found["model"] == Setting("model", "Queries", "file", str(file))
-    assert found["temperature"] == Setting("temperature", None, "flag")
-    assert found["max_steps"] == Setting("max_steps", 2, "flag")
-    assert found["seed"] == Setting("seed", 19, "default")
-    assert found["negatives"] == Setting("negatives", 1280, "derived")
-    assert found["name"] == Setting("name", None, "needed")
+    assert found["maxlen"] == Value("maxlen", 50, "preset", "modern")
+    assert found["learning_rate"] == Value("learning_rate", 1.0, "file", str(file))
+    assert found["model"] == Value("model", "Queries", "file", str(file))
+    assert found["temperature"] == Value("temperature", None, "flag")
+    assert found["max_steps"] == Value("max_steps", 2, "flag")
+    assert found["seed"] == Value("seed", 19, "default")
+    assert found["negatives"] == Value("negatives", 1280, "derived")
+    assert found["name"] == Value("name", None, "needed")
     config = make_config(OPEN | run_values(None, file, 0.002, None, flags))
     for key in found.keys() - OPEN.keys():
         assert found[key].value == getattr(config, key)
@@ -40,8 +40,8 @@ def test_the_stronger_layer_is_the_source(tmp_path: Path) -> None:
 
 def test_what_a_value_overrides_is_not_its_askers() -> None:
     found = by_key(Layer("flag", {"model": "mostpop", "max_steps": 9}))
-    assert found["model"] == Setting("model", "MostPop", "flag")
-    assert found["max_steps"] == Setting("max_steps", 1, "derived")
+    assert found["model"] == Value("model", "MostPop", "flag")
+    assert found["max_steps"] == Value("max_steps", 1, "derived")
     with pytest.raises(UsageError, match="Did you mean 'seed'"):
         resolve([Layer("file", {"sead": 1})])
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from reprise.config.schema import OPTIMIZERS, TrainConfig
+from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.data.dataset import open_dataset
 from reprise.evaluation.evaluate import evaluate
 from reprise.evaluation.metrics import Lists, measured
@@ -115,12 +115,13 @@ def test_row_adam_learns_what_dense_adam_learns(demo_data: Path) -> None:
     """
     rows = {
         name: np.asarray(trained(demo_data, "DNN", 100, name)[1].rows)[:, :64]
-        for name in OPTIMIZERS
+        for name in SETTINGS["optimizer"].choices
     }
     assert np.abs(rows["row-adam"] - rows["adam"]).max() < 1e-4
     assert np.abs(rows["lazy-adam"] - rows["adam"]).max() > 1e-2
     recall = {
-        name: trained_metrics(demo_data, "DNN", optimizer=name)["recall@50"] for name in OPTIMIZERS
+        name: trained_metrics(demo_data, "DNN", optimizer=name)["recall@50"]
+        for name in SETTINGS["optimizer"].choices
     }
     assert recall["row-adam"] == pytest.approx(recall["adam"], abs=0.001)
     assert recall["lazy-adam"] < recall["adam"] - 0.005

@@ -7,7 +7,7 @@ import pytest
 from quality_study import STUDIED, VARIANTS, difference, study_rows
 from quality_table import Result, summarise
 from reprise.cli.options import run_values
-from reprise.config.schema import make_config
+from reprise.config.load import make_config
 
 GIVEN: dict[str, Any] = {"dataset": "d", "name": "t"}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.commands import ROOT, comirec
-from reprise.config.schema import make_config
+from reprise.config.load import make_config
 from reprise.data.dataset import open_dataset
 
 FLAGS: list[object] = ["--dataset", "toy", "--model_type", "ComiRec-DR", "--learning_rate", 0.007]
@@ -75,7 +75,7 @@ def test_book_and_taobao_keep_the_originals_settings(
 ) -> None:
     train = runpy.run_path(str(ROOT / "src" / "train.py"))
     options = {option.name: option.default for option in train["main"].params}
-    options |= {"dataset": dataset, "test_iter": None, "model_type": "ComiRec-DR"}
+    options |= {"dataset": dataset, "test_iter": None, "model": "ComiRec-DR"}
     config = make_config(train["config_values"]("test85", options))
     assert (config.batch_size, config.maxlen, config.test_iter) == expected
     assert config.max_steps == 1_000_000

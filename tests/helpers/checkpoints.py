@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from reprise.checkpoints import store
+from reprise.config.schema import TrainConfig
 from reprise.runs.folder import RunFolder
 from reprise.text.messages import Phrase
 from reprise.training.state import Best, Progress, Snapshot
 
-IDENTITY = {"model": "ComiRec-DR", "seed": 19}
+IDENTITY = TrainConfig("small", "t").identity("of the data")
 
 
 def rewrite_state(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

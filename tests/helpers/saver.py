@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from reprise.checkpoints import store
+from reprise.config.schema import TrainConfig
 from reprise.errors import WriteError
 from reprise.runs.folder import (
     RunFolder,
@@ -32,7 +33,7 @@ from reprise.runs.folder import (
 from reprise.text.messages import Phrase
 from reprise.training.state import Best, Progress, Snapshot
 
-IDENTITY = {"model": "ComiRec-DR", "seed": 19}
+IDENTITY = TrainConfig("small", "t").identity("of the data")
 # (branch, step, metric; None where the state is stored unrated, its evaluation stopped): new bests,
 # a worse one, a tie, a rewind to the best at step 3, a state stored again once rated.
 PLAN: tuple[tuple[int, int, float | None], ...] = (

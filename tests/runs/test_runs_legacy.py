@@ -1,13 +1,15 @@
 """Checkpoints of older schemas, lifted to today's."""
 
+import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from helpers.checkpoints import fail
+from helpers.checkpoints import fail, names, rewrite_state
 from helpers.commands import run_small, small_config
 from reprise.checkpoints import store
 from reprise.checkpoints.migrate import (
@@ -16,7 +18,7 @@ from reprise.checkpoints.migrate import (
     SCHEMA,
     migrate,
 )
-from reprise.errors import ConfigMismatchError
+from reprise.errors import ConfigMismatchError, ContentError
 from reprise.runs.folder import RunFolder
 from reprise.training.state import Snapshot
 
@@ -52,8 +54,19 @@ SWITCHES: dict[str, Any] = {
 MEASURED = 0.38333333333333336  # valid recall@10 of the samples' model
 
 
-def test_each_schema_gains_the_fields_of_the_next() -> None:
-    lifted = migrate({"schema": 1, "progress": {"step": 7}, "identity": {}})
+def stored_state(schema: int) -> dict[str, Any]:
+    path = SAMPLES / f"schema-{schema}" / "ckpt-8" / "state.json"
+    state: dict[str, Any] = json.loads(path.read_text())
+    return state
+
+
+def _with_identity(identity: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    return state | {"identity": identity}
+
+
+def test_the_first_schema_gains_what_came_after_it() -> None:
+    first = stored_state(1)["identity"]
+    lifted = migrate({"schema": 1, "progress": {"step": 7}, "identity": first})
     assert lifted == {
         "schema": SCHEMA,
         "progress": {
@@ -64,6 +77,7 @@ def test_each_schema_gains_the_fields_of_the_next() -> None:
             "evaluations_without_improvement": 0,
         },
         "identity": {
+            **first,
             "selection": "argmax",
             "temperature": None,
             "neg_score": "selected",
@@ -123,6 +137,29 @@ def test_checkpoints_as_older_versions_stored_them_go_on(
     assert (newest.schema, newest.progress.step) == (SCHEMA, 12)
     assert newest.identity["optimizer"] == "row-adam"
     assert run_small(small_data, runs, **config, max_steps=16)[1].keys.count("old_optimizer") == 0
+
+
+@pytest.mark.parametrize("schema", range(1, SCHEMA + 1))
+def test_a_setting_that_only_newer_versions_know_is_refused(schema: int) -> None:
+    state = stored_state(min(schema, SCHEMA - 1))
+    for value in (3, None):
+        newer = state | {"schema": schema, "identity": state["identity"] | {"novelty": value}}
+        with pytest.raises(ContentError, match="setting novelty is unknown to this version"):
+            migrate(newer)
+
+
+def test_a_newer_versions_run_is_refused_with_the_setting(small_data: Path, tmp_path: Path) -> None:
+    """Whatever its value: None, too, is not what this version does."""
+    _, _, folder = run_small(small_data, tmp_path, max_steps=4)
+    (checkpoint,) = folder.checkpoints.glob("ckpt-*")
+    record = json.loads(folder.record.read_text())
+    for value in (3, None):
+        newer = record["identity"] | {"novelty": value}
+        folder.record.write_text(json.dumps(record | {"identity": newer}))
+        rewrite_state(checkpoint, partial(_with_identity, newer))
+        with pytest.raises(ConfigMismatchError, match=f"novelty: {value} -> None"):
+            run_small(small_data, tmp_path, max_steps=8)
+        assert names(folder) == [checkpoint.name]  # left as it is
 
 
 def test_an_encoder_of_schema_6_is_another_network() -> None:

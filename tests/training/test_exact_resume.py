@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from helpers.commands import Recorder, run_small, small_config, stopping_at
 from reprise.checkpoints import store
-from reprise.config.schema import CHOICES, TrainConfig
+from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.errors import UsageError
 from reprise.models.registry import REGISTRY, UNTRAINED
 from reprise.runs.folder import RunFolder
@@ -30,6 +30,7 @@ def digest(folder: RunFolder) -> str:
     return str(describe(folder.path, "latest", no_warning)["state_digest"])
 
 
+CHOICES = {name: setting.choices for name, setting in SETTINGS.items() if setting.choices}
 # Every value of every switch but the defaults stands in one of these.
 SWITCHED: list[dict[str, Any]] = [
     {"optimizer": "adam", "selection": "sample", "sampler": "uniform", "temperature": 0.1},
@@ -102,7 +103,7 @@ def test_stopped_again_and_again_equals_undisturbed(
     assert folder.metrics.read_bytes() == undisturbed.metrics.read_bytes()
 
 
-# What may be asked for beside the choices that `CHOICES` names.
+# What may be asked for beside CHOICES.
 AMOUNTS: dict[str, tuple[Any, ...]] = {
     "model": tuple(sorted(set(REGISTRY) - UNTRAINED)),
     "num_interest": (1, 2, 3),

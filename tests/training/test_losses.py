@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
-from reprise.config.schema import SELECTIONS
+from reprise.config.schema import SETTINGS
 from reprise.models.items import unit
 from reprise.models.scoring import Scoring
 from reprise.training import losses
@@ -333,11 +333,11 @@ def test_readout_passes_the_gradient_to_the_chosen_interest_only() -> None:
 
 
 def test_the_configuration_names_the_selections() -> None:
-    assert sorted(SELECTIONS) == sorted(losses.READOUTS)
+    assert sorted(SETTINGS["selection"].choices) == sorted(losses.READOUTS)
 
 
 @pytest.mark.compiled_quickly
-@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("selection", SETTINGS["selection"].choices)
 def test_the_targets_own_embedding_selects(selection: str) -> None:
     """Hand-made interests along the axes, far from one another: a target along an axis is given
     the interest of that axis, wherever it stands; only `item0` does not look at the target.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
-from reprise.config.schema import OPTIMIZERS as NAMES
+from reprise.config.schema import SETTINGS
 from reprise.training import item_table
 from reprise.training.optimizers import (
     B1,
@@ -84,7 +84,7 @@ def values(table: Table) -> NDArray[np.float32]:
 
 
 def test_the_configuration_names_the_optimizers() -> None:
-    assert sorted(NAMES) == sorted(OPTIMIZERS)
+    assert sorted(SETTINGS["optimizer"].choices) == sorted(OPTIMIZERS)
 
 
 @few
@@ -205,7 +205,7 @@ def test_a_row_that_stands_at_its_step_keeps_its_bits(seed: int, standing: int) 
     assert [np.asarray(part).tobytes() for part in caught_up] == [one.tobytes() for one in held]
 
 
-@pytest.mark.parametrize("optimizer", NAMES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("num_items", [1, 4095, 4096, 9001])
 def test_settling_again_changes_no_bit_whatever_the_blocks(optimizer: str, num_items: int) -> None:
     rng = np.random.default_rng(num_items)
@@ -262,7 +262,7 @@ def test_the_first_adam_step_is_the_learning_rate_against_the_gradient() -> None
     assert np.asarray(value) == pytest.approx(np.array([[-0.01, 0.01, 0.0]]), rel=1e-4)
 
 
-@pytest.mark.parametrize("optimizer", NAMES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_row_without_gradient_or_history_stays_as_it_is(optimizer: str) -> None:
     table, _ = start(np.random.default_rng(2))
     before = values(table).tobytes()

@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import oracles
-from reprise.config.schema import DECAYS
+from reprise.config.schema import SETTINGS
 from reprise.training.schedules import CONSTANT, FLOOR, Schedule
 
 relaxed = settings(deadline=None, max_examples=60)
 
 
 @relaxed
-@given(st.integers(0, 40), st.sampled_from(DECAYS), st.integers(1, 60))
+@given(st.integers(0, 40), st.sampled_from(SETTINGS["decay"].choices), st.integers(1, 60))
 def test_factors_are_those_of_the_loops(warmup: int, decay: str, decay_steps: int) -> None:
     schedule = Schedule(warmup, decay, decay_steps)
     numbers = np.arange(1, 100)

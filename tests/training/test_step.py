@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from helpers import oracles
-from reprise.config.schema import OPTIMIZERS
+from reprise.config.schema import SETTINGS
 from reprise.data.sequences import Sequences
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
 from reprise.models.scoring import COMIREC, Scoring
@@ -131,7 +131,7 @@ def start(name: str, optimizer: str = "row-adam") -> tuple[Model, Arrays, TrainS
     ("name", "optimizer", "count"),
     [
         *((name, "row-adam", NEGATIVES) for name in REGISTRY),
-        *(("ComiRec-SA", optimizer, NEGATIVES) for optimizer in OPTIMIZERS[1:]),
+        *(("ComiRec-SA", optimizer, NEGATIVES) for optimizer in SETTINGS["optimizer"].choices[1:]),
         ("ComiRec-SA", "row-adam", ITEMS),  # every item a negative, the targets too
     ],
 )
@@ -425,7 +425,7 @@ def test_how_many_rows_are_spare_changes_no_byte() -> None:
     assert trained_with(512) == trained_with(517) == trained_with(1024)
 
 
-@pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"adam"}))
+@pytest.mark.parametrize("optimizer", sorted(set(SETTINGS["optimizer"].choices) - {"adam"}))
 def test_a_steps_own_memory_does_not_grow_with_the_catalogue(optimizer: str) -> None:
     step = make_train_step(get_model("DNN"), optimizer)
 

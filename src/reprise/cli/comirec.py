@@ -14,8 +14,9 @@ import numpy as np
 
 from reprise.cli.commands.train import resume_command, run_training
 from reprise.cli.main import run_guarded
-from reprise.cli.options import common_options, steps_of
-from reprise.config.schema import OPTIMIZERS, SELECTIONS, TrainConfig, make_config
+from reprise.cli.options import common_options, setting_option, steps_of
+from reprise.config.load import make_config
+from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.errors import UsageError
 from reprise.models.registry import REGISTRY
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -23,7 +24,7 @@ from reprise.text.messages import Messages, choose_language
 
 # The original's settings: batch size, history length, steps between evaluations.
 BOOK = (128, 20, 1000)
-SETTINGS = {"taobao": (256, 50, 500)}
+TAOBAO = (256, 50, 500)
 # What -p test and -p output must not say otherwise than the stored model.
 MODEL_FLAGS = ("model", "maxlen", "embedding_dim", "hidden_size", "num_interest")
 
@@ -31,9 +32,10 @@ MODEL_FLAGS = ("model", "maxlen", "embedding_dim", "hidden_size", "num_interest"
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def number(name: str, default: float, text: str) -> Option:
-    """Return the option of a number."""
-    return click.option(name, type=type(default), default=default, show_default=True, help=text)
+def own(name: str, flag: str | None = None, text: str | None = None) -> Option:
+    """Return the option of a setting by ComiRec's flag, at its default."""
+    flag = flag or f"--{name}"
+    return setting_option(name, flag, default=SETTINGS[name].default, text=text)
 
 
 def folder(name: str, text: str) -> Option:
@@ -57,46 +59,35 @@ def folder(name: str, text: str) -> Option:
     show_default=True,
     help="Train, measure the best model, or write its item vectors to output/.",
 )
-@click.option(
+@setting_option(
+    "dataset",
     "--dataset",
     default="book",
-    show_default=True,
-    help="book | taobao | any dataset under --data_dir.",
+    text="book | taobao | any dataset under --data_dir.",
 )
-@number("--random_seed", 19, "All that is random follows from it, a whole number from 0.")
-@number("--embedding_dim", 64, "Numbers of an item's vector.")
-@number("--hidden_size", 64, "Width of the network, in numbers.")
-@number("--num_interest", 4, "Interests a user.")
-@click.option("--model_type", default="none", help=f"{' | '.join(REGISTRY)}. [required]")
-@number("--learning_rate", 0.001, "Adam's step size.")
+@own("seed", "--random_seed")
+@own("embedding_dim")
+@own("hidden_size", text="Width of the network, in numbers.")
+@own("num_interest")
+@setting_option("model", "--model_type", text=f"{' | '.join(REGISTRY)}. [required]")
+@own("learning_rate")
+@own("optimizer", text=f"Adam of the item rows: {' | '.join(SETTINGS['optimizer'].choices)}.")
+@own("selection")
 @click.option(
-    "--optimizer",
-    default=OPTIMIZERS[0],
+    "--max_iter",
+    type=float,
+    default=1000.0,
     show_default=True,
-    help=f"Adam of the item rows: {' | '.join(OPTIMIZERS)}.",
+    help="Steps in all, in thousands; may grow later.",
 )
-@click.option(
-    "--selection",
-    default=SELECTIONS[0],
-    show_default=True,
-    help=f"Which interest learns the target: {' | '.join(SELECTIONS)}.",
-)
-@number("--max_iter", 1000.0, "Steps in all, in thousands; may grow later.")
-@number("--patience", 50, "Evaluations without improvement that end the training.")
+@own("patience", text="Evaluations without improvement that end the training.")
 @click.option("--coef", type=float, help="Category control in -p test: lambda. [default: none]")
-@click.option(
-    "--topN",
-    "top_n",
-    type=int,
-    default=50,
-    show_default=True,
-    help="N of the recall@N that selects the best model.",
-)
-@click.option("--name", help="Name of the experiment. [default: asked for]")
-@click.option(
+@own("top_n", "--topN")
+@setting_option("name", text="Name of the experiment. [default: asked for]")
+@setting_option(
+    "test_iter",
     "--test_iter",
-    type=int,
-    help=f"Steps between evaluations. [default: {BOOK[2]}; of taobao {SETTINGS['taobao'][2]}]",
+    text=f"Steps between evaluations. [default: {BOOK[2]}; of taobao {TAOBAO[2]}]",
 )
 @click.option(
     "--resume_from",
@@ -117,7 +108,7 @@ def main(task: str, lang: str | None, name: str | None, **options: Any) -> None:
     """Train, test or output a model, as ComiRec's src/train.py."""
     end_at_once_on_interrupt()  # until the training takes signals over
     messages = Messages(choose_language(lang))
-    if options["model_type"] == "none":
+    if options["model"] in (None, "none"):
         raise UsageError("missing_value", option="model_type")
     asked = name is None
     if name is None:
@@ -144,25 +135,11 @@ def ask_name(messages: Messages) -> str:
 
 def config_values(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration that the original's flags mean."""
-    batch_size, maxlen, test_iter = SETTINGS.get(options["dataset"], BOOK)
-    return {
-        "dataset": options["dataset"],
-        "name": name,
-        "model": options["model_type"],
-        "batch_size": batch_size,
-        "maxlen": maxlen,
-        "embedding_dim": options["embedding_dim"],
-        "hidden_size": options["hidden_size"],
-        "num_interest": options["num_interest"],
-        "learning_rate": options["learning_rate"],
-        "optimizer": options["optimizer"],
-        "selection": options["selection"],
-        "seed": options["random_seed"],
-        "test_iter": test_iter if options["test_iter"] is None else options["test_iter"],
-        "top_n": options["top_n"],
-        "max_steps": steps_of(options["max_iter"]),
-        "patience": options["patience"],
-    }
+    batch_size, maxlen, test_iter = TAOBAO if options["dataset"] == "taobao" else BOOK
+    usual = {"batch_size": batch_size, "maxlen": maxlen, "test_iter": test_iter}
+    asked = {key: options[key] for key in SETTINGS.keys() & options.keys()}
+    given = {key: value for key, value in asked.items() if value is not None}
+    return usual | given | {"name": name, "max_steps": steps_of(options["max_iter"])}
 
 
 def start_training(

@@ -1,40 +1,24 @@
 """Options that several commands share, and the configuration values they give."""
 
-import dataclasses
 import json
 import math
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from reprise.config.layers import Layer
-from reprise.config.schema import (
-    DECAYS,
-    EMBEDDINGS,
-    HISTORIES,
-    INTEREST_COUNTS,
-    NEG_SCORES,
-    OPTIMIZERS,
-    PRESETS,
-    REPEATS,
-    SAMPLERS,
-    SELECTIONS,
-    TrainConfig,
-    read_preset,
-    read_toml,
-)
+from reprise.config.load import PRESETS, in_todays_names, read_preset, read_toml
+from reprise.config.schema import SETTINGS
+from reprise.config.setting import Setting
 from reprise.data.readers import FORMATS
 from reprise.errors import UsageError
-from reprise.models.registry import REGISTRY
-from reprise.text.messages import Phrase
+from reprise.text.messages import Messages, Phrase, choose_language
 from reprise.tracking import TRACKERS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-_DEFAULTS = {item.name: item.default for item in dataclasses.fields(TrainConfig)}
 
 
 def common_options(command: Command) -> Command:
@@ -60,6 +44,52 @@ data_option = click.option(
     help="Folder of the datasets.",
 )
 
+_MAX_ITER = click.option(
+    "--max-iter",
+    type=float,
+    help="Steps in all, in thousands, as ComiRec counts; may grow later. [default: 1000]",
+)
+
+
+def setting_option(
+    name: str, *flags: str, default: Any = None, text: str | None = None
+) -> Callable[[Command], Command]:
+    """Return the option that gives a setting, as it is declared.
+
+    Args:
+        name: The setting, and the name of the option's parameter.
+        flags: The option's flags, in the place of those declared.
+        default: What holds without it; the configuration's own where it is None, so that a file
+            or a preset can give it.
+        text: The help, in the place of the one declared.
+    """
+    setting = SETTINGS[name]
+    names = flags or setting.flags
+    if setting.kind is bool:
+        names = tuple(f"{flag}/--no-{flag.removeprefix('--')}" for flag in names)
+    if text is None:
+        text = setting.help if default is not None else f"{setting.help} {setting.default_help}"
+    return click.option(
+        *names,
+        name,
+        type=setting.kind,
+        default=default,
+        show_default=default is not None,
+        help=text.strip(),
+    )
+
+
+def _options_of(setting: Setting) -> Iterator[Callable[[Any], Any]]:
+    """Yield all options of a setting, those of its former names hidden."""
+    if setting.name == "max_steps":
+        yield _MAX_ITER
+    yield setting_option(setting.name)
+    for former in setting.formerly:
+        kind = str if former.values else setting.kind
+        flag = f"--{former.name.replace('_', '-')}"
+        yield click.option(flag, former.name, type=kind, hidden=True)
+
+
 _RUN_OPTIONS = (
     click.option(
         "--preset",
@@ -72,185 +102,7 @@ _RUN_OPTIONS = (
         type=click.Path(path_type=Path),
         help="TOML file of the run's settings (keys as the flags); flags win. [default: none]",
     ),
-    click.option("--dataset", help="A dataset under --data-dir. [required, here or in the file]"),
-    click.option(
-        "--model",
-        "--model-type",
-        "model",
-        help=f"How interests are made: {' | '.join(REGISTRY)}. [default: {_DEFAULTS['model']}]",
-    ),
-    click.option(
-        "--name",
-        help="Name of the experiment, the end of its folder's. [required, here or in the file]",
-    ),
-    click.option(
-        "--max-iter",
-        type=float,
-        help="Steps in all, in thousands, as ComiRec counts; may grow later. [default: 1000]",
-    ),
-    click.option(
-        "--steps",
-        "max_steps",
-        type=int,
-        help="Steps (updates) in all; may grow later. [default: 1000000]",
-    ),
-    click.option("--test-iter", type=int, help="Steps between evaluations. [default: 1000]"),
-    click.option(
-        "--valid-users",
-        type=int,
-        help="Validation users an evaluation in training is over, drawn once by the seed; the last "
-        "one is over all. [default: 0, all]",
-    ),
-    click.option(
-        "--patience",
-        type=int,
-        help="Evaluations without improvement that end the training; may grow later. [default: 50]",
-    ),
-    click.option("--learning-rate", type=float, help="Adam's step size. [default: 0.001]"),
-    click.option("--warmup", type=int, help="Steps the learning rate climbs for. [default: 0]"),
-    click.option(
-        "--decay",
-        help=f"How the learning rate falls: {' | '.join(DECAYS)}. [default: {DECAYS[0]}]",
-    ),
-    click.option(
-        "--decay-steps",
-        type=int,
-        help="Step at which the decay ends, at a hundredth of the rate; --decay needs it. "
-        "[default: 0]",
-    ),
-    click.option(
-        "--optimizer",
-        help=f"Adam of the item rows: {' | '.join(OPTIMIZERS)}. row-adam is dense Adam at the "
-        f"batch's cost. [default: {_DEFAULTS['optimizer']}]",
-    ),
-    click.option(
-        "--selection",
-        help=f"Which interest learns the target: {' | '.join(SELECTIONS)}. "
-        f"[default: {_DEFAULTS['selection']}]",
-    ),
-    click.option(
-        "--temperature",
-        type=float,
-        help="Score by cosines divided by it, 0.05 to 0.2; 0: by inner products. [default: 0]",
-    ),
-    click.option(
-        "--neg-score",
-        help=f"Interest that scores a negative: {' | '.join(NEG_SCORES)}: the one that learns the "
-        f"target, or the negative's own best. [default: {_DEFAULTS['neg_score']}]",
-    ),
-    click.option(
-        "--hard-negatives",
-        type=float,
-        help="REMI's b: negatives weigh exp(b * score); 0: all the same. [default: 0]",
-    ),
-    click.option(
-        "--routing-penalty",
-        type=float,
-        help="REMI's c, a weight on attention to single items; of ComiRec-SA and Queries. "
-        "[default: 0]",
-    ),
-    click.option("--batch-size", type=int, help="Users a step. [default: 128]"),
-    click.option(
-        "--maxlen",
-        type=int,
-        help="Items of a history that the model sees, the last ones. [default: 20]",
-    ),
-    click.option("--embedding-dim", type=int, help="Numbers of an item's vector. [default: 64]"),
-    click.option(
-        "--embedding-scale",
-        type=float,
-        help="Fresh item rows are uniform within it; 0: Glorot's limit. [default: 0]",
-    ),
-    click.option(
-        "--embeddings",
-        help=f"{' | '.join(EMBEDDINGS)}: one vector an item, or one in histories and another as a "
-        f"candidate. [default: {_DEFAULTS['embeddings']}]",
-    ),
-    click.option(
-        "--history",
-        help=f"{' | '.join(HISTORIES)}: a history's items as they are, or all of one length. "
-        f"[default: {_DEFAULTS['history']}]",
-    ),
-    click.option(
-        "--hidden-size",
-        type=int,
-        help="Width of the network, in numbers; most models need --embedding-dim's. [default: 64]",
-    ),
-    click.option("--num-interest", type=int, help="Interests a user. [default: 4]"),
-    click.option(
-        "--members",
-        type=int,
-        help="Models trained side by side, each of its share of the dimensions. [default: 1]",
-    ),
-    click.option(
-        "--interest-count",
-        help=f"{' | '.join(INTEREST_COUNTS)}: the same for all, or fewer of short histories. "
-        f"[default: {_DEFAULTS['interest_count']}]",
-    ),
-    click.option(
-        "--encoder-layers",
-        type=int,
-        help="Blocks of causal self-attention over the history, under the model. [default: 0]",
-    ),
-    click.option("--encoder-heads", type=int, help="Heads of its attention. [default: 1]"),
-    click.option(
-        "--dropout",
-        type=float,
-        help="Share of the encoder's numbers that are zero in training, 0 to 1. [default: 0]",
-    ),
-    click.option(
-        "--item-dropout",
-        type=float,
-        help="Share of a history's items that training leaves out, 0 to 1. [default: 0]",
-    ),
-    click.option(
-        "--repeats",
-        help=f"{' | '.join(REPEATS)}: an item of the user's own history scores as any other, or "
-        f"more or less by what is learned of it. [default: {_DEFAULTS['repeats']}]",
-    ),
-    click.option(
-        "--first-target", type=int, help="Items a target has before it, at least. [default: 4]"
-    ),
-    click.option(
-        "--targets",
-        type=int,
-        help="Targets learned of each user in one pass over him. [default: 1]",
-    ),
-    click.option(
-        "--next-n",
-        type=int,
-        help="A target is one of so many items that follow its history. [default: 1]",
-    ),
-    click.option(
-        "--next-share",
-        type=float,
-        help="Or one of this share of a user's items, 0 to 1, where that is more. [default: 0]",
-    ),
-    click.option(
-        "--sampler",
-        help=f"Where negatives come from: {' | '.join(SAMPLERS)} (mixed: in-batch and uniform; "
-        "full: every item). "
-        f"[default: {_DEFAULTS['sampler']}]",
-    ),
-    click.option(
-        "--negatives",
-        type=int,
-        help="Negative items drawn a step, shared by its batch. [default: 10 x batch size]",
-    ),
-    click.option(
-        "--top-n",
-        "--topN",
-        "top_n",
-        type=int,
-        help="N of the recall@N that selects the best model. [default: 50]",
-    ),
-    click.option(
-        "--seed",
-        "--random-seed",
-        "seed",
-        type=int,
-        help="All that is random follows from it, a whole number from 0. [default: 19]",
-    ),
+    *(option for setting in SETTINGS.values() for option in _options_of(setting)),
     click.option(
         "--runs-dir",
         type=click.Path(path_type=Path),
@@ -338,16 +190,24 @@ def run_layers(
     """
     if max_iter is not None and max_steps is not None:
         raise UsageError("only_one", options="--max-iter, --steps")
-    from_file = read_toml(config_file) if config_file is not None else {}
+    from_file = read_toml(config_file, _say) if config_file is not None else {}
     named = from_file.pop("preset", None)
     from_preset = read_preset(preset or named) if preset or named else {}
-    given = {key: value for key, value in values.items() if value is not None}
+    flags = {key: value for key, value in values.items() if value is not None}
+    given = in_todays_names(flags, _say)
     steps = steps_of(max_iter) if max_iter is not None else max_steps
     return [
         Layer("preset", from_preset, preset or named),
         Layer("file", from_file, str(config_file)),
         Layer("flag", given | ({} if steps is None else {"max_steps": steps})),
     ]
+
+
+def _say(key: str, **values: object) -> None:
+    """Print a line for the user of the command that runs, in their language."""
+    context = click.get_current_context(silent=True)
+    asked = context.params.get("lang") if context is not None else None
+    click.echo(Messages(choose_language(asked)).text(key, **values), err=True)
 
 
 def run_values(

@@ -1,15 +1,14 @@
 """Where each value of a configuration comes from: `reprise config show`."""
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reprise.config.schema import TrainConfig, make_config
+from reprise.config.load import NEEDED, make_config
+from reprise.config.schema import SETTINGS
 
 Kind = Literal["default", "run", "preset", "file", "flag", "derived", "needed"]
-_NEEDED = ("dataset", "name")  # have no default
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Value:
     """A value in force and its source: a layer, the default, what follows from other values
     ("derived"), or nobody yet ("needed").
     """
@@ -33,7 +32,7 @@ class Setting:
     name: str | None = None
 
 
-def resolve(layers: Iterable[Layer]) -> list[Setting]:
+def resolve(layers: Iterable[Layer]) -> list[Value]:
     """Return the whole configuration that the layers make, the stronger last; UsageError for what
     is no configuration. Data set and name may be open yet.
     """
@@ -42,23 +41,25 @@ def resolve(layers: Iterable[Layer]) -> list[Setting]:
     for layer in layers:
         given |= layer.values
         origin |= dict.fromkeys(layer.values, layer)
-    needed = [key for key in _NEEDED if given.get(key) is None]
+    needed = [key for key in NEEDED if given.get(key) is None]
     config = make_config(given | dict.fromkeys(needed, "open"))
     settings = []
-    for item in dataclasses.fields(TrainConfig):
-        key, value = item.name, getattr(config, item.name)
+    for key, declared in SETTINGS.items():
+        value = getattr(config, key)
         if key in needed:
-            settings.append(Setting(key, None, "needed"))
+            settings.append(Value(key, None, "needed"))
         elif key not in origin:
-            settings.append(Setting(key, value, "default" if value == item.default else "derived"))
+            settings.append(
+                Value(key, value, "default" if value == declared.default else "derived")
+            )
         elif _is_as_given(value, given[key]):
-            settings.append(Setting(key, value, origin[key].kind, origin[key].name))
+            settings.append(Value(key, value, origin[key].kind, origin[key].name))
         else:
-            settings.append(Setting(key, value, "derived"))
+            settings.append(Value(key, value, "derived"))
     return settings
 
 
-def as_toml(settings: list[Setting]) -> str:
+def as_toml(settings: list[Value]) -> str:
     """Return the lines of a file that `--config` reads back to the same configuration."""
     # A JSON text, number or truth value is TOML's too: names hold printable characters only.
     return "".join(

@@ -1,164 +1,215 @@
-"""What a run is asked to do: one frozen dataclass, from flags and TOML."""
+"""The settings of a run, each declared once, as a field of `TrainConfig`.
 
-import dataclasses
-import difflib
-import math
-import tomllib
+A declaration (see `setting.Setting`) gives the type, range or choices, default, help and names of
+a setting. All else follows from it: the flag and its help, the TOML key, the check,
+docs/commands.md, `reprise config show`, what a sweep may search, and what an older checkpoint
+without the setting means.
+"""
+
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from reprise.config.setting import LARGEST, Meaning, Setting, choice, setting, settings_of
 from reprise.errors import UsageError
-from reprise.models.registry import UNTRAINED, canonical_name
+from reprise.models.registry import REGISTRY, UNTRAINED, canonical_name
 from reprise.models.scoring import Scoring
 from reprise.text.messages import Phrase
 
-# Fields that may change between starts of one run: they decide how long it goes on, not its path.
-_EXTENDABLE = {"extendable": True}
 NEGATIVES_PER_EXAMPLE = 10
-# What `training.optimizers` and `training.losses` know by these names, the default first.
-OPTIMIZERS = ("row-adam", "adam", "lazy-adam")
-SELECTIONS = ("argmax", "sample", "soft", "item0")
-NEG_SCORES = ("selected", "max")
-EMBEDDINGS = ("tied", "untied")
-HISTORIES = ("raw", "unit")
-INTEREST_COUNTS = ("fixed", "by-length")  # of `models.dynamic`
-REPEATS = ("ignored", "learned")  # of `models.repeats`
-SAMPLERS = ("log-uniform", "uniform", "in-batch", "mixed", "full")  # of `training.negatives`
-DECAYS = ("none", "cosine", "linear")  # of `training.schedules`
-CHOICES = {
-    "optimizer": OPTIMIZERS,
-    "selection": SELECTIONS,
-    "neg_score": NEG_SCORES,
-    "sampler": SAMPLERS,
-    "decay": DECAYS,
-    "embeddings": EMBEDDINGS,
-    "history": HISTORIES,
-    "interest_count": INTEREST_COUNTS,
-    "repeats": REPEATS,
-}
-# A whole number means the same.
-_REAL = (
-    "learning_rate",
-    "hard_negatives",
-    "routing_penalty",
-    "dropout",
-    "item_dropout",
-    "next_share",
-)
-_OPTIONAL = ("temperature", "embedding_scale")  # 0 is none: a flag takes out a file's value
-# What says nothing of a model that is not trained: one look at the data, and all is known.
-_OF_UNTRAINED: Mapping[str, Any] = {
-    "max_steps": 1,
-    "test_iter": 1,
-    "temperature": None,
-    "embedding_scale": None,
-    "embeddings": EMBEDDINGS[0],
-    "history": HISTORIES[0],
-    "repeats": REPEATS[0],
-    "routing_penalty": 0.0,
-    "encoder_layers": 0,
-    "members": 1,
-}
-_PRESETS = Path(__file__).parent / "presets"
-PRESETS = tuple(sorted(path.stem for path in _PRESETS.glob("*.toml")))
-_ALIASES = {
-    "steps": "max_steps",
-    "model_type": "model",
-    "random_seed": "seed",
-    "topN": "top_n",
-}
 _SEEDS = 2**32  # JAX's keys and NumPy's streams tell these apart, and no more
-_LARGEST = 1_000_000  # of any size: beyond it lies a mistyped number
 _LONGEST = 10**12  # of steps
-_LEARNING_RATES = 1e-30, 1e30  # which float32 holds, and their squares nearly
-_DEEPEST = 64  # layers: each is compiled by itself
-_LONGEST_NAME = 100  # bytes: the run's folder name holds two of them, and 255 is a file system's
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The configuration of a run; the defaults are ComiRec's for Amazon Books.
+    """The configuration of a run; the defaults are ComiRec's for Amazon Books."""
 
-    maxlen: items of history a user brings.
-    embedding_scale: fresh item rows are uniform within it (None, or 0: within Glorot's limit).
-    embeddings: tied, an item is the same vector in a history and as a candidate; untied, it has one
-    for each. history: raw, as they are; unit, the items of a history have one length.
-    members: of `models.members`, which share the embedding dimension and the hidden size out.
-    num_interest: interests a user; interest_count: by length, of a short history fewer.
-    Of `models.encoder`, under the model, encoder_layers: blocks (0: none); encoder_heads: of their
-    attention; dropout: in training, the share of its numbers that are zero.
-    sampler: of negatives, see `training.negatives`. negatives: shared by the batch, its own targets
-    not counted; None: 10 x batch. In-batch there are no others, and it is as many as targets;
-    full, all items are, and it says nothing.
-    first_target: items a target has before it, at least. targets: learned of each user in one pass,
-    each from the items before it. next_n: a target is one of so many items that follow its history;
-    next_share: or of as many as are this share of the user's items, where that is more.
-    item_dropout: share of a history's items that training leaves out.
-    repeats: learned, items that a user has seen score more or less by what `models.repeats` finds
-    they are worth; ignored, as any other.
-    optimizer: of the item rows, see `training.optimizers`.
-    Of `training.losses`, selection: which interest learns the target; temperature: scores are
-    cosines divided by it (None, or 0: inner products); neg_score: which interest scores a negative;
-    hard_negatives: how much more those weigh that score high (0: no more); routing_penalty: on an
-    attention to single items (0: none).
-    Of `training.schedules`, by which the learning rate is multiplied, warmup: steps it climbs for;
-    decay and decay_steps: how it falls, and until when.
-    test_iter: steps between evaluations. valid_users: how many validation users these are over,
-    drawn once by the seed; 0: all of them. top_n: the cutoff whose valid recall selects the best.
-    max_steps: updates in all. patience: evaluations without improvement that are borne.
-    """
+    # The run
+    dataset: str = setting(Meaning.REQUIRED, "A dataset under --data-dir.", names_folder=True)
+    name: str = setting(
+        Meaning.REQUIRED, "Name of the experiment, the end of its folder's.", names_folder=True
+    )
+    model: str = setting(
+        "ComiRec-DR",
+        f"How interests are made: {' | '.join(REGISTRY)}.",
+        flags=("--model", "--model-type"),
+    )
 
-    dataset: str
-    name: str
-    model: str = "ComiRec-DR"
-    batch_size: int = 128
-    maxlen: int = 20
-    embedding_dim: int = 64
-    embedding_scale: float | None = None
-    embeddings: str = EMBEDDINGS[0]
-    history: str = HISTORIES[0]
-    hidden_size: int = 64
-    num_interest: int = 4
-    members: int = 1
-    interest_count: str = INTEREST_COUNTS[0]
-    encoder_layers: int = 0
-    encoder_heads: int = 1
-    dropout: float = 0.0
-    item_dropout: float = 0.0
-    sampler: str = SAMPLERS[0]
-    negatives: int | None = None
-    first_target: int = 4
-    targets: int = 1
-    next_n: int = 1
-    next_share: float = 0.0
-    repeats: str = REPEATS[0]
-    optimizer: str = OPTIMIZERS[0]
-    selection: str = SELECTIONS[0]
-    temperature: float | None = None
-    neg_score: str = NEG_SCORES[0]
-    hard_negatives: float = 0.0
-    routing_penalty: float = 0.0
-    learning_rate: float = 0.001
-    warmup: int = 0
-    decay: str = DECAYS[0]
-    decay_steps: int = 0
-    seed: int = 19
-    test_iter: int = 1000
-    valid_users: int = 0
-    top_n: int = 50
-    max_steps: int = field(default=1_000_000, metadata=_EXTENDABLE)
-    patience: int = field(default=50, metadata=_EXTENDABLE)
+    # How long it goes on, and how it is evaluated
+    max_steps: int = setting(
+        1_000_000,
+        "Steps (updates) in all; may grow later.",
+        at_most=_LONGEST,
+        flags=("--steps",),
+        extendable=True,
+        untrained=1,
+    )
+    test_iter: int = setting(1000, "Steps between evaluations.", at_most=_LONGEST, untrained=1)
+    valid_users: int = setting(
+        0,
+        "Validation users an evaluation in training is over, drawn once by the seed; the last "
+        "one is over all.",
+        at_least=0,
+        default_shown="0, all",
+    )
+    patience: int = setting(
+        50,
+        "Evaluations without improvement that end the training; may grow later.",
+        at_least=0,
+        at_most=_SEEDS - 1,
+        extendable=True,
+    )
+
+    # The learning rate and the optimizer: `training.schedules`, `training.optimizers`
+    learning_rate: float = setting(
+        0.001,
+        "Adam's step size.",
+        at_least=1e-30,  # float32 holds these, and their squares nearly
+        at_most=1e30,
+    )
+    warmup: int = setting(0, "Steps the learning rate climbs for.", at_least=0)
+    decay: str = choice(("none", "cosine", "linear"), "How the learning rate falls: {choices}.")
+    decay_steps: int = setting(
+        0,
+        "Step at which the decay ends, at a hundredth of the rate; --decay needs it.",
+        at_least=0,
+    )
+    optimizer: str = choice(
+        ("row-adam", "adam", "lazy-adam"),
+        "Adam of the item rows: {choices}. row-adam is dense Adam at the batch's cost.",
+        # It was lazy Adam. All rows stand at the checkpoint's step, so that any can go on.
+        absent=Meaning.OPEN,
+    )
+
+    # The loss: `training.losses`
+    selection: str = choice(
+        ("argmax", "sample", "soft", "item0"), "Which interest learns the target: {choices}."
+    )
+    temperature: float | None = setting(
+        None,
+        "Score by cosines divided by it, 0.05 to 0.2; 0: by inner products.",
+        at_least=1 / LARGEST,
+        zero_is_none=True,
+        untrained=Meaning.DEFAULT,
+    )
+    neg_score: str = choice(
+        ("selected", "max"),
+        "Interest that scores a negative: {choices}: the one that learns the target, or the "
+        "negative's own best.",
+    )
+    hard_negatives: float = setting(
+        0.0, "REMI's b: negatives weigh exp(b * score); 0: all the same.", at_least=0
+    )
+    routing_penalty: float = setting(
+        0.0,
+        "REMI's c, a weight on attention to single items; of ComiRec-SA and Queries.",
+        at_least=0,
+        untrained=Meaning.DEFAULT,
+    )
+
+    # Sizes, and what an item is: `models.registry.ModelShape`, `models.scoring`
+    batch_size: int = setting(128, "Users a step.")
+    maxlen: int = setting(20, "Items of a history that the model sees, the last ones.")
+    embedding_dim: int = setting(64, "Numbers of an item's vector.")
+    embedding_scale: float | None = setting(
+        None,
+        "Fresh item rows are uniform within it; 0: Glorot's limit.",
+        at_least=1 / LARGEST,
+        zero_is_none=True,
+        untrained=Meaning.DEFAULT,
+    )
+    embeddings: str = choice(
+        ("tied", "untied"),
+        "{choices}: one vector an item, or one in histories and another as a candidate.",
+        untrained=Meaning.DEFAULT,
+    )
+    history: str = choice(
+        ("raw", "unit"),
+        "{choices}: a history's items as they are, or all of one length.",
+        untrained=Meaning.DEFAULT,
+    )
+    hidden_size: int = setting(
+        64, "Width of the network, in numbers; most models need --embedding-dim's."
+    )
+
+    # Around the model: `models.wrappers`
+    num_interest: int = setting(4, "Interests a user.")
+    members: int = setting(
+        1,
+        "Models trained side by side, each of its share of the dimensions.",
+        untrained=Meaning.DEFAULT,
+    )
+    interest_count: str = choice(
+        ("fixed", "by-length"), "{choices}: the same for all, or fewer of short histories."
+    )
+    encoder_layers: int = setting(
+        0,
+        "Blocks of causal self-attention over the history, under the model.",
+        at_least=0,
+        at_most=64,  # each is compiled by itself
+        untrained=Meaning.DEFAULT,
+    )
+    encoder_heads: int = setting(1, "Heads of its attention.")
+    dropout: float = setting(
+        0.0,
+        "Share of the encoder's numbers that are zero in training, 0 to 1.",
+        at_least=0,
+        below=1,
+    )
+    item_dropout: float = setting(
+        0.0, "Share of a history's items that training leaves out, 0 to 1.", at_least=0, below=1
+    )
+    repeats: str = choice(
+        ("ignored", "learned"),
+        "{choices}: an item of the user's own history scores as any other, or more or less by "
+        "what is learned of it.",
+        untrained=Meaning.DEFAULT,
+    )
+
+    # What is learned of a user: `training.batches.TargetRule`
+    first_target: int = setting(4, "Items a target has before it, at least.")
+    targets: int = setting(1, "Targets learned of each user in one pass over him.")
+    next_n: int = setting(1, "A target is one of so many items that follow its history.")
+    next_share: float = setting(
+        0.0,
+        "Or one of this share of a user's items, 0 to 1, where that is more.",
+        at_least=0,
+        below=1,
+    )
+
+    # Negatives: `training.negatives`
+    sampler: str = choice(
+        ("log-uniform", "uniform", "in-batch", "mixed", "full"),
+        "Where negatives come from: {choices} (mixed: in-batch and uniform; full: every item).",
+    )
+    negatives: int | None = setting(
+        None,
+        "Negative items drawn a step, shared by its batch.",
+        absent=Meaning.OPEN,  # every checkpoint holds it
+        default_shown=f"{NEGATIVES_PER_EXAMPLE} x batch size",
+    )
+
+    top_n: int = setting(
+        50, "N of the recall@N that selects the best model.", flags=("--top-n", "--topN")
+    )
+    seed: int = setting(
+        19,
+        "All that is random follows from it, a whole number from 0.",
+        at_least=0,
+        at_most=_SEEDS - 1,
+        flags=("--seed", "--random-seed"),
+    )
 
     def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            check_value(item.name, getattr(self, item.name))
+        for declared in SETTINGS.values():
+            declared.check(getattr(self, declared.name))
+        for declared in SETTINGS.values():
+            self._set(**{declared.name: declared.normalize(getattr(self, declared.name))})
         self._set(model=canonical_name(self.model))
-        self._set(**{name: float(getattr(self, name)) for name in _REAL})
-        self._set(**{name: float(getattr(self, name) or 0) or None for name in _OPTIONAL})
         if self.model in UNTRAINED:
-            self._set(**_OF_UNTRAINED)
+            fixed = {name: declared.untrained for name, declared in SETTINGS.items()}
+            self._set(**{name: value for name, value in fixed.items() if value is not Meaning.KEPT})
         self._check_members()
         self._settle_encoder()
         self._settle_decay()
@@ -193,14 +244,16 @@ class TrainConfig:
             raise UsageError("missing_value", option="decay_steps")
 
     def _check_selection(self) -> None:
-        if self.neg_score == "max" and self.selection != SELECTIONS[0]:
-            self._refuse("selection", Phrase("good_selection", selection=SELECTIONS[0]))
+        default = SETTINGS["selection"].default
+        if self.neg_score == "max" and self.selection != default:
+            self._refuse("selection", Phrase("good_selection", selection=default))
 
     def _check_maxlen(self) -> None:
         if self.targets > 1 and self.maxlen < self.first_target:
             self._refuse("maxlen", Phrase("good_maxlen", first=self.first_target))
 
     def _settle_negatives(self) -> None:
+        """In-batch, the targets are the negatives; of a full softmax their number says nothing."""
         in_batch, learned = self.sampler == "in-batch", self.batch_size * self.targets
         if self.sampler == "full" or self.negatives is None:
             self._set(negatives=learned if in_batch else NEGATIVES_PER_EXAMPLE * self.batch_size)
@@ -239,12 +292,14 @@ class TrainConfig:
 
     def identity(self, fingerprint: str) -> dict[str, Any]:
         """Return what must not change between starts of the run."""
-        fixed = {
-            item.name: getattr(self, item.name)
-            for item in dataclasses.fields(self)
-            if not item.metadata.get("extendable") and item.name != "name"
+        return {name: getattr(self, name) for name in IDENTITY} | {
+            "dataset_fingerprint": fingerprint
         }
-        return fixed | {"dataset_fingerprint": fingerprint}
+
+
+SETTINGS: Mapping[str, Setting] = settings_of(TrainConfig)
+# A run is found by its name.
+IDENTITY = tuple(n for n, declared in SETTINGS.items() if not declared.extendable and n != "name")
 
 
 def cutoffs_of(top_n: int) -> tuple[int, ...]:
@@ -252,94 +307,6 @@ def cutoffs_of(top_n: int) -> tuple[int, ...]:
     return tuple(sorted({20, 50, top_n}))
 
 
-def make_config(values: Mapping[str, Any]) -> TrainConfig:
-    """Build a config from values by field name (None: not given); UsageError for unknown names."""
-    known = {item.name for item in dataclasses.fields(TrainConfig)}
-    for key in values:
-        if key not in known:
-            raise UsageError("unknown_key", option=key, suggestion=_closest(key, known))
-    given = {key: value for key, value in values.items() if value is not None}
-    for required in ("dataset", "name"):
-        if required not in given:
-            raise UsageError("missing_value", option=required)
-    return TrainConfig(**given)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read configuration values from a TOML file; keys as the flags of the run's own settings, with
-    - or _ (steps, or max_steps; not max_iter).
-    """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UsageError("unreadable_config", path=path, reason=error) from error
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        name = field_of(key)
-        if name in values:
-            raise UsageError("unreadable_config", path=path, reason=Phrase("key_twice", name=key))
-        values[name] = value
-    return values
-
-
-def field_of(key: str) -> str:
-    """Return the field of TrainConfig that a flag's name means, without its dashes before."""
-    name = key.replace("-", "_")
-    return _ALIASES.get(name, name)
-
-
-def read_preset(name: str) -> dict[str, Any]:
-    """Read the configuration values of a preset, one of PRESETS; UsageError for another."""
-    if name not in PRESETS:
-        raise UsageError("bad_value", option="preset", value=name, expected=" | ".join(PRESETS))
-    return read_toml(_PRESETS / f"{name}.toml")
-
-
-def _closest(word: str, known: set[str]) -> str:
-    return difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.0)[0]
-
-
 def check_value(name: str, value: Any) -> None:
     """Refuse a value of the wrong type or out of range."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    real = whole or (isinstance(value, float) and math.isfinite(value))
-    expected: str | Phrase
-    if name in ("dataset", "name", "model"):
-        good, expected = isinstance(value, str), Phrase("good_text")
-    elif name in CHOICES:
-        good, expected = value in CHOICES[name], " | ".join(CHOICES[name])
-    elif name == "learning_rate":
-        low, high = _LEARNING_RATES
-        good, expected = real and low <= value <= high, Phrase("good_within", low=low, high=high)
-    elif name in ("hard_negatives", "routing_penalty"):
-        good = real and 0 <= value <= _LARGEST
-        expected = Phrase("good_within", low=0, high=_LARGEST)
-    elif name in ("dropout", "item_dropout", "next_share"):
-        good, expected = real and 0 <= value < 1, Phrase("good_below", low=0, high=1)
-    elif name == "encoder_layers":
-        good = whole and 0 <= value <= _DEEPEST
-        expected = Phrase("good_whole_within", low=0, high=_DEEPEST)
-    elif name in _OPTIONAL:
-        good = value is None or (real and (value == 0 or 1 / _LARGEST <= value <= _LARGEST))
-        expected = Phrase("good_optional", low=1 / _LARGEST, high=_LARGEST)
-    elif name in ("patience", "seed"):
-        good = whole and 0 <= value < _SEEDS
-        expected = Phrase("good_whole_within", low=0, high=_SEEDS - 1)
-    elif name in ("warmup", "decay_steps", "valid_users"):
-        good = whole and 0 <= value <= _LARGEST
-        expected = Phrase("good_whole_within", low=0, high=_LARGEST)
-    elif name in ("max_steps", "test_iter"):
-        good = whole and 1 <= value <= _LONGEST
-        expected = Phrase("good_whole_within", low=1, high=_LONGEST)
-    else:
-        good = (whole and 1 <= value <= _LARGEST) or (name == "negatives" and value is None)
-        expected = Phrase("good_whole_within", low=1, high=_LARGEST)
-    if not good:
-        raise UsageError("bad_value", option=name, value=value, expected=expected)
-    if name in ("dataset", "name") and not _names_a_folder(value):
-        raise UsageError("bad_name", option=name, value=value)
-
-
-def _names_a_folder(text: str) -> bool:
-    fit = text.isprintable() and not text.startswith(".") and Path(text).name == text
-    return bool(text) and fit and len(text.encode(errors="replace")) <= _LONGEST_NAME
+    SETTINGS[name].check(value)

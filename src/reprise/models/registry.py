@@ -1,6 +1,5 @@
 """The registry: every model by name, each a pure pair (init, interests)."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from reprise.errors import UsageError
+from reprise.text.suggest import suggest
 
 if TYPE_CHECKING:
     from jax import Array
@@ -162,11 +162,10 @@ def canonical_name(name: str) -> str:
     by_folded = {known.casefold(): known for known in REGISTRY}
     if name.casefold() in by_folded:
         return by_folded[name.casefold()]
-    close = difflib.get_close_matches(name.casefold(), by_folded, n=1)
     raise UsageError(
         "unknown_model",
         name=name,
-        suggestion=by_folded[close[0]] if close else next(iter(REGISTRY)),
+        suggestion=suggest(name, REGISTRY),
         known=", ".join(REGISTRY),
     )
 

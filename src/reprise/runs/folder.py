@@ -21,6 +21,7 @@ from typing import Any, Literal
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
+from reprise.config.load import in_todays_names, lift_identity
 from reprise.errors import CheckpointError, ConfigMismatchError
 from reprise.runs.events import is_event
 from reprise.runs.lock import LOCK, held
@@ -127,7 +128,7 @@ def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str
     return [
         f"{key}: {value} -> {asked.get(key)}"
         for key, value in sorted(stored.items())
-        if value != asked.get(key)
+        if key not in asked or value != asked[key]
     ]
 
 
@@ -269,7 +270,7 @@ def read_record(folder: RunFolder, warn: Say) -> dict[str, Any]:
     try:
         content = json.loads(folder.record.read_text(encoding="utf-8"))
         if _is_record(content):
-            return dict(content)
+            return _lifted(content)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -280,6 +281,12 @@ def read_record(folder: RunFolder, warn: Say) -> dict[str, Any]:
         reason = error
     warn("record_damaged", path=folder.record, reason=reason)
     return {}
+
+
+def _lifted(content: dict[str, Any]) -> dict[str, Any]:
+    """Return run.json's content with the settings as today's version names them."""
+    config = in_todays_names(content.get("config", {}))
+    return content | {"identity": lift_identity(content["identity"]), "config": config}
 
 
 def _is_record(content: Any) -> bool:

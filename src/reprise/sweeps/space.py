@@ -1,15 +1,14 @@
 """What a sweep searches over: fields of the configuration, as `--search` writes them."""
 
-import difflib
-import types
-import typing
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from reprise.config.schema import TrainConfig, check_value, field_of
+from reprise.config.load import field_of, in_todays_names
+from reprise.config.schema import SETTINGS
 from reprise.errors import UsageError
 from reprise.text.messages import Phrase
+from reprise.text.suggest import suggest
 
 FORMS = "FIELD=LOW..HIGH, FIELD=LOW..HIGH:log, or FIELD=A,B,C"
 _FIXED = ("dataset", "name", "top_n")  # whose trials could not be compared, or told apart
@@ -63,21 +62,23 @@ def parse_searches(texts: Iterable[str]) -> tuple[Search, ...]:
 def parse_search(text: str) -> Search:
     """Return the search of FIELD=LOW..HIGH[:log] or FIELD=A,B,C, its values checked."""
     key, equals, values = text.partition("=")
-    name = field_of(key.strip())
-    known = {item.name for item in fields(TrainConfig)} - set(_FIXED)
+    asked = field_of(key.strip())
+    (name,) = in_todays_names({asked: None})
+    known = SETTINGS.keys() - set(_FIXED)
     if not (equals and values):
         raise UsageError("bad_value", option="search", value=text, expected=FORMS)
     if name not in known:
-        (closest,) = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-        raise UsageError("unknown_key", option=key, suggestion=closest)
-    kind = _kind(name)
+        raise UsageError("unknown_key", option=key, suggestion=suggest(name, known))
+    setting = SETTINGS[name]
     low, dots, high = values.partition("..")
     high, colon, scale = high.partition(":")
     try:
-        if dots and kind is not str:
-            search = Search(name, (), kind(low), kind(high), log=scale == "log")
+        if dots and setting.kind in (int, float):
+            numbers = setting.parse(low), setting.parse(high)
+            search = Search(name, (), *numbers, log=scale == "log")
         else:
-            search = Search(name, tuple(kind(value.strip()) for value in values.split(",")))
+            choices = (_choice(asked, value.strip()) for value in values.split(","))
+            search = Search(name, tuple(choices))
     except ValueError:
         raise UsageError("bad_value", option="search", value=text, expected=FORMS) from None
     if search.choices:
@@ -89,13 +90,11 @@ def parse_search(text: str) -> Search:
         expected = Phrase("good_logarithm")
         raise UsageError("bad_value", option=name, value=search.low, expected=expected)
     for value in search.choices or (search.low, search.high):
-        check_value(name, value)
+        setting.check(value)
     return search
 
 
-def _kind(name: str) -> Callable[[str], Any]:
-    """Return the type of a field's values, None aside."""
-    hint = typing.get_type_hints(TrainConfig)[name]
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    kind: type[int] | type[float] | type[str] = next(k for k in kinds if k is not type(None))
-    return kind
+def _choice(asked: str, text: str) -> Any:
+    """Return the value that a text is for the setting `asked`, by its former name or today's."""
+    ((name, value),) = in_todays_names({asked: text}).items()
+    return SETTINGS[name].parse(text) if value is text else value

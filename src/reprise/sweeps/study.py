@@ -38,7 +38,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DatabaseError
 
 from reprise import durable
-from reprise.config.schema import TrainConfig, make_config
+from reprise.config.load import make_config
+from reprise.config.schema import TrainConfig
 from reprise.data.dataset import open_dataset
 from reprise.errors import CheckpointError, RepriseError, UsageError
 from reprise.runs.folder import RunFolder, refuse_difference

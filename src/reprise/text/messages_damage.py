@@ -36,6 +36,10 @@ DAMAGE: Mapping[str, tuple[str, str]] = {
         "schema {found} is unknown to this version (1 to {known} are known)",
         "本版本不识别 schema {found}，可读 1 至 {known}",
     ),
+    "damage_setting": (
+        "setting {name} is unknown to this version",
+        "本版本不识别配置项 {name}",
+    ),
     "damage_other_run": ("of another run, {differences}", "属于另一实验，{differences}"),
     "damage_evaluation": ("not an evaluation: {line!r}", "不是评估记录: {line!r}"),
     "damage_moment": ("{name}: a moment below 0", "{name}: 有小于 0 的动量"),

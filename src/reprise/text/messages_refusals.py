@@ -41,6 +41,10 @@ REFUSALS: Mapping[str, tuple[str, str]] = {
         "Cannot read the configuration {path}: {reason}",
         "无法读取配置 {path}: {reason}",
     ),
+    "setting_renamed": (
+        "⚠️ The setting {old} is called {new} now; the old name still works.",
+        "⚠️ 配置项 {old} 现名为 {new}；旧名仍可使用。",
+    ),
     "key_twice": ("{name} is set twice.", "{name} 设置了两次。"),
     "source_missing": (
         "No such file or folder: {path}",

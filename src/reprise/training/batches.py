@@ -30,8 +30,8 @@ T = TypeVar("T")
 
 class Batch(NamedTuple):
     """What one step needs, in static shapes (B users, L positions, m targets a user, S negatives
-    drawn from the catalogue, N negatives in all: of the kinds `negatives.IN_BATCH` the B*m targets,
-    then the S). Only M varies: it is B*L + B*m + S or, where many of these are the same items, one
+    drawn from the catalogue, N negatives in all: of a kind that is in-batch the B*m targets, then
+    the S). Only M varies: it is B*L + B*m + S or, where many of these are the same items, one
     of few smaller sizes. Where all items are negatives, M = V + 1, and the indices are the ids.
 
     touched [M] int32: the distinct item rows used, ascending, then distinct ids past the
@@ -136,9 +136,10 @@ class Sampler:
     @property
     def most_rows(self) -> int:
         """How many rows a batch touches at most."""
-        if self.kind == "full":
+        kind = negatives.KINDS[self.kind]
+        if kind.whole:
             return self.num_items + 1
-        drawn = min(self.num_negatives, self.num_items) if self.kind in negatives.DRAWN else 0
+        drawn = min(self.num_negatives, self.num_items) if kind.draw is not None else 0
         return self.batch_size * (self.history_length + self.rule.count) + drawn
 
     def _with_room(self, rows: NDArray[np.integer], size: int | None = None) -> NDArray[np.int32]:
@@ -155,21 +156,21 @@ class Sampler:
         sample: negatives.Sample,
         key: NDArray[np.uint32],
     ) -> Batch:
+        kind = negatives.KINDS[self.kind]
         used = np.concatenate([history.ravel(), target.ravel(), sample.drawn]).astype(np.int32)
-        if self.kind == "full":
+        if kind.whole:
             touched, local = np.arange(self.num_items + 1, dtype=np.int32), used
         else:
             rows, position = distinct(used)
             touched = self._with_room(rows, _size(len(rows), self.most_rows))
             local = position.astype(np.int32)
         start, end = history.size, history.size + target.size
-        in_batch = self.kind in negatives.IN_BATCH
         return Batch(
             touched=touched,
             history=local[:start].reshape(history.shape),
             prefixes=prefixes.astype(np.int32),
             target=local[start:end].reshape(target.shape),
-            negatives=local[start if in_batch else end :],
+            negatives=local[start if kind.in_batch else end :],
             log_q_target=sample.log_q[: target.size].reshape(target.shape),
             log_q_negatives=sample.log_q[target.size :],
             key=key,
@@ -195,7 +196,7 @@ def make_sampler(
             "too_few_users", users=len(users), needed=rule.first + 1, batch_size=batch_size
         )
     chance = None
-    if kind in negatives.IN_BATCH:
+    if negatives.KINDS[kind].in_batch:
         chance = target_chance(split, users, num_items, history_length, rule)
     return Sampler(
         split,

@@ -10,8 +10,12 @@ in-batch      the batch's B targets, repeated where rows share one: q = B p, p t
 full          the whole catalogue: q = 1, and the loss is the softmax over it.
 mixed         both of these, an item of both counted twice: q = B p + S / V (Yang et al., WWW 2020,
               "Mixed Negative Sampling", section 3.3).
+
+Each is one entry of `KINDS`; `config.schema` names them.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,14 +23,10 @@ from numpy.typing import NDArray
 
 from reprise.training.distinct import first_places
 
-# The kinds whose negatives hold the batch's targets, and those that draw from the catalogue too.
-IN_BATCH = frozenset({"in-batch", "mixed"})
-DRAWN = frozenset({"log-uniform", "uniform", "mixed"})
-
 
 class Negatives(NamedTuple):
     """ids: [S] int64, distinct, in the order drawn; tries: draws it took to find them, or None
-    where every item is a negative and nothing was drawn.
+    where there were none to be rejected.
     """
 
     ids: NDArray[np.int64]
@@ -35,12 +35,31 @@ class Negatives(NamedTuple):
 
 class Sample(NamedTuple):
     """drawn: [n] int64, the ids drawn from the catalogue, n <= S; a batch's negatives are its own
-    targets (of the kinds IN_BATCH), then these. log_q: float32, of the B targets, then of all the
-    negatives.
+    targets (of the kinds that are `in_batch`), then these. log_q: float32, of the B targets, then
+    of all the negatives.
     """
 
     drawn: NDArray[np.int64]
     log_q: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way of sampling negatives.
+
+    Attributes:
+        draw: draw(rng, count, num_items) draws `count` ids from the catalogue, or all of it where
+            it is smaller; None where nothing is drawn.
+        expected: expected(ids, num_items, drawn) returns how often each id is among those drawn,
+            float64.
+        in_batch: Whether the batch's targets are negatives too.
+        whole: Whether every item is drawn, whatever the count.
+    """
+
+    draw: "Callable[[np.random.Generator, int, int], Negatives] | None"
+    expected: "Callable[[NDArray[np.integer], int, Negatives], NDArray[np.float64]]"
+    in_batch: bool = False
+    whole: bool = False
 
 
 def sample(
@@ -51,32 +70,30 @@ def sample(
     num_items: int,
     target_chance: NDArray[np.float64] | None = None,
 ) -> Sample:
-    """Return the negatives of a batch with the targets [B]; `count` S are drawn from the catalogue,
-    or all of it where it is smaller; target_chance [V+1] is needed by the kinds IN_BATCH.
+    """Return the negatives of a batch with the targets [B]; `kind`: of KINDS; `count` S are drawn
+    from the catalogue; target_chance [V+1] is needed by the kinds that are `in_batch`.
     """
-    if kind == "full":
-        every = np.arange(1, num_items + 1)
-        return Sample(every, np.zeros(len(target) + num_items, np.float32))
-    if kind == "log-uniform":
-        ids, tries = draw(rng, count, num_items)
-        log_q = log_expected_count(np.concatenate([target, ids]), num_items, len(ids), tries)
-        return Sample(ids, log_q)
-    ids = draw_uniform(rng, count if kind in DRAWN else 0, num_items)
-    negatives = [target, ids] if kind in IN_BATCH else [ids]
+    how = KINDS[kind]
+    drawn = how.draw(rng, count, num_items) if how.draw is not None else _NOTHING
+    negatives = [target, drawn.ids] if how.in_batch else [drawn.ids]
     every = np.concatenate([target, *negatives])
-    q = np.full(len(every), len(ids) / num_items)
-    if kind in IN_BATCH:
+    q = how.expected(every, num_items, drawn)
+    if how.in_batch:
         assert target_chance is not None
-        q += len(target) * target_chance[every]
-    return Sample(ids, np.log(q).astype(np.float32))
+        q = q + len(target) * target_chance[every]
+    return Sample(drawn.ids, np.log(q).astype(np.float32))
 
 
-def draw_uniform(rng: np.random.Generator, count: int, num_items: int) -> NDArray[np.int64]:
+def draw_uniform(rng: np.random.Generator, count: int, num_items: int) -> Negatives:
     """Return `count` distinct ids, each set as likely as any; all ids where `count` >= V."""
     if count >= num_items:
-        return np.arange(1, num_items + 1)
-    ids: NDArray[np.int64] = rng.choice(num_items, count, replace=False, shuffle=False) + 1
-    return ids
+        return draw_all(rng, count, num_items)
+    return Negatives(rng.choice(num_items, count, replace=False, shuffle=False) + 1, None)
+
+
+def draw_all(rng: np.random.Generator, count: int, num_items: int) -> Negatives:
+    """Return every id, in order."""
+    return Negatives(np.arange(1, num_items + 1), None)
 
 
 def probability(ids: NDArray[np.integer], num_items: int) -> NDArray[np.float64]:
@@ -91,7 +108,7 @@ def draw(rng: np.random.Generator, count: int, num_items: int) -> Negatives:
     As in TensorFlow, T (the tries) decides the expected counts.
     """
     if count >= num_items:
-        return Negatives(np.arange(1, num_items + 1), None)
+        return draw_all(rng, count, num_items)
     drawn = _draws(rng, 2 * count, num_items)
     while True:
         first = first_places(drawn)
@@ -101,21 +118,37 @@ def draw(rng: np.random.Generator, count: int, num_items: int) -> Negatives:
         drawn = np.concatenate([drawn, _draws(rng, len(drawn), num_items)])
 
 
-def log_expected_count(
+def expected_count(
     ids: NDArray[np.integer], num_items: int, count: int, tries: int | None
-) -> NDArray[np.float32]:
-    """Return ln q(id): the expected number of times `tries` draws put the id in the sample.
+) -> NDArray[np.float64]:
+    """Return q(id): the expected number of times `tries` draws put the id in the sample.
 
     q = 1 - (1 - p)^T; where no draw was rejected (T = S), TensorFlow takes q = p * S, and so do we.
     Every item being a negative (`tries` is None) is q = 1.
     """
     if tries is None:
-        return np.zeros(ids.shape, np.float32)
+        return np.ones(ids.shape)
     p = probability(ids, num_items)
-    q = p * count if tries == count else -np.expm1(tries * np.log1p(-p))
-    return np.log(q).astype(np.float32)
+    return p * count if tries == count else -np.expm1(tries * np.log1p(-p))
 
 
 def _draws(rng: np.random.Generator, size: int, num_items: int) -> NDArray[np.int64]:
     ids: NDArray[np.int64] = np.exp(rng.random(size) * np.log(num_items + 1.0)).astype(np.int64)
     return np.minimum(ids, num_items)  # rounding may reach V + 1
+
+
+def _as_often(ids: NDArray[np.integer], num_items: int, drawn: Negatives) -> NDArray[np.float64]:
+    return np.full(len(ids), len(drawn.ids) / num_items)
+
+
+_NOTHING = Negatives(np.zeros(0, np.int64), None)
+_LOG_UNIFORM = Kind(
+    draw, lambda ids, num_items, drawn: expected_count(ids, num_items, len(drawn.ids), drawn.tries)
+)
+KINDS = {
+    "log-uniform": _LOG_UNIFORM,
+    "uniform": Kind(draw_uniform, _as_often),
+    "in-batch": Kind(None, _as_often, in_batch=True),
+    "mixed": Kind(draw_uniform, _as_often, in_batch=True),
+    "full": Kind(draw_all, _as_often, whole=True),
+}

@@ -1,6 +1,5 @@
 """`reprise data get`: a well-known data set, fetched from its owner."""
 
-import difflib
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from reprise.cli.options import common_options, data_option
 from reprise.data.known import KNOWN, KnownSet
 from reprise.errors import UsageError
 from reprise.text.messages import Messages, choose_language
+from reprise.text.suggest import suggest
 
 _RAW = "raw"  # below the data folder
 
@@ -42,8 +42,8 @@ def get(
     from reprise.data.download import fetch
 
     if name not in KNOWN:
-        close = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.0)[0]
-        raise UsageError("unknown_set", name=name, suggestion=close, known=", ".join(KNOWN))
+        suggestion = suggest(name, KNOWN)
+        raise UsageError("unknown_set", name=name, suggestion=suggestion, known=", ".join(KNOWN))
     known, messages = KNOWN[name], Messages(choose_language(lang))
     click.echo(messages.text(known.licence, name=name, page=known.page))
     if not accept_licence:

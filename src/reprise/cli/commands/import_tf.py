@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from reprise.cli.options import common_options, run_options, run_values
-from reprise.config.schema import make_config
+from reprise.config.load import make_config
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language

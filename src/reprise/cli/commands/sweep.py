@@ -9,7 +9,7 @@ import click
 
 from reprise.cli.commands.train import resume_command
 from reprise.cli.options import common_options, print_json, run_options, run_values, watch_options
-from reprise.config.schema import check_value
+from reprise.config.schema import SETTINGS, check_value
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.sweeps.space import FORMS, Search, parse_searches
@@ -130,7 +130,7 @@ def check_request(
         )
     for search in searches:
         if flags.get(search.field) is not None:
-            flag = f"--{search.field.replace('_', '-')}"
+            flag = SETTINGS[search.field].flags[0]
             raise UsageError("only_one", options=f"{flag}, --search {search.field}=...")
 
 

@@ -15,7 +15,7 @@ from reprise.cli.options import (
     watch_options,
     without_options,
 )
-from reprise.config.schema import make_config
+from reprise.config.load import make_config
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
 

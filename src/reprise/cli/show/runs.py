@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reprise.cli.show.terminal import make_console
-from reprise.config.layers import Kind, Setting
-from reprise.config.schema import make_config
+from reprise.config.layers import Kind, Value
+from reprise.config.load import make_config
 from reprise.errors import RepriseError
 from reprise.text.messages import Messages
 
@@ -197,7 +197,7 @@ def show_comparison(facts: dict[str, Any], page: Page) -> None:
         page.table([text("runs_step"), *heads[1:]], curve, left=1, folded=names)
 
 
-def show_settings(settings: list[Setting], page: Page) -> None:
+def show_settings(settings: list[Value], page: Page) -> None:
     """Print a configuration with the source of each value."""
     text = page.text
     rows = [

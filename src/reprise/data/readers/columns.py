@@ -1,12 +1,12 @@
 """Which columns of a table are meant: those the user names, or those of the field's usual names."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from reprise.errors import UsageError
+from reprise.text.suggest import suggest
 
 ROW = "\0row"  # the number of a table's row, a name that no column has
 NEEDED = ("user", "item", "time")
@@ -91,12 +91,11 @@ def some(names: Sequence[str]) -> str:
 
 
 def _no_such_column(path: Path, names: Sequence[str], what: str, name: str) -> UsageError:
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
     return UsageError(
         "column_missing",
         option=f"{what}-col",
         column=name,
         path=path,
         columns=some(names),
-        suggestion=close[0] if close else "",
+        suggestion=suggest(name, names),
     )

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.checkpoints import store
-from reprise.config.schema import TrainConfig, check_value, make_config
+from reprise.config.load import make_config
+from reprise.config.schema import SETTINGS, TrainConfig, check_value
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.errors import CheckpointError, UsageError
 from reprise.importers.tensorflow.checkpoint import TfCheckpoint, open_checkpoint
@@ -150,14 +151,12 @@ def read_arrays(
 
 def train_options(config: TrainConfig) -> list[str]:
     """Return the options of `reprise train` that mean this configuration, defaults left out."""
-    shown = {"max_steps": "steps"}
     defaults = TrainConfig(config.dataset, config.name, batch_size=config.batch_size)
     options = ["--dataset", config.dataset, "--model", config.model, "--name", config.name]
-    for item in dataclasses.fields(TrainConfig):
-        value = getattr(config, item.name)
-        plain = defaults.negatives if item.name == "negatives" else item.default
-        if item.name not in ("dataset", "model", "name") and value != plain:
-            options += [f"--{shown.get(item.name, item.name).replace('_', '-')}", str(value)]
+    for name, setting in SETTINGS.items():
+        value = getattr(config, name)
+        if name not in ("dataset", "model", "name") and value != getattr(defaults, name):
+            options += [setting.flags[0], str(value)]
     return options
 
 

@@ -1,7 +1,6 @@
 """What a run's folder tells of it, read without changing it and without JAX."""
 
 import dataclasses
-import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from reprise.runs.events import best_of
 from reprise.runs.folder import RunFolder, read_record
 from reprise.runs.lock import writer_of
 from reprise.text.messages import Language, Phrase, Say, unsaid
+from reprise.text.suggest import suggest
 from reprise.training.state import Progress
 from reprise.training.stopping import out_of_patience
 
@@ -204,8 +204,8 @@ def find(runs_folder: Path, name: str) -> RunFolder:
     known_names = {*names.values(), *(folder.path.name for folder in names)}
     if not known_names:
         raise CheckpointError("run_missing", path=runs_folder / name)
-    close = difflib.get_close_matches(name, sorted(known_names), n=1, cutoff=0.0)
-    raise CheckpointError("run_unknown", name=name, folder=runs_folder, suggestion=close[0])
+    suggestion = suggest(name, known_names)
+    raise CheckpointError("run_unknown", name=name, folder=runs_folder, suggestion=suggestion)
 
 
 def path_of(run: Path, runs_folder: Path = Path("runs")) -> Path:

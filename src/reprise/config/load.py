@@ -1,0 +1,100 @@
+"""Configurations read from flags, TOML files, presets and what older versions stored."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reprise.config.schema import IDENTITY, SETTINGS, TrainConfig
+from reprise.config.setting import Meaning
+from reprise.errors import UsageError
+from reprise.text.messages import Phrase, Say, unsaid
+from reprise.text.suggest import suggest
+
+_PRESETS = Path(__file__).parent / "presets"
+PRESETS = tuple(sorted(path.stem for path in _PRESETS.glob("*.toml")))
+NEEDED = tuple(name for name, declared in SETTINGS.items() if declared.default is Meaning.REQUIRED)
+_BY_FLAG = {
+    flag.removeprefix("--").replace("-", "_"): name
+    for name, declared in SETTINGS.items()
+    for flag in declared.flags
+}
+_FORMER = {
+    former.name: (name, former)
+    for name, declared in SETTINGS.items()
+    for former in declared.formerly
+}
+
+
+def make_config(values: Mapping[str, Any]) -> TrainConfig:
+    """Build a config from values by field name (None: not given); UsageError for unknown names."""
+    for key in values:
+        if key not in SETTINGS:
+            raise UsageError("unknown_key", option=key, suggestion=suggest(key, SETTINGS))
+    given = {key: value for key, value in values.items() if value is not None}
+    for required in NEEDED:
+        if required not in given:
+            raise UsageError("missing_value", option=required)
+    return TrainConfig(**given)
+
+
+def read_toml(path: Path, say: Say = unsaid) -> dict[str, Any]:
+    """Read configuration values from a TOML file; keys as the flags of the run's own settings, with
+    - or _ (steps, or max_steps; not max_iter). Former names are understood, and `say` is told.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise UsageError("unreadable_config", path=path, reason=error) from error
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = field_of(key)
+        if name in values:
+            raise UsageError("unreadable_config", path=path, reason=Phrase("key_twice", name=name))
+        values[name] = value
+    return in_todays_names(values, say)
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Read the configuration values of a preset, one of PRESETS; UsageError for another."""
+    if name not in PRESETS:
+        raise UsageError("bad_value", option="preset", value=name, expected=" | ".join(PRESETS))
+    return read_toml(_PRESETS / f"{name}.toml")
+
+
+def field_of(key: str) -> str:
+    """Return the field of TrainConfig that a flag's name means, without its dashes before."""
+    name = key.replace("-", "_")
+    return _BY_FLAG.get(name, name)
+
+
+def in_todays_names(values: Mapping[str, Any], say: Say = unsaid) -> dict[str, Any]:
+    """Return values by name, those of settings that have been renamed by their names of today.
+
+    Args:
+        values: By name; what is no setting, today or formerly, stays as it is.
+        say: Told "setting_renamed" for each former name.
+
+    Raises:
+        UsageError: A setting is given by two of its names.
+    """
+    lifted: dict[str, Any] = {}
+    for given, value in values.items():
+        name = given
+        if given in _FORMER:
+            name, former = _FORMER[given]
+            value = former.today(value)
+            if name in values:
+                raise UsageError("only_one", options=f"{given}, {name}")
+            say("setting_renamed", old=given, new=name)
+        lifted[name] = value
+    return lifted
+
+
+def lift_identity(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored identity as today's version would have stored it: settings by their names of
+    today, and where one is missing, what it means to be older than the setting.
+    """
+    absent = {name: SETTINGS[name].absent for name in IDENTITY}
+    known = {name: value for name, value in absent.items() if value is not Meaning.OPEN}
+    return known | in_todays_names(stored)

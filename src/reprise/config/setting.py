@@ -1,0 +1,182 @@
+"""What the declaration of one setting says: its type, range, default, help and names."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from reprise.errors import UsageError
+from reprise.text.messages import Phrase
+
+LARGEST = 1_000_000  # of any size: beyond it lies a mistyped number
+_LONGEST_NAME = 100  # bytes: the run's folder name holds two of them, and 255 is a file system's
+_KEY = "setting"
+_TRUTH = {"true": True, "false": False}
+
+
+class Meaning(Enum):
+    """What stands in a declaration where no value does."""
+
+    REQUIRED = "no default: it must be given"
+    DEFAULT = "the setting's default"
+    OPEN = "not known: a run goes on with any value"
+    KEPT = "the value asked for"
+
+
+@dataclass(frozen=True)
+class Former:
+    """A name that a setting had; `values`: former values and today's, where they differ."""
+
+    name: str
+    values: tuple[tuple[Any, Any], ...] = ()
+
+    def today(self, value: Any) -> Any:
+        """Return today's value for a former one, which a flag gives as text."""
+        same = (new for old, new in self.values if _text(old) == _text(value))
+        return next(same, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """The declaration of a setting. The last three are its field's: `settings_of` fills them in.
+
+    Attributes:
+        help: What it does, one English sentence; "{choices}" stands for the choices.
+        default: What holds where it is not given.
+        at_least, at_most, below: The range of a number; `below` in the place of `at_most`.
+        choices: The names it may be, the default first.
+        zero_is_none: Whether 0 means None, so that a flag takes out a file's value.
+        names_folder: Whether it must be able to name a folder.
+        absent: What a checkpoint means that does not hold it, being older than the setting.
+        untrained: The value of a run of a model that is not trained.
+        extendable: Whether it may change between starts: it decides how long a run goes on, not
+            its path.
+        flags: The flags that give it; --name, with dashes, where none are declared.
+        formerly: Names it had, which are understood in flags, files and stored runs.
+        default_shown: The default in help texts, where the value does not say it.
+    """
+
+    help: str
+    default: Any
+    at_least: float = 1
+    at_most: float = LARGEST
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    zero_is_none: bool = False
+    names_folder: bool = False
+    absent: Any = Meaning.DEFAULT
+    untrained: Any = Meaning.KEPT
+    extendable: bool = False
+    flags: tuple[str, ...] = ()
+    formerly: tuple[Former, ...] = ()
+    default_shown: str = ""
+    name: str = ""
+    kind: type[int] | type[float] | type[str] | type[bool] = str
+    optional: bool = False
+
+    def check(self, value: Any) -> None:
+        """Raise UsageError for a value of the wrong type or out of range."""
+        if not self._is_possible(value):
+            values = {"value": value, "expected": self._expected()}
+            raise UsageError("bad_value", option=self.name, **values)
+        if self.names_folder and not _names_a_folder(value):
+            raise UsageError("bad_name", option=self.name, value=value)
+
+    def normalize(self, value: Any) -> Any:
+        """Return a checked value as a configuration holds it: floats as floats, no 0 for None."""
+        if value is None or (self.zero_is_none and value == 0):
+            return None
+        return float(value) if self.kind is float else value
+
+    def parse(self, text: str) -> Any:
+        """Return the value that a text stands for; ValueError where it stands for none."""
+        if self.kind is bool and text.casefold() not in _TRUTH:
+            raise ValueError(text)
+        return _TRUTH[text.casefold()] if self.kind is bool else self.kind(text)
+
+    @property
+    def default_help(self) -> str:
+        """What holds without the setting, as the end of its help; empty for a flag that is off."""
+        if self.default is Meaning.REQUIRED:
+            return "[required, here or in the file]"
+        if self.kind is bool:
+            return "[default: on]" if self.default else ""
+        shown = self.default
+        if self.zero_is_none or isinstance(shown, float):
+            shown = f"{shown or 0:g}"
+        return f"[default: {self.default_shown or shown}]"
+
+    def _is_possible(self, value: Any) -> bool:
+        if value is None:
+            return self.optional
+        if self.choices:
+            return value in self.choices
+        if self.kind in (str, bool):
+            return isinstance(value, self.kind)
+        numbers = int if self.kind is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, numbers):
+            return False
+        if self.zero_is_none and value == 0:
+            return True
+        return self.at_least <= value and (
+            value <= self.at_most if self.below is None else value < self.below
+        )
+
+    def _expected(self) -> str | Phrase:
+        if self.choices or self.kind is bool:
+            return " | ".join(self.choices or _TRUTH)
+        if self.kind is str:
+            return Phrase("good_text")
+        if self.below is not None:
+            return Phrase("good_below", low=self.at_least, high=self.below)
+        key = "good_whole_within" if self.kind is int else "good_within"
+        key = "good_optional" if self.zero_is_none else key
+        return Phrase(key, low=self.at_least, high=self.at_most)
+
+
+def setting(default: Any, text: str, **about: Any) -> Any:
+    """Return a field of a configuration; `text` and `about`: see `Setting`."""
+    declared = Setting(help=text, default=default, **about)
+    return field(
+        default=MISSING if default is Meaning.REQUIRED else default, metadata={_KEY: declared}
+    )
+
+
+def choice(names: tuple[str, ...], text: str, **about: Any) -> Any:
+    """Return a field that is one of `names`, the first by default."""
+    return setting(names[0], text, choices=names, **about)
+
+
+def settings_of(config: type[Any]) -> Mapping[str, Setting]:
+    """Return the settings that the fields of a dataclass declare, by name."""
+    return {item.name: _declared(item) for item in dataclasses.fields(config)}
+
+
+def _declared(item: "dataclasses.Field[Any]") -> Setting:
+    declared: Setting = item.metadata[_KEY]
+    united = isinstance(item.type, types.UnionType)
+    kinds = typing.get_args(item.type) if united else (item.type,)
+    usual = Meaning.OPEN if declared.default is Meaning.REQUIRED else declared.default
+    return dataclasses.replace(
+        declared,
+        help=declared.help.format(choices=" | ".join(declared.choices)),
+        flags=declared.flags or (f"--{item.name.replace('_', '-')}",),
+        name=item.name,
+        kind=next(kind for kind in kinds if kind is not type(None)),
+        optional=type(None) in kinds,
+        absent=usual if declared.absent is Meaning.DEFAULT else declared.absent,
+        untrained=usual if declared.untrained is Meaning.DEFAULT else declared.untrained,
+    )
+
+
+def _names_a_folder(text: str) -> bool:
+    fit = text.isprintable() and not text.startswith(".") and Path(text).name == text
+    return bool(text) and fit and len(text.encode(errors="replace")) <= _LONGEST_NAME
+
+
+def _text(value: Any) -> str:
+    return str(value).casefold()

@@ -1,0 +1,11 @@
+"""The nearest of the known words: "Did you mean ...?"."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return the word of `known` that is nearest to `word`, whatever its case; "" of none."""
+    by_folded = {one.casefold(): one for one in sorted(known)}
+    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.0)
+    return by_folded[close[0]] if close else ""
