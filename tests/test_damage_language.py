@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from helpers.builders_data import small_draft
-from helpers.checkpoints import harm_file, no_warning, rated, rewrite_state, save_all
+from helpers.checkpoints import IDENTITY, harm_file, no_warning, rated, rewrite_state, save_all
 from helpers.commands import reprise
 from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
@@ -59,7 +59,9 @@ def lengthen_manifest(path: Path) -> None:
         (lambda path: harm_file(path / "rows.npy", "flip"), "rows.npy: SHA-256 differs"),
         (lambda path: rewrite_state(path, lambda state: state | {"schema": 99}), "schema 99"),
         (
-            lambda path: rewrite_state(path, lambda state: state | {"identity": {"seed": 20}}),
+            lambda path: rewrite_state(
+                path, lambda state: state | {"identity": IDENTITY | {"seed": 20}}
+            ),
             "of another run, ",
         ),
     ],
@@ -75,7 +77,7 @@ def test_a_checkpoint_that_is_set_aside(
         said["en"].append(Messages("en").text(key, **values))
         said["zh"].append(Messages("zh").text(key, **values))
 
-    resume(folder, {"model": "ComiRec-DR", "seed": 19}, "latest", warn)
+    resume(folder, IDENTITY, "latest", warn)
     assert english in said["en"][0]
     reason = said["zh"][0].partition("已损坏（")[2].rpartition("）；已移至")[0]
     assert reason
