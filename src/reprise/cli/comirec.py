@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from reprise.cli.commands.train import resume_command, run_training
+from reprise.cli.help import Command
 from reprise.cli.main import run_guarded
 from reprise.cli.options import common_options, steps_of
 from reprise.config.schema import OPTIMIZERS, SELECTIONS, TrainConfig, make_config
@@ -36,27 +37,23 @@ def number(name: str, default: float, text: str) -> Option:
     return click.option(name, type=type(default), default=default, show_default=True, help=text)
 
 
-def folder(name: str, text: str) -> Option:
+def folder(name: str) -> Option:
     """Return the option of a folder, --<default>_dir."""
     usual = name.removeprefix("--").removesuffix("_dir")
     path = click.Path(path_type=Path)
-    return click.option(name, type=path, default=usual, show_default=True, help=text)
+    return click.option(name, type=path, default=usual)
 
 
 @click.command(
+    "comirec",
+    cls=Command,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "token_normalize_func": lambda token: token.replace("-", "_"),
-    }
+        "show_default": True,
+    },
 )
-@click.option(
-    "-p",
-    "task",
-    type=click.Choice(["train", "test", "output"]),
-    default="train",
-    show_default=True,
-    help="Train, measure the best model, or write its item vectors to output/.",
-)
+@click.option("-p", "task", type=click.Choice(["train", "test", "output"]), default="train")
 @click.option(
     "--dataset",
     default="book",
@@ -83,7 +80,7 @@ def folder(name: str, text: str) -> Option:
 )
 @number("--max_iter", 1000.0, "Steps in all, in thousands; may grow later.")
 @number("--patience", 50, "Evaluations without improvement that end the training.")
-@click.option("--coef", type=float, help="Category control in -p test: lambda. [default: none]")
+@click.option("--coef", type=float)
 @click.option(
     "--topN",
     "top_n",
@@ -98,20 +95,10 @@ def folder(name: str, text: str) -> Option:
     type=int,
     help=f"Steps between evaluations. [default: {BOOK[2]}; of taobao {SETTINGS['taobao'][2]}]",
 )
-@click.option(
-    "--resume_from",
-    type=click.Choice(["best", "latest"]),
-    default="best",
-    show_default=True,
-    help="What an existing run goes on from.",
-)
-@click.option(
-    "--best_metric",
-    type=float,
-    help="Best recall, 0 to 1, of an old checkpoint that does not know it. [default: measured]",
-)
-@folder("--runs_dir", "Folder of the runs.")
-@folder("--data_dir", "Folder of the datasets.")
+@click.option("--resume_from", type=click.Choice(["best", "latest"]), default="best")
+@click.option("--best_metric", type=float)
+@folder("--runs_dir")
+@folder("--data_dir")
 @common_options
 def main(task: str, lang: str | None, name: str | None, **options: Any) -> None:
     """Train, test or output a model, as ComiRec's src/train.py."""
@@ -220,4 +207,4 @@ def measure_or_output(
 
 def run() -> NoReturn:
     """Run the command."""
-    run_guarded(main, "train.py")
+    run_guarded(main)

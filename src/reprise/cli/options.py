@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from reprise.cli.help import Option
 from reprise.config.layers import Layer
 from reprise.config.schema import (
     DECAYS,
@@ -39,26 +40,11 @@ _DEFAULTS = {item.name: item.default for item in dataclasses.fields(TrainConfig)
 
 def common_options(command: Command) -> Command:
     """Add the options every command has."""
-    return click.option(
-        "--lang",
-        help="Language of the messages: en or zh. [default: REPRISE_LANG's, or the locale's]",
-    )(command)
+    return click.option("--lang")(command)
 
 
-which_option = click.option(
-    "--which",
-    type=click.Choice(["best", "latest"]),
-    default="best",
-    show_default=True,
-    help="Which checkpoint of the run.",
-)
-data_option = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default="data",
-    show_default=True,
-    help="Folder of the datasets.",
-)
+which_option = click.option("--which", type=click.Choice(["best", "latest"]), default="best")
+data_option = click.option("--data-dir", type=click.Path(path_type=Path), default="data")
 
 _RUN_OPTIONS = (
     click.option(
@@ -263,40 +249,18 @@ _RUN_OPTIONS = (
 
 
 _WATCH_OPTIONS = (
-    click.option(
-        "--quiet",
-        is_flag=True,
-        help="Show evaluations, warnings and the end only, no live line; train.log has the rest.",
-    ),
-    click.option(
-        "--track",
-        type=click.Choice(TRACKERS),
-        multiple=True,
-        help="Hand the numbers to MLflow or Weights & Biases too; may be repeated. "
-        "[default: neither]",
-    ),
+    click.option("--quiet", is_flag=True),
+    click.option("--track", type=click.Choice(TRACKERS), multiple=True),
 )
 
 
 _SOURCE_OPTIONS = (
-    click.option(
-        "--format",
-        "layout",
-        help=f"Of the source: {' | '.join(FORMATS)}. [default: as the names tell]",
-    ),
+    click.option("--format", "layout", cls=Option, fields={"choices": " | ".join(FORMATS)}),
     *(
-        click.option(f"--{what}-col", metavar="NAME", help=f"{meaning} [default: by its name]")
-        for what, meaning in (
-            ("user", "Column of the user, in a table; or its place, from 1."),
-            ("item", "Column of the item."),
-            ("time", "Column of the time: a number, or a date."),
-            ("category", "Column of the item's category."),
-            ("title", "Column of the item's title."),
-        )
+        click.option(f"--{what}-col", metavar="NAME")
+        for what in ("user", "item", "time", "category", "title")
     ),
-    click.option(
-        "--behaviours", help="Behaviours of taobao that count, such as pv,buy. [default: pv]"
-    ),
+    click.option("--behaviours"),
 )
 
 

@@ -11,7 +11,6 @@ from reprise.config.schema import TrainConfig, check_value, field_of
 from reprise.errors import UsageError
 from reprise.text.messages import Phrase
 
-FORMS = "FIELD=LOW..HIGH, FIELD=LOW..HIGH:log, or FIELD=A,B,C"
 _FIXED = ("dataset", "name", "top_n")  # whose trials could not be compared, or told apart
 _DIGITS = 4  # of a number that was drawn: what lies beyond makes no difference, but long names
 
@@ -65,8 +64,10 @@ def parse_search(text: str) -> Search:
     key, equals, values = text.partition("=")
     name = field_of(key.strip())
     known = {item.name for item in fields(TrainConfig)} - set(_FIXED)
+    expected = Phrase("good_search")
+    malformed = UsageError("bad_value", option="search", value=text, expected=expected)
     if not (equals and values):
-        raise UsageError("bad_value", option="search", value=text, expected=FORMS)
+        raise malformed
     if name not in known:
         (closest,) = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
         raise UsageError("unknown_key", option=key, suggestion=closest)
@@ -79,12 +80,12 @@ def parse_search(text: str) -> Search:
         else:
             search = Search(name, tuple(kind(value.strip()) for value in values.split(",")))
     except ValueError:
-        raise UsageError("bad_value", option="search", value=text, expected=FORMS) from None
+        raise malformed from None
     if search.choices:
         if len(set(search.choices)) < len(search.choices):
-            raise UsageError("bad_value", option="search", value=text, expected=FORMS)
+            raise malformed
     elif (colon and scale != "log") or not search.low < search.high:
-        raise UsageError("bad_value", option="search", value=text, expected=FORMS)
+        raise malformed
     elif search.log and search.low <= 0:
         expected = Phrase("good_logarithm")
         raise UsageError("bad_value", option=name, value=search.low, expected=expected)
