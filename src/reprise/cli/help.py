@@ -15,7 +15,9 @@ import click
 from reprise.text.compiled import DOMAIN, FOLDER
 from reprise.text.messages import Language, Messages, catalogue
 
-_FILL = "\0"  # stands for the second column of a wide character
+# Stands for the second column of a wide character; a line that is cut between the two is a column
+# wider, of the two that Click leaves free.
+_FILL = "\0"
 _DEFAULT = re.compile(r"\[(?:default: (?P<value>[^]]*)|required)\]$")
 _CHOICES = re.compile(r"[\w-]+(?: \| [\w-]+)+")
 
@@ -123,8 +125,10 @@ def use_language(language: Language) -> None:
         gettext.textdomain(DOMAIN)
 
 
-def in_words(error: click.ClickException) -> click.ClickException:
-    """Return an error of Click's with the name of a type, which Click does not translate."""
+def with_type_translated(error: click.ClickException) -> click.ClickException:
+    """Return an error with the name of its option's type translated, as Click's message has it in
+    English ("integer") in any language.
+    """
     if type(error) is not click.BadParameter or error.param is None:
         return error
     before, name, after = error.message.rpartition(error.param.type.name)

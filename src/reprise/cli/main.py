@@ -22,7 +22,7 @@ from reprise.cli.commands.report import report
 from reprise.cli.commands.runs import runs
 from reprise.cli.commands.sweep import sweep
 from reprise.cli.commands.train import train
-from reprise.cli.help import Group, in_words, use_language
+from reprise.cli.help import Group, use_language, with_type_translated
 from reprise.errors import RepriseError, WriteError
 from reprise.runtime.setup import setup
 from reprise.text.messages import Messages, Phrase, choose_language
@@ -45,7 +45,7 @@ def run_guarded(command: click.Command) -> NoReturn:
             raise abort.__cause__ from None  # of a file: click takes it for the end of a prompt
         sys.exit(128 + signal.SIGINT)
     except click.ClickException as error:
-        in_words(error).show()
+        with_type_translated(error).show()
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _LACKS_MEMORY.search(str(error)):

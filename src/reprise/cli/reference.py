@@ -31,7 +31,7 @@ def reference(root: click.Group, name: str = "reprise") -> str:
     parts += [_section(path, command) for path, command in walk(root, name)]
     parts.append(f"## {_RUN}\n\nThe settings that make up a run, and where it and its data are.")
     parts.append("\n".join(_run_options()))
-    codes = " ".join(Messages("en").text(root.epilog or "").replace("\b", "").split())
+    codes = Messages("en").text(root.epilog or "")
     return "\n\n".join([*parts, _wrapped(codes)]) + "\n"
 
 

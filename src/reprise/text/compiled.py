@@ -1,10 +1,9 @@
 """Click's own words in Chinese, compiled for gettext, which Click asks for them.
 
-`make docs` writes the file that this prints, `FILE`; a test holds that it is not stale.
+`make docs` writes `FILE` (`python -m reprise.text.compiled`); a test holds that it is not stale.
 """
 
 import struct
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,4 +35,4 @@ def compiled(words: Mapping[str, str | list[str]]) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(compiled(catalogue("zh")["click"]))
+    FILE.write_bytes(compiled(catalogue("zh")["click"]))
