@@ -30,6 +30,7 @@ lint: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m reprise.cli.reference > docs/commands.md
+	$(BIN)/python -m reprise.text.compiled
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/step.py --rounds 3

@@ -1,8 +1,8 @@
-"""The catalogue of messages: complete in both languages, and used by key."""
+"""The sentences that users read: in en.toml and zh.toml alone, complete in both, used by key."""
 
 import ast
 import re
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
 
@@ -10,13 +10,22 @@ import pytest
 
 import reprise
 from reprise.errors import UsageError
-from reprise.text.messages import CATALOGUE, Messages, Phrase, choose_language
+from reprise.text.messages import Messages, Phrase, catalogue, choose_language
 
-SOURCES = [
-    *Path(reprise.__file__).parent.rglob("*.py"),
-    *Path(reprise.__file__).parent.rglob("template/*"),
-    Path(reprise.__file__).parents[1] / "train.py",
-]
+PACKAGE = Path(reprise.__file__).parent
+MODULES = [*PACKAGE.rglob("*.py"), PACKAGE.parent / "train.py"]
+SOURCES = [*MODULES, *PACKAGE.rglob("template/*")]
+ENGLISH, CHINESE = catalogue("en"), catalogue("zh")
+BOTH = [(table, key) for table in ENGLISH for key in ENGLISH[table]]
+# English that a user reads elsewhere: of a run's settings, and the page of all commands.
+SETTINGS = {"config/schema.py", "cli/options.py", "cli/comirec.py"}
+ELSEWHERE = {
+    *SETTINGS,
+    "cli/reference.py",
+    "data/prepare.py",  # what meta.json keeps of how a dataset was made
+    "data/readers/columns.py",  # names of columns
+    "runs/manage/archive.py",  # what tarfile says of a file, to know it by
+}
 # The same in both languages, as in the original.
 ALIKE = {
     "iter: {}, train loss: {}, valid recall: {}, valid ndcg: {}, valid hitrate: {}",
@@ -24,28 +33,32 @@ ALIKE = {
 }
 
 
-def is_catalogue(path: Path) -> bool:
-    return path.name == "words.py" or path.name.startswith("messages")
-
-
 def fields(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
 
 
-@pytest.mark.parametrize("key", CATALOGUE)
-def test_both_languages_say_it_with_the_same_values(key: str) -> None:
-    english, chinese = CATALOGUE[key]
+def test_both_files_have_the_same_keys_and_chinese_what_stands_elsewhere_in_english() -> None:
+    assert set(ENGLISH) == {"messages", "commands", "options"}
+    assert set(CHINESE) == {*ENGLISH, "settings", "click"}
+    for table in ENGLISH:
+        assert set(ENGLISH[table]) == set(CHINESE[table])
+
+
+@pytest.mark.parametrize(("table", "key"), BOTH)
+def test_both_languages_say_it_with_the_same_values(table: str, key: str) -> None:
+    english, chinese = ENGLISH[table][key], CHINESE[table][key]
     assert english
     assert chinese
-    assert fields(english) == fields(chinese)
+    if table != "commands":  # whose braces are braces
+        assert fields(english) == fields(chinese)
 
 
 def test_every_key_is_used_and_every_used_key_is_there() -> None:
-    code = "\n".join(path.read_text() for path in SOURCES if not is_catalogue(path))
+    code = "\n".join(path.read_text() for path in SOURCES)
     quoted = set(re.findall(r'"([a-z_]+)"', code))
-    assert set(CATALOGUE) <= quoted
+    assert set(ENGLISH["messages"]) <= quoted
     spoken = re.findall(r'(?:Error|Phrase|say|warn|text)\(\s*"([a-z_]+)"', code)
-    assert set(spoken) <= set(CATALOGUE)
+    assert set(spoken) <= set(ENGLISH["messages"])
 
 
 def test_the_seeds_lines_word_for_word() -> None:
@@ -70,7 +83,7 @@ def test_language_by_flag_then_variable_then_locale(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_chinese_lines_are_chinese() -> None:
-    for key, (_, chinese) in CATALOGUE.items():
+    for key, chinese in CHINESE["messages"].items():
         if not re.search(r"[一-鿿]", chinese):  # names, and words the original leaves as they are
             words = re.findall("[A-Za-z]{2,}", re.sub("{[^}]*}", "", chinese))
             assert len(words) <= 2 or key == "prompt_name", key
@@ -79,9 +92,7 @@ def test_the_chinese_lines_are_chinese() -> None:
 def test_what_is_printed_comes_from_the_catalogue() -> None:
     """No words of a sentence stand where something is printed or put into a table."""
     printing = {"print", "echo", "add_row", "add_column", "Table", "Panel", "line"}
-    for path in SOURCES:
-        if path.suffix != ".py":
-            continue
+    for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
                 continue
@@ -92,25 +103,39 @@ def test_what_is_printed_comes_from_the_catalogue() -> None:
                     assert said in ALIKE, f"{path}, line {node.lineno}: {said}"
 
 
-def test_no_key_is_given_twice() -> None:
-    """One that is would be said in the other's words: the parts are put together by key."""
-    keys: Counter[object] = Counter()
-    for path in filter(is_catalogue, SOURCES):
+def test_the_help_of_options_comes_from_the_catalogue() -> None:
+    for path in (PACKAGE / "cli").rglob("*.py"):
+        if path.relative_to(PACKAGE).as_posix() in SETTINGS:
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Dict):
-                pairs = zip(node.keys, node.values, strict=True)
-                keys.update(
-                    k.value
-                    for k, v in pairs
-                    if isinstance(k, ast.Constant) and isinstance(v, ast.Tuple)
-                )
-    assert keys == Counter(CATALOGUE.keys())
+            if isinstance(node, ast.keyword) and node.arg == "help":
+                assert not words_of(node.value), f"{path}, line {node.value.lineno}"
+
+
+def test_no_other_file_holds_a_sentence() -> None:
+    """Four words in a row, outside docstrings and assertions of the code about itself."""
+    for path in MODULES:
+        if path.relative_to(PACKAGE.parent).as_posix().removeprefix("reprise/") in ELSEWHERE:
+            continue
+        for line, text in texts_of(path):
+            assert not re.search(r"[A-Za-z]{2,}(?: [A-Za-z]{2,}){3}", text), f"{path}, line {line}"
+
+
+def texts_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the strings of a file that a user may see, with their lines."""
+    tree = ast.parse(path.read_text())
+    aside: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        bare = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if bare or (isinstance(node, ast.Call) and ast.unparse(node.func) == "AssertionError"):
+            aside.update(ast.walk(node))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in aside:
+            yield node.lineno, node.value
 
 
 def test_what_is_wrong_comes_from_the_catalogue() -> None:
-    for path in SOURCES:
-        if path.suffix != ".py":
-            continue
+    for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             said: list[ast.expr] = []
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
@@ -122,9 +147,7 @@ def test_what_is_wrong_comes_from_the_catalogue() -> None:
 
 
 def test_what_a_value_should_have_been_comes_from_the_catalogue() -> None:
-    for path in SOURCES:
-        if path.suffix != ".py":
-            continue
+    for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.keyword) and node.arg == "expected":
                 said = words_of(node.value)

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from helpers.commands import ENVIRONMENT, ROOT
+from reprise.cli.help import option_record
 from reprise.cli.main import cli
 from reprise.cli.options import run_options
 from reprise.cli.reference import options, reference, walk
@@ -23,11 +24,11 @@ every_option = pytest.mark.parametrize(
 )
 
 
-def told(option: click.Option) -> tuple[str, str]:
+def told(option: click.Option, path: str = "reprise") -> tuple[str, str]:
     """Return what an option's help says, and what it says in brackets at its end."""
-    record = option.get_help_record(click.Context(click.Command("")))
-    assert record is not None
-    match = re.fullmatch(r"(.*?)\s*(\[[^]]*\])?", record[1], re.DOTALL)
+    context = click.Context(click.Command(""), show_default=True)
+    _, text = option_record(option, path.partition(" ")[2], "en", context)
+    match = re.fullmatch(r"(.*?)\s*(\[[^]]*\])?", text, re.DOTALL)
     assert match is not None
     return match[1], match[2] or ""
 
@@ -50,7 +51,7 @@ def test_the_page_has_every_command_and_option() -> None:
 
 @every_option
 def test_it_says_what_it_is_and_what_holds_without_it(path: str, option: click.Option) -> None:
-    text, bracket = told(option)
+    text, bracket = told(option, path)
     assert text.endswith("."), text
     if option.is_flag:
         assert bracket == ""  # off
@@ -95,7 +96,9 @@ def test_help_of_every_command_loads_nothing_heavy_and_is_quick() -> None:
         "    assert cli.main([*words, '--help'], standalone_mode=False) == 0\n"
         "heavy = {'jax', 'optuna', 'plotly', 'polars', 'rich', 'tensorboardX',"
         " 'tensorflow'}\n"
-        "print(heavy & set(sys.modules))"
+        "print(heavy & set(sys.modules))\n"
+        "from reprise.text.messages import catalogue\n"
+        "assert catalogue.cache_info().currsize == 1"  # English alone was read
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(

@@ -13,12 +13,12 @@ import click
 import numpy as np
 
 from reprise.cli.commands.train import resume_command, run_training
+from reprise.cli.help import Command
 from reprise.cli.main import run_guarded
 from reprise.cli.options import common_options, setting_option, steps_of
 from reprise.config.load import make_config
 from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.errors import UsageError
-from reprise.models.registry import REGISTRY
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
 
@@ -32,77 +32,46 @@ MODEL_FLAGS = ("model", "maxlen", "embedding_dim", "hidden_size", "num_interest"
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def own(name: str, flag: str | None = None, text: str | None = None) -> Option:
+def own(name: str, flag: str | None = None) -> Option:
     """Return the option of a setting by ComiRec's flag, at its default."""
-    flag = flag or f"--{name}"
-    return setting_option(name, flag, default=SETTINGS[name].default, text=text)
+    return setting_option(name, flag or f"--{name}", default=SETTINGS[name].default)
 
 
-def folder(name: str, text: str) -> Option:
+def folder(name: str) -> Option:
     """Return the option of a folder, --<default>_dir."""
     usual = name.removeprefix("--").removesuffix("_dir")
-    path = click.Path(path_type=Path)
-    return click.option(name, type=path, default=usual, show_default=True, help=text)
+    return click.option(name, type=click.Path(path_type=Path), default=usual)
 
 
 @click.command(
+    "comirec",
+    cls=Command,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "token_normalize_func": lambda token: token.replace("-", "_"),
-    }
+        "show_default": True,
+    },
 )
-@click.option(
-    "-p",
-    "task",
-    type=click.Choice(["train", "test", "output"]),
-    default="train",
-    show_default=True,
-    help="Train, measure the best model, or write its item vectors to output/.",
-)
-@setting_option(
-    "dataset",
-    "--dataset",
-    default="book",
-    text="book | taobao | any dataset under --data_dir.",
-)
+@click.option("-p", "task", type=click.Choice(["train", "test", "output"]), default="train")
+@setting_option("dataset", "--dataset", default="book")
 @own("seed", "--random_seed")
 @own("embedding_dim")
-@own("hidden_size", text="Width of the network, in numbers.")
+@own("hidden_size")
 @own("num_interest")
-@setting_option("model", "--model_type", text=f"{' | '.join(REGISTRY)}. [required]")
+@setting_option("model", "--model_type")
 @own("learning_rate")
-@own("optimizer", text=f"Adam of the item rows: {' | '.join(SETTINGS['optimizer'].choices)}.")
+@own("optimizer")
 @own("selection")
-@click.option(
-    "--max_iter",
-    type=float,
-    default=1000.0,
-    show_default=True,
-    help="Steps in all, in thousands; may grow later.",
-)
-@own("patience", text="Evaluations without improvement that end the training.")
-@click.option("--coef", type=float, help="Category control in -p test: lambda. [default: none]")
+@click.option("--max_iter", type=float, default=1000.0)
+@own("patience")
+@click.option("--coef", type=float)
 @own("top_n", "--topN")
-@setting_option("name", text="Name of the experiment. [default: asked for]")
-@setting_option(
-    "test_iter",
-    "--test_iter",
-    text=f"Steps between evaluations. [default: {BOOK[2]}; of taobao {TAOBAO[2]}]",
-)
-@click.option(
-    "--resume_from",
-    type=click.Choice(["best", "latest"]),
-    default="best",
-    show_default=True,
-    help="What an existing run goes on from.",
-)
-@click.option(
-    "--best_metric",
-    type=float,
-    help="Best recall, 0 to 1, of an old checkpoint that does not know it. [default: measured]",
-)
-@folder("--runs_dir", "Folder of the runs.")
-@folder("--data_dir", "Folder of the datasets.")
+@setting_option("name")
+@setting_option("test_iter", "--test_iter")
+@click.option("--resume_from", type=click.Choice(["best", "latest"]), default="best")
+@click.option("--best_metric", type=float)
+@folder("--runs_dir")
+@folder("--data_dir")
 @common_options
 def main(task: str, lang: str | None, name: str | None, **options: Any) -> None:
     """Train, test or output a model, as ComiRec's src/train.py."""
@@ -198,4 +167,4 @@ def measure_or_output(
 
 def run() -> NoReturn:
     """Run the command."""
-    run_guarded(main, "train.py")
+    run_guarded(main)

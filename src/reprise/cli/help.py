@@ -1,79 +1,204 @@
-"""The help of the commands and what Click says of their use, in Chinese where that is asked for.
+"""The help of commands and options: from the catalogue, in the user's language, when it is printed.
 
-English stands where a command and its options are defined. Chinese takes its place before a command
-line is read, by `messages_options` and `messages_commands`.
+A command's help is found by its name, an option's by its flag; the English of a run's settings
+stands where they are declared. Click asks gettext for its own words.
 """
 
-import importlib
-import inspect
+import gettext
+import os
+import re
+from collections.abc import Iterable, Mapping
+from unicodedata import east_asian_width
 
 import click
 
-from reprise.text.messages import Language
-from reprise.text.messages_commands import CLICK, COMMANDS, EXIT_CODES
-from reprise.text.messages_options import OPTIONS
+from reprise.text.compiled import DOMAIN, FOLDER
+from reprise.text.messages import Language, Messages, catalogue
 
-_AS_IT_STANDS = "\b\n"  # before a paragraph: Click would put blanks between its lines
-# Click translates through gettext's functions, which these modules of its hold as _ and ngettext;
-# gettext itself reads compiled catalogues from disk only.
-_SPEAKING = ("core", "decorators", "exceptions", "formatting", "parser", "termui", "types")
-_MEASURING = (
-    "_textwrap",
-    "formatting",
-)  # these count characters, of which a Chinese one is two wide
+# Stands for the second column of a wide character; a line that is cut between the two is a column
+# wider, of the two that Click leaves free.
+_FILL = "\0"
+_DEFAULT = re.compile(r"\[(?:default: (?P<value>[^]]*)|required)\]$")
+_CHOICES = re.compile(r"[\w-]+(?: \| [\w-]+)+")
 
 
-def speak(command: click.Command, language: Language, name: str = "") -> None:
-    """Make a command, and all below it, tell its help in `language`; `name`: of `COMMANDS`."""
-    if language == "en":
-        return
-    for module in map(importlib.import_module, (f"click.{part}" for part in _SPEAKING)):
-        for function, replaced in (("_", _said), ("ngettext", _said_of)):
-            if hasattr(module, function):
-                setattr(module, function, replaced)
-    for module in map(importlib.import_module, (f"click.{part}" for part in _MEASURING)):
-        for function, measure in (("term_len", _width), ("_truncate_visible", _cut)):
-            if hasattr(module, function):
-                setattr(module, function, measure)
-    _translate(command, name)
+class Formatter(click.HelpFormatter):
+    """Lays help out by columns, of which a Chinese character takes two: Click counts characters."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """Write the usage line."""
+        super().write_usage(prog, _filled(args), _filled(prefix or gettext.gettext("Usage:") + " "))
+
+    def write_text(self, text: str) -> None:
+        """Write paragraphs."""
+        super().write_text(_filled(text))
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write terms and what they mean, in two columns."""
+        filled = [(_filled(term), _filled(text)) for term, text in rows]
+        super().write_dl(filled, col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        """Return what was written."""
+        return super().getvalue().replace(_FILL, "")
 
 
-def _translate(command: click.Command, name: str) -> None:
-    if name in COMMANDS:
-        text = inspect.cleandoc(COMMANDS[name])
-        command.help = text.replace("\n\n", f"\n\n{_AS_IT_STANDS}")
-        command.short_help = text.partition("。")[0].replace("\n", "")
-    if command.epilog:
-        command.epilog = EXIT_CODES
-    if command.options_metavar:
-        command.options_metavar = _said(command.options_metavar)
-    for parameter in command.params:
-        parameter.type.name = _said(parameter.type.name)
-        if isinstance(parameter, click.Option) and parameter.help:
-            parameter.help = OPTIONS.get(parameter.help, parameter.help)
-    if isinstance(command, click.Group):
-        command.subcommand_metavar = _said(command.subcommand_metavar)
-        for below, own in command.commands.items():
-            _translate(own, f"{name} {below}".strip())
+def _filled(text: str) -> str:
+    return "".join(c + _FILL if east_asian_width(c) in "FW" else c for c in text)
 
 
-def _said(text: str) -> str:
-    return CLICK.get(text, text)
+class Context(click.Context):
+    """The context of a command; its `obj` is the language."""
+
+    formatter_class = Formatter
 
 
-def _said_of(one: str, several: str, count: int) -> str:
-    return _said(one if count == 1 else several)
+class Option(click.Option):
+    """An option whose help has fields, such as {choices}."""
+
+    def __init__(self, *args: object, fields: Mapping[str, str], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields = fields
 
 
-def _width(text: str) -> int:
-    """Return the columns that a text takes on a terminal, its styles apart."""
-    from rich.cells import cell_len
+class Command(click.Command):
+    """A command whose help is in the catalogue."""
 
-    return cell_len(click.unstyle(text))
+    context_class = Context
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return the parts of the usage line."""
+        return list(map(gettext.gettext, super().collect_usage_pieces(ctx)))
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the command does."""
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(command_help(path_of(ctx), _language(ctx)))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options and what each is."""
+        path, language = path_of(ctx), _language(ctx)
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        with formatter.section(gettext.gettext("Options")):
+            formatter.write_dl([option_record(option, path, language, ctx) for option in options])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the message that `epilog` is the key of."""
+        if self.epilog:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(Messages(_language(ctx)).text(self.epilog))
 
 
-def _cut(text: str, width: int) -> str:
-    """Return the beginning of a text that fits into `width` columns."""
-    from rich.cells import chop_cells
+class Group(Command, click.Group):
+    """A command with commands below it."""
 
-    return next(iter(chop_cells(text, width)), "")
+    command_class = Command
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, and the commands below."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands below, and the first sentence of each."""
+        names = self.list_commands(ctx)
+        limit = formatter.width - 6 - max(map(len, names))
+        with formatter.section(gettext.gettext("Commands")):
+            formatter.write_dl([(name, self._brief(ctx, name, limit)) for name in names])
+
+    def _brief(self, ctx: click.Context, name: str, limit: int) -> str:
+        text = command_help(f"{path_of(ctx)} {name}".strip(), _language(ctx))
+        if "。" in text:  # else Click knows where a sentence ends
+            return text.partition("。")[0]
+        return click.Command(name, help=text).get_short_help_str(limit)
+
+
+def use_language(language: Language) -> None:
+    """Have Click's own words, for which it asks gettext, in a language."""
+    if language != "en":
+        os.environ["LANGUAGE"] = language  # what gettext goes by first
+        gettext.bindtextdomain(DOMAIN, FOLDER)
+        gettext.textdomain(DOMAIN)
+
+
+def with_type_translated(error: click.ClickException) -> click.ClickException:
+    """Return an error with the name of its option's type translated, as Click's message has it in
+    English ("integer") in any language.
+    """
+    if type(error) is not click.BadParameter or error.param is None:
+        return error
+    before, name, after = error.message.rpartition(error.param.type.name)
+    message = before + gettext.gettext(name) + after if name else error.message
+    return click.BadParameter(message, error.ctx, error.param, error.param_hint)
+
+
+def path_of(ctx: click.Context) -> str:
+    """Return a command's name below `reprise`, as the catalogue has it."""
+    names = []
+    while ctx.parent is not None:
+        names.append(ctx.command.name or "")
+        ctx = ctx.parent
+    root = ctx.command.name or ""
+    return " ".join([*([] if root == "reprise" else [root]), *reversed(names)])
+
+
+def command_help(path: str, language: Language) -> str:
+    """Return what a command does, by its name below `reprise`; "" is `reprise` itself."""
+    text: str = catalogue(language)["commands"][path]
+    return text.strip("\n")
+
+
+def option_record(
+    option: click.Option, path: str, language: Language, ctx: click.Context
+) -> tuple[str, str]:
+    """Return an option's names and its help in the command `path`: the columns of its line.
+
+    The help ends with the option's default, unless it names one itself.
+    """
+    names, stated = option.get_help_record(ctx) or ("", "")
+    kind = option.type.name.upper()
+    if option.metavar is None and names.endswith(f" {kind}"):
+        names = names.removesuffix(kind) + gettext.gettext(option.type.name).upper()
+    declared = option.help or ""
+    text = _option_help(option, path, language)
+    if text.endswith("]"):
+        return names, text
+    if own := _DEFAULT.search(declared):
+        words = "required" if own["value"] is None else "default: {default}"
+        return names, f"{text}[{gettext.gettext(words).format(default=own['value'])}]"
+    return names, f"{text}  {stated.removeprefix(declared).strip()}".rstrip()  # as Click has it
+
+
+def option_key(option: click.Option, path: str, language: Language) -> tuple[str, str] | None:
+    """Return the table and the key of an option's help in the command `path`: by its flag, in
+    [settings] by its name, of the command or of all. None: it stands where it is declared.
+    """
+    flag = option.opts[0].lstrip("-").replace("_", "-")
+    words = path.split()
+    owners = [f"{' '.join(words[:count])}." for count in range(len(words), 0, -1)]
+    for table, name in (("options", flag), ("settings", option.name)):
+        for key in (f"{owner}{name}" for owner in [*owners, ""]):
+            if key in catalogue(language).get(table, {}):
+                return table, key
+    return None
+
+
+def _option_help(option: click.Option, path: str, language: Language) -> str:
+    """Return an option's help; a translation has the choices of the English that declares it."""
+    declared = option.help or ""
+    found = option_key(option, path, language)
+    if found is None:
+        return gettext.gettext(declared) if declared else ""
+    table, key = found
+    choices = _CHOICES.search(declared)
+    fields = option.fields if isinstance(option, Option) else {"choices": choices and choices[0]}
+    text: str = catalogue(language)[table][key]
+    return text.format(**fields)
+
+
+def _language(ctx: click.Context) -> Language:
+    return "zh" if ctx.obj == "zh" else "en"

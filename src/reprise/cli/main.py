@@ -22,36 +22,30 @@ from reprise.cli.commands.report import report
 from reprise.cli.commands.runs import runs
 from reprise.cli.commands.sweep import sweep
 from reprise.cli.commands.train import train
-from reprise.cli.help import speak
+from reprise.cli.help import Group, use_language, with_type_translated
 from reprise.errors import RepriseError, WriteError
 from reprise.runtime.setup import setup
 from reprise.text.messages import Messages, Phrase, choose_language
 
-EXIT_CODES = """\b
-Exit codes: 0 done; 2 wrong usage; 3 unusable data; 4 the run folder holds another
-configuration; 5 the run is in use; 6 no usable checkpoint; 7 the disk refused a write;
-8 out of memory; 130 stopped by Ctrl-C; 143 stopped by SIGTERM."""
 OUT_OF_MEMORY = 8
 _LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # as XLA says it
 
 
-def run_guarded(command: click.Command, name: str = "") -> NoReturn:
-    """Run a click command; a user's mistake ends in one clear line and its exit code. name: as
-    `help_language.speak` takes it.
-    """
+def run_guarded(command: click.Command) -> NoReturn:
+    """Run a click command; a user's mistake ends in one clear line and its exit code."""
     messages = Messages(choose_language(_asked_language(sys.argv[1:])))
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack what a line is marked with
         sys.stdout.reconfigure(errors="replace")
-    speak(command, messages.language, name)
+    use_language(messages.language)
     try:
         setup()
-        sys.exit(command.main(standalone_mode=False))
+        sys.exit(command.main(standalone_mode=False, obj=messages.language))
     except click.Abort as abort:
         if isinstance(abort.__cause__, EOFError):
             raise abort.__cause__ from None  # of a file: click takes it for the end of a prompt
         sys.exit(128 + signal.SIGINT)
     except click.ClickException as error:
-        error.show()
+        with_type_translated(error).show()
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _LACKS_MEMORY.search(str(error)):
@@ -72,11 +66,14 @@ def _tell(messages: Messages, mistake: Phrase) -> None:
 
 
 @click.group(
-    epilog=EXIT_CODES,
+    "reprise",
+    cls=Group,
+    epilog="exit_codes",
     # ComiRec spells its flags with underscores: both spellings are understood.
     context_settings={
         "help_option_names": ["-h", "--help"],
         "token_normalize_func": lambda token: token.replace("_", "-"),
+        "show_default": True,
     },
 )
 @click.version_option(__version__, prog_name="reprise")

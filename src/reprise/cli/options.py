@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from reprise.cli.help import Option
 from reprise.config.layers import Layer
 from reprise.config.load import PRESETS, in_todays_names, read_preset, read_toml
 from reprise.config.schema import SETTINGS
@@ -23,37 +24,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def common_options(command: Command) -> Command:
     """Add the options every command has."""
-    return click.option(
-        "--lang",
-        help="Language of the messages: en or zh. [default: REPRISE_LANG's, or the locale's]",
-    )(command)
+    return click.option("--lang")(command)
 
 
-which_option = click.option(
-    "--which",
-    type=click.Choice(["best", "latest"]),
-    default="best",
-    show_default=True,
-    help="Which checkpoint of the run.",
-)
-data_option = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    default="data",
-    show_default=True,
-    help="Folder of the datasets.",
-)
+which_option = click.option("--which", type=click.Choice(["best", "latest"]), default="best")
+data_option = click.option("--data-dir", type=click.Path(path_type=Path), default="data")
 
-_MAX_ITER = click.option(
-    "--max-iter",
-    type=float,
-    help="Steps in all, in thousands, as ComiRec counts; may grow later. [default: 1000]",
-)
+_MAX_ITER = click.option("--max-iter", type=float)
 
 
-def setting_option(
-    name: str, *flags: str, default: Any = None, text: str | None = None
-) -> Callable[[Command], Command]:
+def setting_option(name: str, *flags: str, default: Any = None) -> Callable[[Command], Command]:
     """Return the option that gives a setting, as it is declared.
 
     Args:
@@ -61,14 +41,12 @@ def setting_option(
         flags: The option's flags, in the place of those declared.
         default: What holds without it; the configuration's own where it is None, so that a file
             or a preset can give it.
-        text: The help, in the place of the one declared.
     """
     setting = SETTINGS[name]
     names = flags or setting.flags
     if setting.kind is bool:
         names = tuple(f"{flag}/--no-{flag.removeprefix('--')}" for flag in names)
-    if text is None:
-        text = setting.help if default is not None else f"{setting.help} {setting.default_help}"
+    text = setting.help if default is not None else f"{setting.help} {setting.default_help}"
     return click.option(
         *names,
         name,
@@ -91,64 +69,27 @@ def _options_of(setting: Setting) -> Iterator[Callable[[Any], Any]]:
 
 
 _RUN_OPTIONS = (
-    click.option(
-        "--preset",
-        type=click.Choice(PRESETS),
-        help="Settings that are good together; the file's and the flags' win. [default: none]",
-    ),
-    click.option(
-        "--config",
-        "config_file",
-        type=click.Path(path_type=Path),
-        help="TOML file of the run's settings (keys as the flags); flags win. [default: none]",
-    ),
+    click.option("--preset", type=click.Choice(PRESETS)),
+    click.option("--config", "config_file", type=click.Path(path_type=Path)),
     *(option for setting in SETTINGS.values() for option in _options_of(setting)),
-    click.option(
-        "--runs-dir",
-        type=click.Path(path_type=Path),
-        default="runs",
-        show_default=True,
-        help="Folder of the runs.",
-    ),
+    click.option("--runs-dir", type=click.Path(path_type=Path), default="runs"),
     data_option,
 )
 
 
 _WATCH_OPTIONS = (
-    click.option(
-        "--quiet",
-        is_flag=True,
-        help="Show evaluations, warnings and the end only, no live line; train.log has the rest.",
-    ),
-    click.option(
-        "--track",
-        type=click.Choice(TRACKERS),
-        multiple=True,
-        help="Hand the numbers to MLflow or Weights & Biases too; may be repeated. "
-        "[default: neither]",
-    ),
+    click.option("--quiet", is_flag=True),
+    click.option("--track", type=click.Choice(TRACKERS), multiple=True),
 )
 
 
 _SOURCE_OPTIONS = (
-    click.option(
-        "--format",
-        "format_name",
-        help=f"Of the source: {' | '.join(FORMATS)}. [default: as the names tell]",
-    ),
+    click.option("--format", "format_name", cls=Option, fields={"choices": " | ".join(FORMATS)}),
     *(
-        click.option(f"--{what}-col", metavar="NAME", help=f"{meaning} [default: by its name]")
-        for what, meaning in (
-            ("user", "Column of the user, in a table; or its place, from 1."),
-            ("item", "Column of the item."),
-            ("time", "Column of the time: a number, or a date."),
-            ("category", "Column of the item's category."),
-            ("title", "Column of the item's title."),
-        )
+        click.option(f"--{what}-col", metavar="NAME")
+        for what in ("user", "item", "time", "category", "title")
     ),
-    click.option(
-        "--behaviours", help="Behaviours of taobao that count, such as pv,buy. [default: pv]"
-    ),
+    click.option("--behaviours"),
 )
 
 

@@ -2,15 +2,16 @@
 writes docs/commands.md.
 """
 
-import inspect
 import sys
 import textwrap
 from collections.abc import Iterator
 
 import click
 
+from reprise.cli.help import command_help, option_record
 from reprise.cli.main import cli
 from reprise.cli.options import run_options
+from reprise.text.messages import Messages
 
 _WIDTH = 120
 _RUN = "Options of a run"
@@ -30,7 +31,7 @@ def reference(root: click.Group, name: str = "reprise") -> str:
     parts += [_section(path, command) for path, command in walk(root, name)]
     parts.append(f"## {_RUN}\n\nThe settings that make up a run, and where it and its data are.")
     parts.append("\n".join(_run_options()))
-    codes = " ".join((root.epilog or "").replace("\b", "").split())
+    codes = Messages("en").text(root.epilog or "")
     return "\n\n".join([*parts, _wrapped(codes)]) + "\n"
 
 
@@ -58,24 +59,25 @@ def _contents(root: click.Group, name: str) -> str:
 
 def _section(path: str, command: click.Command) -> str:
     usage = " ".join(command.collect_usage_pieces(click.Context(command)))
-    lines, of_a_run = _lines(command), _run_options()
+    below = path.partition(" ")[2]
+    lines, of_a_run = _lines(command, below), _run_options()
     if set(of_a_run) <= set(lines):
         link = f"- and the [options of a run](#{_RUN.lower().replace(' ', '-')}), below"
         lines = [line for line in lines if line not in of_a_run] + [link]
-    prose = _prose(command.help or "")
+    prose = _prose(command_help(below, "en"))
     return "\n\n".join([f"## `{path}`", f"    {path} {usage}", *prose, "\n".join(lines)])
 
 
 def _run_options() -> list[str]:
-    return _lines(run_options(click.Command("")))
+    return _lines(run_options(click.Command("")), "")
 
 
-def _lines(command: click.Command) -> list[str]:
+def _lines(command: click.Command, path: str) -> list[str]:
     """Return a line of each option: its names, and what its help tells."""
-    context = click.Context(command)
+    context = click.Context(command, show_default=True)
     lines = []
     for option in options(command):
-        names, text = option.get_help_record(context) or ("", "")
+        names, text = option_record(option, path, "en", context)
         told = " ".join(text.split())
         lines.append(_wrapped(f"- `{names}`: {told}", indent="  "))
     return lines
@@ -83,7 +85,7 @@ def _lines(command: click.Command) -> list[str]:
 
 def _prose(text: str) -> Iterator[str]:
     """Yield the paragraphs of a help text; those that click leaves as they are, as code."""
-    for part in inspect.cleandoc(text).split("\n\n"):
+    for part in text.split("\n\n"):
         if part.startswith("\b\n"):
             yield textwrap.indent(part.removeprefix("\b\n"), "    ")
         else:

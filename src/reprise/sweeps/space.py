@@ -10,7 +10,6 @@ from reprise.errors import UsageError
 from reprise.text.messages import Phrase
 from reprise.text.suggest import suggest
 
-FORMS = "FIELD=LOW..HIGH, FIELD=LOW..HIGH:log, or FIELD=A,B,C"
 _FIXED = ("dataset", "name", "top_n")  # whose trials could not be compared, or told apart
 _DIGITS = 4  # of a number that was drawn: what lies beyond makes no difference, but long names
 
@@ -65,8 +64,10 @@ def parse_search(text: str) -> Search:
     asked = field_of(key.strip())
     (name,) = in_todays_names({asked: None})
     known = SETTINGS.keys() - set(_FIXED)
+    expected = Phrase("good_search")
+    malformed = UsageError("bad_value", option="search", value=text, expected=expected)
     if not (equals and values):
-        raise UsageError("bad_value", option="search", value=text, expected=FORMS)
+        raise malformed
     if name not in known:
         raise UsageError("unknown_key", option=key, suggestion=suggest(name, known))
     setting = SETTINGS[name]
@@ -80,12 +81,12 @@ def parse_search(text: str) -> Search:
             choices = (_choice(asked, value.strip()) for value in values.split(","))
             search = Search(name, tuple(choices))
     except ValueError:
-        raise UsageError("bad_value", option="search", value=text, expected=FORMS) from None
+        raise malformed from None
     if search.choices:
         if len(set(search.choices)) < len(search.choices):
-            raise UsageError("bad_value", option="search", value=text, expected=FORMS)
+            raise malformed
     elif (colon and scale != "log") or not search.low < search.high:
-        raise UsageError("bad_value", option="search", value=text, expected=FORMS)
+        raise malformed
     elif search.log and search.low <= 0:
         expected = Phrase("good_logarithm")
         raise UsageError("bad_value", option=name, value=search.low, expected=expected)

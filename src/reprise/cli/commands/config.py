@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
+from reprise.cli.help import Group
 from reprise.cli.options import common_options, print_json, run_layers, run_options
 from reprise.config.layers import Layer, as_toml, resolve
 from reprise.errors import UsageError
 from reprise.text.messages import Messages, choose_language
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Look at configurations."""
 
@@ -20,8 +21,8 @@ def config() -> None:
 @config.command()
 @click.argument("run", required=False)
 @run_options
-@click.option("--toml", "to_toml", is_flag=True, help="Print a file for --config.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--toml", "to_toml", is_flag=True)
+@click.option("--json", "as_json", is_flag=True)
 @common_options
 def show(
     run: str | None,
@@ -36,11 +37,7 @@ def show(
     lang: str | None,
     **values: Any,
 ) -> None:
-    """Show the whole configuration that these options make, and where each value comes from.
-
-    Flags win over the file, the file over the preset, the preset over the run RUN, where one is
-    named, and that over the defaults. The options of `reprise train` are understood.
-    """
+    """Show the whole configuration that these options make, and where each value comes from."""
     if to_toml and as_json:
         raise UsageError("only_one", options="--toml, --json")
     layers = run_layers(preset, config_file, max_iter, max_steps, values)

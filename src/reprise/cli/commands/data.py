@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from reprise.cli.commands.get import get
+from reprise.cli.help import Group
 from reprise.cli.options import common_options, data_option, print_json
 from reprise.config.schema import check_value
 from reprise.text.messages import Messages, choose_language
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Fetch well-known data sets, and look at prepared ones."""
 
@@ -18,7 +19,7 @@ def data() -> None:
 @data.command()
 @click.argument("name")
 @data_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True)
 @common_options
 def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
     """Show what the dataset NAME holds, and what of it training may suffer from."""

@@ -5,17 +5,12 @@ from pathlib import Path
 
 import click
 
+from reprise.cli.help import Command
 from reprise.cli.options import common_options
 
 
-@click.command()
-@click.option(
-    "--folder",
-    type=click.Path(path_type=Path),
-    default="demo",
-    show_default=True,
-    help="Where the demonstration keeps its data and runs.",
-)
+@click.command(cls=Command)
+@click.option("--folder", type=click.Path(path_type=Path), default="demo")
 @common_options
 def demo(folder: Path, lang: str | None) -> None:
     """Train on generated data, kill the training half-way, resume it, and compare."""

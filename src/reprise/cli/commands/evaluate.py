@@ -5,40 +5,21 @@ from typing import Any
 
 import click
 
+from reprise.cli.help import Command
 from reprise.cli.options import common_options, data_option, print_json, which_option
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--split",
-    type=click.Choice(["valid", "test"]),
-    default="test",
-    show_default=True,
-    help="The users to measure on.",
-)
+@click.option("--split", type=click.Choice(["valid", "test"]), default="test")
 @which_option
-@click.option(
-    "--top-n",
-    "--topN",
-    "top_n",
-    type=int,
-    help="One more cutoff, in items, beside 20 and 50. [default: that of the run]",
-)
-@click.option(
-    "--lambda",
-    "coef",
-    type=float,
-    help="Choose the lists by category: weight of a repeated one, "
-    "beside scores that are cosines (-1 to 1) where the run has a temperature. [default: none]",
-)
-@click.option(
-    "--filter-seen", is_flag=True, help="Leave out what a user has interacted with already."
-)
+@click.option("--top-n", "--topN", "top_n", type=int)
+@click.option("--lambda", "coef", type=float)
+@click.option("--filter-seen", is_flag=True)
 @data_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True)
 @common_options
 def evaluate(
     run: Path,
@@ -51,10 +32,7 @@ def evaluate(
     as_json: bool,
     lang: str | None,
 ) -> None:
-    """Measure a run's stored model on the whole catalogue.
-
-    RUN is the run's folder, or its name under runs.
-    """
+    """Measure a run's stored model on the whole catalogue."""
     end_at_once_on_interrupt()
     from reprise.cli.show.evaluation import show_evaluation
     from reprise.cli.show.run import Voice

@@ -5,33 +5,20 @@ from typing import Any
 
 import click
 
+from reprise.cli.help import Command
 from reprise.cli.options import common_options, data_option, which_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @which_option
-@click.option(
-    "--split",
-    type=click.Choice(["train", "valid", "test", "all"]),
-    help="Write these users' interests too, of all their items. [default: no users]",
-)
-@click.option(
-    "--as-evaluated",
-    is_flag=True,
-    help="Of valid or test: by what `reprise evaluate` knows of each, without what it looks for.",
-)
-@click.option(
-    "--histories",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the interests of these users: .npy of item numbers [users, length], or .parquet "
-    "with a column raw_ids or items. [default: no users]",
-)
+@click.option("--split", type=click.Choice(["train", "valid", "test", "all"]))
+@click.option("--as-evaluated", is_flag=True)
+@click.option("--histories", type=click.Path(path_type=Path), metavar="FILE")
 @data_option
 @common_options
 def export(
@@ -44,18 +31,7 @@ def export(
     data_dir: Path,
     lang: str | None,
 ) -> None:
-    """Write the vectors of RUN's stored model into the new FOLDER.
-
-    \b
-    manifest.json   how to score, and what was exported
-    items.npy       [items + 1, d] float32, as retrieval has them; row 0: padding
-    items.parquet   item (its row), raw_id, and categories and titles where known
-    interests.npy   [users, K, d] float32, where users are asked for
-    users.parquet   row, user (own id), history (item numbers, oldest first)
-
-    An item's score is its greatest inner product with one of the user's interests. Where the
-    manifest's repeat_worth is not 0, it is added for items in the user's history.
-    """  # noqa: D301 - click's sign for lines that stay as they are
+    """Write the vectors of RUN's stored model into the new FOLDER."""
     end_at_once_on_interrupt()
     if split is not None and histories is not None:
         raise UsageError("only_one", options="--split, --histories")

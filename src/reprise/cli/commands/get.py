@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from reprise.cli.help import Command
 from reprise.cli.options import common_options, data_option
 from reprise.data.known import KNOWN, KnownSet
 from reprise.errors import UsageError
@@ -15,29 +16,16 @@ from reprise.text.suggest import suggest
 _RAW = "raw"  # below the data folder
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
-@click.option("--accept-licence", is_flag=True, help="Agree to the terms without being asked.")
-@click.option(
-    "--mirror", metavar="URL", help="Where to take the files from. [default: their owner]"
-)
+@click.option("--accept-licence", is_flag=True)
+@click.option("--mirror", metavar="URL")
 @data_option
 @common_options
 def get(
     name: str, accept_licence: bool, mirror: str | None, data_dir: Path, lang: str | None
 ) -> None:
-    """Fetch the well-known data set NAME, and tell how to prepare it.
-
-    Its terms are shown and must be agreed to. A download that was cut goes on where it stopped;
-    what its owner publishes a checksum of is verified, of the rest the first download's checksum is
-    recorded (SHA256SUMS) and later ones are compared with it. Where there is no network, put the
-    files at DATA_DIR/raw/NAME yourself and give the same command.
-
-    \b
-    NAME: ml-100k ml-1m ml-10m ml-20m ml-25m    MovieLens
-          amazon-books amazon-beauty amazon-electronics    reviews of 2014, 5-core
-          taobao    by hand: its owner asks for a login
-    """  # noqa: D301 - click's sign for lines that stay as they are
+    """Fetch the well-known data set NAME, and tell how to prepare it."""
     from reprise.cli.show.terminal import shown_downloads
     from reprise.data.download import fetch
 

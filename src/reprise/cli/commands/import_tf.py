@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from reprise.cli.help import Command
 from reprise.cli.options import common_options, run_options, run_values
 from reprise.config.load import make_config
 from reprise.errors import UsageError
@@ -12,25 +13,12 @@ from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
 
 
-@click.command("import-tf")
+@click.command("import-tf", cls=Command)
 @click.argument("source", metavar="PATH", type=click.Path(path_type=Path))
 @run_options
-@click.option(
-    "--step", type=int, help="Updates made, if the checkpoint does not tell. [default: as it tells]"
-)
-@click.option(
-    "--best-metric",
-    type=float,
-    help="Best recall, 0 to 1, where the checkpoint has none. [default: measured]",
-)
-@click.option(
-    "--map",
-    "mapped",
-    multiple=True,
-    metavar="PARAM=VARIABLE",
-    help="Which variable a parameter is (rows: the item table); may be repeated. "
-    "[default: found by shape]",
-)
+@click.option("--step", type=int)
+@click.option("--best-metric", type=float)
+@click.option("--map", "mapped", multiple=True, metavar="PARAM=VARIABLE")
 @common_options
 def import_tf(
     source: Path,
@@ -46,12 +34,7 @@ def import_tf(
     lang: str | None,
     **values: Any,
 ) -> None:
-    """Make a run of a TensorFlow checkpoint, for `reprise train` to go on from.
-
-    PATH is a checkpoint's prefix (.../ckpt-11, .../model.ckpt) or its folder, which then gives its
-    latest. Sizes (--maxlen, --embedding-dim, --hidden-size, --num-interest) come from the
-    checkpoint.
-    """
+    """Make a run of a TensorFlow checkpoint, for `reprise train` to go on from."""
     end_at_once_on_interrupt()
     given = run_values(preset, config_file, max_iter, max_steps, values)
     # The sizes are the checkpoint's to tell; all else is wrong already where it is wrong.

@@ -5,21 +5,16 @@ from typing import Any
 
 import click
 
+from reprise.cli.help import Command
 from reprise.cli.options import common_options, print_json
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("path", metavar="RUN_OR_CHECKPOINT", type=click.Path(path_type=Path))
-@click.option(
-    "--which",
-    type=click.Choice(["best", "latest"]),
-    default="latest",
-    show_default=True,
-    help="Which checkpoint of a run.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--which", type=click.Choice(["best", "latest"]), default="latest")
+@click.option("--json", "as_json", is_flag=True)
 @common_options
 def inspect(path: Path, which: Any, as_json: bool, lang: str | None) -> None:
     """Show what a checkpoint holds, and whether it is whole."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from reprise.cli.help import Command
 from reprise.cli.options import common_options, data_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -13,32 +14,12 @@ from reprise.text.messages import Messages, choose_language
 _FILE = "report.html"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help=f"The page. [default: {_FILE} in the run's folder; of several runs, here]",
-)
-@click.option(
-    "--no-evaluation",
-    is_flag=True,
-    help="Only what the run has logged: the best model is not measured, the data not needed.",
-)
-@click.option(
-    "--split",
-    type=click.Choice(["valid", "test"]),
-    default="test",
-    show_default=True,
-    help="The users that the best model is measured on.",
-)
-@click.option(
-    "--lambda",
-    "coefs",
-    type=float,
-    multiple=True,
-    help="A point of the lambda curve, measured by itself; may be repeated. [default: 0.01 to 10]",
-)
+@click.option("--output", type=click.Path(path_type=Path))
+@click.option("--no-evaluation", is_flag=True)
+@click.option("--split", type=click.Choice(["valid", "test"]), default="test")
+@click.option("--lambda", "coefs", type=float, multiple=True)
 @data_option
 @common_options
 def report(

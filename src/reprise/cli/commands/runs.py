@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from reprise.cli.help import Group
 from reprise.cli.options import common_options, print_json
 from reprise.text.messages import Messages, Say, choose_language
 
@@ -19,27 +20,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def listing_options(command: Command) -> Command:
     """Add the options that all of `reprise runs` has."""
-    folder = click.option(
-        "--runs-dir",
-        type=click.Path(path_type=Path),
-        default="runs",
-        show_default=True,
-        help="Where the runs are.",
-    )
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    folder = click.option("--runs-dir", type=click.Path(path_type=Path), default="runs")
+    as_json = click.option("--json", "as_json", is_flag=True)
     return folder(as_json(common_options(command)))
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @listing_options
 @click.pass_context
 def runs(context: click.Context, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """List the runs: where each stands, its best, its state, age and size.
-
-    A run is running while a process writes it, finished when its steps are made, stopped early
-    when its patience is used, damaged when it has no whole checkpoint; otherwise interrupted:
-    `reprise train` goes on with it. Nothing is changed by looking.
-    """
+    """List the runs: where each stands, its best, its state, age and size."""
     if context.invoked_subcommand is not None:
         # `reprise runs --runs-dir D show A` means what `reprise runs show A --runs-dir D` does.
         given = {
@@ -71,11 +61,7 @@ def runs(context: click.Context, runs_dir: Path, as_json: bool, lang: str | None
 @click.argument("name")
 @listing_options
 def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Show all about the run NAME: configuration, checkpoints, history, evaluations.
-
-    NAME is the experiment's name, its folder's name, or a path. Every byte of the checkpoints is
-    verified.
-    """
+    """Show all about the run NAME: configuration, checkpoints, history, evaluations."""
     from reprise.runs.folder import read_record
     from reprise.runs.manage import survey
 
@@ -93,10 +79,7 @@ def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
 
 @runs.command()
 @click.argument("names", metavar="NAME NAME...", nargs=-1)
-@click.option(
-    "--metric",
-    help="Of the curves: recall@50, ndcg@20, ... [default: what selects the best]",
-)
+@click.option("--metric")
 @listing_options
 def compare(
     names: tuple[str, ...], metric: str | None, runs_dir: Path, as_json: bool, lang: str | None
@@ -120,9 +103,9 @@ def compare(
 
 @runs.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be removed, and stop.")
-@click.option("--quarantine", is_flag=True, help="What was set aside as damaged, too.")
+@click.option("--yes", is_flag=True)
+@click.option("--dry-run", is_flag=True)
+@click.option("--quarantine", is_flag=True)
 @listing_options
 def prune(
     names: tuple[str, ...],
@@ -133,11 +116,7 @@ def prune(
     as_json: bool,
     lang: str | None,
 ) -> None:
-    """Remove what the runs NAME (or all) can do without.
-
-    That is checkpoints that are neither a run's latest nor its best, and what was cut short. Those
-    that stay are verified first, every byte. A running run is left alone.
-    """
+    """Remove what the runs NAME (or all) can do without."""
     from reprise.cli.show.runs import Page
     from reprise.errors import UsageError
     from reprise.runs.manage.prune import carry_out, plan, plan_beside
@@ -175,10 +154,7 @@ def prune(
 @click.argument("file", type=click.Path(path_type=Path))
 @listing_options
 def export(name: str, file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Pack the run NAME into FILE (.tar.zst, .tar.gz or .tar), with the SHA-256 of each file in it.
-
-    Its checkpoints are verified first; a damaged one is named and left out.
-    """
+    """Pack the run NAME into FILE, with the SHA-256 of each file in it."""
     from reprise.cli.show.runs import Page
     from reprise.runs.manage import archive, survey
 
@@ -198,10 +174,7 @@ def export(name: str, file: Path, runs_dir: Path, as_json: bool, lang: str | Non
 @click.argument("file", type=click.Path(path_type=Path))
 @listing_options
 def import_run(file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Unpack a run that `reprise runs export` packed into FILE.
-
-    Every file is held against its SHA-256, and the run appears whole or not at all.
-    """
+    """Unpack a run that `reprise runs export` packed into FILE."""
     from reprise.cli.show.runs import Page
     from reprise.runs.manage import archive, survey
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reprise.cli.commands.train import resume_command
+from reprise.cli.help import Group
 from reprise.cli.options import common_options, print_json, run_options, run_values, watch_options
 from reprise.config.schema import SETTINGS, check_value
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.sweeps.space import FORMS, Search, parse_searches
+from reprise.sweeps.space import Search, parse_searches
 from reprise.text.messages import Messages, Phrase, choose_language
 
 if TYPE_CHECKING:
@@ -22,27 +23,15 @@ if TYPE_CHECKING:
     from reprise.config.schema import TrainConfig
 
 
-_sweeps_dir = click.option(
-    "--sweeps-dir",
-    type=click.Path(path_type=Path),
-    default="sweeps",
-    show_default=True,
-    help="Folder of the sweeps.",
-)
+_sweeps_dir = click.option("--sweeps-dir", type=click.Path(path_type=Path), default="sweeps")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @run_options
-@click.option(
-    "--search",
-    "searched",
-    multiple=True,
-    metavar="FIELD=VALUES",
-    help=f"A setting to search over, and its values: {FORMS}; may be repeated. [required]",
-)
-@click.option("--trials", type=int, default=20, show_default=True, help="Runs in all.")
+@click.option("--search", "searched", multiple=True, metavar="FIELD=VALUES")
+@click.option("--trials", type=int, default=20)
 @_sweeps_dir
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.option("--json", "as_json", is_flag=True)
 @watch_options
 @common_options
 @click.pass_context
@@ -66,12 +55,7 @@ def sweep(
 ) -> None:
     """Search for settings: each trial trains a run, and the best recall on the validation users
     decides. The same command goes on with a sweep that was stopped; a larger --trials adds to it.
-
-    \b
-    reprise sweep --name s1 --dataset ml-1m --model ComiRec-DR \\
-        --steps 20000 --trials 20 \\
-        --search learning_rate=1e-4..1e-2:log --search num_interest=2,4,8
-    """  # noqa: D301 - click's sign for lines that stay as they are
+    """
     if context.invoked_subcommand is not None:
         return
     end_at_once_on_interrupt()  # between the trials; each takes signals over
@@ -106,7 +90,7 @@ def sweep(
 @sweep.command()
 @click.argument("name")
 @_sweeps_dir
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True)
 @common_options
 def show(name: str, sweeps_dir: Path, as_json: bool, lang: str | None) -> None:
     """Show the trials of the sweep NAME, best first, and draw their picture anew."""

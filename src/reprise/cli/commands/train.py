@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reprise.cli.help import Command
 from reprise.cli.options import (
     common_options,
     preset_name,
@@ -24,25 +25,11 @@ if TYPE_CHECKING:
     from reprise.runs.session import Request
 
 
-@click.command()
+@click.command(cls=Command)
 @run_options
-@click.option(
-    "--resume-from",
-    type=click.Choice(["latest", "best"]),
-    default="latest",
-    show_default=True,
-    help="What an existing run goes on from.",
-)
-@click.option(
-    "--best-metric",
-    type=float,
-    help="Best recall, 0 to 1, of an old checkpoint that does not know it. [default: measured]",
-)
-@click.option(
-    "--change-learning-rate",
-    type=float,
-    help="Go on with another learning rate; recorded in run.json. [default: as it was]",
-)
+@click.option("--resume-from", type=click.Choice(["latest", "best"]), default="latest")
+@click.option("--best-metric", type=float)
+@click.option("--change-learning-rate", type=float)
 @watch_options
 @common_options
 def train(

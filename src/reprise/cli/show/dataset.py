@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reprise.text.messages import Messages
-from reprise.text.words import WORDS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,7 +82,8 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
 
 def _done(source: dict[str, Any], messages: Messages) -> str:
     """Return what the source tells was done; a part that the catalogue lacks, as it stands."""
-    keys = {WORDS[key][0]: key for key in _DONE}
+    english = Messages("en")
+    keys = {english.text(key): key for key in _DONE}
     parts = source.get("protocol", "?").split(", ")
     return ", ".join(messages.text(keys[part]) if part in keys else part for part in parts)
 
