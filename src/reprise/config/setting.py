@@ -21,10 +21,10 @@ _TRUTH = {"true": True, "false": False}
 class Meaning(Enum):
     """What stands in a declaration where no value does."""
 
-    REQUIRED = "no default: it must be given"
-    DEFAULT = "the setting's default"
-    OPEN = "not known: a run goes on with any value"
-    KEPT = "the value asked for"
+    REQUIRED = "required"  # no default: it must be given
+    DEFAULT = "default"  # the setting's default
+    OPEN = "open"  # not known: a run goes on with any value
+    KEPT = "kept"  # the value asked for
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-
 from reprise.errors import UsageError
 from reprise.text.suggest import suggest
 
@@ -153,6 +151,8 @@ class Model:
 
 def prefix_mask(lengths: "Array", size: int, dtype: Any) -> "Array":
     """Return [..., size] for lengths [...]: 1 for the first so many places, 0 for those behind."""
+    import numpy as np  # help does without
+
     places = np.arange(size, dtype=np.int32)
     return (lengths[..., None] > places).astype(dtype)
 

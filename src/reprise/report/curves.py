@@ -8,10 +8,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from reprise.evaluation.metrics import BY_NAME
 from reprise.report import facts
 from reprise.report.facts import Points, Run
 from reprise.report.figures import (
-    METRICS,
     Figure,
     Point,
     colour_of,
@@ -161,7 +161,7 @@ def _curve_keys(runs: Sequence[Run]) -> list[str]:
         if key == "train_loss"
         or (key.startswith("valid_") and not key.removeprefix("valid_").startswith(_HEALTH))
     }
-    order = list(METRICS)
+    order = ["train_loss", *BY_NAME]
     known = {key: _parts(key) for key in found}
     return sorted(
         found,
@@ -180,7 +180,8 @@ def _parts(key: str) -> tuple[str, int | None]:
 
 
 def _metric(kind: str, messages: Messages) -> str:
-    return messages.text(METRICS[kind]) if kind in METRICS else kind
+    metric = BY_NAME.get(kind)
+    return kind if metric is None else messages.metric(kind, metric.label)
 
 
 def _id(key: str) -> str:

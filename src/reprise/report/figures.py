@@ -19,17 +19,6 @@ from reprise.text.messages import Messages
 
 # Told apart by most eyes, and at least 3:1 against white and against the dark page.
 COLOURS = ("#1f83d6", "#d9541e", "#199b6b", "#a65fc4", "#b88300", "#d1477a", "#3b98a5", "#7c8290")
-METRICS = {
-    "train_loss": "page_loss",
-    "recall": "page_recall",
-    "ndcg": "page_ndcg",
-    "ndcg_comirec": "page_ndcg_comirec",
-    "hitrate": "page_hitrate",
-    "mrr": "page_mrr",
-    "catalogue_coverage": "page_catalogue",
-    "diversity": "page_diversity",
-    "interest_coverage": "page_interest_coverage",
-}
 KINDS = {  # of groups, each in its order
     "history_length": HISTORY,
     "popularity": POPULARITY,

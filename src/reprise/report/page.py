@@ -10,6 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from reprise import __version__
 from reprise.data.dataset import LAST
+from reprise.evaluation.metrics import METRICS
 from reprise.report import curves, figures
 from reprise.report.facts import Run
 from reprise.report.figures import Figure
@@ -171,11 +172,12 @@ def _metrics(measured: Sequence[Measured], messages: Messages) -> list[tuple[str
     """Return the rows of the table of metrics: a name, and each run's value with its interval."""
     cutoffs = sorted({n for one in measured if one.facts for n in one.facts["cutoffs"]})
     rows = []
-    for kind, word in figures.METRICS.items():
+    for metric in METRICS:
+        name = messages.metric(metric.name, metric.label)
         for n in cutoffs:
-            cells = [_value(one, f"{kind}@{n}") for one in measured]
+            cells = [_value(one, f"{metric.name}@{n}") for one in measured]
             if any(cells):
-                rows.append((f"{messages.text(word)}@{n}", [cell or _ABSENT for cell in cells]))
+                rows.append((f"{name}@{n}", [cell or _ABSENT for cell in cells]))
     return rows
 
 

@@ -54,6 +54,11 @@ class Messages:
     def __init__(self, language: Language) -> None:
         self.language = language
 
+    def metric(self, name: str, label: str) -> str:
+        """Return what a metric is called, whose English label is declared beside its formula."""
+        called: str = catalogue(self.language).get("metrics", {}).get(name, label)
+        return called
+
     def text(self, key: str, **values: Any) -> str:
         """Return the line `key` filled in with `values`, of which a Phrase is a line itself."""
         sentence: str = catalogue(self.language)["messages"][key]

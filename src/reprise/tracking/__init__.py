@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from reprise.errors import UsageError
 from reprise.text.messages import Say
-from reprise.training.state import Progress
+
+if TYPE_CHECKING:
+    from reprise.training.state import Progress
 
 TRACKERS = ("mlflow", "wandb")  # beside TensorBoard: the modules here, and the extras
 MARKER = "valid/evaluations_without_improvement"  # of every evaluation, whatever it found
@@ -115,7 +117,7 @@ def points_of(line: Mapping[str, Any]) -> Points:
     return {tag: float(value) for tag, value in named.items() if value is not None}
 
 
-def record_of(progress: Progress) -> Record:
+def record_of(progress: "Progress") -> Record:
     """Return the run's evaluations so far, with an entry for the branch it is on."""
     record: Record = {progress.branch: {}}
     for line in map(json.loads, progress.evaluations):
@@ -125,8 +127,11 @@ def record_of(progress: Progress) -> Record:
 
 def _tag(metric: str) -> str:
     """Return the tag of a validation metric: interest health is a group of its own."""
+    from reprise.evaluation.metrics import metric_of  # NumPy: help does without
+
     group, _, rest = metric.partition("_")
-    return f"interest/{rest}" if group in ("interest", "interests") else f"valid/{metric}"
+    of_interests = metric_of(metric) is None and group in ("interest", "interests")
+    return f"interest/{rest}" if of_interests else f"valid/{metric}"
 
 
 def _made_at(record: Path) -> str:

@@ -4,9 +4,9 @@ from typing import Any
 
 from rich.table import Table
 
-from reprise.cli.show.run import METRIC_NAMES
 from reprise.cli.show.terminal import make_console
 from reprise.data.dataset import HIDDEN
+from reprise.evaluation.metrics import METRICS
 from reprise.text.messages import Messages
 
 _SEEN = {"kept": "seen_kept", "filtered": "seen_filtered", "learned": "seen_learned"}
@@ -42,16 +42,15 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
 def _metric_table(facts: dict[str, Any], messages: Messages) -> Table:
     bounds = facts["confidence"]["intervals"]
     table = _table("", *(f"@{n}" for n in facts["cutoffs"]))
-    names = METRIC_NAMES | {"catalogue_coverage": messages.text("report_catalogue")}
-    for kind, name in names.items():
+    for metric in METRICS:
         cells = []
-        for key in (f"{kind}@{n}" for n in facts["cutoffs"]):
+        for key in (f"{metric.name}@{n}" for n in facts["cutoffs"]):
             if key in facts:
                 low, high = bounds.get(key, (None, None))
                 shown = "" if low is None else f" [{_number(low)}, {_number(high)}]"
                 cells.append(_number(facts[key]) + shown)
         if cells:
-            table.add_row(name, *cells)
+            table.add_row(messages.metric(metric.name, metric.label), *cells)
     return table
 
 

@@ -13,6 +13,7 @@ from reprise.checkpoints import store
 from reprise.cli.options import without_options
 from reprise.cli.show.progress import ProgressLine
 from reprise.config.schema import TrainConfig
+from reprise.evaluation.metrics import metric_of
 from reprise.importers.tensorflow.run import Imported, train_options
 from reprise.models.registry import UNTRAINED
 from reprise.runs.folder import Resumption, RunFolder
@@ -25,15 +26,6 @@ from reprise.training.state import Progress as RunProgress
 from reprise.training.state import TrainState
 from reprise.training.stopping import out_of_patience
 
-METRIC_NAMES = {
-    "recall": "Recall",
-    "ndcg": "NDCG",
-    "ndcg_comirec": "NDCG(ComiRec)",
-    "hitrate": "HR",
-    "mrr": "MRR",
-    "diversity": "Diversity",
-    "interest_coverage": "Coverage",
-}
 # What `--quiet` keeps to train.log: neither an evaluation, nor an end, nor a warning.
 _CHATTER = (
     "run_folder",
@@ -357,9 +349,9 @@ def metric_line(metrics: dict[str, float]) -> str:
     """Return the metrics of lists as "Recall@50 0.034411  ...", largest cutoff last."""
     shown = []
     for key, value in metrics.items():
-        kind, _, n = key.partition("@")
-        if kind in METRIC_NAMES:
-            shown.append(f"{METRIC_NAMES[kind]}@{n} {_number(value)}")
+        metric = metric_of(key)
+        if metric is not None and metric.per_user:
+            shown.append(f"{metric.label}@{key.partition('@')[2]} {_number(value)}")
     return "  ".join(shown)
 
 
