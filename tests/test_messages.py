@@ -10,6 +10,7 @@ import pytest
 
 import reprise
 from reprise.errors import UsageError
+from reprise.evaluation.metrics import METRICS
 from reprise.text.messages import Messages, Phrase, catalogue, choose_language
 
 PACKAGE = Path(reprise.__file__).parent
@@ -18,7 +19,7 @@ SOURCES = [*MODULES, *PACKAGE.rglob("template/*")]
 ENGLISH, CHINESE = catalogue("en"), catalogue("zh")
 BOTH = [(table, key) for table in ENGLISH for key in ENGLISH[table]]
 # English that a user reads elsewhere: of a run's settings, and the page of all commands.
-SETTINGS = {"config/schema.py", "cli/options.py", "cli/comirec.py"}
+SETTINGS = {"config/schema.py", "config/setting.py"}
 ELSEWHERE = {
     *SETTINGS,
     "cli/reference.py",
@@ -39,7 +40,8 @@ def fields(text: str) -> set[str]:
 
 def test_both_files_have_the_same_keys_and_chinese_what_stands_elsewhere_in_english() -> None:
     assert set(ENGLISH) == {"messages", "commands", "options"}
-    assert set(CHINESE) == {*ENGLISH, "settings", "click"}
+    assert set(CHINESE) == {*ENGLISH, "settings", "metrics", "click"}
+    assert set(CHINESE["metrics"]) <= {metric.name for metric in METRICS}
     for table in ENGLISH:
         assert set(ENGLISH[table]) == set(CHINESE[table])
 

@@ -70,7 +70,7 @@ def session(
     request = Request(config or small_config(), data / "small", runs, **asked)
     console = RunConsole(Voice(Messages("en")), request.config, trackers, live=False)
     try:
-        return run_session(request, console), request.folder
+        return run_session(request, console, scripted_evaluation()), request.folder
     finally:
         console.close()
 

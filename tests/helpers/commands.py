@@ -175,6 +175,11 @@ def evaluating(evaluate: Evaluate) -> Iterator[None]:
         _evaluate.pop()
 
 
+def scripted_evaluation() -> Evaluate:
+    """Return what rates the states of a run now."""
+    return _evaluate[-1]
+
+
 def run_small(
     data: Path, runs: Path, recorder: Recorder | None = None, **changes: Any
 ) -> tuple[Outcome, Recorder, RunFolder]:
@@ -186,7 +191,7 @@ def run_small(
         if name in changes
     }
     request = Request(small_config(**changes), data / "small", runs, **asked)
-    return run_session(request, recorder, _evaluate[-1]), recorder, request.folder
+    return run_session(request, recorder, scripted_evaluation()), recorder, request.folder
 
 
 def stopping_at(stop: int, number: int = signal.SIGTERM) -> Recorder:

@@ -12,6 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from reprise.evaluation.groups import HISTORY, MIXTURE, POPULARITY, UNKNOWN
+from reprise.evaluation.metrics import BY_NAME
 from reprise.report.facts import Run
 from reprise.report.measuring import Measured
 from reprise.runs.events import kept_lines
@@ -148,12 +149,12 @@ def trade(
                     cliponaxis=False,
                     showlegend=len(runs) > 1,
                     hovertemplate="λ %{text}<br>Recall %{x:.4f}<br>"
-                    + messages.text("page_diversity")
+                    + _diversity(messages)
                     + " %{y:.4f}",
                 ).to_plotly_json()
             )
     n = cutoffs(runs)
-    axes = {"x": f"Recall@{n}", "y": f"{messages.text('page_diversity')}@{n}"}
+    axes = {"x": f"Recall@{n}", "y": f"{_diversity(messages)}@{n}"}
     return make_figure("lambda", title, data, **axes) if data else None
 
 
@@ -230,3 +231,8 @@ def cutoffs(runs: Sequence[Run]) -> str:
 def colour_of(place: int) -> str:
     """Return the colour of the run, or the interest, at a place from 0."""
     return COLOURS[place % len(COLOURS)]
+
+
+def _diversity(messages: Messages) -> str:
+    metric = BY_NAME["diversity"]
+    return messages.metric(metric.name, metric.label)
