@@ -1,13 +1,13 @@
 """`python src/train.py`: the original's flags and prompt, and the seed's lines word for word."""
 
 import re
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from helpers.commands import ROOT, comirec
+from helpers.commands import comirec
+from reprise.cli.comirec import config_values, main
 from reprise.config.schema import make_config
 from reprise.data.dataset import open_dataset
 
@@ -73,10 +73,9 @@ def test_the_seeds_procedure_in_its_own_words(workspace: Path) -> None:
 def test_book_and_taobao_keep_the_originals_settings(
     dataset: str, expected: tuple[int, int, int]
 ) -> None:
-    train = runpy.run_path(str(ROOT / "src" / "train.py"))
-    options = {option.name: option.default for option in train["main"].params}
+    options = {option.name: option.default for option in main.params if option.name}
     options |= {"dataset": dataset, "test_iter": None, "model_type": "ComiRec-DR"}
-    config = make_config(train["config_values"]("test85", options))
+    config = make_config(config_values("test85", options))
     assert (config.batch_size, config.maxlen, config.test_iter) == expected
     assert config.max_steps == 1_000_000
 

@@ -61,4 +61,5 @@ def test_threads_are_refused_in_chinese_and_by_comirec_s_command(tmp_path: Path)
 
 @pytest.mark.parametrize("threads", ["", " 3 "])
 def test_threads_that_are_a_number_or_not_given_do(threads: str) -> None:
-    assert reprise("data", "--help", REPRISE_XLA_THREADS=threads).returncode == 0
+    done = reprise("data", "--help", REPRISE_XLA_THREADS=threads, own_process=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -109,7 +109,7 @@ def test_threads_do_not_matter(tmp_path: Path) -> None:
     made = set()
     for threads in ("1", "5"):
         given_data = ("prepare", source, "--name", threads, "--data-dir", tmp_path)
-        done = reprise(*given_data, POLARS_MAX_THREADS=threads)
+        done = reprise(*given_data, own_process=True, POLARS_MAX_THREADS=threads)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""  # no progress where there is no terminal
         made.add(open_dataset(tmp_path / threads).fingerprint)
