@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.builders_data import split_of
+from helpers.effort import examples
 from reprise.data.dataset import Dataset, EvaluationUsers, Past, Truth
 from reprise.errors import DataError
 from reprise.evaluation.evaluate import EvaluationInterruptedError, candidates, evaluate
@@ -230,7 +231,7 @@ def history_rows(arrays: Any, history: Any, lengths: Any) -> Any:
     return np.asarray(arrays.rows)[history[:, :3], :3]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 6),

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import oracles
 from helpers.builders_data import split_of
+from helpers.effort import examples
 from reprise.data.dataset import EvaluationUsers, Past
 from reprise.evaluation import groups, metrics
 
-relaxed = settings(deadline=None, max_examples=80)
+relaxed = examples(80)
 seeds = st.integers(0, 2**32 - 1)
 ITEMS, CUTOFFS = 20, (2, 5)
 

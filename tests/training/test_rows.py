@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from helpers.effort import examples
 from reprise.training import item_table
 
-relaxed = settings(deadline=None, max_examples=40)
+relaxed = examples(40)
 seeds = st.integers(0, 2**32 - 1)
 ITEMS, DIM, TOUCHED = 12, 3, 8
 
