@@ -26,7 +26,7 @@ from helpers.builders_models import (
     shapes_of,
 )
 from helpers.effort import examples
-from reprise.models.registry import REGISTRY, UNTRAINED, get_model
+from reprise.models.registry import get_model
 
 Loops = Callable[[Named, NDArray[np.floating], int], oracles.Doubles]
 DIM = 4
@@ -72,10 +72,6 @@ CASES = {
     "GRU4REC": Case(oracles.gated_recurrence, 1e-4, 1e-5, lambda params: 0.0, interests=1),
     "Queries": Case(oracles.reading_tokens, 1e-3, 1e-4),
 }
-
-
-def test_every_model_that_is_trained_has_its_loops() -> None:
-    assert set(CASES) == set(REGISTRY) - UNTRAINED
 
 
 @pytest.mark.compiled_quickly

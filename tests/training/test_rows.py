@@ -98,7 +98,7 @@ def test_fresh_rows_are_a_function_of_the_key() -> None:
     assert same[0] == same[1] != same[2]
 
 
-@relaxed
+@examples(10)  # few, as each is compiled
 @given(seeds, st.integers(1, 40), st.integers(1, 9), st.integers(1, 60))
 def test_rows_drawn_a_few_at_a_time_are_those_drawn_whole(
     seed: int, num_items: int, width: int, at_once: int
