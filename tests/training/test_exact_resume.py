@@ -135,6 +135,7 @@ def possible(asked: dict[str, Any]) -> bool:
     return config.routing_penalty == 0 or config.model in {"ComiRec-SA", "Queries"}
 
 
+@pytest.mark.compiled_quickly  # what a state holds is enough, however a step is compiled
 @settings(examples(2), suppress_health_check=list(HealthCheck))
 @given(
     asked=st.fixed_dictionaries(
