@@ -1,4 +1,4 @@
-# make demo | test | lint | docs | bench | torture: each sets up what it needs in .venv.
+# make demo | test | test-long | lint | docs | bench | torture: each sets up what it needs in .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,14 +13,22 @@ COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/compiled \
 QUICKLY := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
 	--xla_cpu_parallel_codegen_split_count=1"
 
-.PHONY: demo test lint docs bench torture clean
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+AT_LENGTH := --hypothesis-profile=long
+
+.PHONY: demo test test-long lint docs bench torture clean
 
 demo: $(INSTALLED)
 	$(BIN)/reprise demo
 
 test: $(INSTALLED)
-	$(COMPILED) $(BIN)/pytest -n 2 --dist worksteal -m "not compiled_quickly"
-	$(COMPILED) $(QUICKLY) $(BIN)/pytest -n 2 --dist worksteal -m compiled_quickly
+	$(COMPILED) $(PYTEST) -m "not compiled_quickly and not long"
+	$(COMPILED) $(QUICKLY) $(PYTEST) -m "compiled_quickly and not long"
+
+test-long: $(INSTALLED)
+	$(COMPILED) $(PYTEST) $(AT_LENGTH) -m "not compiled_quickly and (long or hypothesis)"
+	$(COMPILED) $(QUICKLY) $(PYTEST) $(AT_LENGTH) -m "compiled_quickly and (long or hypothesis)"
+	$(BIN)/python benchmarks/torture.py --kills 60
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

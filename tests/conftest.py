@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from helpers.builders_data import draft_of
 from helpers.commands import evaluating, run_small
+from helpers.effort import make_profiles
 from reprise import durable
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
@@ -29,9 +29,7 @@ from reprise.training.state import Arrays, TrainState
 from reprise.training.step import TrainStep, make_train_step
 
 assert set_up_process(), "JAX had started: the bits are not those of the command line"
-# What is tried is a function of the test, so that a failure is of the change that it comes with.
-settings.register_profile("the same each time", derandomize=True)
-settings.load_profile("the same each time")
+make_profiles()
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ class Bar(NamedTuple):
 # (MIND), 0.27 (DNN) and 0.26 (GRU4REC); and gains of at least 0.07 (DR), 0.17 (SA) and 0.12 (MIND).
 BARS = {
     "ComiRec-DR": Bar(3000, 0.02, gain=0.05, maxlen=8),  # a map a place: half as many, half as long
-    "ComiRec-SA": Bar(600, 0.006, gain=0.1),
+    "ComiRec-SA": Bar(450, 0.006, gain=0.1),
     "MIND": Bar(1000, 0.01, gain=0.08, embedding_scale=0.4),
     "DNN": Bar(400, 0.01),
     "GRU4REC": Bar(500, 0.01),

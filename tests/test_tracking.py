@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from helpers.commands import ENVIRONMENT, QUICK, RUN, evaluating, reprise_command, small_config
+from helpers.commands import (
+    ENVIRONMENT,
+    QUICK,
+    RUN,
+    evaluating,
+    reprise_command,
+    scripted_evaluation,
+    small_config,
+)
 from reprise.checkpoints import store
 from reprise.cli.show.run import RunConsole, Voice
 from reprise.errors import UsageError

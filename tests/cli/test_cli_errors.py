@@ -1,5 +1,8 @@
 """How a command ends that cannot go on."""
 
+import os
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -61,4 +64,28 @@ def test_threads_are_refused_in_chinese_and_by_comirec_s_command(tmp_path: Path)
 
 @pytest.mark.parametrize("threads", ["", " 3 "])
 def test_threads_that_are_a_number_or_not_given_do(threads: str) -> None:
-    assert reprise("data", "--help", REPRISE_XLA_THREADS=threads).returncode == 0
+    done = reprise("data", "--help", REPRISE_XLA_THREADS=threads, own_process=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "none"),
+        ("train", "--dataset", "none", "--model", "ComiRec-DS", "--name", "t"),
+        ("train", "--dataset", "none", "--model", "ComiRec-SA", "--name", "t"),
+        ("trian",),
+    ],
+)
+def test_a_command_ends_the_same_in_the_tests_process_and_leaves_it_alone(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    def own() -> tuple[object, ...]:
+        return Path.cwd(), dict(os.environ), sys.argv, sys.stdout, signal.getsignal(signal.SIGINT)
+
+    before = own()
+    here = reprise(*arguments, cwd=tmp_path)
+    assert own() == before
+    alone = reprise(*arguments, cwd=tmp_path, own_process=True)
+    assert (here.returncode, here.stdout) == (alone.returncode, alone.stdout)
+    assert here.stderr == alone.stderr.replace("python -m reprise", "reprise")

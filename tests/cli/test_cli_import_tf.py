@@ -18,7 +18,7 @@ def test_import_then_go_on_with_either_command(demo_data: Path, tmp_path: Path) 
     where = ["--data-dir", demo_data, "--runs-dir", tmp_path / "runs"]
     flags = ["--dataset", "demo", "--name", "test85", "--steps", 10, "--test-iter", 5, *where]
     command = ["import-tf", tmp_path / "best_model", "--model", "ComiRec-SA", *flags]
-    done = reprise(*command, "--best-metric", 0.000031)
+    done = reprise(*command, "--best-metric", 0.000031, own_process=True)
     assert (done.returncode, done.stderr) == (0, "")
     run = tmp_path / "runs" / RUN
     facts = inspect_json(run)

@@ -58,7 +58,7 @@ def test_help_and_mistakes_answer_without_jax() -> None:
 
 
 def test_prepare_train_evaluate_inspect(small_data: Path, tmp_path: Path) -> None:
-    done = train(small_data, tmp_path, "--steps", 10)
+    done = train(small_data, tmp_path, "--steps", 10, own_process=True)
     assert done.returncode == 0, done.stderr
     assert f"Run: {tmp_path / RUN}" in done.stdout
     assert re.search(r"^step 10/10  loss \d", done.stdout, re.MULTILINE)
@@ -83,6 +83,7 @@ def test_prepare_train_evaluate_inspect(small_data: Path, tmp_path: Path) -> Non
             "--which",
             which,
             "--json",
+            own_process=which == "best",
         )
         metrics = json.loads(measured.stdout)
         assert metrics["step"] == step
@@ -97,7 +98,8 @@ def test_a_run_is_known_by_its_name_where_the_runs_are(small_data: Path, tmp_pat
         reprise("inspect", run, "--json", cwd=tmp_path) for run in ("t", tmp_path / "runs" / RUN)
     )
     assert json.loads(named.stdout)["state_digest"] == json.loads(by_path.stdout)["state_digest"]
-    check_refusal(reprise("evaluate", "tt", cwd=tmp_path, LC_ALL="C"), 6, "Did you mean 't'")
+    refused = reprise("evaluate", "tt", cwd=tmp_path, LC_ALL="C", own_process=True)
+    check_refusal(refused, 6, "Did you mean 't'")
 
 
 def test_leave_one_out_from_preparing_to_recall_at_10(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.builders_data import item_lists, small_draft, split_of
+from helpers.effort import examples
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
 from reprise.data.prepare import publish
 from reprise.data.sequences import EvaluationUsers, Sequences
@@ -361,7 +362,7 @@ def dataset_of(lists: list[list[int]]) -> Dataset:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(lists=some_users, length=st.integers(1, 14), data=st.data())
 def test_histories_are_the_last_items_before_a_position(
     lists: list[list[int]], length: int, data: st.DataObject
@@ -376,7 +377,7 @@ def test_histories_are_the_last_items_before_a_position(
         assert count == len(expected)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     lists=some_users.filter(lambda lists: any(len(items) >= 2 for items in lists)),
     length=st.integers(1, 14),
@@ -398,7 +399,7 @@ def test_evaluation_hides_the_last_fifth_of_each_user(lists: list[list[int]], le
         assert item_lists(users.past.of(first, first + 3)) == known[first : first + 3]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     lists=some_users.filter(lambda lists: any(len(items) >= 2 for items in lists)),
     length=st.integers(1, 14),
@@ -422,7 +423,7 @@ def test_users_of_one_item_are_left_out_of_an_evaluation() -> None:
     assert users.target_items.tolist() == [3]
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     lists=some_users.filter(lambda lists: any(len(items) >= 2 for items in lists)),
     count=st.integers(1, 20),

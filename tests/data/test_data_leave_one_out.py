@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.builders_data import (
@@ -25,6 +25,7 @@ from helpers.builders_data import (
     write_comirec,
     write_inter,
 )
+from helpers.effort import examples
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
 from reprise.data.ordering import k_core
 from reprise.data.prepare import prepare, read_source
@@ -66,7 +67,7 @@ def random_events(seed: int) -> list[Event]:
 # What the splits hold
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     lists=st.lists(st.lists(st.integers(1, 99), max_size=9), min_size=1, max_size=8).filter(
         lambda lists: any(len(items) >= 3 for items in lists)
@@ -168,7 +169,7 @@ def k_core_slowly(events: list[Event], size: int) -> list[Event]:
             return events
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=60),
     size=st.integers(1, 5),

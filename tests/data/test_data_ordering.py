@@ -8,11 +8,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.builders_data import Event, recbole_slowly, users_of
 from helpers.commands import reprise
+from helpers.effort import examples
 from reprise.data import ordering
 from reprise.data.dataset import SPLITS, fingerprint_of, open_dataset
 from reprise.data.draft import Draft
@@ -61,7 +62,7 @@ def fingerprint(draft: Draft) -> str:
     return fingerprint_of(draft.splits, draft.item_category, draft.evaluation, draft.known)
 
 
-@settings(max_examples=6, deadline=None)
+@examples(6)
 @given(seed=st.integers(0, 10**6), numbers=st.booleans(), end=st.sampled_from([".parquet", ".csv"]))
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_table_in_parts_is_a_set(seed: int, numbers: bool, end: str, protocol: str) -> None:
@@ -109,7 +110,7 @@ def test_threads_do_not_matter(tmp_path: Path) -> None:
     made = set()
     for threads in ("1", "5"):
         given_data = ("prepare", source, "--name", threads, "--data-dir", tmp_path)
-        done = reprise(*given_data, POLARS_MAX_THREADS=threads)
+        done = reprise(*given_data, own_process=True, POLARS_MAX_THREADS=threads)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""  # no progress where there is no terminal
         made.add(open_dataset(tmp_path / threads).fingerprint)
@@ -119,7 +120,7 @@ def test_threads_do_not_matter(tmp_path: Path) -> None:
 # Arranging
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(1, 5)), min_size=1, max_size=60
@@ -145,7 +146,7 @@ def test_rows_stand_by_user_then_time(
     assert offsets.tolist() == np.searchsorted(np.sort(ranks), np.arange(6)).tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=30))
 def test_ids_that_are_far_apart_get_codes_of_their_own(numbers: list[int]) -> None:
     column = pl.Series(numbers, dtype=pl.UInt32)
@@ -155,7 +156,7 @@ def test_ids_that_are_far_apart_get_codes_of_their_own(numbers: list[int]) -> No
     assert max(codes) < 2_000_000
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)),

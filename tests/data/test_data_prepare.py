@@ -77,7 +77,7 @@ def test_the_fingerprint_does_not_depend_on_the_number_of_threads(tmp_path: Path
     made = set()
     for threads in ("1", "2", "7"):
         given = ("prepare", source, "--name", threads, "--data-dir", tmp_path)
-        done = reprise(*given, POLARS_MAX_THREADS=threads)
+        done = reprise(*given, own_process=True, POLARS_MAX_THREADS=threads)
         assert done.returncode == 0, done.stderr
         made.add(open_dataset(tmp_path / threads).fingerprint)
     assert len(made) == 1

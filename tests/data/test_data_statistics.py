@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.builders_data import (
@@ -19,6 +19,7 @@ from helpers.builders_data import (
     write_comirec,
     write_inter,
 )
+from helpers.effort import examples
 from reprise.cli.main import cli
 from reprise.data.dataset import LAST, SPLITS, Dataset, open_dataset
 from reprise.data.draft import Draft
@@ -73,7 +74,7 @@ def check(facts: dict[str, object], lists: Lists) -> None:
     assert facts["category_coverage"] == {"items": 4 / 6, "interactions": pytest.approx(known)}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(lists=st.fixed_dictionaries(dict.fromkeys(SPLITS, users_of_a_split)))
 def test_the_numbers_are_those_of_loops(lists: dict[str, Lists]) -> None:
     with TemporaryDirectory() as name:
@@ -89,7 +90,7 @@ def test_the_numbers_are_those_of_loops(lists: dict[str, Lists]) -> None:
         assert facts["repeated_targets"][split] == expected
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(users_of_a_split.filter(lambda lists: any(len(own) >= 3 for own in lists)))
 def test_left_one_out_every_interaction_counts_once(lists: Lists) -> None:
     raw_ids = pl.Series([f"u{n}" for n in range(len(lists))])

@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.builders_data import Event, Users, item_lists, users_of, write_comirec, write_inter
+from helpers.effort import examples
 from reprise.cli.main import cli
 from reprise.data.dataset import LATER, SPLITS, open_dataset
 from reprise.data.prepare import prepare, read_source
@@ -112,7 +113,7 @@ def test_items_of_later_times_are_left_out(tmp_path: Path) -> None:
         read_source(tmp_path / "x.inter", TIME, cut=["0", "1"])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.integers(0, 50), min_size=5, max_size=60), st.floats(0.05, 0.6), st.data())
 def test_a_share_is_a_time(times: list[int], first: float, data: st.DataObject) -> None:
     second = data.draw(st.floats(first + 0.05, 0.99))
@@ -172,7 +173,7 @@ def test_the_command_and_the_folder_tell_the_cut(tmp_path: Path) -> None:
     assert "(time split)" in shown.output
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(data=st.data())
 def test_damage_to_what_is_known_is_found(data: st.DataObject) -> None:
     with TemporaryDirectory() as name:

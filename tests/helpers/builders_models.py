@@ -1,7 +1,9 @@
-"""Random histories and parameters for the tests of the models, and a check of gradients."""
+"""Random histories and parameters for the tests of the models, and checks of gradients and of
+fresh parameters.
+"""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -11,16 +13,29 @@ import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reprise.models.registry import Network
+from reprise.models.registry import ModelShape, Network, get_model
 
 Named = Mapping[str, NDArray[Any]]
 Shapes = dict[str, tuple[int, ...]]
 
-USERS, LENGTH = 3, 5
+USERS, LENGTH, INTERESTS = 3, 5, 3
 STEP, PLACES = 1e-5, 8  # of the differences
 
 seeds = st.integers(0, 2**32 - 1)
 scales = st.sampled_from([1e-3, 0.1, 1.0, 3.0])  # of the items: from next to nothing to saturated
+
+
+@cache
+def compiled(name: str) -> Callable[..., jax.Array]:
+    """Return the compiled network of the model `name`."""
+    return jax.jit(get_model(name).interests)
+
+
+def shapes_of(name: str, dim: int = 4, interests: int = INTERESTS) -> Shapes:
+    """Return the shapes of the model's parameters, for histories of `LENGTH`."""
+    shape = ModelShape(LENGTH, dim, dim, interests)
+    made = jax.eval_shape(lambda: get_model(name).init(jax.random.key(0), shape))
+    return {key: value.shape for key, value in made.items()}
 
 
 def random_histories(
@@ -36,6 +51,15 @@ def random_histories(
 def random_params(rng: np.random.Generator, shapes: Shapes) -> dict[str, NDArray[np.float32]]:
     """Return standard normal parameters."""
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def check_glorot(value: NDArray[Any], shape: tuple[int, int], rel: float) -> None:
+    """Assert that a fresh parameter is Glorot uniform, its deviation within a share of `rel`."""
+    limit = (6 / sum(shape)) ** 0.5
+    assert value.shape == shape
+    assert value.dtype == np.float32
+    assert np.abs(value).max() <= limit
+    assert value.std() == pytest.approx(limit / 3**0.5, rel=rel)
 
 
 def check_gradient(

@@ -1,17 +1,21 @@
-"""Running the two command lines in processes of their own, and small runs in this one."""
+"""Running the two command lines, in this process or in one of their own, and small runs."""
 
+import io
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from unittest.mock import patch
 
 from helpers.checkpoints import no_warning
+from reprise.cli import comirec as comirec_command
+from reprise.cli import main as reprise_command_line
 from reprise.config.schema import TrainConfig
 from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import Evaluate, evaluate_state
@@ -19,6 +23,8 @@ from reprise.runs.manage.inspect import describe
 from reprise.runs.session import Outcome, Request, run_session
 from reprise.training.setup import Task
 from reprise.training.state import Progress, TrainState
+
+Done: TypeAlias = "subprocess.CompletedProcess[str]"
 
 ROOT = Path(__file__).parents[2]
 # Set by `make test`; what proves that two processes compute the same bits goes without.
@@ -40,19 +46,37 @@ def reprise(
     *arguments: object,
     cwd: Path | None = None,
     before: str = "",
+    own_process: bool = False,
     **environment: str,
-) -> subprocess.CompletedProcess[str]:
-    """Run `reprise ARGUMENTS` and return what it printed; `before` as in `reprise_command`."""
-    command = reprise_command(*arguments, before=before)
-    return _run(command, cwd=cwd, typed="", environment=environment)
+) -> Done:
+    """Run `reprise ARGUMENTS` and return what it printed.
+
+    In this process, which saves starting JAX, and in one of its own where the test asks for that,
+    has Python code run `before` (as in `reprise_command`), or reads Chinese, which Click is made to
+    speak for good.
+    """
+    if before or own_process or _in_chinese(arguments, environment):
+        return _run(reprise_command(*arguments, before=before), cwd, "", environment)
+    return _run_here(reprise_command_line.main, "reprise", arguments, cwd, "", environment)
 
 
-def train(data: Path, runs: Path, *options: object, **keywords: Any) -> Any:
+def train(data: Path, runs: Path, *options: object, **keywords: Any) -> Done:
     """Run `reprise train` with QUICK's options, and return what it printed."""
     return reprise("train", *QUICK, "--data-dir", data, "--runs-dir", runs, *options, **keywords)
 
 
-def check_refusal(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+def comirec(
+    *arguments: object, cwd: Path, typed: str = "", own_process: bool = False, **environment: str
+) -> Done:
+    """Run `python src/train.py ARGUMENTS` with `typed` on standard input; where, as `reprise`."""
+    program = str(ROOT / "src" / "train.py")
+    if own_process or _in_chinese(arguments, environment):
+        command = [sys.executable, program, *map(str, arguments)]
+        return _run(command, cwd, typed, environment)
+    return _run_here(comirec_command.run, program, arguments, cwd, typed, environment)
+
+
+def check_refusal(done: Done, code: int, *said: str) -> None:
     """One clear line, its exit code, and no traceback."""
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -72,14 +96,6 @@ def reprise_command(*arguments: object, before: str = "") -> list[str]:
     return [*python, "-m", "reprise", *map(str, arguments)]
 
 
-def comirec(
-    *arguments: object, cwd: Path, typed: str = "", **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run `python src/train.py ARGUMENTS` with `typed` on standard input."""
-    command = [sys.executable, str(ROOT / "src" / "train.py"), *map(str, arguments)]
-    return _run(command, cwd=cwd, typed=typed, environment=environment)
-
-
 def inspect_json(run: Path) -> dict[str, Any]:
     """Return what `reprise inspect --json` says."""
     done = reprise("inspect", run, "--json")
@@ -88,22 +104,54 @@ def inspect_json(run: Path) -> dict[str, Any]:
     return facts
 
 
-def _run(
-    command: list[str],
-    cwd: Path | None,
-    typed: str,
-    environment: dict[str, str],
-) -> subprocess.CompletedProcess[str]:
+def _in_chinese(arguments: tuple[object, ...], environment: Mapping[str, str]) -> bool:
+    given = [*map(str, arguments), *environment.values()]
+    return any(one.lower().startswith(("zh", "--lang=zh")) for one in given)
+
+
+def _run(command: list[str], cwd: Path | None, typed: str, environment: Mapping[str, str]) -> Done:
     return subprocess.run(
         command,
         cwd=cwd,
-        env=ENVIRONMENT | environment,
+        env={**ENVIRONMENT, **environment},
         input=typed,
         capture_output=True,
         encoding="utf-8",
         check=False,
         timeout=300,
     )
+
+
+def _run_here(
+    entry: Callable[[], object],
+    program: str,
+    arguments: tuple[object, ...],
+    cwd: Path | None,
+    typed: str,
+    environment: Mapping[str, str],
+) -> Done:
+    """Give a command line what a process of its own has: arguments, folder, environment, streams;
+    a traceback is raised.
+    """
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
+    read = io.TextIOWrapper(io.BytesIO(typed.encode()), "utf-8")
+    command = [program, *map(str, arguments)]
+    interrupted = signal.getsignal(signal.SIGINT)
+    with (
+        chdir(cwd or Path.cwd()),
+        patch.dict(os.environ, {"LC_ALL": "C.UTF-8", "REPRISE_LANG": "", **environment}),
+        patch.multiple(sys, argv=command, stdin=read, stdout=streams[0], stderr=streams[1]),
+    ):
+        try:
+            entry()
+            code: object = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+        finally:
+            signal.signal(signal.SIGINT, interrupted)  # a command may end at once by it
+    assert isinstance(code, int), code
+    printed, told = (stream.buffer.getvalue().decode() for stream in streams)
+    return subprocess.CompletedProcess(command, code, printed, told)
 
 
 class Recorder:

@@ -12,6 +12,7 @@ from reprise import durable
 
 SECTORS = (512, 4096)  # where a write is torn
 MOST_CHOSEN = 9  # changes of names of which every subset is tried
+NAMES_LOST = "unsynced names lost"  # the model of most states
 
 
 @dataclass(eq=False)
@@ -163,7 +164,7 @@ class Simulation:
                     holed = {node: torn[node] + bytes(len(node.data) - len(torn[node]))}
                     yield self._state(f"torn at {sector}", everything, holed)
         for kept in self._subsets(everything):
-            yield self._state("unsynced names lost", kept)
+            yield self._state(NAMES_LOST, kept)
             if unsynced:
                 yield self._state("unsynced names and data lost", kept, lost)
 

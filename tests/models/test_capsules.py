@@ -1,46 +1,35 @@
-"""ComiRec-DR, against routing in plain loops."""
+"""ComiRec-DR: how its routing competes, its gradient, and what it starts from."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.builders_models import (
+    INTERESTS,
     LENGTH,
-    USERS,
     Named,
     check_gradient,
+    compiled,
     random_histories,
     scales,
     seeds,
 )
+from helpers.effort import examples
 from reprise.models import capsules
 from reprise.models.registry import ModelShape
 
-relaxed = settings(deadline=None, max_examples=25)
-INTERESTS, DIM = 3, 4
+relaxed = examples(25)
+DIM = 4
 
-interests = jax.jit(capsules.interests)
+interests = compiled("ComiRec-DR")
 
 
 def random_maps(rng: np.random.Generator) -> NDArray[np.float32]:
     return rng.normal(size=(LENGTH, INTERESTS, DIM, DIM)).astype(np.float32)
-
-
-@pytest.mark.compiled_quickly
-@relaxed
-@given(seeds, scales)
-def test_interests_are_those_of_the_routing_loops(seed: int, scale: float) -> None:
-    rng = np.random.default_rng(seed)
-    maps = random_maps(rng)
-    history, lengths, mask = random_histories(rng, scale, DIM)
-    computed = interests({"bilinear": maps}, history, mask)
-    for user in range(USERS):
-        expected = oracles.dynamic_routing(maps, history[user], int(lengths[user]))
-        np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
 
 
 @relaxed
@@ -50,13 +39,6 @@ def test_interests_are_shorter_than_one(seed: int, scale: float) -> None:
     history, _, mask = random_histories(rng, scale, DIM)
     lengths = np.linalg.norm(interests({"bilinear": random_maps(rng)}, history, mask), axis=-1)
     assert (lengths <= 1 + 1e-6).all()
-
-
-def test_nothing_but_padding_gives_zero_interests() -> None:
-    rng = np.random.default_rng(1)
-    history, _, mask = random_histories(rng, 1.0, DIM)
-    computed = interests({"bilinear": random_maps(rng)}, history, 0 * mask)
-    assert not np.asarray(computed).any()
 
 
 @pytest.mark.compiled_quickly
@@ -74,7 +56,7 @@ def test_weights_compete_over_interests_not_over_the_sequence() -> None:
 
 
 @pytest.mark.compiled_quickly
-@settings(deadline=None, max_examples=5)
+@examples(5)
 @given(seeds)
 def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -23,10 +23,11 @@ from helpers.builders_models import (
     scales,
     seeds,
 )
+from helpers.effort import examples
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
 from reprise.models.wrappers.encoder import Encoder, encode, init, keep_factors, with_encoder
 
-relaxed = settings(deadline=None, max_examples=25)
+relaxed = examples(25)
 DIM, LAYERS, HEADS = 4, 2, 2
 SHAPE = ModelShape(LENGTH, DIM, DIM, num_interest=3)
 PLAIN = Encoder(LAYERS, HEADS)
@@ -119,7 +120,7 @@ def test_at_inference_nothing_is_dropped(seed: int) -> None:
 
 
 @pytest.mark.compiled_quickly
-@settings(deadline=None, max_examples=2)
+@examples(2)
 @given(seeds)
 def test_gradient_is_that_of_the_loops(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""MIND, against routing in plain loops; its noise in training and at inference."""
+"""MIND: its noise in training, its gradient, and what it starts from."""
 
 from typing import Any
 
@@ -6,50 +6,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.builders_models import (
+    INTERESTS,
     LENGTH,
     USERS,
     Named,
-    Shapes,
+    check_glorot,
     check_gradient,
+    compiled,
     random_histories,
     random_params,
     scales,
     seeds,
+    shapes_of,
 )
+from helpers.effort import examples
 from reprise.models import mind
 from reprise.models.registry import ModelShape
 
-relaxed = settings(deadline=None, max_examples=25)
-INTERESTS, DIM = 3, 4
-SHAPES: Shapes = {
-    "shared": (DIM, DIM),
-    "shared_bias": (DIM,),
-    "projection": (DIM, DIM),
-    "projection_bias": (DIM,),
-    "routing": (INTERESTS, LENGTH),
-}
+relaxed = examples(25)
+DIM = 4
+SHAPES = shapes_of("MIND")
 
-interests = jax.jit(mind.interests)
-
-
-@pytest.mark.compiled_quickly
-@relaxed
-@given(seeds, scales)
-def test_interests_at_inference_are_those_of_the_loops(seed: int, scale: float) -> None:
-    rng = np.random.default_rng(seed)
-    params = random_params(rng, SHAPES)
-    history, lengths, mask = random_histories(rng, scale, DIM)
-    computed = interests(params, history, mask)
-    assert computed.shape == (USERS, INTERESTS, DIM)
-    for user in range(USERS):
-        logits = params["routing"][:, : lengths[user]]
-        expected = oracles.mind(params, history[user], logits)
-        np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
+interests = compiled("MIND")
 
 
 @pytest.mark.compiled_quickly
@@ -111,17 +94,8 @@ def test_interests_are_never_negative() -> None:
     assert computed.max() > 0
 
 
-def test_nothing_but_padding_gives_the_projections_bias() -> None:
-    rng = np.random.default_rng(5)
-    params = random_params(rng, SHAPES)
-    history, _, mask = random_histories(rng, 1.0, DIM)
-    computed = np.asarray(interests(params, history, 0 * mask))
-    expected = np.maximum(params["projection_bias"], 0)
-    np.testing.assert_array_equal(computed, np.tile(expected, (USERS, INTERESTS, 1)))
-
-
 @pytest.mark.compiled_quickly
-@settings(deadline=None, max_examples=5)
+@examples(5)
 @given(seeds)
 def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -164,13 +138,14 @@ def test_fresh_parameters_are_tensorflows_defaults() -> None:
     shape = ModelShape(history_length=50, embedding_dim=64, hidden_size=64, num_interest=40)
     params = {k: np.asarray(v) for k, v in mind.init(jax.random.key(3), shape).items()}
     assert {array.dtype for array in params.values()} == {np.dtype(np.float32)}
-    uniform = {"shared": (64, 64), "shared_bias": (64,), "projection": (64, 64)}
-    assert params.keys() == uniform.keys() | {"projection_bias", "routing"}
-    limit = (6 / 128) ** 0.5
+    uniform = {"shared": (64, 64), "projection": (64, 64)}
+    assert params.keys() == uniform.keys() | {"shared_bias", "projection_bias", "routing"}
     for name, size in uniform.items():
-        assert params[name].shape == size
-        assert np.abs(params[name]).max() <= limit
-        assert params[name].std() == pytest.approx(limit / 3**0.5, rel=0.2)
+        check_glorot(params[name], size, rel=0.2)
+    bias, limit = params["shared_bias"], (6 / 128) ** 0.5
+    assert bias.shape == (64,)
+    assert np.abs(bias).max() <= limit
+    assert bias.std() == pytest.approx(limit / 3**0.5, rel=0.2)
     np.testing.assert_array_equal(params["projection_bias"], np.zeros(64))
     assert params["routing"].shape == (40, 50)
     assert 1.9 < np.abs(params["routing"]).max() <= 2

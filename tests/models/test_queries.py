@@ -1,26 +1,28 @@
-"""Queries, against tokens that read in plain loops."""
+"""Queries: what its tokens attend to, and what they start from."""
 
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import oracles
 from helpers.builders_models import (
+    INTERESTS,
     LENGTH,
     USERS,
     Shapes,
+    compiled,
     random_histories,
     random_params,
     scales,
     seeds,
 )
+from helpers.effort import examples
 from reprise.models import queries
 from reprise.models.registry import ModelShape
 
-relaxed = settings(deadline=None, max_examples=25)
-DIM, COUNT = 4, 3
+relaxed = examples(25)
+DIM, COUNT = 4, INTERESTS
 SHAPES: Shapes = {
     "token": (COUNT, DIM),
     "distance": (COUNT, LENGTH),
@@ -29,22 +31,8 @@ SHAPES: Shapes = {
     **dict.fromkeys(("key_gain", "feed_gain"), (DIM,)),
 }
 
-interests = jax.jit(queries.interests)
+interests = compiled("Queries")
 exposed = jax.jit(queries.interests_and_attention)
-
-
-@pytest.mark.compiled_quickly
-@relaxed
-@given(seeds, scales)
-def test_interests_are_what_the_tokens_read_in_loops(seed: int, scale: float) -> None:
-    rng = np.random.default_rng(seed)
-    params = random_params(rng, SHAPES)
-    history, lengths, mask = random_histories(rng, scale, DIM)
-    computed = interests(params, history, mask)
-    assert computed.shape == (USERS, COUNT, DIM)
-    for user in range(USERS):
-        expected = oracles.reading_tokens(params, history[user], int(lengths[user]))
-        np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.compiled_quickly

@@ -1,4 +1,4 @@
-"""GRU4REC, against the cell in plain loops and, where it is installed, against PyTorch's."""
+"""GRU4REC, against PyTorch's cell where it is installed; what it starts from."""
 
 from typing import Any
 
@@ -6,30 +6,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
-from helpers import oracles
 from helpers.builders_models import (
     USERS,
-    Shapes,
+    check_glorot,
+    compiled,
     random_histories,
     random_params,
     scales,
     seeds,
+    shapes_of,
 )
+from helpers.effort import examples
 from reprise.models import recurrent
 from reprise.models.registry import ModelShape
 
-relaxed = settings(deadline=None, max_examples=25)
+relaxed = examples(25)
 DIM = 4
-SHAPES: Shapes = {
-    "gates": (2 * DIM, 2 * DIM),
-    "gates_bias": (2 * DIM,),
-    "candidate": (2 * DIM, DIM),
-    "candidate_bias": (DIM,),
-}
+SHAPES = shapes_of("GRU4REC")
 
-interests = jax.jit(recurrent.interests)
+interests = compiled("GRU4REC")
 
 
 @jax.jit
@@ -38,20 +35,6 @@ def gradient_by_history(params: Any, history: Any, mask: Any, direction: Any) ->
         return jnp.sum(direction * recurrent.interests(params, history, mask)[:, 0])
 
     return jax.grad(along)(history)
-
-
-@pytest.mark.compiled_quickly
-@relaxed
-@given(seeds, scales)
-def test_interest_is_the_final_state_of_the_loops(seed: int, scale: float) -> None:
-    rng = np.random.default_rng(seed)
-    params = random_params(rng, SHAPES)
-    history, lengths, mask = random_histories(rng, scale, DIM)
-    computed = interests(params, history, mask)
-    assert computed.shape == (USERS, 1, DIM)
-    for user in range(USERS):
-        expected = oracles.gated_recurrence(params, history[user], int(lengths[user]))
-        np.testing.assert_allclose(computed[user], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.compiled_quickly
@@ -100,12 +83,6 @@ def test_pytorch_gives_the_same_where_the_two_cells_agree(
     np.testing.assert_allclose(gradient, items.grad.numpy(), rtol=1e-3, atol=1e-4)
 
 
-def test_nothing_but_padding_gives_the_starting_state() -> None:
-    rng = np.random.default_rng(1)
-    history, _, mask = random_histories(rng, 1.0, DIM)
-    assert not np.asarray(interests(random_params(rng, SHAPES), history, 0 * mask)).any()
-
-
 def test_order_counts() -> None:
     rng = np.random.default_rng(2)
     params = random_params(rng, SHAPES)
@@ -122,9 +99,6 @@ def test_fresh_parameters_are_tensorflows_defaults() -> None:
     assert params.keys() == sizes.keys() | {"gates_bias", "candidate_bias"}
     assert {array.dtype for array in params.values()} == {np.dtype(np.float32)}
     for name, size in sizes.items():
-        limit = (6 / sum(size)) ** 0.5
-        assert params[name].shape == size
-        assert np.abs(params[name]).max() <= limit
-        assert params[name].std() == pytest.approx(limit / 3**0.5, rel=0.05)
+        check_glorot(params[name], size, rel=0.05)
     np.testing.assert_array_equal(params["gates_bias"], np.ones(80))
     np.testing.assert_array_equal(params["candidate_bias"], np.zeros(40))

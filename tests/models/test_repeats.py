@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.builders_data import draft_of, split_of
 from helpers.commands import run_small, small_config
+from helpers.effort import examples
 from reprise.checkpoints import store
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
@@ -134,7 +135,7 @@ def test_a_worth_of_zero_changes_no_bit_of_the_loss(objective: losses.Objective)
     assert learned(moved, value, a_batch(), KEY) != learned(params, value, a_batch(), KEY)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 8),

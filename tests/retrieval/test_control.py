@@ -1,15 +1,16 @@
 """Category-controlled selection, against the literal greedy loop."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
+from helpers.effort import examples
 from reprise.retrieval import rerank
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 
-relaxed = settings(deadline=None, max_examples=150)
+relaxed = examples(150)
 seeds = st.integers(0, 2**32 - 1)
 coefs = st.sampled_from([0.0, 0.25, 0.5, 1.0, 100.0])
 ITEMS = 20

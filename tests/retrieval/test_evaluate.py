@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.builders_data import split_of
+from helpers.effort import examples
 from reprise.data.dataset import Dataset, Truth
 from reprise.data.sequences import EvaluationUsers, Past
 from reprise.errors import DataError
@@ -270,7 +271,7 @@ class FirstItem(FirstItems):
         return super().interests(history, lengths)[:, :1]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 6),

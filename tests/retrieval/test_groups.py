@@ -4,17 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.builders_data import split_of
+from helpers.effort import examples
 from reprise.data.sequences import EvaluationUsers, Past
 from reprise.evaluation import groups
 from reprise.evaluation.metrics import Lists, measured
 
-relaxed = settings(deadline=None, max_examples=80)
+relaxed = examples(80)
 seeds = st.integers(0, 2**32 - 1)
 ITEMS, CUTOFFS = 20, (2, 5)
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import oracles
+from helpers.effort import examples
 from reprise.evaluation import health
 
-relaxed = settings(deadline=None, max_examples=100)
+relaxed = examples(100)
 seeds = st.integers(0, 2**32 - 1)
 
 

@@ -4,16 +4,17 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import oracles
+from helpers.effort import examples
 from reprise.evaluation import intervals
 
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(seeds, st.integers(1, 12), st.integers(1, 30), st.sampled_from([0.5, 0.95]))
 def test_bounds_are_those_of_the_loop(seed: int, users: int, resamples: int, level: float) -> None:
     rng = np.random.default_rng(seed)

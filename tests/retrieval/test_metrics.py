@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
+from helpers.effort import examples
 from reprise.evaluation import metrics
 from reprise.evaluation.metrics import Lists, measured
 
-relaxed = settings(deadline=None, max_examples=120)
+relaxed = examples(120)
 seeds = st.integers(0, 2**32 - 1)
 ITEMS, CUTOFFS = 15, (1, 3, 8)
 NAMES = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.builders_data import split_of
+from helpers.effort import examples
 from reprise.retrieval import search
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, members, merge
 
-relaxed = settings(deadline=None, max_examples=80)
+relaxed = examples(80)
 seeds = st.integers(0, 2**32 - 1)
 
 

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.builders_data import split_of
+from helpers.effort import examples
 from reprise.retrieval import search, search_device
 from reprise.retrieval.ranking import Ranking
 from reprise.runtime import device
@@ -22,7 +23,7 @@ odd = st.lists(st.sampled_from([math.nan, math.inf, -math.inf]), max_size=2)
 worths = st.sampled_from([-math.inf, -1.0, 2.0])
 
 
-@settings(deadline=None, max_examples=120)
+@examples(120)
 @given(st.integers(0, 2**32 - 1), shapes, st.integers(0, 9), worths, st.booleans(), odd)
 def test_the_device_finds_the_same_lists(
     seed: int,

@@ -389,6 +389,7 @@ def test_a_second_writer_is_turned_away_and_disturbs_nothing(
                 reprise(
                     *("train", *QUICK, "--learning-rate", 0.01, "--test-iter", 4, "--top-n", 10),
                     *("--steps", 20, "--data-dir", small_data, "--runs-dir", tmp_path),
+                    own_process=True,
                 )
             )
             assert describe(folder.path, "latest", no_warning)["step"] == 8

@@ -13,21 +13,16 @@ from typing import Any
 import pytest
 
 from helpers.checkpoints import no_warning
-from helpers.commands import ENVIRONMENT, reprise_command
+from helpers.commands import ENVIRONMENT, QUICK, RUN, reprise_command, train
 from helpers.faults import aimed_at, needs_strace, under_strace
 from reprise.runs.manage.inspect import describe
 
-OPTIONS = (
-    "--dataset small --model ComiRec-SA --batch-size 16 --maxlen 6 --embedding-dim 8"
-    " --hidden-size 8 --num-interest 2 --negatives 16 --test-iter 5 --steps 20 --name t"
-).split()
-RUN = "small_ComiRec-SA_b16_lr0.001_d8_len6_t"
 PROMPTLY = 60.0
 
 
 def command(data: Path, runs: Path, *options: object, before: str = "") -> list[str]:
     where = ("--data-dir", data, "--runs-dir", runs)
-    return reprise_command("train", *OPTIONS, *where, *options, before=before)
+    return reprise_command("train", *QUICK, "--steps", 20, *where, *options, before=before)
 
 
 def ended(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
@@ -60,8 +55,8 @@ def undisturbed(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     return facts(runs)
 
 
-def check_goes_on(data: Path, runs: Path, undisturbed: dict[str, Any], *options: object) -> None:
-    done = ended(command(data, runs, *options))
+def check_goes_on(data: Path, runs: Path, undisturbed: dict[str, Any]) -> None:
+    done = train(data, runs, "--steps", 20)
     assert done.returncode == 0, done.stderr
     assert "damaged" not in done.stdout + done.stderr
     assert facts(runs) == undisturbed
@@ -119,7 +114,7 @@ def test_a_full_disk_ends_in_one_line_and_with_room_the_same_command_goes_on(
 def test_a_read_only_disk_ends_in_one_line(
     small_data: Path, small_disk: Path, undisturbed: dict[str, Any]
 ) -> None:
-    assert ended(command(small_data, small_disk, "--steps", 10)).returncode == 0
+    assert train(small_data, small_disk, "--steps", 10).returncode == 0
     remount = ["mount", "-o", "remount,ro", str(small_disk)]
     subprocess.run(remount, check=True)
     refused(command(small_data, small_disk), 7, "Read-only file system")
@@ -130,7 +125,7 @@ def test_a_read_only_disk_ends_in_one_line(
 def test_a_folder_without_permission_ends_in_one_line(
     small_data: Path, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
-    assert ended(command(small_data, tmp_path, "--steps", 10)).returncode == 0
+    assert train(small_data, tmp_path, "--steps", 10).returncode == 0
     folders = [tmp_path / RUN, tmp_path / RUN / "checkpoints"]
     for folder in folders:
         folder.chmod(0o555)

@@ -18,7 +18,7 @@ from reprise.checkpoints import store
 from reprise.errors import WriteError
 from reprise.runs.folder import RunFolder
 
-CHUNKS = 8
+CHUNKS, BRIEFLY = 8, 3  # a chunk is every eighth call; so many of them by `make test`
 LEAST_KILLS = 200
 WRITING = ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -73,7 +73,10 @@ def test_there_are_calls_enough_to_be_killed_at(calls: list[Call]) -> None:
 
 
 @needs_strace
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize(
+    "chunk",
+    [*range(BRIEFLY), *(pytest.param(n, marks=pytest.mark.long) for n in range(BRIEFLY, CHUNKS))],
+)
 def test_killed_before_each_call_nothing_is_lost(
     saving: Saver,
     calls: list[Call],

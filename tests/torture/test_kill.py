@@ -12,7 +12,6 @@ from helpers.checkpoints import no_warning
 from helpers.commands import COMPILED, ENVIRONMENT, reprise_command
 from reprise.runs.manage.inspect import describe
 
-KILLS = 5
 SEED = 2026
 RUN = "demo_ComiRec-DR_b64_lr0.005_d32_len20_"
 
@@ -34,7 +33,10 @@ def start(data: Path, runs: Path, name: str, cores: int) -> subprocess.Popen[byt
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
-def test_killed_runs_equal_an_undisturbed_one(demo_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("most_kills", [3, pytest.param(20, marks=pytest.mark.long)])
+def test_killed_runs_equal_an_undisturbed_one(
+    demo_data: Path, tmp_path: Path, most_kills: int
+) -> None:
     """Scenarios 20, 36, 37, 43 (lightning#688, Keras BackupAndRestore, lightning#19367,
     tensorboard#3732): SIGKILL at random instants; one core against two.
     """
@@ -44,7 +46,7 @@ def test_killed_runs_equal_an_undisturbed_one(demo_data: Path, tmp_path: Path) -
 
     instants = random.Random(SEED)
     kills = 0
-    for _ in range(KILLS):
+    for _ in range(most_kills):
         process = start(demo_data, tmp_path, "killed", cores=2)
         try:
             assert process.wait(instants.uniform(0.2, 0.8) * duration) == 0

@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
+from helpers.effort import examples
 from reprise.data.sequences import Sequences
 from reprise.errors import DataError
 from reprise.training import negatives
@@ -29,7 +30,7 @@ from reprise.training.batches import (
     target_chance,
 )
 
-relaxed = settings(deadline=None, max_examples=60)
+relaxed = examples(60)
 STRIDE = 100  # item p of user u has the id 1 + u * STRIDE + p: an id tells whose it is, and where
 LENGTHS = [5, 30, 4, 8, 0, 12, 5, 60, 6, 9]
 NUM_ITEMS = len(LENGTHS) * STRIDE

@@ -9,12 +9,14 @@ import pytest
 
 from helpers.commands import COMPILED, ENVIRONMENT
 
-# At ComiRec's sizes: smaller sums are not cut into pieces.
+# At ComiRec's sizes: smaller sums are not cut into pieces. The last program, the largest, is
+# compiled anew whatever is kept of the others.
 STEPS = """
 import os, sys
 from reprise.runtime.setup import setup; setup()
 os.sched_setaffinity(0, [int(core) for core in sys.argv[2].split(",")])
 from pathlib import Path
+import jax
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import open_dataset
 from reprise.models.registry import REGISTRY
@@ -24,6 +26,7 @@ from reprise.training.state import take_snapshot
 encoder = {"encoder_layers": 2, "encoder_heads": 2, "dropout": 0.2}
 for model, more in [*((model, {}) for model in REGISTRY), ("ComiRec-SA", encoder)]:
     config = TrainConfig(dataset="demo", name="cores", model=model, **more)
+    jax.config.update("jax_enable_compilation_cache", not more)
     task = make_task(config, open_dataset(Path(sys.argv[1])))
     state = fresh_state(task)
     for step in range(1, 4):
@@ -35,13 +38,18 @@ for model, more in [*((model, {}) for model in REGISTRY), ("ComiRec-SA", encoder
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+@pytest.mark.parametrize(
+    "compiled", ["by the first", pytest.param("by each", marks=pytest.mark.long)]
+)
 def test_every_models_step_with_and_without_an_encoder_is_the_same_on_one_core_and_on_two(
-    demo_data: Path,
+    demo_data: Path, tmp_path: Path, compiled: str
 ) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         pytest.skip("there is one core only")
     environment = {name: value for name, value in ENVIRONMENT.items() if name != COMPILED}
+    if compiled == "by the first":
+        environment |= {COMPILED: str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     printed = [
         subprocess.run(
             [sys.executable, "-c", STEPS, demo_data / "demo", ",".join(map(str, used))],

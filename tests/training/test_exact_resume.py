@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.commands import Recorder, run_small, small_config, stopping_at
+from helpers.effort import examples
 from reprise.checkpoints import store
 from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.errors import UsageError
@@ -135,7 +136,8 @@ def possible(asked: dict[str, Any]) -> bool:
     return config.routing_penalty == 0 or config.model in {"ComiRec-SA", "Queries"}
 
 
-@settings(derandomize=False, deadline=None, max_examples=4, suppress_health_check=list(HealthCheck))
+@pytest.mark.compiled_quickly  # what a state holds is enough, however a step is compiled
+@settings(examples(2), suppress_health_check=list(HealthCheck))
 @given(
     asked=st.fixed_dictionaries(
         {name: st.sampled_from(values) for name, values in (CHOICES | AMOUNTS).items()}

@@ -7,17 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
+from helpers.effort import examples
 from reprise.config.schema import SETTINGS
 from reprise.models.items import unit
 from reprise.models.scoring import Scoring
 from reprise.training import losses
 
-relaxed = settings(deadline=None, max_examples=40)
+relaxed = examples(40)
 seeds = st.integers(0, 2**32 - 1)
 BATCH, NEGATIVES, INTERESTS, DIM = 3, 5, 4, 4
 
@@ -63,7 +64,7 @@ def test_sampled_softmax_is_the_softmax_over_target_and_negatives(seed: int, sca
 
 
 @pytest.mark.compiled_quickly
-@settings(deadline=None, max_examples=10)
+@examples(10)
 @given(seeds)
 def test_gradient_matches_finite_differences(seed: int) -> None:
     inputs, accidental = random_inputs(seed)
@@ -137,7 +138,7 @@ def test_an_objective_is_what_the_loops_make_of_it(name: str, seed: int, scale: 
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
-@settings(deadline=None, max_examples=5)
+@examples(5)
 @given(seeds)
 def test_an_objectives_gradient_matches_finite_differences(name: str, seed: int) -> None:
     inputs, accidental = random_inputs(seed)

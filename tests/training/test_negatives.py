@@ -4,15 +4,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import oracles
+from helpers.effort import examples
 from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.training import negatives
 
 SAMPLERS = SETTINGS["sampler"].choices
-relaxed = settings(deadline=None, max_examples=60)
+relaxed = examples(60)
 seeds = st.integers(0, 2**32 - 1)
 # A catalogue's size and a smaller number of negatives.
 sizes = st.integers(2, 100).flatmap(lambda v: st.tuples(st.just(v), st.integers(1, v - 1)))

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
+from helpers.effort import examples
 from reprise.config.schema import SETTINGS
 from reprise.training import item_table
 from reprise.training.optimizers import (
@@ -27,8 +28,8 @@ from reprise.training.optimizers import (
 )
 from reprise.training.schedules import CONSTANT, Schedule
 
-relaxed = settings(deadline=None, max_examples=40)
-few = settings(deadline=None, max_examples=8)
+relaxed = examples(40)
+few = examples(8)
 seeds = st.integers(0, 2**32 - 1)
 ITEMS, DIM, TOUCHED, RATE = 30, 3, 6, 0.005
 

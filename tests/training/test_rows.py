@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from helpers.effort import examples
 from reprise.training import item_table
 
-relaxed = settings(deadline=None, max_examples=40)
+relaxed = examples(40)
 seeds = st.integers(0, 2**32 - 1)
 ITEMS, DIM, TOUCHED = 12, 3, 8
 
@@ -97,7 +98,7 @@ def test_fresh_rows_are_a_function_of_the_key() -> None:
     assert same[0] == same[1] != same[2]
 
 
-@relaxed
+@examples(10)  # few, as each is compiled
 @given(seeds, st.integers(1, 40), st.integers(1, 9), st.integers(1, 60))
 def test_rows_drawn_a_few_at_a_time_are_those_drawn_whole(
     seed: int, num_items: int, width: int, at_once: int

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import oracles
+from helpers.effort import examples
 from reprise.config.schema import SETTINGS
 from reprise.training.schedules import CONSTANT, FLOOR, Schedule
 
-relaxed = settings(deadline=None, max_examples=60)
+relaxed = examples(60)
 
 
 @relaxed

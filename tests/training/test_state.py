@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from helpers.effort import examples
 from reprise.training.state import (
     Arrays,
     Best,
@@ -22,7 +23,7 @@ from reprise.training.state import (
     take_snapshot,
 )
 
-relaxed = settings(deadline=None, max_examples=40)
+relaxed = examples(40)
 seeds = st.integers(0, 2**32 - 1)
 SHAPES: dict[str, tuple[int, ...]] = {
     "rows": (5, 6),

@@ -2,14 +2,15 @@
 
 import math
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import oracles
+from helpers.effort import examples
 from reprise.training.state import Best, Progress
 from reprise.training.stopping import out_of_patience, record_evaluation
 
-relaxed = settings(deadline=None, max_examples=200)
+relaxed = examples(200)
 # Few distinct values, so that ties are common.
 metrics = st.lists(
     st.sampled_from([-0.5, 0.0, 0.25, 0.5, 0.75, math.nan, math.inf, -math.inf]), max_size=30

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers.builders_tf import tf
+from helpers.effort import examples
 from helpers.networks_tf import NETWORKS, check_gradients, readout, sampled_softmax
 from reprise.data.sequences import Sequences
 from reprise.models import mind
@@ -21,7 +22,9 @@ from reprise.training.batches import make_sampler
 from reprise.training.optimizers import make_update
 from reprise.training.step import initial_arrays, make_train_step
 
-relaxed = settings(deadline=None, max_examples=30)
+pytestmark = pytest.mark.compiled_quickly
+
+relaxed = examples(30)
 seeds = st.integers(0, 2**31 - 1)
 # Items of the catalogue, negatives, users: few and many, with and without accidental hits; three
 # negatives of many items are mostly drawn without a rejection, which TensorFlow counts otherwise.

@@ -1,0 +1,23 @@
+"""How much is tried: a little by `make test`, more of the same by `make test-long`."""
+
+from hypothesis import settings
+
+_PER_HUNDRED = 100
+
+
+def make_profiles() -> None:
+    """Register Hypothesis's profiles, and load the first.
+
+    "brief" tries what is a function of the test, so that a failure is of the change that it comes
+    with. "long" (`--hypothesis-profile`) tries ten times as much, and other examples each time.
+    """
+    settings.register_profile("brief", derandomize=True, deadline=None, max_examples=_PER_HUNDRED)
+    settings.register_profile(
+        "long", database=None, deadline=None, max_examples=10 * _PER_HUNDRED, print_blob=True
+    )
+    settings.load_profile("brief")
+
+
+def examples(count: int) -> settings:
+    """Return the settings that try so many examples, or as many times more as the profile does."""
+    return settings(max_examples=count * settings().max_examples // _PER_HUNDRED)
