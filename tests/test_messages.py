@@ -23,7 +23,7 @@ SETTINGS = {"config/schema.py", "config/setting.py"}
 ELSEWHERE = {
     *SETTINGS,
     "cli/reference.py",
-    "data/prepare.py",  # what meta.json keeps of how a dataset was made
+    "data/build.py",  # what meta.json keeps of how a dataset was made
     "data/readers/columns.py",  # names of columns
     "runs/manage/archive.py",  # what tarfile says of a file, to know it by
 }

@@ -145,7 +145,7 @@ def test_several_runs_lie_over_each_other_with_their_differences_marked(
     assert first["line"]["color"] != second["line"]["color"]
     assert points(second) == [(line["step"], line["valid_recall@10"]) for line in logged(other)]
     differing = re.findall(r'<tr class="differs"><th scope="row">≠ (\w+)</th>', page)
-    assert differing == ["name", "seed", "max_steps"]
+    assert differing == ["name", "max_steps", "seed"]
     own = own_markup(page)
     assert "<b>o" not in own
     assert "&lt;b&gt;o&amp;&#39;&#34;" in own
