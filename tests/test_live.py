@@ -9,11 +9,8 @@ from helpers.commands import small_config
 from reprise.cli.commands.train import run_training
 from reprise.cli.show.progress import Pace, ProgressLine
 from reprise.cli.show.run import RunConsole, Voice
-from reprise.data.dataset import open_dataset
 from reprise.runs.session import Request
 from reprise.text.messages import Messages
-from reprise.training.estimate import sizes_of
-from reprise.training.setup import fresh_state, make_task
 from reprise.training.state import Best, Progress
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of lines
@@ -117,14 +114,3 @@ def test_quiet_shows_evaluations_and_the_end_and_logs_the_rest(
     for line in (f"Run: {folder}", "Data: small: 60 training users, 40 items", "Model: ComiRec-SA"):
         assert line in log
     assert "Plan: 8 steps of 16 examples, evaluation every 4, patience 50" in log
-
-
-def test_the_plan_counts_what_the_state_then_holds(small_data: Path) -> None:
-    task = make_task(small_config(), open_dataset(small_data / "small"))
-    sizes = sizes_of(task)
-    arrays = fresh_state(task).arrays
-    network = sum(value.size for value in arrays.params.values())
-    assert (sizes.item_parameters, sizes.network_parameters) == (41 * 8, network)
-    assert sizes.state == 41 * 24 * 4 + 41 * 4 + 3 * network * 4 + 4
-    larger = sizes_of(make_task(small_config(batch_size=32), open_dataset(small_data / "small")))
-    assert larger.memory > sizes.memory

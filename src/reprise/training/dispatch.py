@@ -5,10 +5,11 @@ further ahead of it than a stop should wait for.
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 from jax import Array
+from jax.stages import Compiled, Wrapped
 
 from reprise.training.batches import Sampler
 from reprise.training.optimizers import make_update, make_updates
@@ -29,8 +30,8 @@ class Work(NamedTuple):
 
 
 def portions(first: int, last: int, every: int, at_once: int) -> Iterator[range]:
-    """Yield the updates from `first` to `last` in order, up to `at_once` together, and none
-    together that a multiple of `every`, after which there is something else to do, lies between.
+    """Split updates first..last into ranges of at most `at_once` updates that never cross a multiple
+    of `every`, after which something else is due.
     """
     while first <= last:
         end = min(first + at_once, last + 1, -(-first // every) * every + 1)
@@ -52,21 +53,51 @@ def make_work(
     Several are one program, whose loop they pass through as many times as they are: how updates are
     put together, which depends on where a run was stopped, leaves no trace in the bits.
     """
+    program = _program(step, at_once)
 
-    def single(updates: range) -> Work:
+    def work(updates: range) -> Work:
+        inputs = _inputs(sampler, branch, learning_rate, schedule, updates, at_once)
+        return Work(updates[-1], lambda arrays: program(arrays, *inputs))
+
+    return work
+
+
+def compile_work(
+    step: TrainStep,
+    sampler: Sampler,
+    arrays: Arrays,
+    learning_rate: float,
+    schedule: Schedule,
+    at_once: int,
+) -> Compiled:
+    """Compile what runs the first updates of a run, of arrays whose shapes suffice; JAX keeps it,
+    so that work which `make_work` makes of the same step is not compiled again.
+    """
+    program = cast(Wrapped, _program(step, at_once))
+    inputs = _inputs(sampler, 0, learning_rate, schedule, range(1, 2), at_once)
+    return program.lower(arrays, *inputs).compile()
+
+
+def _program(step: TrainStep, at_once: int) -> Callable[..., Arrays]:
+    return step if at_once == 1 else make_train_steps(step)
+
+
+def _inputs(
+    sampler: Sampler,
+    branch: int,
+    learning_rate: float,
+    schedule: Schedule,
+    updates: range,
+    at_once: int,
+) -> tuple[Any, ...]:
+    """Return what the program takes beside the arrays."""
+    if at_once == 1:
         (number,) = updates
-        batch, update = sampler.batch(branch, number), make_update(learning_rate, number, schedule)
-        return Work(number, lambda arrays: step(arrays, batch, update))
-
-    def several(updates: range) -> Work:
-        # Always as many, for one program; those behind the last are not made.
-        numbers = [*updates, *[updates[-1]] * (at_once - len(updates))]
-        drawn = sampler.batches(branch, numbers), make_updates(learning_rate, numbers, schedule)
-        batches, made = jax.device_put(drawn)
-        steps, count = make_train_steps(step), len(updates)
-        return Work(updates[-1], lambda arrays: steps(arrays, batches, made, count))
-
-    return single if at_once == 1 else several
+        return sampler.batch(branch, number), make_update(learning_rate, number, schedule)
+    # Always as many, for one program; those behind the last are not made.
+    numbers = [*updates, *[updates[-1]] * (at_once - len(updates))]
+    drawn = sampler.batches(branch, numbers), make_updates(learning_rate, numbers, schedule)
+    return *jax.device_put(drawn), len(updates)
 
 
 class RunAhead:

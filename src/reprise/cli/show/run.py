@@ -17,6 +17,7 @@ from reprise.evaluation.metrics import metric_of
 from reprise.importers.tensorflow.run import Imported, train_options
 from reprise.models.registry import UNTRAINED
 from reprise.runs.folder import Resumption, RunFolder
+from reprise.runs.loop import is_finished
 from reprise.runs.session import Outcome
 from reprise.text.messages import Messages
 from reprise.tracking import TrackedRun, Trackers, points_of, record_of
@@ -115,7 +116,8 @@ class RunConsole:
         """Show the run's folder, the plan, and what it goes on from."""
         self._keep(folder)
         self.say("run_folder", path=folder.path)
-        self._say_plan(task)
+        done = resumption is not None and is_finished(resumption.snapshot.progress, self.config)
+        self._say_plan(task, trains=not done)
         if self.config.max_steps < self.config.test_iter:
             steps, every = self.config.max_steps, self.config.test_iter
             self.say("no_evaluation", steps=steps, every=every)
@@ -199,8 +201,8 @@ class RunConsole:
                 )
             )
 
-    def _say_plan(self, task: Task) -> None:
-        config, sizes = self.config, sizes_of(task)
+    def _say_plan(self, task: Task, trains: bool) -> None:
+        config = self.config
         self.say(
             "plan_data",
             dataset=config.dataset,
@@ -211,6 +213,7 @@ class RunConsole:
             test=len(task.test.lengths),
         )
         preset = "" if self._preset is None else f" (--preset {self._preset})"
+        sizes = sizes_of(task, trains)
         self.say(
             "plan_model",
             model=f"{config.model}{preset}",
