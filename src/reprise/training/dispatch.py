@@ -30,8 +30,8 @@ class Work(NamedTuple):
 
 
 def portions(first: int, last: int, every: int, at_once: int) -> Iterator[range]:
-    """Split updates first..last into ranges of at most `at_once` updates that never cross a multiple
-    of `every`, after which something else is due.
+    """Split updates first..last into ranges of at most `at_once` that never cross a multiple of
+    `every`, after which something else is due.
     """
     while first <= last:
         end = min(first + at_once, last + 1, -(-first // every) * every + 1)
