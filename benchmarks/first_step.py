@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from reprise.cli.main import main as reprise
-from reprise.cli.show.run import RunConsole
+from reprise.show.run import RunConsole
 from reprise.training.state import TrainState
 
 

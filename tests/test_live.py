@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from helpers.commands import small_config
-from reprise.cli.commands.train import run_training
-from reprise.cli.show.progress import Pace, ProgressLine
-from reprise.cli.show.run import RunConsole, Voice
+from reprise.api import run_request
 from reprise.runs.session import Request
+from reprise.show.progress import Pace, ProgressLine
+from reprise.show.run import RunConsole, Voice
 from reprise.text.messages import Messages
 from reprise.training.state import Best, Progress
 
@@ -76,7 +76,7 @@ def run_quietly(data: Path, runs: Path, quiet: bool, steps: int = 8) -> None:
     request = Request(config, data / "small", runs)
     console = RunConsole(Voice(Messages("en"), quiet=quiet), config, live=not quiet)
     command = f"reprise train --dataset small --steps {steps} --name t"
-    assert run_training(request, console, command) == 0
+    assert run_request(request, console, command) == 0
 
 
 def test_a_log_file_is_plain_though_the_environment_asks_for_colours(
@@ -87,7 +87,7 @@ def test_a_log_file_is_plain_though_the_environment_asks_for_colours(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    monkeypatch.setattr("reprise.cli.show.progress.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("reprise.show.progress.PLAIN_SECONDS", 0.0)
     run_quietly(small_data, tmp_path, quiet=False)
     shown = capsys.readouterr()
     assert not CONTROL.search(shown.out + shown.err)

@@ -182,7 +182,7 @@ def kill_in_trial_1(sweep: Sweep, data: Path, place: Path) -> None:
         "sweep", "--name", "s", "--steps", 8, "--trials", TRIALS, *flags, *where
     )
     slow = (
-        "import sys, time; from reprise.cli.show.run import RunConsole\n"
+        "import sys, time; from reprise.show.run import RunConsole\n"
         "def stepped(self, state): time.sleep(0.2 if '-001' in self.config.name else 0)\n"
         "RunConsole.stepped = stepped; from reprise.cli.main import main; main()"
     )

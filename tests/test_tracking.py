@@ -25,11 +25,11 @@ from helpers.commands import (
     small_config,
 )
 from reprise.checkpoints import store
-from reprise.cli.show.run import RunConsole, Voice
 from reprise.errors import UsageError
 from reprise.runs.folder import RunFolder
 from reprise.runs.loop import evaluate_state
 from reprise.runs.session import Outcome, Request, run_session
+from reprise.show.run import RunConsole, Voice
 from reprise.text.messages import Messages
 from reprise.tracking import MARKER, points_of, require
 from reprise.tracking.tensorboard import TensorBoardLog

@@ -1,6 +1,35 @@
 """Reprise: train multi-interest recommenders, stop at any instant, take up again exactly.
 
-Importing it changes nothing; `reprise.runtime.setup` is what a process is set up by.
+Importing it changes nothing and loads nothing; a name of the Python API (`reprise.api`) is loaded
+when it is first used.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reprise.api import Run, evaluate, load, open_dataset, prepare, train
+    from reprise.errors import RepriseError
+
 __version__ = "0.2.0"
+__all__ = [
+    "RepriseError",
+    "Run",
+    "__version__",
+    "evaluate",
+    "load",
+    "open_dataset",
+    "prepare",
+    "train",
+]
+_HOME = {"RepriseError": "reprise.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module(_HOME.get(name, "reprise.api")), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,13 +14,13 @@ from helpers import oracles
 from helpers.builders_data import draft_of, item_lists, split_of
 from helpers.checkpoints import no_warning
 from helpers.commands import comirec, reprise
-from reprise.cli.show.evaluation import show_evaluation
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
 from reprise.retrieval.vectors import retriever_of
 from reprise.runs.evaluation import evaluate_run, evaluation_facts
 from reprise.runs.folder import RunFolder, find_checkpoint, load_checkpoint
+from reprise.show.evaluation import show_evaluation
 from reprise.text.messages import Messages
 from reprise.training.setup import make_task, up_to_date
 from reprise.training.state import restore

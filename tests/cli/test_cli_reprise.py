@@ -29,9 +29,9 @@ from helpers.commands import (
     reprise_command,
     train,
 )
-from reprise.cli.commands.train import resume_command
 from reprise.cli.main import OUT_OF_MEMORY, run_guarded
 from reprise.data.dataset import SPLITS
+from reprise.show.commandline import resume_command
 
 
 def test_help_and_mistakes_answer_without_jax() -> None:

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from helpers.checkpoints import harm_file
 from helpers.commands import ENVIRONMENT, check_refusal, reprise
 from reprise.cli.main import cli
-from reprise.cli.show.runs import thinned
 from reprise.errors import RepriseError, RunInUseError, UsageError
 from reprise.runs.folder import RunFolder, locked
+from reprise.show.runs import thinned
 
 
 @pytest.fixture

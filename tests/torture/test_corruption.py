@@ -14,7 +14,6 @@ import pytest
 
 from helpers.commands import evaluating, run_small, small_config
 from reprise.checkpoints import store
-from reprise.cli.show.run import RunConsole, Voice
 from reprise.errors import RepriseError
 from reprise.runs.folder import (
     Resumption,
@@ -30,6 +29,7 @@ from reprise.runs.folder import (
 )
 from reprise.runs.loop import evaluate_state
 from reprise.runs.session import Request, run_session
+from reprise.show.run import RunConsole, Voice
 from reprise.text.messages import Messages
 from reprise.training.state import Best, Progress, Snapshot
 

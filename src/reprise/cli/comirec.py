@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 import click
 import numpy as np
 
-from reprise.cli.commands.train import resume_command, run_training
 from reprise.cli.help import Command
 from reprise.cli.main import run_guarded
 from reprise.cli.options import common_options, setting_option, steps_of
@@ -84,6 +83,8 @@ def main(task: str, lang: str | None, name: str | None, **options: Any) -> None:
         name = ask_name(messages)
     config = make_config(config_values(name, options))
     if task == "train":
+        from reprise.show.commandline import resume_command
+
         program = shlex.join(["python", sys.argv[0]])
         arguments = [*sys.argv[1:], *(["--name", name] if asked else [])]
         command = resume_command(program, arguments) + " --resume_from latest"
@@ -115,9 +116,10 @@ def start_training(
     config: TrainConfig, options: dict[str, Any], messages: Messages, command: str
 ) -> int:
     """Train or take up a run, and return the exit code."""
-    from reprise.cli.show.run import ComiRecConsole, Voice
+    from reprise.api import run_request
     from reprise.data.prepare import locate
     from reprise.runs.session import Request
+    from reprise.show.run import ComiRecConsole, Voice
 
     request = Request(
         config=config,
@@ -126,18 +128,18 @@ def start_training(
         resume_from=options["resume_from"],
         best_metric=options["best_metric"],
     )
-    return run_training(request, ComiRecConsole(Voice(messages), config), command)
+    return run_request(request, ComiRecConsole(Voice(messages), config), command)
 
 
 def measure_or_output(
     task: str, config: TrainConfig, options: dict[str, Any], messages: Messages
 ) -> None:
     """Print the best model's test metrics, or write its item embeddings as the original does."""
-    from reprise.cli.show.run import Voice, comirec_results
     from reprise.data.prepare import locate
     from reprise.runs.evaluation import evaluate_run
     from reprise.runs.folder import RunFolder, find_checkpoint, refuse_difference
     from reprise.runs.stored import from_checkpoint
+    from reprise.show.run import Voice, comirec_results
 
     folder = RunFolder(options["runs_dir"] / config.run_name)
     warn = Voice(messages, to_stderr=True).say

@@ -175,15 +175,3 @@ def steps_of(thousands: float) -> int:
             "bad_value", option="max_iter", value=thousands, expected=Phrase("good_positive")
         )
     return round(thousands * 1000)
-
-
-def without_options(words: list[str], flags: tuple[str, ...]) -> list[str]:
-    """Return a command line's words without these options and their values."""
-    kept: list[str] = []
-    skipped = False
-    for word in words:
-        flag = word.split("=")[0].replace("_", "-")
-        if flag not in flags and not skipped:
-            kept.append(word)
-        skipped = flag in flags and "=" not in word
-    return kept

@@ -68,6 +68,14 @@ class Dataset:
     evaluation: str = SHARE
     known: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        users = ", ".join(f"{name} {len(own.lengths):,}" for name, own in self.splits.items())
+        interactions = sum(len(own.items) for own in self.splits.values())
+        return (
+            f"Dataset({self.name!r}: {self.num_items:,} items, users {users}, "
+            f"{interactions:,} interactions, {self.folder})"
+        )
+
     def raw_users(self, split: str) -> "pl.Series":
         """Return the own ids of a split's users, [U]."""
         import polars as pl  # training does without

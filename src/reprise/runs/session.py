@@ -98,16 +98,19 @@ class Announcer(Observer, Protocol):
 
 
 def run_session(
-    request: Request, announcer: Announcer, evaluate: Evaluate = evaluate_state
+    request: Request,
+    announcer: Announcer,
+    evaluate: Evaluate = evaluate_state,
+    own_process: bool = True,
 ) -> Outcome:
     """Start or resume the run and see it through; RepriseError for what the user can fix.
 
-    evaluate: what rates a state while it trains.
+    evaluate: what rates a state while it trains; own_process: as `signals.stop_requests` takes it.
     """
     config, folder = request.config, request.folder
     dataset = open_dataset(request.data_folder)
     task = make_task(config, dataset)
-    with stop_requests() as stop, locked(folder):
+    with stop_requests(own_process) as stop, locked(folder):
         check_identity(folder, task.identity, announcer.say)
         items.keep(folder, dataset, announcer.say)
         resumption = resume(

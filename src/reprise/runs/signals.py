@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -32,12 +33,21 @@ def end_at_once_on_interrupt() -> None:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a StopRequest; the store is safe against the second's exit."""
+def stop_requests(own_process: bool = True) -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a StopRequest; the store is safe against the second's exit.
+
+    own_process: whether the second may end the process; else it raises KeyboardInterrupt. In a
+    thread other than the main one, which signals do not reach, nothing is turned.
+    """
     request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
 
     def handle(number: int, frame: FrameType | None) -> None:
         if request:
+            if not own_process:
+                raise KeyboardInterrupt
             if os.isatty(2):
                 os.write(2, b"\x1b[?25h")  # the cursor, which the progress line hides
             os._exit(128 + number)

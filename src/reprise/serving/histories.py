@@ -41,7 +41,7 @@ def users_of_split(dataset: Dataset, split: str, length: int, as_evaluated: bool
             if split == EVERYONE
             else (dataset.raw_users(split), dataset.splits[split])
         )
-        return Users(split, raw_ids, _whole(sequences, length))
+        return Users(split, raw_ids, all_history(sequences, length))
     if split not in ("valid", "test"):
         raise UsageError("evaluated_of_what")
     known = np.flatnonzero(dataset.splits[split].lengths >= LEAST_ITEMS)
@@ -75,7 +75,7 @@ def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
         raise DataError("no_interactions", path=path)
     if missing := int((sequences.lengths == 0).sum()):
         say("histories_empty", path=path, users=missing)
-    return Users(path.name, users, _whole(sequences, stored.config.maxlen))
+    return Users(path.name, users, all_history(sequences, stored.config.maxlen))
 
 
 def _everyone(dataset: Dataset) -> tuple[pl.Series, Sequences]:
@@ -136,7 +136,7 @@ def _sequences(lengths: NDArray[np.integer], items: NDArray[Any]) -> Sequences:
     return Sequences(offsets, items.astype(np.int32) if small else items)
 
 
-def _whole(sequences: Sequences, length: int) -> EvaluationUsers:
+def all_history(sequences: Sequences, length: int) -> EvaluationUsers:
     """Return users of whom all is history, and nothing to be found."""
     lengths = sequences.lengths
     history, known = sequences.histories(np.arange(len(lengths)), lengths, length)

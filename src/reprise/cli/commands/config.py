@@ -50,7 +50,7 @@ def show(
         facts = [dataclasses.asdict(setting) for setting in settings]
         print_json({setting.pop("key"): setting for setting in facts})
     else:
-        from reprise.cli.show.runs import Page, show_settings
+        from reprise.show.runs import Page, show_settings
 
         show_settings(settings, Page(Messages(choose_language(lang))))
 

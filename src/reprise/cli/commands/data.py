@@ -23,10 +23,10 @@ def data() -> None:
 @common_options
 def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
     """Show what the dataset NAME holds, and what of it training may suffer from."""
-    from reprise.cli.show.dataset import show_facts
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
     from reprise.data.statistics import describe
+    from reprise.show.dataset import show_facts
 
     check_value("dataset", name)
     facts = describe(open_dataset(locate(data_dir, name)))

@@ -34,11 +34,11 @@ def evaluate(
 ) -> None:
     """Measure a run's stored model on the whole catalogue."""
     end_at_once_on_interrupt()
-    from reprise.cli.show.evaluation import show_evaluation
-    from reprise.cli.show.run import Voice
     from reprise.data.prepare import locate
     from reprise.runs.evaluation import evaluate_run, evaluation_facts
     from reprise.runs.manage.survey import path_of
+    from reprise.show.evaluation import show_evaluation
+    from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
     measured = evaluate_run(

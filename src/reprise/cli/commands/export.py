@@ -39,12 +39,12 @@ def export(
         raise UsageError("evaluated_of_what")
     if folder.exists():  # before the work, and once more when it is done
         raise UsageError("export_exists", folder=folder)
-    from reprise.cli.show.run import Voice
     from reprise.data.prepare import locate
     from reprise.runs.manage.survey import path_of
     from reprise.runs.stored import load
     from reprise.serving.export import write
     from reprise.serving.histories import users_of_file, users_of_split
+    from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say

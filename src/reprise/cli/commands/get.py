@@ -26,8 +26,8 @@ def get(
     name: str, accept_licence: bool, mirror: str | None, data_dir: Path, lang: str | None
 ) -> None:
     """Fetch the well-known data set NAME, and tell how to prepare it."""
-    from reprise.cli.show.terminal import shown_downloads
     from reprise.data.download import fetch
+    from reprise.show.terminal import shown_downloads
 
     if name not in KNOWN:
         suggestion = suggest(name, KNOWN)

@@ -40,9 +40,9 @@ def import_tf(
     # The sizes are the checkpoint's to tell; all else is wrong already where it is wrong.
     config = make_config(given)
 
-    from reprise.cli.show.run import Voice, show_import
     from reprise.data.prepare import locate
     from reprise.importers.tensorflow.run import ImportRequest, import_checkpoint
+    from reprise.show.run import Voice, show_import
 
     voice = Voice(Messages(choose_language(lang)))
     request = ImportRequest(

@@ -19,9 +19,9 @@ from reprise.text.messages import Messages, choose_language
 def inspect(path: Path, which: Any, as_json: bool, lang: str | None) -> None:
     """Show what a checkpoint holds, and whether it is whole."""
     end_at_once_on_interrupt()
-    from reprise.cli.show.run import Voice
     from reprise.runs.manage.inspect import describe, report_lines
     from reprise.runs.manage.survey import path_of
+    from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
     facts = describe(path_of(path), which, Voice(messages, to_stderr=True).say)

@@ -33,11 +33,11 @@ def prepare(
     **asked: str | None,
 ) -> None:
     """Turn SOURCE into a dataset folder."""
-    from reprise.cli.show.terminal import shown_stages
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import prepare as make
     from reprise.data.readers.recognise import asked_of
     from reprise.data.statistics import totals
+    from reprise.show.terminal import shown_stages
 
     check_value("dataset", name)
     messages = Messages(choose_language(lang))

@@ -36,12 +36,12 @@ def report(
     """
     end_at_once_on_interrupt()
     from reprise import durable
-    from reprise.cli.show.run import Voice
     from reprise.data.prepare import locate
     from reprise.report.facts import read_runs
     from reprise.report.measuring import LAMBDAS, check_lambdas, measure_run
     from reprise.report.page import render
     from reprise.runs.manage.survey import path_of
+    from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say

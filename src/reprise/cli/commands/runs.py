@@ -48,7 +48,7 @@ def runs(context: click.Context, runs_dir: Path, as_json: bool, lang: str | None
     if as_json:
         print_json(found)
         return
-    from reprise.cli.show.runs import Page, show_runs
+    from reprise.show.runs import Page, show_runs
 
     page = Page(messages)
     if found:
@@ -72,7 +72,7 @@ def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
     if as_json:
         print_json(facts)
         return
-    from reprise.cli.show.runs import Page, show_run
+    from reprise.show.runs import Page, show_run
 
     show_run(facts, Page(messages))
 
@@ -96,7 +96,7 @@ def compare(
     if as_json:
         print_json(facts)
         return
-    from reprise.cli.show.runs import Page, show_comparison
+    from reprise.show.runs import Page, show_comparison
 
     show_comparison(facts, Page(Messages(choose_language(lang))))
 
@@ -117,9 +117,9 @@ def prune(
     lang: str | None,
 ) -> None:
     """Remove what the runs NAME (or all) can do without."""
-    from reprise.cli.show.runs import Page
     from reprise.errors import UsageError
     from reprise.runs.manage.prune import carry_out, plan, plan_beside
+    from reprise.show.runs import Page
 
     if as_json and not (yes or dry_run):
         raise UsageError("json_decides")
@@ -155,8 +155,8 @@ def prune(
 @listing_options
 def export(name: str, file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> None:
     """Pack the run NAME into FILE, with the SHA-256 of each file in it."""
-    from reprise.cli.show.runs import Page
     from reprise.runs.manage import archive, survey
+    from reprise.show.runs import Page
 
     messages = Messages(choose_language(lang))
     facts = archive.export(survey.find(runs_dir, name), file, _warner(messages))
@@ -175,8 +175,8 @@ def export(name: str, file: Path, runs_dir: Path, as_json: bool, lang: str | Non
 @listing_options
 def import_run(file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> None:
     """Unpack a run that `reprise runs export` packed into FILE."""
-    from reprise.cli.show.runs import Page
     from reprise.runs.manage import archive, survey
+    from reprise.show.runs import Page
 
     folder = archive.import_(file, runs_dir)
     if as_json:

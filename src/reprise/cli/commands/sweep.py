@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reprise.cli.commands.train import resume_command
 from reprise.cli.help import Group
 from reprise.cli.options import common_options, print_json, run_options, run_values, watch_options
 from reprise.config.schema import SETTINGS, check_value
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.show.commandline import resume_command
 from reprise.sweeps.space import Search, parse_searches
 from reprise.text.messages import Messages, Phrase, choose_language
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from reprise.cli.show.run import RunConsole
     from reprise.config.schema import TrainConfig
+    from reprise.show.run import RunConsole
 
 
 _sweeps_dir = click.option("--sweeps-dir", type=click.Path(path_type=Path), default="sweeps")
@@ -138,7 +138,7 @@ class TrialsConsole:
         quiet: bool,
         track: tuple[str, ...],
     ) -> None:
-        from reprise.cli.show.run import Voice
+        from reprise.show.run import Voice
 
         self.voice = Voice(messages, to_stderr)
         self._trials, self._quiet, self._track = trials, quiet, track
@@ -146,7 +146,7 @@ class TrialsConsole:
 
     def began(self, number: int, params: Mapping[str, Any], config: "TrainConfig") -> "RunConsole":
         """Name the trial, and show its run's evaluations."""
-        from reprise.cli.show.run import RunConsole, Voice
+        from reprise.show.run import RunConsole, Voice
 
         shown = ", ".join(f"{name}={value}" for name, value in params.items())
         self.voice.say("trial_began", number=number, trials=self._trials, params=shown)
@@ -196,7 +196,7 @@ def print_table(facts: dict[str, Any], messages: Messages) -> None:
     """Print the trials, best first."""
     from rich.table import Table
 
-    from reprise.cli.show.terminal import make_console
+    from reprise.show.terminal import make_console
 
     text = messages.text
     title = text("sweep_title", name=facts["sweep"], dataset=facts["dataset"])

@@ -1,9 +1,8 @@
-"""`reprise train`, and what ComiRec's command line shares of it."""
+"""`reprise train`."""
 
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,15 +13,10 @@ from reprise.cli.options import (
     run_options,
     run_values,
     watch_options,
-    without_options,
 )
 from reprise.config.load import make_config
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
-
-if TYPE_CHECKING:
-    from reprise.cli.show.run import RunConsole
-    from reprise.runs.session import Request
 
 
 @click.command(cls=Command)
@@ -51,9 +45,11 @@ def train(
     end_at_once_on_interrupt()  # until the training takes signals over
     config = make_config(run_values(preset, config_file, max_iter, max_steps, values))
 
-    from reprise.cli.show.run import RunConsole, Voice
+    from reprise.api import run_request
     from reprise.data.prepare import locate
     from reprise.runs.session import Request
+    from reprise.show.commandline import resume_command
+    from reprise.show.run import RunConsole, Voice
     from reprise.tracking import require
 
     require(track)
@@ -68,24 +64,4 @@ def train(
     )
     command = resume_command("reprise", sys.argv[1:])
     console = RunConsole(voice, config, track, preset_name(preset, config_file), not quiet)
-    sys.exit(run_training(request, console, command))
-
-
-def run_training(request: "Request", console: "RunConsole", command: str) -> int:
-    """See a run through, show its end, and return the exit code; `command` resumes the run."""
-    from reprise.runs.session import run_session
-
-    try:
-        outcome = run_session(request, console)
-    finally:
-        console.close()
-    console.ended(outcome, command)
-    return outcome.exit_code
-
-
-def resume_command(program: str, arguments: list[str]) -> str:
-    """Return the command line that goes on from the latest state: `arguments` without what they
-    say of resuming.
-    """
-    kept = without_options(arguments, ("--resume-from",))
-    return f"{program} {shlex.join(kept)}"
+    sys.exit(run_request(request, console, command))

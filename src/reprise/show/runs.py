@@ -9,10 +9,10 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from reprise.cli.show.terminal import make_console
 from reprise.config.layers import Kind, Value
 from reprise.config.load import make_config
 from reprise.errors import RepriseError
+from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
 
 _GAP = 2  # columns between a table's columns

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from reprise.checkpoints import store
-from reprise.cli.options import without_options
-from reprise.cli.show.progress import ProgressLine
 from reprise.config.schema import TrainConfig
 from reprise.evaluation.metrics import metric_of
 from reprise.importers.tensorflow.run import Imported, train_options
@@ -19,6 +17,8 @@ from reprise.models.registry import UNTRAINED
 from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import is_finished
 from reprise.runs.session import Outcome
+from reprise.show.commandline import without_options
+from reprise.show.progress import ProgressLine
 from reprise.text.messages import Messages
 from reprise.tracking import TrackedRun, Trackers, points_of, record_of
 from reprise.training.estimate import sizes_of
@@ -27,6 +27,7 @@ from reprise.training.state import Progress as RunProgress
 from reprise.training.state import TrainState
 from reprise.training.stopping import out_of_patience
 
+_WARNING = "⚠️"  # what the catalogue's warnings begin with
 # What `--quiet` keeps to train.log: neither an evaluation, nor an end, nor a warning.
 _CHATTER = (
     "run_folder",
@@ -44,9 +45,17 @@ _CHATTER = (
 class Voice:
     """Prints lines and, once it knows the run's folder, keeps them in train.log with times."""
 
-    def __init__(self, messages: Messages, to_stderr: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        messages: Messages,
+        to_stderr: bool = False,
+        quiet: bool = False,
+        silent: bool = False,
+    ) -> None:
+        """quiet: without the lines of _CHATTER; silent: warnings only."""
         self.messages = messages
         self.quiet = quiet
+        self.silent = silent
         self.to_stderr = to_stderr
         self._log: Path | None = None
         self._unlogged: list[str] = []
@@ -57,7 +66,7 @@ class Voice:
 
     def line(self, text: str, shown: bool = True) -> None:
         """Print `text`, or keep it to the log."""
-        if shown:
+        if shown and (not self.silent or text.startswith(_WARNING)):
             self._print(text)
         self._unlogged.append(f"{datetime.now().isoformat(timespec='seconds')} {text}\n")
         self._write_log()
@@ -177,16 +186,24 @@ class RunConsole:
         """Answer a stop request: a save can take a while."""
         self.say("stopping", step=progress.step)
 
-    def ended(self, outcome: Outcome, command: str) -> None:
-        """Show what was reached, and the command that goes on; `command` does after a stop."""
+    def ended(self, outcome: Outcome, command: str | None) -> None:
+        """Show what was reached, and the command that goes on; `command` does after a stop (None: a
+        call from Python, which goes on when it is made again).
+        """
         self._say_best(outcome.progress)
         if outcome.exit_code:
-            self.say("interrupted", step=outcome.progress.step, command=command)
+            self._say_interrupted(outcome.progress.step, command)
             return
         for split, metrics in (outcome.results or {}).items():
             self.voice.line(f"{split}  {metric_line(metrics)}")
-        if self.config.model not in UNTRAINED:
+        if command is not None and self.config.model not in UNTRAINED:
             self.say("trains_on", command=_longer(command, outcome.progress, self.config))
+
+    def _say_interrupted(self, step: int, command: str | None) -> None:
+        if command is None:
+            self.say("interrupted_call", step=step)
+        else:
+            self.say("interrupted", step=step, command=command)
 
     def close(self) -> None:
         """Take the progress line away, and close the trackers."""
@@ -298,10 +315,10 @@ class ComiRecConsole(RunConsole):
         self.voice.line(f"time interval: {progress.seconds / 60:.4f} min")
         self._record(progress, line)
 
-    def ended(self, outcome: Outcome, command: str) -> None:
+    def ended(self, outcome: Outcome, command: str | None) -> None:
         """Show the best model's metrics as the original ends, or the command that goes on."""
         if outcome.exit_code:
-            self.say("interrupted", step=outcome.progress.step, command=command)
+            self._say_interrupted(outcome.progress.step, command)
         for split, metrics in (outcome.results or {}).items():
             self.voice.line(comirec_results(split, metrics, self.config.top_n))
 

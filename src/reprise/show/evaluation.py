@@ -4,9 +4,9 @@ from typing import Any
 
 from rich.table import Table
 
-from reprise.cli.show.terminal import make_console
 from reprise.data.dataset import HIDDEN
 from reprise.evaluation.metrics import METRICS
+from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
 
 _SEEN = {"kept": "seen_kept", "filtered": "seen_filtered", "learned": "seen_learned"}

@@ -23,7 +23,7 @@ _DONE = (
 
 def show_facts(facts: dict[str, Any], messages: Messages) -> None:
     """Print the facts of `statistics.describe`; it is plain text where it is piped."""
-    from reprise.cli.show.terminal import make_console
+    from reprise.show.terminal import make_console
 
     text = messages.text
     console = make_console()

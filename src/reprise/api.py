@@ -1,0 +1,315 @@
+"""The Python API: prepare, train, load and evaluate, as the command line does.
+
+import reprise
+data = reprise.prepare("clicks.parquet", name="clicks")
+run = reprise.train(data, model="ComiRec-DR", name="first", steps=2000)
+model = reprise.load(run)
+model.user_vectors([["sku-1", "sku-9"]])
+"""
+
+import signal
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from reprise.config.load import field_of, in_todays_names, make_config, read_preset, read_toml
+from reprise.config.schema import check_value
+from reprise.data import PROTOCOLS
+from reprise.data.dataset import Dataset
+from reprise.data.dataset import open_dataset as open_folder
+from reprise.data.prepare import locate
+from reprise.data.prepare import prepare as prepare_folder
+from reprise.data.readers.format import Asked
+from reprise.runtime.setup import setup
+from reprise.text.messages import Messages, choose_language
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from reprise.runs.manage.survey import Survey
+    from reprise.runs.session import Request
+    from reprise.serving.recommender import Recommender
+    from reprise.show.run import RunConsole
+
+Which = Literal["best", "latest"]
+
+
+def prepare(
+    source: Any,
+    name: str,
+    *,
+    data_dir: str | Path = "data",
+    protocol: str = PROTOCOLS[0],
+    k_core: int | None = None,
+    cut: Sequence[str] | None = None,
+    format: str | None = None,  # noqa: A002 - as the flag is called
+    behaviours: Sequence[str] | None = None,
+    **columns: str | None,
+) -> Dataset:
+    """Turn interactions into the data set `name`, and open it.
+
+    Args:
+        source: A file or folder in a format that `reprise prepare` knows, or a frame of polars,
+            pandas or pyarrow with a row an interaction.
+        data_dir: Folder of the data sets.
+        protocol, k_core, cut, format, behaviours: As the flags of `reprise prepare`.
+        columns: user_col, item_col, time_col, category_col and title_col, as the flags.
+
+    Raises:
+        DataError: The source cannot be used; the message says what is wrong, and where.
+        UsageError: A value or a column is not possible.
+    """
+    from reprise.data.readers.recognise import asked_of
+
+    check_value("dataset", name)
+    asked = asked_of(format_name=format, **columns)._replace(
+        behaviours=None if behaviours is None else tuple(behaviours)
+    )
+    make = partial(_prepared, name, Path(data_dir), protocol, k_core, asked, cut)
+    if isinstance(source, str | Path):
+        return make(Path(source))
+    import polars as pl
+
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / f"{name}.parquet"
+        (source if isinstance(source, pl.DataFrame) else pl.DataFrame(source)).write_parquet(table)
+        return make(table)
+
+
+def open_dataset(name: str | Path, data_dir: str | Path = "data") -> Dataset:
+    """Open a prepared data set: by its name under `data_dir`, or by the path of its folder."""
+    path = Path(name)
+    here = (path / "meta.json").is_file()
+    return open_folder(path if here else locate(Path(data_dir), path.name))
+
+
+def train(
+    data: Dataset | str,
+    *,
+    name: str,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    runs_dir: str | Path = "runs",
+    data_dir: str | Path = "data",
+    resume_from: Which = "latest",
+    track: Sequence[str] = (),
+    progress: bool = False,
+    lang: str | None = None,
+    **settings: Any,
+) -> "Run":
+    """Train a model, or take up its run where it stands: the same call does both.
+
+    Args:
+        data: A data set, or its name under `data_dir`.
+        name: The experiment's name.
+        preset: Settings that are good together, such as "modern".
+        config: A TOML file of settings, which win over the preset's.
+        runs_dir: Folder of the runs.
+        resume_from: What an existing run goes on from.
+        track: "mlflow" and "wandb", beside TensorBoard.
+        progress: Whether to print what `reprise train` prints; else warnings only.
+        lang: Language of what is printed.
+        settings: Any setting of a run by its name or its flag's (steps=2000), which wins over the
+            file's and the preset's.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C stopped the training; all is saved, and the same call goes on.
+        RepriseError: What the command line refuses, in the same words.
+    """
+    from reprise.runs.session import Request
+    from reprise.show.run import RunConsole, Voice
+    from reprise.tracking import require
+
+    require(tuple(track))
+    folder = data.folder if isinstance(data, Dataset) else locate(Path(data_dir), data)
+    own = {"dataset": data.name if isinstance(data, Dataset) else data, "name": name}
+    values = _settings(preset, config, settings) | own
+    request = Request(make_config(values), folder, Path(runs_dir), resume_from)
+    voice = Voice(Messages(choose_language(lang)), silent=not progress)
+    if not setup():
+        voice.say("jax_has_started")
+    console = RunConsole(voice, request.config, tuple(track), preset, live=progress)
+    code = run_request(request, console, command=None)
+    if code == 128 + signal.SIGINT:
+        raise KeyboardInterrupt
+    if code:
+        raise SystemExit(code)
+    return Run(request.folder.path, Path(data_dir) if isinstance(data, str) else folder.parent)
+
+
+def load(
+    run: "Run | str | Path",
+    which: Which = "best",
+    *,
+    runs_dir: str | Path = "runs",
+    data_dir: str | Path = "data",
+) -> "Recommender":
+    """Load a run's model: of a Run, the path of a run or a checkpoint, or a run's name.
+
+    Neither the data set nor anything that trains is needed; `data_dir` is looked at for runs of
+    older versions, which do not keep what their items are.
+    """
+    from reprise.runs.stored import load as load_stored
+    from reprise.serving.recommender import Recommender
+
+    setup()
+    path, data = _place(run, Path(runs_dir), Path(data_dir))
+    return Recommender(load_stored(path, which, _warn, partial(locate, data)))
+
+
+def evaluate(
+    run: "Run | str | Path",
+    split: Literal["valid", "test"] = "test",
+    *,
+    which: Which = "best",
+    cutoffs: Sequence[int] | None = None,
+    filter_seen: bool = False,
+    runs_dir: str | Path = "runs",
+    data_dir: str | Path = "data",
+) -> dict[str, Any]:
+    """Measure a run's stored model on the whole catalogue; return what `reprise evaluate --json`
+    prints: each metric by its key ("recall@50"), its intervals, and groups of users and items.
+
+    cutoffs: where metrics are taken; None: at 20, 50 and the run's own.
+    """
+    from reprise.runs.evaluation import evaluation_facts, measure
+    from reprise.runs.stored import load as load_stored
+
+    setup()
+    path, data = _place(run, Path(runs_dir), Path(data_dir))
+    stored = load_stored(path, which, _warn, partial(locate, data))
+    asked = None if cutoffs is None else tuple(sorted(set(cutoffs)))
+    measured = measure(stored, split, filter_seen=filter_seen, cutoffs=asked)
+    return evaluation_facts(measured, split, None)
+
+
+def run_request(request: "Request", console: "RunConsole", command: str | None) -> int:
+    """See a run through, show its end, and return the exit code. `command` resumes the run from a
+    shell; None: it was not started from one, whose process it is not to end.
+    """
+    from reprise.runs.session import run_session
+
+    try:
+        outcome = run_session(request, console, own_process=command is not None)
+    finally:
+        console.close()
+    console.ended(outcome, command)
+    return outcome.exit_code
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in its folder. data_dir: the folder of its data set's folder."""
+
+    path: Path
+    data_dir: Path
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self._survey.name
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings, by name."""
+        return self._survey.config
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best evaluation on the validation users: step, branch, and each metric by its key;
+        None before the first.
+        """
+        survey = self._survey
+        best = survey.progress.best
+        for line in survey.evaluations if best is not None else ():
+            if best is not None and (line["branch"], line["step"]) == (best.branch, best.step):
+                metrics = {
+                    key.removeprefix("valid_"): value
+                    for key, value in line.items()
+                    if key.startswith("valid_")
+                }
+                return {"step": best.step, "branch": best.branch, **metrics}
+        return None
+
+    @property
+    def history(self) -> "pl.DataFrame":
+        """The evaluations so far, a row each: step, branch, train_loss and validation metrics."""
+        import polars as pl
+
+        return pl.DataFrame(self._survey.evaluations, infer_schema_length=None)
+
+    def __repr__(self) -> str:
+        survey = self._survey
+        step, best = survey.progress.step, _best(self.best, survey.metric)
+        return f"Run({self.name!r}: {survey.state}, step {step}, best {best}, {self.path})"
+
+    def _repr_html_(self) -> str:
+        survey = self._survey
+        rows = {
+            "state": survey.state,
+            "model": survey.config.get("model"),
+            "dataset": survey.config.get("dataset"),
+            "step": f"{survey.progress.step} / {survey.config.get('max_steps')}",
+            "best": _best(self.best, survey.metric),
+            "folder": self.path,
+        }
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{key}</th><td>{escape(str(value))}</td></tr>"
+            for key, value in rows.items()
+        )
+        return f"<table><caption>{escape(self.name)}</caption>{cells}</table>"
+
+    @property
+    def _survey(self) -> "Survey":
+        from reprise.runs.folder import RunFolder
+        from reprise.runs.manage.survey import survey
+
+        return survey(RunFolder(self.path))
+
+
+def _best(best: dict[str, Any] | None, metric: str | None) -> str:
+    """Return "recall@50 0.123456 @ 2000"; "-" where nothing was rated."""
+    value = None if best is None or metric is None else best.get(metric)
+    return "-" if best is None or value is None else f"{metric} {value:.6f} @ {best['step']}"
+
+
+def _prepared(
+    name: str,
+    data_dir: Path,
+    protocol: str,
+    core: int | None,
+    asked: Asked,
+    cut: Sequence[str] | None,
+    source: Path,
+) -> Dataset:
+    return open_folder(prepare_folder(source, name, data_dir, protocol, core, asked, cut))
+
+
+def _settings(
+    preset: str | None, config: str | Path | None, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the values of a preset, a file and a call together, the later ones stronger."""
+    from_file = {} if config is None else read_toml(Path(config), _warn)
+    named = preset or from_file.pop("preset", None)
+    from_file.pop("preset", None)
+    given = in_todays_names({field_of(key): value for key, value in settings.items()}, _warn)
+    return {**(read_preset(named) if named else {}), **from_file, **given}
+
+
+def _place(run: Run | str | Path, runs_dir: Path, data_dir: Path) -> tuple[Path, Path]:
+    """Return the path of a run, and the folder of its data set's folder."""
+    if isinstance(run, Run):
+        return run.path, run.data_dir
+    from reprise.runs.manage.survey import path_of
+
+    return path_of(Path(run), runs_dir), data_dir
+
+
+def _warn(key: str, **values: object) -> None:
+    import warnings
+
+    warnings.warn(Messages(choose_language()).text(key, **values), stacklevel=3)
