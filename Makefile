@@ -1,10 +1,12 @@
-# make demo | test | test-long | lint | docs | bench | torture: each sets up what it needs in .venv.
+# make install | demo | test | test-long | lint | docs | bench | torture: each sets up what it needs in
+# .venv, what running needs (some 900 MB) or all that developing needs (some 2.7 GB), once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Without build isolation the constraints hold for what builds the package, too.
-INSTALL := pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := pip install --disable-pip-version-check --no-build-isolation -c constraints.txt
 INSTALLED := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
 # What tests compile is kept for the next one that needs it (tests of exactness compile their own).
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/compiled \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
@@ -16,21 +18,24 @@ QUICKLY := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_em
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 AT_LENGTH := --hypothesis-profile=long
 
-.PHONY: demo test test-long lint docs bench torture clean
+.PHONY: install demo test test-long lint docs bench torture clean
+.DEFAULT_GOAL := demo
+
+install: $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(BIN)/reprise demo
 
-test: $(INSTALLED)
+test: $(TOOLS)
 	$(COMPILED) $(PYTEST) -m "not compiled_quickly and not long"
 	$(COMPILED) $(QUICKLY) $(PYTEST) -m "compiled_quickly and not long"
 
-test-long: $(INSTALLED)
+test-long: $(TOOLS)
 	$(COMPILED) $(PYTEST) $(AT_LENGTH) -m "not compiled_quickly and (long or hypothesis)"
 	$(COMPILED) $(QUICKLY) $(PYTEST) $(AT_LENGTH) -m "compiled_quickly and (long or hypothesis)"
 	$(BIN)/python benchmarks/torture.py --kills 60
 
-lint: $(INSTALLED)
+lint: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -40,7 +45,7 @@ docs: $(INSTALLED)
 	$(BIN)/python -m reprise.cli.reference > docs/commands.md
 	$(BIN)/python -m reprise.text.compiled
 
-bench: $(INSTALLED)
+bench: $(TOOLS)
 	$(BIN)/python benchmarks/step.py --rounds 3
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/optimizers.py
@@ -49,7 +54,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/memory.py --shapes books taobao
 
-torture: $(INSTALLED)
+torture: $(TOOLS)
 	$(BIN)/python benchmarks/torture.py $(TORTURE)
 
 clean:
@@ -59,5 +64,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Reprise needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m $(INSTALL) hatchling editables
-	$(BIN)/python -m $(INSTALL) --no-build-isolation -e '.[dev,tf]'
+	$(BIN)/python -m $(INSTALL) -e .
+	touch $@
+
+$(TOOLS): $(INSTALLED)
+	$(BIN)/python -m $(INSTALL) -e '.[dev,tf]'
 	touch $@

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reprise import __version__
 from reprise.data.sequences import Sequences
 from reprise.retrieval.search import worker_threads
 from reprise.runtime.setup import setup
@@ -36,7 +37,7 @@ RUNS = {
     "books": {"items": 367_982, "users": 482_934, "batch_size": 128, "maxlen": 20},
     "taobao": {"items": 1_708_530, "users": 769_215, "batch_size": 256, "maxlen": 50},
 }
-_LIBRARIES = ("reprise", "jax", "jaxlib", "numpy", "polars")
+_LIBRARIES = ("jax", "jaxlib", "numpy", "polars")
 _SHORTEST, _MEAN_LENGTH = 5, 15  # items of a user: at least what ComiRec keeps, and Books' mean
 _HEAD = 100  # popularity falls as 1 / (rank + _HEAD): a long tail without a single item ruling it
 
@@ -84,6 +85,7 @@ def machine() -> dict[str, str | int | float]:
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "reprise": __version__,
         **{name: version(name) for name in _LIBRARIES},
     }
 

@@ -1,4 +1,4 @@
-"""Train the models of configs/ and hold them against the original: python benchmarks/quality.py
+"""Train the shipped configurations and hold them against the original: python benchmarks/quality.py
 
 Every config of the data sets found under --source is trained by `reprise train` for each seed,
 and its best model measured by `reprise evaluate`. Runs, data and logs are kept under --folder: the
@@ -8,7 +8,7 @@ of `reprise train` for all runs; such a variant has runs of its own, named after
     python benchmarks/quality.py --models ComiRec-DR --set optimizer=lazy-adam --json lazy.json
 
 Results are read back by --from, without training: to print tables of several variants, as
-Markdown for docs/quality.md, and to write what is expected into the headers of configs/:
+Markdown for docs/quality.md, and to write what is expected into the headers of the configurations:
 
     python benchmarks/quality.py --from faithful.json lazy.json --markdown
     python benchmarks/quality.py --from faithful.json --write-headers
@@ -44,11 +44,10 @@ from quality_table import (
     summarise,
     write_headers,
 )
-from reprise.config.load import PRESETS
+from reprise.config.load import PRESETS, SHIPPED
 from reprise.data.prepare import prepare
 from reprise.models.registry import REGISTRY
 
-CONFIGS = ROOT / "configs"
 REPRISE = (sys.executable, "-m", "reprise")
 SEEDS = (19, 20, 21)
 
@@ -200,7 +199,7 @@ def main() -> None:
         if not options.study:
             print(promise(summaries))
     if options.write_headers:
-        for path in write_headers(CONFIGS, summaries):
+        for path in write_headers(SHIPPED, summaries):
             print(f"written: {path.relative_to(ROOT)}")
 
 
@@ -217,7 +216,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
     parser.add_argument("--from", nargs="+", type=Path, dest="read", metavar="JSON")
     parser.add_argument("--markdown", action="store_true", help="Print the table as Markdown.")
-    parser.add_argument("--write-headers", action="store_true", help="Of configs/, from results.")
+    parser.add_argument("--write-headers", action="store_true", help="Write what is expected.")
     options = parser.parse_args()
     if not options.read and options.source is None:
         parser.error("--source (or --from) is needed")
@@ -230,21 +229,21 @@ def _train(options: argparse.Namespace) -> list[Result]:
     """Prepare the data, see all runs through, and return their results in the order planned."""
     workshop = Workshop(options.folder)
     datasets = options.datasets or [
-        folder.name for folder in sorted(CONFIGS.iterdir()) if _find(options.source, folder.name)
+        folder.name for folder in sorted(SHIPPED.iterdir()) if _find(options.source, folder.name)
     ]
     changed = dict(_option(text) for text in options.set)
     models = [STUDIED] if options.study else options.models
     variants = [changed | dict(variant) for variant in VARIANTS] if options.study else [changed]
     planned = [
-        Planned(CONFIGS / dataset / f"{model}.toml", seed, variant)
+        Planned(SHIPPED / dataset / f"{model}.toml", seed, variant)
         for variant in variants
         for dataset in datasets
         for model in models
         for seed in options.seeds
-        if (CONFIGS / dataset / f"{model}.toml").is_file()
+        if (SHIPPED / dataset / f"{model}.toml").is_file()
     ]
     if not planned:
-        sys.exit(f"{options.source} holds no data set of which configs/ has a model asked for")
+        sys.exit(f"{options.source} holds no data set with a shipped configuration of these models")
     for dataset in datasets:
         if not (workshop.data / dataset / "meta.json").is_file():
             source = _find(options.source, dataset)

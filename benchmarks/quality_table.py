@@ -1,4 +1,4 @@
-"""From trained runs' results to tables, a verdict, and the headers of `configs/`."""
+"""From trained runs' results to tables, a verdict, and the headers of configurations."""
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence

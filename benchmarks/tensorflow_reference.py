@@ -4,7 +4,7 @@ The original's program for more seeds than it was run with: its networks, its re
 own sampled softmax over V + 1 classes (padding among them), TensorFlow 1's dense AdamOptimizer,
 users and target positions from Python's `random`. Only the start (Glorot uniform as TensorFlow
 makes it) and the evaluation, best on valid, are Reprise's. DATASET is a prepared folder; settings
-come from `configs/`. The results can be set beside Reprise's:
+come from the shipped configurations. The results can be set beside Reprise's:
 
     python benchmarks/tensorflow_reference.py quality/data/ml-1m --models ComiRec-SA --json tf.json
     python benchmarks/quality.py --from faithful.json tf.json
@@ -67,7 +67,7 @@ def main() -> None:
     results = []
     for model in options.models:
         for seed in options.seeds:
-            values = read_toml(ROOT / "configs" / dataset.name / f"{model}.toml")
+            values = read_toml(Path(dataset.name, model))
             values |= {"name": "reference", "seed": seed}
             values |= {} if options.steps is None else {"max_steps": options.steps}
             results.append(train(make_config(values), dataset))

@@ -1,4 +1,4 @@
-"""The configurations in configs/: they load, say what they are, and what to expect of them."""
+"""The configurations that are shipped: they load, say what they are, and what to expect of them."""
 
 import re
 import shlex
@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from helpers.commands import ROOT
 from quality_table import METRICS, reference
 from reprise.cli.options import run_values
-from reprise.config.load import PRESETS, make_config, read_preset
+from reprise.config.load import PRESETS, SHIPPED, make_config, read_preset
 from reprise.models.registry import REGISTRY, UNTRAINED
 
-CONFIGS = sorted((ROOT / "configs").glob("*/*.toml"))
+CONFIGS = sorted(SHIPPED.glob("*/*.toml"))
 DATASETS = ("book", "taobao", "ml-1m", "grocery", "beauty")
 
 each = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -43,7 +42,7 @@ def test_the_headers_command_runs_this_file(path: Path) -> None:
     (command,) = (line for line in header(path) if line.startswith("reprise train "))
     words = shlex.split(command)
     assert words[2:] == [
-        *("--config", path.relative_to(ROOT).as_posix()),
+        *("--config", f"{path.parent.name}/{path.stem}"),
         *("--name", "NAME", "--seed", "19"),
     ]
 

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 import reprise.cli
 from helpers.commands import ENVIRONMENT, comirec
 from helpers.commands import reprise as run
-from reprise.cli import comirec as comirec_line
+from reprise.cli.commands import comirec as comirec_line
 from reprise.cli.help import command_help, option_key, option_record
 from reprise.cli.main import cli
 from reprise.text.compiled import FILE, compiled
@@ -35,7 +35,7 @@ def walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command
             yield from walk(own, f"{path} {below}".strip())
 
 
-EVERY = dict([*walk(cli, ""), *walk(comirec_line.main, "comirec")])
+EVERY = dict([*walk(cli, ""), *walk(comirec_line.comirec, "comirec")])
 OPTIONS = [
     (path, option)
     for path, command in EVERY.items()

@@ -30,7 +30,6 @@ ELSEWHERE = {
 # The same in both languages, as in the original.
 ALIKE = {
     "iter: {}, train loss: {}, valid recall: {}, valid ndcg: {}, valid hitrate: {}",
-    "time interval: {} min",
 }
 
 
@@ -71,7 +70,6 @@ def test_the_seeds_lines_word_for_word() -> None:
     assert chinese.text("continuing") == "   将从上次训练继续..."
     assert chinese.text("restored_best", metric=0.031122) == "   恢复的最优 recall: 0.031122"
     assert chinese.text("saved_best", metric=0.031) == ("   💾 保存新的最优模型，recall: 0.031000")
-    assert chinese.text("training_begin") == "training begin"
 
 
 def test_language_by_flag_then_variable_then_locale(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +142,7 @@ def test_what_is_wrong_comes_from_the_catalogue() -> None:
                 said = node.exc.args
             elif isinstance(node, ast.keyword | ast.Assign) and "reason" in ast.unparse(node):
                 said = [node.value]
-            if "AssertionError" not in ast.unparse(node):
+            if not re.search("AssertionError|AttributeError", ast.unparse(node)):
                 assert not any(map(words_of, said)), f"{path}: {ast.unparse(node)}"
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from helpers.commands import ENVIRONMENT, ROOT
 from helpers.pages import DOCS, commands, fenced
-from reprise.cli import comirec as comirec_line
+from reprise.cli.commands import comirec as comirec_line
 from reprise.cli.main import cli
 from reprise.cli.reference import options
 from reprise.models.registry import REGISTRY
@@ -124,7 +124,7 @@ def test_every_command_in_the_documents_is_one(page: Path) -> None:
         if words[0] == "reprise":
             parse(cli, words[1:])
         elif words[:2] == ["python", "src/train.py"]:
-            comirec_line.main.make_context("train.py", words[2:])
+            comirec_line.comirec.make_context("train.py", words[2:])
         elif words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
@@ -158,4 +158,4 @@ def test_every_metric_is_explained(undisturbed: RunFolder) -> None:
 def test_every_flag_of_comirecs_line_has_its_equivalent(page: Path) -> None:
     named = {name for row in named_in_tables(page) for name in row}
     first = {name.split()[0] for name in named}
-    assert {option.opts[0] for option in options(comirec_line.main)} <= first
+    assert {option.opts[0] for option in options(comirec_line.comirec)} <= first

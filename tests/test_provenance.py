@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 
-from helpers.commands import ROOT
 from reprise.cli.options import run_layers, run_values
 from reprise.config.layers import Layer, Value, as_toml, resolve
-from reprise.config.load import PRESETS, make_config, read_toml
+from reprise.config.load import PRESETS, SHIPPED, make_config, read_toml
 from reprise.errors import UsageError
 
-FILES = sorted((ROOT / "configs").rglob("*.toml"))
+FILES = sorted(SHIPPED.rglob("*.toml"))
 OPEN = {"dataset": "d", "name": "n"}
 
 

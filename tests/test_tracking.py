@@ -377,4 +377,4 @@ def test_a_missing_package_is_named_with_its_extra(
     with pytest.raises(UsageError) as refusal:
         require((name,))
     assert f"--track {name} needs a package" in str(refusal.value)
-    assert f"pip install 'reprise[{name}]'" in str(refusal.value)
+    assert f"pip install 'reprise-rec[{name}]'" in str(refusal.value)

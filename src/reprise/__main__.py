@@ -16,9 +16,9 @@ def main() -> NoReturn:
 def comirec() -> NoReturn:
     """Run ComiRec's command line, `python src/train.py`."""
     share_one_heap()
-    from reprise.cli.comirec import run
+    from reprise.cli.main import main_of_comirec
 
-    run()
+    main_of_comirec()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.commands import comirec
-from reprise.cli import comirec as comirec_line
+from reprise.cli.commands import comirec as comirec_line
 from reprise.config.load import make_config
 from reprise.data.dataset import open_dataset
 
@@ -40,14 +40,15 @@ def test_the_seeds_procedure_in_its_own_words(workspace: Path) -> None:
     )
     assert first.returncode == 0, first.stderr
     lines = first.stdout.splitlines()
-    assert lines[0] == "Please input the experiment name: "
-    assert lines[1] == "training begin"
+    assert lines[0] == "请输入实验名称: "
+    assert lines[1] == "开始训练"
     assert lines[2] == RUN.removeprefix("runs/")
     assert re.fullmatch(
         r"iter: 10, train loss: \d\.\d{4}, valid recall: 0\.\d{6}, "
         r"valid ndcg: 0\.\d{6}, valid hitrate: 0\.\d{6}",
         lines[3],
     )
+    assert re.fullmatch(r"用时: \d+\.\d{4} 分钟", lines[4])
     assert re.fullmatch(r"   💾 保存新的最优模型，recall: 0\.\d{6}", lines[5])
     best = max(re.findall(r"保存新的最优模型，recall: (0\.\d{6})", first.stdout))
     assert lines[-2].startswith("valid recall: ")
@@ -61,7 +62,7 @@ def test_the_seeds_procedure_in_its_own_words(workspace: Path) -> None:
         f"✅ 发现已有 checkpoint，自动恢复: {RUN}/checkpoints/ckpt-20",
         "   将从上次训练继续...",
         f"   恢复的最优 recall: {best}",
-        "training begin",
+        "开始训练",
     ]
     assert re.findall(r"^iter: (\d+)", again.stdout, re.MULTILINE) == ["30", "40", "50"]
 
@@ -73,7 +74,7 @@ def test_the_seeds_procedure_in_its_own_words(workspace: Path) -> None:
 def test_book_and_taobao_keep_the_originals_settings(
     dataset: str, expected: tuple[int, int, int]
 ) -> None:
-    options = {option.name: option.default for option in comirec_line.main.params}
+    options = {option.name: option.default for option in comirec_line.comirec.params}
     options |= {"dataset": dataset, "test_iter": None, "model": "ComiRec-DR"}
     config = make_config(comirec_line.config_values("test85", options))
     assert (config.batch_size, config.maxlen, config.test_iter) == expected

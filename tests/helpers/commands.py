@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 from unittest.mock import patch
 
 from helpers.checkpoints import no_warning
-from reprise.cli import comirec as comirec_command
 from reprise.cli import main as reprise_command_line
 from reprise.config.schema import TrainConfig
 from reprise.runs.folder import Resumption, RunFolder
@@ -73,7 +72,9 @@ def comirec(
     if own_process or _in_chinese(arguments, environment):
         command = [sys.executable, program, *map(str, arguments)]
         return _run(command, cwd, typed, environment)
-    return _run_here(comirec_command.run, program, arguments, cwd, typed, environment)
+    return _run_here(
+        reprise_command_line.main_of_comirec, program, arguments, cwd, typed, environment
+    )
 
 
 def check_refusal(done: Done, code: int, *said: str) -> None:

@@ -388,7 +388,7 @@ def test_missing_tensorflow_is_told(
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     refused = check_refused("tf_not_installed", small_data, tmp_path, source, "ComiRec-DR")
     assert refused.exit_code == 2
-    assert "pip install 'reprise[tf]'" in str(refused)
+    assert "pip install 'reprise-rec[tf]'" in str(refused)
 
 
 def test_updates_from_the_power_of_beta2() -> None:

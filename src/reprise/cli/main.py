@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from reprise import __version__
+from reprise.cli.commands.comirec import comirec
 from reprise.cli.commands.config import config
 from reprise.cli.commands.data import data
 from reprise.cli.commands.demo import demo
@@ -81,6 +82,7 @@ def cli() -> None:
     """Train multi-interest recommenders that stop at any instant and resume exactly."""
 
 
+cli.add_command(comirec)
 cli.add_command(config)
 cli.add_command(data)
 cli.add_command(demo)
@@ -107,3 +109,8 @@ def _asked_language(arguments: list[str]) -> str | None:
 def main() -> NoReturn:
     """Run the `reprise` command."""
     run_guarded(cli)
+
+
+def main_of_comirec() -> NoReturn:
+    """Run ComiRec's command line by itself."""
+    run_guarded(comirec)

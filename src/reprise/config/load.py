@@ -12,6 +12,7 @@ from reprise.text.messages import Phrase, Say, unsaid
 from reprise.text.suggest import suggest
 
 _PRESETS = Path(__file__).parent / "presets"
+SHIPPED = Path(__file__).parent / "shipped"  # a folder a data set, a file a model
 PRESETS = tuple(sorted(path.stem for path in _PRESETS.glob("*.toml")))
 NEEDED = tuple(name for name, declared in SETTINGS.items() if declared.default is Meaning.REQUIRED)
 _BY_FLAG = {
@@ -41,9 +42,13 @@ def make_config(values: Mapping[str, Any]) -> TrainConfig:
 def read_toml(path: Path, say: Say = unsaid) -> dict[str, Any]:
     """Read configuration values from a TOML file; keys as the flags of the run's own settings, with
     - or _ (steps, or max_steps; not max_iter). Former names are understood, and `say` is told.
+
+    Args:
+        path: A file, or the name of one that is shipped, such as book/ComiRec-DR.
+        say: Told of former names.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        table = tomllib.loads(_file_of(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UsageError("unreadable_config", path=path, reason=error) from error
     values: dict[str, Any] = {}
@@ -53,6 +58,16 @@ def read_toml(path: Path, say: Say = unsaid) -> dict[str, Any]:
             raise UsageError("unreadable_config", path=path, reason=Phrase("key_twice", name=name))
         values[name] = value
     return in_todays_names(values, say)
+
+
+def _file_of(path: Path) -> Path:
+    """Return the file that --config means: the path itself, or a shipped one's by its name."""
+    if path.exists():
+        return path
+    shipped = {f"{file.parent.name}/{file.stem}": file for file in SHIPPED.glob("*/*.toml")}
+    if path.as_posix() not in shipped:
+        raise UsageError("config_missing", path=path, suggestion=suggest(str(path), shipped))
+    return shipped[path.as_posix()]
 
 
 def read_preset(name: str) -> dict[str, Any]:

@@ -312,7 +312,7 @@ class ComiRecConsole(RunConsole):
             f"valid ndcg: {_number(line[f'valid_ndcg_comirec@{n}'])}, "
             f"valid hitrate: {_number(line[f'valid_hitrate@{n}'])}"
         )
-        self.voice.line(f"time interval: {progress.seconds / 60:.4f} min")
+        self.say("time_interval", minutes=progress.seconds / 60)
         self._record(progress, line)
 
     def ended(self, outcome: Outcome, command: str | None) -> None:
