@@ -61,7 +61,7 @@ def test_the_seeds_lines_follow_an_import(demo_data: Path, tmp_path: Path) -> No
     assert lines[0] == f"✅ 发现已有 checkpoint，自动恢复: {stored}"
     assert lines[1] == "   将从上次训练继续..."
     assert lines[2].startswith("   恢复的最优 recall: 0.")
-    assert lines[3] == "training begin"
+    assert lines[3] == "开始训练"
     assert best is not None
 
 
