@@ -72,11 +72,9 @@ def prepare(
     make = partial(_prepared, name, Path(data_dir), protocol, k_core, asked, cut)
     if isinstance(source, str | Path):
         return make(Path(source))
-    import polars as pl
-
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / f"{name}.parquet"
-        (source if isinstance(source, pl.DataFrame) else pl.DataFrame(source)).write_parquet(table)
+        _as_polars(source).write_parquet(table)
         return make(table)
 
 
@@ -287,6 +285,24 @@ def _prepared(
     source: Path,
 ) -> Dataset:
     return open_folder(prepare_folder(source, name, data_dir, protocol, core, asked, cut))
+
+
+def _as_polars(frame: Any) -> "pl.DataFrame":
+    """Return a frame of polars, pandas or pyarrow as one of polars."""
+    import polars as pl
+
+    try:
+        return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
+    except ImportError:  # of pandas' strings, where pyarrow is not installed
+        return pl.DataFrame({str(name): _values(column) for name, column in frame.items()})
+
+
+def _values(column: Any) -> Any:
+    """Return what a column of pandas holds, None where a value is missing."""
+    values = column.to_numpy()
+    if values.dtype.kind != "O":
+        return values
+    return [None if gone else value for value, gone in zip(values, column.isna(), strict=True)]
 
 
 def _settings(

@@ -28,3 +28,15 @@ def commands(path: Path) -> list[str]:
     first = r"(?:reprise|make|python|pytest|git|pip|cd|\.) "
     found = [re.split(" #| > ", line)[0].rstrip() for line in text.splitlines()]
     return [" ".join(line.split()) for line in found if re.match(first, f"{line} ")]
+
+
+def session(path: Path) -> list[tuple[str, str | None]]:
+    """Return a page's blocks of Python in order, each with the block of text behind it, which is
+    what it shows; None where there is none.
+    """
+    found = re.findall(
+        r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)\n```$)?",
+        path.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    return [(code, shown or None) for code, shown in found]
