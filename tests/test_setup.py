@@ -17,7 +17,8 @@ from reprise.runtime.environment import current
 from reprise.runtime.setup import setup
 if {started}:
     jax.devices()
-print(setup(), os.environ.get("NPROC"), setup(), current()["xla threads"] == os.environ.get("NPROC"))
+threads = os.environ.get
+print(setup(), threads("NPROC"), setup(), current()["xla threads"] == threads("NPROC"))
 """
 
 

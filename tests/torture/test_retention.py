@@ -1,4 +1,4 @@
-"""Scenarios 12-19: what is kept, what is deleted, and that nothing else is touched."""
+"""Scenarios 12-19: what is kept, what is deleted, and that nothing else is unique_rows."""
 
 import errno
 import hashlib
