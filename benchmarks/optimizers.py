@@ -4,8 +4,8 @@ Books' shape (V = 367,982 items, d = 64, B = 128, L = 20, K = 4, 1280 negatives)
 a model live in one process and take turns, block by block, the order reversed every round; "ratio"
 is the median over the rounds of an optimizer's time over lazy Adam's in the same round. "pending"
 is the time of applying every row's pending updates, as an evaluation asks for, and "with pending"
-the ratio with it spread over the 1000 steps between two evaluations. Dense Adam, many times as slow, takes a tenth
-of the steps.
+the ratio with it spread over the 1000 steps between two evaluations. Dense Adam, many times as
+slow, takes a tenth of the steps.
 """
 
 from dataclasses import dataclass, field
