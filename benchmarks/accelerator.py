@@ -150,7 +150,7 @@ def _measure_steps(
         for subject in subjects:
             subject.take_turn(options.steps)
     batches = [sampler.batch(0, step) for step in range(1, 11)]
-    used = np.mean([(batch.touched <= workload.items).sum() for batch in batches])
+    used = np.mean([(batch.unique_rows <= workload.items).sum() for batch in batches])
     work = flops(model, workload.shape, workload.batch, workload.negatives)
     floor = peaks.floor_ms(work, moved_bytes(subjects[0].arrays, float(used)))
     return [

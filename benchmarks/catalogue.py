@@ -67,10 +67,10 @@ def stretch(batch: Batch, num_items: int, larger: int) -> Batch:
     i to a place of its own, chosen by hashing, among those that fall to it.
     """
     factor = larger // num_items
-    ids = batch.touched.astype(np.int64)
+    ids = batch.unique_rows.astype(np.int64)
     moved = ids * factor - ids * 2_654_435_761 % factor
     moved = np.where(ids > num_items, ids - num_items + larger, moved)
-    return batch._replace(touched=moved.astype(np.int32))
+    return batch._replace(unique_rows=moved.astype(np.int32))
 
 
 def main() -> None:
@@ -139,7 +139,9 @@ def _catalogue(
 
 
 def _row(catalogue: Catalogue, smallest: Catalogue) -> dict[str, str | int | float]:
-    rows_used = [int((batch.touched <= catalogue.num_items).sum()) for batch in catalogue.batches]
+    rows_used = [
+        int((batch.unique_rows <= catalogue.num_items).sum()) for batch in catalogue.batches
+    ]
     pairs = zip(catalogue.times, smallest.times, strict=True)
     return {
         "items": catalogue.num_items,

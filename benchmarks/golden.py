@@ -103,7 +103,7 @@ def main() -> None:
 def compare(base: str, steps: int, rows: str, folder: Path) -> bool:
     """Run every row by both, print the table, and return whether all rows are equal."""
     publish(make_demo(), "demo", folder / "data" / "demo")
-    sources = {"base": _extracted(base, folder / "base"), "tree": ROOT / "src"}
+    sources = {"base": extracted(base, folder / "base") / "src", "tree": ROOT / "src"}
     print(f"base {_revision(base)}, {steps} steps a row\n")
     table: list[dict[str, str | int | float]] = []
     for name, settings in ROWS.items():
@@ -153,14 +153,14 @@ def _trained(
     return Result(facts["state_digest"], digest)
 
 
-def _extracted(base: str, folder: Path) -> Path:
-    """Write the package as of a commit into `folder`, and return where it is imported from."""
+def extracted(base: str, folder: Path) -> Path:
+    """Write the package and the benchmarks as of a commit into `folder`, and return it."""
     packed = subprocess.run(
-        ["git", "archive", base, "src"], cwd=ROOT, capture_output=True, check=True
+        ["git", "archive", base, "src", "benchmarks"], cwd=ROOT, capture_output=True, check=True
     ).stdout
     with tarfile.open(fileobj=BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
-    return folder / "src"
+    return folder
 
 
 def _revision(base: str) -> str:

@@ -131,10 +131,10 @@ def write_batches(path: Path, batches: Sequence[Batch]) -> None:
 
     np.savez(
         path,
-        history=stacked([batch.touched[batch.history] for batch in batches]),
+        history=stacked([batch.unique_rows[batch.history] for batch in batches]),
         lengths=stacked([batch.prefixes[:, 0] for batch in batches]),
-        target=stacked([batch.touched[batch.target[:, 0]] for batch in batches]),
-        negatives=stacked([batch.touched[batch.negatives] for batch in batches]),
+        target=stacked([batch.unique_rows[batch.target[:, 0]] for batch in batches]),
+        negatives=stacked([batch.unique_rows[batch.negatives] for batch in batches]),
         log_q_target=stacked([batch.log_q_target[:, 0] for batch in batches]),
         log_q_negatives=stacked([batch.log_q_negatives for batch in batches]),
     )

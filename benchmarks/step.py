@@ -262,7 +262,7 @@ def _measure(
                 subject.fed.append(subject.ms_fed(options.steps))
                 for peer in peers:
                     peer.times.append(peer.ms_a_step(options.peer_steps))
-    used = sum(int((batch.touched <= workload.items).sum()) for batch in batches) / len(batches)
+    used = sum(int((batch.unique_rows <= workload.items).sum()) for batch in batches) / len(batches)
     subject.arrays = subject.arrays._replace(rows=subject.arrays.rows[:1])  # frees the table
     return Measured(name, subject, used, median(built), peers)
 

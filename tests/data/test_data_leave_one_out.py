@@ -148,7 +148,7 @@ def test_what_is_hidden_is_never_trained_on(tmp_path: Path) -> None:
     for step in range(50):
         batch = sampler.batch(0, step)
         used = np.concatenate(
-            [batch.touched[batch.history].ravel(), batch.touched[batch.target].ravel()]
+            [batch.unique_rows[batch.history].ravel(), batch.unique_rows[batch.target].ravel()]
         )
         assert not hidden & set(used.tolist())
 

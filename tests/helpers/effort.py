@@ -9,11 +9,11 @@ def make_profiles() -> None:
     """Register Hypothesis's profiles, and load the first.
 
     "brief" tries what is a function of the test, so that a failure is of the change that it comes
-    with. "long" (`--hypothesis-profile`) tries ten times as much, and other examples each time.
+    with. "long" (`--hypothesis-profile`) tries twenty times as much, and other examples each time.
     """
     settings.register_profile("brief", derandomize=True, deadline=None, max_examples=_PER_HUNDRED)
     settings.register_profile(
-        "long", database=None, deadline=None, max_examples=10 * _PER_HUNDRED, print_blob=True
+        "long", database=None, deadline=None, max_examples=20 * _PER_HUNDRED, print_blob=True
     )
     settings.load_profile("brief")
 

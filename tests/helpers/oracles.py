@@ -123,13 +123,18 @@ def softmax_loss(
             for score, log_q, left_out in zip(others, log_q_negatives, accidental[b], strict=True)
             if not left_out
         ]
-        mean, mass = 0.0, 0.0
+        if not kept:
+            continue
+        # Shares of the highest, and sums by logarithms: e^(b s) may be beyond doubles, and beside
+        # scores far above it a target's share is 0 in them.
+        highest, mean, mass = max(score for score, _ in kept), 0.0, 0.0
         for score, weight in kept:
-            mean += math.exp(hardness * score) * weight / sum(one for _, one in kept)
-            mass += math.exp(hardness * score) * math.exp(score) * weight
-        if kept:  # by logarithms: beside scores far above it, a target's share is 0 in doubles
-            log_target = own - float(log_q_target[b])
-            total += float(np.logaddexp(log_target, math.log(mass / mean))) - log_target
+            share = math.exp(hardness * (score - highest))
+            mean += share * weight / sum(one for _, one in kept)
+            mass += share * math.exp(score - highest) * weight
+        log_target = own - float(log_q_target[b])
+        log_mass = math.log(mass / mean) + highest
+        total += float(np.logaddexp(log_target, log_mass)) - log_target
     return total / len(positive)
 
 

@@ -93,7 +93,7 @@ def a_batch() -> Batch:
     rng = np.random.default_rng(2)
     negatives = rng.integers(0, 40, size=20).astype(np.int32)
     return Batch(
-        touched=np.arange(40, dtype=np.int32),
+        unique_rows=np.arange(40, dtype=np.int32),
         history=rng.integers(0, 40, size=(7, 5)).astype(np.int32),
         prefixes=np.asarray(LENGTHS),
         target=rng.integers(0, 40, size=(7, 2)).astype(np.int32),

@@ -39,7 +39,7 @@ def a_batch() -> Batch:
     """Return three users' batch over few rows: what is drawn has often been seen."""
     rng = np.random.default_rng(7)
     return Batch(
-        touched=np.arange(1, ROWS + 1, dtype=np.int32),
+        unique_rows=np.arange(1, ROWS + 1, dtype=np.int32),
         history=rng.integers(0, ROWS, (3, 5)).astype(np.int32),
         prefixes=np.array([[1, 5], [3, 2], [4, 4]], np.int32),
         target=rng.integers(0, ROWS, (3, 2)).astype(np.int32),

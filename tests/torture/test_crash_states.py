@@ -165,7 +165,9 @@ def test_every_crash_state_opens_with_a_whole_best_and_a_whole_latest_and_resume
     """
     disk, told, real = record(small_data, memory / "real", name, monkeypatch)
     expected_end = ending(real)
-    identity = small_config(**CONFIG).identity(open_dataset(small_data / "small").fingerprint)
+    dataset = open_dataset(small_data / "small")
+    identity = small_config(**CONFIG).identity(dataset.fingerprint)
+    identity |= {"item_ids": dataset.item_ids_digest}
     tried: Counter[str] = Counter()
     outcomes: dict[object, CrashState] = {}
     saved_over: set[object] = set()

@@ -1,4 +1,4 @@
-"""Scenarios 12-19: what is kept, what is deleted, and that nothing else is touched."""
+"""Scenarios 12-19: what is kept, what is deleted, and that nothing else is unique_rows."""
 
 import errno
 import hashlib
@@ -144,10 +144,9 @@ def test_files_that_are_not_the_stores_are_left_alone(small_data: Path, tmp_path
 
 
 def test_a_half_deleted_or_half_written_checkpoint_has_no_checkpoints_name(
-    small_data: Path, tmp_path: Path
+    small_data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     """Scenario 17 (Orbax): what a crash leaves of a deletion is no candidate, and is swept."""
-    _, _, whole = run_small(small_data, tmp_path / "whole")
     _, _, folder = run_small(small_data, tmp_path / "torn", max_steps=8)
     for leftover in (".trash-ckpt-12", ".draft-1-ckpt-16"):  # newer than what is whole
         half = folder.checkpoints / leftover
@@ -158,7 +157,7 @@ def test_a_half_deleted_or_half_written_checkpoint_has_no_checkpoints_name(
     assert (folder.checkpoints / ".trash-ckpt-12").is_dir()
     _, recorder, _ = run_small(small_data, tmp_path / "torn")
     assert "quarantined" not in recorder.keys
-    assert state_digest(folder) == state_digest(whole)
+    assert state_digest(folder) == state_digest(undisturbed)
     assert not list(folder.checkpoints.glob(".*"))
 
 

@@ -1,4 +1,4 @@
-"""Batches: a pure function of (seed, branch, step), with ids local to the rows touched."""
+"""Batches: a pure function of (seed, branch, step), with ids local to the rows unique_rows."""
 
 import dataclasses
 import hashlib
@@ -61,7 +61,7 @@ def digest(batch: Batch) -> str:
 @given(st.integers(0, 3), steps)
 def test_users_are_distinct_and_have_a_target(branch: int, step: int) -> None:
     batch = sampler().batch(branch, step)
-    users, positions = np.divmod(batch.touched[batch.target[:, 0]] - 1, STRIDE)
+    users, positions = np.divmod(batch.unique_rows[batch.target[:, 0]] - 1, STRIDE)
     assert len(set(users.tolist())) == BATCH
     for user, position in zip(users, positions, strict=True):
         assert COMIREC.first <= position < LENGTHS[user]
@@ -71,9 +71,9 @@ def test_users_are_distinct_and_have_a_target(branch: int, step: int) -> None:
 @given(st.integers(0, 3), steps)
 def test_history_is_what_came_before_the_target(branch: int, step: int) -> None:
     batch = sampler().batch(branch, step)
-    targets = batch.touched[batch.target[:, 0]]
+    targets = batch.unique_rows[batch.target[:, 0]]
     for target, row, length in zip(
-        targets, batch.touched[batch.history], batch.prefixes[:, 0], strict=True
+        targets, batch.unique_rows[batch.history], batch.prefixes[:, 0], strict=True
     ):
         position = (target - 1) % STRIDE
         before = list(range(target - position, target))[-HISTORY:]
@@ -86,7 +86,7 @@ def test_every_target_of_every_user_comes_up() -> None:
     seen = set()
     for step in range(1, 1500):
         batch = draw.batch(0, step)
-        seen.update(batch.touched[batch.target[:, 0]].tolist())
+        seen.update(batch.unique_rows[batch.target[:, 0]].tolist())
     wanted = {
         1 + user * STRIDE + position
         for user, length in enumerate(LENGTHS)
@@ -99,24 +99,24 @@ def test_every_target_of_every_user_comes_up() -> None:
 @given(st.integers(0, 3), steps)
 def test_touched_rows_are_distinct_and_ascend_to_past_the_end(branch: int, step: int) -> None:
     batch = sampler().batch(branch, step)
-    touched = batch.touched
-    assert touched.shape == (BATCH * HISTORY + BATCH + NEGATIVES,)
-    assert (np.diff(touched) > 0).all()
+    unique_rows = batch.unique_rows
+    assert unique_rows.shape == (BATCH * HISTORY + BATCH + NEGATIVES,)
+    assert (np.diff(unique_rows) > 0).all()
     used = {int(i) for part in (batch.history, batch.target, batch.negatives) for i in part.ravel()}
     assert used == set(range(len(used)))  # every local index up to the last real row is used
-    assert (touched[: len(used)] <= NUM_ITEMS).all()
-    assert (touched[len(used) :] > NUM_ITEMS).all()
+    assert (unique_rows[: len(used)] <= NUM_ITEMS).all()
+    assert (unique_rows[len(used) :] > NUM_ITEMS).all()
 
 
 @relaxed
 @given(st.integers(0, 3), steps)
 def test_log_q_belongs_to_the_ids_drawn(branch: int, step: int) -> None:
     batch = sampler().batch(branch, step)
-    ids = batch.touched[batch.negatives]
+    ids = batch.unique_rows[batch.negatives]
     assert len(set(ids.tolist())) == NEGATIVES
     assert ids.min() >= 1
     # One number of tries explains all of log q, of targets and negatives alike.
-    together = np.concatenate([batch.touched[batch.target[:, 0]], ids])
+    together = np.concatenate([batch.unique_rows[batch.target[:, 0]], ids])
     log_q = np.concatenate([batch.log_q_target[:, 0], batch.log_q_negatives])
 
     def explained(tries: int) -> NDArray[np.float32]:
@@ -142,12 +142,12 @@ def test_a_batchs_own_targets_are_its_first_negatives(kind: str) -> None:
         batch = draw.batch(0, step)
         assert batch.negatives[:5].tolist() == batch.target[:, 0].tolist()
         assert batch.negatives.shape == batch.log_q_negatives.shape == (5 + drawn,)
-        assert batch.touched.shape == (5 * HISTORY + 5 + drawn,)
+        assert batch.unique_rows.shape == (5 * HISTORY + 5 + drawn,)
         for local, log_q in [
             *zip(batch.target[:, 0], batch.log_q_target[:, 0], strict=True),
             *zip(batch.negatives, batch.log_q_negatives, strict=True),
         ]:
-            expected = 5 * chance.get(int(batch.touched[local]), 0) + drawn / 20
+            expected = 5 * chance.get(int(batch.unique_rows[local]), 0) + drawn / 20
             assert np.exp(log_q) == pytest.approx(expected, rel=1e-5)
         # Where rows share a target it is no negative of either.
         hit = batch.target == batch.negatives
@@ -176,15 +176,17 @@ def test_the_target_is_among_the_next_and_the_history_ends_before_them(
     next_n: int, branch: int, step: int
 ) -> None:
     batch = following(next_n).batch(branch, step)
-    targets = batch.touched[batch.target[:, 0]]
+    targets = batch.unique_rows[batch.target[:, 0]]
     one = following(1).batch(branch, step)  # the very position
-    assert one.touched[one.history].tolist() == batch.touched[batch.history].tolist()
-    ahead = targets - one.touched[one.target[:, 0]]
+    assert one.unique_rows[one.history].tolist() == batch.unique_rows[batch.history].tolist()
+    ahead = targets - one.unique_rows[one.target[:, 0]]
     user, position = np.divmod(targets - 1, STRIDE)
     assert (ahead >= 0).all()
     assert (ahead < next_n).all()
     assert (position < np.array(LENGTHS)[user]).all()
-    np.testing.assert_array_equal(one.touched[one.negatives], batch.touched[batch.negatives])
+    np.testing.assert_array_equal(
+        one.unique_rows[one.negatives], batch.unique_rows[batch.negatives]
+    )
 
 
 def test_each_of_the_next_items_is_as_likely() -> None:
@@ -195,7 +197,7 @@ def test_each_of_the_next_items_is_as_likely() -> None:
     counts = np.zeros((length, next_n))
     for step in range(1, 3001):
         batch = draw.batch(0, step)
-        target = (batch.touched[batch.target] - 1) % STRIDE
+        target = (batch.unique_rows[batch.target] - 1) % STRIDE
         np.add.at(counts, (batch.prefixes, target - batch.prefixes), 1)  # histories are whole
     for position in range(COMIREC.first, length):
         there = min(next_n, length - position)
@@ -223,9 +225,12 @@ def test_several_targets_are_items_of_one_stretch_each_after_its_prefix(
 ) -> None:
     batch = several(num_targets).batch(branch, step)
     assert batch.target.shape == batch.prefixes.shape == batch.log_q_target.shape
-    assert batch.touched.shape == (BATCH * HISTORY + BATCH * num_targets + NEGATIVES,)
+    assert batch.unique_rows.shape == (BATCH * HISTORY + BATCH * num_targets + NEGATIVES,)
     for row, targets, prefixes in zip(
-        batch.touched[batch.history], batch.touched[batch.target], batch.prefixes, strict=True
+        batch.unique_rows[batch.history],
+        batch.unique_rows[batch.target],
+        batch.prefixes,
+        strict=True,
     ):
         user, first = divmod(int(row[0]) - 1, STRIDE)
         length = LENGTHS[user]
@@ -243,7 +248,7 @@ def test_every_place_of_a_stretch_is_a_target_as_often() -> None:
     counts: dict[int, int] = {}
     for step in range(1, 2001):
         batch = draw.batch(0, step)
-        long = batch.touched[batch.history[:, -1]] > 0
+        long = batch.unique_rows[batch.history[:, -1]] > 0
         for prefix in batch.prefixes[long].ravel().tolist():
             counts[prefix] = counts.get(prefix, 0) + 1
     assert sorted(counts) == list(range(COMIREC.first, HISTORY + 1))
@@ -278,7 +283,7 @@ def test_target_chances_are_how_often_targets_come(
     steps_ = 4000
     for step in range(1, steps_ + 1):
         batch = draw.batch(0, step)
-        targets = batch.touched[batch.target].ravel()
+        targets = batch.unique_rows[batch.target].ravel()
         counts += np.bincount(targets, minlength=NUM_ITEMS + 1) / targets.size
     drawn = counts / steps_
     assert np.abs(drawn - draw.target_chance).max() < 5 * (0.25 / (steps_ * BATCH)) ** 0.5
@@ -287,7 +292,7 @@ def test_target_chances_are_how_often_targets_come(
 
 def test_as_many_negatives_as_items_are_all_items() -> None:
     batch = sampler(count=5000).batch(0, 1)
-    assert batch.touched[batch.negatives].tolist() == list(range(1, NUM_ITEMS + 1))
+    assert batch.unique_rows[batch.negatives].tolist() == list(range(1, NUM_ITEMS + 1))
     assert not batch.log_q_negatives.any()
     assert not batch.log_q_target.any()
 
@@ -295,10 +300,12 @@ def test_as_many_negatives_as_items_are_all_items() -> None:
 def test_the_full_softmax_touches_every_row_by_its_id() -> None:
     draw = make_sampler(make_split(LENGTHS), NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, "full")
     batch, sampled = draw.batch(0, 1), sampler().batch(0, 1)
-    assert batch.touched.tolist() == list(range(NUM_ITEMS + 1))
+    assert batch.unique_rows.tolist() == list(range(NUM_ITEMS + 1))
     assert batch.negatives.tolist() == list(range(1, NUM_ITEMS + 1))
     for part in ("history", "target"):
-        np.testing.assert_array_equal(getattr(batch, part), sampled.touched[getattr(sampled, part)])
+        np.testing.assert_array_equal(
+            getattr(batch, part), sampled.unique_rows[getattr(sampled, part)]
+        )
     assert not batch.log_q_negatives.any()
     assert not batch.log_q_target.any()
 
@@ -315,7 +322,7 @@ def test_shapes_and_types_never_change(kind: str, num_targets: int, count: int) 
     (shapes,) = {tuple(part.shape for part in batch[1:]) for batch in batches}
     assert shapes[-1] == (2,)
     if count == NEGATIVES or kind == "full":  # of the rows there is one size where they are few
-        (_,) = {len(batch.touched) for batch in batches}
+        (_,) = {len(batch.unique_rows) for batch in batches}
 
 
 @pytest.mark.parametrize("users", [96, 4000])
@@ -324,11 +331,11 @@ def test_rows_come_in_few_sizes_none_of_them_much_too_large(users: int) -> None:
     most = 96 * 40 + 96 + 200
     sizes = set()
     for step in range(1, 30):
-        touched = draw.batch(0, step).touched
-        used = int((touched <= draw.num_items).sum())
-        assert used <= len(touched) <= min(most, used + 517)  # an eighth of the most
-        assert (np.diff(touched) > 0).all()
-        sizes.add(len(touched))
+        unique_rows = draw.batch(0, step).unique_rows
+        used = int((unique_rows <= draw.num_items).sum())
+        assert used <= len(unique_rows) <= min(most, used + 517)  # an eighth of the most
+        assert (np.diff(unique_rows) > 0).all()
+        sizes.add(len(unique_rows))
     assert sizes <= {*range(517, most, 517), most}
     assert len(sizes) <= 3
 
@@ -368,7 +375,7 @@ def test_seed_branch_and_step_each_give_other_batches() -> None:
 def test_seed_branch_and_step_change_users_positions_and_negatives() -> None:
     first, second = sampler().batch(0, 1), sampler().batch(0, 2)
     for field in ("target", "negatives"):
-        one, other = (b.touched[getattr(b, field)] for b in (first, second))
+        one, other = (b.unique_rows[getattr(b, field)] for b in (first, second))
         assert one.tolist() != other.tolist()
 
 
@@ -387,8 +394,8 @@ def test_users_positions_negatives_and_keys_are_drawn_independently() -> None:
     numbers = []
     for step in range(1, 1001):
         batch = draw.batch(0, step)
-        users, positions = np.divmod(batch.touched[batch.target[:, 0]] - 1, STRIDE)
-        negatives = np.log(batch.touched[batch.negatives])
+        users, positions = np.divmod(batch.unique_rows[batch.target[:, 0]] - 1, STRIDE)
+        negatives = np.log(batch.unique_rows[batch.negatives])
         numbers.append(np.concatenate([users, positions, negatives, batch.key]))
     ends = np.cumsum([0, BATCH, BATCH, NEGATIVES, 2])
     parts = [slice(start, end) for start, end in itertools.pairwise(ends)]
@@ -422,17 +429,17 @@ def test_batches_together_are_the_single_ones_with_room_for_all_rows(
     together, sizes = draw.batches(1, [*range(5, 12), 11, 11]), set()
     for place, step in enumerate([*range(5, 12), 11, 11]):
         single = draw.batch(1, step)
-        sizes.add(len(single.touched))
+        sizes.add(len(single.unique_rows))
         for name, array in zip(Batch._fields, single, strict=True):
             one = getattr(together, name)[place]
             assert one.dtype == array.dtype
-            if name == "touched":
+            if name == "unique_rows":
                 assert one[: len(array)].tolist() == array.tolist()
                 assert (np.diff(one) > 0).all()
                 assert (one[len(array) :] > num_items).all()
             else:
                 assert one.tolist() == array.tolist()
-    assert together.touched.shape[1] == draw.most_rows >= max(sizes)
+    assert together.unique_rows.shape[1] == draw.most_rows >= max(sizes)
     if kind != "full":
         assert max(sizes) < draw.most_rows
 

@@ -23,7 +23,7 @@ from reprise.training.optimizers import (
     Pulled,
     Table,
     adam,
-    catch_up,
+    apply_pending,
     make_update,
 )
 from reprise.training.schedules import CONSTANT, Schedule
@@ -34,26 +34,26 @@ seeds = st.integers(0, 2**32 - 1)
 ITEMS, DIM, TOUCHED, RATE = 30, 3, 6, 0.005
 
 jitted_adam = jax.jit(adam)
-jitted_catch_up = jax.jit(catch_up, static_argnums=4)
+jitted_apply_pending = jax.jit(apply_pending, static_argnums=4)
 # One that ends within what the bias correction's table holds anyway, and one beyond it.
 SCHEDULES = (Schedule(70, "linear", 900), Schedule(5, "cosine", 50_000), Schedule(warmup=2000))
 
 
 @cache
 def update_of(optimizer: str, schedule: Schedule = CONSTANT) -> Any:
-    """update(table, touched, gradient, update) -> table, compiled."""
+    """update(table, unique_rows, gradient, update) -> table, compiled."""
     made = OPTIMIZERS[optimizer](schedule)
     pull, push = made.pull, made.push
 
-    def update(table: Table, touched: Any, gradient: Any, number: Any) -> Table:
-        return push(table, touched, pull(table, touched, number), gradient, number)
+    def update(table: Table, unique_rows: Any, gradient: Any, number: Any) -> Table:
+        return push(table, unique_rows, pull(table, unique_rows, number), gradient, number)
 
     return jax.jit(update, donate_argnums=0)
 
 
 @cache
-def settle_of(optimizer: str, schedule: Schedule = CONSTANT) -> Any:
-    return jax.jit(OPTIMIZERS[optimizer](schedule).settle)
+def apply_pending_of(optimizer: str, schedule: Schedule = CONSTANT) -> Any:
+    return jax.jit(OPTIMIZERS[optimizer](schedule).apply_all)
 
 
 def start(rng: np.random.Generator) -> tuple[Table, oracles.Adam]:
@@ -67,7 +67,7 @@ def start(rng: np.random.Generator) -> tuple[Table, oracles.Adam]:
 def sparse_gradient(
     rng: np.random.Generator, scale: float
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
-    """The touched rows (popular ones more often; some past the end), their gradient, and the same
+    """The unique rows (popular ones more often; some past the end), their gradient, and the same
     as the gradient of the whole table.
     """
     real = int(rng.integers(1, TOUCHED + 1))
@@ -98,17 +98,17 @@ def test_thousands_of_sparse_steps_end_as_dense_adams(
     table, expected = start(rng)
     steps = 3000
     for number in range(1, steps + 1):
-        touched, gradient, dense = sparse_gradient(rng, scale)
-        table = update_of(optimizer)(table, touched, gradient, make_update(RATE, number))
+        unique_rows, gradient, dense = sparse_gradient(rng, scale)
+        table = update_of(optimizer)(table, unique_rows, gradient, make_update(RATE, number))
         expected = oracles.adam(expected, dense, RATE, number)
         if number % 700 == 0 or number == steps:
-            settled = settle_of(optimizer)(table, number, RATE)
-            np.testing.assert_allclose(values(settled), expected.value, rtol=0, atol=1e-5)
-            m, v = np.split(np.asarray(settled.rows)[:, DIM:], 2, axis=1)
+            applied = apply_pending_of(optimizer)(table, number, RATE)
+            np.testing.assert_allclose(values(applied), expected.value, rtol=0, atol=1e-5)
+            m, v = np.split(np.asarray(applied.rows)[:, DIM:], 2, axis=1)
             np.testing.assert_allclose(m, expected.m, rtol=1e-3, atol=1e-6 * scale)
             np.testing.assert_allclose(v, expected.v, rtol=1e-3, atol=1e-6 * scale**2)
             if number % 1400 == 0:  # go on from what was looked at
-                table = settled
+                table = applied
 
 
 @few
@@ -118,15 +118,15 @@ def test_scheduled_sparse_steps_end_as_dense_adams(
 ) -> None:
     rng = np.random.default_rng(seed)
     table, expected = start(rng)
-    settle = settle_of(optimizer, schedule)
+    apply_all = apply_pending_of(optimizer, schedule)
     for number in range(1, 1201):
-        touched, gradient, dense = sparse_gradient(rng, 1e-2)
+        unique_rows, gradient, dense = sparse_gradient(rng, 1e-2)
         update = make_update(RATE, number, schedule)
-        table = update_of(optimizer, schedule)(table, touched, gradient, update)
+        table = update_of(optimizer, schedule)(table, unique_rows, gradient, update)
         expected = oracles.adam(expected, dense, RATE * factor(number, schedule), number)
         if number % 400 == 0:
-            settled = values(settle(table, number, RATE))
-            np.testing.assert_allclose(settled, expected.value, rtol=0, atol=1e-5)
+            applied = values(apply_all(table, number, RATE))
+            np.testing.assert_allclose(applied, expected.value, rtol=0, atol=1e-5)
 
 
 @relaxed
@@ -137,20 +137,20 @@ def test_scheduled_sparse_steps_end_as_dense_adams(
     st.integers(0, 300),
 )
 def test_catching_up_follows_the_schedule(
-    seed: int, schedule: Schedule, standing: int, sat_out: int
+    seed: int, schedule: Schedule, last_update: int, waited: int
 ) -> None:
     """Across the warm-up's end, the decay's end, and that of the bias correction's table."""
     m = np.random.default_rng(seed).normal(size=(2, DIM)).astype(np.float32)
     held = (np.zeros_like(m), m, 0.1 * np.square(m))
     expected = oracles.Adam(*(array.astype(np.float64) for array in held))
-    for number in range(standing + 1, standing + sat_out + 1):
+    for number in range(last_update + 1, last_update + waited + 1):
         rate = RATE * factor(number, schedule)
         expected = oracles.adam(expected, np.zeros_like(m), rate, number)
-    row_steps = np.full(2, standing, np.int32)
+    row_steps = np.full(2, last_update, np.int32)
     parts = Pulled(*map(jnp.asarray, held))
-    caught_up = jitted_catch_up(parts, row_steps, standing + sat_out, RATE, schedule)
+    up_to_date = jitted_apply_pending(parts, row_steps, last_update + waited, RATE, schedule)
     # float32 of a sum to come, of which little may be left where the warm-up has just begun.
-    np.testing.assert_allclose(caught_up.value, expected.value, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(up_to_date.value, expected.value, rtol=1e-4, atol=1e-7)
 
 
 def factor(number: int, schedule: Schedule) -> float:
@@ -162,8 +162,8 @@ def test_lazy_adam_ends_elsewhere() -> None:
     rng = np.random.default_rng(5)
     table, expected = start(rng)
     for number in range(1, 300):
-        touched, gradient, dense = sparse_gradient(rng, 1.0)
-        table = update_of("lazy-adam")(table, touched, gradient, make_update(RATE, number))
+        unique_rows, gradient, dense = sparse_gradient(rng, 1.0)
+        table = update_of("lazy-adam")(table, unique_rows, gradient, make_update(RATE, number))
         expected = oracles.adam(expected, dense, RATE, number)
     assert np.abs(values(table) - expected.value).max() > 10 * RATE
 
@@ -171,7 +171,7 @@ def test_lazy_adam_ends_elsewhere() -> None:
 @relaxed
 @given(seeds, st.integers(0, 40_000), st.integers(0, 500), st.sampled_from([-12, -8, -4, 0]))
 def test_catching_up_is_so_many_steps_without_gradient(
-    seed: int, standing: int, sat_out: int, exponent: int
+    seed: int, last_update: int, waited: int, exponent: int
 ) -> None:
     """From any step, for any while, at any size of gradient: within the bound of what epsilon
     costs, and float32.
@@ -181,29 +181,29 @@ def test_catching_up_is_so_many_steps_without_gradient(
     m, v = 0.1 * gradient, 0.001 * np.square(gradient)
     held = [array.astype(np.float32) for array in (np.zeros_like(m), m, v)]
     expected = oracles.Adam(*(array.astype(np.float64) for array in held))
-    for number in range(standing + 1, standing + sat_out + 1):
+    for number in range(last_update + 1, last_update + waited + 1):
         expected = oracles.adam(expected, np.zeros_like(m), RATE, number)
-    row_steps = np.full(2, standing, np.int32)
-    caught_up = jitted_catch_up(
-        Pulled(*map(jnp.asarray, held)), row_steps, standing + sat_out, RATE
+    row_steps = np.full(2, last_update, np.int32)
+    up_to_date = jitted_apply_pending(
+        Pulled(*map(jnp.asarray, held)), row_steps, last_update + waited, RATE
     )
     share = EPSILON / (np.sqrt(v) + EPSILON)
     bound = (np.square(share) / 5000 + 1e-5) * np.abs(expected.value) + 1e-9
-    assert (np.abs(np.asarray(caught_up.value) - expected.value) <= bound).all()
-    np.testing.assert_allclose(caught_up.m, expected.m, rtol=1e-4, atol=1e-30)
-    np.testing.assert_allclose(caught_up.v, expected.v, rtol=1e-4, atol=1e-30)
+    assert (np.abs(np.asarray(up_to_date.value) - expected.value) <= bound).all()
+    np.testing.assert_allclose(up_to_date.m, expected.m, rtol=1e-4, atol=1e-30)
+    np.testing.assert_allclose(up_to_date.v, expected.v, rtol=1e-4, atol=1e-30)
 
 
 @relaxed
 @given(seeds, st.integers(0, 10**6))
-def test_a_row_that_stands_at_its_step_keeps_its_bits(seed: int, standing: int) -> None:
+def test_a_row_that_stands_at_its_step_keeps_its_bits(seed: int, last_update: int) -> None:
     rng = np.random.default_rng(seed)
     held = rng.normal(size=(3, 4, DIM)).astype(np.float32)
     held[2] **= 2
-    caught_up = jitted_catch_up(
-        Pulled(*map(jnp.asarray, held)), np.full(4, standing, np.int32), standing, RATE
+    up_to_date = jitted_apply_pending(
+        Pulled(*map(jnp.asarray, held)), np.full(4, last_update, np.int32), last_update, RATE
     )
-    assert [np.asarray(part).tobytes() for part in caught_up] == [one.tobytes() for one in held]
+    assert [np.asarray(part).tobytes() for part in up_to_date] == [one.tobytes() for one in held]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -213,16 +213,16 @@ def test_settling_again_changes_no_bit_whatever_the_blocks(optimizer: str, num_i
     held = rng.normal(size=(num_items + 1, 6)).astype(np.float32)
     held[:, 4:] **= 2
     held[0] = 0
-    standing = rng.integers(0, 90, num_items + 1).astype(np.int32)
-    table = Table(jnp.asarray(held), jnp.asarray(standing))
-    once = settle_of(optimizer)(table, 90, RATE)
-    again = settle_of(optimizer)(once, 90, RATE)
+    last_update = rng.integers(0, 90, num_items + 1).astype(np.int32)
+    table = Table(jnp.asarray(held), jnp.asarray(last_update))
+    once = apply_pending_of(optimizer)(table, 90, RATE)
+    again = apply_pending_of(optimizer)(once, 90, RATE)
     assert [np.asarray(a).tobytes() for a in once] == [np.asarray(b).tobytes() for b in again]
     assert not np.asarray(once.rows)[0].any()
     if optimizer == "row-adam":
         assert (np.asarray(once.row_steps) == 90).all()
         parts = Pulled(*map(jnp.asarray, np.split(held, 3, axis=1)))
-        expected = np.concatenate(jitted_catch_up(parts, standing, 90, RATE), axis=1)
+        expected = np.concatenate(jitted_apply_pending(parts, last_update, 90, RATE), axis=1)
         np.testing.assert_allclose(once.rows, expected, rtol=1e-6, atol=1e-9)
     else:
         assert np.asarray(once.rows).tobytes() == held.tobytes()
@@ -230,14 +230,18 @@ def test_settling_again_changes_no_bit_whatever_the_blocks(optimizer: str, num_i
 
 def test_the_momentum_ahead_is_the_sum_of_the_steps_to_come() -> None:
     """A(t), by its definition, from the first step to where the bias correction has faded."""
-    for standing in (0, 1, 10, 1000, 30_000, 40_000):
+    for last_update in (0, 1, 10, 1000, 30_000, 40_000):
         terms = [
-            (B1 / B2**0.5) ** j * (1 - B2 ** (standing + j)) ** 0.5 / (1 - B1 ** (standing + j))
+            (B1 / B2**0.5) ** j
+            * (1 - B2 ** (last_update + j)) ** 0.5
+            / (1 - B1 ** (last_update + j))
             for j in range(1, 400)
         ]
         one = np.ones((1, 1), np.float32)
         held = Pulled(*map(jnp.asarray, (0 * one, one, one)))
-        reach = jitted_catch_up(held, np.array([standing], np.int32), standing + 399, 1.0).value
+        reach = jitted_apply_pending(
+            held, np.array([last_update], np.int32), last_update + 399, 1.0
+        ).value
         assert -float(reach[0, 0]) == pytest.approx(sum(terms), rel=1e-5)
 
 
@@ -267,10 +271,10 @@ def test_the_first_adam_step_is_the_learning_rate_against_the_gradient() -> None
 def test_a_row_without_gradient_or_history_stays_as_it_is(optimizer: str) -> None:
     table, _ = start(np.random.default_rng(2))
     before = values(table).tobytes()
-    touched = np.arange(1, TOUCHED + 1, dtype=np.int32)
+    unique_rows = np.arange(1, TOUCHED + 1, dtype=np.int32)
     nothing = np.zeros((TOUCHED, DIM), np.float32)
     for number in (1, 5, 9):
-        table = update_of(optimizer)(table, touched, nothing, make_update(0.1, number))
-    table = settle_of(optimizer)(table, 20, 0.1)
+        table = update_of(optimizer)(table, unique_rows, nothing, make_update(0.1, number))
+    table = apply_pending_of(optimizer)(table, 20, 0.1)
     assert values(table).tobytes() == before
     assert not np.asarray(table.rows)[:, DIM:].any()

@@ -35,11 +35,11 @@ def random_touched(rng: np.random.Generator, real: int) -> NDArray[np.int32]:
 @given(seeds, st.integers(0, TOUCHED))
 def test_pull_reads_value_and_moments_of_each_row(seed: int, real: int) -> None:
     rng = np.random.default_rng(seed)
-    table, touched = random_table(rng), random_touched(rng, real)
-    parts = pull(table, touched)
+    table, unique_rows = random_table(rng), random_touched(rng, real)
+    parts = pull(table, unique_rows)
     for number, part in enumerate(parts):
         assert part.shape == (TOUCHED, DIM)
-        expected = table[touched[:real], number * DIM : (number + 1) * DIM]
+        expected = table[unique_rows[:real], number * DIM : (number + 1) * DIM]
         np.testing.assert_array_equal(part[:real], expected)
 
 
@@ -47,11 +47,11 @@ def test_pull_reads_value_and_moments_of_each_row(seed: int, real: int) -> None:
 @given(seeds, st.integers(0, TOUCHED))
 def test_push_writes_the_touched_rows_and_no_other(seed: int, real: int) -> None:
     rng = np.random.default_rng(seed)
-    table, touched = random_table(rng), random_touched(rng, real)
+    table, unique_rows = random_table(rng), random_touched(rng, real)
     value, m, v = rng.normal(size=(3, TOUCHED, DIM)).astype(np.float32)
-    pushed = np.asarray(push(table, touched, value, m, v))
+    pushed = np.asarray(push(table, unique_rows, value, m, v))
     expected = table.copy()
-    for place, row in enumerate(touched):
+    for place, row in enumerate(unique_rows):
         if row <= ITEMS:
             expected[row] = np.concatenate([value[place], m[place], v[place]])
     assert pushed.shape == table.shape
@@ -62,8 +62,10 @@ def test_push_writes_the_touched_rows_and_no_other(seed: int, real: int) -> None
 @given(seeds, st.integers(0, TOUCHED))
 def test_push_of_what_was_pulled_changes_nothing(seed: int, real: int) -> None:
     rng = np.random.default_rng(seed)
-    table, touched = random_table(rng), random_touched(rng, real)
-    assert np.asarray(push(table, touched, *pull(table, touched))).tobytes() == table.tobytes()
+    table, unique_rows = random_table(rng), random_touched(rng, real)
+    assert (
+        np.asarray(push(table, unique_rows, *pull(table, unique_rows))).tobytes() == table.tobytes()
+    )
 
 
 def test_fresh_rows_are_glorot_uniform_with_zero_padding_and_moments() -> None:

@@ -81,8 +81,8 @@ def dense_gradient(model: Model) -> Gradient:
 
 
 class DenseTrainer:
-    """The oracle: dense gradients, Adam on all parameters and on all rows (`lazy`: on the touched
-    rows only).
+    """The oracle: dense gradients, Adam on all parameters and on all rows (`lazy`: on the
+    unique rows only).
     """
 
     def __init__(self, model: Model, start: Arrays, lazy: bool) -> None:
@@ -99,7 +99,9 @@ class DenseTrainer:
         self.loss_sum = 0.0
 
     def update(self, batch: Batch, step: int) -> None:
-        ids = [batch.touched[part] for part in (batch.history, batch.target[:, 0], batch.negatives)]
+        ids = [
+            batch.unique_rows[part] for part in (batch.history, batch.target[:, 0], batch.negatives)
+        ]
         loss, (by_param, by_table) = self.gradient(
             {name: state.value.astype(np.float32) for name, state in self.params.items()},
             self.table.value.astype(np.float32),
@@ -145,13 +147,13 @@ def start(name: str, optimizer: str = "row-adam") -> tuple[Model, Arrays, TrainS
 )
 def test_steps_follow_the_dense_gradient_and_adam(name: str, optimizer: str, count: int) -> None:
     model, arrays, step = start(name, optimizer)
-    settle = make_apply_pending(optimizer)
+    apply_all = make_apply_pending(optimizer)
     oracle = DenseTrainer(model, arrays, lazy=optimizer == "lazy-adam")
     for number, batch in enumerate(batches(count), 1):
         arrays = step(arrays, batch, make_update(RATE, number))
         oracle.update(batch, number)
         expected = np.concatenate(oracle.table, axis=1)
-        rows = settle(jax.tree.map(jnp.copy, arrays), number, RATE).rows
+        rows = apply_all(jax.tree.map(jnp.copy, arrays), number, RATE).rows
         np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
         for key, state in oracle.params.items():
             if key not in WITHOUT_GRADIENT:
@@ -172,13 +174,13 @@ def test_padding_stays_zero_and_untouched_rows_keep_their_bits(name: str, optimi
         before = np.array(arrays.rows)
         arrays = step(arrays, batch, make_update(RATE, number))
         after = np.array(arrays.rows)
-        untouched = np.setdiff1d(np.arange(ITEMS + 1), batch.touched)
+        untouched = np.setdiff1d(np.arange(ITEMS + 1), batch.unique_rows)
         assert len(untouched) > 0
         assert after[untouched].tobytes() == before[untouched].tobytes()
-        moved = np.setdiff1d(batch.touched[batch.touched <= ITEMS], [0])
+        moved = np.setdiff1d(batch.unique_rows[batch.unique_rows <= ITEMS], [0])
         assert (after[moved] != before[moved]).any(axis=1).all()
         assert after[0].tobytes() == bytes(after[0].nbytes)
-        padded += 0 in batch.touched
+        padded += 0 in batch.unique_rows
     assert padded > 0
 
 
@@ -254,7 +256,7 @@ def test_a_step_follows_its_objective() -> None:
     model, arrays, _ = start("ComiRec-SA")
     batch = batches()[0]
     history, target, negatives = (
-        batch.touched[part] for part in (batch.history, batch.target[:, 0], batch.negatives)
+        batch.unique_rows[part] for part in (batch.history, batch.target[:, 0], batch.negatives)
     )
     mask = (np.arange(SHAPE.history_length) < batch.prefixes).astype(np.float32)
 
@@ -297,7 +299,7 @@ def test_a_step_of_several_targets_is_the_mean_over_rows_of_one(
     model = get_model("ComiRec-SA")
     arrays = initial_arrays(model, SHAPE, ITEMS, seed=5, scoring=objective.scoring)
     batch = some_sampler(kind, targets, first).batch(0, 1)
-    ids = [batch.touched[part] for part in (batch.history, batch.target, batch.negatives)]
+    ids = [batch.unique_rows[part] for part in (batch.history, batch.target, batch.negatives)]
     history, target = ids[0].repeat(targets, axis=0), ids[1].ravel()
     mask = (np.arange(SHAPE.history_length) < batch.prefixes.reshape(-1, 1)).astype(np.float32)
     width, dim = objective.scoring.width(SHAPE.embedding_dim), SHAPE.embedding_dim
@@ -387,11 +389,11 @@ def test_items_are_left_out_of_histories_and_of_nothing_else() -> None:
         batch = sampler.batch(0, number)
         after = step(jax.tree.map(jnp.copy, fresh), batch, make_update(RATE, 1))
         moments = np.asarray(after.rows[:, 8:12])
-        shown = np.unique(batch.touched[batch.history])[1:]
-        used = batch.touched[batch.history].ravel()
+        shown = np.unique(batch.unique_rows[batch.history])[1:]
+        used = batch.unique_rows[batch.history].ravel()
         once = [item for item in shown if (used == item).sum() == 1]
         left += [not moments[item].any() for item in once]
-        assert np.asarray(after.rows[:, 12:16])[batch.touched[batch.target]].any()
+        assert np.asarray(after.rows[:, 12:16])[batch.unique_rows[batch.target]].any()
     assert np.mean(left) == pytest.approx(0.5, abs=0.07)
 
 
@@ -401,7 +403,7 @@ def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
     assert model.interests_and_attention is not None
     batch = batches()[0]
     mask = jnp.asarray(np.arange(SHAPE.history_length) < batch.prefixes, jnp.float32)
-    history = arrays.rows[batch.touched[batch.history], : SHAPE.embedding_dim]
+    history = arrays.rows[batch.unique_rows[batch.history], : SHAPE.embedding_dim]
     made, attention = model.interests_and_attention(arrays.params, history, mask)
     np.testing.assert_array_equal(made, model.interests(arrays.params, history, mask))
     penalty = float(losses.attention_variance(attention, mask).mean())
@@ -412,7 +414,7 @@ def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
         for number in range(1, 21):
             state = step(state, batch, make_update(RATE, number))
             sums += [float(state.loss_sum)] if number == 1 else []
-        history = state.rows[batch.touched[batch.history], : SHAPE.embedding_dim]
+        history = state.rows[batch.unique_rows[batch.history], : SHAPE.embedding_dim]
         _, attention = model.interests_and_attention(state.params, history, mask)
         spread.append(float(losses.attention_variance(attention, mask).mean()))
     assert sums[1] - sums[0] == pytest.approx(3 * penalty, abs=1e-5)
@@ -422,12 +424,12 @@ def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
 def test_how_many_rows_are_spare_changes_no_byte() -> None:
     _, arrays, step = start("ComiRec-DR")
     batch = batches()[0]
-    used = batch.touched[batch.touched <= ITEMS]
+    used = batch.unique_rows[batch.unique_rows <= ITEMS]
 
     def trained_with(rows: int) -> list[bytes]:
-        touched = np.append(used, np.arange(rows - len(used)) + ITEMS + 1).astype(np.int32)
+        unique_rows = np.append(used, np.arange(rows - len(used)) + ITEMS + 1).astype(np.int32)
         start = jax.tree.map(jnp.copy, arrays)
-        made = step(start, batch._replace(touched=touched), make_update(RATE, 1))
+        made = step(start, batch._replace(unique_rows=unique_rows), make_update(RATE, 1))
         return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(made)]
 
     assert trained_with(512) == trained_with(517) == trained_with(1024)

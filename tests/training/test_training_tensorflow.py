@@ -139,7 +139,7 @@ def test_a_whole_step_has_tensorflows_loss_and_gradients(name: str, seed: int) -
     )
 
     history, target, ids = (
-        batch.touched[local] for local in (batch.history, batch.target[:, 0], batch.negatives)
+        batch.unique_rows[local] for local in (batch.history, batch.target[:, 0], batch.negatives)
     )
     mask = tf.constant((np.arange(5) < batch.prefixes).astype(np.float32))
     key = jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32")

@@ -34,14 +34,14 @@ class Batch(NamedTuple):
     the S). Only M varies: it is B*L + B*m + S or, where many of these are the same items, one
     of few smaller sizes. Where all items are negatives, M = V + 1, and the indices are the ids.
 
-    touched [M] int32: the distinct item rows used, ascending, then distinct ids past the
-    catalogue; history [B, L], target [B, m] and negatives [N], int32: indices into `touched`;
+    unique_rows [M] int32: the distinct item rows used, ascending, then distinct ids past the
+    catalogue; history [B, L], target [B, m] and negatives [N], int32: indices into `unique_rows`;
     prefixes [B, m] int32: how many items of the history each target is learned from; log_q_target
     [B, m] and log_q_negatives [N], float32; key [2] uint32: the data of a JAX key, all that the
     step itself draws from.
     """
 
-    touched: NDArray[np.int32]
+    unique_rows: NDArray[np.int32]
     history: NDArray[np.int32]
     prefixes: NDArray[np.int32]
     target: NDArray[np.int32]
@@ -130,7 +130,9 @@ class Sampler:
         be.
         """
         made = [self.batch(branch, step) for step in steps]
-        with_room = [batch._replace(touched=self._with_room(batch.touched)) for batch in made]
+        with_room = [
+            batch._replace(unique_rows=self._with_room(batch.unique_rows)) for batch in made
+        ]
         return Batch(*(np.stack(field) for field in zip(*with_room, strict=True)))
 
     @property
@@ -159,14 +161,14 @@ class Sampler:
         kind = negatives.KINDS[self.kind]
         used = np.concatenate([history.ravel(), target.ravel(), sample.drawn]).astype(np.int32)
         if kind.whole:
-            touched, local = np.arange(self.num_items + 1, dtype=np.int32), used
+            unique_rows, local = np.arange(self.num_items + 1, dtype=np.int32), used
         else:
             rows, position = distinct(used)
-            touched = self._with_room(rows, _size(len(rows), self.most_rows))
+            unique_rows = self._with_room(rows, _size(len(rows), self.most_rows))
             local = position.astype(np.int32)
         start, end = history.size, history.size + target.size
         return Batch(
-            touched=touched,
+            unique_rows=unique_rows,
             history=local[:start].reshape(history.shape),
             prefixes=prefixes.astype(np.int32),
             target=local[start:end].reshape(target.shape),
@@ -246,7 +248,9 @@ def target_chance(
 
 
 def _size(count: int, most: int) -> int:
-    """Return the size that so many touched rows are stored in, of at most so many."""
+    """Round the number of unique rows up to one of at most _SIZES bucket sizes, so that the step
+    compiles at most as many times.
+    """
     step = max(_LEAST_SIZE, -(-most // _SIZES))
     return min(most, -(-count // step) * step)
 

@@ -92,11 +92,11 @@ def _place(rows: Array, value: Array) -> Array:
     return rows.at[1:, : value.shape[1]].set(value)
 
 
-def pull(rows: Array, touched: ArrayLike) -> tuple[Array, Array, Array]:
-    """Return value, m and v, each [M, d], of the touched rows [M] (past the end: padding)."""
-    return split(rows.at[touched].get(mode="clip"))
+def pull(rows: Array, unique_rows: ArrayLike) -> tuple[Array, Array, Array]:
+    """Return value, m and v, each [M, d], of the unique rows [M] (past the end: padding)."""
+    return split(rows.at[unique_rows].get(mode="clip"))
 
 
-def push(rows: Array, touched: ArrayLike, value: Array, m: Array, v: Array) -> Array:
-    """Write the touched rows back; `touched` must be distinct, those past the end are dropped."""
-    return rows.at[touched].set(join(value, m, v), mode="drop", unique_indices=True)
+def push(rows: Array, unique_rows: ArrayLike, value: Array, m: Array, v: Array) -> Array:
+    """Write rows back; `unique_rows` must be distinct, those past the end are dropped."""
+    return rows.at[unique_rows].set(join(value, m, v), mode="drop", unique_indices=True)

@@ -2,8 +2,8 @@
 
 adam       dense, as TensorFlow's AdamOptimizer: every row moves at every step, by its momentum
            where it has no gradient. The cost follows the catalogue.
-row-adam   the same trajectory at the batch's cost: the steps a row sat out are made up for in
-           closed form when it is next used.
+row-adam   the same trajectory at the batch's cost: a row's pending updates are applied in closed
+           form when it is next used.
 lazy-adam  a row that is not used does not move, nor do its moments decay.
 """
 
@@ -30,8 +30,7 @@ EPSILON = 1e-8
 # for the part of it that epsilon takes away.
 _RATIOS = (B1 / B2**0.5, B1 / B2)
 _WARM = 2**15  # updates after which the bias correction is 1 in float32
-_BLOCK = 4096  # rows that `settle` catches up at a time, to need no second table
-
+_BLOCK = 4096  # rows that `apply_all` takes at a time, to need no second table
 
 ApplyPending = Callable[[Arrays, int, float], Arrays]
 
@@ -48,7 +47,7 @@ class Update(NamedTuple):
 
 class Table(NamedTuple):
     """The item rows [V+1, 3*d] float32 (value | m | v) and, for row-adam, the number of the
-    update that each stands at, [V+1] int32 (zero otherwise).
+    last update of each, [V+1] int32 (zero otherwise).
     """
 
     rows: Array
@@ -56,7 +55,7 @@ class Table(NamedTuple):
 
 
 class Pulled(NamedTuple):
-    """Value, m and v of the touched rows, [M, d] each, as they are before the update."""
+    """Value, m and v of the unique rows, [M, d] each, as they are before the update."""
 
     value: Array
     m: Array
@@ -67,15 +66,16 @@ class Pulled(NamedTuple):
 class Optimizer:
     """A way of updating the item rows.
 
-    pull(table, touched [M], update): the touched rows as they are before the update.
-    push(table, touched, pulled, gradient [M, d], update): the table after the update; `touched`
-    must be distinct, rows past the end are dropped.
-    settle(table, number, learning_rate): the table with every row as it is after update `number`.
+    pull(table, unique_rows [M], update): the batch's unique rows as they are before the update.
+    push(table, unique_rows, pulled, gradient [M, d], update): the table after the update; rows past
+    the end are dropped.
+    apply_all(table, number, learning_rate): the table with every row as it is after update
+    `number`, pending updates applied.
     """
 
     pull: Callable[[Table, ArrayLike, Update], Pulled]
     push: Callable[[Table, ArrayLike, Pulled, Array, Update], Table]
-    settle: Callable[[Table, ArrayLike, ArrayLike], Table]
+    apply_all: Callable[[Table, ArrayLike, ArrayLike], Table]
 
 
 def make_update(learning_rate: float, number: int, schedule: Schedule = CONSTANT) -> Update:
@@ -103,14 +103,14 @@ def adam(
     return value - rate * m / (jnp.sqrt(v) + EPSILON), m, v
 
 
-def catch_up(
+def apply_pending(
     held: Pulled,
     row_steps: Array,
     number: ArrayLike,
     learning_rate: ArrayLike,
     schedule: Schedule = CONSTANT,
 ) -> Pulled:
-    """Return rows [M, d] that stand at updates `row_steps` [M] as dense Adam has them after update
+    """Return rows [M, d] whose last updates are `row_steps` [M] as dense Adam has them after update
     `number`, none of the updates between having had a gradient for them.
 
     Update t + j moves such a row by c(t+j) b1^j m / (b2^(j/2) sqrt(v) + epsilon), where c is the
@@ -120,26 +120,26 @@ def catch_up(
     away; what is left out is below (epsilon / D)^2 / 5000 of the movement. A row never used (m = 0)
     stays, and n = 0 changes no bit.
     """
-    sat_out = jnp.asarray(number) - row_steps
+    waited = jnp.asarray(number) - row_steps
     shrinking, staying = (
-        learning_rate * _reach(ratio, row_steps, number, sat_out, schedule)[:, None]
+        learning_rate * _pending_sum(ratio, row_steps, number, waited, schedule)[:, None]
         for ratio in _RATIOS
     )
     root = jnp.sqrt(held.v) + EPSILON
     movement = held.m / root * (shrinking - EPSILON / root * (staying - shrinking))
-    m_kept, v_kept = (_power(base, sat_out)[:, None] for base in (B1, B2))
+    m_kept, v_kept = (_power(base, waited)[:, None] for base in (B1, B2))
     return Pulled(held.value - movement, held.m * m_kept, held.v * v_kept)
 
 
-def _reach(
-    ratio: float, standing: Array, number: ArrayLike, sat_out: Array, schedule: Schedule
+def _pending_sum(
+    ratio: float, last_update: Array, number: ArrayLike, waited: Array, schedule: Schedule
 ) -> Array:
-    """Return the sum of ratio^j c(t+j) over the `sat_out` steps j after t = `standing`, at learning
-    rate 1: A(t) - ratio^n A(t+n) with the endless sums A of `_momentum_ahead`.
+    """Return the sum of ratio^j c(t+j) over the `waited` steps j after t = `last_update`, at
+    learning rate 1: A(t) - ratio^n A(t+n) with the endless sums A of `_momentum_ahead`.
     """
     ahead = jnp.asarray(_momentum_ahead(ratio, schedule))
-    here, there = (ahead[jnp.minimum(t, len(ahead) - 1)] for t in (standing, number))
-    return here - _power(ratio, sat_out) * there
+    here, there = (ahead[jnp.minimum(t, len(ahead) - 1)] for t in (last_update, number))
+    return here - _power(ratio, waited) * there
 
 
 def _power(base: float, exponent: Array) -> Array:
@@ -166,77 +166,86 @@ def _momentum_ahead(ratio: float, schedule: Schedule) -> NDArray[np.float32]:
     return ahead.astype(np.float32)
 
 
-def _pull(table: Table, touched: ArrayLike, update: Update) -> Pulled:
-    return Pulled(*item_table.pull(table.rows, touched))
+def _pull(table: Table, unique_rows: ArrayLike, update: Update) -> Pulled:
+    return Pulled(*item_table.pull(table.rows, unique_rows))
 
 
-def _pull_caught_up(schedule: Schedule, table: Table, touched: ArrayLike, update: Update) -> Pulled:
-    held, standing = Pulled(*item_table.pull(table.rows, touched)), _standing(table, touched)
-    return catch_up(held, standing, update.number - 1, update.learning_rate, schedule)
+def _pull_up_to_date(
+    schedule: Schedule, table: Table, unique_rows: ArrayLike, update: Update
+) -> Pulled:
+    held, last_update = (
+        Pulled(*item_table.pull(table.rows, unique_rows)),
+        _last_updates(table, unique_rows),
+    )
+    return apply_pending(held, last_update, update.number - 1, update.learning_rate, schedule)
 
 
-def _standing(table: Table, touched: ArrayLike) -> Array:
-    return table.row_steps.at[touched].get(mode="clip")
+def _last_updates(table: Table, unique_rows: ArrayLike) -> Array:
+    return table.row_steps.at[unique_rows].get(mode="clip")
 
 
 def _push(
-    table: Table, touched: ArrayLike, pulled: Pulled, gradient: Array, update: Update
+    table: Table, unique_rows: ArrayLike, pulled: Pulled, gradient: Array, update: Update
 ) -> Table:
     updated = adam(*pulled, gradient, update.rate)
-    return table._replace(rows=item_table.push(table.rows, touched, *updated))
+    return table._replace(rows=item_table.push(table.rows, unique_rows, *updated))
 
 
 def _push_and_note(
-    table: Table, touched: ArrayLike, pulled: Pulled, gradient: Array, update: Update
+    table: Table, unique_rows: ArrayLike, pulled: Pulled, gradient: Array, update: Update
 ) -> Table:
-    pushed = _push(table, touched, pulled, gradient, update)
+    pushed = _push(table, unique_rows, pulled, gradient, update)
     # Made of what stood there, and so written after it was read: in no given order, XLA would copy
     # the numbers of all rows at each step to keep the two apart.
-    number = jnp.maximum(_standing(table, touched), update.number)
-    noted = table.row_steps.at[touched].set(number, mode="drop", unique_indices=True)
+    number = jnp.maximum(_last_updates(table, unique_rows), update.number)
+    noted = table.row_steps.at[unique_rows].set(number, mode="drop", unique_indices=True)
     return pushed._replace(row_steps=noted)
 
 
 def _push_dense(
-    table: Table, touched: ArrayLike, pulled: Pulled, gradient: Array, update: Update
+    table: Table, unique_rows: ArrayLike, pulled: Pulled, gradient: Array, update: Update
 ) -> Table:
     value, m, v = item_table.split(table.rows)
-    scattered = jnp.zeros_like(value).at[touched].set(gradient, mode="drop", unique_indices=True)
+    scattered = (
+        jnp.zeros_like(value).at[unique_rows].set(gradient, mode="drop", unique_indices=True)
+    )
     return table._replace(rows=item_table.join(*adam(value, m, v, scattered, update.rate)))
 
 
-def _settle(schedule: Schedule, table: Table, number: ArrayLike, learning_rate: ArrayLike) -> Table:
+def _apply_pending_to_all(
+    schedule: Schedule, table: Table, number: ArrayLike, learning_rate: ArrayLike
+) -> Table:
     size = min(_BLOCK, len(table.rows))
 
-    def settle_block(block: ArrayLike, held: Array) -> Array:
+    def apply_to_block(block: ArrayLike, held: Array) -> Array:
         start = jnp.minimum(block * size, len(table.rows) - size)
         waiting = Pulled(*item_table.split(jax.lax.dynamic_slice_in_dim(held, start, size)))
-        standing = jax.lax.dynamic_slice_in_dim(table.row_steps, start, size)
+        last_update = jax.lax.dynamic_slice_in_dim(table.row_steps, start, size)
         # The last block overlaps the one before it.
         done = start + jnp.arange(size) < block * size
-        standing = jnp.where(done, number, standing)
-        settled = catch_up(waiting, standing, number, learning_rate, schedule)
-        return jax.lax.dynamic_update_slice_in_dim(held, item_table.join(*settled), start, 0)
+        last_update = jnp.where(done, number, last_update)
+        applied = apply_pending(waiting, last_update, number, learning_rate, schedule)
+        return jax.lax.dynamic_update_slice_in_dim(held, item_table.join(*applied), start, 0)
 
     blocks = -(-len(table.rows) // size)
-    settled = jax.lax.fori_loop(0, blocks, settle_block, table.rows)
-    return Table(settled, jnp.full_like(table.row_steps, number))
+    applied = jax.lax.fori_loop(0, blocks, apply_to_block, table.rows)
+    return Table(applied, jnp.full_like(table.row_steps, number))
 
 
-def _settled(table: Table, number: ArrayLike, learning_rate: ArrayLike) -> Table:
+def _nothing_pending(table: Table, number: ArrayLike, learning_rate: ArrayLike) -> Table:
     return table
 
 
 def _row_adam(schedule: Schedule) -> Optimizer:
-    caught_up, settle = partial(_pull_caught_up, schedule), partial(_settle, schedule)
-    return Optimizer(caught_up, _push_and_note, settle)
+    apply_all = partial(_apply_pending_to_all, schedule)
+    return Optimizer(partial(_pull_up_to_date, schedule), _push_and_note, apply_all)
 
 
 # Each by the schedule that the updates it is given follow.
 OPTIMIZERS: dict[str, Callable[[Schedule], Optimizer]] = {
     "row-adam": _row_adam,
-    "adam": lambda schedule: Optimizer(_pull, _push_dense, _settled),
-    "lazy-adam": lambda schedule: Optimizer(_pull, _push, _settled),
+    "adam": lambda schedule: Optimizer(_pull, _push_dense, _nothing_pending),
+    "lazy-adam": lambda schedule: Optimizer(_pull, _push, _nothing_pending),
 }
 
 
@@ -245,10 +254,10 @@ def make_apply_pending(optimizer: str, schedule: Schedule = CONSTANT) -> ApplyPe
     """Return apply(arrays, number, learning rate) -> arrays with the pending updates of every item
     row applied, up to update `number`; `arrays` is consumed.
     """
-    settle_table = OPTIMIZERS[optimizer](schedule).settle
+    apply_to_table = OPTIMIZERS[optimizer](schedule).apply_all
 
-    def settle(arrays: Arrays, number: ArrayLike, learning_rate: ArrayLike) -> Arrays:
+    def apply_all(arrays: Arrays, number: ArrayLike, learning_rate: ArrayLike) -> Arrays:
         table = Table(arrays.rows, arrays.row_steps)
-        return arrays._replace(**settle_table(table, number, learning_rate)._asdict())
+        return arrays._replace(**apply_to_table(table, number, learning_rate)._asdict())
 
-    return jax.jit(settle, donate_argnums=0)
+    return jax.jit(apply_all, donate_argnums=0)

@@ -92,7 +92,7 @@ def make_train_steps(step: TrainStep) -> TrainSteps:
 
 
 def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
-    """Return loss(params, touched rows' values [M, width], batch, key) -> [], the mean over the
+    """Return loss(params, unique rows' values [M, width], batch, key) -> [], the mean over the
     targets.
     """
     loss_of, scoring = losses.make_loss(objective), objective.scoring
@@ -129,7 +129,7 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
 
 def _look_up(values: Array, batch: Batch, scoring: Scoring) -> tuple[Array, Array, Array]:
     """Return the batch's histories [B, L, d] and, as candidates, its targets [T, d], T = B*m, and
-    negatives [S, d], of the touched rows' values [M, width].
+    negatives [S, d], of the unique rows' values [M, width].
 
     By one gather: the gradient of each would be scattered into zeros of its own, as large as
     `values`.
@@ -156,7 +156,7 @@ def _by_target(
     """Return the loss [T] of each target [T, d], of one member of so many, by its interests
     [T, K, d], the negatives [S, d], and what repeats are worth, if anything.
     """
-    num_rows = len(batch.touched)
+    num_rows = len(batch.unique_rows)
 
     def of_targets(part: Targets, key: Array) -> Array:
         return loss_of(
@@ -182,7 +182,7 @@ def _by_target(
 
 class Targets(NamedTuple):
     """What is scored against a batch's negatives: interests [T, K, d], target [T] int32, an index
-    into the touched rows, its vector [T, d] and its log q [T]; where repeats count, before [T, L]:
+    into the unique rows, its vector [T, d] and its log q [T]; where repeats count, before [T, L]:
     the items that each is learned from, as the target, and behind them an index past all rows.
     """
 
@@ -197,7 +197,7 @@ def _before(batch: Batch) -> Array:
     """Return `Targets.before` of a batch's targets."""
     history, prefixes = jnp.asarray(batch.history), jnp.asarray(batch.prefixes)
     inside = jnp.arange(history.shape[1]) < prefixes[..., None]  # [B, m, L]
-    indices: Array = jnp.where(inside, history[:, None], len(batch.touched))
+    indices: Array = jnp.where(inside, history[:, None], len(batch.unique_rows))
     return indices.reshape(-1, history.shape[1])
 
 
@@ -205,7 +205,7 @@ def _of_repeats(
     worth: Array, targets: Targets, negatives: ArrayLike, num_rows: int
 ) -> tuple[Array, Array]:
     """Return what is added to the scores of the targets [T] and of the negatives [T, S], of so many
-    touched rows: the worth where an item stands before its target, else zero.
+    unique rows: the worth where an item stands before its target, else zero.
     """
     assert targets.before is not None
     each = jnp.arange(len(targets.target))
@@ -273,7 +273,7 @@ def _train_step(
     update: Update,
 ) -> Arrays:
     table = Table(arrays.rows, arrays.row_steps)
-    pulled = optimizer.pull(table, batch.touched, update)
+    pulled = optimizer.pull(table, batch.unique_rows, update)
 
     def loss_of(params: Params, value: Array) -> Array:
         if model.item_values is not None:
@@ -289,7 +289,7 @@ def _train_step(
         for name, param in arrays.params.items()
     }
     return Arrays(
-        **optimizer.push(table, batch.touched, pulled, row_grads, update)._asdict(),
+        **optimizer.push(table, batch.unique_rows, pulled, row_grads, update)._asdict(),
         params={name: new[0] for name, new in updated.items()},
         m={name: new[1] for name, new in updated.items()},
         v={name: new[2] for name, new in updated.items()},
