@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.commands import comirec
+from helpers.commands import comirec, reprise
 from reprise.cli.commands import comirec as comirec_line
 from reprise.config.load import make_config
 from reprise.data.dataset import open_dataset
@@ -91,6 +91,38 @@ def test_english_lines_and_a_name_by_flag(workspace: Path) -> None:
         "   Continuing the last training...\n"
         "   Restored best recall: 0."
     )
+
+
+def test_comirec_below_reprise_is_the_same_command_line(workspace: Path) -> None:
+    """So it is there where the package is installed without `src/train.py`."""
+    line = [*FLAGS, *QUICK, "--max_iter", 0.01]
+    beside = reprise("comirec", *line, "--name", "beside", cwd=workspace)
+    alone = comirec(*line, "--name", "alone", cwd=workspace)
+    assert beside.returncode == 0, beside.stderr
+    assert without_times(beside.stdout) == without_times(alone.stdout).replace("alone", "beside")
+
+
+def test_comirec_below_reprise_asks_and_names_itself(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = reprise("comirec", *FLAGS, cwd=workspace, REPRISE_LANG="zh")
+    assert asked.returncode == 2
+    assert asked.stdout == "请输入实验名称: \n"
+
+    commands: list[str] = []
+
+    def start(config: object, options: object, messages: object, command: str) -> int:
+        commands.append(command)
+        return 0
+
+    monkeypatch.setattr(comirec_line, "start_training", start)
+    reprise("comirec", *FLAGS, "--name", "n", "--resume-from", "best", cwd=workspace)
+    given = " ".join(map(str, FLAGS))
+    assert commands == [f"reprise comirec {given} --name n --resume_from latest"]
+
+
+def without_times(printed: str) -> str:
+    return re.sub(r"time interval: \S+", "", printed)
 
 
 def test_test_and_output_as_the_original(workspace: Path) -> None:
