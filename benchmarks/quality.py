@@ -8,7 +8,8 @@ of `reprise train` for all runs; such a variant has runs of its own, named after
     python benchmarks/quality.py --models ComiRec-DR --set optimizer=lazy-adam --json lazy.json
 
 Results are read back by --from, without training: to print tables of several variants, as
-Markdown for docs/quality.md, and to write what is expected into the headers of the configurations:
+Markdown for docs/quality.md and benchmarks/studies, and to write what is expected into the
+headers of the configurations:
 
     python benchmarks/quality.py --from faithful.json lazy.json --markdown
     python benchmarks/quality.py --from faithful.json --write-headers

@@ -20,7 +20,8 @@ from reprise.cli.reference import options
 from reprise.models.registry import REGISTRY
 from reprise.runs.folder import RunFolder
 
-PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted(DOCS.rglob("*.md"))]
+STUDIES = sorted((ROOT / "benchmarks" / "studies").glob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), *STUDIES]
 TRANSLATED = sorted((DOCS / "zh").glob("*.md"))
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 IGNORED = shutil.ignore_patterns("__pycache__", "samples", "torture")
