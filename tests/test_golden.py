@@ -8,43 +8,21 @@ stores them anew: REPRISE_STORE_GOLDEN=1 make test (or pytest with its flags).
 import hashlib
 import json
 import os
-import platform
-import re
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 
 import golden
 from helpers.commands import Recorder, state_digest
+from helpers.machine import environment
 from reprise.config.load import read_preset
 from reprise.config.schema import TrainConfig
 from reprise.runs.session import Request, run_session
 
 STORED = Path(__file__).parent / "golden.json"
 STEPS = 30
-_INSTRUCTIONS = re.compile(r"avx|amx|fma|neon|asimd|sve")
-# Not of what XLA compiles.
-_LOCATION = re.compile(r"--xla_(dump|force_host)\S*")
-
-
-def environment() -> str:
-    """What the bits depend on besides the code: instructions, XLA's effort, libraries."""
-    flags = ""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
-        of_cpu = {name.strip(): value.split() for name, value in lines.items()}
-        words = of_cpu.get("flags", of_cpu.get("Features", []))
-        flags = " ".join(sorted(word for word in words if _INSTRUCTIONS.match(word)))
-        flags = " ".join([*of_cpu.get("vendor_id", []), flags])
-    effort = " ".join(sorted(_LOCATION.sub("", os.environ.get("XLA_FLAGS", "")).split()))
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib", "numpy"))
-    device = "" if jax.default_backend() == "cpu" else f"; {jax.devices()[0].device_kind}"
-    return f"{platform.machine()} {flags}{device}; {libraries}; {effort}"
 
 
 def trained(settings: Mapping[str, Any], data: Path, runs: Path) -> list[str]:

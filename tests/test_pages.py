@@ -1,5 +1,6 @@
 """The documents do what they say: followed literally, and the same in both languages."""
 
+import ast
 import json
 import os
 import re
@@ -8,12 +9,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
+import polars as pl
 import pytest
 
-from helpers.commands import ENVIRONMENT, ROOT
-from helpers.pages import DOCS, commands, fenced
+from helpers.commands import ENVIRONMENT, ROOT, reprise
+from helpers.machine import environment
+from helpers.pages import DOCS, commands, fenced, samples
 from reprise.cli.commands import comirec as comirec_line
 from reprise.cli.main import cli
 from reprise.cli.reference import options
@@ -22,6 +27,7 @@ from reprise.runs.folder import RunFolder
 
 STUDIES = sorted((ROOT / "benchmarks" / "studies").glob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")), *STUDIES]
+GOLDEN = ROOT / "tests" / "golden.json"
 TRANSLATED = sorted((DOCS / "zh").glob("*.md"))
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 IGNORED = shutil.ignore_patterns("__pycache__", "samples", "torture")
@@ -72,6 +78,62 @@ def run(command: str, where: Path) -> str:
     return done.stdout
 
 
+def test_readmes_are_short_and_their_python_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    english, chinese = ROOT / "README.md", ROOT / "README.zh-CN.md"
+    (code,) = fenced(english, "python")
+    assert fenced(chinese, "python") == [code]
+    for page in (english, chinese):
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= 150
+    monkeypatch.chdir(tmp_path)
+    person = np.repeat(np.arange(400), 12)
+    item = person % 10 * 20 + np.random.default_rng(7).integers(0, 20, len(person))
+    clicks = {"user_id": person, "item_id": [f"sku-{n}" for n in item], "timestamp": person}
+    pl.DataFrame(clicks).write_parquet("clicks.parquet")
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    printed = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("step 1000/1000  loss ") for line in printed)
+    listed = ast.literal_eval(printed[-2])
+    assert set(listed) <= {f"sku-{n}" for n in range(20)}  # of the interest that was given
+    assert float(printed[-1]) > 0.5
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_sample_outputs_are_what_a_user_sees(
+    language: str, demo_data: Path, tmp_path: Path
+) -> None:
+    """Digit by digit where the machine's bits are known, else to a hundredth."""
+    pages = {
+        "en": [ROOT / "README.md", DOCS / "quickstart.md"],
+        "zh": [ROOT / "README.zh-CN.md", DOCS / "zh" / "quickstart.md"],
+    }[language]
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "data").symlink_to(demo_data)
+    command = next(line for line in commands(pages[0]) if "--name first" in line)
+    done = reprise(*shlex.split(command)[1:], cwd=tmp_path, REPRISE_LANG=language)
+    known = {key.rpartition("; ")[0] for key in json.loads(GOLDEN.read_text())}
+    exact = environment().rpartition("; ")[0] in known
+    for page in pages:
+        assert command in commands(page)
+        (shown,) = samples(page, "reprise train --dataset demo")
+        assert sum(line.startswith("step ") for line in shown) == 2
+        printed = iter(done.stdout.splitlines())
+        for line in shown:
+            assert any(is_shown(line, other, exact) for other in printed), line
+
+
+def is_shown(line: str, printed: str, exact: bool) -> bool:
+    """Whether a page's line is the printed one, its fractions to a hundredth unless `exact`."""
+    if exact or line == printed:
+        return line == printed
+    fraction = re.compile(r"\d+\.\d+")
+    near = pytest.approx([float(one) for one in fraction.findall(printed)], rel=0.01)
+    same = fraction.sub("", line) == fraction.sub("", printed)
+    return same and [float(one) for one in fraction.findall(line)] == near
+
+
 def test_both_readmes_name_the_same_commands() -> None:
     english, chinese = ROOT / "README.md", ROOT / "README.zh-CN.md"
     assert len(commands(english)) > 10
@@ -83,7 +145,7 @@ def test_a_page_in_chinese_has_the_commands_and_names_of_the_english_one(page: P
     """Its commands and code in order; its tables row by row, by the names that are code."""
     english = DOCS / page.name
     assert commands(page) == commands(english)
-    for language in ("python", "toml"):
+    for language in ("python", "text", "toml"):
         assert fenced(page, language) == fenced(english, language)
     assert named_in_tables(page) == named_in_tables(english)
 

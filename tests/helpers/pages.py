@@ -40,3 +40,12 @@ def session(path: Path) -> list[tuple[str, str | None]]:
         re.MULTILINE | re.DOTALL,
     )
     return [(code, shown or None) for code, shown in found]
+
+
+def samples(path: Path, command: str) -> list[list[str]]:
+    """Return what a page shows of the output of the commands that begin so: the lines of the block
+    behind each, without "...", which stands for others.
+    """
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(rf"^    {command}.*\n\n((?:    .*\n)+)", text, re.MULTILINE)
+    return [[line[4:] for line in block.splitlines() if line.strip() != "..."] for block in found]
