@@ -49,7 +49,7 @@ def plain(undisturbed: RunFolder, small_data: Path) -> StoredModel:
 
 def switched(plain: StoredModel, worth: float) -> StoredModel:
     """The same model, by cosines, and with something that repeats are worth."""
-    config = replace(plain.config, temperature=0.1, repeats="learned")
+    config = replace(plain.config, temperature=0.1, repeat_bias=True)
     params = {**plain.retriever.params, WORTH: jnp.float32(worth)}
     retriever = Retriever(model_of(config), config.scoring, plain.retriever.values, params)
     return replace(plain, config=config, retriever=retriever)

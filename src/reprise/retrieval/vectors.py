@@ -55,7 +55,7 @@ class Retriever:
     @property
     def repeat_bias(self) -> float:
         """What is added to the score of an item of the user's own history; 0: nothing."""
-        return float(np.asarray(self.params[WORTH])) if self.scoring.repeats else 0.0
+        return float(np.asarray(self.params[WORTH])) if self.scoring.repeat_bias else 0.0
 
 
 def retriever_of(model: "Model", scoring: Scoring, arrays: "Arrays") -> Retriever:

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from reprise.models.items import as_candidate, in_history
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
 from reprise.models.scoring import COMIREC, WORTH, Scoring
-from reprise.models.wrappers.members import parted
+from reprise.models.wrappers.ensemble import parted
 from reprise.training import item_table, losses
 from reprise.training.batches import Batch
 from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
@@ -103,24 +103,24 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
             history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
         interests = model.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
         interests = interests.reshape(-1, *interests.shape[2:])
-        worth = params[WORTH] if scoring.repeats else None
-        of_member = partial(_by_target, loss_of, batch, scoring.members)
+        worth = params[WORTH] if scoring.repeat_bias else None
+        of_member = partial(_by_target, loss_of, batch, scoring.ensemble)
         readout_key = jax.random.fold_in(key, _READOUT)
-        if scoring.members == 1:
+        if scoring.ensemble == 1:
             by_target = of_member(interests, target, negatives, readout_key, worth)
         else:
-            keys = jax.random.split(readout_key, scoring.members)
+            keys = jax.random.split(readout_key, scoring.ensemble)
             if worth is not None:
                 # One a member: else its gradient sums whole arrays of scores over the members, a
                 # tenth of the preset's step on a CPU, instead of single numbers.
-                worth = jnp.broadcast_to(worth, scoring.members)
+                worth = jnp.broadcast_to(worth, scoring.ensemble)
             interests, target, negatives = (
-                parted(each, scoring.members) for each in (interests, target, negatives)
+                parted(each, scoring.ensemble) for each in (interests, target, negatives)
             )
             by_member = jax.vmap(of_member)(interests, target, negatives, keys, worth)
             by_target = jnp.mean(by_member, axis=0)
         if objective.routing_penalty > 0:
-            penalty = objective.routing_penalty / scoring.members
+            penalty = objective.routing_penalty / scoring.ensemble
             by_target += penalty * _variance(model, params, history, batch, key)
         return jnp.mean(by_target)
 

@@ -16,7 +16,7 @@ from reprise.models.scoring import WORTH
 
 
 @cache  # one value for one request, since compiled steps are found by their model
-def with_repeats(model: Model) -> Model:
+def with_repeat_bias(model: Model) -> Model:
     """Return the model with one parameter more: `WORTH`, [], zero at first, which it leaves to
     those who score.
     """
