@@ -21,7 +21,7 @@ from reprise.checkpoints import store
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
 from reprise.models.registry import ModelShape, get_model
-from reprise.models.scoring import WORTH, Scoring
+from reprise.models.scoring import REPEAT_BIAS, Scoring
 from reprise.models.wrappers.ensemble import with_ensemble
 from reprise.models.wrappers.repeat_bias import with_repeat_bias
 from reprise.retrieval import search
@@ -96,11 +96,11 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
 
     for worth in (0.0, -0.7, 0.4):
         computed, gradient = loss_and_gradient(
-            {**params, WORTH: jnp.float32(worth)}, value, batch, KEY
+            {**params, REPEAT_BIAS: jnp.float32(worth)}, value, batch, KEY
         )
         assert float(computed) == pytest.approx(expected(worth), rel=1e-5)
         slope = (expected(worth + 1e-5) - expected(worth - 1e-5)) / 2e-5
-        assert float(gradient[WORTH]) == pytest.approx(slope, rel=1e-3, abs=1e-5)
+        assert float(gradient[REPEAT_BIAS]) == pytest.approx(slope, rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.compiled_quickly
@@ -124,14 +124,14 @@ def test_a_worth_of_zero_changes_no_bit_of_the_loss(objective: losses.Objective)
     plain = with_ensemble(get_model("Queries"), objective.scoring.ensemble)
     model = with_repeat_bias(plain)
     params = model.init(KEY, SHAPE)
-    assert params[WORTH] == 0
+    assert params[REPEAT_BIAS] == 0
     value = jnp.asarray(np.random.default_rng(3).normal(size=(ROWS, 6)), jnp.float32)
     repeats = replace(objective.scoring, repeat_bias=True)
     learned = _make_loss(model, replace(objective, scoring=repeats))
     ignored = _make_loss(plain, objective)
-    own = {name: param for name, param in params.items() if name != WORTH}
+    own = {name: param for name, param in params.items() if name != REPEAT_BIAS}
     assert learned(params, value, a_batch(), KEY) == ignored(own, value, a_batch(), KEY)
-    moved = {**params, WORTH: jnp.float32(-0.5)}
+    moved = {**params, REPEAT_BIAS: jnp.float32(-0.5)}
     assert learned(moved, value, a_batch(), KEY) != learned(params, value, a_batch(), KEY)
 
 
@@ -177,7 +177,7 @@ def test_it_is_learned_from_what_users_do(tmp_path: Path, again: bool, sign: int
     asked |= {"learning_rate": 0.01, "test_iter": 20}
     _, recorder, folder = run_small(tmp_path / "data", tmp_path / "runs", **asked)
     params = store.load(store.read(folder.checkpoints / "ckpt-60")).arrays
-    worth = float(params[f"params.{WORTH}"])
+    worth = float(params[f"params.{REPEAT_BIAS}"])
     assert sign * worth > 0.1
     _, plain, _ = run_small(
         tmp_path / "data", tmp_path / "plain", **{**asked, "repeat_bias": False}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-WORTH = "repeat"  # parameter: what is added to the score of an item of the user's own history
+REPEAT_BIAS = "repeat"  # parameter: what is added to the score of an item of the user's own history
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,7 @@ class Scoring:
     tied: whether an item is one vector, as history and as candidate; untied, its row holds two.
     normalize_history: whether the items of a history are scaled to one length, too.
     ensemble: members of `models.wrappers.ensemble`, whose slices of a vector count the same.
-    repeat_bias: whether the parameter `WORTH` is added to the scores of items a user has seen.
+    repeat_bias: whether `REPEAT_BIAS` is added to the scores of items that a user has seen.
     """
 
     cosine: bool = False
