@@ -105,7 +105,7 @@ def search(
 
 def _make_best(items: _Scores, top_n: int) -> tuple[_Best, int]:
     """Return best(interests [u, K, d], seen, seen_bias), the best `top_n` ids and scores of each
-    user, [u, top_n], and how many threads are to call it; an accelerator does it where there is one.
+    user, [u, top_n], and how many threads are to call it; an accelerator does it if there is one.
     """
     from reprise.retrieval import search_device
     from reprise.runtime import device  # JAX, which whoever has interests has loaded
