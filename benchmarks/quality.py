@@ -45,7 +45,8 @@ from quality_table import (
     summarise,
     write_headers,
 )
-from reprise.config.load import PRESETS, SHIPPED
+from reprise.config.load import PRESETS, SHIPPED, field_of
+from reprise.config.schema import SETTINGS
 from reprise.data.prepare import prepare
 from reprise.models.registry import REGISTRY
 
@@ -114,7 +115,7 @@ class Workshop:
             planned,
             *("train", "--config", planned.config, "--name", planned.name, "--lang", "en"),
             *("--seed", planned.seed, "--runs-dir", self.runs, "--data-dir", self.data),
-            *(word for key, value in planned.options.items() for word in (f"--{key}", value)),
+            *(word for key, value in planned.options.items() for word in _words(key, value)),
         )
         model = "*" if planned.is_preset else planned.model
         (folder,) = self.runs.glob(f"{planned.dataset}_{model}_b*_{planned.name}")
@@ -295,6 +296,12 @@ def _stopping(workshop: Workshop) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _words(key: str, value: str) -> list[str]:
+    """Return the words that give an option: a setting's, or another's of `reprise train`."""
+    setting = SETTINGS.get(field_of(key))
+    return [f"--{key}", value] if setting is None else setting.words(value)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 python benchmarks/variants.py DATASET VARIANT ...
 
 DATASET is a prepared folder, a VARIANT is settings as `quality.py --set` takes them, in one word:
-"members=1 embedding-dim=64 hidden-size=64". All take turns, a step each; a row is the median over
+"ensemble=1 embedding-dim=64 hidden-size=64". All take turns, a step each; a row is the median over
 rounds, and of the ratios to the preset's step of the same round.
 """
 

@@ -50,8 +50,8 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("embedding_scale", float("inf")),
         ("encoder_layers", -1),
         ("encoder_layers", 65),
-        ("members", 0),
-        ("members", 3),  # 64 is shared out
+        ("ensemble", 0),
+        ("ensemble", 3),  # 64 is shared out
         ("dropout", 1),
         ("dropout", -0.1),
         ("warmup", -1),
@@ -103,7 +103,7 @@ def test_heads_divide_what_they_share() -> None:
     with pytest.raises(UsageError, match="64"):
         TrainConfig(**GOOD, encoder_layers=1, encoder_heads=3)
     with pytest.raises(UsageError):
-        TrainConfig(**GOOD, members=16, encoder_layers=1, encoder_heads=8)  # of four numbers each
+        TrainConfig(**GOOD, ensemble=16, encoder_layers=1, encoder_heads=8)  # of four numbers each
 
 
 def test_without_an_encoder_its_settings_say_nothing() -> None:

@@ -17,7 +17,7 @@ import pytest
 import golden
 from helpers.commands import Recorder, state_digest
 from helpers.machine import environment
-from reprise.config.load import read_preset
+from reprise.config.load import in_todays_names, read_preset
 from reprise.config.schema import TrainConfig
 from reprise.runs.session import Request, run_session
 
@@ -27,7 +27,7 @@ STEPS = 30
 
 def trained(settings: Mapping[str, Any], data: Path, runs: Path) -> list[str]:
     """Train a row, and return the digests of its last state and of its metrics.jsonl."""
-    values = {**golden.SHARED, **settings, "name": "golden"}
+    values = in_todays_names({**golden.SHARED, **settings}) | {"name": "golden"}
     preset = values.pop("preset", None)
     values = (read_preset(preset) if preset else {}) | values
     values |= {"max_steps": STEPS, "test_iter": STEPS // 2, "batch_size": 16}  # that it is quick

@@ -40,7 +40,7 @@ OPTIONS = [
     (path, option)
     for path, command in EVERY.items()
     for option in command.params
-    if isinstance(option, click.Option) and option.help not in WORDS
+    if isinstance(option, click.Option) and option.help not in WORDS and not option.hidden
 ]
 
 

@@ -8,6 +8,7 @@ from quality_study import STUDIED, VARIANTS, difference, study_rows
 from quality_table import Result, summarise
 from reprise.cli.options import run_values
 from reprise.config.load import make_config
+from reprise.config.schema import SETTINGS
 
 GIVEN: dict[str, Any] = {"dataset": "d", "name": "t"}
 
@@ -19,13 +20,8 @@ def result(seed: int, recall: float, variant: str = "", seconds: float = 10.0) -
 
 @pytest.mark.parametrize("variant", VARIANTS[1:], ids=str)
 def test_a_variant_is_another_run_than_the_preset(variant: dict[str, str]) -> None:
-    def value(text: str) -> Any:
-        try:
-            return int(text)
-        except ValueError:
-            return float(text) if text.replace(".", "").isdigit() else text
-
-    changed = {key.replace("-", "_"): value(text) for key, text in variant.items()}
+    named = {key.replace("-", "_"): text for key, text in variant.items()}
+    changed = {name: SETTINGS[name].parse(text) for name, text in named.items()}
     preset, other = (
         make_config(run_values(STUDIED, None, None, None, GIVEN | more)) for more in ({}, changed)
     )

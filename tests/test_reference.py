@@ -71,6 +71,8 @@ def test_defaults_of_a_run_are_as_told() -> None:
             assert said == "10 x batch size"
         elif isinstance(default, str):
             assert said == default
+        elif isinstance(default, bool):
+            assert said == ("on" if default else "")
         else:
             assert float(said) == float(default or 0), option.name
         checked.add(option.name)

@@ -75,7 +75,7 @@ def test_a_declared_setting_is_a_flag_with_its_help_and_default(package: Path) -
     text = "Share of the target's weight for all others. [default: 0.25]"
     assert f"--label-smoothing FLOAT {text}" in told
     assert "--order TEXT Order of a history: time | chance. [default: time]" in told
-    assert "--norm" not in told
+    assert "--norm " not in told
     page = python(package, "-m", "reprise.cli.reference").stdout
     assert f"- `--label-smoothing FLOAT`: {text}\n" in page
     assert "- `--unit-norm / --no-unit-norm`: Scale the items of a history to one norm.\n" in page

@@ -235,7 +235,7 @@ def test_the_same_values_are_not_trained_twice_and_bad_ones_fail_alone(
     small_data: Path, tmp_path: Path
 ) -> None:
     """Three members cannot share the eight dimensions out."""
-    sweep = sweep_of(small_data, tmp_path, "members=1,3", max_steps=4)
+    sweep = sweep_of(small_data, tmp_path, "ensemble=1,3", max_steps=4)
     watcher = Watcher()
     assert run_sweep(sweep, 6, watcher) == 0
     facts = results(sweep.folder)
@@ -251,7 +251,7 @@ def test_the_same_values_are_not_trained_twice_and_bad_ones_fail_alone(
     assert bad["reason"].startswith("members = 3 无效: 应为 嵌入维度与隐藏层大小 8 的约数")
 
 
-@pytest.mark.parametrize("search", ["batch_size=16,5000", "first_target=2,900"])
+@pytest.mark.parametrize("search", ["batch_size=16,5000", "min_history=2,900"])
 def test_values_that_the_data_are_too_few_for_fail_alone(
     search: str, small_data: Path, tmp_path: Path
 ) -> None:
@@ -262,7 +262,7 @@ def test_values_that_the_data_are_too_few_for_fail_alone(
     assert states == {"complete", "failed"}
     bad = next(trial for trial in trials if trial["state"] == "failed")
     assert bad["reason"].startswith("Only ")
-    assert bad["params"] in ({"batch_size": 5000}, {"first_target": 900})
+    assert bad["params"] in ({"batch_size": 5000}, {"min_history": 900})
 
 
 def test_a_batch_that_no_trial_can_fill_ends_the_sweep(small_data: Path, tmp_path: Path) -> None:

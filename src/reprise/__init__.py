@@ -28,7 +28,7 @@ _HOME = {"RepriseError": "reprise.errors"}
 def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module(_HOME.get(name, "reprise.api")), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"{__name__}.{name}")
 
 
 def __dir__() -> list[str]:

@@ -28,7 +28,7 @@ from reprise.data.prepare import publish
 from reprise.data.sequences import Sequences
 from reprise.errors import CheckpointError, DataError, RepriseError, UsageError, WriteError
 from reprise.evaluation.evaluate import evaluate
-from reprise.models.scoring import WORTH
+from reprise.models.scoring import REPEAT_BIAS
 from reprise.retrieval.vectors import Retriever, user_vectors
 from reprise.runs.folder import RunFolder
 from reprise.runs.stored import StoredModel, load
@@ -49,8 +49,8 @@ def plain(undisturbed: RunFolder, small_data: Path) -> StoredModel:
 
 def switched(plain: StoredModel, worth: float) -> StoredModel:
     """The same model, by cosines, and with something that repeats are worth."""
-    config = replace(plain.config, temperature=0.1, repeats="learned")
-    params = {**plain.retriever.params, WORTH: jnp.float32(worth)}
+    config = replace(plain.config, temperature=0.1, repeat_bias=True)
+    params = {**plain.retriever.params, REPEAT_BIAS: jnp.float32(worth)}
     retriever = Retriever(model_of(config), config.scoring, plain.retriever.values, params)
     return replace(plain, config=config, retriever=retriever)
 

@@ -23,8 +23,8 @@ from reprise.models.registry import (
 )
 from reprise.models.wrappers.dynamic import with_dynamic_interests
 from reprise.models.wrappers.encoder import Encoder, with_encoder
-from reprise.models.wrappers.members import with_members
-from reprise.models.wrappers.repeats import with_repeats
+from reprise.models.wrappers.ensemble import with_ensemble
+from reprise.models.wrappers.repeat_bias import with_repeat_bias
 
 SINGLE = {"DNN", "GRU4REC", "MostPop"}  # models of one interest, whatever is asked for
 SHAPE = ModelShape(history_length=5, embedding_dim=4, hidden_size=4, num_interest=3)
@@ -205,9 +205,9 @@ class WiderModel(Model):
     "wrap",
     [
         with_dynamic_interests,
-        with_repeats,
+        with_repeat_bias,
         lambda model: with_encoder(model, Encoder(1)),
-        lambda model: with_members(model, 2),
+        lambda model: with_ensemble(model, 2),
     ],
     ids=["dynamic", "repeats", "encoder", "members"],
 )

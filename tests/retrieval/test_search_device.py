@@ -29,7 +29,7 @@ def test_the_device_finds_the_same_lists(
     seed: int,
     shape: tuple[int, int, int, int, int],
     most_seen: int,
-    worth: float,
+    seen_bias: float,
     by_interest: bool,
     odd: list[float],
 ) -> None:
@@ -42,7 +42,7 @@ def test_the_device_finds_the_same_lists(
     own = [split_of([some.tolist() for some in seen])] if most_seen else None
 
     def found() -> Ranking:
-        (ranking,) = search.search([interests], items, top_n, own, worth, by_interest)
+        (ranking,) = search.search([interests], items, top_n, own, seen_bias, by_interest)
         return ranking
 
     expected = found()

@@ -12,7 +12,7 @@ from reprise.data.dataset import open_dataset
 from reprise.training import setup as tasks
 from reprise.training.setup import Task, fresh_state, make_task
 
-MODERN = {"model": "Queries", "members": 2, "encoder_layers": 2, "repeats": "learned"}
+MODERN = {"model": "Queries", "ensemble": 2, "encoder_layers": 2, "repeat_bias": True}
 
 
 def task_of(data: Path, **config: Any) -> Task:

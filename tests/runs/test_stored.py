@@ -22,6 +22,7 @@ from reprise.evaluation.evaluate import evaluate
 from reprise.retrieval.vectors import retriever_of
 from reprise.runs.evaluation import evaluate_run
 from reprise.runs.folder import RunFolder, find_checkpoint, load_checkpoint
+from reprise.runs.manage import archive
 from reprise.runs.stored import load
 from reprise.training.setup import make_task, up_to_date
 from reprise.training.state import restore
@@ -29,6 +30,7 @@ from reprise.training.state import restore
 LOADING = """
 import sys
 from pathlib import Path
+from reprise.runs.manage import archive
 from reprise.runs.stored import load
 model = load(Path(sys.argv[1]), "best", lambda key, **values: None)
 model.retriever.item_vectors()
@@ -173,3 +175,11 @@ def test_a_run_that_does_not_know_its_ids_goes_on_and_then_does(
         _, _, folder = run_small(own_data, tmp_path / "runs", max_steps=4)
     run_small(own_data, tmp_path / "runs", Recorder(), max_steps=8)
     assert "item_ids" in find_checkpoint(folder.path, "latest", no_warning).identity
+
+
+def test_items_travel_with_an_archive(undisturbed: RunFolder, tmp_path: Path) -> None:
+    packed = tmp_path / "run.tar"
+    archive.export(undisturbed, packed, no_warning)
+    there = archive.import_(packed, tmp_path / "there")
+    expected = load(undisturbed.path, "best", no_warning).items
+    assert load(there.path, "best", no_warning).items.equals(expected)

@@ -286,7 +286,7 @@ def test_a_step_follows_its_objective() -> None:
         (3, 1, losses.Objective(), "log-uniform"),
         (3, 4, losses.Objective(temperature=0.2, neg_score="max", scoring=UNTIED_COSINE), "mixed"),
         (2, 2, losses.Objective(selection="soft", hard_negatives=0.5, routing_penalty=2), "full"),
-        (1, 4, losses.Objective(scoring=Scoring(tied=False, unit_history=True)), "in-batch"),
+        (1, 4, losses.Objective(scoring=Scoring(tied=False, normalize_history=True)), "in-batch"),
     ],
     ids=["plain", "untied", "full", "one"],
 )
@@ -306,7 +306,7 @@ def test_a_step_of_several_targets_is_the_mean_over_rows_of_one(
 
     def loss(table: jax.Array) -> jax.Array:
         shown, scored = table[:, :dim], table[:, width - dim :]
-        if objective.scoring.unit_history:
+        if objective.scoring.normalize_history:
             shown *= jnp.sqrt(dim / (jnp.sum(shown**2, axis=1, keepdims=True) + 1e-12))
         assert model.interests_and_attention is not None
         made = model.interests_and_attention(arrays.params, shown[history], jnp.asarray(mask))

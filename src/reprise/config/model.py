@@ -4,8 +4,8 @@ from reprise.config.schema import TrainConfig
 from reprise.models.registry import Model, ModelShape, get_model
 from reprise.models.wrappers.dynamic import with_dynamic_interests
 from reprise.models.wrappers.encoder import Encoder, with_encoder
-from reprise.models.wrappers.members import with_members
-from reprise.models.wrappers.repeats import with_repeats
+from reprise.models.wrappers.ensemble import with_ensemble
+from reprise.models.wrappers.repeat_bias import with_repeat_bias
 
 
 def model_of(config: TrainConfig) -> Model:
@@ -14,8 +14,8 @@ def model_of(config: TrainConfig) -> Model:
     model = get_model(config.model)
     if config.interest_count == "by-length":
         model = with_dynamic_interests(model)
-    model = with_members(with_encoder(model, encoder), config.members)
-    return with_repeats(model) if config.scoring.repeats else model
+    model = with_ensemble(with_encoder(model, encoder), config.ensemble)
+    return with_repeat_bias(model) if config.scoring.repeat_bias else model
 
 
 def shape_of(config: TrainConfig) -> ModelShape:

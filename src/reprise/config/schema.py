@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from reprise.config.setting import LARGEST, Meaning, Setting, choice, setting, settings_of
+from reprise.config.setting import LARGEST, Former, Meaning, Setting, choice, setting, settings_of
 from reprise.errors import UsageError
 from reprise.models.registry import REGISTRY, UNTRAINED, canonical_name
 from reprise.models.scoring import Scoring
@@ -124,10 +124,11 @@ class TrainConfig:
         "{choices}: one vector an item, or one in histories and another as a candidate.",
         untrained=Meaning.DEFAULT,
     )
-    history: str = choice(
-        ("raw", "unit"),
-        "{choices}: a history's items as they are, or all of one length.",
+    normalize_history: bool = setting(
+        False,
+        "Normalise the item embeddings of a history to norm sqrt(d).",
         untrained=Meaning.DEFAULT,
+        formerly=(Former("history", (("raw", False), ("unit", True))),),
     )
     hidden_size: int = setting(
         64, "Width of the network, in numbers; most models need --embedding-dim's."
@@ -135,10 +136,11 @@ class TrainConfig:
 
     # Around the model: `models.wrappers`
     num_interest: int = setting(4, "Interests a user.")
-    members: int = setting(
+    ensemble: int = setting(
         1,
-        "Models trained side by side, each of its share of the dimensions.",
+        "Ensemble members, each trained on its share of the dimensions.",
         untrained=Meaning.DEFAULT,
+        formerly=(Former("members"),),
     )
     interest_count: str = choice(
         ("fixed", "by-length"), "{choices}: the same for all, or fewer of short histories."
@@ -160,15 +162,17 @@ class TrainConfig:
     item_dropout: float = setting(
         0.0, "Share of a history's items that training leaves out, 0 to 1.", at_least=0, below=1
     )
-    repeats: str = choice(
-        ("ignored", "learned"),
-        "{choices}: an item of the user's own history scores as any other, or more or less by "
-        "what is learned of it.",
+    repeat_bias: bool = setting(
+        False,
+        "Learn a bias that is added to the scores of items in the user's own history.",
         untrained=Meaning.DEFAULT,
+        formerly=(Former("repeats", (("ignored", False), ("learned", True))),),
     )
 
     # What is learned of a user: `training.batches.TargetRule`
-    first_target: int = setting(4, "Items a target has before it, at least.")
+    min_history: int = setting(
+        4, "Minimum history length before a training target.", formerly=(Former("first_target"),)
+    )
     targets: int = setting(1, "Targets learned of each user in one pass over him.")
     next_n: int = setting(1, "A target is one of so many items that follow its history.")
     next_share: float = setting(
@@ -227,11 +231,11 @@ class TrainConfig:
 
     def _check_members(self) -> None:
         for size in (self.embedding_dim, self.hidden_size):
-            if size % self.members != 0:
-                self._refuse("members", Phrase("good_members", size=size))
+            if size % self.ensemble != 0:
+                self._refuse("ensemble", Phrase("good_members", size=size))
 
     def _settle_encoder(self) -> None:
-        dim = self.embedding_dim // self.members
+        dim = self.embedding_dim // self.ensemble
         if self.encoder_layers == 0:
             self._set(encoder_heads=1, dropout=0.0)
         elif dim % self.encoder_heads != 0:
@@ -249,8 +253,8 @@ class TrainConfig:
             self._refuse("selection", Phrase("good_selection", selection=default))
 
     def _check_maxlen(self) -> None:
-        if self.targets > 1 and self.maxlen < self.first_target:
-            self._refuse("maxlen", Phrase("good_maxlen", first=self.first_target))
+        if self.targets > 1 and self.maxlen < self.min_history:
+            self._refuse("maxlen", Phrase("good_maxlen", first=self.min_history))
 
     def _settle_negatives(self) -> None:
         """In-batch, the targets are the negatives; of a full softmax their number says nothing."""
@@ -277,9 +281,9 @@ class TrainConfig:
         return Scoring(
             cosine=self.temperature is not None,
             tied=self.embeddings == "tied",
-            unit_history=self.history == "unit",
-            members=self.members,
-            repeats=self.repeats == "learned",
+            normalize_history=self.normalize_history,
+            ensemble=self.ensemble,
+            repeat_bias=self.repeat_bias,
         )
 
     @property

@@ -98,6 +98,13 @@ class Setting:
             raise ValueError(text)
         return _TRUTH[text.casefold()] if self.kind is bool else self.kind(text)
 
+    def words(self, value: Any) -> list[str]:
+        """Return the words of a command line that give a value, or the text of one."""
+        if self.kind is not bool:
+            return [self.flags[0], str(value)]
+        on = self.parse(str(value))
+        return [self.flags[0] if on else self.flags[0].replace("--", "--no-", 1)]
+
     @property
     def default_help(self) -> str:
         """What holds without the setting, as the end of its help; empty for a flag that is off."""

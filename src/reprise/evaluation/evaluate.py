@@ -55,7 +55,7 @@ def evaluate(
         raise DataError("no_categories")
     top_n, count = max(cutoffs), len(users.lengths)
     items = retriever.item_vectors()[1:]  # without the padding
-    worth = added_to_seen(retriever, filter_seen)
+    seen_bias = added_to_seen(retriever, filter_seen)
     passed = _Passed()
     lists = [
         ranking
@@ -65,12 +65,14 @@ def evaluate(
             passed.through(user_vectors(retriever, users, should_stop)),
             items,
             top_n,
-            seen_items(users) if worth else None,
-            worth,
+            seen_items(users) if seen_bias else None,
+            seen_bias,
             by_interest=coef is not None,
         )
     ]
-    finite = passed.finite and np.isfinite(items).all() and (filter_seen or math.isfinite(worth))
+    finite = (
+        passed.finite and np.isfinite(items).all() and (filter_seen or math.isfinite(seen_bias))
+    )
     ids = np.concatenate([ranking.ids[:, :top_n] for ranking in lists])[:count]
     lists_of = Lists(
         ids, users.target_offsets, users.target_items, len(items), item_category, truth
@@ -87,7 +89,7 @@ def evaluate(
     if not finite:
         means = dict.fromkeys(means, math.nan)
         by_user = {name: np.full(count, math.nan) for name in by_user}
-    return Evaluation(means, ids, by_user, worth)
+    return Evaluation(means, ids, by_user, seen_bias)
 
 
 class _Passed:

@@ -18,9 +18,9 @@ def in_history(values: Array, scoring: Scoring) -> Array:
     to length sqrt(d) where histories are normalised: numbers of about 1, as layers expect them.
     """
     vectors: Array = values if scoring.tied else values[..., : values.shape[-1] // 2]
-    if not scoring.unit_history:
+    if not scoring.normalize_history:
         return vectors
-    scaled: Array = unit(vectors, scoring.members) * vectors.shape[-1] ** 0.5
+    scaled: Array = unit(vectors, scoring.ensemble) * vectors.shape[-1] ** 0.5
     return scaled
 
 
@@ -36,7 +36,7 @@ def as_compared(vectors: Array, scoring: Scoring) -> Array:
     """Return interests or candidates [..., d] as retrieval compares them by inner products: at
     length 1 where scores are cosines, as they are where they are not.
     """
-    return unit(vectors, scoring.members) if scoring.cosine else vectors
+    return unit(vectors, scoring.ensemble) if scoring.cosine else vectors
 
 
 def unit(vectors: Array, parts: int = 1) -> Array:

@@ -69,7 +69,7 @@ def search(
     items: _Scores,
     top_n: int,
     seen: Iterable[Sequences] | None = None,
-    worth: float = -math.inf,
+    seen_bias: float = -math.inf,
     by_interest: bool = False,
 ) -> Iterator[Ranking]:
     """Yield the ranking of each chunk of interests [u, K, d] over items [V, d] (ids 1..V): exactly
@@ -77,7 +77,7 @@ def search(
     `by_interest`, every interest brings a top-N of its own, and all of these are ranked.
 
     Items that the chunk's users have in `seen` (`Sequences` a chunk, of its u users) score
-    `worth` more than their inner product; at -inf, they are left out. What scores no number, or
+    `seen_bias` more than their inner product; at -inf, they are left out. What scores no number, or
     -inf, is no candidate.
     """
     top_n = min(top_n, len(items))
@@ -86,11 +86,11 @@ def search(
     def rank(chunk: tuple[_Scores, Sequences | None]) -> Ranking:
         interests, own = chunk
         if not by_interest:
-            ids, scores = best(interests, _pairs(own, 1), worth)
+            ids, scores = best(interests, _pairs(own, 1), seen_bias)
             return Ranking(ids, scores, _origin(interests, items, ids))
         users, count, dim = interests.shape
         singles = interests.reshape(users * count, 1, dim)
-        ids, scores = best(singles, _pairs(own, count), worth)
+        ids, scores = best(singles, _pairs(own, count), seen_bias)
         shape = (users, count, top_n)
         return merge(ids.reshape(shape), scores.reshape(shape))
 
@@ -104,8 +104,8 @@ def search(
 
 
 def _make_best(items: _Scores, top_n: int) -> tuple[_Best, int]:
-    """Return best(interests [u, K, d], seen, worth), the best `top_n` ids and scores of each user,
-    [u, top_n], and how many threads are to call it; an accelerator does it where there is one.
+    """Return best(interests [u, K, d], seen, seen_bias), the best `top_n` ids and scores of each
+    user, [u, top_n], and how many threads are to call it; an accelerator does it if there is one.
     """
     from reprise.retrieval import search_device
     from reprise.runtime import device  # JAX, which whoever has interests has loaded
@@ -115,16 +115,16 @@ def _make_best(items: _Scores, top_n: int) -> tuple[_Best, int]:
     of_pairs, none = search_device.make_best(items, top_n), np.zeros(0, np.int64)
 
     def best(
-        interests: _Scores, seen: _Seen | None, worth: float
+        interests: _Scores, seen: _Seen | None, seen_bias: float
     ) -> tuple[NDArray[np.int64], _Scores]:
         user, item = (none, none) if seen is None else seen
-        return of_pairs(interests, user, item, worth)
+        return of_pairs(interests, user, item, seen_bias)
 
     return best, 1
 
 
 def best_by_tiles(
-    items: _Scores, top_n: int, interests: _Scores, seen: _Seen | None, worth: float
+    items: _Scores, top_n: int, interests: _Scores, seen: _Seen | None, seen_bias: float
 ) -> tuple[NDArray[np.int64], _Scores]:
     """Return the best `top_n` ids and scores of each user, [u, top_n], of interests [u, K, d]."""
     users, count, _ = interests.shape
@@ -136,7 +136,7 @@ def best_by_tiles(
         for start in range(0, users, size):
             tile = interests[start:][:size]
             own = None if seen is None else seen.of(start, start + len(tile))
-            found = _best_of_tile(tile, items, top_n, own, worth)
+            found = _best_of_tile(tile, items, top_n, own, seen_bias)
             place = _places(found.user, len(tile))
             ids[start + found.user, place] = found.id
             scores[start + found.user, place] = found.score
@@ -144,7 +144,7 @@ def best_by_tiles(
 
 
 def _best_of_tile(
-    interests: _Scores, items: _Scores, top_n: int, seen: _Seen | None, worth: float
+    interests: _Scores, items: _Scores, top_n: int, seen: _Seen | None, seen_bias: float
 ) -> _Found:
     """Return the best `top_n` of each user of a tile [u, K, d], user by user, best first."""
     users, count, dim = interests.shape
@@ -159,7 +159,7 @@ def _best_of_tile(
         best = reduce(np.fmax, (scored[:, k * users :][:, :users] for k in range(count)))
         if seen is not None:
             low, high = np.searchsorted(seen.id, (start + 1, start + len(block) + 1))
-            best[seen.id[low:high] - start - 1, seen.user[low:high]] += np.float32(worth)
+            best[seen.id[low:high] - start - 1, seen.user[low:high]] += np.float32(seen_bias)
         # Strictly: an item of a later block has a higher id, and loses against its equals.
         at = np.flatnonzero(best > floor)
         pool.append(_Found(at % users, at // users + start + 1, best.ravel()[at]))

@@ -29,26 +29,27 @@ class _Pairs(NamedTuple):
 
     user: Any
     item: Any
-    worth: Any
+    seen_bias: Any
 
 
 def make_best(
     items: _Scores, top_n: int
 ) -> Callable[[_Scores, _Ids, _Ids, float], tuple[_Ids, _Scores]]:
-    """Return best(interests [u, K, d], user [P], item [P], worth), the best `top_n` ids and scores
-    of each user, [u, top_n], over items [V, d]; pairs of a user's row and an id score `worth` more.
+    """Return best(interests [u, K, d], user [P], item [P], seen_bias): the best `top_n` ids and
+    scores of each user, [u, top_n], over items [V, d]. Pairs of a user's row and an id score
+    `seen_bias` more.
     """
     count, dim = items.shape
     size = min(_BLOCK, count)
     padded = np.pad(items, ((0, -count % size), (0, 0)))
     blocks = jax.device_put(padded.reshape(-1, size, dim))
 
-    def best(interests: _Scores, user: _Ids, item: _Ids, worth: float) -> tuple[_Ids, _Scores]:
+    def best(interests: _Scores, user: _Ids, item: _Ids, seen_bias: float) -> tuple[_Ids, _Scores]:
         room = (0, (1 << len(item).bit_length()) - len(item))  # few sizes, each compiled once
         pairs = _Pairs(
             np.pad(user, room).astype(np.int32),
             np.pad(item, room).astype(np.int32),
-            np.float32(worth),
+            np.float32(seen_bias),
         )
         ids, scores = _best(interests, blocks, pairs, num_items=count, top_n=top_n)
         return np.asarray(ids).astype(np.int64), np.asarray(scores)
@@ -67,7 +68,7 @@ def _best(
         ids = start + jnp.arange(1, size + 1)
         scores = _scores(interests, items)
         place = jnp.where(pairs.item > start, pairs.item - start - 1, size)  # else it would wrap
-        scores = scores.at[pairs.user, place].add(pairs.worth, mode="drop")
+        scores = scores.at[pairs.user, place].add(pairs.seen_bias, mode="drop")
         # As numbers that compare: what is none last, and no zero below another.
         scores = jnp.where(jnp.isnan(scores) | (ids > num_items), -jnp.inf, scores)
         scores = jnp.where(scores == 0, 0.0, scores)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data.sequences import EvaluationUsers, Sequences
-from reprise.models.scoring import WORTH, Scoring
+from reprise.models.scoring import REPEAT_BIAS, Scoring
 from reprise.training import item_table
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Retriever:
     @property
     def repeat_bias(self) -> float:
         """What is added to the score of an item of the user's own history; 0: nothing."""
-        return float(np.asarray(self.params[WORTH])) if self.scoring.repeats else 0.0
+        return float(np.asarray(self.params[REPEAT_BIAS])) if self.scoring.repeat_bias else 0.0
 
 
 def retriever_of(model: "Model", scoring: Scoring, arrays: "Arrays") -> Retriever:

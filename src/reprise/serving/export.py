@@ -96,7 +96,7 @@ def _manifest(
         "items": len(items) - 1,
         "dim": items.shape[1],
         "scores": "cosine" if config.scoring.cosine else "inner product",
-        "members": config.members,
+        "members": config.ensemble,
         "repeat_worth": worth,
         "history_length": config.maxlen,
         "users": None

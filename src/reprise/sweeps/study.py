@@ -225,7 +225,7 @@ def _of_values(error: RepriseError, params: Mapping[str, Any]) -> bool:
     again. Else, or where all trials have the batch that is too large, the sweep is to be mended.
     """
     if error.key == "too_few_users":
-        return not params.keys().isdisjoint(("batch_size", "first_target"))
+        return not params.keys().isdisjoint(("batch_size", "min_history"))
     return isinstance(error, UsageError)
 
 

@@ -78,7 +78,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
             config.num_negatives,
             config.seed,
             config.sampler,
-            TargetRule(config.first_target, config.targets, config.next_n, config.next_share),
+            TargetRule(config.min_history, config.targets, config.next_n, config.next_share),
         ),
         valid=valid,
         test=dataset.evaluation_users("test", config.maxlen),

@@ -11,8 +11,8 @@ from jax.typing import ArrayLike
 
 from reprise.models.items import as_candidate, in_history
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
-from reprise.models.scoring import COMIREC, WORTH, Scoring
-from reprise.models.wrappers.members import parted
+from reprise.models.scoring import COMIREC, REPEAT_BIAS, Scoring
+from reprise.models.wrappers.ensemble import parted
 from reprise.training import item_table, losses
 from reprise.training.batches import Batch
 from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
@@ -103,24 +103,24 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
             history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
         interests = model.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
         interests = interests.reshape(-1, *interests.shape[2:])
-        worth = params[WORTH] if scoring.repeats else None
-        of_member = partial(_by_target, loss_of, batch, scoring.members)
+        repeat_bias = params[REPEAT_BIAS] if scoring.repeat_bias else None
+        of_member = partial(_by_target, loss_of, batch, scoring.ensemble)
         readout_key = jax.random.fold_in(key, _READOUT)
-        if scoring.members == 1:
-            by_target = of_member(interests, target, negatives, readout_key, worth)
+        if scoring.ensemble == 1:
+            by_target = of_member(interests, target, negatives, readout_key, repeat_bias)
         else:
-            keys = jax.random.split(readout_key, scoring.members)
-            if worth is not None:
+            keys = jax.random.split(readout_key, scoring.ensemble)
+            if repeat_bias is not None:
                 # One a member: else its gradient sums whole arrays of scores over the members, a
                 # tenth of the preset's step on a CPU, instead of single numbers.
-                worth = jnp.broadcast_to(worth, scoring.members)
+                repeat_bias = jnp.broadcast_to(repeat_bias, scoring.ensemble)
             interests, target, negatives = (
-                parted(each, scoring.members) for each in (interests, target, negatives)
+                parted(each, scoring.ensemble) for each in (interests, target, negatives)
             )
-            by_member = jax.vmap(of_member)(interests, target, negatives, keys, worth)
+            by_member = jax.vmap(of_member)(interests, target, negatives, keys, repeat_bias)
             by_target = jnp.mean(by_member, axis=0)
         if objective.routing_penalty > 0:
-            penalty = objective.routing_penalty / scoring.members
+            penalty = objective.routing_penalty / scoring.ensemble
             by_target += penalty * _variance(model, params, history, batch, key)
         return jnp.mean(by_target)
 
@@ -151,10 +151,10 @@ def _by_target(
     target: Array,
     negatives: Array,
     key: Array,
-    worth: Array | None,
+    repeat_bias: Array | None,
 ) -> Array:
-    """Return the loss [T] of each target [T, d], of one member of so many, by its interests
-    [T, K, d], the negatives [S, d], and what repeats are worth, if anything.
+    """Return the loss [T] of each target [T, d], of one ensemble member, by its interests
+    [T, K, d], the negatives [S, d], and the repeat bias, if there is one.
     """
     num_rows = len(batch.unique_rows)
 
@@ -167,7 +167,9 @@ def _by_target(
             batch.log_q_negatives,
             part.target[:, None] == batch.negatives,
             key,
-            None if worth is None else _of_repeats(worth, part, batch.negatives, num_rows),
+            None
+            if repeat_bias is None
+            else _of_repeats(repeat_bias, part, batch.negatives, num_rows),
         )
 
     targets = Targets(
@@ -175,7 +177,7 @@ def _by_target(
         jnp.asarray(batch.target).reshape(-1),
         target,
         jnp.asarray(batch.log_q_target).reshape(-1),
-        None if worth is None else _before(batch),
+        None if repeat_bias is None else _before(batch),
     )
     return in_chunks(of_targets, targets, members * len(negatives), key)
 
@@ -202,23 +204,23 @@ def _before(batch: Batch) -> Array:
 
 
 def _of_repeats(
-    worth: Array, targets: Targets, negatives: ArrayLike, num_rows: int
+    repeat_bias: Array, targets: Targets, negatives: ArrayLike, num_rows: int
 ) -> tuple[Array, Array]:
-    """Return what is added to the scores of the targets [T] and of the negatives [T, S], of so many
-    unique rows: the worth where an item stands before its target, else zero.
+    """Return what is added to the scores of the targets [T] and of the negatives [T, S]: the repeat
+    bias where an item comes before its target, else zero. num_rows: unique rows of the batch.
     """
     assert targets.before is not None
     each = jnp.arange(len(targets.target))
     # Items first: whole rows of it are gathered, one a negative.
     seen = jnp.zeros((num_rows, len(each)), bool)
     seen = seen.at[targets.before, each[:, None]].set(True, mode="drop")
-    return worth * seen[targets.target, each], worth * seen[negatives].T
+    return repeat_bias * seen[targets.target, each], repeat_bias * seen[negatives].T
 
 
 def in_chunks(
     loss: Callable[[Targets, Array], Array], targets: Targets, negatives: int, key: Array
 ) -> Array:
-    """Return loss(targets, key) [T], computed from so many targets at a time that no array of
+    """Return loss(targets, key) [T], computed in chunks of targets, so that no array of
     scores [T, K, negatives] is larger than _MOST_SCORES (unless one target's is), nor kept for the
     gradient: there they are computed again.
     """

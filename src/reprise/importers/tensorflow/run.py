@@ -156,7 +156,7 @@ def train_options(config: TrainConfig) -> list[str]:
     for name, setting in SETTINGS.items():
         value = getattr(config, name)
         if name not in ("dataset", "model", "name") and value != getattr(defaults, name):
-            options += [setting.flags[0], str(value)]
+            options += setting.words(value)
     return options
 
 

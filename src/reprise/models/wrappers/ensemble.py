@@ -19,7 +19,7 @@ from reprise.models.registry import Model, ModelShape, Params
 
 
 @cache  # one value for one request, since compiled steps are found by their model
-def with_members(model: Model, count: int) -> Model:
+def with_ensemble(model: Model, count: int) -> Model:
     """Return the model of `count` members, each of its share of d and of the hidden size: its
     parameters are theirs along a first axis. The model itself where there is one.
     """

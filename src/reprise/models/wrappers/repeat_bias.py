@@ -1,5 +1,5 @@
-"""What a repeat is worth, learned beside any model: one number, which is added to the score of
-every item that stands in the user's own history.
+"""A repeat bias, learned beside any model: one number that is added to the score of every item of
+the user's own history.
 
 Where nobody takes an item twice it falls, and lists no longer spend places on what was seen; where
 people come back to what they know, it rises. Source: RepeatNet (arXiv 1812.02646), which weighs
@@ -12,17 +12,17 @@ import jax.numpy as jnp
 from jax import Array
 
 from reprise.models.registry import Model, ModelShape, Params
-from reprise.models.scoring import WORTH
+from reprise.models.scoring import REPEAT_BIAS
 
 
 @cache  # one value for one request, since compiled steps are found by their model
-def with_repeats(model: Model) -> Model:
-    """Return the model with one parameter more: `WORTH`, [], zero at first, which it leaves to
-    those who score.
+def with_repeat_bias(model: Model) -> Model:
+    """Return the model with one more parameter, `REPEAT_BIAS` [], zero at first. The networks do
+    not use it: what scores does.
     """
 
     def init(key: Array, shape: ModelShape) -> Params:
-        return {**model.init(key, shape), WORTH: jnp.zeros((), jnp.float32)}
+        return {**model.init(key, shape), REPEAT_BIAS: jnp.zeros((), jnp.float32)}
 
     def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
         return model.interests(_own(params), history, mask, key)
@@ -41,4 +41,4 @@ def with_repeats(model: Model) -> Model:
 
 
 def _own(params: Params) -> Params:
-    return {name: param for name, param in params.items() if name != WORTH}
+    return {name: param for name, param in params.items() if name != REPEAT_BIAS}

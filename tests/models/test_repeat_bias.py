@@ -21,9 +21,9 @@ from reprise.checkpoints import store
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
 from reprise.models.registry import ModelShape, get_model
-from reprise.models.scoring import WORTH, Scoring
-from reprise.models.wrappers.members import with_members
-from reprise.models.wrappers.repeats import with_repeats
+from reprise.models.scoring import REPEAT_BIAS, Scoring
+from reprise.models.wrappers.ensemble import with_ensemble
+from reprise.models.wrappers.repeat_bias import with_repeat_bias
 from reprise.retrieval import search
 from reprise.retrieval.ranking import NO_ITEM
 from reprise.training import losses
@@ -82,10 +82,10 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
 ) -> None:
     """All targets at once or a few at a time; the gradient is that of the loss."""
     monkeypatch.setattr("reprise.training.step._MOST_SCORES", most_scores)
-    model = with_repeats(get_model("ComiRec-SA"))
+    model = with_repeat_bias(get_model("ComiRec-SA"))
     params = model.init(KEY, SHAPE)
     value = jnp.asarray(np.random.default_rng(3).normal(size=(ROWS, 6)), jnp.float32)
-    scoring = Scoring(cosine=True, repeats=True)
+    scoring = Scoring(cosine=True, repeat_bias=True)
     objective = losses.Objective(temperature=0.3, neg_score="max", scoring=scoring)
     loss_and_gradient = jax.jit(jax.value_and_grad(_make_loss(model, objective)))
     batch = a_batch()
@@ -96,11 +96,11 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
 
     for worth in (0.0, -0.7, 0.4):
         computed, gradient = loss_and_gradient(
-            {**params, WORTH: jnp.float32(worth)}, value, batch, KEY
+            {**params, REPEAT_BIAS: jnp.float32(worth)}, value, batch, KEY
         )
         assert float(computed) == pytest.approx(expected(worth), rel=1e-5)
         slope = (expected(worth + 1e-5) - expected(worth - 1e-5)) / 2e-5
-        assert float(gradient[WORTH]) == pytest.approx(slope, rel=1e-3, abs=1e-5)
+        assert float(gradient[REPEAT_BIAS]) == pytest.approx(slope, rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.compiled_quickly
@@ -114,24 +114,24 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
         losses.Objective(
             temperature=0.2,
             neg_score="max",
-            scoring=Scoring(cosine=True, members=2, unit_history=True),
+            scoring=Scoring(cosine=True, ensemble=2, normalize_history=True),
         ),
     ],
     ids=["comirec", "soft", "members"],
 )
 def test_a_worth_of_zero_changes_no_bit_of_the_loss(objective: losses.Objective) -> None:
     """(Operation by operation: no compiler has a say in what is added to what.)"""
-    plain = with_members(get_model("Queries"), objective.scoring.members)
-    model = with_repeats(plain)
+    plain = with_ensemble(get_model("Queries"), objective.scoring.ensemble)
+    model = with_repeat_bias(plain)
     params = model.init(KEY, SHAPE)
-    assert params[WORTH] == 0
+    assert params[REPEAT_BIAS] == 0
     value = jnp.asarray(np.random.default_rng(3).normal(size=(ROWS, 6)), jnp.float32)
-    repeats = replace(objective.scoring, repeats=True)
+    repeats = replace(objective.scoring, repeat_bias=True)
     learned = _make_loss(model, replace(objective, scoring=repeats))
     ignored = _make_loss(plain, objective)
-    own = {name: param for name, param in params.items() if name != WORTH}
+    own = {name: param for name, param in params.items() if name != REPEAT_BIAS}
     assert learned(params, value, a_batch(), KEY) == ignored(own, value, a_batch(), KEY)
-    moved = {**params, WORTH: jnp.float32(-0.5)}
+    moved = {**params, REPEAT_BIAS: jnp.float32(-0.5)}
     assert learned(moved, value, a_batch(), KEY) != learned(params, value, a_batch(), KEY)
 
 
@@ -173,18 +173,18 @@ def test_it_is_learned_from_what_users_do(tmp_path: Path, again: bool, sign: int
         some = [(rng.permutation(40)[:10] + 1).tolist() for _ in range(count)]
         splits[split] = split_of([own[:5] + own[:5] if again else own for own in some])
     publish(draft_of(splits, np.full(41, -1, np.int32)), "small", tmp_path / "data" / "small")
-    asked: dict[str, Any] = {"repeats": "learned", "temperature": 0.2, "max_steps": 60}
+    asked: dict[str, Any] = {"repeat_bias": True, "temperature": 0.2, "max_steps": 60}
     asked |= {"learning_rate": 0.01, "test_iter": 20}
     _, recorder, folder = run_small(tmp_path / "data", tmp_path / "runs", **asked)
     params = store.load(store.read(folder.checkpoints / "ckpt-60")).arrays
-    worth = float(params[f"params.{WORTH}"])
+    worth = float(params[f"params.{REPEAT_BIAS}"])
     assert sign * worth > 0.1
     _, plain, _ = run_small(
-        tmp_path / "data", tmp_path / "plain", **{**asked, "repeats": "ignored"}
+        tmp_path / "data", tmp_path / "plain", **{**asked, "repeat_bias": False}
     )
     assert recorder.lines[-1]["valid_recall@10"] > plain.lines[-1]["valid_recall@10"]
 
 
 def test_a_model_that_learns_nothing_has_no_worth_to_learn() -> None:
-    assert small_config(model="MostPop", repeats="learned").repeats == "ignored"
-    assert small_config(repeats="learned").scoring.repeats
+    assert not small_config(model="MostPop", repeat_bias=True).repeat_bias
+    assert small_config(repeat_bias=True).scoring.repeat_bias

@@ -12,7 +12,7 @@ from reprise.models.items import unit
 from reprise.models.registry import Model, ModelShape, Params, get_model, prefix_mask
 from reprise.models.scoring import Scoring
 from reprise.models.wrappers.encoder import Encoder, with_encoder
-from reprise.models.wrappers.members import joined, parted, with_members
+from reprise.models.wrappers.ensemble import joined, parted, with_ensemble
 from reprise.retrieval.vectors import retriever_of
 from reprise.training import losses
 from reprise.training.batches import Batch
@@ -46,7 +46,7 @@ def base(model: str) -> Model:
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("model", ["ComiRec-SA", "Queries", "MIND", "GRU4REC"])
 def test_each_member_is_the_model_alone(model: str) -> None:
-    several, one = with_members(base(model), MEMBERS), base(model)
+    several, one = with_ensemble(base(model), MEMBERS), base(model)
     params = moved(several.init(jax.random.key(3), SHAPE))
     mask = prefix_mask(LENGTHS[:, 0], 5, jnp.float32)
     made = jax.jit(several.interests)(params, HISTORY, mask)
@@ -63,7 +63,7 @@ def test_each_member_is_the_model_alone(model: str) -> None:
 @pytest.mark.compiled_quickly
 def test_members_start_apart_and_drop_apart() -> None:
     dropping = with_encoder(get_model("Queries"), Encoder(layers=1, dropout=0.5))
-    model = with_members(dropping, 2)
+    model = with_ensemble(dropping, 2)
     params = model.init(jax.random.key(3), SHAPE)
     assert not np.allclose(params["token"][0], params["token"][1])
     same = {name: jnp.stack([value[0]] * 2) for name, value in params.items()}
@@ -74,7 +74,7 @@ def test_members_start_apart_and_drop_apart() -> None:
 
 @pytest.mark.compiled_quickly
 def test_attention_is_every_member_s() -> None:
-    model, one = with_members(base("Queries"), MEMBERS), base("Queries")
+    model, one = with_ensemble(base("Queries"), MEMBERS), base("Queries")
     assert model.interests_and_attention is not None
     assert one.interests_and_attention is not None
     params = moved(model.init(jax.random.key(3), SHAPE))
@@ -111,7 +111,7 @@ def a_batch() -> Batch:
         losses.Objective(
             temperature=0.2,
             neg_score="max",
-            scoring=Scoring(cosine=True, tied=False, unit_history=True),
+            scoring=Scoring(cosine=True, tied=False, normalize_history=True),
         ),
         losses.Objective(routing_penalty=2.0),
         losses.Objective(temperature=0.1, hard_negatives=0.5, scoring=Scoring(cosine=True)),
@@ -120,8 +120,8 @@ def a_batch() -> Batch:
 )
 def test_the_loss_is_the_mean_of_the_members_own(own: losses.Objective) -> None:
     """Each member's by a run of its own, on its stretches of the items' vectors."""
-    objective = replace(own, scoring=replace(own.scoring, members=MEMBERS))
-    model = with_members(base("Queries"), MEMBERS)
+    objective = replace(own, scoring=replace(own.scoring, ensemble=MEMBERS))
+    model = with_ensemble(base("Queries"), MEMBERS)
     params = moved(model.init(jax.random.key(3), SHAPE))
     width = objective.scoring.width(12)
     value = jnp.asarray(np.random.default_rng(4).normal(size=(40, width)), jnp.float32)
@@ -144,10 +144,10 @@ def test_the_loss_is_the_mean_of_the_members_own(own: losses.Objective) -> None:
 @pytest.mark.compiled_quickly
 def test_the_product_of_joined_vectors_is_the_mean_of_the_members_cosines() -> None:
     """As evaluation and export have them: interests and candidates of length 1."""
-    config = small_config(members=2, embedding_dim=6, hidden_size=6, temperature=0.1)
+    config = small_config(ensemble=2, embedding_dim=6, hidden_size=6, temperature=0.1)
     scoring = config.scoring
-    assert scoring == Scoring(cosine=True, members=2)
-    model = with_members(base("ComiRec-SA"), 2)
+    assert scoring == Scoring(cosine=True, ensemble=2)
+    model = with_ensemble(base("ComiRec-SA"), 2)
     shape = ModelShape(5, 12, 12, 3)
     arrays = initial_arrays(model, shape, 40, seed=1, scoring=scoring)
     ids = np.random.default_rng(5).integers(1, 41, size=(7, 5)).astype(np.int32)
@@ -172,4 +172,4 @@ def test_the_product_of_joined_vectors_is_the_mean_of_the_members_cosines() -> N
 
 def test_one_member_is_the_model_itself() -> None:
     model = base("Queries")
-    assert with_members(model, 1) is model
+    assert with_ensemble(model, 1) is model
