@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -64,7 +65,26 @@ def run_demo(folder: Path, lang: str | None) -> int:
             "MostPopular": most_popular["interest_coverage@50"],
         },
     )
-    return _compare_digests(text, folder, killed, undisturbed)
+    code = _compare_digests(text, folder, killed, undisturbed)
+    commands = [shlex.join([_program(), *words]) for words in next_commands(folder, killed)]
+    print(text("demo_next", commands="\n".join(f"  {command}" for command in commands)))
+    return code
+
+
+def next_commands(folder: Path, killed: TrainConfig) -> list[list[str]]:
+    """Return what to do after the demonstration: the words of command lines behind `reprise`."""
+    data = ["--data-dir", str(folder / "data")]
+    first = ["--dataset", "demo", *data, "--name", "first", "--learning-rate", str(LEARNING_RATE)]
+    return [
+        ["report", str(_run(folder, killed)), *data],
+        ["train", *first, "--steps", "1000", "--test-iter", "500"],
+        ["runs", "--runs-dir", str(folder / "runs")],
+    ]
+
+
+def _program() -> str:
+    """Return what starts `reprise` in this shell."""
+    return "reprise" if shutil.which("reprise") else sys.argv[0]
 
 
 def _compare_digests(

@@ -1,0 +1,37 @@
+"""`reprise demo`: what it tells people to do next works."""
+
+import shlex
+import shutil
+from pathlib import Path
+
+from helpers.commands import ROOT, reprise
+from helpers.pages import commands
+from reprise.cli.demo import next_commands
+from reprise.config.schema import TrainConfig
+
+
+def test_demo_ends_with_commands_that_work(demo_data: Path, tmp_path: Path) -> None:
+    folder = Path("demo")
+    config = TrainConfig(
+        dataset="demo",
+        name="killed",
+        max_steps=4,
+        test_iter=2,
+        embedding_dim=8,
+        hidden_size=8,
+        batch_size=16,
+    )
+    (tmp_path / "demo").mkdir()
+    shutil.copytree(demo_data / "demo", tmp_path / "demo" / "data" / "demo")
+    sizes = ("--embedding-dim 8 --hidden-size 8 --batch-size 16 --steps 4 --test-iter 2").split()
+    of_runs = ("--data-dir", "demo/data", "--runs-dir", "demo/runs")
+    trained = reprise(
+        "train", "--dataset", "demo", "--name", "killed", *sizes, *of_runs, cwd=tmp_path
+    )
+    assert trained.returncode == 0, trained.stderr
+    report, train, runs = next_commands(folder, config)
+    for words, shown in ((report, "report.html"), (runs, "killed")):
+        done = reprise(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
+    assert shlex.join(["reprise", *train]) in commands(ROOT / "README.md")  # which is run
