@@ -188,6 +188,7 @@ def evaluate(
 
     cutoffs: where metrics are taken; None: at 20, 50 and the run's own.
     """
+    from reprise.runs import results
     from reprise.runs.evaluation import evaluation_facts, measure
     from reprise.runs.stored import load as load_stored
 
@@ -196,7 +197,9 @@ def evaluate(
     stored = load_stored(path, which, _warn, locate)
     asked = None if cutoffs is None else tuple(sorted(set(cutoffs)))
     measured = measure(stored, split, filter_seen=filter_seen, cutoffs=asked)
-    return evaluation_facts(measured, split, None)
+    facts = evaluation_facts(measured, split, None)
+    results.keep(measured.checkpoint, [facts], _warn)
+    return facts
 
 
 def run_request(request: "Request", console: "RunConsole", command: str | None) -> int:

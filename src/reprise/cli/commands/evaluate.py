@@ -36,6 +36,7 @@ def evaluate(
 ) -> None:
     """Measure a run's stored model on the whole catalogue."""
     end_at_once_on_interrupt()
+    from reprise.runs import results
     from reprise.runs.evaluation import evaluate_run, evaluation_facts
     from reprise.runs.manage.survey import path_of
     from reprise.runs.where import locator
@@ -43,17 +44,19 @@ def evaluate(
     from reprise.show.run import Voice
 
     messages, path = Messages(choose_language(lang)), path_of(run, runs_dir)
+    say = Voice(messages, to_stderr=True).say
     measured = evaluate_run(
         path,
         locator(path, data_dir),
         split,
         which,
-        Voice(messages, to_stderr=True).say,
+        say,
         top_n,
         coef,
         filter_seen,
     )
     facts = evaluation_facts(measured, split, coef)
+    results.keep(measured.checkpoint, [facts], say)
     if as_json:
         print_json(facts)
     else:
