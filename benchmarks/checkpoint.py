@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -47,6 +48,7 @@ from reprise.data.draft import Draft
 from reprise.data.prepare import publish
 from reprise.runs import loop
 from reprise.runs.folder import Resumption, RunFolder
+from reprise.runs.results import Split
 from reprise.runs.session import Request, run_session
 from reprise.runs.signals import StopRequest
 from reprise.training.setup import Task, fresh_state, make_task
@@ -71,6 +73,9 @@ class Silent:
         pass
 
     def training_begins(self, progress: Progress) -> None:
+        pass
+
+    def measured(self, step: int, metrics: Mapping[Split, dict[str, float]]) -> None:
         pass
 
     def stepped(self, state: TrainState) -> None:
@@ -190,7 +195,7 @@ def resuming(place: Path, model: str) -> list[dict[str, Any]]:
     for dataset in ("small", "books"):
         config = config_of(model, dataset, EVERY)
         runs = place / "runs"
-        run_session(Request(config, place / dataset, runs), Timer())
+        run_session(Request(config, place / dataset, RunFolder(runs / config.run_name)), Timer())
         arguments = [str(place / dataset), str(runs), "--model", model]
         done = subprocess.run(
             [sys.executable, __file__, "--resume", *arguments],
@@ -219,7 +224,8 @@ def resuming(place: Path, model: str) -> list[dict[str, Any]]:
 def resume_once(data: Path, runs: Path, model: str) -> None:
     """Resume the run, take a step, save, and print what that took."""
     timer = Timer(stop_at_first_step=True)
-    run_session(Request(config_of(model, data.name, 2 * EVERY), data, runs), timer)
+    config = config_of(model, data.name, 2 * EVERY)
+    run_session(Request(config, data, RunFolder(runs / config.run_name)), timer)
     print(json.dumps({"first_step_at": timer.first_step_at, "peak": peak_memory()}))
 
 

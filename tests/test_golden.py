@@ -19,6 +19,7 @@ from helpers.commands import Recorder, state_digest
 from helpers.machine import environment
 from reprise.config.load import in_todays_names, read_preset
 from reprise.config.schema import TrainConfig
+from reprise.runs.folder import RunFolder
 from reprise.runs.session import Request, run_session
 
 STORED = Path(__file__).parent / "golden.json"
@@ -31,7 +32,8 @@ def trained(settings: Mapping[str, Any], data: Path, runs: Path) -> list[str]:
     preset = values.pop("preset", None)
     values = (read_preset(preset) if preset else {}) | values
     values |= {"max_steps": STEPS, "test_iter": STEPS // 2, "batch_size": 16}  # that it is quick
-    request = Request(TrainConfig(**values), data / "demo", runs)
+    config = TrainConfig(**values)
+    request = Request(config, data / "demo", RunFolder(runs / config.folder_name))
     assert run_session(request, Recorder()).exit_code == 0
     metrics = hashlib.sha256(request.folder.metrics.read_bytes()).hexdigest()
     return [state_digest(request.folder), metrics]

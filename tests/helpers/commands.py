@@ -19,6 +19,7 @@ from reprise.config.schema import TrainConfig
 from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import Evaluate, evaluate_state
 from reprise.runs.manage.inspect import describe
+from reprise.runs.results import Split
 from reprise.runs.session import Outcome, Request, run_session
 from reprise.training.setup import Task
 from reprise.training.state import Progress, TrainState
@@ -38,7 +39,7 @@ QUICK = (
     "--dataset small --model ComiRec-SA --batch-size 16 --maxlen 6 --embedding-dim 8"
     " --hidden-size 8 --num-interest 2 --negatives 16 --test-iter 5 --name t"
 ).split()
-RUN = "small_ComiRec-SA_b16_lr0.001_d8_len6_t"
+RUN = "small_t"
 
 
 def reprise(
@@ -163,6 +164,7 @@ class Recorder:
         self.lines: list[dict[str, Any]] = []
         self.saved_steps: list[int] = []
         self.resumption: Resumption | None = None
+        self.measured_step: int | None = None
         self._at_step = at_step
 
     def say(self, key: str, **values: object) -> None:
@@ -176,6 +178,9 @@ class Recorder:
 
     def training_begins(self, progress: Progress) -> None:
         self.keys.append("training_begins")
+
+    def measured(self, step: int, metrics: Mapping[Split, dict[str, float]]) -> None:
+        self.measured_step = step
 
     def stepped(self, state: TrainState) -> None:
         self._at_step(state.progress.step)
@@ -239,7 +244,8 @@ def run_small(
         for name in ("resume_from", "best_metric", "new_learning_rate")
         if name in changes
     }
-    request = Request(small_config(**changes), data / "small", runs, **asked)
+    config = small_config(**changes)
+    request = Request(config, data / "small", RunFolder(runs / config.folder_name), **asked)
     return run_session(request, recorder, scripted_evaluation()), recorder, request.folder
 
 

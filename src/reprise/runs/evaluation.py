@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import cutoffs_of
+from reprise.data.dataset import Dataset
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
 from reprise.evaluation import groups, intervals
@@ -17,7 +18,7 @@ from reprise.evaluation.evaluate import Evaluation, evaluate
 from reprise.evaluation.groups import Group
 from reprise.evaluation.metrics import metric_of
 from reprise.runs.folder import Source
-from reprise.runs.session import Split
+from reprise.runs.results import Split
 from reprise.runs.stored import Locate, StoredModel, load
 from reprise.text.messages import Phrase, Say
 
@@ -78,10 +79,13 @@ def measure(
     evaluation = evaluate(
         stored.retriever, users, cutoffs, category, dataset.truth(split), coef, filter_seen
     )
-    counts = np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
-    return Measured(
-        stored.checkpoint, evaluation, users, cutoffs, dataset.evaluation, counts, category
-    )
+    counts, hidden = training_counts(dataset), dataset.evaluation
+    return Measured(stored.checkpoint, evaluation, users, cutoffs, hidden, counts, category)
+
+
+def training_counts(dataset: Dataset) -> NDArray[np.int64]:
+    """Return how many training interactions each item has, [V+1]."""
+    return np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
 
 
 def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """A run's folder: its lock, run.json, the evaluations' log, and what a start resumes from.
 
-runs/<dataset>_<model>_b128_lr0.007_d64_len20_<name>/
-    run.json        configuration, dataset fingerprint, environment, history of starts
+runs/<dataset>_<name>/    (of the original command line <dataset>_<model>_b128_lr0.007_..._<name>)
+    run.json        configuration, dataset fingerprint, where the data was (`where`), environment,
+                    history of starts
+    results.json    evaluations of its stored models, see `results`
     LOCK            flock: one writer at a time
     checkpoints/    see `store`
     items/          raw ids, titles and categories of its items, see `items`
@@ -23,6 +25,7 @@ from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.load import in_todays_names, lift_identity
 from reprise.errors import CheckpointError, ConfigMismatchError
+from reprise.runs import results
 from reprise.runs.events import is_event
 from reprise.runs.lock import LOCK, held
 from reprise.text.messages import Phrase, Say, unsaid
@@ -138,8 +141,11 @@ def record_events(
     config: Mapping[str, Any],
     environment: Mapping[str, str],
     new_events: list[dict[str, Any]],
+    data_folder: str | None = None,
 ) -> None:
-    """Add events (a start, a learning-rate change) to run.json, which is made where missing."""
+    """Add events (a start, a learning-rate change) to run.json, which is made where missing;
+    data_folder: where the data is, see `where`.
+    """
     record = read_record(folder, unsaid)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     events = [*record.get("events", []), *({"at": now, **event} for event in new_events)]
@@ -148,6 +154,7 @@ def record_events(
         "identity": dict(identity),
         "config": dict(config),
         "environment": dict(environment),
+        "data_folder": data_folder or record.get("data_folder"),
         "events": events,
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -223,8 +230,10 @@ def find_checkpoint(path: Path, which: Source, warn: Say) -> Checkpoint:
     )
     chosen = None
     if which == "best" and found:
-        chosen = store.best_of(found) or found[-1]
-        _warn_of_lost_best(found[-1].progress, chosen, warn)
+        rated = store.best_of(found)
+        chosen = results.best_of(found, results.read(path, warn)) or found[-1]
+        if chosen is (rated or found[-1]):
+            _warn_of_lost_best(found[-1].progress, chosen, warn)
     elif found:
         chosen = found[-1]
     if chosen is None:
@@ -297,6 +306,7 @@ def _is_record(content: Any) -> bool:
     return (
         isinstance(config, dict)
         and isinstance(content.get("environment", {}), dict)
+        and isinstance(content.get("data_folder"), str | None)
         and all(isinstance(config.get(name, 1), int) for name in _COUNTS)
         and config.get("test_iter") != 0
         and isinstance(events, list)

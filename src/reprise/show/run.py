@@ -2,8 +2,8 @@
 
 import dataclasses
 import os
-import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -12,15 +12,17 @@ from typing import Any
 from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
 from reprise.evaluation.metrics import metric_of
-from reprise.importers.tensorflow.run import Imported, train_options
+from reprise.importers.tensorflow.run import Imported
 from reprise.models.registry import UNTRAINED
+from reprise.runs import results
 from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import is_finished
+from reprise.runs.results import Split
 from reprise.runs.session import Outcome
-from reprise.show.commandline import without_options
+from reprise.show.commandline import command_to_resume, longer
 from reprise.show.progress import ProgressLine
 from reprise.text.messages import Messages
-from reprise.tracking import TrackedRun, Trackers, points_of, record_of
+from reprise.tracking import TrackedRun, Trackers, points_of, points_of_results, record_of
 from reprise.training.estimate import sizes_of
 from reprise.training.setup import Task
 from reprise.training.state import Progress as RunProgress
@@ -140,11 +142,24 @@ class RunConsole:
 
     def restored(self, progress: RunProgress) -> None:
         """Show the best so far."""
+        self._progress = progress
         if progress.best is not None:
             self.say("restored_best", metric=progress.best.metric)
 
     def training_begins(self, progress: RunProgress) -> None:
         """Open the trackers, and start the progress line."""
+        self._open_trackers(progress)
+        messages, say = self.voice.messages, self.voice.line
+        self._line = ProgressLine(self.config, progress, messages, say, not self._live)
+
+    def measured(self, step: int, metrics: Mapping[Split, dict[str, float]]) -> None:
+        """Hand the results to the trackers; of a run that had ended before, to those asked for."""
+        if self._trackers is None and self._asked and self._progress is not None:
+            self._open_trackers(self._progress)
+        if self._trackers is not None:
+            self._trackers.results(step, points_of_results(metrics))
+
+    def _open_trackers(self, progress: RunProgress) -> None:
         assert self._folder is not None  # `began` comes first
         run = TrackedRun(
             self._folder.path,
@@ -154,8 +169,6 @@ class RunConsole:
             record_of(progress),
         )
         self._trackers = Trackers(self._asked, run, self.say)
-        messages, say = self.voice.messages, self.voice.line
-        self._line = ProgressLine(self.config, progress, messages, say, not self._live)
 
     def stepped(self, state: TrainState) -> None:
         """Move the progress line."""
@@ -190,18 +203,24 @@ class RunConsole:
         """Show what was reached, and the command that goes on; `command` does after a stop (None: a
         call from Python, which goes on when it is made again).
         """
-        self._say_best(outcome.progress)
+        self._say_best(outcome)
         if outcome.exit_code:
             self._say_interrupted(outcome.progress.step, command)
             return
         for split, metrics in (outcome.results or {}).items():
             self.voice.line(f"{split}  {metric_line(metrics)}")
         if command is not None and self.config.model not in UNTRAINED:
-            self.say("trains_on", command=_longer(command, outcome.progress, self.config))
+            self.say("trains_on", command=self._longer(command, outcome.progress))
+
+    def _longer(self, command: str, progress: RunProgress) -> str:
+        early = out_of_patience(progress, self.config.patience)
+        limits = {"max_steps": self.config.max_steps, "patience": self.config.patience}
+        state = "stopped early" if early else "finished"
+        return longer(command, state, {"step": progress.step, **limits})
 
     def _say_interrupted(self, step: int, command: str | None) -> None:
         if command is None:
-            self.say("interrupted_call", step=step)
+            self.say("interrupted_call", step=step, name=self.config.name)
         else:
             self.say("interrupted", step=step, command=command)
 
@@ -247,19 +266,20 @@ class RunConsole:
             patience=config.patience,
         )
 
-    def _say_best(self, progress: RunProgress) -> None:
+    def _say_best(self, outcome: Outcome) -> None:
         """Say what the best is and where it is kept."""
         assert self._folder is not None
-        if progress.best is None:
-            self.say("no_best_of_any" if progress.evaluated_step else "no_best")
+        if outcome.best is None:
+            rated = outcome.progress.evaluated_step or outcome.results
+            self.say("no_best_of_any" if rated else "no_best")
             return
-        found = store.scan(self._folder.checkpoints)
-        kept = store.best_of(found)
+        stored = store.scan(self._folder.checkpoints)
+        kept = results.best_of(stored, results.read(self._folder.path))
         self.say(
             "best_so_far",
             n=self.config.top_n,
-            metric=progress.best.metric,
-            step=progress.best.step,
+            metric=outcome.best.metric,
+            step=outcome.best.step,
             path="-" if kept is None else kept.path,
         )
 
@@ -338,20 +358,6 @@ def comirec_results(split: str, metrics: dict[str, float], top_n: int) -> str:
     )
 
 
-def _longer(command: str, progress: RunProgress, config: TrainConfig) -> str:
-    """Return `command` with twice as much of what has run out."""
-    words = shlex.split(command)
-    if out_of_patience(progress, config.patience):
-        kept, more = (
-            without_options(words, ("--patience",)),
-            ["--patience", 2 * config.patience or 1],
-        )
-    else:
-        kept = without_options(words, ("--steps", "--max-iter"))
-        more = ["--steps", 2 * max(config.max_steps, progress.step)]
-    return shlex.join([*kept, *map(str, more)])
-
-
 def _size(count: float) -> str:
     """Return bytes as people read them."""
     for unit in ("B", "kB", "MB"):
@@ -375,7 +381,7 @@ def metric_line(metrics: dict[str, float]) -> str:
     return "  ".join(shown)
 
 
-def show_import(voice: Voice, source: Path, imported: Imported, folders: list[str]) -> None:
+def show_import(voice: Voice, source: Path, imported: Imported) -> None:
     """Show what an import made of which variable, and the command that goes on."""
     lines = []
     for parameter, variable in imported.reading.variables.items():
@@ -385,7 +391,7 @@ def show_import(voice: Voice, source: Path, imported: Imported, folders: list[st
     if imported.unused:
         voice.say("tf_unused", names=", ".join(variable.name for variable in imported.unused))
     best = imported.progress.best
-    command = shlex.join(["reprise", "train", *train_options(imported.config), *folders])
+    command = command_to_resume(imported.folder, imported.config.name)
     voice.say(
         "tf_standing",
         step=imported.progress.step,

@@ -12,6 +12,9 @@ from rich.text import Text
 from reprise.config.layers import Kind, Value
 from reprise.config.load import make_config
 from reprise.errors import RepriseError
+from reprise.models.registry import UNTRAINED
+from reprise.runs.folder import RunFolder
+from reprise.show.commandline import command_to_resume, longer
 from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
 
@@ -99,6 +102,7 @@ def show_runs(runs: list[dict[str, Any]], page: Page) -> None:
         *(text(key) for key in ("runs_name", "runs_state", "runs_dataset", "runs_model")),
         text("runs_step"),
         text("runs_best", metric=(shared or "recall@N").capitalize()),
+        text("runs_test"),
         *(text(key) for key in ("runs_patience", "runs_age", "runs_size")),
     ]
     names = label(runs)
@@ -110,6 +114,7 @@ def show_runs(runs: list[dict[str, Any]], page: Page) -> None:
             run["model"] or "-",
             _of(run["step"], run["max_steps"]),
             _best(run, named=shared is None),
+            _number((run["results"]["test"] or {}).get(run["metric"])),
             _of(run["patience_used"], run["patience"]),
             age(run["updated"], page.text),
             decimal(run["size"]),
@@ -152,6 +157,9 @@ def show_run(run: dict[str, Any], page: Page) -> None:
     if run["set_aside"]:
         names = ", ".join(Path(path).name for path in run["set_aside"])
         page.line(text("show_set_aside", names=names))
+    if run["evaluated"]:
+        page.title(text("show_results"))
+        _show_results(run, page)
     if run["events"]:
         page.title(text("show_history"))
         heads = (text("word_time"), text("word_event"))
@@ -195,6 +203,22 @@ def show_comparison(facts: dict[str, Any], page: Page) -> None:
         page.title(text("compare_curve", metric=metric, shown=len(shown), count=len(steps)))
         curve = (_highest(str(line["step"]), line["values"]) for line in shown)
         page.table([text("runs_step"), *heads[1:]], curve, left=1, folded=names)
+
+
+def show_datasets(found: list[dict[str, Any]], page: Page) -> None:
+    """Print the table of prepared datasets, from `runs.manage.datasets.found_in`."""
+    heads = map(page.text, ("runs_dataset", "users", "word_items", "runs_size", "page_runs"))
+    rows = [
+        (
+            one["name"],
+            str(sum(one["users"].values())),
+            str(one["items"]),
+            decimal(one["size"]),
+            ", ".join(one["runs"]) or "-",
+        )
+        for one in found
+    ]
+    page.table(heads, rows, left=1, folded=(0, 4))
 
 
 def show_settings(settings: list[Value], page: Page) -> None:
@@ -256,6 +280,11 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
     times = {"created": run["created"] or "?", "updated": run["updated"]}
     passed = age(run["updated"], text)
     page.line(text("show_times", **times, age=passed, size=decimal(run["size"])))
+    command = command_to_resume(RunFolder(Path(run["folder"])), run["name"])
+    if run["state"] == "interrupted":
+        page.line(text("show_resume", command=command))
+    elif run["state"] in ("finished", "stopped early") and run["model"] not in UNTRAINED:
+        page.line(text("show_longer", command=longer(command, run["state"], run)))
 
 
 def _config_rows(config: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -298,6 +327,34 @@ def _show_checkpoints(run: dict[str, Any], page: Page) -> None:
             )
         )
     page.table(heads, rows, left=3, folded=(2,))
+
+
+def _show_results(run: dict[str, Any], page: Page) -> None:
+    """Print what stored models were measured to be, the newest last."""
+    text, n = page.text, (run["metric"] or "recall@50").partition("@")[2]
+    metrics = (f"recall@{n}", f"ndcg@{n}", f"hitrate@{n}")
+    words = ("word_checkpoint", "word_split", "word_seen", "word_lambda")
+    heads = [*map(text, words), *metrics, text("users"), text("word_time")]
+    rows = [
+        (
+            entry["checkpoint"],
+            entry["split"],
+            entry["seen_items"],
+            _plain(entry["lambda"]),
+            *(_bounded(entry, metric) for metric in metrics),
+            str(entry["users"]),
+            entry["at"],
+        )
+        for entry in run["evaluated"][-_LAST_EVALUATIONS:]
+    ]
+    page.table(heads, rows, left=3, folded=(0,))
+
+
+def _bounded(entry: dict[str, Any], metric: str) -> str:
+    """Return a value with its interval."""
+    low, high = entry["confidence"]["intervals"].get(metric, (None, None))
+    shown = _number(entry.get(metric))
+    return shown if low is None else f"{shown} [{_number(low, 4)}, {_number(high, 4)}]"
 
 
 def _event_rows(events: list[dict[str, Any]], page: Page) -> list[tuple[str, str]]:
