@@ -102,6 +102,7 @@ def test_the_first_schema_gains_what_came_after_it() -> None:
             "members": 1,
             "repeats": "ignored",
             "valid_users": 0,
+            "train_users": "train",
         },
         "environment": {},
     }
