@@ -26,6 +26,7 @@ from helpers.commands import (
 )
 from reprise.checkpoints import store
 from reprise.errors import UsageError
+from reprise.runs import results
 from reprise.runs.folder import RunFolder
 from reprise.runs.loop import evaluate_state
 from reprise.runs.session import Outcome, Request, run_session
@@ -68,7 +69,17 @@ def check_against_the_record(folder: RunFolder) -> None:
         for tag, value in points_of(line).items():
             expected[branch, tag, line["step"]] = float(np.float32(value))
         assert points[branch, "time/seconds", line["step"]] > 0
+    of_results = {
+        (tag, step): points.pop((branch, tag, step))
+        for branch, tag, step in list(points)
+        if branch == "results"
+    }
     assert {key: value for key, value in points.items() if key[1][:5] != "time/"} == expected
+    kept = {entry["split"]: entry for entry in results.read(folder.path).entries}  # the newest
+    for (tag, step), value in of_results.items():
+        _, split, name = tag.split("/")
+        assert kept[split]["step"] == step
+        assert value == np.float32(kept[split][name])
 
 
 def session(

@@ -102,6 +102,7 @@ def test_the_first_schema_gains_what_came_after_it() -> None:
             "ensemble": 1,
             "repeat_bias": False,
             "valid_users": 0,
+            "train_users": "train",
         },
         "environment": {},
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from helpers.checkpoints import no_warning
@@ -18,6 +19,7 @@ from helpers.commands import (
     reprise,
     run_small,
     stopping_at,
+    train,
 )
 from reprise import api, durable
 from reprise.checkpoints import store
@@ -27,6 +29,7 @@ from reprise.runs.evaluation import evaluate_run, evaluation_facts
 from reprise.runs.folder import RunFolder, find_checkpoint
 from reprise.runs.manage.survey import summary, survey
 from reprise.runs.manage.table import table
+from reprise.tracking.tensorboard import read_events
 from reprise.training.state import Best
 
 Scripted = Callable[[dict[int, float]], None]
@@ -276,3 +279,20 @@ def test_what_is_shown_of_a_run_has_its_results(
     recorder = Recorder()
     run_small(small_data, tmp_path / "again", recorder, max_steps=4)
     assert recorder.measured_step == 4
+
+
+def test_results_are_handed_to_the_trackers_once(small_data: Path, tmp_path: Path) -> None:
+    where = ("--data-dir", small_data, "--runs-dir", tmp_path)
+    assert train(small_data, tmp_path, "--steps", 5).returncode == 0
+    folder = tmp_path / "small_t"
+    for _ in range(2):
+        events, whole = read_events(folder / "tensorboard" / "results")
+        assert whole
+        found = {
+            (event.step, value.tag): value.simple_value
+            for event in events
+            for value in event.summary.value
+        }
+        entry: Any = summary(survey(RunFolder(folder)))["results"]["test"]
+        assert found[5, "result/test/recall@50"] == np.float32(entry["recall@50"])
+        assert reprise("resume", "t", "--steps", 5, *where).returncode == 0

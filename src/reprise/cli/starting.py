@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from reprise.api import run_request
+from reprise.runs.folder import RunFolder
 from reprise.runs.naming import Named
 from reprise.runs.session import Request
 from reprise.runs.where import folder_for
@@ -31,16 +32,23 @@ class Watch:
         return [*tracked, *(["--quiet"] if self.quiet else []), *spoken]
 
 
-def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> NoReturn:
+def start(
+    named: Named,
+    watch: Watch,
+    data_dir: Path | None,
+    source: RunFolder | None = None,
+    **asked: Any,
+) -> NoReturn:
     """See a run through from where it stands, and end the process.
 
     Args:
         named: The run.
         watch: How it is watched.
         data_dir: The folder of the data sets, None where none was given.
+        source: The run whose data a new one is trained on, of a final fit.
         asked: The other fields of a `Request`.
     """
-    config, data_folder = named.config, folder_for(named, data_dir)
+    config, data_folder = named.config, folder_for(named, data_dir, source)
     voice = Voice(Messages(choose_language(watch.lang)), quiet=watch.quiet)
     if named.taken is not None:
         voice.say("named_anew", taken=named.taken, name=config.name)

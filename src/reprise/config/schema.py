@@ -53,6 +53,12 @@ class TrainConfig:
         at_least=0,
         default_shown="0, all",
     )
+    train_users: str = choice(
+        ("train", "all"),
+        "Whom to train on: {choices}; all: those of valid and test too, so that nothing can be "
+        "evaluated.",
+        untrained=Meaning.DEFAULT,
+    )
     patience: int = setting(
         50,
         "Evaluations without improvement that end the training; may grow later.",
@@ -285,6 +291,11 @@ class TrainConfig:
             ensemble=self.ensemble,
             repeat_bias=self.repeat_bias,
         )
+
+    @property
+    def is_final_fit(self) -> bool:
+        """Whether all users are trained on, and no metric is taken."""
+        return self.train_users == "all"
 
     @property
     def run_name(self) -> str:

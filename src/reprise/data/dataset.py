@@ -87,6 +87,22 @@ class Dataset:
                 raise ContentError("damage_data_counts", name="users.parquet")
         return own
 
+    def whole_sequences(self) -> Sequences:
+        """Return each user's whole sequence once: the longest that any split has of the user."""
+        parts = [self.splits[split] for split in SPLITS]
+        if self.evaluation != SHARE:  # users are in several splits, the later the longer
+            import polars as pl
+
+            seen = pl.Series([], dtype=pl.String)
+            for place, split in reversed(list(enumerate(SPLITS))):
+                own, raw_ids = self.splits[split], self.raw_users(split)
+                rows = np.flatnonzero(~raw_ids.is_in(seen.implode()).to_numpy())
+                parts[place] = slices(own.items, own.offsets[rows], own.lengths[rows])
+                seen = pl.concat([seen, raw_ids])
+        lengths = np.concatenate([part.lengths for part in parts])
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return Sequences(offsets, np.concatenate([part.items for part in parts]))
+
     def about_items(self) -> "pl.DataFrame":
         """Return what items.parquet has of the items 1..V, a row each."""
         with self._table("items.parquet", "item", "raw_id") as table:

@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import LAST, LATER, SHARE, SPLITS, Dataset
+from reprise.data.dataset import LAST, LATER, SPLITS, Dataset
 from reprise.data.draft import totals_of
-from reprise.data.sequences import EvaluationUsers, Sequences, slices
+from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import DataError
 
 SHORT = 5  # items: ComiRec's filter leaves no user with fewer
@@ -40,7 +39,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     target of whom is in his history. rank_correlation: Spearman's, of ids and ranks by falling
     popularity, where equals stand as their ids do; None of one item. warnings: `warnings_of` these.
     """
-    whole = _whole(dataset)
+    whole = dataset.whole_sequences()
     users, interactions = totals(dataset)
     counts = np.bincount(whole.items, minlength=dataset.num_items + 1)[1:]
     known = dataset.item_category[1:] >= 0
@@ -81,21 +80,6 @@ def warnings_of(facts: dict[str, Any]) -> list[dict[str, Any]]:
     if correlation is not None and correlation < ORDERED:
         found.append({"warning": "ids_out_of_order", "correlation": round(correlation, 3)})
     return found
-
-
-def _whole(dataset: Dataset) -> Sequences:
-    """Return each user's whole sequence once: the longest he has in any split."""
-    parts = [dataset.splits[split] for split in SPLITS]
-    if dataset.evaluation != SHARE:  # users are in several splits, the later the longer
-        seen = pl.Series([], dtype=pl.String)
-        for place, split in reversed(list(enumerate(SPLITS))):
-            own, raw_ids = dataset.splits[split], dataset.raw_users(split)
-            rows = np.flatnonzero(~raw_ids.is_in(seen.implode()).to_numpy())
-            parts[place] = slices(own.items, own.offsets[rows], own.lengths[rows])
-            seen = pl.concat([seen, raw_ids])
-    lengths = np.concatenate([part.lengths for part in parts])
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Sequences(offsets, np.concatenate([part.items for part in parts]))
 
 
 def _distribution(numbers: NDArray[np.integer]) -> dict[str, Any]:

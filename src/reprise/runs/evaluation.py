@@ -72,6 +72,8 @@ def measure(
     cutoffs: tuple[int, ...] | None = None,
 ) -> Measured:
     """Measure a stored model on a split of its data set, whole."""
+    if stored.config.is_final_fit:
+        raise UsageError("trained_on_all", path=stored.checkpoint.path)
     dataset = stored.dataset
     users = dataset.evaluation_users(split, stored.config.maxlen)
     cutoffs = stored.config.cutoffs if cutoffs is None else cutoffs

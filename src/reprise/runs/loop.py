@@ -29,7 +29,7 @@ from reprise.training.dispatch import RunAhead, make_work, portions
 from reprise.training.schedules import schedule_of
 from reprise.training.setup import Task, up_to_date
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
-from reprise.training.stopping import out_of_patience, record_evaluation
+from reprise.training.stopping import out_of_patience, pass_evaluation, record_evaluation
 
 
 class Observer(Protocol):
@@ -61,7 +61,11 @@ Evaluate = Callable[[Task, TrainState, StopRequest], dict[str, float]]
 
 
 def evaluate_state(task: Task, state: TrainState, stop: StopRequest) -> dict[str, float]:
-    """Return the metrics of a state over the users that select the best model."""
+    """Return the metrics of a state over the users that select the best model; none where they are
+    trained on.
+    """
+    if task.config.is_final_fit:
+        return {}
     retriever = retriever_of(task.model, task.config.scoring, state.arrays)
     return evaluate(
         retriever, task.selecting, task.config.cutoffs, should_stop=lambda: bool(stop)
@@ -193,7 +197,10 @@ def _record(
 ) -> tuple[TrainState, dict[str, Any]]:
     """Return the state after the evaluation, its loss sum begun anew, and the log line."""
     loss = float(state.arrays.loss_sum) / task.config.test_iter
-    progress = record_evaluation(state.progress, metrics[task.selector])
+    if task.config.is_final_fit:
+        progress = pass_evaluation(state.progress)
+    else:
+        progress = record_evaluation(state.progress, metrics[task.selector])
     best = progress.best
     line = {
         "step": progress.step,

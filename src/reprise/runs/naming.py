@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from reprise.checkpoints import store
 from reprise.config.load import make_config
 from reprise.config.schema import IDENTITY, SETTINGS, TrainConfig, check_value
 from reprise.errors import CheckpointError, RepriseError, UsageError
+from reprise.models.registry import UNTRAINED
 from reprise.runs.folder import RunFolder, read_record
-from reprise.runs.manage.survey import find, folders, short_name
+from reprise.runs.manage.survey import find, folders, short_name, survey
 from reprise.text.messages import unsaid
 
 _EXTENDABLE = tuple(name for name, declared in SETTINGS.items() if declared.extendable)
@@ -33,6 +34,13 @@ class Known:
             if called.startswith(prefix[:-1]) and called != prefix[:-1]:
                 return called.removeprefix(prefix[:-1])
         return called
+
+
+class FitOf(TypedDict):
+    """What a final fit was made after: the folder of a run, its name, and its best step."""
+
+    run: str
+    step: int
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,21 @@ def for_resuming(name: str, given: Mapping[str, Any], runs_folder: Path) -> Name
         options = ", ".join(SETTINGS[key].flags[0] for key in missing)
         raise UsageError("length_unknown", path=known.folder.path, options=options)
     return Named(_continued(known, given), known.folder, known)
+
+
+def for_final_fit(source: RunFolder) -> tuple[dict[str, Any], FitOf]:
+    """Return the settings, by name, of a final fit after a run: its own, over all users, for as
+    many steps as it was best at; and what run.json is to tell of that.
+
+    Raises:
+        UsageError: The run has no best, or a model that nothing trains.
+    """
+    known, best = read(source), survey(source).best_known
+    if best is None or known.values["model"] in UNTRAINED:
+        raise UsageError("final_fit_of_none", path=source.path)
+    values = {key: value for key, value in known.values.items() if key != "name"}
+    fit = {"train_users": "all", "max_steps": best.step}
+    return {**values, **fit}, FitOf(run=source.path.name, step=best.step)
 
 
 def called(runs_folder: Path, dataset: str, name: str) -> list[RunFolder]:

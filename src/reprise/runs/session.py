@@ -34,6 +34,7 @@ from reprise.runs.loop import (
     measure_best,
     train,
 )
+from reprise.runs.naming import FitOf
 from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runtime import environment
@@ -48,7 +49,8 @@ class Request:
     """What one start is asked for.
 
     data_folder: the prepared dataset. folder: the run's. best_metric: the metric of an old
-    checkpoint that does not know its own. new_learning_rate: a change asked for by name.
+    checkpoint that does not know its own. new_learning_rate: a change asked for by name. fit_of:
+    the run, and its best step, that a final fit takes its settings from (`naming.FitOf`).
     """
 
     config: TrainConfig
@@ -57,6 +59,7 @@ class Request:
     resume_from: Source = "latest"
     best_metric: float | None = None
     new_learning_rate: float | None = None
+    fit_of: FitOf | None = None
 
     def __post_init__(self) -> None:
         if self.new_learning_rate is not None:
@@ -143,7 +146,9 @@ def run_session(
                 trials = state.progress.evaluations_without_improvement
                 announcer.say("stopped_early", step=state.progress.step, trials=trials)
         progress, found = state.progress, None
-        if not stop:
+        if config.is_final_fit:
+            announcer.say("final_fit", users=len(task.sampler.users))
+        elif not stop:
             found = _measure_ended(task, dataset, state, folder, stop, announcer, evaluate)
     stored = store.scan(folder.checkpoints)
     best = results.best_known(stored, results.read(folder.path), progress.best)
@@ -182,6 +187,7 @@ def _starting_state(
             "from": None if resumption is None else resumption.checkpoint.path.name,
             "step": progress.step,
             "branch": progress.branch,
+            **({"final_fit_of": dict(request.fit_of)} if request.fit_of else {}),
         }
     ]
     before = {} if resumption is None else resumption.checkpoint.environment

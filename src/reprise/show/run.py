@@ -129,7 +129,9 @@ class RunConsole:
         self.say("run_folder", path=folder.path)
         done = resumption is not None and is_finished(resumption.snapshot.progress, self.config)
         self._say_plan(task, trains=not done)
-        if self.config.max_steps < self.config.test_iter:
+        if self.config.is_final_fit:
+            self.say("final_fit_begins")
+        elif self.config.max_steps < self.config.test_iter:
             steps, every = self.config.max_steps, self.config.test_iter
             self.say("no_evaluation", steps=steps, every=every)
         if resumption is None:
@@ -178,6 +180,11 @@ class RunConsole:
 
     def evaluated(self, progress: RunProgress, line: dict[str, Any]) -> None:
         """Show an evaluation's line."""
+        if self.config.is_final_fit:
+            loss = _number(line["train_loss"], 4)
+            self.voice.line(f"step {progress.step}/{self.config.max_steps}  loss {loss}")
+            self._record(progress, line)
+            return
         n, best = self.config.top_n, progress.best
         self.voice.line(
             f"step {progress.step}/{self.config.max_steps}"
@@ -269,6 +276,8 @@ class RunConsole:
     def _say_best(self, outcome: Outcome) -> None:
         """Say what the best is and where it is kept."""
         assert self._folder is not None
+        if self.config.is_final_fit:
+            return
         if outcome.best is None:
             rated = outcome.progress.evaluated_step or outcome.results
             self.say("no_best_of_any" if rated else "no_best")

@@ -268,7 +268,9 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
             patience=_plain(run["patience"]),
         )
     )
-    if best is None:
+    if run.get("config", {}).get("train_users") == "all":
+        page.line(text("show_final_fit"))
+    elif best is None:
         page.line(text("show_no_best_of_any" if run["evaluations"] else "show_no_best"))
     else:
         place = {key: best[key] for key in ("step", "branch")}
@@ -365,6 +367,11 @@ def _event_rows(events: list[dict[str, Any]], page: Page) -> list[tuple[str, str
         branch = event.get("branch", branch)
         values = {"source": event.get("from"), **event}
         values["changes"] = "; ".join(event.get("changes", []))
+        if isinstance(fit := event.get("final_fit_of"), dict):
+            key, values = (
+                "event_final_fit",
+                {**values, "run": fit.get("run"), "at": fit.get("step")},
+            )
         try:
             said = page.text("event_rewound" if rewound else key or "", **values)
         except KeyError:  # of a later version

@@ -61,7 +61,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     jax.eval_shape(lambda: model.init(jax.random.key(0), shape_of(config)))  # or refuse
     if config.routing_penalty > 0 and model.interests_and_attention is None:
         raise UsageError("no_attention", model=config.model)
-    train = dataset.splits["train"]
+    train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     valid = dataset.evaluation_users("valid", config.maxlen)
     return Task(
         config=config,

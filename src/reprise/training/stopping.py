@@ -27,6 +27,11 @@ def record_evaluation(progress: Progress, metric: float) -> Progress:
     )
 
 
+def pass_evaluation(progress: Progress) -> Progress:
+    """Return `progress` where an evaluation would have been, of a run that has none."""
+    return replace(progress, evaluated_step=progress.step, metric=None)
+
+
 def out_of_patience(progress: Progress, patience: int) -> bool:
     """Whether training stops early: `trials > patience` in the original."""
     return progress.evaluations_without_improvement > patience

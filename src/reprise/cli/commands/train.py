@@ -14,12 +14,14 @@ from reprise.cli.options import (
     run_values,
     watch_options,
 )
+from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
 @click.command(cls=Command)
 @run_options
 @click.option("--new", is_flag=True)
+@click.option("--final-fit", "fit_of", metavar="RUN", type=click.Path(path_type=Path))
 @resume_options
 @watch_options
 @common_options
@@ -31,6 +33,7 @@ def train(
     quiet: bool,
     track: tuple[str, ...],
     new: bool,
+    fit_of: Path | None,
     resume_from: Any,
     best_metric: float | None,
     change_learning_rate: float | None,
@@ -43,8 +46,17 @@ def train(
     end_at_once_on_interrupt()  # until the training takes signals over
     given = run_values(preset, config_file, max_iter, max_steps, values)
 
-    from reprise.runs.naming import for_training
+    from reprise.runs.folder import RunFolder
+    from reprise.runs.manage.survey import path_of
+    from reprise.runs.naming import for_final_fit, for_training
 
+    source = fit = None
+    if fit_of is not None:
+        source = RunFolder(path_of(fit_of, runs_dir))
+        stored, fit = for_final_fit(source)
+        if given.get("dataset", stored["dataset"]) != stored["dataset"]:
+            raise UsageError("only_one", options="--dataset, --final-fit")
+        given = stored | given
     named = for_training(given, runs_dir, new)  # a mistake is told before JAX is loaded
 
     from reprise.cli.starting import Watch, start
@@ -55,6 +67,8 @@ def train(
         named,
         Watch(quiet, track, lang, preset_name(preset, config_file)),
         data_dir,
+        source,
+        fit_of=fit,
         resume_from=resume_from,
         best_metric=best_metric,
         new_learning_rate=change_learning_rate,
