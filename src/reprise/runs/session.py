@@ -7,9 +7,10 @@ from typing import Literal, Protocol
 
 from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig, check_value
-from reprise.data.dataset import open_dataset
+from reprise.data.dataset import Dataset, open_dataset
 from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
+from reprise.evaluation.metrics import METRICS
 from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
 from reprise.runs import items
 from reprise.runs.folder import (
@@ -139,7 +140,7 @@ def run_session(
             if out_of_patience(state.progress, config.patience):
                 trials = state.progress.evaluations_without_improvement
                 announcer.say("stopped_early", step=state.progress.step, trials=trials)
-        results = None if stop else _best_results(task, state, folder, stop, announcer.say)
+        results = None if stop else _best_results(task, dataset, state, folder, stop, announcer.say)
     return Outcome(state.progress, results, stop.exit_code)
 
 
@@ -195,7 +196,12 @@ def _starting_state(
 
 
 def _best_results(
-    task: Task, state: TrainState, folder: RunFolder, stop: StopRequest, say: Say
+    task: Task,
+    dataset: Dataset,
+    state: TrainState,
+    folder: RunFolder,
+    stop: StopRequest,
+    say: Say,
 ) -> dict[Split, dict[str, float]] | None:
     """Measure the best model on both splits (the last state where none was rated); None where a
     stop request came in between.
@@ -210,15 +216,15 @@ def _best_results(
     retriever = retriever_of(task.model, task.config.scoring, state.arrays)
     try:
         return {
-            "valid": _evaluate(task, retriever, "valid", stop),
-            "test": _evaluate(task, retriever, "test", stop),
+            "valid": _evaluate(task, dataset, retriever, "valid", stop),
+            "test": _evaluate(task, dataset, retriever, "test", stop),
         }
     except InterruptedSearchError:
         return None
 
 
 def _evaluate(
-    task: Task, retriever: Retriever, split: Split, stop: StopRequest
+    task: Task, dataset: Dataset, retriever: Retriever, split: Split, stop: StopRequest
 ) -> dict[str, float]:
     return evaluate_lists(
         retriever,
@@ -227,6 +233,8 @@ def _evaluate(
         item_category=task.item_category,
         truth=task.truth[split],
         should_stop=lambda: bool(stop),
+        metrics=METRICS,
+        training_counts=dataset.training_counts,
     ).metrics
 
 

@@ -366,11 +366,13 @@ def _number(value: float | None, digits: int = 6) -> str:
 
 
 def metric_line(metrics: dict[str, float]) -> str:
-    """Return the metrics of lists as "Recall@50 0.034411  ...", largest cutoff last."""
+    """Return the metrics of lists that training's evaluations take, too, as "Recall@50 0.034411
+    ...", largest cutoff last.
+    """
     shown = []
     for key, value in metrics.items():
         metric = metric_of(key)
-        if metric is not None and metric.per_user:
+        if metric is not None and metric.per_user and metric.in_training:
             shown.append(f"{metric.label}@{key.partition('@')[2]} {_number(value)}")
     return "  ".join(shown)
 
