@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+import reprise
 from helpers import oracles
 from helpers.builders_data import item_lists
 from helpers.checkpoints import no_warning
@@ -131,3 +132,21 @@ def test_equal_scores_rank_by_the_items_numbers(
     found = measure_lists(path, dataset, "test", lambda key, **_: None, (5,))
     assert found.evaluation.ids[0].tolist() == [10, 3, 6, 8, 0]
     assert not found.evaluation.ids[1:].any()
+
+
+def test_the_python_api_measures_a_frame_of_lists_and_another_data_set(
+    small_data: Path, undisturbed: RunFolder, dataset: Dataset
+) -> None:
+    user, items = dataset.raw_users("test")[0], dataset.about_items()["raw_id"].to_list()
+    frame = pl.DataFrame({"user": [user], "items": [items[:5]]})
+    with pytest.warns(UserWarning, match="have no list"):
+        facts = reprise.evaluate_lists(frame, dataset, cutoffs=(5,), metrics=("hitrate",))
+    sequence = item_lists(dataset.splits["test"])[0]
+    found = bool(set(range(1, 6)) & set(sequence[int(0.8 * len(sequence)) :]))
+    assert facts["hitrate@5"] == found / len(dataset.raw_users("test"))
+    assert "recall@5" not in facts
+    asked: dict[str, Any] = {"cutoffs": (5,), "metrics": ("map",), "data_dir": small_data}
+    plain = reprise.evaluate(undisturbed.path, **asked)
+    on_itself = reprise.evaluate(undisturbed.path, on=dataset, **asked)
+    assert plain == {key: on_itself[key] for key in plain}
+    assert set(on_itself) - set(plain) == {"dataset", "unknown"}
