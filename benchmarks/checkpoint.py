@@ -190,7 +190,7 @@ def resuming(place: Path, model: str) -> list[dict[str, Any]]:
     for dataset in ("small", "books"):
         config = config_of(model, dataset, EVERY)
         runs = place / "runs"
-        run_session(Request(config, place / dataset, runs), Timer())
+        run_session(Request(config, place / dataset, RunFolder(runs / config.run_name)), Timer())
         arguments = [str(place / dataset), str(runs), "--model", model]
         done = subprocess.run(
             [sys.executable, __file__, "--resume", *arguments],
@@ -219,7 +219,8 @@ def resuming(place: Path, model: str) -> list[dict[str, Any]]:
 def resume_once(data: Path, runs: Path, model: str) -> None:
     """Resume the run, take a step, save, and print what that took."""
     timer = Timer(stop_at_first_step=True)
-    run_session(Request(config_of(model, data.name, 2 * EVERY), data, runs), timer)
+    config = config_of(model, data.name, 2 * EVERY)
+    run_session(Request(config, data, RunFolder(runs / config.run_name)), timer)
     print(json.dumps({"first_step_at": timer.first_step_at, "peak": peak_memory()}))
 
 

@@ -22,6 +22,7 @@ from checkpoint import FEW_ITEMS, Silent, make_data
 from common import RUNS, machine, make_parser, peak_memory, print_facts, print_table, write_json
 from first_step import seconds_since_process_start
 from reprise.config.schema import TrainConfig
+from reprise.runs.folder import RunFolder
 from reprise.runs.session import Request, run_session
 from reprise.training.state import TrainState
 
@@ -76,7 +77,10 @@ def run_once(name: str, data: Path, steps: int) -> dict[str, float]:
         test_iter=steps // 2,
         max_steps=steps,
     )
-    request, first = Request(config, data, data.parent / "runs"), FirstStep()
+    request, first = (
+        Request(config, data, RunFolder(data.parent / "runs" / config.run_name)),
+        FirstStep(),
+    )
     run_session(request, first)
     stored = request.folder.checkpoints / f"ckpt-{steps}"
     assert first.at is not None

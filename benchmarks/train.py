@@ -127,7 +127,7 @@ def _measure(place: Path, name: str, model: str, options: argparse.Namespace) ->
         max_steps=options.every * options.stretches,
     )
     watch = Watch(options.every)
-    run_session(Request(config, place / name, place / "runs"), watch)
+    run_session(Request(config, place / name, RunFolder(place / "runs" / config.run_name)), watch)
     watch.lap("end")
     parts, whole = watch.parts, sum(watch.parts.values())
     ratios = [bare / loop for loop, bare in zip(watch.loop_ms, watch.bare_ms, strict=True)]

@@ -22,6 +22,7 @@ import golden
 from helpers.commands import Recorder, state_digest
 from reprise.config.load import read_preset
 from reprise.config.schema import TrainConfig
+from reprise.runs.folder import RunFolder
 from reprise.runs.session import Request, run_session
 
 STORED = Path(__file__).parent / "golden.json"
@@ -53,7 +54,8 @@ def trained(settings: Mapping[str, Any], data: Path, runs: Path) -> list[str]:
     preset = values.pop("preset", None)
     values = (read_preset(preset) if preset else {}) | values
     values |= {"max_steps": STEPS, "test_iter": STEPS // 2, "batch_size": 16}  # that it is quick
-    request = Request(TrainConfig(**values), data / "demo", runs)
+    config = TrainConfig(**values)
+    request = Request(config, data / "demo", RunFolder(runs / config.run_name))
     assert run_session(request, Recorder()).exit_code == 0
     metrics = hashlib.sha256(request.folder.metrics.read_bytes()).hexdigest()
     return [state_digest(request.folder), metrics]

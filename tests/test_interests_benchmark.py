@@ -18,6 +18,7 @@ from helpers.commands import Recorder, run_small, small_config
 from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish
 from reprise.runs.evaluation import evaluation_facts, measure
+from reprise.runs.folder import RunFolder
 from reprise.runs.session import Request, run_session
 from reprise.runs.stored import load
 
@@ -35,7 +36,7 @@ def runs(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     for name, changes in RUNS.items():
         values = {"name": name, "test_iter": 20, "optimizer": "lazy-adam", **changes}
         config = small_config(dataset="demo", **values)
-        request = Request(config, demo_data / "demo", folder)
+        request = Request(config, demo_data / "demo", RunFolder(folder / config.run_name))
         run_session(request, Recorder())
         found[name] = request.folder.path
     return found

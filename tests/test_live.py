@@ -7,6 +7,7 @@ import pytest
 
 from helpers.commands import small_config
 from reprise.api import run_request
+from reprise.runs.folder import RunFolder
 from reprise.runs.session import Request
 from reprise.show.progress import Pace, ProgressLine
 from reprise.show.run import RunConsole, Voice
@@ -73,7 +74,7 @@ def test_no_time_is_said_to_be_left_where_it_is_beyond_all_bounds() -> None:
 
 def run_quietly(data: Path, runs: Path, quiet: bool, steps: int = 8) -> None:
     config = small_config(max_steps=steps)
-    request = Request(config, data / "small", runs)
+    request = Request(config, data / "small", RunFolder(runs / config.run_name))
     console = RunConsole(Voice(Messages("en"), quiet=quiet), config, live=not quiet)
     command = f"reprise train --dataset small --steps {steps} --name t"
     assert run_request(request, console, command) == 0

@@ -75,7 +75,8 @@ def session(
     data: Path, runs: Path, config: Any = None, trackers: tuple[str, ...] = (), **asked: Any
 ) -> tuple[Outcome, RunFolder]:
     """One start of a small run, with everything a user's has."""
-    request = Request(config or small_config(), data / "small", runs, **asked)
+    config = config or small_config()
+    request = Request(config, data / "small", RunFolder(runs / config.run_name), **asked)
     console = RunConsole(Voice(Messages("en")), request.config, trackers, live=False)
     try:
         return run_session(request, console, scripted_evaluation()), request.folder

@@ -17,7 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reprise.config.load import field_of, in_todays_names, make_config, read_preset, read_toml
+from reprise.config.load import field_of, in_todays_names, read_preset, read_toml
 from reprise.config.schema import check_value
 from reprise.data import PROTOCOLS
 from reprise.data.dataset import Dataset
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from reprise.runs.manage.survey import Survey
     from reprise.runs.session import Request
+    from reprise.runs.stored import Locate
     from reprise.serving.recommender import Recommender
     from reprise.show.run import RunConsole
 
@@ -86,10 +87,11 @@ def train(
     data: Dataset | str,
     *,
     name: str,
+    new: bool = False,
     preset: str | None = None,
     config: str | Path | None = None,
     runs_dir: str | Path = "runs",
-    data_dir: str | Path = "data",
+    data_dir: str | Path | None = None,
     resume_from: Which = "latest",
     track: Sequence[str] = (),
     progress: bool = False,
@@ -98,12 +100,17 @@ def train(
 ) -> "Run":
     """Train a model, or take up its run where it stands: the same call does both.
 
+    A run is its name: what a run of that name and data set stores holds for all that is not given.
+    Other settings than its own are refused, but for steps and patience.
+
     Args:
         data: A data set, or its name under `data_dir`.
         name: The experiment's name.
+        new: Make a new run, with the next free name ("first-2"), where there is one of that name.
         preset: Settings that are good together, such as "modern".
         config: A TOML file of settings, which win over the preset's.
         runs_dir: Folder of the runs.
+        data_dir: Folder of the data sets. None: where the run's data was, or else "data".
         resume_from: What an existing run goes on from.
         track: "mlflow" and "wandb", beside TensorBoard.
         progress: Whether to print what `reprise train` prints; else warnings only.
@@ -113,18 +120,23 @@ def train(
 
     Raises:
         KeyboardInterrupt: Ctrl-C stopped the training; all is saved, and the same call goes on.
+        ConfigMismatchError: The run has other settings, or other data.
         RepriseError: What the command line refuses, in the same words.
     """
+    from reprise.runs.naming import for_training
     from reprise.runs.session import Request
+    from reprise.runs.where import folder_for
     from reprise.show.run import RunConsole, Voice
     from reprise.tracking import require
 
     require(tuple(track))
-    folder = data.folder if isinstance(data, Dataset) else locate(Path(data_dir), data)
     own = {"dataset": data.name if isinstance(data, Dataset) else data, "name": name}
-    values = _settings(preset, config, settings) | own
-    request = Request(make_config(values), folder, Path(runs_dir), resume_from)
+    named = for_training(_settings(preset, config, settings) | own, Path(runs_dir), new)
+    found = data.folder if isinstance(data, Dataset) else folder_for(named, _folder(data_dir))
+    request = Request(named.config, found, named.folder, resume_from)
     voice = Voice(Messages(choose_language(lang)), silent=not progress)
+    if named.taken is not None:
+        voice.say("named_anew", taken=named.taken, name=named.config.name)
     if not setup():
         voice.say("jax_has_started")
     console = RunConsole(voice, request.config, tuple(track), preset, live=progress)
@@ -133,7 +145,7 @@ def train(
         raise KeyboardInterrupt
     if code:
         raise SystemExit(code)
-    return Run(request.folder.path, Path(data_dir) if isinstance(data, str) else folder.parent)
+    return Run(request.folder.path, found.parent)
 
 
 def load(
@@ -141,7 +153,7 @@ def load(
     which: Which = "best",
     *,
     runs_dir: str | Path = "runs",
-    data_dir: str | Path = "data",
+    data_dir: str | Path | None = None,
 ) -> "Recommender":
     """Load a run's model: of a Run, the path of a run or a checkpoint, or a run's name.
 
@@ -152,8 +164,8 @@ def load(
     from reprise.serving.recommender import Recommender
 
     setup()
-    path, data = _place(run, Path(runs_dir), Path(data_dir))
-    return Recommender(load_stored(path, which, _warn, partial(locate, data)))
+    path, locate = _place(run, Path(runs_dir), data_dir)
+    return Recommender(load_stored(path, which, _warn, locate))
 
 
 def evaluate(
@@ -166,7 +178,7 @@ def evaluate(
     filter_seen: bool = False,
     on: Dataset | str | None = None,
     runs_dir: str | Path = "runs",
-    data_dir: str | Path = "data",
+    data_dir: str | Path | None = None,
 ) -> dict[str, Any]:
     """Measure a run's stored model on the whole catalogue; return what `reprise evaluate --json`
     prints: each metric by its key ("recall@50"), its intervals, and groups of users and items.
@@ -194,12 +206,13 @@ def evaluate(
 
     shown, asked = metrics_asked(metrics), cutoffs_asked(cutoffs)
     setup()
-    path, data = _place(run, Path(runs_dir), Path(data_dir))
-    stored = load_stored(path, which, _warn, partial(locate, data))
+    path, locate = _place(run, Path(runs_dir), data_dir)
+    stored = load_stored(path, which, _warn, locate)
     if on is None:
         measured = measure(stored, split, filter_seen=filter_seen, cutoffs=asked)
     else:
-        other = on if isinstance(on, Dataset) else open_dataset(on, data)
+        beside = data_dir or stored.dataset.folder.parent
+        other = on if isinstance(on, Dataset) else open_dataset(on, beside)
         measured = measure_on(stored, other, split, _warn, filter_seen=filter_seen, cutoffs=asked)
     return only(evaluation_facts(measured, split, None), shown)
 
@@ -361,13 +374,21 @@ def _settings(
     return {**(read_preset(named) if named else {}), **from_file, **given}
 
 
-def _place(run: Run | str | Path, runs_dir: Path, data_dir: Path) -> tuple[Path, Path]:
-    """Return the path of a run, and the folder of its data set's folder."""
-    if isinstance(run, Run):
-        return run.path, run.data_dir
+def _place(
+    run: Run | str | Path, runs_dir: Path, data_dir: str | Path | None
+) -> tuple[Path, "Locate"]:
+    """Return the path of a run, and what finds its data set."""
     from reprise.runs.manage.survey import path_of
+    from reprise.runs.where import locator
 
-    return path_of(Path(run), runs_dir), data_dir
+    if isinstance(run, Run):
+        return run.path, locator(run.path, _folder(data_dir) or run.data_dir)
+    path = path_of(Path(run), runs_dir)
+    return path, locator(path, _folder(data_dir))
+
+
+def _folder(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _warn(key: str, **values: object) -> None:

@@ -39,7 +39,7 @@ QUICK = (
     "--dataset small --model ComiRec-SA --batch-size 16 --maxlen 6 --embedding-dim 8"
     " --hidden-size 8 --num-interest 2 --negatives 16 --test-iter 5 --name t"
 ).split()
-RUN = "small_ComiRec-SA_b16_lr0.001_d8_len6_t"
+RUN = "small_t"
 
 
 def reprise(
@@ -238,7 +238,8 @@ def run_small(
         for name in ("resume_from", "best_metric", "new_learning_rate")
         if name in changes
     }
-    request = Request(small_config(**changes), data / "small", runs, **asked)
+    config = small_config(**changes)
+    request = Request(config, data / "small", RunFolder(runs / config.run_name), **asked)
     return run_session(request, recorder, scripted_evaluation()), recorder, request.folder
 
 

@@ -245,7 +245,7 @@ def test_training_goes_on_from_it(
     source = trained("keras", "ComiRec-DR", 0.25).prefix
     imported, _ = read(small_data, tmp_path, source, "ComiRec-DR")
     recorder = Recorder()
-    request = Request(imported.config, small_data / "small", tmp_path, resume_from)
+    request = Request(imported.config, small_data / "small", imported.folder, resume_from)
     outcome = run_session(request, recorder)
     assert recorder.keys == ["restored", "training_begins"]
     assert recorder.resumption is not None

@@ -349,7 +349,8 @@ def test_no_damage_to_the_logs_reaches_the_training(
     """
 
     def session(runs: Path, steps: int) -> RunFolder:
-        request = Request(small_config(max_steps=steps), small_data / "small", runs)
+        config = small_config(max_steps=steps)
+        request = Request(config, small_data / "small", RunFolder(runs / config.run_name))
         console = RunConsole(Voice(Messages("en")), request.config)
         try:
             assert run_session(request, console).exit_code == 0

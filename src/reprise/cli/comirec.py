@@ -118,13 +118,14 @@ def start_training(
     """Train or take up a run, and return the exit code."""
     from reprise.api import run_request
     from reprise.data.prepare import locate
+    from reprise.runs.folder import RunFolder
     from reprise.runs.session import Request
     from reprise.show.run import ComiRecConsole, Voice
 
     request = Request(
         config=config,
         data_folder=locate(options["data_dir"], config.dataset),
-        runs_folder=options["runs_dir"],
+        folder=RunFolder(options["runs_dir"] / config.run_name),
         resume_from=options["resume_from"],
         best_metric=options["best_metric"],
     )

@@ -99,7 +99,7 @@ def _config(name: str, model: str = "ComiRec-DR", num_interest: int = 4) -> Trai
 
 
 def _run(folder: Path, config: TrainConfig) -> Path:
-    return folder / "runs" / config.run_name
+    return folder / "runs" / config.folder_name
 
 
 def _command(folder: Path, config: TrainConfig, lang: str | None) -> list[str]:

@@ -19,6 +19,7 @@ from reprise.cli.commands.import_tf import import_tf
 from reprise.cli.commands.inspect import inspect
 from reprise.cli.commands.prepare import prepare
 from reprise.cli.commands.report import report
+from reprise.cli.commands.resume import resume
 from reprise.cli.commands.runs import runs
 from reprise.cli.commands.sweep import sweep
 from reprise.cli.commands.train import train
@@ -90,6 +91,7 @@ cli.add_command(import_tf)
 cli.add_command(inspect)
 cli.add_command(prepare)
 cli.add_command(report)
+cli.add_command(resume)
 cli.add_command(runs)
 cli.add_command(sweep)
 cli.add_command(train)

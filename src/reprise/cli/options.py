@@ -28,7 +28,10 @@ def common_options(command: Command) -> Command:
 
 
 which_option = click.option("--which", type=click.Choice(["best", "latest"]), default="best")
-data_option = click.option("--data-dir", type=click.Path(path_type=Path), default="data")
+runs_option = click.option("--runs-dir", type=click.Path(path_type=Path), default="runs")
+# Of a run's data: where run.json says it was, unless a folder is given.
+data_option = click.option("--data-dir", type=click.Path(path_type=Path))
+sets_option = click.option("--data-dir", type=click.Path(path_type=Path), default="data")
 
 _MAX_ITER = click.option("--max-iter", type=float)
 
@@ -72,7 +75,7 @@ _RUN_OPTIONS = (
     click.option("--preset", type=click.Choice(PRESETS)),
     click.option("--config", "config_file", type=click.Path(path_type=Path)),
     *(option for setting in SETTINGS.values() for option in _options_of(setting)),
-    click.option("--runs-dir", type=click.Path(path_type=Path), default="runs"),
+    runs_option,
     data_option,
 )
 
@@ -80,6 +83,11 @@ _RUN_OPTIONS = (
 _WATCH_OPTIONS = (
     click.option("--quiet", is_flag=True),
     click.option("--track", type=click.Choice(TRACKERS), multiple=True),
+)
+
+
+_LONGER_OPTIONS = tuple(
+    option for setting in SETTINGS.values() if setting.extendable for option in _options_of(setting)
 )
 
 
@@ -107,9 +115,27 @@ def run_options(command: Command) -> Command:
     return command
 
 
+def longer_options(command: Command) -> Command:
+    """Add the options of the settings that may change between starts."""
+    for option in reversed(_LONGER_OPTIONS):
+        command = option(command)
+    return command
+
+
 def watch_options(command: Command) -> Command:
     """Add the options on how a run is watched."""
     for option in reversed(_WATCH_OPTIONS):
+        command = option(command)
+    return command
+
+
+def resume_options(command: Command) -> Command:
+    """Add the options on what an existing run goes on from."""
+    for option in (
+        click.option("--change-learning-rate", type=float),
+        click.option("--best-metric", type=float),
+        click.option("--resume-from", type=click.Choice(["latest", "best"]), default="latest"),
+    ):
         command = option(command)
     return command
 

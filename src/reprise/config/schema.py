@@ -284,11 +284,18 @@ class TrainConfig:
 
     @property
     def run_name(self) -> str:
-        """The run's folder name, as ComiRec forms it."""
+        """The run's name with its settings, as ComiRec forms it: its original command line's
+        folder, and that of runs of older versions.
+        """
         return (
             f"{self.dataset}_{self.model}_b{self.batch_size}_lr{self.learning_rate}"
             f"_d{self.embedding_dim}_len{self.maxlen}_{self.name}"
         )
+
+    @property
+    def folder_name(self) -> str:
+        """The name of a new run's folder."""
+        return f"{self.dataset}_{self.name}"
 
     def identity(self, fingerprint: str) -> dict[str, Any]:
         """Return what must not change between starts of the run."""

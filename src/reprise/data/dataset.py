@@ -179,6 +179,14 @@ def open_dataset(folder: Path) -> Dataset:
         return _open_arrays(folder, meta)
 
 
+def stored_fingerprint(folder: Path) -> str | None:
+    """Return the fingerprint that a dataset folder says it has; None where it is none."""
+    try:
+        return str(_read_meta(folder)["fingerprint"])
+    except DataError:
+        return None
+
+
 @contextmanager
 def _damage_told(folder: Path) -> Iterator[None]:
     """Tell what is wrong with a file of a dataset as damage to the folder."""

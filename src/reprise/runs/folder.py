@@ -1,7 +1,9 @@
 """A run's folder: its lock, run.json, the evaluations' log, and what a start resumes from.
 
-runs/<dataset>_<model>_b128_lr0.007_d64_len20_<name>/
-    run.json        configuration, dataset fingerprint, environment, history of starts
+runs/<dataset>_<name>/    (of the original command line <dataset>_<model>_b128_lr0.007_..._<name>)
+    run.json        configuration, dataset fingerprint, where the data was (`where`), environment,
+                    history of starts
+    results.json    evaluations of its stored models, see `results`
     LOCK            flock: one writer at a time
     checkpoints/    see `store`
     items/          raw ids, titles and categories of its items, see `items`
@@ -53,6 +55,11 @@ class RunFolder:
     def record(self) -> Path:
         """run.json."""
         return self.path / "run.json"
+
+    @property
+    def results(self) -> Path:
+        """results.json."""
+        return self.path / "results.json"
 
     @property
     def items(self) -> Path:
@@ -138,8 +145,11 @@ def record_events(
     config: Mapping[str, Any],
     environment: Mapping[str, str],
     new_events: list[dict[str, Any]],
+    data_folder: str | None = None,
 ) -> None:
-    """Add events (a start, a learning-rate change) to run.json, which is made where missing."""
+    """Add events (a start, a learning-rate change) to run.json, which is made where missing;
+    data_folder: where the data is, see `where`.
+    """
     record = read_record(folder, unsaid)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     events = [*record.get("events", []), *({"at": now, **event} for event in new_events)]
@@ -148,6 +158,7 @@ def record_events(
         "identity": dict(identity),
         "config": dict(config),
         "environment": dict(environment),
+        "data_folder": data_folder or record.get("data_folder"),
         "events": events,
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -297,6 +308,7 @@ def _is_record(content: Any) -> bool:
     return (
         isinstance(config, dict)
         and isinstance(content.get("environment", {}), dict)
+        and isinstance(content.get("data_folder"), str | None)
         and all(isinstance(config.get(name, 1), int) for name in _COUNTS)
         and config.get("test_iter") != 0
         and isinstance(events, list)

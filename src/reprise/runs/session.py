@@ -12,7 +12,7 @@ from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
 from reprise.evaluation.metrics import METRICS
 from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
-from reprise.runs import items
+from reprise.runs import items, where
 from reprise.runs.folder import (
     Resumption,
     RunFolder,
@@ -45,13 +45,13 @@ Split = Literal["valid", "test"]
 class Request:
     """What one start is asked for.
 
-    data_folder: the prepared dataset. best_metric: the metric of an old checkpoint that does not
-    know its own. new_learning_rate: a change asked for by name.
+    data_folder: the prepared dataset. folder: the run's. best_metric: the metric of an old
+    checkpoint that does not know its own. new_learning_rate: a change asked for by name.
     """
 
     config: TrainConfig
     data_folder: Path
-    runs_folder: Path
+    folder: RunFolder
     resume_from: Source = "latest"
     best_metric: float | None = None
     new_learning_rate: float | None = None
@@ -64,11 +64,6 @@ class Request:
             raise UsageError(
                 "bad_value", option="best_metric", value=self.best_metric, expected=expected
             )
-
-    @property
-    def folder(self) -> RunFolder:
-        """The run's folder."""
-        return RunFolder(self.runs_folder / self.config.run_name)
 
 
 @dataclass(frozen=True)
@@ -191,7 +186,8 @@ def _starting_state(
         state = state.at(state.arrays, learning_rate=rate)
         save(state)
     config = dataclasses.asdict(task.config)
-    record_events(folder, task.identity, config, task.environment, events)
+    hint = where.hint(folder, request.data_folder)
+    record_events(folder, task.identity, config, task.environment, events, hint)
     return state
 
 

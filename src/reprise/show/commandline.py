@@ -1,6 +1,12 @@
 """Command lines as text: the command that goes on with a run."""
 
 import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reprise.runs.folder import RunFolder
+from reprise.runs.naming import label_of
 
 
 def without_options(words: list[str], flags: tuple[str, ...]) -> list[str]:
@@ -13,6 +19,28 @@ def without_options(words: list[str], flags: tuple[str, ...]) -> list[str]:
             kept.append(word)
         skipped = flag in flags and "=" not in word
     return kept
+
+
+def command_to_resume(folder: RunFolder, name: str, options: Sequence[str] = ()) -> str:
+    """Return the command line that goes on with the run of that folder and experiment's name."""
+    label, runs_dir = label_of(folder, name), folder.path.parent
+    if label.startswith("-"):  # an option, it seems
+        label, runs_dir = str(folder.path), Path("runs")
+    moved = [] if runs_dir == Path("runs") else ["--runs-dir", str(runs_dir)]
+    return shlex.join(["reprise", "resume", label, *moved, *options])
+
+
+def longer(command: str, state: str, run: Mapping[str, Any]) -> str:
+    """Return the command that trains a run on that has ended: with twice as much of what ran out.
+
+    Args:
+        command: Goes on with the run.
+        state: As `survey.Survey.state`.
+        run: The run's step, max_steps and patience.
+    """
+    if state == "stopped early":
+        return f"{command} --patience {2 * run['patience'] or 1}"
+    return f"{command} --steps {2 * max(run['max_steps'], run['step'])}"
 
 
 def resume_command(program: str, arguments: list[str]) -> str:

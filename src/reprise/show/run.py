@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import shlex
 import sys
 from contextlib import suppress
 from datetime import datetime
@@ -12,12 +11,12 @@ from typing import Any
 from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
 from reprise.evaluation.metrics import metric_of
-from reprise.importers.tensorflow.run import Imported, train_options
+from reprise.importers.tensorflow.run import Imported
 from reprise.models.registry import UNTRAINED
 from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import is_finished
 from reprise.runs.session import Outcome
-from reprise.show.commandline import without_options
+from reprise.show.commandline import command_to_resume, longer
 from reprise.show.progress import ProgressLine
 from reprise.text.messages import Messages
 from reprise.tracking import TrackedRun, Trackers, points_of, record_of
@@ -197,11 +196,17 @@ class RunConsole:
         for split, metrics in (outcome.results or {}).items():
             self.voice.line(f"{split}  {metric_line(metrics)}")
         if command is not None and self.config.model not in UNTRAINED:
-            self.say("trains_on", command=_longer(command, outcome.progress, self.config))
+            self.say("trains_on", command=self._longer(command, outcome.progress))
+
+    def _longer(self, command: str, progress: RunProgress) -> str:
+        early = out_of_patience(progress, self.config.patience)
+        limits = {"max_steps": self.config.max_steps, "patience": self.config.patience}
+        state = "stopped early" if early else "finished"
+        return longer(command, state, {"step": progress.step, **limits})
 
     def _say_interrupted(self, step: int, command: str | None) -> None:
         if command is None:
-            self.say("interrupted_call", step=step)
+            self.say("interrupted_call", step=step, name=self.config.name)
         else:
             self.say("interrupted", step=step, command=command)
 
@@ -338,20 +343,6 @@ def comirec_results(split: str, metrics: dict[str, float], top_n: int) -> str:
     )
 
 
-def _longer(command: str, progress: RunProgress, config: TrainConfig) -> str:
-    """Return `command` with twice as much of what has run out."""
-    words = shlex.split(command)
-    if out_of_patience(progress, config.patience):
-        kept, more = (
-            without_options(words, ("--patience",)),
-            ["--patience", 2 * config.patience or 1],
-        )
-    else:
-        kept = without_options(words, ("--steps", "--max-iter"))
-        more = ["--steps", 2 * max(config.max_steps, progress.step)]
-    return shlex.join([*kept, *map(str, more)])
-
-
 def _size(count: float) -> str:
     """Return bytes as people read them."""
     for unit in ("B", "kB", "MB"):
@@ -377,7 +368,7 @@ def metric_line(metrics: dict[str, float]) -> str:
     return "  ".join(shown)
 
 
-def show_import(voice: Voice, source: Path, imported: Imported, folders: list[str]) -> None:
+def show_import(voice: Voice, source: Path, imported: Imported) -> None:
     """Show what an import made of which variable, and the command that goes on."""
     lines = []
     for parameter, variable in imported.reading.variables.items():
@@ -387,7 +378,7 @@ def show_import(voice: Voice, source: Path, imported: Imported, folders: list[st
     if imported.unused:
         voice.say("tf_unused", names=", ".join(variable.name for variable in imported.unused))
     best = imported.progress.best
-    command = shlex.join(["reprise", "train", *train_options(imported.config), *folders])
+    command = command_to_resume(imported.folder, imported.config.name)
     voice.say(
         "tf_standing",
         step=imported.progress.step,

@@ -12,6 +12,9 @@ from rich.text import Text
 from reprise.config.layers import Kind, Value
 from reprise.config.load import make_config
 from reprise.errors import RepriseError
+from reprise.models.registry import UNTRAINED
+from reprise.runs.folder import RunFolder
+from reprise.show.commandline import command_to_resume, longer
 from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
 
@@ -256,6 +259,11 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
     times = {"created": run["created"] or "?", "updated": run["updated"]}
     passed = age(run["updated"], text)
     page.line(text("show_times", **times, age=passed, size=decimal(run["size"])))
+    command = command_to_resume(RunFolder(Path(run["folder"])), run["name"])
+    if run["state"] == "interrupted":
+        page.line(text("show_resume", command=command))
+    elif run["state"] in ("finished", "stopped early") and run["model"] not in UNTRAINED:
+        page.line(text("show_longer", command=longer(command, run["state"], run)))
 
 
 def _config_rows(config: dict[str, Any]) -> list[tuple[str, str, str]]:

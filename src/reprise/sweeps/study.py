@@ -44,6 +44,7 @@ from reprise.data.dataset import open_dataset
 from reprise.errors import CheckpointError, RepriseError, UsageError
 from reprise.runs.folder import RunFolder, refuse_difference
 from reprise.runs.lock import held
+from reprise.runs.naming import for_training
 from reprise.runs.session import Announcer, Outcome, Request, run_session
 from reprise.sweeps.space import Search
 from reprise.text.messages import Language, Phrase
@@ -206,18 +207,19 @@ def _run_trial(
 ) -> tuple[FrozenTrial, int]:
     """See a trial's run through, from wherever it stands; return its record and a stop's code."""
     try:
-        config = sweep.trial_config(number, params)
+        asked = dataclasses.asdict(sweep.trial_config(number, params))
+        named = for_training(asked, sweep.runs_folder)
         with closing(watcher):
             outcome = run_session(
-                Request(config, sweep.data_folder, sweep.runs_folder),
-                watcher.began(number, params, config),
+                Request(named.config, sweep.data_folder, named.folder),
+                watcher.began(number, params, named.config),
             )
     except RepriseError as error:
         if not _of_values(error, params):
             raise
         reasons = {"reason": str(error), "reason_zh": error.said_in("zh")}
         return _record(sweep, params, None, reasons), 0
-    return _record(sweep, params, outcome, {"run": config.run_name}), outcome.exit_code
+    return _record(sweep, params, outcome, {"run": named.folder.path.name}), outcome.exit_code
 
 
 def _of_values(error: RepriseError, params: Mapping[str, Any]) -> bool:
@@ -226,7 +228,7 @@ def _of_values(error: RepriseError, params: Mapping[str, Any]) -> bool:
     """
     if error.key == "too_few_users":
         return not params.keys().isdisjoint(("batch_size", "first_target"))
-    return isinstance(error, UsageError)
+    return isinstance(error, UsageError) and error.key != "run_ambiguous"
 
 
 def _record(

@@ -31,7 +31,7 @@ def show(
     max_iter: float | None,
     max_steps: int | None,
     runs_dir: Path,
-    data_dir: Path,
+    data_dir: Path | None,
     to_toml: bool,
     as_json: bool,
     lang: str | None,

@@ -6,7 +6,7 @@ import click
 
 from reprise.cli.commands.get import get
 from reprise.cli.help import Group
-from reprise.cli.options import common_options, data_option, print_json
+from reprise.cli.options import common_options, print_json, sets_option
 from reprise.config.schema import check_value
 from reprise.text.messages import Messages, choose_language
 
@@ -18,7 +18,7 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
-@data_option
+@sets_option
 @click.option("--json", "as_json", is_flag=True)
 @common_options
 def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:

@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option, print_json, which_option
+from reprise.cli.options import common_options, data_option, print_json, runs_option, which_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, Phrase, Say, choose_language
@@ -37,6 +37,7 @@ _OF_A_RUN = {
 @click.option("--on", metavar="NAME")
 @click.option("--lists", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--dataset", metavar="NAME")
+@runs_option
 @data_option
 @click.option("--json", "as_json", is_flag=True)
 @common_options
@@ -54,7 +55,8 @@ def evaluate(
     on: str | None,
     lists: Path | None,
     dataset: str | None,
-    data_dir: Path,
+    runs_dir: Path,
+    data_dir: Path | None,
     as_json: bool,
     lang: str | None,
 ) -> None:
@@ -81,7 +83,7 @@ def evaluate(
         measured = _of_lists(lists, dataset, split, asked, data_dir, say)
     else:
         assert run is not None
-        measured = _of_run(run, on, split, which, coef, filter_seen, asked, data_dir, say)
+        measured = _of_run(run, on, split, which, coef, filter_seen, asked, runs_dir, data_dir, say)
     facts = only(evaluation_facts(measured, split, coef), shown)
     absent = [one.name for one in shown if f"{one.name}@{measured.cutoffs[0]}" not in facts]
     if metrics is not None and absent:
@@ -100,7 +102,8 @@ def _of_run(
     coef: float | None,
     filter_seen: bool,
     cutoffs: tuple[int, ...] | None,
-    data_dir: Path,
+    runs_dir: Path,
+    data_dir: Path | None,
     say: Say,
 ) -> "Measured":
     """Measure a run's stored model on its own data set or, `on`, another."""
@@ -110,11 +113,13 @@ def _of_run(
     from reprise.runs.manage.survey import path_of
     from reprise.runs.stored import load
     from reprise.runs.transfer import measure_on
+    from reprise.runs.where import locator
 
-    stored = load(path_of(run), which, say, lambda name: locate(data_dir, name))
+    path = path_of(run, runs_dir)
+    stored = load(path, which, say, locator(path, data_dir))
     if on is None:
         return measure(stored, split, coef, filter_seen, cutoffs)
-    other = open_dataset(locate(data_dir, on))
+    other = open_dataset(locate(data_dir or stored.dataset.folder.parent, on))
     return measure_on(stored, other, split, say, coef, filter_seen, cutoffs)
 
 
@@ -123,14 +128,16 @@ def _of_lists(
     dataset: str,
     split: Any,
     cutoffs: tuple[int, ...] | None,
-    data_dir: Path,
+    data_dir: Path | None,
     say: Say,
 ) -> "Measured":
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
     from reprise.runs.given import measure_lists
+    from reprise.runs.where import DATA
 
-    return measure_lists(lists, open_dataset(locate(data_dir, dataset)), split, say, cutoffs)
+    of = open_dataset(locate(data_dir or DATA, dataset))
+    return measure_lists(lists, of, split, say, cutoffs)
 
 
 def _check_subject(context: click.Context) -> None:

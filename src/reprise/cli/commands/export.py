@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option, which_option
+from reprise.cli.options import common_options, data_option, runs_option, which_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
@@ -19,6 +19,7 @@ from reprise.text.messages import Messages, choose_language
 @click.option("--split", type=click.Choice(["train", "valid", "test", "all"]))
 @click.option("--as-evaluated", is_flag=True)
 @click.option("--histories", type=click.Path(path_type=Path), metavar="FILE")
+@runs_option
 @data_option
 @common_options
 def export(
@@ -28,7 +29,8 @@ def export(
     split: str | None,
     as_evaluated: bool,
     histories: Path | None,
-    data_dir: Path,
+    runs_dir: Path,
+    data_dir: Path | None,
     lang: str | None,
 ) -> None:
     """Write the vectors of RUN's stored model into the new FOLDER."""
@@ -39,16 +41,17 @@ def export(
         raise UsageError("evaluated_of_what")
     if folder.exists():  # before the work, and once more when it is done
         raise UsageError("export_exists", folder=folder)
-    from reprise.data.prepare import locate
     from reprise.runs.manage.survey import path_of
     from reprise.runs.stored import load
+    from reprise.runs.where import locator
     from reprise.serving.export import write
     from reprise.serving.histories import users_of_file, users_of_split
     from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    stored = load(path_of(run), which, say, lambda name: locate(data_dir, name))
+    path = path_of(run, runs_dir)
+    stored = load(path, which, say, locator(path, data_dir))
     users = None
     if split is not None:
         users = users_of_split(stored.dataset, split, stored.config.maxlen, as_evaluated)

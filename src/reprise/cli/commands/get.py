@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option
+from reprise.cli.options import common_options, sets_option
 from reprise.data.known import KNOWN, KnownSet
 from reprise.errors import UsageError
 from reprise.text.messages import Messages, choose_language
@@ -20,7 +20,7 @@ _RAW = "raw"  # below the data folder
 @click.argument("name")
 @click.option("--accept-licence", is_flag=True)
 @click.option("--mirror", metavar="URL")
-@data_option
+@sets_option
 @common_options
 def get(
     name: str, accept_licence: bool, mirror: str | None, data_dir: Path, lang: str | None

@@ -30,7 +30,7 @@ def import_tf(
     best_metric: float | None,
     mapped: tuple[str, ...],
     runs_dir: Path,
-    data_dir: Path,
+    data_dir: Path | None,
     lang: str | None,
     **values: Any,
 ) -> None:
@@ -40,26 +40,22 @@ def import_tf(
     # The sizes are the checkpoint's to tell; all else is wrong already where it is wrong.
     config = make_config(given)
 
-    from reprise.data.prepare import locate
     from reprise.importers.tensorflow.run import ImportRequest, import_checkpoint
+    from reprise.runs.where import data_for_new
     from reprise.show.run import Voice, show_import
 
     voice = Voice(Messages(choose_language(lang)))
     request = ImportRequest(
         source=source,
         values=given,
-        data_folder=locate(data_dir, config.dataset),
+        data_folder=data_for_new(config.dataset, data_dir, runs_dir),
         runs_folder=runs_dir,
         mapped=dict(parse_mapping(text) for text in mapped),
         step=step,
         best_metric=best_metric,
     )
     imported = import_checkpoint(request, voice.say)
-    folders = [("--runs-dir", runs_dir, "runs"), ("--data-dir", data_dir, "data")]
-    moved = [
-        word for flag, path, usual in folders if path != Path(usual) for word in (flag, str(path))
-    ]
-    show_import(voice, source, imported, moved)
+    show_import(voice, source, imported)
 
 
 def parse_mapping(text: str) -> tuple[str, str]:

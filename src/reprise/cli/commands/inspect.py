@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, print_json
+from reprise.cli.options import common_options, print_json, runs_option
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
 
@@ -14,9 +14,10 @@ from reprise.text.messages import Messages, choose_language
 @click.command(cls=Command)
 @click.argument("path", metavar="RUN_OR_CHECKPOINT", type=click.Path(path_type=Path))
 @click.option("--which", type=click.Choice(["best", "latest"]), default="latest")
+@runs_option
 @click.option("--json", "as_json", is_flag=True)
 @common_options
-def inspect(path: Path, which: Any, as_json: bool, lang: str | None) -> None:
+def inspect(path: Path, which: Any, runs_dir: Path, as_json: bool, lang: str | None) -> None:
     """Show what a checkpoint holds, and whether it is whole."""
     end_at_once_on_interrupt()
     from reprise.runs.manage.inspect import describe, report_lines
@@ -24,7 +25,7 @@ def inspect(path: Path, which: Any, as_json: bool, lang: str | None) -> None:
     from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
-    facts = describe(path_of(path), which, Voice(messages, to_stderr=True).say)
+    facts = describe(path_of(path, runs_dir), which, Voice(messages, to_stderr=True).say)
     if as_json:
         print_json(facts)
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from reprise.cli.help import Command, Option
-from reprise.cli.options import common_options, data_option, source_options
+from reprise.cli.options import common_options, sets_option, source_options
 from reprise.config.schema import check_value
 from reprise.data import PROTOCOLS
 from reprise.text.messages import Messages, choose_language
@@ -20,7 +20,7 @@ from reprise.text.messages import Messages, choose_language
 @click.option("--k-core", "core", type=int, metavar="K")
 @click.option("--cut", metavar="VALID,TEST")
 @source_options
-@data_option
+@sets_option
 @common_options
 def prepare(
     source: Path,

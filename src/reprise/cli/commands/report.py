@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option
+from reprise.cli.options import common_options, data_option, runs_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
@@ -20,6 +20,7 @@ _FILE = "report.html"
 @click.option("--no-evaluation", is_flag=True)
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test")
 @click.option("--lambda", "coefs", type=float, multiple=True)
+@runs_option
 @data_option
 @common_options
 def report(
@@ -28,7 +29,8 @@ def report(
     no_evaluation: bool,
     split: Any,
     coefs: tuple[float, ...],
-    data_dir: Path,
+    runs_dir: Path,
+    data_dir: Path | None,
     lang: str | None,
 ) -> None:
     """Write one HTML file of pictures and tables that needs nothing else: the course of the
@@ -36,17 +38,17 @@ def report(
     """
     end_at_once_on_interrupt()
     from reprise import durable
-    from reprise.data.prepare import locate
     from reprise.report.facts import read_runs
     from reprise.report.measuring import LAMBDAS, check_lambdas, measure_run
     from reprise.report.page import render
     from reprise.runs.manage.survey import path_of
+    from reprise.runs.where import locator
     from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
     chosen = check_lambdas(coefs or LAMBDAS)
-    found = read_runs([path_of(run) for run in runs], say)
+    found = read_runs([path_of(run, runs_dir) for run in runs], say)
     if output is None:
         output = found[0].path / _FILE if len(found) == 1 else Path(_FILE)
     if output.is_dir():
@@ -56,8 +58,7 @@ def report(
     measured = None
     if not no_evaluation:
         measured = [
-            measure_run(run, lambda name: locate(data_dir, name), split, chosen, say)
-            for run in found
+            measure_run(run, locator(run.path, data_dir), split, chosen, say) for run in found
         ]
     durable.replace_file(output, render(found, measured, split, messages).encode())
     click.echo(messages.text("page_written", path=output))

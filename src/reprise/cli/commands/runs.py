@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from reprise.cli.help import Group
-from reprise.cli.options import common_options, print_json
+from reprise.cli.options import common_options, print_json, runs_option
 from reprise.text.messages import Messages, Say, choose_language
 
 if TYPE_CHECKING:
@@ -20,9 +20,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def listing_options(command: Command) -> Command:
     """Add the options that all of `reprise runs` has."""
-    folder = click.option("--runs-dir", type=click.Path(path_type=Path), default="runs")
     as_json = click.option("--json", "as_json", is_flag=True)
-    return folder(as_json(common_options(command)))
+    return runs_option(as_json(common_options(command)))
 
 
 @click.group(cls=Group, invoke_without_command=True)

@@ -12,7 +12,6 @@ from reprise.cli.options import common_options, print_json, run_options, run_val
 from reprise.config.schema import SETTINGS, check_value
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.show.commandline import resume_command
 from reprise.sweeps.space import Search, parse_searches
 from reprise.text.messages import Messages, Phrase, choose_language
 
@@ -49,7 +48,7 @@ def sweep(
     quiet: bool,
     track: tuple[str, ...],
     runs_dir: Path,
-    data_dir: Path,
+    data_dir: Path | None,
     lang: str | None,
     **values: Any,
 ) -> None:
@@ -63,7 +62,7 @@ def sweep(
     searches = parse_searches(searched)
     check_request(given, values | {"max_steps": max_steps or max_iter}, searches, trials)
     require_optuna()
-    from reprise.data.prepare import locate
+    from reprise.runs.where import data_for_new
     from reprise.sweeps.study import Sweep, run_sweep
     from reprise.tracking import require
 
@@ -73,13 +72,15 @@ def sweep(
         given["name"],
         searches,
         given,
-        locate(data_dir, given["dataset"]),
+        data_for_new(given["dataset"], data_dir, runs_dir),
         runs_dir,
     )
     messages = Messages(choose_language(lang))
     watcher = TrialsConsole(messages, trials, to_stderr=as_json, quiet=quiet, track=track)
     code = run_sweep(asked, trials, watcher)
     if code:
+        from reprise.show.commandline import resume_command
+
         command = resume_command("reprise", sys.argv[1:])
         watcher.voice.say("sweep_interrupted", command=command)
     else:

@@ -1,6 +1,5 @@
 """`reprise train`."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +9,18 @@ from reprise.cli.help import Command
 from reprise.cli.options import (
     common_options,
     preset_name,
+    resume_options,
     run_options,
     run_values,
     watch_options,
 )
-from reprise.config.load import make_config
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.text.messages import Messages, choose_language
 
 
 @click.command(cls=Command)
 @run_options
-@click.option("--resume-from", type=click.Choice(["latest", "best"]), default="latest")
-@click.option("--best-metric", type=float)
-@click.option("--change-learning-rate", type=float)
+@click.option("--new", is_flag=True)
+@resume_options
 @watch_options
 @common_options
 def train(
@@ -33,35 +30,32 @@ def train(
     max_steps: int | None,
     quiet: bool,
     track: tuple[str, ...],
+    new: bool,
     resume_from: Any,
     best_metric: float | None,
     change_learning_rate: float | None,
     runs_dir: Path,
-    data_dir: Path,
+    data_dir: Path | None,
     lang: str | None,
     **values: Any,
 ) -> None:
     """Train a model, or take up its run where it stands: the same command does both."""
     end_at_once_on_interrupt()  # until the training takes signals over
-    config = make_config(run_values(preset, config_file, max_iter, max_steps, values))
+    given = run_values(preset, config_file, max_iter, max_steps, values)
 
-    from reprise.api import run_request
-    from reprise.data.prepare import locate
-    from reprise.runs.session import Request
-    from reprise.show.commandline import resume_command
-    from reprise.show.run import RunConsole, Voice
+    from reprise.runs.naming import for_training
+
+    named = for_training(given, runs_dir, new)  # a mistake is told before JAX is loaded
+
+    from reprise.cli.starting import Watch, start
     from reprise.tracking import require
 
     require(track)
-    voice = Voice(Messages(choose_language(lang)), quiet=quiet)
-    request = Request(
-        config=config,
-        data_folder=locate(data_dir, config.dataset),
-        runs_folder=runs_dir,
+    start(
+        named,
+        Watch(quiet, track, lang, preset_name(preset, config_file)),
+        data_dir,
         resume_from=resume_from,
         best_metric=best_metric,
         new_learning_rate=change_learning_rate,
     )
-    command = resume_command("reprise", sys.argv[1:])
-    console = RunConsole(voice, config, track, preset_name(preset, config_file), not quiet)
-    sys.exit(run_request(request, console, command))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reprise.checkpoints import store
 from reprise.config.load import make_config
-from reprise.config.schema import SETTINGS, TrainConfig, check_value
+from reprise.config.schema import TrainConfig, check_value
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.errors import CheckpointError, UsageError
 from reprise.importers.tensorflow.checkpoint import TfCheckpoint, open_checkpoint
@@ -21,7 +21,9 @@ from reprise.importers.tensorflow.object_graph import Variable
 from reprise.models.registry import canonical_name, get_model
 from reprise.runs.folder import RunFolder, locked, record_events
 from reprise.runs.loop import measure_best
+from reprise.runs.naming import called
 from reprise.runs.signals import StopRequest
+from reprise.runs.where import hint
 from reprise.text.messages import Phrase, Say
 from reprise.training import item_table
 from reprise.training.setup import Task, fresh_state, make_task
@@ -89,8 +91,8 @@ def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
     reading = _read_sizes(request, source, dataset)
     config = _configure(request, source, reading, say)
     folder = RunFolder(request.runs_folder / config.run_name)
-    if any(folder.checkpoints.glob("ckpt-*")):
-        raise UsageError("run_exists", path=folder.path)
+    for taken in called(request.runs_folder, config.dataset, config.name):
+        raise UsageError("run_exists", path=taken.path)
     task = make_task(config, dataset)
     step = _step(request, source)
     arrays, without_moments = read_arrays(source, reading, task, step)
@@ -109,7 +111,8 @@ def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
         store.save(folder.checkpoints, take_snapshot(state), task.identity, task.environment)
         event = {"event": "imported", "from": str(source.path), "step": step, "branch": 0}
         values = dataclasses.asdict(config)
-        record_events(folder, task.identity, values, task.environment, [event])
+        where_data_is = hint(folder, request.data_folder)
+        record_events(folder, task.identity, values, task.environment, [event], where_data_is)
     used = {variable.key for variable in reading.variables.values()}
     unused = tuple(variable for variable in source.variables if variable.key not in used)
     return Imported(config, folder, reading, unused, without_moments, state.progress)
@@ -147,17 +150,6 @@ def read_arrays(
             named = zip(("params", "m", "v"), (value, m, v), strict=True)
             arrays |= {f"{group}.{parameter}": array for group, array in named}
     return arrays, tuple(without_moments)
-
-
-def train_options(config: TrainConfig) -> list[str]:
-    """Return the options of `reprise train` that mean this configuration, defaults left out."""
-    defaults = TrainConfig(config.dataset, config.name, batch_size=config.batch_size)
-    options = ["--dataset", config.dataset, "--model", config.model, "--name", config.name]
-    for name, setting in SETTINGS.items():
-        value = getattr(config, name)
-        if name not in ("dataset", "model", "name") and value != getattr(defaults, name):
-            options += [setting.flags[0], str(value)]
-    return options
 
 
 def _read_sizes(request: ImportRequest, source: TfCheckpoint, dataset: Dataset) -> Reading:

@@ -208,11 +208,12 @@ def find(runs_folder: Path, name: str) -> RunFolder:
     raise CheckpointError("run_unknown", name=name, folder=runs_folder, suggestion=suggestion)
 
 
-def path_of(run: Path, runs_folder: Path = Path("runs")) -> Path:
-    """Return a path of a run or a checkpoint as it is; of a bare word that is no path, that of the
-    run which `find` finds by it, among those started without --runs-dir.
+def path_of(run: Path, runs_folder: Path) -> Path:
+    """Return a path of a run or a checkpoint as it is; of a bare word, which may be a name, that of
+    the run which `find` finds by it.
     """
-    if len(run.parts) != 1 or run.exists():
+    is_checkpoint = (run / store.MANIFEST).exists() or run.name.startswith("ckpt-")
+    if len(run.parts) != 1 or (is_checkpoint and run.exists()):
         return run
     return find(runs_folder, run.name).path
 

@@ -1,0 +1,61 @@
+"""`reprise resume`: a run goes on by its name."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reprise.cli.help import Command
+from reprise.cli.options import (
+    common_options,
+    data_option,
+    longer_options,
+    resume_options,
+    run_values,
+    runs_option,
+    watch_options,
+)
+from reprise.runs.signals import end_at_once_on_interrupt
+
+
+@click.command(cls=Command)
+@click.argument("run", metavar="NAME")
+@longer_options
+@resume_options
+@runs_option
+@data_option
+@watch_options
+@common_options
+def resume(
+    run: str,
+    max_iter: float | None,
+    max_steps: int | None,
+    quiet: bool,
+    track: tuple[str, ...],
+    resume_from: Any,
+    best_metric: float | None,
+    change_learning_rate: float | None,
+    runs_dir: Path,
+    data_dir: Path | None,
+    lang: str | None,
+    **values: Any,
+) -> None:
+    """Go on with the run NAME: its settings and its data are known."""
+    end_at_once_on_interrupt()  # until the training takes signals over
+    from reprise.runs.naming import for_resuming
+
+    given = run_values(None, None, max_iter, max_steps, values)
+    named = for_resuming(run, given, runs_dir)  # a mistake is told before JAX is loaded
+
+    from reprise.cli.starting import Watch, start
+    from reprise.tracking import require
+
+    require(track)
+    start(
+        named,
+        Watch(quiet, track, lang),
+        data_dir,
+        resume_from=resume_from,
+        best_metric=best_metric,
+        new_learning_rate=change_learning_rate,
+    )

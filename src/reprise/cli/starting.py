@@ -1,0 +1,50 @@
+"""What `reprise train` and `reprise resume` have in common: a start of a run from a shell."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from reprise.api import run_request
+from reprise.runs.naming import Named
+from reprise.runs.session import Request
+from reprise.runs.where import folder_for
+from reprise.show.commandline import command_to_resume
+from reprise.show.run import RunConsole, Voice
+from reprise.text.messages import Messages, choose_language
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How a run is watched: the options of `options.watch_options`, the language, the preset."""
+
+    quiet: bool
+    track: tuple[str, ...]
+    lang: str | None
+    preset: str | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The options that ask for it, for the command that goes on."""
+        tracked = [word for name in self.track for word in ("--track", name)]
+        spoken = [] if self.lang is None else ["--lang", self.lang]
+        return [*tracked, *(["--quiet"] if self.quiet else []), *spoken]
+
+
+def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> NoReturn:
+    """See a run through from where it stands, and end the process.
+
+    Args:
+        named: The run.
+        watch: How it is watched.
+        data_dir: The folder of the data sets, None where none was given.
+        asked: The other fields of a `Request`.
+    """
+    config, data_folder = named.config, folder_for(named, data_dir)
+    voice = Voice(Messages(choose_language(watch.lang)), quiet=watch.quiet)
+    if named.taken is not None:
+        voice.say("named_anew", taken=named.taken, name=config.name)
+    request = Request(config, data_folder, named.folder, **asked)
+    console = RunConsole(voice, config, watch.track, watch.preset, not watch.quiet)
+    command = command_to_resume(named.folder, config.name, watch.words)
+    sys.exit(run_request(request, console, command))

@@ -1,0 +1,182 @@
+"""A run is its name: which run a name means, and with which settings a start goes on with it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reprise.checkpoints import store
+from reprise.config.load import make_config
+from reprise.config.schema import IDENTITY, SETTINGS, TrainConfig, check_value
+from reprise.errors import CheckpointError, RepriseError, UsageError
+from reprise.runs.folder import RunFolder, read_record
+from reprise.runs.manage.survey import find, folders, short_name
+from reprise.text.messages import unsaid
+
+_EXTENDABLE = tuple(name for name, declared in SETTINGS.items() if declared.extendable)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A run, and what it stores of its settings, by name."""
+
+    folder: RunFolder
+    values: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The experiment's name; the folder's, where run.json does not tell it."""
+        return str(self.values.get("name", self.folder.path.name))
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a start is of.
+
+    known: the run that it goes on with; None: it is a new one. taken: the name asked for, where
+    another run has it and the new one was given the next.
+    """
+
+    config: TrainConfig
+    folder: RunFolder
+    known: Known | None
+    taken: str | None = None
+
+
+def read(folder: RunFolder) -> Known:
+    """Return what a run stores of its settings: in run.json, or what its checkpoints know."""
+    try:
+        record = read_record(folder, unsaid)
+    except CheckpointError:  # the start says so, if it is of this run
+        record = {}
+    identity = record.get("identity")
+    if identity is None:
+        found = store.scan(folder.checkpoints)
+        identity = found[-1].identity if found else {}
+    stored = {
+        **record.get("config", {}),
+        **{key: identity[key] for key in IDENTITY if key in identity},
+    }
+    return Known(folder, {key: stored[key] for key in SETTINGS if stored.get(key) is not None})
+
+
+def for_training(given: Mapping[str, Any], runs_folder: Path, new: bool = False) -> Named:
+    """Return the run that `given` settings are of: the one of that name and data set, with what it
+    stores for all that is not given; a new one, where there is none or `new` is asked for.
+
+    Raises:
+        UsageError: Several runs have the name.
+    """
+    name = given.get("name")
+    if name is None:
+        make_config(given)  # refuses
+    check_value("name", name)
+    every = [read(folder) for folder in folders(runs_folder)]
+    found = [known for known in every if _is_called(known, given)]
+    if not found:
+        return _fresh(given, runs_folder)
+    if new:
+        dataset = given.get("dataset", found[0].values.get("dataset"))
+        names = {known.name for known in every if known.values.get("dataset") == dataset}
+        free = next(f"{name}-{n}" for n in range(2, len(names) + 3) if f"{name}-{n}" not in names)
+        made = _fresh({"dataset": dataset, **given, "name": free}, runs_folder)
+        return Named(made.config, made.folder, None, taken=name)
+    known = _the_one(found, given)
+    return Named(_continued(known, given), known.folder, known)
+
+
+def for_resuming(name: str, given: Mapping[str, Any], runs_folder: Path) -> Named:
+    """Return the run of that name, folder or path, to go on with as it is stored, but for the
+    `given` settings, which are extendable.
+
+    Raises:
+        UsageError: run.json is lost, and with it how long the run was to go on: it must be given.
+    """
+    known = read(find(runs_folder, name))
+    if not known.values:
+        raise CheckpointError("no_checkpoint", path=known.folder.path)
+    missing = [key for key in _EXTENDABLE if key not in {*known.values, *given}]
+    if missing:
+        options = ", ".join(SETTINGS[key].flags[0] for key in missing)
+        raise UsageError("length_unknown", path=known.folder.path, options=options)
+    return Named(_continued(known, given), known.folder, known)
+
+
+def called(runs_folder: Path, dataset: str, name: str) -> list[RunFolder]:
+    """Return the runs of that data set and name."""
+    every = [read(folder) for folder in folders(runs_folder)]
+    asked = {"dataset": dataset, "name": name}
+    return [known.folder for known in every if _is_called(known, asked)]
+
+
+def label_of(folder: RunFolder, name: str) -> str:
+    """Return what a run can be asked for by, among those beside it: its name, or its folder's where
+    another is called so.
+    """
+    others = [other for other in folders(folder.path.parent) if other.path.name != folder.path.name]
+    taken = any(name in (other.path.name, short_name(other)) for other in others)
+    return folder.path.name if taken else name
+
+
+def _continued(known: Known, given: Mapping[str, Any]) -> TrainConfig:
+    return make_config({**known.values, **given, "name": known.name})
+
+
+def _fresh(given: Mapping[str, Any], runs_folder: Path) -> Named:
+    """Return a run to be made, in a folder that no run has: that of another data set and name can
+    be called the same.
+    """
+    config = make_config(given)
+    folder, number = RunFolder(runs_folder / config.folder_name), 1
+    while folder.record.exists() or store.names(folder.checkpoints):
+        number += 1
+        folder = RunFolder(runs_folder / f"{config.folder_name}-{number}")
+    return Named(config, folder, None)
+
+
+def _is_called(known: Known, given: Mapping[str, Any]) -> bool:
+    """Whether a run has the given name and, where one is given, data set. One that has lost
+    run.json is called as its folder, by today's scheme or the one with settings in it.
+    """
+    values, name, dataset = known.values, given["name"], given.get("dataset")
+    if dataset is not None and values.get("dataset", dataset) != dataset:
+        return False
+    if "name" in values:
+        return bool(values["name"] == name)
+    return known.folder.path.name in _folder_names({**given, **values, "name": name})
+
+
+def _folder_names(values: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        config = make_config(values)
+    except RepriseError:
+        return ()
+    return config.folder_name, config.run_name
+
+
+def _the_one(found: list[Known], given: Mapping[str, Any]) -> Known:
+    """Return the run that is meant, of those of a name: in older folders, whose names hold
+    settings, several can have it.
+    """
+    if len(found) == 1:
+        return found[0]
+    named = [known for known in found if known.folder.path.name in _folder_names(given)[1:]]
+    agreeing = named or [known for known in found if not _differs(known, given)]
+    if len(agreeing) == 1:
+        return agreeing[0]
+    raise ambiguous(str(given["name"]), (known.folder for known in found))
+
+
+def ambiguous(name: str, found: Iterable[RunFolder]) -> UsageError:
+    """Return the refusal of a name that several runs have."""
+    known = ", ".join(folder.path.name for folder in found)
+    return UsageError("run_ambiguous", name=name, known=known)
+
+
+def _differs(known: Known, given: Mapping[str, Any]) -> bool:
+    """Whether given settings change what the run cannot change."""
+    try:
+        asked, stored = _continued(known, given), _continued(known, {})
+    except RepriseError:
+        return True
+    return any(getattr(asked, key) != getattr(stored, key) for key in IDENTITY)

@@ -1,0 +1,114 @@
+"""Where a run's data is: run.json keeps its folder as a hint, and its content decides."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from reprise.checkpoints import store
+from reprise.data.dataset import stored_fingerprint
+from reprise.data.prepare import locate
+from reprise.errors import CheckpointError, DataError
+from reprise.runs.folder import RunFolder, read_record
+from reprise.runs.manage.survey import folders
+from reprise.runs.naming import Named
+from reprise.text.messages import unsaid
+
+DATA = Path("data")  # the folder of the data sets, where none is given
+
+
+def hint(folder: RunFolder, data_folder: Path) -> str:
+    """Return the folder of a run's data as run.json keeps it: relative to the run's, where both are
+    in one project, which may be moved; else absolute.
+    """
+    run, data = folder.path.resolve(), data_folder.resolve()
+    project = run.parent.parent
+    return os.path.relpath(data, run) if data.is_relative_to(project) else str(data)
+
+
+def locator(path: Path, data_dir: Path | None) -> Callable[[str], Path]:
+    """Return what gives the folder of a run's data set by its name.
+
+    Args:
+        path: The run, or one of its checkpoints.
+        data_dir: The folder of the data sets; None: where the run's data was, or else DATA.
+    """
+    return lambda name: data_of(run_of(path), name, data_dir)
+
+
+def folder_for(named: Named, data_dir: Path | None) -> Path:
+    """Return the folder of the data set of a start, see `data_of` and `data_for_new`."""
+    if named.known is None:
+        return data_for_new(named.config.dataset, data_dir, named.folder.path.parent)
+    return data_of(named.folder, named.config.dataset, data_dir)
+
+
+def data_of(folder: RunFolder, dataset: str, data_dir: Path | None) -> Path:
+    """Return the folder of a run's data set, see `locator`: the first place with the content that
+    the run was trained on, or else the first that holds anything, which is for the caller to check.
+
+    Raises:
+        DataError: It is at none of these places.
+    """
+    record = _record(folder) if data_dir is None else {}
+    fingerprint = record.get("identity", {}).get("dataset_fingerprint")
+    kept, asked = _hinted(folder, record), data_dir or DATA
+    if kept is not None:
+        found = [stored_fingerprint(place) for place in (kept, asked / dataset)]
+        if fingerprint in found:
+            return (kept, asked / dataset)[found.index(fingerprint)]
+        if found[0] is not None:
+            return kept
+    try:
+        return locate(asked, dataset)
+    except DataError as error:
+        if error.key != "dataset_not_found":
+            raise
+        places = [asked / dataset] if kept is None else [kept, asked / dataset]
+        values = {"dataset": dataset, "run": folder.path, "places": ", ".join(map(str, places))}
+        raise DataError("dataset_moved", **values) from error
+
+
+def data_for_new(dataset: str, data_dir: Path | None, runs_folder: Path) -> Path:
+    """Return the folder of a data set for a new run. DataError where it is not in `data_dir`, which
+    names the place where another run has it.
+    """
+    asked = data_dir or DATA
+    try:
+        return locate(asked, dataset)
+    except DataError as error:
+        if error.key != "dataset_not_found":
+            raise
+        for folder in folders(runs_folder):
+            place = _hinted(folder, _record(folder))
+            if (
+                place is not None
+                and place.name == dataset
+                and stored_fingerprint(place) is not None
+            ):
+                values = {"dataset": dataset, "data_dir": asked, "found": place.parent}
+                raise DataError("dataset_elsewhere", **values) from error
+        raise
+
+
+def run_of(path: Path) -> RunFolder:
+    """Return the run of a path that is its own or one of its checkpoints'."""
+    is_checkpoint = (path / store.MANIFEST).exists() and not (path / "checkpoints").is_dir()
+    return RunFolder(path.resolve().parent.parent if is_checkpoint else path)
+
+
+def _hinted(folder: RunFolder, record: Mapping[str, Any]) -> Path | None:
+    """Return where run.json says that the data was, as the shortest path from here."""
+    kept = record.get("data_folder")
+    if kept is None:
+        return None
+    place = Path(os.path.normpath(folder.path.resolve() / kept))
+    here = Path.cwd()
+    return place.relative_to(here) if place.is_relative_to(here) else place
+
+
+def _record(folder: RunFolder) -> dict[str, Any]:
+    try:
+        return read_record(folder, unsaid)
+    except CheckpointError:
+        return {}
