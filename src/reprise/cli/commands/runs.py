@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from reprise.cli.help import Group
-from reprise.cli.options import common_options, print_json, runs_option
+from reprise.cli.options import common_options, data_option, print_json, runs_option
 from reprise.text.messages import Messages, Say, choose_language
 
 if TYPE_CHECKING:
@@ -79,19 +79,43 @@ def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
 @runs.command()
 @click.argument("names", metavar="NAME NAME...", nargs=-1)
 @click.option("--metric")
+@click.option("--paired", is_flag=True)
+@click.option("--split", type=click.Choice(["valid", "test"]), default="test")
+@data_option
 @listing_options
 def compare(
-    names: tuple[str, ...], metric: str | None, runs_dir: Path, as_json: bool, lang: str | None
+    names: tuple[str, ...],
+    metric: str | None,
+    paired: bool,
+    split: Any,
+    data_dir: Path | None,
+    runs_dir: Path,
+    as_json: bool,
+    lang: str | None,
 ) -> None:
     """Compare runs: where their configurations differ, what each reached, step by step."""
     from reprise.errors import UsageError
     from reprise.runs.manage import survey
     from reprise.runs.manage.compare import compare
+    from reprise.runs.manage.groups import find_group, of_comparison
 
-    if len(names) < 2:
+    groups = [find_group(runs_dir, name) for name in names]
+    folders = [folder for group in groups for folder in group.folders]
+    if len(folders) < 2 or (paired and len(groups) < 2):
         raise UsageError("compare_two")
-    found = [survey.survey(survey.find(runs_dir, name)) for name in names]
-    facts = compare(found, metric)
+    facts = compare([survey.survey(folder) for folder in folders], metric)
+    if len(folders) > len(groups):
+        facts["groups"] = of_comparison(groups, facts["metrics"])
+    if paired:
+        from reprise.runs.paired import compare_paired
+        from reprise.runs.where import locator
+
+        facts["paired"] = compare_paired(
+            groups,
+            split,
+            lambda folder: locator(folder.path, data_dir),
+            _warner(Messages(choose_language(lang))),
+        )
     if as_json:
         print_json(facts)
         return

@@ -1,5 +1,6 @@
 """`reprise train`."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from reprise.cli.options import (
     run_values,
     watch_options,
 )
+from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
 @click.command(cls=Command)
 @run_options
 @click.option("--new", is_flag=True)
+@click.option("--seeds", metavar="SEED,SEED,...")
 @resume_options
 @watch_options
 @common_options
@@ -31,6 +34,7 @@ def train(
     quiet: bool,
     track: tuple[str, ...],
     new: bool,
+    seeds: str | None,
     resume_from: Any,
     best_metric: float | None,
     change_learning_rate: float | None,
@@ -43,19 +47,43 @@ def train(
     end_at_once_on_interrupt()  # until the training takes signals over
     given = run_values(preset, config_file, max_iter, max_steps, values)
 
+    from reprise.runs.manage.groups import members, seeds_of
     from reprise.runs.naming import for_training
 
-    named = for_training(given, runs_dir, new)  # a mistake is told before JAX is loaded
+    # A mistake is told before JAX is loaded.
+    if seeds is None:
+        named = [for_training(given, runs_dir, new)]
+    else:
+        _refuse_beside_seeds(new, best_metric, change_learning_rate)
+        named = [for_training(one, runs_dir) for one in members(given, seeds_of(seeds))]
 
-    from reprise.cli.starting import Watch, start
+    from reprise.cli.starting import Watch, start, start_group
+    from reprise.show.commandline import resume_command
     from reprise.tracking import require
 
     require(track)
+    watch = Watch(quiet, track, lang, preset_name(preset, config_file))
+    if seeds is not None:
+        again = resume_command("reprise", sys.argv[1:])
+        start_group(named, watch, data_dir, resume_from, again)
     start(
-        named,
-        Watch(quiet, track, lang, preset_name(preset, config_file)),
+        named[0],
+        watch,
         data_dir,
         resume_from=resume_from,
         best_metric=best_metric,
         new_learning_rate=change_learning_rate,
     )
+
+
+def _refuse_beside_seeds(
+    new: bool, best_metric: float | None, change_learning_rate: float | None
+) -> None:
+    """Refuse what is of one run alone."""
+    of_one = {
+        "--new": new,
+        "--best-metric": best_metric is not None,
+        "--change-learning-rate": change_learning_rate is not None,
+    }
+    if given := [flag for flag, is_given in of_one.items() if is_given]:
+        raise UsageError("only_one", options=", ".join(["--seeds", *given]))
