@@ -76,7 +76,7 @@ def run_quietly(data: Path, runs: Path, quiet: bool, steps: int = 8) -> None:
     config = small_config(max_steps=steps)
     request = Request(config, data / "small", RunFolder(runs / config.run_name))
     console = RunConsole(Voice(Messages("en"), quiet=quiet), config, live=not quiet)
-    command = f"reprise train --dataset small --steps {steps} --name t"
+    command = "reprise resume t"
     assert run_request(request, console, command) == 0
 
 
@@ -106,7 +106,7 @@ def test_quiet_shows_evaluations_and_the_end_and_logs_the_rest(
     starts = ("step 4/8  loss", "step 8/8  loss", "Best Recall@10 0.", "valid  ", "test  ")
     for line, start in zip(lines, starts, strict=False):
         assert line.startswith(start)
-    assert lines[5:] == ["To train on:", "  reprise train --dataset small --name t --steps 16"]
+    assert lines[5:] == ["To train on:", "  reprise resume t --steps 16"]
     (folder,) = tmp_path.iterdir()
     best = re.search(r"at step (\d): (.*)", lines[2])
     assert best is not None

@@ -194,6 +194,7 @@ def evaluate(
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets.
     """
+    from reprise.runs import results
     from reprise.runs.evaluation import (
         cutoffs_asked,
         evaluation_facts,
@@ -214,7 +215,9 @@ def evaluate(
         beside = data_dir or stored.dataset.folder.parent
         other = on if isinstance(on, Dataset) else open_dataset(on, beside)
         measured = measure_on(stored, other, split, _warn, filter_seen=filter_seen, cutoffs=asked)
-    return only(evaluation_facts(measured, split, None), shown)
+    facts = evaluation_facts(measured, split, None)
+    results.keep(stored.checkpoint, [facts], _warn)
+    return only(facts, shown)
 
 
 def evaluate_lists(

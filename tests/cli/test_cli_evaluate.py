@@ -208,6 +208,13 @@ def test_cutoffs_and_metrics_say_what_is_shown(workspace: Path) -> None:
     ]
 
 
+def test_metrics_that_are_not_shown_are_kept(workspace: Path) -> None:
+    evaluate(workspace, "--cutoffs", 6, "--metrics", "recall")
+    kept = json.loads((workspace / RUN / "results.json").read_text())["results"][-1]
+    assert kept["cutoffs"] == [6]
+    assert {"recall@6", "map@6", "gini@6", "novelty@6"} <= set(kept)
+
+
 def test_a_metric_that_the_data_cannot_give_is_named(workspace: Path) -> None:
     done = reprise("evaluate", RUN, "--metrics", "recall,interest_coverage", cwd=workspace)
     assert done.returncode == 0

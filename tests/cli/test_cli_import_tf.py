@@ -30,7 +30,7 @@ def test_import_then_go_on_with_either_command(demo_data: Path, tmp_path: Path) 
     assert f"{run} has checkpoints already" in again.stderr
 
     told = done.stdout.splitlines()[-1].split()
-    assert told[:2] == ["reprise", "train"]
+    assert told[:3] == ["reprise", "resume", "test85"]
     went_on = reprise(*shlex.split(done.stdout.splitlines()[-1])[1:])
     assert went_on.returncode == 0, went_on.stderr
     assert f"Resumed at step {UPDATES} (branch 0)" in went_on.stdout

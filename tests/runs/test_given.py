@@ -58,7 +58,8 @@ def test_lists_of_a_run_score_as_the_run_does(
     scored = long.select("user", "item_id", score=1 / pl.col("rank"))
     scored.write_ndjson(tmp_path / "long.jsonl")
     scored.write_csv(tmp_path / "long.tsv", separator="\t")
-    own = {"checkpoint", "step", "is_best", "seen_items", "lists", "dataset", "unknown"}
+    own = {"checkpoint", "step", "is_best", "seen_items", "lists", "unknown"}
+    own |= {"dataset", "dataset_fingerprint"}
     for path in sorted(tmp_path.iterdir()):
         facts = measured(path, dataset, said, *of_run.cutoffs)
         assert facts["unknown"] == {"users": 0, "items": 0, "repeated": 0, "none": 0}
@@ -149,4 +150,4 @@ def test_the_python_api_measures_a_frame_of_lists_and_another_data_set(
     plain = reprise.evaluate(undisturbed.path, **asked)
     on_itself = reprise.evaluate(undisturbed.path, on=dataset, **asked)
     assert plain == {key: on_itself[key] for key in plain}
-    assert set(on_itself) - set(plain) == {"dataset", "unknown"}
+    assert set(on_itself) - set(plain) == {"dataset", "dataset_fingerprint", "unknown"}

@@ -233,7 +233,8 @@ def test_a_best_metric_by_hand(
     imported, _ = read(small_data, tmp_path, source, "ComiRec-DR", said, best_metric=0.5, step=8)
     assert (imported.progress.best, said) == (Best(0.5, 8, 0), [])
     source = trained("keras", "ComiRec-SA", 0.25).prefix
-    imported, _ = read(small_data, tmp_path, source, "ComiRec-SA", said, best_metric=0.5)
+    asked: dict[str, Any] = {"values": {"name": "known"}, "best_metric": 0.5}
+    imported, _ = read(small_data, tmp_path, source, "ComiRec-SA", said, **asked)
     assert imported.progress.best == Best(0.25, UPDATES, 0)
     assert "best_metric_unused" in said
 

@@ -1,5 +1,6 @@
 """A model measured on another data set: renumbered, nothing changes; what is unknown is counted."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from helpers.checkpoints import no_warning
 from reprise.data.dataset import SPLITS, Dataset, open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import DataError
+from reprise.runs import results
 from reprise.runs.evaluation import evaluation_facts, measure
 from reprise.runs.folder import RunFolder
 from reprise.runs.stored import StoredModel, load
 from reprise.runs.transfer import measure_on
+from reprise.text.messages import unsaid
 
 
 @pytest.fixture
@@ -53,8 +56,23 @@ def test_other_numbers_of_the_same_items_change_nothing(
     other = renumbered(stored, tmp_path)
     facts = evaluation_facts(measure_on(stored, other, "test", no_warning), "test", None)
     assert facts.pop("dataset") == "other"
+    assert facts.pop("dataset_fingerprint") == other.fingerprint
     assert set(facts.pop("unknown").values()) == {0}
     assert facts == evaluation_facts(measure(stored, "test"), "test", None)
+
+
+def test_results_of_another_data_set_are_not_taken_for_the_runs_own(
+    stored: StoredModel, undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    other = renumbered(stored, tmp_path, lost=3)
+    facts = evaluation_facts(measure_on(stored, other, "test", unsaid), "test", None)
+    run = RunFolder(Path(shutil.copytree(undisturbed.path, tmp_path / "run")))
+    (run.path / results.FILE).unlink(missing_ok=True)
+    checkpoint = load(run.path, "best", no_warning).checkpoint
+    results.keep(checkpoint, [facts], no_warning)
+    (entry,) = results.read(run.path).entries
+    assert (entry["dataset"], entry["dataset_fingerprint"]) == ("other", other.fingerprint)
+    assert results.read(run.path).of(checkpoint, "test") is None
 
 
 @pytest.mark.parametrize("filter_seen", [False, True])

@@ -299,6 +299,13 @@ def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
         raise DamagedCheckpointError("file_content", name=MANIFEST, error=error) from error
 
 
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of all that a checkpoint holds, as its manifest has it;
+    DamagedCheckpointError where it has none.
+    """
+    return _sha256(_json(read_manifest(path)))
+
+
 @lru_cache(maxsize=32)  # a start reads each several times, and checks it by writing it anew
 def _manifest_of(raw: bytes) -> dict[str, dict[str, Any]]:
     content = json.loads(raw)

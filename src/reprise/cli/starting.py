@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 from reprise.api import run_request
 from reprise.runs.manage.groups import statistics
 from reprise.runs.naming import Named
-from reprise.runs.session import Request, Split, run_session
+from reprise.runs.results import Split
+from reprise.runs.session import Request, run_session
 from reprise.runs.where import folder_for
 from reprise.show.commandline import command_to_resume
 from reprise.show.run import RunConsole, Voice, statistics_line

@@ -10,7 +10,7 @@ from typing import Any
 from reprise.errors import RepriseError, UsageError
 from reprise.report.facts import Run, noting
 from reprise.runs.evaluation import evaluation_facts, measure
-from reprise.runs.session import Split
+from reprise.runs.results import Split
 from reprise.runs.stored import Locate, load
 from reprise.text.messages import Phrase, Say
 

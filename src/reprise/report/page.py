@@ -15,7 +15,7 @@ from reprise.report import curves, figures
 from reprise.report.facts import Run
 from reprise.report.figures import Figure
 from reprise.report.measuring import Measured, Trade
-from reprise.runs.session import Split
+from reprise.runs.results import Split
 from reprise.text.messages import Messages
 
 _TEMPLATE = Path(__file__).parent / "template"

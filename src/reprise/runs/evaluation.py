@@ -19,7 +19,7 @@ from reprise.evaluation.evaluate import Evaluation, evaluate
 from reprise.evaluation.groups import Group
 from reprise.evaluation.metrics import BY_NAME, METRICS, Metric, metric_of
 from reprise.runs.folder import Source
-from reprise.runs.session import Split
+from reprise.runs.results import Split
 from reprise.runs.stored import Locate, StoredModel, load
 from reprise.text.messages import Phrase, Say
 

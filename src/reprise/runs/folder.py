@@ -25,6 +25,7 @@ from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.load import in_todays_names, lift_identity
 from reprise.errors import CheckpointError, ConfigMismatchError
+from reprise.runs import results
 from reprise.runs.events import is_event
 from reprise.runs.lock import LOCK, held
 from reprise.text.messages import Phrase, Say, unsaid
@@ -55,11 +56,6 @@ class RunFolder:
     def record(self) -> Path:
         """run.json."""
         return self.path / "run.json"
-
-    @property
-    def results(self) -> Path:
-        """results.json."""
-        return self.path / "results.json"
 
     @property
     def items(self) -> Path:
@@ -234,8 +230,10 @@ def find_checkpoint(path: Path, which: Source, warn: Say) -> Checkpoint:
     )
     chosen = None
     if which == "best" and found:
-        chosen = store.best_of(found) or found[-1]
-        _warn_of_lost_best(found[-1].progress, chosen, warn)
+        rated = store.best_of(found)
+        chosen = results.best_of(found, results.read(path, warn)) or found[-1]
+        if chosen is (rated or found[-1]):
+            _warn_of_lost_best(found[-1].progress, chosen, warn)
     elif found:
         chosen = found[-1]
     if chosen is None:

@@ -16,7 +16,7 @@ from reprise.errors import DataError
 from reprise.evaluation.evaluate import Evaluation, score
 from reprise.evaluation.metrics import METRICS, Lists
 from reprise.runs.evaluation import Measured
-from reprise.runs.session import Split
+from reprise.runs.results import Split
 from reprise.text.messages import Phrase, Say
 
 _RANK, _SCORE = ("rank", "position", "place"), ("score", "prediction", "pred", "value", "rating")
@@ -55,6 +55,7 @@ def measure_lists(
     about = {
         "lists": str(path),
         "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
         "seen_items": "given",
         "unknown": {name.removeprefix("unknown_"): count for name, count in counted.items()},
     }

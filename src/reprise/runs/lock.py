@@ -28,6 +28,19 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def briefly_held(folder: Path) -> Iterator[None]:
+    """Hold a folder itself, which leaves no file there, waiting for who has it: for what takes a
+    moment, and may happen while a run is being written.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def writer_of(folder: Path) -> str | None:
     """Return the pid of the process that holds `folder` ("?" where it has not told it yet), None
     where none does. Nothing is written; the look takes microseconds, and `held` waits it out.

@@ -13,7 +13,7 @@ from reprise.evaluation.metrics import metric_of
 from reprise.runs.evaluation import measure
 from reprise.runs.folder import RunFolder
 from reprise.runs.manage.groups import Group
-from reprise.runs.session import Split
+from reprise.runs.results import Split
 from reprise.runs.stored import Locate, StoredModel, load
 from reprise.text.messages import Say
 

@@ -1,18 +1,21 @@
 """One start of a run, from configuration to result: lock, resume, train, measure the best."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from reprise.checkpoints import store
+from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import TrainConfig, check_value
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
 from reprise.evaluation.metrics import METRICS
 from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
-from reprise.runs import items, where
+from reprise.runs import items, results, where
+from reprise.runs.evaluation import Measured, evaluation_facts
 from reprise.runs.folder import (
     Resumption,
     RunFolder,
@@ -31,14 +34,13 @@ from reprise.runs.loop import (
     measure_best,
     train,
 )
+from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runtime import environment
 from reprise.text.messages import Phrase, Say
 from reprise.training.setup import Task, fresh_state, make_task, up_to_date
-from reprise.training.state import Progress, TrainState, restore, take_snapshot
+from reprise.training.state import Best, Progress, TrainState, restore, take_snapshot
 from reprise.training.stopping import out_of_patience
-
-Split = Literal["valid", "test"]
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a start ended: where the run stands, the metrics of its best model by split (None where
-    a signal stopped it) and the exit code.
+    """How a start ended: where the run stands, its best, the metrics of its best model by split
+    (None where a signal stopped it), that model's step, and the exit code.
     """
 
     progress: Progress
+    best: Best | None
     results: dict[Split, dict[str, float]] | None
+    measured_step: int | None
     exit_code: int
 
 
@@ -122,7 +126,8 @@ def run_session(
         try:
             state = _starting_state(request, task, resumption, stop, announcer, evaluate)
         except InterruptedSearchError:  # while measuring an old checkpoint: nothing has changed
-            return Outcome(_progress(resumption), None, stop.exit_code)
+            progress = _progress(resumption)
+            return Outcome(progress, progress.best, None, None, stop.exit_code)
         if resumption is not None:
             announcer.restored(state.progress)
         del resumption  # and the memory of its arrays, which the state has copied
@@ -135,8 +140,13 @@ def run_session(
             if out_of_patience(state.progress, config.patience):
                 trials = state.progress.evaluations_without_improvement
                 announcer.say("stopped_early", step=state.progress.step, trials=trials)
-        results = None if stop else _best_results(task, dataset, state, folder, stop, announcer.say)
-    return Outcome(state.progress, results, stop.exit_code)
+        progress, found = state.progress, None
+        if not stop:
+            found = _measure_ended(task, dataset, state, folder, stop, announcer.say, evaluate)
+    stored = store.scan(folder.checkpoints)
+    best = results.best_known(stored, results.read(folder.path), progress.best)
+    metrics, step = found or (None, None)
+    return Outcome(progress, best, metrics, step, stop.exit_code)
 
 
 def _starting_state(
@@ -191,47 +201,82 @@ def _starting_state(
     return state
 
 
-def _best_results(
+def _measure_ended(
     task: Task,
     dataset: Dataset,
     state: TrainState,
     folder: RunFolder,
     stop: StopRequest,
     say: Say,
-) -> dict[Split, dict[str, float]] | None:
-    """Measure the best model on both splits (the last state where none was rated); None where a
-    stop request came in between.
+    evaluate: Evaluate,
+) -> tuple[dict[Split, dict[str, float]], int] | None:
+    """Measure the best model of a run that has ended, keep it in results.json, and return its
+    metrics by split and its step; None where a stop request came in between.
+
+    A last state between two evaluations is rated now, and is the best where it is better. What is
+    stored of it stays as it is, and so does whatever follows where the run is extended.
     """
-    best = store.best_of(store.scan(folder.checkpoints))
-    if best is not None and best.progress.trajectory() != state.progress.trajectory():
-        try:
-            state = restore(store.load(best))
-        except store.DamagedCheckpointError as damage:
-            say("damaged_ignored", path=best.path, reason=damage)
-    state = up_to_date(task, state)
-    retriever = retriever_of(task.model, task.config.scoring, state.arrays)
+    latest = store.scan(folder.checkpoints)[-1]
+    state = up_to_date(task, state)  # it is stored: nothing goes on from here
     try:
-        return {
-            "valid": _evaluate(task, dataset, retriever, "valid", stop),
-            "test": _evaluate(task, dataset, retriever, "test", stop),
+        if not latest.progress.is_rated:
+            rated = evaluate(task, state, stop)[task.selector]
+            metric = rated if math.isfinite(rated) else None
+            say("final_rated", n=task.config.top_n, step=latest.progress.step, metric=rated)
+            results.keep(latest, (), say, results.final_of(latest, metric))
+        checkpoint, state = _best_state(task, latest, state, folder, say)
+        retriever = retriever_of(task.model, task.config.scoring, state.arrays)
+        found: dict[Split, Measured] = {
+            split: _measure(task, dataset, checkpoint, retriever, split, stop)
+            for split in ("valid", "test")
         }
     except InterruptedSearchError:
         return None
+    facts = [evaluation_facts(measured, split, None) for split, measured in found.items()]
+    results.keep(checkpoint, facts, say)
+    metrics = {split: measured.evaluation.metrics for split, measured in found.items()}
+    return metrics, checkpoint.progress.step
 
 
-def _evaluate(
-    task: Task, dataset: Dataset, retriever: Retriever, split: Split, stop: StopRequest
-) -> dict[str, float]:
-    return evaluate_lists(
+def _best_state(
+    task: Task, latest: Checkpoint, state: TrainState, folder: RunFolder, say: Say
+) -> tuple[Checkpoint, TrainState]:
+    """Return the best checkpoint and its state, its rows up to date; the latest's, which `state`
+    is, where none was rated or its files are damaged.
+    """
+    stored = store.scan(folder.checkpoints)
+    best = results.best_of(stored, results.read(folder.path))
+    if best is None or best.path == latest.path:
+        return latest, state
+    try:
+        return best, up_to_date(task, restore(store.load(best)))
+    except store.DamagedCheckpointError as damage:
+        say("damaged_ignored", path=best.path, reason=damage)
+        return latest, state
+
+
+def _measure(
+    task: Task,
+    dataset: Dataset,
+    checkpoint: Checkpoint,
+    retriever: Retriever,
+    split: Split,
+    stop: StopRequest,
+) -> Measured:
+    users = task.valid if split == "valid" else task.test
+    evaluation = evaluate_lists(
         retriever,
-        task.valid if split == "valid" else task.test,
+        users,
         task.config.cutoffs,
         item_category=task.item_category,
         truth=task.truth[split],
         should_stop=lambda: bool(stop),
         metrics=METRICS,
         training_counts=dataset.training_counts,
-    ).metrics
+    )
+    counts = dataset.training_counts
+    hidden, category = dataset.evaluation, task.item_category
+    return Measured(checkpoint, evaluation, users, task.config.cutoffs, hidden, counts, category)
 
 
 def _say_finished(progress: Progress, config: TrainConfig, say: Say) -> None:

@@ -11,7 +11,7 @@ from reprise.data.dataset import Dataset
 from reprise.data.sequences import EvaluationUsers, Past, Sequences
 from reprise.errors import DataError
 from reprise.runs.evaluation import Measured, measure_users
-from reprise.runs.session import Split
+from reprise.runs.results import Split
 from reprise.runs.stored import StoredModel
 from reprise.text.messages import Say
 
@@ -51,7 +51,11 @@ def measure_on(
         measured,
         # What is not known was never trained on: in groups by popularity, it is in the tail.
         training_counts=np.pad(measured.training_counts, (0, mapped.unknown)),
-        about={"dataset": dataset.name, "unknown": mapped.counted},
+        about={
+            "dataset": dataset.name,
+            "dataset_fingerprint": dataset.fingerprint,
+            "unknown": mapped.counted,
+        },
     )
 
 

@@ -21,7 +21,7 @@ def hint(folder: RunFolder, data_folder: Path) -> str:
     """Return the folder of a run's data as run.json keeps it: relative to the run's, where both are
     in one project, which may be moved; else absolute.
     """
-    run, data = folder.path.resolve(), data_folder.resolve()
+    run, data = _absolute(folder.path), _absolute(data_folder)
     project = run.parent.parent
     return os.path.relpath(data, run) if data.is_relative_to(project) else str(data)
 
@@ -102,9 +102,14 @@ def _hinted(folder: RunFolder, record: Mapping[str, Any]) -> Path | None:
     kept = record.get("data_folder")
     if kept is None:
         return None
-    place = Path(os.path.normpath(folder.path.resolve() / kept))
+    place = _absolute(folder.path / kept)
     here = Path.cwd()
     return place.relative_to(here) if place.is_relative_to(here) else place
+
+
+def _absolute(path: Path) -> Path:
+    """Return a path from the root, by its names: links stay."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _record(folder: RunFolder) -> dict[str, Any]:

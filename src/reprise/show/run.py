@@ -13,6 +13,7 @@ from reprise.config.schema import TrainConfig
 from reprise.evaluation.metrics import metric_of
 from reprise.importers.tensorflow.run import Imported
 from reprise.models.registry import UNTRAINED
+from reprise.runs import results
 from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import is_finished
 from reprise.runs.session import Outcome
@@ -189,7 +190,7 @@ class RunConsole:
         """Show what was reached, and the command that goes on; `command` does after a stop (None: a
         call from Python, which goes on when it is made again).
         """
-        self._say_best(outcome.progress)
+        self._say_best(outcome)
         if outcome.exit_code:
             self._say_interrupted(outcome.progress.step, command)
             return
@@ -252,19 +253,20 @@ class RunConsole:
             patience=config.patience,
         )
 
-    def _say_best(self, progress: RunProgress) -> None:
+    def _say_best(self, outcome: Outcome) -> None:
         """Say what the best is and where it is kept."""
         assert self._folder is not None
-        if progress.best is None:
-            self.say("no_best_of_any" if progress.evaluated_step else "no_best")
+        if outcome.best is None:
+            rated = outcome.progress.evaluated_step or outcome.results
+            self.say("no_best_of_any" if rated else "no_best")
             return
-        found = store.scan(self._folder.checkpoints)
-        kept = store.best_of(found)
+        stored = store.scan(self._folder.checkpoints)
+        kept = results.best_of(stored, results.read(self._folder.path))
         self.say(
             "best_so_far",
             n=self.config.top_n,
-            metric=progress.best.metric,
-            step=progress.best.step,
+            metric=outcome.best.metric,
+            step=outcome.best.step,
             path="-" if kept is None else kept.path,
         )
 

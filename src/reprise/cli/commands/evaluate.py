@@ -63,6 +63,7 @@ def evaluate(
     """Measure a run's stored model, or another system's lists, on the whole catalogue."""
     end_at_once_on_interrupt()
     _check_subject(context)
+    from reprise.runs import results
     from reprise.runs.evaluation import (
         check_coef,
         cutoffs_asked,
@@ -84,7 +85,10 @@ def evaluate(
     else:
         assert run is not None
         measured = _of_run(run, on, split, which, coef, filter_seen, asked, runs_dir, data_dir, say)
-    facts = only(evaluation_facts(measured, split, coef), shown)
+    facts = evaluation_facts(measured, split, coef)
+    if measured.checkpoint is not None:
+        results.keep(measured.checkpoint, [facts], say)
+    facts = only(facts, shown)
     absent = [one.name for one in shown if f"{one.name}@{measured.cutoffs[0]}" not in facts]
     if metrics is not None and absent:
         say("metrics_absent", metrics=", ".join(absent))

@@ -14,12 +14,14 @@ from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint, DamagedCheckpointError
 from reprise.data.dataset import DATA_KEYS
 from reprise.errors import CheckpointError, UsageError
+from reprise.runs import results
 from reprise.runs.events import best_of
 from reprise.runs.folder import RunFolder, read_record
 from reprise.runs.lock import writer_of
+from reprise.runs.results import Results
 from reprise.text.messages import Language, Phrase, Say, unsaid
 from reprise.text.suggest import suggest
-from reprise.training.state import Progress
+from reprise.training.state import Best, Progress
 from reprise.training.stopping import out_of_patience
 
 State = Literal["running", "interrupted", "finished", "stopped early", "damaged"]
@@ -44,8 +46,8 @@ class Survey:
 
     pid: of the process that writes it, None where none does. record: run.json, empty where it
     cannot be read. stored: its checkpoints, oldest first, damaged ones before. set_aside: those
-    that starts have put into quarantine. log: metrics.jsonl. size: bytes of all files; updated:
-    when the last of them was written, in seconds since 1970.
+    that starts have put into quarantine. results: results.json. log: metrics.jsonl. size: bytes of
+    all files; updated: when the last of them was written, in seconds since 1970.
     """
 
     folder: RunFolder
@@ -53,6 +55,7 @@ class Survey:
     record: Mapping[str, Any]
     stored: tuple[Stored, ...]
     set_aside: tuple[Path, ...]
+    results: Results
     log: tuple[dict[str, Any], ...]
     size: int
     updated: float
@@ -70,12 +73,19 @@ class Survey:
     @property
     def best(self) -> Checkpoint | None:
         """The best model that is stored."""
-        return store.best_of(self.whole)
+        return results.best_of(self.whole, self.results)
+
+    @property
+    def best_known(self) -> Best | None:
+        """The run's best: the rating of where it ended included."""
+        if self.progress.step > (self.latest.progress.step if self.latest else 0):
+            return self.progress.best  # it is trained on, at this moment
+        return results.best_known(self.whole, self.results, self.progress.best)
 
     @property
     def best_lost(self) -> bool:
         """Whether the weights of the run's best are gone, though its metric is known."""
-        known, stored = self.progress.best, self.best
+        known, stored = self.progress.best, store.best_of(self.whole)
         if self.pid is not None or known is None or stored is None:
             return False
         return (known.branch, known.step) != stored.order[:2]
@@ -166,6 +176,7 @@ def survey(folder: RunFolder, thorough: bool = False) -> Survey:
         record=_record(folder),
         stored=tuple(sorted((entry for entry in found if entry is not None), key=_order)),
         set_aside=tuple(sorted(quarantine.glob("*"))),
+        results=results.read(folder.path),
         log=tuple(_read_log(folder.metrics)),
         size=sum(status.st_size for _, status in entries),
         # Whoever asks for the lock and is refused may touch its file: no sign of life.
@@ -237,7 +248,8 @@ def summary(found: Survey) -> dict[str, Any]:
         "max_steps": config.get("max_steps"),
         "branch": progress.branch,
         "metric": found.metric,
-        "best": None if progress.best is None else dataclasses.asdict(progress.best),
+        "best": None if found.best_known is None else dataclasses.asdict(found.best_known),
+        "results": {split: measured(found, split) for split in ("valid", "test")},
         "patience_used": progress.evaluations_without_improvement,
         "patience": config.get("patience"),
         "damaged_checkpoints": sum(entry.damage is not None for entry in found.stored),
@@ -245,6 +257,14 @@ def summary(found: Survey) -> dict[str, Any]:
         "updated": datetime.fromtimestamp(found.updated, UTC).isoformat(timespec="seconds"),
         "size": found.size,
     }
+
+
+def measured(found: Survey, split: str) -> dict[str, Any] | None:
+    """Return what a run's best model was measured to be on a split, see `results.Results.of`."""
+    entry = None if found.best is None else found.results.of(found.best, split)
+    if entry is None:
+        return None
+    return {key: value for key, value in entry.items() if key != "groups"}
 
 
 def details(found: Survey, language: Language = "en") -> dict[str, Any]:
@@ -260,6 +280,7 @@ def details(found: Survey, language: Language = "en") -> dict[str, Any]:
         "dataset_fingerprint": found.identity.get("dataset_fingerprint"),
         "environment": dict(found.record.get("environment", latest.environment if latest else {})),
         "checkpoints": checkpoints,
+        "evaluated": list(found.results.entries),
         "best_lost": found.best_lost,
         "set_aside": [str(path) for path in found.set_aside],
         "events": found.events,
