@@ -33,14 +33,16 @@ def bootstrap(
         return {}
     # Multiples of 2^-24 add up exactly in any order, so that no thread count changes a bit.
     columns = np.round(np.stack(list(values.values()), axis=1) / _STEP) * _STEP
-    users = len(columns)
+    users, marked = len(columns), np.flatnonzero((columns != 0).any(axis=1))
+    columns = columns[marked]  # the others are drawn, and add nothing to a sum
     means = np.empty((resamples, columns.shape[1]))
-    rows = max(1, min(resamples, _BLOCK // users))
-    counts = np.empty((rows, users))
+    rows = max(1, min(resamples, _BLOCK // max(1, len(marked))))
+    counts = np.empty((rows, len(marked)))
     for start in range(0, resamples, rows):
         block = counts[: resamples - start]
         for number, times in enumerate(block, start=start):
-            times[:] = np.bincount(resample(users, seed, number), minlength=users)
+            drawn = np.bincount(resample(users, seed, number), minlength=users)
+            times[:] = drawn[marked]
         means[start : start + len(block)] = block @ columns / users
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(means, [tail, 100 - tail], axis=0)
