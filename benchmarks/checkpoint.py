@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -47,6 +48,7 @@ from reprise.data.draft import Draft
 from reprise.data.prepare import publish
 from reprise.runs import loop
 from reprise.runs.folder import Resumption, RunFolder
+from reprise.runs.results import Split
 from reprise.runs.session import Request, run_session
 from reprise.runs.signals import StopRequest
 from reprise.training.setup import Task, fresh_state, make_task
@@ -71,6 +73,9 @@ class Silent:
         pass
 
     def training_begins(self, progress: Progress) -> None:
+        pass
+
+    def measured(self, step: int, metrics: Mapping[Split, dict[str, float]]) -> None:
         pass
 
     def stepped(self, state: TrainState) -> None:

@@ -125,7 +125,10 @@ def scripted() -> Iterator[Callable[[dict[int, float]], None]]:
 
         def use(recalls: dict[int, float]) -> None:
             def evaluate(task: Task, state: TrainState, stop: object) -> dict[str, float]:
-                return {"recall@10": recalls[state.progress.step]}
+                step = state.progress.step
+                if step % task.config.test_iter:
+                    return {"recall@10": recalls.get(step, 0.0)}  # where a run ended
+                return {"recall@10": recalls[step]}
 
             stack.enter_context(evaluating(evaluate))
 

@@ -55,7 +55,7 @@ def trained(settings: Mapping[str, Any], data: Path, runs: Path) -> list[str]:
     values = (read_preset(preset) if preset else {}) | values
     values |= {"max_steps": STEPS, "test_iter": STEPS // 2, "batch_size": 16}  # that it is quick
     config = TrainConfig(**values)
-    request = Request(config, data / "demo", RunFolder(runs / config.run_name))
+    request = Request(config, data / "demo", RunFolder(runs / config.folder_name))
     assert run_session(request, Recorder()).exit_code == 0
     metrics = hashlib.sha256(request.folder.metrics.read_bytes()).hexdigest()
     return [state_digest(request.folder), metrics]

@@ -36,7 +36,7 @@ def runs(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     for name, changes in RUNS.items():
         values = {"name": name, "test_iter": 20, "optimizer": "lazy-adam", **changes}
         config = small_config(dataset="demo", **values)
-        request = Request(config, demo_data / "demo", RunFolder(folder / config.run_name))
+        request = Request(config, demo_data / "demo", RunFolder(folder / config.folder_name))
         run_session(request, Recorder())
         found[name] = request.folder.path
     return found

@@ -74,7 +74,7 @@ def test_no_time_is_said_to_be_left_where_it_is_beyond_all_bounds() -> None:
 
 def run_quietly(data: Path, runs: Path, quiet: bool, steps: int = 8) -> None:
     config = small_config(max_steps=steps)
-    request = Request(config, data / "small", RunFolder(runs / config.run_name))
+    request = Request(config, data / "small", RunFolder(runs / config.folder_name))
     console = RunConsole(Voice(Messages("en"), quiet=quiet), config, live=not quiet)
     command = "reprise resume t"
     assert run_request(request, console, command) == 0

@@ -76,7 +76,7 @@ def session(
 ) -> tuple[Outcome, RunFolder]:
     """One start of a small run, with everything a user's has."""
     config = config or small_config()
-    request = Request(config, data / "small", RunFolder(runs / config.run_name), **asked)
+    request = Request(config, data / "small", RunFolder(runs / config.folder_name), **asked)
     console = RunConsole(Voice(Messages("en")), request.config, trackers, live=False)
     try:
         return run_session(request, console, scripted_evaluation()), request.folder
@@ -127,7 +127,7 @@ def test_each_point_once_after_kills_and_rewinds(
     killed_before_saving(12, *start)
     session(*start, small_config(max_steps=12))
     killed_before_saving(8, *start, resume_from="best")  # a branch that nothing stored knows
-    folder = tmp_path / small_config().run_name
+    folder = tmp_path / small_config().folder_name
     assert ("branch-1", "train/loss", 8) in points_in(folder / "tensorboard")
     killed_before_saving(16, *start)
     _, run = session(*start, small_config(max_steps=14))

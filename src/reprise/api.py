@@ -284,19 +284,31 @@ class Run:
     @property
     def best(self) -> dict[str, Any] | None:
         """The best evaluation on the validation users: step, branch, and each metric by its key;
-        None before the first.
+        None before the first. Where the run ended between two evaluations, its end can be it.
         """
         survey = self._survey
-        best = survey.progress.best
-        for line in survey.evaluations if best is not None else ():
-            if best is not None and (line["branch"], line["step"]) == (best.branch, best.step):
+        best = survey.best_known
+        if best is None:
+            return None
+        metrics = {survey.metric or "recall": best.metric}
+        for line in survey.evaluations:
+            if (line["branch"], line["step"]) == (best.branch, best.step):
                 metrics = {
                     key.removeprefix("valid_"): value
                     for key, value in line.items()
                     if key.startswith("valid_")
                 }
-                return {"step": best.step, "branch": best.branch, **metrics}
-        return None
+        return {"step": best.step, "branch": best.branch, **metrics}
+
+    @property
+    def results(self) -> dict[str, dict[str, Any] | None]:
+        """What the best model was measured to be, by split, as results.json has it: metrics by key,
+        intervals, users; None where it was not measured on the split.
+        """
+        from reprise.runs.manage.survey import measured
+
+        survey = self._survey
+        return {split: measured(survey, split) for split in ("valid", "test")}
 
     @property
     def history(self) -> "pl.DataFrame":

@@ -20,6 +20,7 @@ from reprise.config.schema import TrainConfig
 from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import Evaluate, evaluate_state
 from reprise.runs.manage.inspect import describe
+from reprise.runs.results import Split
 from reprise.runs.session import Outcome, Request, run_session
 from reprise.training.setup import Task
 from reprise.training.state import Progress, TrainState
@@ -162,6 +163,7 @@ class Recorder:
         self.lines: list[dict[str, Any]] = []
         self.saved_steps: list[int] = []
         self.resumption: Resumption | None = None
+        self.measured_step: int | None = None
         self._at_step = at_step
 
     def say(self, key: str, **values: object) -> None:
@@ -175,6 +177,9 @@ class Recorder:
 
     def training_begins(self, progress: Progress) -> None:
         self.keys.append("training_begins")
+
+    def measured(self, step: int, metrics: Mapping[Split, dict[str, float]]) -> None:
+        self.measured_step = step
 
     def stepped(self, state: TrainState) -> None:
         self._at_step(state.progress.step)
@@ -239,7 +244,7 @@ def run_small(
         if name in changes
     }
     config = small_config(**changes)
-    request = Request(config, data / "small", RunFolder(runs / config.run_name), **asked)
+    request = Request(config, data / "small", RunFolder(runs / config.folder_name), **asked)
     return run_session(request, recorder, scripted_evaluation()), recorder, request.folder
 
 

@@ -129,7 +129,7 @@ def test_runs_are_told_apart_by_the_shortest_names(
         runs = read_runs([folder.path for folder in folders], Recorder().say)
         return [run.label for run in runs]
 
-    name = small_config().run_name
+    name = small_config().folder_name
     assert labels(eventful, eventful) == ["t"]
     assert labels(eventful, undisturbed) == [
         f"{folder.path.parent.name}/{name}" for folder in (eventful, undisturbed)

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from helpers.builders_data import draft_of, split_of
-from helpers.commands import ENVIRONMENT, check_refusal, reprise, run_small
+from helpers.commands import ENVIRONMENT, check_refusal, reprise, run_small, stopping_at
 from helpers.report_pages import embedded, invoke, make_page, own_markup, points, traces
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
 from reprise.errors import RepriseError
+from reprise.runs import results
 from reprise.runs.evaluation import evaluate_run, evaluation_facts
 from reprise.runs.folder import RunFolder
 
@@ -133,11 +134,13 @@ def test_the_same_bytes_that_need_nothing_from_outside(
 
 
 def test_several_runs_lie_over_each_other_with_their_differences_marked(
-    eventful: RunFolder, small_data: Path, tmp_path: Path
+    harmed: RunFolder, small_data: Path, tmp_path: Path
 ) -> None:
     _, _, other = run_small(small_data, tmp_path, max_steps=8, seed=3, name="<b>o&'\"")
+    for run in (harmed, other):
+        (run.path / results.FILE).unlink()
     page = make_page(
-        tmp_path / "page.html", eventful.path, other.path, "--no-evaluation", "--lang", "zh"
+        tmp_path / "page.html", harmed.path, other.path, "--no-evaluation", "--lang", "zh"
     )
     figure = embedded(page, "figures")[RECALL]
     first, second = traces(figure, "kept")
@@ -157,7 +160,8 @@ def test_several_runs_lie_over_each_other_with_their_differences_marked(
 
 def test_what_an_evaluation_lacks_is_said_in_its_place(eventful: RunFolder, tmp_path: Path) -> None:
     page = make_page(tmp_path / "1.html", eventful.path, "--data-dir", tmp_path, "--lang", "en")
-    assert '<p class="note">Dataset &#39;small&#39; not found' in page
+    assert '<p class="note">The data set &#39;small&#39; that small_ComiRec' in page
+    assert str(tmp_path.parent) not in page
     assert "groups-popularity" not in embedded(page, "figures")
     assert RECALL in embedded(page, "figures")
 
@@ -188,11 +192,24 @@ def test_without_categories_there_is_no_lambda_curve_but_all_else(tmp_path: Path
 
 
 def test_a_run_without_an_evaluation_says_so(small_data: Path, tmp_path: Path) -> None:
-    _, _, folder = run_small(small_data, tmp_path, max_steps=2)
+    run_small(small_data, tmp_path, stopping_at(2), max_steps=4)
+    _, _, folder = run_small(small_data, tmp_path, stopping_at(3), max_steps=4)
     page = make_page(tmp_path / "1.html", folder.path, "--no-evaluation", "--lang", "en")
     assert "No run has been evaluated yet" in page
     assert embedded(page, "figures") == {}
     assert embedded(page, "facts")["runs"][0]["best"] is None
+
+
+def test_a_page_without_measuring_has_what_the_run_was_measured_to_be(
+    small_data: Path, tmp_path: Path
+) -> None:
+    _, _, folder = run_small(small_data, tmp_path, max_steps=2)  # before the first evaluation
+    page = make_page(tmp_path / "1.html", folder.path, "--no-evaluation", "--lang", "en")
+    facts = embedded(page, "facts")
+    assert facts["runs"][0]["best"]["step"] == 2
+    (entry,) = [one for one in results.read(folder.path).entries if one["split"] == "test"]
+    assert facts["measured"][0]["evaluation"] == entry
+    assert f"{entry['recall@10']:.4f} [" in page
 
 
 def test_bad_input_is_refused_before_anything_is_measured(

@@ -1,6 +1,7 @@
 """Lists of another system, on a run's users: against the run's own evaluation, and by hand."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def test_equal_scores_rank_by_the_items_numbers(
 
 
 def test_the_python_api_measures_a_frame_of_lists_and_another_data_set(
-    small_data: Path, undisturbed: RunFolder, dataset: Dataset
+    small_data: Path, undisturbed: RunFolder, dataset: Dataset, tmp_path: Path
 ) -> None:
     user, items = dataset.raw_users("test")[0], dataset.about_items()["raw_id"].to_list()
     frame = pl.DataFrame({"user": [user], "items": [items[:5]]})
@@ -147,7 +148,8 @@ def test_the_python_api_measures_a_frame_of_lists_and_another_data_set(
     assert facts["hitrate@5"] == found / len(dataset.raw_users("test"))
     assert "recall@5" not in facts
     asked: dict[str, Any] = {"cutoffs": (5,), "metrics": ("map",), "data_dir": small_data}
-    plain = reprise.evaluate(undisturbed.path, **asked)
-    on_itself = reprise.evaluate(undisturbed.path, on=dataset, **asked)
+    run = Path(shutil.copytree(undisturbed.path, tmp_path / "run"))
+    plain = reprise.evaluate(run, **asked)
+    on_itself = reprise.evaluate(run, on=dataset, **asked)
     assert plain == {key: on_itself[key] for key in plain}
     assert set(on_itself) - set(plain) == {"dataset", "dataset_fingerprint", "unknown"}

@@ -183,3 +183,6 @@ def test_compare_refuses_one_group_paired_with_nothing(
     assert "mean ± standard deviation" in shown
     done = reprise("runs", "compare", "t", "--paired", "--runs-dir", trained[0])
     check_refusal(done, UsageError.exit_code, "Give two runs or more to compare.")
+    both = ("t-s3", "t", "--paired", "--csv", "--runs-dir", trained[0])
+    done = reprise("runs", "compare", *both)
+    check_refusal(done, UsageError.exit_code, "Give only one of --paired, --csv.")

@@ -114,7 +114,7 @@ def test_checkpoints_as_older_versions_stored_them_go_on(
     """Scenario 42 (Reprise's own older schemas): samples written by the code of their time."""
     config = CONFIG
     runs = tmp_path / "runs"
-    folder = RunFolder(runs / small_config(**config).run_name)
+    folder = RunFolder(runs / small_config(**config).folder_name)
     shutil.copytree(SAMPLES / f"schema-{schema}", folder.checkpoints)
     before = store.load(store.read(folder.checkpoints / "ckpt-8"))
     assert before.arrays["rows"].shape == (41, 12)
@@ -172,7 +172,7 @@ def test_an_encoder_of_schema_6_is_another_network() -> None:
 def test_an_older_run_does_not_go_on_with_another_switch(
     small_data: Path, tmp_path: Path, schema: int
 ) -> None:
-    folder = RunFolder(tmp_path / small_config(**CONFIG).run_name)
+    folder = RunFolder(tmp_path / small_config(**CONFIG).folder_name)
     shutil.copytree(SAMPLES / f"schema-{schema}", folder.checkpoints)
     for switch, value in SWITCHES.items():
         asked = {switch: value, "decay_steps": 9}  # which says nothing without a decay

@@ -350,7 +350,7 @@ def test_no_damage_to_the_logs_reaches_the_training(
 
     def session(runs: Path, steps: int) -> RunFolder:
         config = small_config(max_steps=steps)
-        request = Request(config, small_data / "small", RunFolder(runs / config.run_name))
+        request = Request(config, small_data / "small", RunFolder(runs / config.folder_name))
         console = RunConsole(Voice(Messages("en")), request.config)
         try:
             assert run_session(request, console).exit_code == 0

@@ -111,7 +111,7 @@ def record(
 ) -> tuple[RecordingDisk, Acknowledged, RunFolder]:
     """Run the starts before `name`, then `name` itself on a recording disk."""
     runs.mkdir()
-    folder = RunFolder(runs / small_config(**CONFIG).run_name)
+    folder = RunFolder(runs / small_config(**CONFIG).folder_name)
     for earlier in list(STARTS)[: list(STARTS).index(name)]:
         befall(folder, earlier)
         start(data, runs, earlier)
@@ -165,7 +165,10 @@ def test_every_crash_state_opens_with_a_whole_best_and_a_whole_latest_and_resume
     """
     disk, told, real = record(small_data, memory / "real", name, monkeypatch)
     expected_end = ending(real)
-    identity = small_config(**CONFIG).identity(open_dataset(small_data / "small").fingerprint)
+    dataset = open_dataset(small_data / "small")
+    identity = small_config(**CONFIG).identity(dataset.fingerprint) | {
+        "item_ids": dataset.item_ids_digest
+    }
     tried: Counter[str] = Counter()
     outcomes: dict[object, CrashState] = {}
     saved_over: set[object] = set()
@@ -258,7 +261,7 @@ def contents(folder: Path) -> frozenset[tuple[str, bytes | None]]:
 
 def finish(data: Path, runs: Path, name: str) -> RunFolder:
     """Give the interrupted start again: where the rewinding has been stored, it is not repeated."""
-    folder = RunFolder(runs / small_config(**CONFIG).run_name)
+    folder = RunFolder(runs / small_config(**CONFIG).folder_name)
     found = store.scan(folder.checkpoints)
     rewound = any(checkpoint.progress.branch == OPENED.get(name) for checkpoint in found)
     asked = STARTS[name].get("resume_from", "latest")

@@ -394,7 +394,7 @@ def test_a_second_writer_is_turned_away_and_disturbs_nothing(
             )
             assert describe(folder.path, "latest", no_warning)["step"] == 8
 
-    folder = RunFolder(tmp_path / RUN.replace("lr0.001", "lr0.01"))
+    folder = RunFolder(tmp_path / RUN)
     _, _, trained = run_small(small_data, tmp_path, Recorder(second))
     assert trained == folder
     check_refusal(refused[0], 5, f"in use by process {os.getpid()}")

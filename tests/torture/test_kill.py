@@ -13,7 +13,7 @@ from helpers.commands import COMPILED, ENVIRONMENT, reprise_command
 from reprise.runs.manage.inspect import describe
 
 SEED = 2026
-RUN = "demo_ComiRec-DR_b64_lr0.005_d32_len20_"
+RUN = "demo_"
 
 
 def start(data: Path, runs: Path, name: str, cores: int) -> subprocess.Popen[bytes]:

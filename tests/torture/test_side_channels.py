@@ -227,7 +227,7 @@ def test_a_signal_saves_prints_the_command_and_has_its_exit_code(
     assert stopping[1] == stopped[1]
     facts = describe(tmp_path / RUN, "latest", no_warning)
     assert facts["step"] == int(stopped[1])
-    assert stopped[2].startswith("reprise train --dataset small")
+    assert stopped[2] == f"reprise resume t --runs-dir {tmp_path}"
 
 
 SLOW_DISK = """

@@ -189,6 +189,16 @@ def run_values(
     return dict(ChainMap(*(dict(layer.values) for layer in reversed(layers))))
 
 
+def agreed(question: str, unasked: str) -> bool:
+    """Ask; UsageError of the key `unasked` where nobody can answer."""
+    try:
+        return click.confirm(question)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, EOFError):
+            raise UsageError(unasked) from None
+        raise
+
+
 def print_json(facts: Any) -> None:
     """Print facts for programs."""
     click.echo(json.dumps(facts, indent=2, ensure_ascii=False))

@@ -174,7 +174,7 @@ class Dataset:
 
 def open_dataset(folder: Path) -> Dataset:
     """Open a dataset folder; DataError where it is missing, of another schema or damaged."""
-    meta = _read_meta(folder)
+    meta = read_meta(folder)
     with _damage_told(folder):
         return _open_arrays(folder, meta)
 
@@ -182,7 +182,7 @@ def open_dataset(folder: Path) -> Dataset:
 def stored_fingerprint(folder: Path) -> str | None:
     """Return the fingerprint that a dataset folder says it has; None where it is none."""
     try:
-        return str(_read_meta(folder)["fingerprint"])
+        return str(read_meta(folder)["fingerprint"])
     except DataError:
         return None
 
@@ -243,7 +243,8 @@ def _open_array(path: Path, dtype: type[np.generic], dimensions: int = 1) -> NDA
     return array
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Return a dataset folder's meta.json; DataError where there is none that can be used."""
     if not (folder / "meta.json").is_file():
         raise DataError("dataset_missing", folder=folder)
     try:

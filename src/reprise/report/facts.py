@@ -10,6 +10,7 @@ from typing import Any
 
 from reprise.checkpoints.store import Checkpoint
 from reprise.errors import CheckpointError, ContentError
+from reprise.runs import results
 from reprise.runs.events import Line, Start, best_of, forks, kept_path, starts
 from reprise.runs.folder import RunFolder, find_checkpoint, read_record
 from reprise.text.messages import Say
@@ -148,12 +149,19 @@ def _read(path: Path, say: Say) -> Run:
         environment=record.get("environment") or (latest.environment if latest else {}),
         starts=tuple(starts(record.get("events", []))),
         lines=tuple(lines),
-        best=best_of(lines, progress.best if progress else None),
+        best=_best(folder, lines, latest),
         step=progress.step if progress else None,
         patience_used=progress.evaluations_without_improvement if progress else None,
         seconds=progress.seconds if progress else None,
         notes=tuple(notes),
     )
+
+
+def _best(folder: RunFolder, lines: Sequence[Line], latest: Checkpoint | None) -> Best | None:
+    """Return the run's best, the rating of where it ended included."""
+    known = best_of(lines, latest.progress.best if latest else None)
+    at_end = [latest] if latest is not None else []
+    return results.best_known(at_end, results.read(folder.path), known)
 
 
 def _latest(path: Path, note: Say) -> Checkpoint | None:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reprise.errors import RepriseError, UsageError
+from reprise.errors import CheckpointError, RepriseError, UsageError
 from reprise.report.facts import Run, noting
+from reprise.runs import results
 from reprise.runs.evaluation import evaluation_facts, measure
+from reprise.runs.folder import find_checkpoint
 from reprise.runs.results import Split
 from reprise.runs.stored import Locate, load
 from reprise.text.messages import Phrase, Say
@@ -62,6 +64,7 @@ def measure_run(
         say("page_measuring", run=run.label, split=split)
         stored = load(run.path, "best", noting(notes, say), locate)
         plain = evaluation_facts(measure(stored, split), split, None)
+        results.keep(stored.checkpoint, [plain], say)
         trades = [_trade(plain, run.cutoff)]
         if stored.dataset.known_categories is None:
             trades.clear()
@@ -75,6 +78,18 @@ def measure_run(
     if not trades:
         notes.append(("page_no_categories", {"dataset": run.config.get("dataset", "?")}))
     return Measured(plain, tuple(trades), tuple(notes))
+
+
+def measured_before(run: Run, split: Split, say: Say) -> Measured:
+    """Return what the run's results.json tells of its best model; nothing is computed."""
+    try:
+        checkpoint = find_checkpoint(run.path, "best", say)
+    except CheckpointError:  # the page has said what is damaged
+        return Measured(None, (), ())
+    entry = results.read(run.path).of(checkpoint, split)
+    if entry is None or f"recall@{run.cutoff}" not in entry:  # or at other cutoffs alone
+        return Measured(None, (), ())
+    return Measured(dict(entry), (), ())
 
 
 def _trade(metrics: dict[str, Any], cutoff: int) -> Trade:

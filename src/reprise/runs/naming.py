@@ -25,8 +25,14 @@ class Known:
 
     @property
     def name(self) -> str:
-        """The experiment's name; the folder's, where run.json does not tell it."""
-        return str(self.values.get("name", self.folder.path.name))
+        """The experiment's name; where run.json does not tell it, as the folder's name has it."""
+        if "name" in self.values:
+            return str(self.values["name"])
+        called = self.folder.path.name
+        for prefix in reversed(_folder_names({**self.values, "name": "-"})):
+            if called.startswith(prefix[:-1]) and called != prefix[:-1]:
+                return called.removeprefix(prefix[:-1])
+        return called
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,9 @@ def label_of(folder: RunFolder, name: str) -> str:
 
 
 def _continued(known: Known, given: Mapping[str, Any]) -> TrainConfig:
-    return make_config({**known.values, **given, "name": known.name})
+    return make_config(
+        {**known.values, **given, "name": known.name if known.values else given["name"]}
+    )
 
 
 def _fresh(given: Mapping[str, Any], runs_folder: Path) -> Named:
@@ -141,9 +149,9 @@ def _is_called(known: Known, given: Mapping[str, Any]) -> bool:
     values, name, dataset = known.values, given["name"], given.get("dataset")
     if dataset is not None and values.get("dataset", dataset) != dataset:
         return False
-    if "name" in values:
-        return bool(values["name"] == name)
-    return known.folder.path.name in _folder_names({**given, **values, "name": name})
+    if values:
+        return known.name == str(name)
+    return known.folder.path.name in _folder_names(given)  # nothing of it can be read
 
 
 def _folder_names(values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -71,13 +72,12 @@ class Request:
 @dataclass(frozen=True)
 class Outcome:
     """How a start ended: where the run stands, its best, the metrics of its best model by split
-    (None where a signal stopped it), that model's step, and the exit code.
+    (None where a signal stopped it) and the exit code.
     """
 
     progress: Progress
     best: Best | None
     results: dict[Split, dict[str, float]] | None
-    measured_step: int | None
     exit_code: int
 
 
@@ -92,6 +92,9 @@ class Announcer(Observer, Protocol):
 
     def restored(self, progress: Progress) -> None:
         """The resumed state's best is known."""
+
+    def measured(self, step: int, metrics: Mapping[Split, dict[str, float]]) -> None:
+        """The best model, of that step, was measured at the end."""
 
     def training_begins(self, progress: Progress) -> None:
         """The first step follows."""
@@ -127,7 +130,7 @@ def run_session(
             state = _starting_state(request, task, resumption, stop, announcer, evaluate)
         except InterruptedSearchError:  # while measuring an old checkpoint: nothing has changed
             progress = _progress(resumption)
-            return Outcome(progress, progress.best, None, None, stop.exit_code)
+            return Outcome(progress, progress.best, None, stop.exit_code)
         if resumption is not None:
             announcer.restored(state.progress)
         del resumption  # and the memory of its arrays, which the state has copied
@@ -142,11 +145,10 @@ def run_session(
                 announcer.say("stopped_early", step=state.progress.step, trials=trials)
         progress, found = state.progress, None
         if not stop:
-            found = _measure_ended(task, dataset, state, folder, stop, announcer.say, evaluate)
+            found = _measure_ended(task, dataset, state, folder, stop, announcer, evaluate)
     stored = store.scan(folder.checkpoints)
     best = results.best_known(stored, results.read(folder.path), progress.best)
-    metrics, step = found or (None, None)
-    return Outcome(progress, best, metrics, step, stop.exit_code)
+    return Outcome(progress, best, found, stop.exit_code)
 
 
 def _starting_state(
@@ -207,11 +209,11 @@ def _measure_ended(
     state: TrainState,
     folder: RunFolder,
     stop: StopRequest,
-    say: Say,
+    announcer: Announcer,
     evaluate: Evaluate,
-) -> tuple[dict[Split, dict[str, float]], int] | None:
+) -> dict[Split, dict[str, float]] | None:
     """Measure the best model of a run that has ended, keep it in results.json, and return its
-    metrics by split and its step; None where a stop request came in between.
+    metrics by split; None where a stop request came in between.
 
     A last state between two evaluations is rated now, and is the best where it is better. What is
     stored of it stays as it is, and so does whatever follows where the run is extended.
@@ -222,9 +224,11 @@ def _measure_ended(
         if not latest.progress.is_rated:
             rated = evaluate(task, state, stop)[task.selector]
             metric = rated if math.isfinite(rated) else None
-            say("final_rated", n=task.config.top_n, step=latest.progress.step, metric=rated)
-            results.keep(latest, (), say, results.final_of(latest, metric))
-        checkpoint, state = _best_state(task, latest, state, folder, say)
+            announcer.say(
+                "final_rated", n=task.config.top_n, step=latest.progress.step, metric=rated
+            )
+            results.keep(latest, (), announcer.say, results.final_of(latest, metric))
+        checkpoint, state = _best_state(task, latest, state, folder, announcer.say)
         retriever = retriever_of(task.model, task.config.scoring, state.arrays)
         found: dict[Split, Measured] = {
             split: _measure(task, dataset, checkpoint, retriever, split, stop)
@@ -233,9 +237,12 @@ def _measure_ended(
     except InterruptedSearchError:
         return None
     facts = [evaluation_facts(measured, split, None) for split, measured in found.items()]
-    results.keep(checkpoint, facts, say)
-    metrics = {split: measured.evaluation.metrics for split, measured in found.items()}
-    return metrics, checkpoint.progress.step
+    results.keep(checkpoint, facts, announcer.say)
+    metrics: dict[Split, dict[str, float]] = {
+        split: measured.evaluation.metrics for split, measured in found.items()
+    }
+    announcer.measured(checkpoint.progress.step, metrics)
+    return metrics
 
 
 def _best_state(

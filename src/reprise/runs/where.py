@@ -64,9 +64,10 @@ def data_of(folder: RunFolder, dataset: str, data_dir: Path | None) -> Path:
     except DataError as error:
         if error.key != "dataset_not_found":
             raise
-        places = [asked / dataset] if kept is None else [kept, asked / dataset]
-        values = {"dataset": dataset, "run": folder.path, "places": ", ".join(map(str, places))}
-        raise DataError("dataset_moved", **values) from error
+        values = {"dataset": dataset, "run": folder.path, "data_dir": asked}
+        if kept is None:
+            raise DataError("dataset_of_run", **values) from error
+        raise DataError("dataset_moved", kept=kept, **values) from error
 
 
 def data_for_new(dataset: str, data_dir: Path | None, runs_folder: Path) -> Path:

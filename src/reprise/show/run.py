@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -16,11 +17,12 @@ from reprise.models.registry import UNTRAINED
 from reprise.runs import results
 from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import is_finished
+from reprise.runs.results import Split
 from reprise.runs.session import Outcome
 from reprise.show.commandline import command_to_resume, longer
 from reprise.show.progress import ProgressLine
 from reprise.text.messages import Messages
-from reprise.tracking import TrackedRun, Trackers, points_of, record_of
+from reprise.tracking import TrackedRun, Trackers, points_of, points_of_results, record_of
 from reprise.training.estimate import sizes_of
 from reprise.training.setup import Task
 from reprise.training.state import Progress as RunProgress
@@ -140,11 +142,24 @@ class RunConsole:
 
     def restored(self, progress: RunProgress) -> None:
         """Show the best so far."""
+        self._progress = progress
         if progress.best is not None:
             self.say("restored_best", metric=progress.best.metric)
 
     def training_begins(self, progress: RunProgress) -> None:
         """Open the trackers, and start the progress line."""
+        self._open_trackers(progress)
+        messages, say = self.voice.messages, self.voice.line
+        self._line = ProgressLine(self.config, progress, messages, say, not self._live)
+
+    def measured(self, step: int, metrics: Mapping[Split, dict[str, float]]) -> None:
+        """Hand the results to the trackers; of a run that had ended before, to those asked for."""
+        if self._trackers is None and self._asked and self._progress is not None:
+            self._open_trackers(self._progress)
+        if self._trackers is not None:
+            self._trackers.results(step, points_of_results(metrics))
+
+    def _open_trackers(self, progress: RunProgress) -> None:
         assert self._folder is not None  # `began` comes first
         run = TrackedRun(
             self._folder.path,
@@ -154,8 +169,6 @@ class RunConsole:
             record_of(progress),
         )
         self._trackers = Trackers(self._asked, run, self.say)
-        messages, say = self.voice.messages, self.voice.line
-        self._line = ProgressLine(self.config, progress, messages, say, not self._live)
 
     def stepped(self, state: TrainState) -> None:
         """Move the progress line."""

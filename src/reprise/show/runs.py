@@ -102,6 +102,7 @@ def show_runs(runs: list[dict[str, Any]], page: Page) -> None:
         *(text(key) for key in ("runs_name", "runs_state", "runs_dataset", "runs_model")),
         text("runs_step"),
         text("runs_best", metric=(shared or "recall@N").capitalize()),
+        text("runs_test"),
         *(text(key) for key in ("runs_patience", "runs_age", "runs_size")),
     ]
     names = label(runs)
@@ -113,6 +114,7 @@ def show_runs(runs: list[dict[str, Any]], page: Page) -> None:
             run["model"] or "-",
             _of(run["step"], run["max_steps"]),
             _best(run, named=shared is None),
+            _number((run["results"]["test"] or {}).get(run["metric"])),
             _of(run["patience_used"], run["patience"]),
             age(run["updated"], page.text),
             decimal(run["size"]),
@@ -155,6 +157,9 @@ def show_run(run: dict[str, Any], page: Page) -> None:
     if run["set_aside"]:
         names = ", ".join(Path(path).name for path in run["set_aside"])
         page.line(text("show_set_aside", names=names))
+    if run["evaluated"]:
+        page.title(text("show_results"))
+        _show_results(run, page)
     if run["events"]:
         page.title(text("show_history"))
         heads = (text("word_time"), text("word_event"))
@@ -252,6 +257,22 @@ def _show_paired(facts: dict[str, Any], page: Page) -> None:
             cells += [_number(value), Text(shown, style="bold" if apart else "")]
         rows.append((key, *cells))
     page.table(heads, rows, left=1, folded=range(1, len(heads)))
+
+
+def show_datasets(found: list[dict[str, Any]], page: Page) -> None:
+    """Print the table of prepared datasets, from `runs.manage.datasets.found_in`."""
+    heads = map(page.text, ("runs_dataset", "users", "word_items", "runs_size", "page_runs"))
+    rows = [
+        (
+            one["name"],
+            str(sum(one["users"].values())),
+            str(one["items"]),
+            decimal(one["size"]),
+            ", ".join(one["runs"]) or "-",
+        )
+        for one in found
+    ]
+    page.table(heads, rows, left=1, folded=(0, 4))
 
 
 def show_settings(settings: list[Value], page: Page) -> None:
@@ -360,6 +381,34 @@ def _show_checkpoints(run: dict[str, Any], page: Page) -> None:
             )
         )
     page.table(heads, rows, left=3, folded=(2,))
+
+
+def _show_results(run: dict[str, Any], page: Page) -> None:
+    """Print what stored models were measured to be, the newest last."""
+    text, n = page.text, (run["metric"] or "recall@50").partition("@")[2]
+    metrics = (f"recall@{n}", f"ndcg@{n}", f"hitrate@{n}")
+    words = ("word_checkpoint", "word_split", "word_seen", "word_lambda")
+    heads = [*map(text, words), *metrics, text("users"), text("word_time")]
+    rows = [
+        (
+            entry["checkpoint"],
+            entry["split"],
+            entry["seen_items"],
+            _plain(entry["lambda"]),
+            *(_bounded(entry, metric) for metric in metrics),
+            str(entry["users"]),
+            entry["at"],
+        )
+        for entry in run["evaluated"][-_LAST_EVALUATIONS:]
+    ]
+    page.table(heads, rows, left=3, folded=(0,))
+
+
+def _bounded(entry: dict[str, Any], metric: str) -> str:
+    """Return a value with its interval."""
+    low, high = entry["confidence"]["intervals"].get(metric, (None, None))
+    shown = _number(entry.get(metric))
+    return shown if low is None else f"{shown} [{_number(low, 4)}, {_number(high, 4)}]"
 
 
 def _event_rows(events: list[dict[str, Any]], page: Page) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ missing. Each branch of a run is a run of its own there, for after a rewind step
 
 import importlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -58,6 +59,9 @@ class Tracker(Protocol):
     def log(self, step: int, points: Points) -> None:
         """Keep the numbers of an evaluation, so that a kill does not lose them."""
 
+    def results(self, step: int, points: Points) -> None:
+        """Keep what the best model, of that step, was measured to be at the end."""
+
     def close(self, finished: bool) -> None:
         """End; a run that is not `finished` may go on later."""
 
@@ -75,6 +79,11 @@ class Trackers:
         """Hand an evaluation's numbers to every tracker."""
         for name, tracker in list(self._open.items()):
             self._guarded(name, partial(tracker.log, step, points))
+
+    def results(self, step: int, points: Points) -> None:
+        """Hand what the best model was measured to be to every tracker."""
+        for name, tracker in list(self._open.items()):
+            self._guarded(name, partial(tracker.results, step, points))
 
     def close(self, finished: bool) -> None:
         """Close every tracker."""
@@ -115,6 +124,18 @@ def points_of(line: Mapping[str, Any]) -> Points:
         if name.startswith("valid_"):
             named[_tag(name.removeprefix("valid_"))] = value
     return {tag: float(value) for tag, value in named.items() if value is not None}
+
+
+def points_of_results(results: Mapping[Any, Mapping[str, float]]) -> Points:
+    """Return what the best model was measured to be, by split and metric, by tags:
+    result/test/recall@50; what is not a number is left out.
+    """
+    return {
+        f"result/{split}/{name}": float(value)
+        for split, metrics in results.items()
+        for name, value in metrics.items()
+        if math.isfinite(value)
+    }
 
 
 def record_of(progress: "Progress") -> Record:

@@ -42,6 +42,16 @@ class MLflowLog:
         self._client.log_batch(self._id, metrics=metrics)
         self._known.add(step)
 
+    def results(self, step: int, points: Points) -> None:
+        """Keep the results, each once."""
+        now = int(time.time() * 1000)
+        new = [tag for tag in points if not self._has(_name(tag), step)]
+        metrics = [Metric(_name(tag), points[tag], now, step) for tag in new]
+        self._client.log_batch(self._id, metrics=metrics)
+
+    def _has(self, name: str, step: int) -> bool:
+        return any(one.step == step for one in self._client.get_metric_history(self._id, name))
+
     def close(self, finished: bool) -> None:
         """Mark the run as finished, or as one that may go on."""
         self._client.set_terminated(self._id, status="FINISHED" if finished else "KILLED")

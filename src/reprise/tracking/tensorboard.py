@@ -1,4 +1,5 @@
-"""TensorBoard's event files, one a branch: tensorboard/branch-<n>/events.out.tfevents.<number>.
+"""TensorBoard's event files, one a branch: tensorboard/branch-<n>/events.out.tfevents.<number>; and
+tensorboard/results/, what the best model was measured to be when the run ended.
 
 Each start writes the branch's file anew, from the record and from what the old one tells of times,
 and goes on in it: so whatever reads these files finds each point once, without TensorBoard's own
@@ -18,13 +19,14 @@ from tensorboardX.record_writer import RecordWriter, masked_crc32c
 from reprise.tracking import Points, TrackedRun
 
 _PREFIX, _DRAFT = "events.out.tfevents.", ".draft"
-_BRANCH = "branch-"
+_BRANCH, _RESULTS = "branch-", "results"
 
 
 class TensorBoardLog:
     """The event files of a run, those of all its branches in order, that of its own open."""
 
     def __init__(self, folder: Path, branch: int, record: dict[int, dict[int, Points]]) -> None:
+        self._folder = folder
         for path in folder.glob(f"{_BRANCH}*"):
             number = path.name.removeprefix(_BRANCH)
             if number.isdecimal() and int(number) not in record:
@@ -38,6 +40,10 @@ class TensorBoardLog:
         """Write the numbers of an evaluation; they outlive a kill."""
         self._writer.write(_event(step, points, time.time()).SerializeToString())
         self._writer.flush()
+
+    def results(self, step: int, points: Points) -> None:
+        """Write the results into files of their own, in place of those of an earlier end."""
+        _write_anew(self._folder / _RESULTS, {step: points}).close()
 
     def close(self, finished: bool = True) -> None:
         """Close the file."""

@@ -31,6 +31,10 @@ class WandbLog:
         if step >= self._run.step:
             self._run.log(points, step=step, commit=True)
 
+    def results(self, step: int, points: Points) -> None:
+        """Keep the results in the summary, which a table of W&B runs shows."""
+        self._run.summary.update({**points, "result/step": step})
+
     def close(self, finished: bool) -> None:
         """End the W&B run; an unfinished one is taken up by its id."""
         self._run.finish(exit_code=0)

@@ -9,7 +9,7 @@ from reprise.cli.help import Command
 from reprise.cli.options import common_options, data_option, runs_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.text.messages import Messages, choose_language
+from reprise.text.messages import Messages, choose_language, unsaid
 
 _FILE = "report.html"
 
@@ -39,7 +39,7 @@ def report(
     end_at_once_on_interrupt()
     from reprise import durable
     from reprise.report.facts import read_runs
-    from reprise.report.measuring import LAMBDAS, check_lambdas, measure_run
+    from reprise.report.measuring import LAMBDAS, check_lambdas, measure_run, measured_before
     from reprise.report.page import render
     from reprise.runs.manage.survey import path_of
     from reprise.runs.where import locator
@@ -55,8 +55,10 @@ def report(
         raise UsageError("page_is_folder", path=output)
     if not output.parent.is_dir():
         raise UsageError("page_no_folder", path=output)
-    measured = None
-    if not no_evaluation:
+    if no_evaluation:
+        known = [measured_before(run, split, unsaid) for run in found]
+        measured = known if any(one.facts for one in known) else None
+    else:
         measured = [
             measure_run(run, locator(run.path, data_dir), split, chosen, say) for run in found
         ]

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from reprise.cli.help import Group
-from reprise.cli.options import common_options, data_option, print_json, runs_option
+from reprise.cli.help import Group as CommandGroup
+from reprise.cli.options import agreed, common_options, data_option, print_json, runs_option
 from reprise.text.messages import Messages, Say, choose_language
 
 if TYPE_CHECKING:
     from reprise.runs.folder import RunFolder
+    from reprise.runs.manage.groups import Group
     from reprise.runs.manage.prune import Removal
+    from reprise.runs.manage.survey import Survey
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -24,7 +26,7 @@ def listing_options(command: Command) -> Command:
     return runs_option(as_json(common_options(command)))
 
 
-@click.group(cls=Group, invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @listing_options
 @click.pass_context
 def runs(context: click.Context, runs_dir: Path, as_json: bool, lang: str | None) -> None:
@@ -38,6 +40,17 @@ def runs(context: click.Context, runs_dir: Path, as_json: bool, lang: str | None
         }
         context.default_map = {context.invoked_subcommand: given}
         return
+    _list(runs_dir, as_json, lang)
+
+
+@runs.command("list")
+@listing_options
+def list_runs(runs_dir: Path, as_json: bool, lang: str | None) -> None:
+    """List the runs, as `reprise runs` does."""
+    _list(runs_dir, as_json, lang)
+
+
+def _list(runs_dir: Path, as_json: bool, lang: str | None) -> None:
     from reprise.runs.manage import survey
 
     messages = Messages(choose_language(lang))
@@ -80,14 +93,18 @@ def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
 @click.argument("names", metavar="NAME NAME...", nargs=-1)
 @click.option("--metric")
 @click.option("--paired", is_flag=True)
-@click.option("--split", type=click.Choice(["valid", "test"]), default="test")
+@click.option("--split", type=click.Choice(["valid", "test"]))
+@click.option("--markdown", "form", flag_value="markdown")
+@click.option("--latex", "form", flag_value="latex")
+@click.option("--csv", "form", flag_value="csv")
 @data_option
 @listing_options
 def compare(
     names: tuple[str, ...],
     metric: str | None,
     paired: bool,
-    split: Any,
+    split: str | None,
+    form: Any,
     data_dir: Path | None,
     runs_dir: Path,
     as_json: bool,
@@ -103,25 +120,53 @@ def compare(
     folders = [folder for group in groups for folder in group.folders]
     if len(folders) < 2 or (paired and len(groups) < 2):
         raise UsageError("compare_two")
-    facts = compare([survey.survey(folder) for folder in folders], metric)
+    if paired and form is not None:
+        raise UsageError("only_one", options=f"--paired, --{form}")
+    found = [survey.survey(folder) for folder in folders]
+    if not paired and (split is not None or form is not None):
+        _show_table(found, split or "test", form, as_json, Messages(choose_language(lang)))
+        return
+    facts = compare(found, metric)
     if len(folders) > len(groups):
         facts["groups"] = of_comparison(groups, facts["metrics"])
     if paired:
-        from reprise.runs.paired import compare_paired
-        from reprise.runs.where import locator
-
-        facts["paired"] = compare_paired(
-            groups,
-            split,
-            lambda folder: locator(folder.path, data_dir),
-            _warner(Messages(choose_language(lang))),
-        )
+        facts["paired"] = _paired(groups, split or "test", data_dir, lang)
     if as_json:
         print_json(facts)
         return
     from reprise.show.runs import Page, show_comparison
 
     show_comparison(facts, Page(Messages(choose_language(lang))))
+
+
+def _paired(
+    groups: "list[Group]", split: Any, data_dir: Path | None, lang: str | None
+) -> dict[str, Any]:
+    from reprise.runs.paired import compare_paired
+    from reprise.runs.where import locator
+
+    warn = _warner(Messages(choose_language(lang)))
+    return compare_paired(groups, split, lambda run: locator(run.path, data_dir), warn)
+
+
+def _show_table(
+    found: "list[Survey]", split: str, form: Any, as_json: bool, messages: Messages
+) -> None:
+    """Print what runs were measured to be on a split, as results.json has it."""
+    from reprise.runs.manage.table import table
+    from reprise.show.runs import Page, label
+    from reprise.show.tables import as_text, show_table
+
+    facts, warn = table(found, split), _warner(messages)
+    for name, run in zip(label(facts["runs"]), facts["runs"], strict=True):
+        if run["checkpoint"] is None:
+            warn("not_measured", name=name, split=split)
+    if as_json:
+        print_json(facts)
+    elif form is not None:
+        click.echo(as_text(facts, form, messages), nl=False)
+    else:
+        show_table(facts, Page(messages), messages)
 
 
 @runs.command()
@@ -165,11 +210,56 @@ def prune(
         page.line(page.text("prune_nothing"))
     elif not dry_run:
         size = _size(sum(removal.size for removal in removals))
-        if yes or _agreed(page.text("prune_ask", size=size)):
+        if yes or agreed(page.text("prune_ask", size=size), "prune_unasked"):
             freed = sum(map(carry_out, removals))
             page.line(page.text("prune_done", size=_size(freed)))
         else:
             page.line(page.text("prune_kept"))
+
+
+@runs.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True)
+@listing_options
+def delete(name: str, yes: bool, runs_dir: Path, as_json: bool, lang: str | None) -> None:
+    """Delete the run NAME with all that it holds."""
+    from reprise.errors import RunInUseError, UsageError
+    from reprise.runs.lock import writer_of
+    from reprise.runs.manage import remove, survey
+    from reprise.show.runs import Page
+
+    if as_json and not yes:
+        raise UsageError("deletion_unasked")
+    folder, page = survey.find(runs_dir, name), Page(Messages(choose_language(lang)))
+    if (pid := writer_of(folder.path)) is not None:
+        raise RunInUseError("run_in_use", path=folder.path, pid=pid)
+    found = survey.survey(folder)
+    about = {"path": folder.path, "step": found.progress.step, "size": _size(found.size)}
+    if yes or agreed(page.text("delete_ask", **about), "deletion_unasked"):
+        remove.delete(folder)
+        if as_json:
+            print_json({"deleted": str(folder.path), "freed": found.size})
+        else:
+            page.line(page.text("deleted", path=folder.path))
+    else:
+        page.line(page.text("prune_kept"))
+
+
+@runs.command()
+@click.argument("old")
+@click.argument("new")
+@listing_options
+def rename(old: str, new: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
+    """Give the run OLD the name NEW, and its folder with it."""
+    from reprise.runs.manage import remove, survey
+    from reprise.show.runs import Page
+
+    folder = remove.rename(survey.find(runs_dir, old), new)
+    if as_json:
+        print_json(survey.summary(survey.survey(folder)))
+        return
+    messages = Messages(choose_language(lang))
+    Page(messages).line(messages.text("renamed", old=old, new=new, path=folder.path))
 
 
 @runs.command()
@@ -266,18 +356,6 @@ def _removal_facts(removal: "Removal") -> dict[str, Any]:
         ],
         "size": removal.size,
     }
-
-
-def _agreed(question: str) -> bool:
-    """Ask; UsageError where nobody can answer."""
-    from reprise.errors import UsageError
-
-    try:
-        return click.confirm(question)
-    except click.Abort as abort:
-        if isinstance(abort.__context__, EOFError):
-            raise UsageError("prune_unasked") from None
-        raise
 
 
 def _size(size: int) -> str:

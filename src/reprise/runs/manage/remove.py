@@ -1,0 +1,54 @@
+"""`reprise runs delete` and `rename`."""
+
+import json
+from pathlib import Path
+
+from reprise import durable
+from reprise.config.schema import check_value
+from reprise.errors import UsageError, WriteError
+from reprise.runs.folder import RunFolder, read_record
+from reprise.runs.lock import held
+from reprise.runs.naming import called, read
+from reprise.text.messages import Phrase, unsaid
+
+
+def delete(folder: RunFolder) -> None:
+    """Remove a run with all that it holds; RunInUseError where a process writes it. What a crash
+    leaves of it is no run: `reprise runs prune` finds it.
+    """
+    with held(folder.path):
+        remove_folder(folder.path)
+
+
+def rename(folder: RunFolder, name: str) -> RunFolder:
+    """Give a run another name and its folder with it; return where it is then.
+
+    Raises:
+        UsageError: The name is none, or another run of the data set has it.
+        RunInUseError: A process writes the run.
+    """
+    check_value("name", name)
+    runs_folder, dataset = folder.path.parent, read(folder).values.get("dataset")
+    target = RunFolder(folder.path.with_name(name if dataset is None else f"{dataset}_{name}"))
+    taken = [] if dataset is None else called(runs_folder, dataset, name)
+    if target.path.exists() and target.path not in (folder.path, *(run.path for run in taken)):
+        taken.append(target)
+    for other in taken:
+        if other.path.resolve() != folder.path.resolve():
+            raise UsageError("name_taken", path=other.path, name=name)
+    with held(folder.path):
+        record = read_record(folder, unsaid)
+        if record:  # a crash after this leaves the run with its new name in its old folder
+            record["config"] = {**record.get("config", {}), "name": name}
+            text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            durable.replace_file(folder.record, text.encode())
+        if target != folder:
+            durable.move(folder.path, target.path)
+    return target
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, all of it; WriteError where that cannot be."""
+    durable.discard(path)
+    if path.exists():
+        raise WriteError("write_refused", path=path, reason=Phrase("not_removed"))
