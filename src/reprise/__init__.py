@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reprise.api import Run, evaluate, load, open_dataset, prepare, train
+    from reprise.api import Run, evaluate, evaluate_lists, load, open_dataset, prepare, train
     from reprise.errors import RepriseError
 
 __version__ = "0.2.0"
@@ -17,6 +17,7 @@ __all__ = [
     "Run",
     "__version__",
     "evaluate",
+    "evaluate_lists",
     "load",
     "open_dataset",
     "prepare",

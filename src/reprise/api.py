@@ -9,7 +9,8 @@ model.user_vectors([["sku-1", "sku-9"]])
 
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -71,12 +72,8 @@ def prepare(
         behaviours=None if behaviours is None else tuple(behaviours)
     )
     make = partial(_prepared, name, Path(data_dir), protocol, k_core, asked, cut)
-    if isinstance(source, str | Path):
-        return make(Path(source))
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / f"{name}.parquet"
-        _as_polars(source).write_parquet(table)
-        return make(table)
+    with _as_file(source, name) as path:
+        return make(path)
 
 
 def open_dataset(name: str | Path, data_dir: str | Path = "data") -> Dataset:
@@ -177,27 +174,80 @@ def evaluate(
     *,
     which: Which = "best",
     cutoffs: Sequence[int] | None = None,
+    metrics: Sequence[str] | None = None,
     filter_seen: bool = False,
+    on: Dataset | str | None = None,
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
 ) -> dict[str, Any]:
     """Measure a run's stored model on the whole catalogue; return what `reprise evaluate --json`
     prints: each metric by its key ("recall@50"), its intervals, and groups of users and items.
 
-    cutoffs: where metrics are taken; None: at 20, 50 and the run's own.
+    Args:
+        run: A Run, the path of a run or a checkpoint, or a run's name.
+        split: The users to measure on.
+        which: The model of a run to measure.
+        cutoffs: Where metrics are taken; None: at 20, 50 and the run's own.
+        metrics: The metrics to return, such as ("recall", "ndcg"); None: all.
+        filter_seen: Whether to leave out what a user has interacted with already.
+        on: Another data set to measure on, whose items have the same ids, or its name.
+        runs_dir: Folder of the runs.
+        data_dir: Folder of the data sets.
     """
     from reprise.runs import results
-    from reprise.runs.evaluation import evaluation_facts, measure
+    from reprise.runs.evaluation import (
+        cutoffs_asked,
+        evaluation_facts,
+        measure,
+        metrics_asked,
+        only,
+    )
     from reprise.runs.stored import load as load_stored
+    from reprise.runs.transfer import measure_on
 
+    shown, asked = metrics_asked(metrics), cutoffs_asked(cutoffs)
     setup()
     path, locate = _place(run, Path(runs_dir), data_dir)
     stored = load_stored(path, which, _warn, locate)
-    asked = None if cutoffs is None else tuple(sorted(set(cutoffs)))
-    measured = measure(stored, split, filter_seen=filter_seen, cutoffs=asked)
+    if on is None:
+        measured = measure(stored, split, filter_seen=filter_seen, cutoffs=asked)
+    else:
+        beside = data_dir or stored.dataset.folder.parent
+        other = on if isinstance(on, Dataset) else open_dataset(on, beside)
+        measured = measure_on(stored, other, split, _warn, filter_seen=filter_seen, cutoffs=asked)
     facts = evaluation_facts(measured, split, None)
-    results.keep(measured.checkpoint, [facts], _warn)
-    return facts
+    results.keep(stored.checkpoint, [facts], _warn)
+    return only(facts, shown)
+
+
+def evaluate_lists(
+    lists: Any,
+    data: Dataset | str,
+    split: Literal["valid", "test"] = "test",
+    *,
+    cutoffs: Sequence[int] | None = None,
+    metrics: Sequence[str] | None = None,
+    data_dir: str | Path = "data",
+) -> dict[str, Any]:
+    """Measure lists that any other system made, on the users and by the metrics of `evaluate`.
+
+    Args:
+        lists: A Parquet, CSV or JSON lines file, or a frame of polars, pandas or pyarrow: user,
+            item, and rank or score, a row an item; or user and items (best first), a row a user.
+        data: The data set whose users they are for, or its name under `data_dir`.
+        split: The users to measure on; who has no list counts with 0.
+        cutoffs: Where metrics are taken; None: at 20 and 50.
+        metrics: The metrics to return; None: all.
+        data_dir: Folder of the data sets.
+    """
+    from reprise.runs.evaluation import cutoffs_asked, evaluation_facts, metrics_asked, only
+    from reprise.runs.given import measure_lists
+
+    shown, asked = metrics_asked(metrics), cutoffs_asked(cutoffs)
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
+    with _as_file(lists, "lists") as path:
+        measured = measure_lists(path, dataset, split, _warn, asked)
+    return only(evaluation_facts(measured, split, None), shown)
 
 
 def run_request(request: "Request", console: "RunConsole", command: str | None) -> int:
@@ -312,6 +362,18 @@ def _prepared(
     source: Path,
 ) -> Dataset:
     return open_folder(prepare_folder(source, name, data_dir, protocol, core, asked, cut))
+
+
+@contextmanager
+def _as_file(source: Any, name: str) -> Iterator[Path]:
+    """Yield the path of a source, which a frame is written to."""
+    if isinstance(source, str | Path):
+        yield Path(source)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / f"{name}.parquet"
+        _as_polars(source).write_parquet(table)
+        yield table
 
 
 def _as_polars(frame: Any) -> "pl.DataFrame":

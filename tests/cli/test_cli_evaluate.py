@@ -17,6 +17,7 @@ from helpers.commands import comirec, reprise
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
+from reprise.evaluation.metrics import metric_of
 from reprise.retrieval.vectors import retriever_of
 from reprise.runs.evaluation import evaluate_run, evaluation_facts
 from reprise.runs.folder import RunFolder, find_checkpoint, load_checkpoint
@@ -133,7 +134,7 @@ def test_the_json_keeps_its_layout(workspace: Path) -> None:
     assert facts["cutoffs"] == [10, 20, 50]
     confidence = facts["confidence"]
     assert (confidence["level"], confidence["resamples"]) == (0.95, 1000)
-    names = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
+    names = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr", "map", "precision")
     assert set(confidence["intervals"]) == {f"{name}@{n}" for name in names for n in (10, 20, 50)}
     for name, (low, high) in confidence["intervals"].items():
         assert low <= facts[name] <= high
@@ -177,12 +178,70 @@ def test_the_report_says_what_was_measured_and_how(workspace: Path) -> None:
     assert re.search(row, text)
     assert re.search(rf"^@50 .* {facts['interest_dead@50']:.0f} / 3 ", text, re.M)
     assert "\x1b" not in text
-    assert len(text.splitlines()) < 35
+    assert len(text.splitlines()) < 40
 
     other = evaluate(workspace, "--filter-seen", "--lambda", 0.5, "--lang", "zh")
     assert "已交互物品: 已过滤" in other
     assert "lambda 0.5" in other
     assert "历史类别: 多样（" in other
+
+
+def test_cutoffs_and_metrics_say_what_is_shown(workspace: Path) -> None:
+    everything = json.loads(evaluate(workspace, "--json"))
+    options = ["--cutoffs", "20,5", "--metrics", "map,recall,gini"]
+    facts = json.loads(evaluate(workspace, "--json", *options))
+    assert facts["cutoffs"] == [5, 20]
+    names = {key for key in facts if metric_of(key) is not None}
+    assert names == {f"{name}@{n}" for name in ("recall", "map", "gini") for n in (5, 20)}
+    intervals = facts["confidence"]["intervals"]
+    assert set(intervals) == {f"{name}@{n}" for name in ("recall", "map") for n in (5, 20)}
+    # What else is asked for changes no value and no bound.
+    assert facts["map@20"] == everything["map@20"]
+    assert intervals["map@20"] == everything["confidence"]["intervals"]["map@20"]
+    shown = evaluate(workspace, *options)
+    assert re.search(r"^ +@5 +@20$", shown, re.M)
+    assert re.findall("^(Recall|MAP|Gini|NDCG|HR) ", shown, re.M) == ["Recall", "MAP", "Gini"]
+    assert json.loads(evaluate(workspace, "--json", *options, "--top-n", 7))["cutoffs"] == [
+        5,
+        7,
+        20,
+    ]
+
+
+def test_metrics_that_are_not_shown_are_kept(workspace: Path) -> None:
+    evaluate(workspace, "--cutoffs", 6, "--metrics", "recall")
+    kept = json.loads((workspace / RUN / "results.json").read_text())["results"][-1]
+    assert kept["cutoffs"] == [6]
+    assert {"recall@6", "map@6", "gini@6", "novelty@6"} <= set(kept)
+
+
+def test_a_metric_that_the_data_cannot_give_is_named(workspace: Path) -> None:
+    done = reprise("evaluate", RUN, "--metrics", "recall,interest_coverage", cwd=workspace)
+    assert done.returncode == 0
+    assert "Not shown: interest_coverage." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([RUN, "--cutoffs", "5,x"], "cutoffs = 'x' is not possible: a whole number from 1."),
+        ([RUN, "--cutoffs", "5,0"], "cutoffs = 0 is not possible: a whole number from 1."),
+        ([RUN, "--cutoffs", ","], "Missing: --cutoffs."),
+        ([RUN, "--top-n", "0"], "top_n = 0 is not possible: a whole number from 1."),
+        ([RUN, "--metrics", "recal"], "metrics = 'recal' is not possible: recall | ndcg | "),
+        ([], "Say what to measure: RUN, or --lists FILE with --dataset NAME."),
+        (["--lists", "a.csv"], "Say what to measure: "),
+        ([RUN, "--dataset", "tiny"], "Say what to measure: "),
+        (
+            [RUN, "--lists", "a.csv", "--dataset", "tiny", "--which", "latest"],
+            "--lists goes without RUN, --which.",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(workspace: Path, options: list[str], said: str) -> None:
+    done = reprise("evaluate", *options, cwd=workspace)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def test_unknown_categories_are_a_group_of_their_own_or_none(

@@ -587,12 +587,12 @@ def mixture_groups(entropies: Sequence[float | None]) -> list[str]:
 
 
 def bootstrap(
-    values: Sequence[float], users: int, resamples: Sequence[Sequence[int]], level: float
+    values: Sequence[float], resamples: Sequence[Sequence[int]], level: float
 ) -> tuple[float, float]:
-    """Return the percentile interval of the mean over `users`, all but the `values` being zero;
-    each resample tells which of the values came up. Percentiles are linear between means.
+    """Return the percentile interval of the mean; each resample tells whose values came up.
+    Percentiles are linear between means.
     """
-    means = sorted(sum(values[i] for i in drawn) / users for drawn in resamples)
+    means = sorted(sum(values[i] for i in drawn) / len(drawn) for drawn in resamples)
     bounds = []
     for share in ((1 - level) / 2, (1 + level) / 2):
         place = share * (len(means) - 1)
@@ -604,14 +604,16 @@ def bootstrap(
 
 def metrics_at(recommended: Sequence[int], targets: Sequence[int], n: int) -> dict[str, float]:
     """Return recall, hitrate and ndcg_comirec as ComiRec's published evaluate_full (train.py),
-    ndcg by the standard definition (Järvelin and Kekäläinen 2002, binary gains), and mrr.
+    ndcg by the standard definition (Järvelin and Kekäläinen 2002, binary gains), mrr, and map
+    and precision as trec_eval's map_cut and P.
     """
     wanted = set(targets)
-    hits, dcg, reciprocal = 0, 0.0, 0.0
+    hits, dcg, reciprocal, precisions = 0, 0.0, 0.0, 0.0
     for place, item in enumerate(recommended[:n]):
         if item in wanted:
             hits += 1
             reciprocal = reciprocal or 1.0 / (place + 1)
+            precisions += hits / (place + 1)
             dcg += 1.0 / math.log(place + 2, 2)
     return {
         "recall": hits / len(targets),
@@ -619,6 +621,8 @@ def metrics_at(recommended: Sequence[int], targets: Sequence[int], n: int) -> di
         "ndcg_comirec": dcg / _ideal(hits) if hits > 0 else 0.0,
         "ndcg": dcg / _ideal(min(n, len(wanted))),
         "mrr": reciprocal,
+        "map": precisions / len(wanted),
+        "precision": hits / n,
     }
 
 
@@ -630,6 +634,26 @@ def diversity(recommended: Sequence[int], category: Sequence[int]) -> float:
         for j in range(i + 1, n):
             different += category[recommended[i]] != category[recommended[j]]
     return different / ((n - 1) * n / 2)
+
+
+def novelty(recommended: Sequence[int], counts: Sequence[int]) -> float:
+    """Source: Vargas and Castells, RecSys 2011, the mean of -log2 p(item); an item that training
+    never saw counts as one that it saw once.
+    """
+    bits = [-math.log(max(counts[item], 1) / sum(counts), 2) for item in recommended]
+    return sum(bits) / len(bits) if bits else 0.0
+
+
+def average_popularity(recommended: Sequence[int], counts: Sequence[int]) -> float:
+    """Source: Yin et al., VLDB 2012, the average recommendation popularity of one list."""
+    return sum(counts[item] for item in recommended) / len(recommended) if recommended else 0.0
+
+
+def gini(exposure: Sequence[int]) -> float:
+    """Return half the mean difference between any two of the items' exposures, by their mean."""
+    n, total = len(exposure), sum(exposure)
+    apart = sum(abs(one - other) for one in exposure for other in exposure)
+    return apart / (2 * n * total) if total else 0.0
 
 
 def interest_coverage(

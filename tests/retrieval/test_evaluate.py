@@ -23,6 +23,7 @@ from reprise.data.dataset import Dataset, Truth
 from reprise.data.sequences import EvaluationUsers, Past
 from reprise.errors import DataError
 from reprise.evaluation.evaluate import evaluate
+from reprise.evaluation.metrics import METRICS
 from reprise.models.registry import ModelShape, get_model
 from reprise.models.scoring import COMIREC, Scoring
 from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
@@ -132,7 +133,12 @@ def truth_of(count: int) -> Truth:
 @pytest.mark.parametrize("count", [1, 255, 256, 257])
 def test_chunks_change_nothing(count: int) -> None:
     computed = evaluate(
-        retriever(), first(count), CUTOFFS, item_category=CATEGORY, truth=truth_of(count)
+        retriever(),
+        first(count),
+        CUTOFFS,
+        item_category=CATEGORY,
+        truth=truth_of(count),
+        metrics=METRICS,
     )
     lists = [[item for item, _ in everything[:10]] for everything in ranked()[:count]]
     check_holds(computed.metrics, expected_metrics(lists))
@@ -140,7 +146,9 @@ def test_chunks_change_nothing(count: int) -> None:
 
 @pytest.mark.parametrize("coef", [0.0, 0.02, 0.2])
 def test_a_coefficient_chooses_from_the_merged_lists(coef: float) -> None:
-    computed = evaluate(retriever(), first(30), CUTOFFS, CATEGORY, truth_of(30), coef)
+    computed = evaluate(
+        retriever(), first(30), CUTOFFS, CATEGORY, truth_of(30), coef, metrics=METRICS
+    )
     table = np.asarray(arrays().rows)[1:, : SHAPE.embedding_dim]
     history, lengths = everyone().history[:30], everyone().lengths[:30]
     lists = []
@@ -164,8 +172,14 @@ def test_diversity_and_coverage_come_only_with_what_they_need() -> None:
     assert set(diverse) - set(plain) == {"diversity@3", "diversity@10"}
     covered = evaluate(retriever(), first(5), CUTOFFS, truth=truth_of(5)).metrics
     assert set(covered) - set(plain) == {"interest_coverage@3", "interest_coverage@10"}
-    assert plain.items() <= diverse.items()
-    assert plain.items() <= covered.items()
+    counts = np.arange(ITEMS + 1)
+    counted = evaluate(
+        retriever(), first(5), CUTOFFS, metrics=METRICS, training_counts=counts
+    ).metrics
+    names = ("map", "precision", "gini", "novelty", "popularity")
+    assert set(counted) - set(plain) == {f"{name}@{n}" for name in names for n in CUTOFFS}
+    for more in (diverse, covered, counted):
+        assert plain.items() <= more.items()
 
 
 def test_parameters_that_are_not_numbers_make_every_metric_nan() -> None:
@@ -283,6 +297,8 @@ def test_an_evaluation_is_that_of_one_user_after_the_other(
     seed: int, num_users: int, num_items: int, coef: float | None, filter_seen: bool
 ) -> None:
     world = random_world(np.random.default_rng(seed), num_users, num_items)
+    counts = np.random.default_rng(seed).integers(0, 9, num_items + 1)
+    counts[0] = 0
     found = evaluate(
         world.retriever(FirstItems),
         world.users,
@@ -290,6 +306,8 @@ def test_an_evaluation_is_that_of_one_user_after_the_other(
         world.category,
         coef=coef,
         filter_seen=filter_seen,
+        metrics=METRICS,
+        training_counts=counts,
     )
     lists, sums, cosines = [], Counter[str](), []
     for user, (past, targets) in enumerate(zip(world.pasts, world.targets, strict=True)):
@@ -306,6 +324,11 @@ def test_an_evaluation_is_that_of_one_user_after_the_other(
             filter_seen,
         )
         assert [item for item in found.ids[user].tolist() if item] == [one.item for one in listed]
+        for n in CUTOFFS:
+            shown_to_user = [one.item for one in listed[:n]]
+            known = counts.tolist()
+            metrics[f"novelty@{n}"] = oracles.novelty(shown_to_user, known) if counts.any() else 0
+            metrics[f"popularity@{n}"] = oracles.average_popularity(shown_to_user, known)
         by_user = {name: values[user] for name, values in found.by_user.items()}
         assert by_user == pytest.approx(metrics)
         lists.append(listed)
@@ -316,6 +339,8 @@ def test_an_evaluation_is_that_of_one_user_after_the_other(
         expected |= oracles.interest_health(lists, 3, n)
         shown = {one.item for listed in lists for one in listed[:n]}
         expected[f"catalogue_coverage@{n}"] = len(shown) / num_items
+        times = Counter(one.item for listed in lists for one in listed[:n])
+        expected[f"gini@{n}"] = oracles.gini([times[item + 1] for item in range(num_items)])
     expected["interest_cosine"] = sum(cosines) / num_users
     assert found.metrics == pytest.approx(expected)
 

@@ -21,26 +21,32 @@ def test_bounds_are_those_of_the_loop(seed: int, users: int, resamples: int, lev
     values = {"a": rng.random(users), "b": rng.integers(0, 2, users).astype(np.float64)}
     values["a"][rng.random(users) < 0.5] = 0
     values["difference"] = values["b"] - values["a"]
-    marked = [n for n in range(users) if values["a"][n] or values["b"][n]]
-    drawn = [
-        intervals.resample(users, len(marked), seed, number).tolist() for number in range(resamples)
-    ]
+    drawn = [intervals.resample(users, seed, number).tolist() for number in range(resamples)]
     computed = intervals.bootstrap(values, level, resamples, seed)
     for name, own in values.items():
-        expected = oracles.bootstrap(own[marked].tolist(), users, drawn, level)
+        expected = oracles.bootstrap(own.tolist(), drawn, level)
         assert computed[name] == pytest.approx(expected, abs=1e-7)
 
 
-def test_zeros_that_are_not_drawn_change_no_distribution() -> None:
-    """Drawing how many of the users with hits come up is as good as drawing every user."""
+def test_bounds_are_those_of_plain_resampling() -> None:
     values = np.zeros(500)
     values[:60] = np.linspace(0.2, 1, 60)
     low, high = intervals.bootstrap({"a": values}, resamples=4000)["a"]
     draw = random.Random(1)
     every = [draw.choices(range(500), k=500) for _ in range(2000)]
-    expected = oracles.bootstrap(values.tolist(), 500, every, 0.95)
+    expected = oracles.bootstrap(values.tolist(), every, 0.95)
     # The percentiles' own error is about 3% of the interval's width here.
     assert (low, high) == pytest.approx(expected, abs=0.1 * (high - low))
+
+
+def test_bounds_of_a_metric_depend_on_no_other() -> None:
+    rng = np.random.default_rng(5)
+    values = {name: rng.random(200) * (rng.random(200) < 0.2) for name in "abc"}
+    together = intervals.bootstrap(values)
+    assert together == {
+        name: intervals.bootstrap({name: own})[name] for name, own in values.items()
+    }
+    assert together != intervals.bootstrap(values, seed=20)
 
 
 def test_an_interval_is_about_two_standard_errors_each_way() -> None:

@@ -1,5 +1,7 @@
 """Metrics, against ComiRec's loops and the textbook's NDCG."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,13 +10,15 @@ from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.effort import examples
+from helpers.pages import DOCS
 from reprise.evaluation import metrics
 from reprise.evaluation.metrics import Lists, measured
+from reprise.text.messages import Language, Messages
 
 relaxed = examples(120)
 seeds = st.integers(0, 2**32 - 1)
 ITEMS, CUTOFFS = 15, (1, 3, 8)
-NAMES = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
+NAMES = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr", "map", "precision")
 
 
 def random_lists(
@@ -81,6 +85,93 @@ def test_catalogue_coverage_counts_what_anyone_is_shown(seed: int, users: int, w
     ids = random_lists(np.random.default_rng(seed), users, width)
     shown = {item for row in ids.tolist() for item in row if item != 0}
     assert metrics.catalogue_coverage(ids, ITEMS) == len(shown) / ITEMS
+
+
+@relaxed
+@given(seeds, st.integers(1, 6), st.integers(1, 12))
+def test_gini_is_half_the_mean_difference_of_exposures(seed: int, users: int, width: int) -> None:
+    ids = random_lists(np.random.default_rng(seed), users, width)
+    exposure = [int((ids == item).sum()) for item in range(1, ITEMS + 1)]
+    assert metrics.gini(ids, ITEMS) == pytest.approx(oracles.gini(exposure))
+
+
+def test_gini_is_0_of_even_exposure_and_near_1_of_one_item_for_all() -> None:
+    everything = np.arange(1, ITEMS + 1)[None]
+    assert metrics.gini(everything, ITEMS) == 0
+    assert metrics.gini(np.full((9, 1), 3), ITEMS) == pytest.approx(1 - 1 / ITEMS)
+    assert metrics.gini(np.zeros((4, 5), int), ITEMS) == 0
+
+
+@relaxed
+@given(seeds, st.integers(1, 6), st.integers(1, 12))
+def test_novelty_and_popularity_are_those_of_the_loops(seed: int, users: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = np.concatenate([[0], rng.integers(0, 5, ITEMS)])
+    counts[1] += 1  # training is of something
+    ids = random_lists(rng, users, width)
+    lists = [[item for item in row if item] for row in ids.tolist()]
+    held = Lists(ids, np.arange(users + 1), np.ones(users, np.int32), ITEMS, training_counts=counts)
+    found = dict(measured(held, (3,), ("list",)))
+    known = counts.tolist()
+    assert found["novelty@3"].tolist() == pytest.approx(
+        [oracles.novelty(one[:3], known) for one in lists]
+    )
+    assert found["popularity@3"].tolist() == pytest.approx(
+        [oracles.average_popularity(one[:3], known) for one in lists]
+    )
+
+
+@pytest.mark.parametrize(("language", "page"), [("en", "metrics.md"), ("zh", "zh/metrics.md")])
+def test_metrics_are_explained_under_the_label_they_are_shown_by(
+    language: Language, page: str
+) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| `(\w+)@n` \| .+ \| .*\|$", text, re.MULTILINE)
+    messages = Messages(language)
+    labels = [(messages.metric(one.name, one.label), one.name) for one in metrics.METRICS]
+    assert [row for row in rows if row[1] in metrics.BY_NAME] == labels
+
+
+def test_training_takes_the_metrics_that_its_log_has_always_had() -> None:
+    """Their keys are part of the bytes of metrics.jsonl and of every checkpoint."""
+    assert [metric.name for metric in metrics.IN_TRAINING] == [
+        *("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr", "diversity", "interest_coverage"),
+        "catalogue_coverage",
+    ]
+
+
+@relaxed
+@given(seeds, st.integers(1, 6), st.integers(1, 12))
+def test_metrics_are_those_of_trec_eval(seed: int, users: int, width: int) -> None:
+    """Recall, NDCG, MAP, precision and MRR, of targets that differ, as trec_eval's are."""
+    trec = pytest.importorskip("pytrec_eval", reason="pytrec-eval-terrier is not installed")
+    rng = np.random.default_rng(seed)
+    ids = random_lists(rng, users, width)
+    targets = [rng.permutation(ITEMS)[: rng.integers(1, 7)] + 1 for _ in range(users)]
+    offsets = np.concatenate([[0], np.cumsum([len(own) for own in targets])])
+    computed = of_targets(ids, offsets, np.concatenate(targets).astype(np.int32), CUTOFFS)
+    wanted = {f"u{user}": {str(item): 1 for item in own} for user, own in enumerate(targets)}
+    names = {"recall": "recall", "ndcg": "ndcg_cut", "map": "map_cut", "precision": "P"}
+    measures = {f"{name}.{','.join(map(str, CUTOFFS))}" for name in names.values()}
+    lists = {
+        n: {
+            f"u{user}": {str(item): float(-place) for place, item in enumerate(row[:n]) if item}
+            for user, row in enumerate(ids.tolist())
+        }
+        for n in CUTOFFS
+    }
+    whole = trec.RelevanceEvaluator(wanted, measures).evaluate(lists[max(CUTOFFS)])
+    for n in CUTOFFS:
+        cut = trec.RelevanceEvaluator(wanted, {"recip_rank"}).evaluate(lists[n])
+        for user in range(users):
+            if not lists[n][f"u{user}"]:  # trec_eval leaves out who has no list
+                assert all(computed[f"{name}@{n}"][user] == 0 for name in NAMES)
+                continue
+            found = whole[f"u{user}"]
+            expected = {name: found[f"{theirs}_{n}"] for name, theirs in names.items()}
+            expected["mrr"] = cut[f"u{user}"]["recip_rank"]
+            own = {name: computed[f"{name}@{n}"][user] for name in expected}
+            assert own == pytest.approx(expected)
 
 
 @relaxed

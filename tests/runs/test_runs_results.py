@@ -88,7 +88,17 @@ def test_evaluate_keeps_each_way_of_measuring_once(small_data: Path, ended: RunF
     assert plain["cutoffs"] == [5, 10, 20, 50]  # of both evaluations
     assert {"recall@5", "recall@10"} <= plain["confidence"]["intervals"].keys()
     assert plain["recall@10"] == before[1]["recall@10"]
+    assert {"recall@5", "recall@10"} <= plain["groups"]["popularity"]["tail"].keys()
     assert not list(ended.path.glob(".*"))
+
+
+def test_results_at_other_cutoffs_alone_are_none_for_the_report(
+    small_data: Path, ended: RunFolder
+) -> None:
+    (ended.path / results.FILE).unlink()
+    api.evaluate(ended.path, cutoffs=(3,), data_dir=small_data)
+    done = reprise("report", ended.path, "--no-evaluation")
+    assert done.returncode == 0, done.stderr
 
 
 def test_results_of_another_state_under_the_same_name_do_not_count(ended: RunFolder) -> None:
@@ -263,7 +273,8 @@ def test_a_table_of_results_and_its_forms(
     told = reprise("runs", "compare", "t", "a_b|c", "--csv", "--runs-dir", tmp_path / "runs")
     assert "reprise evaluate t --split test" in told.stderr
     assert "t,small_t" not in told.stdout
-    check_refusal(reprise("runs", "compare", "t", "--split", "test"), 2, "two runs")
+    alone = ("t", "--split", "test", "--runs-dir", tmp_path / "runs")
+    check_refusal(reprise("runs", "compare", *alone), 2, "two runs")
 
 
 def test_what_is_shown_of_a_run_has_its_results(

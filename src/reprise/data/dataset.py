@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,11 @@ class Dataset:
         """The items' categories [V+1] int32; None where none is known."""
         category = np.asarray(self.item_category)
         return category if (category >= 0).any() else None
+
+    @cached_property
+    def training_counts(self) -> NDArray[np.int64]:
+        """Training interactions of each item, [V+1]."""
+        return np.bincount(self.splits["train"].items, minlength=self.num_items + 1)
 
     @property
     def item_ids_digest(self) -> str:

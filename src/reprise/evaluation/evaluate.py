@@ -1,7 +1,7 @@
 """Whole-catalogue evaluation: from a model and a split's users to mean metrics."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from reprise.data.dataset import Truth
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import DataError
 from reprise.evaluation import health
-from reprise.evaluation.metrics import Lists, measured
+from reprise.evaluation.metrics import IN_TRAINING, Lists, Metric, measured
 from reprise.retrieval import rerank
 from reprise.retrieval.search import search
 from reprise.retrieval.vectors import Retriever, added_to_seen, seen_items, user_vectors
@@ -41,11 +41,14 @@ def evaluate(
     coef: float | None = None,
     filter_seen: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
+    metrics: Sequence[Metric] = IN_TRAINING,
+    training_counts: NDArray[np.int64] | None = None,
 ) -> Evaluation:
-    """Return the mean of each metric over all users (`metrics.METRICS`, at each cutoff), and
-    of models with several interests their health (`health`).
+    """Return the mean of each of `metrics` over all users, at each cutoff, and of models with
+    several interests their health (`health`).
 
-    With `item_category`, diversity at each cutoff too, and with `truth` interest coverage; with
+    With `item_category`, diversity at each cutoff too, with `truth` interest coverage, with
+    `training_counts` [V+1], the training interactions of each item, novelty and popularity; with
     `coef`, the list is chosen by `rerank.select`; with `filter_seen`, the items of a user's whole
     history are left out first. Interests, items or a repeat bias that are not finite make every
     metric NaN. DataError where `coef` has no categories to work on; InterruptedSearchError where
@@ -74,14 +77,9 @@ def evaluate(
         passed.finite and np.isfinite(items).all() and (filter_seen or math.isfinite(seen_bias))
     )
     ids = np.concatenate([ranking.ids[:, :top_n] for ranking in lists])[:count]
-    lists_of = Lists(
-        ids, users.target_offsets, users.target_items, len(items), item_category, truth
-    )
-    by_user, means = {}, {}
-    for key, values in measured(lists_of, cutoffs):
-        means[key] = float(np.mean(values))
-        if np.ndim(values):
-            by_user[key] = values
+    targets = users.target_offsets, users.target_items
+    listed = Lists(ids, *targets, len(items), item_category, truth, training_counts)
+    means, by_user = score(listed, cutoffs, metrics)
     if passed.num_interest > 1:
         origin = np.concatenate([ranking.interests[:, :top_n] for ranking in lists])[:count]
         means |= health.of_lists(origin, passed.num_interest, cutoffs)
@@ -90,6 +88,18 @@ def evaluate(
         means = dict.fromkeys(means, math.nan)
         by_user = {name: np.full(count, math.nan) for name in by_user}
     return Evaluation(means, ids, by_user, seen_bias)
+
+
+def score(
+    lists: Lists, cutoffs: tuple[int, ...], metrics: Sequence[Metric]
+) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
+    """Return the mean of each metric by key, and of those that are means the users' values [U]."""
+    means, by_user = {}, {}
+    for key, values in measured(lists, cutoffs, metrics=metrics):
+        means[key] = float(np.mean(values))
+        if np.ndim(values):
+            by_user[key] = values
+    return means, by_user
 
 
 class _Passed:

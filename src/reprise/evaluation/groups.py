@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data.sequences import EvaluationUsers, Past
-from reprise.evaluation.metrics import Lists, measured
+from reprise.evaluation.metrics import BY_NAME, Lists, measured
 
 HISTORY_FROM = (1, 10, 20, 50, 100)  # the least length of each group
 HISTORY = (
@@ -20,6 +20,7 @@ HISTORY = (
 POPULARITY = ("head", "middle", "tail")
 MIXTURE = ("focused", "middle", "mixed")
 UNKNOWN = "unknown"
+_METRICS = (BY_NAME["recall"], BY_NAME["ndcg"])
 _DECIMALS = 9  # of an entropy: equal mixtures tie, whatever the order of a sum
 
 
@@ -134,7 +135,7 @@ def by_popularity(
         if having.any():
             offsets = np.concatenate([[0], np.cumsum(counts[having])])
             lists = Lists(ids[having], offsets, users.target_items[inside])
-            values = dict(measured(lists, cutoffs, ("targets",)))
+            values = dict(measured(lists, cutoffs, metrics=_METRICS))
             means = {key: float(values[key].mean()) for key in means}
         groups.append(Group(name, int(having.sum()), means, int((item_group == group).sum())))
     return groups
@@ -156,4 +157,4 @@ def _by_number(
 
 
 def _keys(cutoffs: tuple[int, ...]) -> list[str]:
-    return [f"{name}@{n}" for n in cutoffs for name in ("recall", "ndcg")]
+    return [f"{metric.name}@{n}" for n in cutoffs for metric in _METRICS]

@@ -18,36 +18,38 @@ def bootstrap(
 ) -> dict[str, tuple[float, float]]:
     """Return the bounds between which the middle `level` of the means over resampled users lie.
 
-    values: each metric's [U] in -1..1 (the differences of two models are a paired comparison), the
-    same users for all (NaN: the bounds are NaN). Bounds are linear percentiles of the means of the
-    resamples, each of U users drawn with replacement.
+    Bounds are linear percentiles of the means of the resamples, each of U users drawn with
+    replacement. They depend on a metric's own values, U and `seed` alone: whatever else is asked
+    for, and of two models on the same users, the resamples are the same.
 
-    Users whose values are all zero, most of them as a rule, add nothing to a sum: `resample` draws
-    how many others come up, and which. The means are distributed as if all had been drawn.
+    Args:
+        values: Each metric's [U] in -1..1 (the differences of two models are a paired comparison),
+            the same users for all (NaN: the bounds are NaN).
+        level: Share of the means between the bounds.
+        resamples: Number of resamples.
+        seed: Seed of the resamples.
     """
     if not values:
         return {}
     # Multiples of 2^-24 add up exactly in any order, so that no thread count changes a bit.
     columns = np.round(np.stack(list(values.values()), axis=1) / _STEP) * _STEP
-    users, columns = len(columns), columns[(columns != 0).any(axis=1)]
+    users, marked = len(columns), np.flatnonzero((columns != 0).any(axis=1))
+    columns = columns[marked]  # the others are drawn, and add nothing to a sum
     means = np.empty((resamples, columns.shape[1]))
-    rows = max(1, min(resamples, _BLOCK // max(1, len(columns))))
-    counts = np.empty((rows, len(columns)))
+    rows = max(1, min(resamples, _BLOCK // max(1, len(marked))))
+    counts = np.empty((rows, len(marked)))
     for start in range(0, resamples, rows):
         block = counts[: resamples - start]
         for number, times in enumerate(block, start=start):
-            drawn = resample(users, len(columns), seed, number)
-            times[:] = np.bincount(drawn, minlength=len(columns))
+            drawn = np.bincount(resample(users, seed, number), minlength=users)
+            times[:] = drawn[marked]
         means[start : start + len(block)] = block @ columns / users
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(means, [tail, 100 - tail], axis=0)
     return {name: (float(low[n]), float(high[n])) for n, name in enumerate(values)}
 
 
-def resample(users: int, marked: int, seed: int, number: int) -> NDArray[np.uint32]:
-    """Return which of the first `marked` come up, in `users` draws from so many: a pure function
-    of the resample's number.
-    """
+def resample(users: int, seed: int, number: int) -> NDArray[np.uint32]:
+    """Draw `users` of so many users with replacement, [users]: a pure function of the arguments."""
     generator = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
-    times = generator.binomial(users, marked / users)
-    return generator.integers(max(1, marked), size=times, dtype=np.uint32)
+    return generator.integers(users, size=users, dtype=np.uint32)

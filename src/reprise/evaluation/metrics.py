@@ -3,7 +3,7 @@
 A new metric is a function and an entry of METRICS; docs/metrics.md explains it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -23,8 +23,9 @@ Of = Literal["targets", "list", "catalogue"]
 class Lists:
     """Users' recommended lists, and what they are held against.
 
-    ids [U, N]: items, distinct, best first (0 past a list's end); targets in CSR form; num_items:
-    V; item_category [V+1] and truth: None where they are not known.
+    ids [U, N]: items, distinct, best first (0 past a list's end, or where an item is none of the
+    catalogue's); targets in CSR form; num_items: V; item_category [V+1], truth and training_counts
+    [V+1], the training interactions of each item: None where they are not known.
     """
 
     ids: NDArray[np.int64]
@@ -33,6 +34,7 @@ class Lists:
     num_items: int = 0
     item_category: NDArray[np.int32] | None = None
     truth: Truth | None = None
+    training_counts: NDArray[np.int64] | None = None
 
     @cached_property
     def hits(self) -> NDArray[np.bool_]:
@@ -49,6 +51,13 @@ class Lists:
         """What a hit at each rank adds to the DCG, [N]: 1 / log2(rank + 1)."""
         return 1.0 / np.log2(np.arange(2, self.ids.shape[1] + 2))
 
+    @cached_property
+    def precision_sums(self) -> NDArray[np.float64]:
+        """Sum of the precision at each hit among the first n, in column n - 1, [U, N]."""
+        ranks = np.arange(1, self.ids.shape[1] + 1)
+        sums: NDArray[np.float64] = np.cumsum(self.hits * np.cumsum(self.hits, 1) / ranks, 1)
+        return sums
+
     def found(self, n: int) -> NDArray[np.int64]:
         """Return the hits among the first n, [U]."""
         count: NDArray[np.int64] = self.hits[:, :n].sum(axis=1)
@@ -64,8 +73,8 @@ class Metric:
     """A metric: its name, which keys begin with ("recall@50"), and how people read it.
 
     values(lists, n): [U] at a cutoff, or the one value of a catalogue's metric; None where the
-    lists know too little. interval: whether means get a confidence interval. page: where the
-    documentation explains the formula.
+    lists know too little. interval: whether means get a confidence interval. in_training: whether
+    training's evaluations take it, too: it is then part of the bytes of metrics.jsonl.
     """
 
     name: str
@@ -74,7 +83,7 @@ class Metric:
     of: Of = "targets"
     interval: bool = False
     higher_is_better: bool = True
-    page: str = "metrics.md#of-one-user"
+    in_training: bool = True
 
     @property
     def per_user(self) -> bool:
@@ -117,6 +126,31 @@ def mrr(lists: Lists, n: int) -> NDArray[np.float64]:
     return rank
 
 
+def average_precision(lists: Lists, n: int) -> NDArray[np.float64]:
+    """Return the sum of the precision at each hit among the first n, by the number of distinct
+    targets, as trec_eval's map_cut.
+    """
+    reached = min(n, lists.ids.shape[1])
+    share: NDArray[np.float64] = lists.precision_sums[:, reached - 1] / lists.distinct_targets
+    return share
+
+
+def precision(lists: Lists, n: int) -> NDArray[np.float64]:
+    """Return the hits among the first n, by n, however many items are listed."""
+    share: NDArray[np.float64] = lists.found(n) / n
+    return share
+
+
+def _novelty(lists: Lists, n: int) -> NDArray[np.float64] | None:
+    counts = lists.training_counts
+    return None if counts is None else novelty(lists.ids[:, :n], counts)
+
+
+def _popularity(lists: Lists, n: int) -> NDArray[np.float64] | None:
+    counts = lists.training_counts
+    return None if counts is None else mean_of_items(lists.ids[:, :n], counts)
+
+
 def _diversity(lists: Lists, n: int) -> NDArray[np.float64] | None:
     known = lists.item_category
     return None if known is None else diversity(lists.ids[:, :n], known)
@@ -133,6 +167,10 @@ def _catalogue_coverage(lists: Lists, n: int) -> float:
     return catalogue_coverage(lists.ids[:, :n], lists.num_items)
 
 
+def _gini(lists: Lists, n: int) -> float:
+    return gini(lists.ids[:, :n], lists.num_items)
+
+
 def _ideal(n: int) -> NDArray[np.float64]:
     """Return the DCG of 0..n hits at the top, [n + 1]."""
     gains = 1.0 / np.log2(np.arange(2, n + 2))
@@ -145,10 +183,23 @@ METRICS = (
     Metric("ndcg_comirec", "NDCG(ComiRec)", ndcg_comirec, interval=True),
     Metric("hitrate", "HR", hitrate, interval=True),
     Metric("mrr", "MRR", mrr, interval=True),
+    Metric("map", "MAP", average_precision, interval=True, in_training=False),
+    Metric("precision", "Precision", precision, interval=True, in_training=False),
     Metric("diversity", "Diversity", _diversity, of="list"),
     Metric("interest_coverage", "Interest coverage", _interest_coverage, of="list"),
+    Metric("novelty", "Novelty", _novelty, of="list", in_training=False),
+    Metric(
+        "popularity",
+        "Popularity (ARP)",
+        _popularity,
+        of="list",
+        higher_is_better=False,
+        in_training=False,
+    ),
     Metric("catalogue_coverage", "Catalogue coverage", _catalogue_coverage, of="catalogue"),
+    Metric("gini", "Gini", _gini, of="catalogue", higher_is_better=False, in_training=False),
 )
+IN_TRAINING = tuple(metric for metric in METRICS if metric.in_training)
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 
@@ -159,14 +210,17 @@ def metric_of(key: str) -> Metric | None:
 
 
 def measured(
-    lists: Lists, cutoffs: tuple[int, ...], kinds: tuple[Of, ...] = ("targets", "list", "catalogue")
+    lists: Lists,
+    cutoffs: tuple[int, ...],
+    kinds: tuple[Of, ...] = ("targets", "list", "catalogue"),
+    metrics: Sequence[Metric] = METRICS,
 ) -> Iterator[tuple[str, Any]]:
-    """Yield each metric of these kinds that the lists know enough for, by key: at one cutoff after
-    the other.
+    """Yield each of the metrics of these kinds that the lists know enough for, by key: at one
+    cutoff after the other.
     """
     for kind in kinds:
         for n in cutoffs:
-            for metric in METRICS:
+            for metric in metrics:
                 if metric.of == kind and (values := metric.values(lists, n)) is not None:
                     yield f"{metric.name}@{n}", values
 
@@ -194,6 +248,35 @@ def catalogue_coverage(ids: NDArray[np.int64], num_items: int) -> float:
     listed = np.zeros(num_items + 1, bool)
     listed[ids] = True
     return float(np.count_nonzero(listed[NO_ITEM + 1 :]) / num_items)
+
+
+def gini(ids: NDArray[np.int64], num_items: int) -> float:
+    """Return the Gini coefficient of how often each of items 1..num_items is in the lists [U, N]:
+    0 where all are listed equally often, near 1 where few fill all lists; 0 of empty lists.
+    """
+    listed = np.sort(np.bincount(ids.ravel(), minlength=num_items + 1)[NO_ITEM + 1 :])
+    if not (total := int(listed.sum())):
+        return 0.0
+    place = np.arange(1, num_items + 1)
+    return float((2 * place - num_items - 1) @ listed / (num_items * total))
+
+
+def novelty(ids: NDArray[np.int64], training_counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for each list [U, N] the mean self-information of its items in bits, -log2 of an
+    item's share of all training interactions [V+1]; an item without any counts as one with one.
+    """
+    share = np.maximum(training_counts, 1) / max(1, training_counts.sum())
+    return mean_of_items(ids, -np.log2(share))
+
+
+def mean_of_items(
+    ids: NDArray[np.int64], values: NDArray[np.int64] | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return for each list [U, N] the mean of its items' values [V+1]; 0 of an empty list."""
+    real = ids != NO_ITEM
+    total = np.where(real, values[ids], 0).sum(axis=1, dtype=np.float64)
+    means: NDArray[np.float64] = total / np.maximum(real.sum(axis=1), 1)
+    return means
 
 
 def interest_coverage(

@@ -87,7 +87,9 @@ def measured_before(run: Run, split: Split, say: Say) -> Measured:
     except CheckpointError:  # the page has said what is damaged
         return Measured(None, (), ())
     entry = results.read(run.path).of(checkpoint, split)
-    return Measured(None if entry is None else dict(entry), (), ())
+    if entry is None or f"recall@{run.cutoff}" not in entry:  # or at other cutoffs alone
+        return Measured(None, (), ())
+    return Measured(dict(entry), (), ())
 
 
 def _trade(metrics: dict[str, Any], cutoff: int) -> Trade:

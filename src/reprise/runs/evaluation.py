@@ -1,7 +1,8 @@
 """Evaluate a run's stored model on the data set that it was trained on."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import cutoffs_of
-from reprise.data.dataset import Dataset
+from reprise.data.dataset import Truth
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
 from reprise.evaluation import groups, intervals
 from reprise.evaluation.evaluate import Evaluation, evaluate
 from reprise.evaluation.groups import Group
-from reprise.evaluation.metrics import metric_of
+from reprise.evaluation.metrics import BY_NAME, METRICS, Metric, metric_of
 from reprise.runs.folder import Source
 from reprise.runs.results import Split
 from reprise.runs.stored import Locate, StoredModel, load
@@ -27,17 +28,20 @@ from reprise.text.messages import Phrase, Say
 class Measured:
     """An evaluation of a stored model: what was found, on which users and at which cutoffs.
 
-    hidden: the holdout protocol, one of `dataset.EVALUATIONS`; training_counts [V+1] int64: the
-    training interactions of each item; item_category [V+1] int32, None where no category is known.
+    checkpoint: the model's; None: another system made the lists. hidden: the holdout protocol, one
+    of `dataset.EVALUATIONS`; training_counts [V+1] int64: the training interactions of each item;
+    item_category [V+1] int32, None where no category is known. about: what else the facts tell of
+    where users and lists come from.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | None
     evaluation: Evaluation
     users: EvaluationUsers
     cutoffs: tuple[int, ...]
     hidden: str
     training_counts: NDArray[np.int64]
     item_category: NDArray[np.int32] | None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def evaluate_run(
@@ -55,13 +59,35 @@ def evaluate_run(
     `locate` gives the folder of a dataset by its name; its content must be what the run was
     trained on. `top_n` adds a cutoff; `coef` and `filter_seen` as in `evaluate`.
     """
+    check_coef(coef)
+    stored = load(path, which, say, locate)
+    return measure(stored, split, coef, filter_seen, cutoffs_asked(None, top_n))
+
+
+def check_coef(coef: float | None) -> None:
+    """Refuse a lambda that is not possible."""
     if coef is not None and not 0 <= coef < math.inf:
         raise UsageError(
             "bad_value", option="lambda", value=coef, expected=Phrase("good_from", low=0)
         )
-    stored = load(path, which, say, locate)
-    cutoffs = None if top_n is None else cutoffs_of(top_n)
-    return measure(stored, split, coef, filter_seen, cutoffs)
+
+
+def cutoffs_asked(
+    cutoffs: Sequence[int] | None, top_n: int | None = None
+) -> tuple[int, ...] | None:
+    """Return where metrics are taken: at `cutoffs` (None: 20 and 50) and at `top_n`; None where
+    neither is given: where the run's are.
+    """
+    for option, values in (("cutoffs", cutoffs or ()), ("top_n", (top_n,))):
+        for value in values:
+            if value is not None and value < 1:
+                expected = Phrase("good_whole", low=1)
+                raise UsageError("bad_value", option=option, value=value, expected=expected)
+    if cutoffs is None:
+        return None if top_n is None else cutoffs_of(top_n)
+    if not cutoffs:
+        raise UsageError("missing_value", option="cutoffs")
+    return tuple(sorted({*cutoffs} if top_n is None else {*cutoffs, top_n}))
 
 
 def measure(
@@ -76,31 +102,49 @@ def measure(
         raise UsageError("trained_on_all", path=stored.checkpoint.path)
     dataset = stored.dataset
     users = dataset.evaluation_users(split, stored.config.maxlen)
+    truth = dataset.truth(split)
+    return measure_users(stored, users, dataset.evaluation, truth, coef, filter_seen, cutoffs)
+
+
+def measure_users(
+    stored: StoredModel,
+    users: EvaluationUsers,
+    hidden: str,
+    truth: Truth | None = None,
+    coef: float | None = None,
+    filter_seen: bool = False,
+    cutoffs: tuple[int, ...] | None = None,
+) -> Measured:
+    """Measure a stored model on users, whose items are those of its data set."""
+    dataset = stored.dataset
     cutoffs = stored.config.cutoffs if cutoffs is None else cutoffs
-    category = dataset.known_categories
+    category, counts = dataset.known_categories, dataset.training_counts
     evaluation = evaluate(
-        stored.retriever, users, cutoffs, category, dataset.truth(split), coef, filter_seen
+        stored.retriever,
+        users,
+        cutoffs,
+        category,
+        truth,
+        coef,
+        filter_seen,
+        metrics=METRICS,
+        training_counts=counts,
     )
-    counts, hidden = training_counts(dataset), dataset.evaluation
     return Measured(stored.checkpoint, evaluation, users, cutoffs, hidden, counts, category)
-
-
-def training_counts(dataset: Dataset) -> NDArray[np.int64]:
-    """Return how many training interactions each item has, [V+1]."""
-    return np.bincount(dataset.splits["train"].items, minlength=dataset.num_items + 1)
 
 
 def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> dict[str, Any]:
     """Return what was measured, as JSON holds it: numbers that are not finite are None.
 
-    checkpoint, step, is_best, split, users, hidden (what is to be found: `dataset.EVALUATIONS`),
-    seen_items ("kept", "filtered" or "learned"), repeat_worth (of "learned"), lambda, cutoffs;
+    checkpoint, step and is_best (None of another system's lists), what `about` tells, split,
+    users, hidden (what is to be found: `dataset.EVALUATIONS`), seen_items ("kept", "filtered" or
+    "learned"; "given" of another system's lists), repeat_worth (of "learned"), lambda, cutoffs;
     each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric
     ([low, high]); groups: history_length, mixture (where categories are known) and popularity, each
     by name: users, recall and ndcg at each cutoff, of popularity the number of items, and of
     mixture the least and the greatest entropy of its users' histories, in bits.
     """
-    progress, evaluation = measured.checkpoint.progress, measured.evaluation
+    checkpoint, evaluation = measured.checkpoint, measured.evaluation
     cutoffs = measured.cutoffs
     bounded = {
         key: values
@@ -109,13 +153,14 @@ def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> di
     }
     bounds = intervals.bootstrap(bounded)
     facts = {
-        "checkpoint": str(measured.checkpoint.path),
-        "step": progress.step,
-        "is_best": progress.is_best,
+        "checkpoint": None if checkpoint is None else str(checkpoint.path),
+        "step": None if checkpoint is None else checkpoint.progress.step,
+        "is_best": None if checkpoint is None else checkpoint.progress.is_best,
         "split": split,
         "users": len(measured.users.lengths),
         "hidden": measured.hidden,
         **_seen_items(evaluation.repeat_worth),
+        **measured.about,
         "lambda": coef,
         "cutoffs": list(cutoffs),
         **evaluation.metrics,
@@ -128,6 +173,30 @@ def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> di
     }
     finite: dict[str, Any] = _finite(facts)
     return finite
+
+
+def metrics_asked(names: Iterable[str] | None) -> tuple[Metric, ...]:
+    """Return the metrics of these names, in the order of METRICS; None: all."""
+    if names is None:
+        return METRICS
+    asked = set(names)
+    if unknown := sorted(asked - set(BY_NAME)):
+        expected = " | ".join(BY_NAME)
+        raise UsageError("bad_value", option="metrics", value=unknown[0], expected=expected)
+    return tuple(metric for metric in METRICS if metric.name in asked)
+
+
+def only(facts: dict[str, Any], metrics: Collection[Metric]) -> dict[str, Any]:
+    """Return the facts of an evaluation with no other metrics of lists; groups keep theirs."""
+
+    def chosen(values: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {key: metric_of(key) for key in values}
+        return {key: values[key] for key, of in kept.items() if of is None or of in metrics}
+
+    confidence = facts["confidence"]
+    return chosen(facts) | {
+        "confidence": confidence | {"intervals": chosen(confidence["intervals"])}
+    }
 
 
 def _seen_items(worth: float) -> dict[str, Any]:

@@ -66,7 +66,8 @@ class Results:
             if _is_plain(entry, checkpoint, split):
                 intervals = merged.get("confidence", {}).get("intervals", {})
                 cutoffs = sorted({*merged.get("cutoffs", ()), *entry["cutoffs"]})
-                merged |= entry
+                groups = _joined(merged.get("groups", {}), entry.get("groups", {}))
+                merged |= {**entry, "groups": groups}
                 confidence = dict(entry["confidence"])
                 confidence["intervals"] = {**intervals, **confidence["intervals"]}
                 merged |= {"cutoffs": cutoffs, "confidence": confidence}
@@ -179,6 +180,16 @@ def _is_plain(entry: Entry, checkpoint: Checkpoint, split: str) -> bool:
     }
     kept = entry["seen_items"] != "filtered"
     return kept and all(entry[key] == value for key, value in asked.items())
+
+
+def _joined(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the groups of evaluations at other cutoffs, each with the values of both."""
+    return {
+        kind: {
+            name: {**known.get(kind, {}).get(name, {}), **values} for name, values in found.items()
+        }
+        for kind, found in new.items()
+    }
 
 
 def _key(entry: Entry) -> str:

@@ -13,9 +13,10 @@ from reprise.config.schema import TrainConfig, check_value
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
+from reprise.evaluation.metrics import METRICS
 from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
 from reprise.runs import items, results, where
-from reprise.runs.evaluation import Measured, evaluation_facts, training_counts
+from reprise.runs.evaluation import Measured, evaluation_facts
 from reprise.runs.folder import (
     Resumption,
     RunFolder,
@@ -283,8 +284,10 @@ def _measure(
         item_category=task.item_category,
         truth=task.truth[split],
         should_stop=lambda: bool(stop),
+        metrics=METRICS,
+        training_counts=dataset.training_counts,
     )
-    counts = training_counts(dataset)
+    counts = dataset.training_counts
     hidden, category = dataset.evaluation, task.item_category
     return Measured(checkpoint, evaluation, users, task.config.cutoffs, hidden, counts, category)
 

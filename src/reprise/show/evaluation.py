@@ -9,20 +9,26 @@ from reprise.evaluation.metrics import METRICS
 from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
 
-_SEEN = {"kept": "seen_kept", "filtered": "seen_filtered", "learned": "seen_learned"}
+_SEEN = {
+    "kept": "seen_kept",
+    "filtered": "seen_filtered",
+    "learned": "seen_learned",
+    "given": "seen_given",
+}
 
 
 def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
     """Print the report of `evaluation_facts`; it is plain text where it is piped."""
-    text, coef = messages.text, facts["lambda"]
-    lists = "lists_by_score" if coef is None else "lists_by_category"
+    text = messages.text
     lines = [
-        text("report_model", path=facts["checkpoint"], step=facts["step"]),
+        *_subject(facts, messages),
         text("report_users", users=facts["users"], split=facts["split"]),
         text(HIDDEN[facts["hidden"]]),
         text(_SEEN[facts["seen_items"]], worth=_number(facts.get("repeat_worth"), 3)),
-        text(lists, coef=coef),
     ]
+    if facts["checkpoint"] is not None:
+        coef = facts["lambda"]
+        lines.append(text("lists_by_score" if coef is None else "lists_by_category", coef=coef))
     # A line that a program may look for is not wrapped.
     console = make_console()
     for line in lines:
@@ -37,6 +43,18 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
     for title, table in tables:
         console.print(f"\n{title}" if title else "", markup=False, style="bold")
         console.print(table)
+
+
+def _subject(facts: dict[str, Any], messages: Messages) -> list[str]:
+    """Return the lines that say what was measured."""
+    text, path = messages.text, facts["checkpoint"]
+    if path is None:
+        lines = [text("report_lists", path=facts["lists"])]
+    else:
+        lines = [text("report_model", path=path, step=facts["step"])]
+    if "dataset" in facts:
+        lines.append(text("report_dataset", dataset=facts["dataset"]))
+    return lines
 
 
 def _metric_table(facts: dict[str, Any], messages: Messages) -> Table:

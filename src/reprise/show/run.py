@@ -381,12 +381,27 @@ def _number(value: float | None, digits: int = 6) -> str:
 
 
 def metric_line(metrics: dict[str, float]) -> str:
-    """Return the metrics of lists as "Recall@50 0.034411  ...", largest cutoff last."""
+    """Return the metrics of lists that training's evaluations take, too, as "Recall@50 0.034411
+    ...", largest cutoff last.
+    """
+    return _of_lists({key: _number(value) for key, value in metrics.items()})
+
+
+def statistics_line(found: dict[str, dict[str, float | None]]) -> str:
+    """Return what `groups.statistics` found as "Recall@50 0.034411 ± 0.000212  ..."."""
+    shown = {}
+    for key, one in found.items():
+        deviation = "" if one["deviation"] is None else f" ± {_number(one['deviation'])}"
+        shown[key] = _number(one["mean"]) + deviation
+    return _of_lists(shown)
+
+
+def _of_lists(values: dict[str, str]) -> str:
     shown = []
-    for key, value in metrics.items():
+    for key, value in values.items():
         metric = metric_of(key)
-        if metric is not None and metric.per_user:
-            shown.append(f"{metric.label}@{key.partition('@')[2]} {_number(value)}")
+        if metric is not None and metric.per_user and metric.in_training:
+            shown.append(f"{metric.label}@{key.partition('@')[2]} {value}")
     return "  ".join(shown)
 
 

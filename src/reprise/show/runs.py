@@ -197,12 +197,66 @@ def show_comparison(facts: dict[str, Any], page: Page) -> None:
         # An interest's share says nothing beside that of another run's.
         rows = [row for row in facts["metrics"].items() if not row[0].startswith(_OF_ONE_INTEREST)]
         page.table(heads, (_highest(*row) for row in rows), left=1, folded=names)
+    if "groups" in facts:
+        _show_groups(facts["groups"], page)
+    if "paired" in facts:
+        _show_paired(facts["paired"], page)
     steps = facts["curve"]["steps"]
     if shown := thinned(steps):
         metric = facts["curve"]["metric"]
         page.title(text("compare_curve", metric=metric, shown=len(shown), count=len(steps)))
         curve = (_highest(str(line["step"]), line["values"]) for line in shown)
         page.table([text("runs_step"), *heads[1:]], curve, left=1, folded=names)
+
+
+def _show_groups(groups: list[dict[str, Any]], page: Page) -> None:
+    """Print the mean and deviation of each group's validation metrics."""
+    text = page.text
+    page.title(text("compare_groups"))
+    heads = ["", *(group["name"] for group in groups)]
+    counts = (text("compare_seeds"), *(str(len(group["runs"])) for group in groups))
+    known = dict.fromkeys(key for group in groups for key in group["metrics"])
+    rows = [
+        (key, *(_mean(group["metrics"].get(key)) for group in groups))
+        for key in known
+        if not key.startswith(_OF_ONE_INTEREST)
+    ]
+    page.table(heads, [counts, *rows], left=1, folded=range(1, len(heads)))
+
+
+def _mean(found: dict[str, float | None] | None) -> str:
+    if found is None:
+        return "-"
+    deviation = found["deviation"]
+    return _number(found["mean"]) + ("" if deviation is None else f" ± {deviation:.6f}")
+
+
+def _show_paired(facts: dict[str, Any], page: Page) -> None:
+    """Print what `paired.compare_paired` found; a difference whose interval leaves out zero stands
+    out.
+    """
+    text, subjects = page.text, facts["subjects"]
+    first, *others = (subject["name"] for subject in subjects)
+    percent, resamples = round(100 * facts["level"]), facts["resamples"]
+    page.title(
+        text("paired_title", **{key: facts[key] for key in ("split", "users")})
+        + " "
+        + text("paired_how", percent=percent, resamples=resamples)
+    )
+    heads = ["", first, *(head for name in others for head in (name, f"{name} - {first}"))]
+    seeds = [str(len(subject["runs"])) for subject in subjects]
+    rows: list[tuple[str | Text, ...]] = [
+        (text("compare_seeds"), seeds[0], *(cell for own in seeds[1:] for cell in (own, "")))
+    ]
+    for key, found in facts["metrics"].items():
+        cells: list[str | Text] = [_number(found["values"][0])]
+        for value, one in zip(found["values"][1:], found["differences"], strict=True):
+            low, high = one["interval"]
+            apart = low is not None and (low > 0 or high < 0)
+            shown = f"{_number(one['difference'])} [{_number(low)}, {_number(high)}]"
+            cells += [_number(value), Text(shown, style="bold" if apart else "")]
+        rows.append((key, *cells))
+    page.table(heads, rows, left=1, folded=range(1, len(heads)))
 
 
 def show_datasets(found: list[dict[str, Any]], page: Page) -> None:

@@ -1,63 +1,170 @@
 """`reprise evaluate`: a stored model, measured."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from reprise.cli.help import Command
 from reprise.cli.options import common_options, data_option, print_json, runs_option, which_option
+from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.text.messages import Messages, choose_language
+from reprise.text.messages import Messages, Phrase, Say, choose_language
+
+if TYPE_CHECKING:
+    from reprise.runs.evaluation import Measured
+
+# What says how a run's model makes lists, by option; another system's are as they are.
+_OF_A_RUN = {
+    "run": "RUN",
+    "which": "--which",
+    "coef": "--lambda",
+    "filter_seen": "--filter-seen",
+    "on": "--on",
+}
 
 
 @click.command(cls=Command)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test")
 @which_option
+@click.option("--cutoffs")
 @click.option("--top-n", "--topN", "top_n", type=int)
+@click.option("--metrics", metavar="NAMES")
 @click.option("--lambda", "coef", type=float)
 @click.option("--filter-seen", is_flag=True)
+@click.option("--on", metavar="NAME")
+@click.option("--lists", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--dataset", metavar="NAME")
 @runs_option
 @data_option
 @click.option("--json", "as_json", is_flag=True)
 @common_options
+@click.pass_context
 def evaluate(
-    run: Path,
+    context: click.Context,
+    run: Path | None,
     split: Any,
     which: Any,
+    cutoffs: str | None,
     top_n: int | None,
+    metrics: str | None,
     coef: float | None,
     filter_seen: bool,
+    on: str | None,
+    lists: Path | None,
+    dataset: str | None,
     runs_dir: Path,
     data_dir: Path | None,
     as_json: bool,
     lang: str | None,
 ) -> None:
-    """Measure a run's stored model on the whole catalogue."""
+    """Measure a run's stored model, or another system's lists, on the whole catalogue."""
     end_at_once_on_interrupt()
+    _check_subject(context)
     from reprise.runs import results
-    from reprise.runs.evaluation import evaluate_run, evaluation_facts
-    from reprise.runs.manage.survey import path_of
-    from reprise.runs.where import locator
+    from reprise.runs.evaluation import (
+        check_coef,
+        cutoffs_asked,
+        evaluation_facts,
+        metrics_asked,
+        only,
+    )
     from reprise.show.evaluation import show_evaluation
     from reprise.show.run import Voice
 
-    messages, path = Messages(choose_language(lang)), path_of(run, runs_dir)
+    messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    measured = evaluate_run(
-        path,
-        locator(path, data_dir),
-        split,
-        which,
-        say,
-        top_n,
-        coef,
-        filter_seen,
-    )
+    shown = metrics_asked(None if metrics is None else _parts(metrics))
+    numbers = None if cutoffs is None else [_whole(part) for part in _parts(cutoffs)]
+    asked = cutoffs_asked(numbers, top_n)
+    check_coef(coef)
+    if lists is not None and dataset is not None:
+        measured = _of_lists(lists, dataset, split, asked, data_dir, say)
+    else:
+        assert run is not None
+        measured = _of_run(run, on, split, which, coef, filter_seen, asked, runs_dir, data_dir, say)
     facts = evaluation_facts(measured, split, coef)
-    results.keep(measured.checkpoint, [facts], say)
+    if measured.checkpoint is not None:
+        results.keep(measured.checkpoint, [facts], say)
+    facts = only(facts, shown)
+    absent = [one.name for one in shown if f"{one.name}@{measured.cutoffs[0]}" not in facts]
+    if metrics is not None and absent:
+        say("metrics_absent", metrics=", ".join(absent))
     if as_json:
         print_json(facts)
     else:
         show_evaluation(facts, messages)
+
+
+def _of_run(
+    run: Path,
+    on: str | None,
+    split: Any,
+    which: Any,
+    coef: float | None,
+    filter_seen: bool,
+    cutoffs: tuple[int, ...] | None,
+    runs_dir: Path,
+    data_dir: Path | None,
+    say: Say,
+) -> "Measured":
+    """Measure a run's stored model on its own data set or, `on`, another."""
+    from reprise.data.dataset import open_dataset
+    from reprise.data.prepare import locate
+    from reprise.runs.evaluation import measure
+    from reprise.runs.manage.survey import path_of
+    from reprise.runs.stored import load
+    from reprise.runs.transfer import measure_on
+    from reprise.runs.where import locator
+
+    path = path_of(run, runs_dir)
+    stored = load(path, which, say, locator(path, data_dir))
+    if on is None:
+        return measure(stored, split, coef, filter_seen, cutoffs)
+    other = open_dataset(locate(data_dir or stored.dataset.folder.parent, on))
+    return measure_on(stored, other, split, say, coef, filter_seen, cutoffs)
+
+
+def _of_lists(
+    lists: Path,
+    dataset: str,
+    split: Any,
+    cutoffs: tuple[int, ...] | None,
+    data_dir: Path | None,
+    say: Say,
+) -> "Measured":
+    from reprise.data.dataset import open_dataset
+    from reprise.data.prepare import locate
+    from reprise.runs.given import measure_lists
+    from reprise.runs.where import DATA
+
+    of = open_dataset(locate(data_dir or DATA, dataset))
+    return measure_lists(lists, of, split, say, cutoffs)
+
+
+def _check_subject(context: click.Context) -> None:
+    """Refuse anything but a run, or lists with the data set that they are for."""
+    given = {
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    if not given & {"run", "lists"} or ("lists" in given) != ("dataset" in given):
+        raise UsageError("evaluate_what")
+    if "lists" in given and (more := given & _OF_A_RUN.keys()):
+        options = ", ".join(text for name, text in _OF_A_RUN.items() if name in more)
+        raise UsageError("lists_alone", options=options)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        expected = Phrase("good_whole", low=1)
+        raise UsageError("bad_value", option="cutoffs", value=text, expected=expected) from None

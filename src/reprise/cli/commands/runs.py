@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from reprise.cli.help import Group
-from reprise.cli.options import agreed, common_options, print_json, runs_option
+from reprise.cli.help import Group as CommandGroup
+from reprise.cli.options import agreed, common_options, data_option, print_json, runs_option
 from reprise.text.messages import Messages, Say, choose_language
 
 if TYPE_CHECKING:
     from reprise.runs.folder import RunFolder
+    from reprise.runs.manage.groups import Group
     from reprise.runs.manage.prune import Removal
     from reprise.runs.manage.survey import Survey
 
@@ -25,7 +26,7 @@ def listing_options(command: Command) -> Command:
     return runs_option(as_json(common_options(command)))
 
 
-@click.group(cls=Group, invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @listing_options
 @click.pass_context
 def runs(context: click.Context, runs_dir: Path, as_json: bool, lang: str | None) -> None:
@@ -91,16 +92,20 @@ def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
 @runs.command()
 @click.argument("names", metavar="NAME NAME...", nargs=-1)
 @click.option("--metric")
+@click.option("--paired", is_flag=True)
 @click.option("--split", type=click.Choice(["valid", "test"]))
 @click.option("--markdown", "form", flag_value="markdown")
 @click.option("--latex", "form", flag_value="latex")
 @click.option("--csv", "form", flag_value="csv")
+@data_option
 @listing_options
 def compare(
     names: tuple[str, ...],
     metric: str | None,
+    paired: bool,
     split: str | None,
     form: Any,
+    data_dir: Path | None,
     runs_dir: Path,
     as_json: bool,
     lang: str | None,
@@ -109,20 +114,39 @@ def compare(
     from reprise.errors import UsageError
     from reprise.runs.manage import survey
     from reprise.runs.manage.compare import compare
+    from reprise.runs.manage.groups import find_group, of_comparison
 
-    if len(names) < 2:
+    groups = [find_group(runs_dir, name) for name in names]
+    folders = [folder for group in groups for folder in group.folders]
+    if len(folders) < 2 or (paired and len(groups) < 2):
         raise UsageError("compare_two")
-    found = [survey.survey(survey.find(runs_dir, name)) for name in names]
-    if split is not None or form is not None:
+    if paired and form is not None:
+        raise UsageError("only_one", options=f"--paired, --{form}")
+    found = [survey.survey(folder) for folder in folders]
+    if not paired and (split is not None or form is not None):
         _show_table(found, split or "test", form, as_json, Messages(choose_language(lang)))
         return
     facts = compare(found, metric)
+    if len(folders) > len(groups):
+        facts["groups"] = of_comparison(groups, facts["metrics"])
+    if paired:
+        facts["paired"] = _paired(groups, split or "test", data_dir, lang)
     if as_json:
         print_json(facts)
         return
     from reprise.show.runs import Page, show_comparison
 
     show_comparison(facts, Page(Messages(choose_language(lang))))
+
+
+def _paired(
+    groups: "list[Group]", split: Any, data_dir: Path | None, lang: str | None
+) -> dict[str, Any]:
+    from reprise.runs.paired import compare_paired
+    from reprise.runs.where import locator
+
+    warn = _warner(Messages(choose_language(lang)))
+    return compare_paired(groups, split, lambda run: locator(run.path, data_dir), warn)
 
 
 def _show_table(

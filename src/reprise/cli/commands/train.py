@@ -1,5 +1,6 @@
 """`reprise train`."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from reprise.runs.signals import end_at_once_on_interrupt
 @run_options
 @click.option("--new", is_flag=True)
 @click.option("--final-fit", "fit_of", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--seeds", metavar="SEED,SEED,...")
 @resume_options
 @watch_options
 @common_options
@@ -34,6 +36,7 @@ def train(
     track: tuple[str, ...],
     new: bool,
     fit_of: Path | None,
+    seeds: str | None,
     resume_from: Any,
     best_metric: float | None,
     change_learning_rate: float | None,
@@ -47,9 +50,11 @@ def train(
     given = run_values(preset, config_file, max_iter, max_steps, values)
 
     from reprise.runs.folder import RunFolder
+    from reprise.runs.manage.groups import members, seeds_of
     from reprise.runs.manage.survey import path_of
     from reprise.runs.naming import for_final_fit, for_training
 
+    # A mistake is told before JAX is loaded.
     source = fit = None
     if fit_of is not None:
         source = RunFolder(path_of(fit_of, runs_dir))
@@ -57,15 +62,24 @@ def train(
         if given.get("dataset", stored["dataset"]) != stored["dataset"]:
             raise UsageError("only_one", options="--dataset, --final-fit")
         given = stored | given
-    named = for_training(given, runs_dir, new)  # a mistake is told before JAX is loaded
+    if seeds is None:
+        named = [for_training(given, runs_dir, new)]
+    else:
+        _refuse_beside_seeds(new, fit_of, best_metric, change_learning_rate)
+        named = [for_training(one, runs_dir) for one in members(given, seeds_of(seeds))]
 
-    from reprise.cli.starting import Watch, start
+    from reprise.cli.starting import Watch, start, start_group
+    from reprise.show.commandline import resume_command
     from reprise.tracking import require
 
     require(track)
+    watch = Watch(quiet, track, lang, preset_name(preset, config_file))
+    if seeds is not None:
+        again = resume_command("reprise", sys.argv[1:])
+        start_group(named, watch, data_dir, resume_from, again)
     start(
-        named,
-        Watch(quiet, track, lang, preset_name(preset, config_file)),
+        named[0],
+        watch,
         data_dir,
         source,
         fit_of=fit,
@@ -73,3 +87,20 @@ def train(
         best_metric=best_metric,
         new_learning_rate=change_learning_rate,
     )
+
+
+def _refuse_beside_seeds(
+    new: bool,
+    fit_of: Path | None,
+    best_metric: float | None,
+    change_learning_rate: float | None,
+) -> None:
+    """Refuse what is of one run alone."""
+    of_one = {
+        "--new": new,
+        "--final-fit": fit_of is not None,
+        "--best-metric": best_metric is not None,
+        "--change-learning-rate": change_learning_rate is not None,
+    }
+    if given := [flag for flag, is_given in of_one.items() if is_given]:
+        raise UsageError("only_one", options=", ".join(["--seeds", *given]))

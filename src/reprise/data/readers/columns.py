@@ -62,17 +62,18 @@ def find(
     # What the user says is of one is not of another as well.
     taken = [name for what, name in given.items() if what in NEEDED]
     free = [name for name in names if name not in taken]
-    plain = {_plain(name.split(":")[0]): name for name in free[::-1]}
+    by_plain = {plain(name.split(":")[0]): name for name in free[::-1]}
     found: dict[str, str] = {}
     for what in columns._fields:
-        likely = [_plain(name) for name in usual.get(what, "").split()]
-        fitting = [plain[name] for name in likely if name in plain]
+        likely = [plain(name) for name in usual.get(what, "").split()]
+        fitting = [by_plain[name] for name in likely if name in by_plain]
         if what in given or fitting:
             found[what] = given[what] if what in given else fitting[0]
     return found
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return a column's name as it is compared: without case and punctuation."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

@@ -1,0 +1,100 @@
+"""Measure a run's stored model on another data set, whose items it knows by their own ids."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from reprise.data.dataset import Dataset
+from reprise.data.sequences import EvaluationUsers, Past, Sequences
+from reprise.errors import DataError
+from reprise.runs.evaluation import Measured, measure_users
+from reprise.runs.results import Split
+from reprise.runs.stored import StoredModel
+from reprise.text.messages import Say
+
+
+class _Mapped(NamedTuple):
+    """Users in the model's item numbers, and what the model does not know: unknown, how many items
+    of targets; counted: items and interactions by name.
+    """
+
+    users: EvaluationUsers
+    unknown: int
+    counted: dict[str, int]
+
+
+def measure_on(
+    stored: StoredModel,
+    dataset: Dataset,
+    split: Split,
+    say: Say,
+    coef: float | None = None,
+    filter_seen: bool = False,
+    cutoffs: tuple[int, ...] | None = None,
+) -> Measured:
+    """Measure a stored model on a split of another data set, whole. Items that the model does not
+    know are left out of histories; as targets they count, and are not found.
+
+    Raises:
+        DataError: No item of the users' histories is known to the model.
+    """
+    mapped = _mapped(stored, dataset, split)
+    if mapped.counted["items"]:
+        say("on_unknown", dataset=dataset.name, split=split, **mapped.counted)
+    measured = measure_users(
+        stored, mapped.users, dataset.evaluation, None, coef, filter_seen, cutoffs
+    )
+    return replace(
+        measured,
+        # What is not known was never trained on: in groups by popularity, it is in the tail.
+        training_counts=np.pad(measured.training_counts, (0, mapped.unknown)),
+        about={
+            "dataset": dataset.name,
+            "dataset_fingerprint": dataset.fingerprint,
+            "unknown": mapped.counted,
+        },
+    )
+
+
+def _mapped(stored: StoredModel, dataset: Dataset, split: Split) -> _Mapped:
+    """Return the users of a split in the model's item numbers; of targets that it does not know,
+    each item has a number of its own, beyond the model's.
+    """
+    number = _numbers(stored, dataset)
+    users = dataset.evaluation_users(split, 1)
+    past = users.past.of(0, len(users.lengths))
+    known = number[past.items] > 0
+    owner = np.repeat(np.arange(len(users.lengths)), past.lengths)
+    lengths = np.bincount(owner[known], minlength=len(users.lengths))
+    if not known.any():
+        raise DataError("on_nothing_shared", dataset=dataset.folder, run=stored.checkpoint.path)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    own = Sequences(offsets, number[past.items[known]])
+    history, given = own.histories(np.arange(len(lengths)), lengths, stored.config.maxlen)
+    new = np.setdiff1d(users.target_items, np.flatnonzero(number))
+    number[new] = stored.num_items + 1 + np.arange(len(new), dtype=np.int32)
+    targets = number[users.target_items]
+    unknown = np.union1d(new, past.items[~known])
+    counted = {
+        "items": len(unknown),
+        "of_histories": int((~known).sum()),
+        "of_targets": int((targets > stored.num_items).sum()),
+        "without_history": int((lengths == 0).sum()),
+    }
+    mapped = EvaluationUsers(
+        history, given, users.target_offsets, targets, Past(own.items, offsets[:-1], lengths)
+    )
+    return _Mapped(mapped, len(new), counted)
+
+
+def _numbers(stored: StoredModel, dataset: Dataset) -> NDArray[np.int32]:
+    """Return the model's number of each item of a data set [V+1], 0 where it does not know it."""
+    raw_id = pl.col("raw_id").cast(pl.String)
+    of_model = stored.items.select(raw_id, number="item")
+    shared = dataset.about_items().select("item", raw_id).join(of_model, on="raw_id", how="inner")
+    number = np.zeros(dataset.num_items + 1, np.int32)
+    number[shared["item"].to_numpy()] = shared["number"].to_numpy()
+    return number

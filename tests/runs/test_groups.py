@@ -1,0 +1,188 @@
+"""Runs of several seeds as one group: trained and resumed by one command, compared as one."""
+
+import json
+import os
+import re
+import shlex
+import signal
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+
+from helpers.checkpoints import no_warning
+from helpers.commands import Done, check_refusal, inspect_json, reprise, train
+from reprise.cli import starting
+from reprise.errors import CheckpointError, UsageError
+from reprise.evaluation import intervals
+from reprise.runs.evaluation import evaluate_run
+from reprise.runs.folder import RunFolder
+from reprise.runs.loop import evaluate_state
+from reprise.runs.manage.groups import find_group, seeds_of, statistics
+from reprise.runs.session import Outcome, Request, run_session
+
+FLAGS = ("--steps", 10, "--top-n", 10)
+
+
+def train_group(data: Path, runs: Path, *options: object) -> Done:
+    return train(data, runs, *FLAGS, "--seeds", "3,4", *options)
+
+
+@pytest.fixture(scope="module")
+def trained(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """A folder of the runs of a group "t" of seeds 3 and 4, and what the training printed."""
+    runs = tmp_path_factory.mktemp("group")
+    done = train_group(small_data, runs)
+    assert done.returncode == 0, done.stderr
+    return runs, done
+
+
+def numbers(line: str, metric: str) -> list[float]:
+    found = re.search(rf"{re.escape(metric)} ([\d.]+)(?: ± ([\d.]+))?", line)
+    assert found, line
+    return [float(number) for number in found.groups() if number]
+
+
+def test_each_seed_is_an_ordinary_run(
+    trained: tuple[Path, Done], small_data: Path, tmp_path: Path
+) -> None:
+    runs, _ = trained
+    assert {path.name for path in runs.iterdir() if path.name[0] != "."} == {
+        "small_t-s3",
+        "small_t-s4",
+    }
+    alone = train(small_data, tmp_path, *FLAGS, "--seed", 4, "--name", "t-s4")
+    assert alone.returncode == 0, alone.stderr
+    of_group, of_itself = (inspect_json(folder / "small_t-s4") for folder in (runs, tmp_path))
+    assert of_group["state_digest"] == of_itself["state_digest"]
+
+
+def test_the_end_shows_the_mean_and_deviation(trained: tuple[Path, Done]) -> None:
+    lines = trained[1].stdout.splitlines()
+    place = lines.index("Mean ± standard deviation of 2 seeds:")
+    each = [line for line in lines[:place] if line.startswith("test  ")]
+    (line,) = [line for line in lines[place:] if line.startswith("test  ")]
+    for metric in ("Recall@10", "NDCG@50"):
+        values = [numbers(one, metric)[0] for one in each]
+        assert len(values) == 2
+        mean, deviation = numbers(line, metric)
+        assert mean == pytest.approx(fmean(values), abs=2e-6)
+        assert deviation == pytest.approx(stdev(values), abs=2e-6)
+
+
+def test_a_stop_ends_the_group_and_the_same_command_goes_on(
+    trained: tuple[Path, Done], small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(request: Request, console: Any) -> Outcome:
+        def evaluate(*given: Any) -> dict[str, float]:
+            if request.config.name == "t-s3":
+                os.kill(os.getpid(), signal.SIGINT)
+            return evaluate_state(*given)
+
+        return run_session(request, console, evaluate=evaluate)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(starting, "run_session", interrupted)
+        stopped = train_group(small_data, tmp_path)
+    assert stopped.returncode == 130
+    assert not (tmp_path / "small_t-s4").exists()
+    (command,) = [line for line in stopped.stdout.splitlines() if "reprise train" in line]
+    words = shlex.split(command[command.index("reprise train") :])
+    done = reprise(*words[1:])
+    assert done.returncode == 0, done.stderr
+    for name in ("small_t-s3", "small_t-s4"):
+        of_group, resumed = (inspect_json(folder / name) for folder in (trained[0], tmp_path))
+        assert of_group["state_digest"] == resumed["state_digest"]
+    assert (
+        train_group(small_data, tmp_path).stdout.splitlines()[-2:]
+        == (trained[1].stdout.splitlines()[-2:])
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--seeds", "3,x"), "seeds = '3,x' is not possible: whole numbers from 0, such as"),
+        (("--seeds", "4294967296"), "seed = 4294967296 is not possible"),
+        (("--seeds", "3", "--seed", 4), "Give only one of --seed, --seeds."),
+        (("--seeds", "3", "--new"), "Give only one of --seeds, --new."),
+    ],
+)
+def test_seeds_that_make_no_group_are_refused(
+    small_data: Path, tmp_path: Path, options: tuple[object, ...], said: str
+) -> None:
+    check_refusal(train(small_data, tmp_path, *options), 2, said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_seeds_are_taken_once_each() -> None:
+    assert seeds_of("19, 20,19") == (19, 20)
+
+
+def test_a_group_is_found_by_its_name_and_a_run_before_it(trained: tuple[Path, Done]) -> None:
+    runs, _ = trained
+    group = find_group(runs, "t")
+    assert [folder.path.name for folder in group.folders] == ["small_t-s3", "small_t-s4"]
+    assert [folder.path.name for folder in find_group(runs, "t-s4").folders] == ["small_t-s4"]
+    with pytest.raises(CheckpointError):
+        find_group(runs, "t-")
+
+
+def test_statistics_leave_out_what_a_run_does_not_have() -> None:
+    found = statistics([{"a": 1.0, "b": 2.0}, {"a": 2.0, "b": None}])
+    assert found == {"a": {"mean": 1.5, "deviation": pytest.approx(0.5**0.5)}}
+    assert statistics([{"a": 1.0}]) == {"a": {"mean": 1.0, "deviation": None}}
+
+
+def compare(runs: Path, data: Path, *options: object) -> str:
+    done = reprise("runs", "compare", *options, "--runs-dir", runs, "--data-dir", data)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_compare_pairs_groups_and_runs_on_the_same_users(
+    trained: tuple[Path, Done], small_data: Path
+) -> None:
+    runs, _ = trained
+    facts = json.loads(compare(runs, small_data, "t-s3", "t", "--paired", "--json"))
+    three, group = facts["groups"]
+    assert (three["runs"], group["runs"]) == (["t-s3"], ["t-s3", "t-s4"])
+    values = facts["metrics"]["recall@10"][1:]
+    assert group["metrics"]["recall@10"] == {"mean": fmean(values), "deviation": stdev(values)}
+    assert three["metrics"]["recall@10"]["deviation"] is None
+
+    def by_user(name: str) -> Any:
+        folder = RunFolder(runs / f"small_{name}")
+        found = evaluate_run(
+            folder.path, lambda data: small_data / data, "test", "best", no_warning
+        )
+        return found.evaluation.by_user["recall@20"]
+
+    paired = facts["paired"]
+    assert (paired["split"], paired["users"]) == ("test", 20)
+    assert [len(subject["runs"]) for subject in paired["subjects"]] == [1, 2]
+    found = paired["metrics"]["recall@20"]
+    first, both = by_user("t-s3"), (by_user("t-s3") + by_user("t-s4")) / 2
+    assert found["values"] == pytest.approx([first.mean(), both.mean()])
+    (difference,) = found["differences"]
+    assert difference["difference"] == pytest.approx((both - first).mean())
+    bounds = intervals.bootstrap({"": both - first})[""]
+    assert difference["interval"] == pytest.approx(list(bounds))
+    shown = compare(runs, small_data, "t-s3", "t", "--paired")
+    assert re.search(r"^Seeds +1 +2$", shown, re.M)
+    assert "The best models on the same 20 test users" in shown
+    low, high = difference["interval"]
+    assert f"{difference['difference']:.6f} [{low:.6f}, {high:.6f}]" in shown
+
+
+def test_compare_refuses_one_group_paired_with_nothing(
+    trained: tuple[Path, Done], small_data: Path
+) -> None:
+    shown = compare(trained[0], small_data, "t")  # two runs
+    assert "mean ± standard deviation" in shown
+    done = reprise("runs", "compare", "t", "--paired", "--runs-dir", trained[0])
+    check_refusal(done, UsageError.exit_code, "Give two runs or more to compare.")
+    both = ("t-s3", "t", "--paired", "--csv", "--runs-dir", trained[0])
+    done = reprise("runs", "compare", *both)
+    check_refusal(done, UsageError.exit_code, "Give only one of --paired, --csv.")
