@@ -1,4 +1,4 @@
-"""Command lines as text: the command that goes on with a run."""
+"""The command line that resumes a run, as text."""
 
 import shlex
 
@@ -16,8 +16,8 @@ def without_options(words: list[str], flags: tuple[str, ...]) -> list[str]:
 
 
 def resume_command(program: str, arguments: list[str]) -> str:
-    """Return the command line that goes on from the latest state: `arguments` without what they
-    say of resuming.
+    """Return the command line that resumes from the latest state: `arguments` without the options
+    on resuming.
     """
     kept = without_options(arguments, ("--resume-from",))
     return f"{program} {shlex.join(kept)}"

@@ -1,4 +1,4 @@
-"""The short report of `reprise evaluate`."""
+"""The output of `reprise evaluate`."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _SEEN = {"kept": "seen_kept", "filtered": "seen_filtered", "learned": "seen_lear
 
 
 def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
-    """Print the report of `evaluation_facts`; it is plain text where it is piped."""
+    """Print `evaluation_facts`; plain text if piped."""
     text, coef = messages.text, facts["lambda"]
     lists = "lists_by_score" if coef is None else "lists_by_category"
     lines = [
@@ -23,7 +23,7 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
         text(_SEEN[facts["seen_items"]], worth=_number(facts.get("repeat_worth"), 3)),
         text(lists, coef=coef),
     ]
-    # A line that a program may look for is not wrapped.
+    # Lines that programs may search for are not wrapped.
     console = make_console()
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
