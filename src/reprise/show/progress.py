@@ -69,7 +69,7 @@ class Pace:
 
     @property
     def seconds_left(self) -> float | None:
-        """Return the estimated time to the last step, including evaluations; None before two steps."""
+        """Return the estimated time to the last step with evaluations; None before two steps."""
         speed = self._speed(self._first, self._evaluating)
         if speed is None:
             return None
