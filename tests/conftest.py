@@ -28,7 +28,7 @@ from reprise.training.setup import Task
 from reprise.training.state import Arrays, TrainState
 from reprise.training.step import TrainStep, make_train_step
 
-assert set_up_process(), "JAX had started: the bits are not those of the command line"
+assert set_up_process(), "JAX started before its number of threads could be set"
 make_profiles()
 
 

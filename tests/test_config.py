@@ -117,7 +117,7 @@ def test_in_batch_the_negatives_are_the_batch() -> None:
     assert config.num_negatives == config.batch_size
     assert TrainConfig(**GOOD, sampler="in-batch", negatives=128) == config
     assert TrainConfig(**GOOD, sampler="mixed").num_negatives == 10 * config.batch_size
-    with pytest.raises(UsageError, match="128, as many as targets"):
+    with pytest.raises(UsageError, match="128, the number of targets"):
         TrainConfig(**GOOD, sampler="in-batch", negatives=1280)
 
 

@@ -54,7 +54,7 @@ def lengthen_manifest(path: Path) -> None:
     ("damage", "english"),
     [
         (misname, "holds step 2"),
-        (lengthen_manifest, "MANIFEST.json: its own SHA-256 differs"),
+        (lengthen_manifest, "MANIFEST.json: does not match its own SHA-256"),
         (lambda path: harm_file(path / "state.json", "cut"), " bytes where the manifest has "),
         (lambda path: harm_file(path / "rows.npy", "flip"), "rows.npy: SHA-256 differs"),
         (lambda path: rewrite_state(path, lambda state: state | {"schema": 99}), "schema 99"),
@@ -62,7 +62,7 @@ def lengthen_manifest(path: Path) -> None:
             lambda path: rewrite_state(
                 path, lambda state: state | {"identity": IDENTITY | {"seed": 20}}
             ),
-            "of another run, ",
+            "it belongs to another run, ",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_an_archive(at_step_12: RunFolder, tmp_path: Path) -> None:
 
 def test_an_error_is_a_phrase_and_english_as_a_string() -> None:
     damage = store.DamagedCheckpointError("damage_unlisted", name="rows.npy")
-    assert str(damage) == "rows.npy: not in the manifest"
+    assert str(damage) == "rows.npy: not listed in the manifest"
     refusal = RepriseError("checkpoint_damaged", path="c", reason=damage)
-    assert str(refusal).startswith("Checkpoint c is damaged: rows.npy: not in the manifest.")
+    assert str(refusal).startswith("Checkpoint c is damaged: rows.npy: not listed in the manifest.")
     assert refusal.said_in("zh").startswith("checkpoint c 已损坏: rows.npy: 不在清单中。")

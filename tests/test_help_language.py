@@ -135,7 +135,7 @@ def test_chinese_help_fits_a_terminal_its_columns_in_line() -> None:
 def test_help_and_mistakes_are_told_in_the_language_asked_for(tmp_path: Path) -> None:
     shown = run("train", "--help", "--lang", "zh").stdout
     assert shown.startswith("用法: ")
-    assert "从实验所在之处继续" in shown
+    assert "从上次中断处继续" in shown
     assert "[默认: 0.001]" in shown
     assert "default" not in shown
     shown = run("prepare", "--help", REPRISE_LANG="zh").stdout

@@ -106,7 +106,7 @@ def test_quiet_shows_evaluations_and_the_end_and_logs_the_rest(
     starts = ("step 4/8  loss", "step 8/8  loss", "Best Recall@10 0.", "valid  ", "test  ")
     for line, start in zip(lines, starts, strict=False):
         assert line.startswith(start)
-    assert lines[5:] == ["To train on:", "  reprise resume t --steps 16"]
+    assert lines[5:] == ["To continue training:", "  reprise resume t --steps 16"]
     (folder,) = tmp_path.iterdir()
     best = re.search(r"at step (\d): (.*)", lines[2])
     assert best is not None

@@ -161,7 +161,7 @@ def test_what_a_value_should_have_been_comes_from_the_catalogue() -> None:
 
 def test_a_phrase_within_a_line_is_said_in_its_language() -> None:
     refusal = UsageError("bad_value", option="seed", value=-1, expected=Phrase("good_whole", low=0))
-    assert str(refusal) == "seed = -1 is not possible: a whole number from 0."
+    assert str(refusal) == "seed = -1 is invalid: expected an integer >= 0."
     chinese = Messages("zh").text(refusal.key, **refusal.values)
     assert chinese == "seed = -1 无效: 应为 不小于 0 的整数。"
 

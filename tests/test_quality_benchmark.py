@@ -48,7 +48,7 @@ def test_a_run_is_trained_once_and_measured_as_the_commands_do(
 
     assert workshop.run(planned) == result
     (log,) = (workshop.folder / "logs").iterdir()
-    assert "Finished already at step 10 of 10" in log.read_text()
+    assert "Already finished at step 10 of 10" in log.read_text()
 
 
 def test_a_command_that_fails_is_named_with_its_log(

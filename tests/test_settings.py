@@ -94,8 +94,8 @@ def test_its_value_comes_from_flags_and_files_and_is_checked(package: Path, tmp_
     found = [values[name]["value"] for name in ("label_smoothing", "unit_norm", "order")]
     assert found == [0.0, False, "time"]
     asked = (
-        ("--label-smoothing=1", "label_smoothing = 1.0 is not possible: a number from 0 to below"),
-        ("--order=none", "order = 'none' is not possible: time | chance"),
+        ("--label-smoothing=1", "label_smoothing = 1.0 is invalid: expected a number >= 0 and <"),
+        ("--order=none", "order = 'none' is invalid: expected time | chance"),
     )
     for flag, expected in asked:
         done = python(package, "-m", "reprise", "config", "show", *RUN, flag)
@@ -143,8 +143,8 @@ def test_a_former_name_is_understood_and_the_new_one_told(package: Path, tmp_pat
     values, said = shown(package, "--norm", "unit", "--breadth", 5)
     assert (values["unit_norm"]["value"], values["wide"]["value"]) == (True, 5)
     assert said.splitlines() == [
-        "⚠️ The setting norm is called unit_norm now; the old name still works.",
-        "⚠️ The setting breadth is called wide now; the old name still works.",
+        "⚠️ The setting norm is now called unit_norm; the old name still works.",
+        "⚠️ The setting breadth is now called wide; the old name still works.",
     ]
     file = tmp_path / "run.toml"
     file.write_text('norm = "raw"\nbreadth = 7\n')
@@ -154,7 +154,7 @@ def test_a_former_name_is_understood_and_the_new_one_told(package: Path, tmp_pat
     file.write_text("norm = 3\n")
     done = python(package, "-m", "reprise", "config", "show", *RUN, "--config", file)
     assert done.returncode == 2
-    assert "unit_norm = 3 is not possible: true | false" in done.stderr
+    assert "unit_norm = 3 is invalid: expected true | false" in done.stderr
     file.write_text('norm = "raw"\nunit-norm = true\n')
     done = python(package, "-m", "reprise", "config", "show", *RUN, "--config", file)
     assert done.returncode == 2

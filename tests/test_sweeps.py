@@ -108,12 +108,12 @@ def test_searches_are_read_with_their_types() -> None:
         ("learning_rate=0.01..0.1:lin", "FIELD=LOW..HIGH"),
         ("num_interest=2,2", "FIELD=LOW..HIGH"),
         ("num_interest=2.5,3", "FIELD=LOW..HIGH"),
-        ("learning_rate=-1,1", "-1.0 is not possible: a number from 1e-30 to 1e+30"),
-        ("num_interest=0..4", "num_interest = 0 is not possible"),
+        ("learning_rate=-1,1", "-1.0 is invalid: expected a number from 1e-30 to 1e+30"),
+        ("num_interest=0..4", "num_interest = 0 is invalid"),
         ("temperature=0..1:log", "above 0"),
         ("learnin_rate=1,2", "Did you mean 'learning_rate'?"),
         ("top_n=20,50", "Unknown configuration key 'top_n'"),
-        ("sampler=uniform,unifrom", "sampler = 'unifrom' is not possible"),
+        ("sampler=uniform,unifrom", "sampler = 'unifrom' is invalid"),
     ],
 )
 def test_searches_that_mean_nothing_are_refused(text: str, said: str) -> None:
@@ -239,16 +239,16 @@ def test_the_same_values_are_not_trained_twice_and_bad_ones_fail_alone(
     watcher = Watcher()
     assert run_sweep(sweep, 6, watcher) == 0
     facts = results(sweep.folder)
-    states = {trial["params"]["members"]: trial["state"] for trial in facts["trials"]}
+    states = {trial["params"]["ensemble"]: trial["state"] for trial in facts["trials"]}
     assert states == {1: "complete", 3: "failed"}
     assert len(watcher.begun) == 1  # of three members there is no run
     assert len(watcher.ended_with) == 6
     good = [trial for trial in facts["trials"] if trial["state"] == "complete"]
     assert len({trial["run"] for trial in good}) == 1
     bad = next(trial for trial in facts["trials"] if trial["state"] == "failed")
-    assert bad["reason"].startswith("members = 3 is not possible")
+    assert bad["reason"].startswith("ensemble = 3 is invalid")
     bad = next(one for one in results(sweep.folder, "zh")["trials"] if one["state"] == "failed")
-    assert bad["reason"].startswith("members = 3 无效: 应为 嵌入维度与隐藏层大小 8 的约数")
+    assert bad["reason"].startswith("ensemble = 3 无效: 应为 嵌入维度与隐藏层大小 8 的约数")
 
 
 @pytest.mark.parametrize("search", ["batch_size=16,5000", "min_history=2,900"])
@@ -299,7 +299,7 @@ def test_results_are_a_table_a_picture_and_json(
         (["--name", "s"], 2, "Missing: --dataset"),
         (["--dataset", "small"], 2, "Missing: --name"),
         (["--name", "s", "--dataset", "small"], 2, "Missing: --search"),
-        (["--name", "../s", "--dataset", "small"], 2, "cannot name a folder"),
+        (["--name", "../s", "--dataset", "small"], 2, "cannot be used as a folder name"),
         (["--name", "s", "--dataset", "small", *RATE, "--learning-rate", "1"], 2, "only one of"),
         (["--name", "s", "--dataset", "small", *RATE, "--trials", "0"], 2, "trials = 0"),
         (["show", "none"], 6, "No sweep at"),

@@ -373,7 +373,7 @@ def test_a_service_that_fails_is_left_out_and_filled_in_later(
     fake.down = True
     outcome, _ = session(**start, config=small_config(max_steps=8))
     assert outcome.progress.step == 8
-    warning = "⚠️ mlflow takes no numbers (no server); going on without it."
+    warning = "⚠️ mlflow failed (no server); training continues without it."
     assert capsys.readouterr().out.count(warning) == 1
     fake.down = False
     session(**start, config=small_config(max_steps=12))

@@ -1,9 +1,8 @@
-"""The only module that writes durably: every byte a run depends on goes through here.
+"""Durable writes: every byte a run depends on is written by this module.
 
-The commit rule: write into a fresh temporary name, fsync the files and their folder, rename,
-fsync the parent. A name without a leading dot is complete or does not exist. What is superseded
-is first renamed to a dotted name, durably, then deleted. After a failed fsync the attempt is
-abandoned.
+The commit rule: write to a new temporary name, fsync the files and their folder, rename, fsync the
+parent. A name without a leading dot is complete or does not exist. Superseded files are durably
+renamed to a dotted name, then deleted. After a failed fsync the attempt is abandoned.
 """
 
 import os
@@ -20,25 +19,27 @@ _OWNED_DRAFT = re.compile(re.escape(_DRAFT) + r"(\d+)-(.+)")
 
 
 class Disk:
-    """The primitive operations that change a file system. Everything below is made of them, so
-    that what a crash can leave behind is known by recording them (`tests/torture`).
+    """The primitive operations that change a file system.
+
+    Everything below uses only these, so that tests can record them and reproduce every state that a
+    crash can leave (`tests/torture`).
     """
 
     def write(self, path: Path, mode: Literal["xb", "ab"], *chunks: bytes | memoryview) -> None:
-        """Create ("xb") or append to ("ab") a file, and fsync it by the descriptor that wrote."""
+        """Create ("xb") or append to ("ab") a file, and fsync it by the same descriptor."""
         with open(path, mode, buffering=0) as file:
             for chunk in chunks:
                 rest = memoryview(chunk)
-                while rest:  # a disk that fills up takes a part before it refuses
+                while rest:  # a disk that fills up writes a part before it fails
                     rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
             if hasattr(os, "posix_fadvise"):
-                # Nobody reads it soon: its memory serves the next write, which is then far cheaper
-                # than one that must find fresh memory.
+                # The file is not read soon: dropping its pages lets the next write reuse them,
+                # which is far cheaper than allocating new ones.
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def sync(self, path: Path) -> None:
-        """Make a file's content, or a folder's names, durable."""
+        """Fsync a file's content or a folder's entries."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -46,11 +47,11 @@ class Disk:
             os.close(descriptor)
 
     def make_folder(self, path: Path) -> None:
-        """Create one folder; FileExistsError where there is something."""
+        """Create one folder; raise FileExistsError if the name is taken."""
         path.mkdir()
 
     def rename(self, path: Path, target: Path) -> None:
-        """Give a file or folder another name; a file that has it is replaced."""
+        """Rename a file or folder, replacing an existing file."""
         path.rename(target)
 
     def delete_file(self, path: Path) -> None:
@@ -66,14 +67,14 @@ disk = Disk()
 
 
 def write_file(path: Path, *chunks: bytes | memoryview) -> None:
-    """Create `path` with the chunks one after another, and fsync it."""
+    """Create `path` with the concatenated chunks, and fsync it."""
     with _refusals_named(path):
         disk.write(path, "xb", *chunks)
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Give `path` new content in one step: readers and crashes see the old or the new, and of two
-    processes that do so at once, each sees its own through.
+    """Replace the content of `path` atomically: readers and crashes see the old or the new content,
+    and concurrent writers do not disturb each other.
     """
     publish_file(path, lambda draft: disk.write(draft, "xb", content))
 
@@ -86,7 +87,7 @@ def append_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def opened_for_locking(path: Path) -> Iterator[TextIO]:
-    """Open a lock file, keeping what its holder wrote there."""
+    """Open a lock file without changing what its holder wrote."""
     with _refusals_named(path):
         file = open(path, "a+", encoding="ascii", errors="replace")  # noqa: SIM115 - closed below
     with file:
@@ -95,7 +96,7 @@ def opened_for_locking(path: Path) -> Iterator[TextIO]:
 
 
 def rewrite(file: TextIO, path: Path, text: str) -> None:
-    """Give the open file at `path` new content; not durable, as a lock's holder is not."""
+    """Overwrite the open file at `path`; not durable, since a lock's holder is not either."""
     with _refusals_named(path):
         file.truncate(0)
         file.write(text)
@@ -103,7 +104,7 @@ def rewrite(file: TextIO, path: Path, text: str) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents, durably; nothing happens where it exists."""
+    """Create a folder and its parents durably, if missing."""
     with _refusals_named(path):
         missing = [path, *path.parents]
         missing = missing[: next(i for i, folder in enumerate(missing) if folder.is_dir())]
@@ -111,15 +112,16 @@ def make_folder(path: Path) -> None:
             try:
                 disk.make_folder(folder)
             except FileExistsError:
-                if not folder.is_dir():  # or another process was quicker
+                if not folder.is_dir():  # else another process was faster
                     raise
             disk.sync(folder.parent)
 
 
 def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Make the folder `path` appear complete: `fill` writes into a draft that is then renamed.
+    """Create the folder `path` atomically: `fill` writes into a temporary directory, which is then
+    renamed.
 
-    `fill` uses `write_file`, or calls `sync_tree` last. Where it fails, nothing is left.
+    `fill` uses `write_file`, or calls `sync_tree` last. If it fails, nothing is left.
     """
     with _draft_of(path) as draft:
         disk.make_folder(draft)
@@ -127,8 +129,8 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def publish_file(path: Path, fill: Callable[[Path], None]) -> None:
-    """Make the file `path` appear complete: `fill` creates a draft that is then renamed. Where it
-    fails, nothing is left.
+    """Create the file `path` atomically: `fill` creates a temporary file, which is then renamed. If
+    it fails, nothing is left.
     """
     with _draft_of(path) as draft:
         fill(draft)
@@ -136,7 +138,7 @@ def publish_file(path: Path, fill: Callable[[Path], None]) -> None:
 
 @contextmanager
 def _draft_of(path: Path) -> Iterator[Path]:
-    """Yield where to make what then appears as `path`, durably; where that fails, it is deleted."""
+    """Yield a temporary path that is then renamed to `path` durably, or deleted on failure."""
     draft = path.with_name(f"{_DRAFT}{os.getpid()}-{path.name}")
     with _refusals_named(path):
         _delete_abandoned_drafts(path)
@@ -159,33 +161,33 @@ def move(path: Path, target: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Delete a file or folder by way of a trash name; what cannot be deleted now is left for
-    `sweep`, never an error: a failed clean-up must not stop a run.
+    """Delete a file or folder after renaming it to a trash name. Never raise: `sweep` deletes what
+    is left, and a failed clean-up must not stop a run.
     """
     trash = path.with_name(f"{_TRASH}{path.name.lstrip('.')}")
     try:
         if trash.exists():
             _delete(trash)
         disk.rename(path, trash)
-        disk.sync(path.parent)  # or a crash could bring the name back with files missing
+        disk.sync(path.parent)  # else a crash could restore the name with files missing
         _delete(trash)
     except OSError:
         return
 
 
 def sweep(paths: Iterable[Path]) -> None:
-    """Delete what crashes have left: `leftovers` of a folder that is locked, else `abandoned`."""
+    """Delete crash leftovers: `leftovers` of a locked folder, else `abandoned`."""
     for path in paths:
         _delete(path)
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Return the drafts and trash in `folder`; what a crash left, where nobody writes there."""
+    """Return temporary and trash names in `folder`: crash leftovers if no process writes there."""
     return [*folder.glob(f"{_DRAFT}*"), *folder.glob(f"{_TRASH}*")]
 
 
 def abandoned(folder: Path) -> list[Path]:
-    """Return the leftovers of `folder` that no living process is writing."""
+    """Return the leftovers of `folder` that no running process is writing."""
     found = []
     for path in leftovers(folder):
         match = _OWNED_DRAFT.fullmatch(path.name)
@@ -195,7 +197,7 @@ def abandoned(folder: Path) -> list[Path]:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make all files and folders under `folder` durable, whoever wrote them."""
+    """Fsync all files and folders under `folder`."""
     for parent, _, names in os.walk(folder):
         for name in names:
             disk.sync(Path(parent, name))
@@ -203,7 +205,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def _delete_abandoned_drafts(path: Path) -> None:
-    """Delete the drafts of `path` whose writers have died; others may be writing still."""
+    """Delete the temporary names of `path` whose writing processes have ended."""
     for other in path.parent.iterdir():
         match = _OWNED_DRAFT.fullmatch(other.name)
         if match is not None and match[2] == path.name and not _is_running(int(match[1])):
@@ -221,7 +223,7 @@ def _is_running(pid: int) -> bool:
 
 
 def _delete(path: Path) -> None:
-    """Delete a file or a whole folder, as far as the system lets us."""
+    """Delete a file or folder as far as the system allows."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             for entry in list(path.iterdir()):

@@ -50,7 +50,7 @@ def test_the_bare_command_shows_its_help() -> None:
 @pytest.mark.parametrize("threads", ["two", "0", "-1", "1.5", "1" * 5000, "1000"])
 def test_threads_that_are_no_number_are_refused(threads: str) -> None:
     done = reprise("data", "--help", REPRISE_XLA_THREADS=threads)
-    check_refusal(done, 2, f"REPRISE_XLA_THREADS = '{threads}' is not possible: a whole number")
+    check_refusal(done, 2, f"REPRISE_XLA_THREADS = '{threads}' is invalid: expected an integer")
     assert done.stderr.count("\n") == 1
 
 

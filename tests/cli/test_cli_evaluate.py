@@ -164,7 +164,7 @@ def test_the_report_says_what_was_measured_and_how(workspace: Path) -> None:
     text = evaluate(workspace)
     assert f"Model: {facts['checkpoint']} (step {facts['step']})" in text
     assert "Users: 30 of the test split" in text
-    assert "To be found: what follows the first 80%" in text
+    assert "Held out: the last 20%" in text
     assert "Seen items: kept" in text
     assert "no lambda" in text
     low, high = facts["confidence"]["intervals"]["recall@50"]

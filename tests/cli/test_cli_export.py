@@ -21,7 +21,7 @@ def test_it_writes_and_says_what(undisturbed: RunFolder, small_data: Path, tmp_p
     assert json.loads((tmp_path / "export" / "manifest.json").read_text())["step"] == 20
     # Users are named alike in each split of this set: each name counts once.
     assert "用户: 60 个，每个 2 个向量" in done.stdout
-    check_refusal(reprise(*arguments, "--lang", "en"), 2, "exists already", str(tmp_path))
+    check_refusal(reprise(*arguments, "--lang", "en"), 2, "already exists", str(tmp_path))
 
 
 @pytest.mark.parametrize(

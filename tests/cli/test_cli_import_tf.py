@@ -27,7 +27,7 @@ def test_import_then_go_on_with_either_command(demo_data: Path, tmp_path: Path) 
 
     again = reprise(*command)
     assert again.returncode == 2
-    assert f"{run} has checkpoints already" in again.stderr
+    assert f"{run} already has checkpoints" in again.stderr
 
     told = done.stdout.splitlines()[-1].split()
     assert told[:3] == ["reprise", "resume", "test85"]
@@ -70,10 +70,10 @@ def test_the_seeds_lines_follow_an_import(demo_data: Path, tmp_path: Path) -> No
     [
         (["nowhere"], 6, "No TensorFlow checkpoint at nowhere"),
         (["."], 6, "No TensorFlow checkpoint at ."),
-        ([".", "--map", "rows"], 2, "map = 'rows' is not possible: PARAM=VARIABLE"),
-        ([".", "--step", 0], 2, "step = 0 is not possible"),
-        ([".", "--best-metric", 7], 2, "best_metric = 7.0 is not possible"),
-        ([".", "--maxlen", 0], 2, "maxlen = 0 is not possible"),
+        ([".", "--map", "rows"], 2, "map = 'rows' is invalid: expected PARAM=VARIABLE"),
+        ([".", "--step", 0], 2, "step = 0 is invalid"),
+        ([".", "--best-metric", 7], 2, "best_metric = 7.0 is invalid"),
+        ([".", "--maxlen", 0], 2, "maxlen = 0 is invalid"),
         ([".", "--model", "comirecdr"], 2, "Did you mean 'ComiRec-DR'?"),
     ],
 )

@@ -152,7 +152,7 @@ def test_a_finished_run_says_so(small_data: Path, tmp_path: Path) -> None:
     digest = inspect_json(tmp_path / RUN)["state_digest"]
     done = train(small_data, tmp_path, "--max-iter", 0.005)
     assert done.returncode == 0
-    assert "Finished already at step 5 of 5" in done.stdout
+    assert "Already finished at step 5 of 5" in done.stdout
     assert inspect_json(tmp_path / RUN)["state_digest"] == digest
 
 

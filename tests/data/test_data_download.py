@@ -110,7 +110,7 @@ def test_a_set_is_fetched_and_the_command_that_follows_works(
 ) -> None:
     done = get(tmp_path)
     assert done.exit_code == 0, done.exception
-    assert "tiny is GroupLens's" in done.output
+    assert "tiny belongs to GroupLens" in done.output
     assert "http://owner" in done.output
     command = done.output.splitlines()[-1].split()
     assert command[:2] == ["reprise", "prepare"]
@@ -171,7 +171,7 @@ def test_without_published_checksums_the_first_is_recorded(
     server.content["more.json"] = b"{}"
     monkeypatch.setitem(KNOWN, "tiny", KnownSet("tiny", "", "licence_amazon", both, tiny.source))
     done = get(tmp_path)
-    assert "Its owner publishes no checksums" in done.output
+    assert "The publisher gives no checksums" in done.output
     folder = tmp_path / "raw" / "tiny"
     digests = [
         hashlib.sha256(server.content[name]).hexdigest() for name in ("tiny.zip", "more.json")
@@ -235,7 +235,7 @@ def test_a_broken_archive_leaves_nothing_half_and_is_no_measure(
     error = refusal(get(tmp_path))
     assert error.key == "get_broken"
     assert str(folder / "tiny.zip") in str(error)
-    assert str(error).endswith("fetch it again: http://owner")
+    assert str(error).endswith("download it again: http://owner")
     assert [path.name for path in folder.iterdir()] == ["tiny.zip"]
     (folder / "tiny.zip").write_bytes(whole)
     assert get(tmp_path).exit_code == 0
@@ -285,7 +285,7 @@ def test_the_terms_must_be_agreed_to(tmp_path: Path, server: Server, tiny: Known
     error = refusal(done)
     assert isinstance(error, UsageError)
     assert error.key == "licence_unaccepted"
-    assert "tiny is GroupLens's" in done.output  # shown before
+    assert "tiny belongs to GroupLens" in done.output  # shown before
     assert server.ranges == []
     assert not (tmp_path / "raw").exists()
 

@@ -279,7 +279,7 @@ def test_a_user_in_two_files_is_named(
     with pytest.raises(DataError) as caught:
         read_source(source, LOO)
     assert caught.value.key == "user_in_two_files"
-    place = f"{source / f'x_{changed}.txt'}, line {line}: user {row[0]} is in x_{other}.txt"
+    place = f"{source / f'x_{changed}.txt'}, line {line}: user {row[0]} is also in x_{other}.txt"
     assert place in str(caught.value)
     read_source(source)  # ComiRec's protocol never looks
 

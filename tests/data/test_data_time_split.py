@@ -122,7 +122,7 @@ def test_a_share_is_a_time(times: list[int], first: float, data: st.DataObject) 
     if wanted[0] < wanted[1]:
         assert list(cut_times([str(first), str(second)], array)) == wanted
     else:  # all at one time: there is nothing to cut
-        with pytest.raises(UsageError, match=f"both fall on the time {wanted[0]}"):
+        with pytest.raises(UsageError, match=f"both cuts fall on the time {wanted[0]}"):
             cut_times([str(first), str(second)], array)
 
 
@@ -141,7 +141,7 @@ def test_a_date_is_a_time_in_the_sources_unit() -> None:
 )
 def test_a_cut_that_is_none_is_refused(tmp_path: Path, cut: str) -> None:
     path = write_inter(tmp_path / "x.inter", random_events(0))
-    with pytest.raises(UsageError, match=r"cut = .* is not possible"):
+    with pytest.raises(UsageError, match=r"cut = .* is invalid"):
         prepare(path, "x", tmp_path, TIME, cut=cut.split(","))
     assert not (tmp_path / "x").exists()
 
@@ -150,9 +150,9 @@ def test_sources_without_times_are_refused(tmp_path: Path) -> None:
     lines = tmp_path / "x.txt"
     lines.write_text("1 2 3 4\n2 3 4 5\n")
     for source in (write_comirec(tmp_path / "source"), lines):
-        with pytest.raises(UsageError, match="no time to be split at"):
+        with pytest.raises(UsageError, match="cannot be split by time"):
             read_source(source, TIME)
-    with pytest.raises(UsageError, match="given with --protocol time-split alone"):
+    with pytest.raises(UsageError, match="no --cut without --protocol time-split"):
         read_source(write_inter(tmp_path / "x.inter", random_events(0)), cut=["1", "2"])
 
 

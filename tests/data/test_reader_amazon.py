@@ -105,4 +105,4 @@ def test_amazon_categories_of_any_shape(
 )
 def test_a_line_that_is_none_of_an_amazon_item_is_named(line: str, tmp_path: Path) -> None:
     folder = write_amazon(tmp_path, "{'asin': '0'}", line)
-    assert "meta_x.jsonl, line 2: expected a record with a text 'asin'" in refusal(folder)
+    assert "meta_x.jsonl, line 2: expected a record with a string 'asin'" in refusal(folder)

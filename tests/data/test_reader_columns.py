@@ -77,13 +77,13 @@ def test_a_column_named_where_none_are_is_refused(
 ) -> None:
     source = write(tmp_path)
     asked = asked_of(**{f"{what}_col": "bogus"})
-    assert said(source, asked).startswith(f"--{what}-col says nothing of the format {layout}: ")
+    assert said(source, asked).startswith(f"--{what}-col does not apply to the format {layout}, ")
 
 
 @pytest.mark.parametrize("write", [write_sequences, write_dat, write_comirec, write_table])
 def test_behaviours_are_refused_where_nothing_tells_them(tmp_path: Path, write: Write) -> None:
     refused = said(write(tmp_path), asked_of(behaviours="buy"))
-    assert refused.startswith("--behaviours says nothing of the format ")
+    assert refused.startswith("--behaviours does not apply to the format ")
     assert "taobao" in refused
 
 
@@ -128,10 +128,13 @@ def test_what_movielens_tells_of_films_can_be_named(tmp_path: Path) -> None:
 def test_one_column_for_two_is_refused(tmp_path: Path) -> None:
     path = write_table(tmp_path)
     refused = said(path, asked_of(user_col="item", item_col="item"))
-    assert refused == "--user-col and --item-col both name the column 'item'. Give each its own."
+    assert (
+        refused
+        == "--user-col and --item-col both name the column 'item'. Use a different column for each."
+    )
     with pytest.raises(UsageError):
         read_source(path, asked=asked_of(item_col="2", time_col="2"))
-    with pytest.raises(DataError, match=r"no column of the item; "):
+    with pytest.raises(DataError, match=r"no item column found; "):
         read_source(path, asked=asked_of(user_col="item"))
     read(path, "table", asked_of(title_col="item", category_col="item"))  # a title may be the id
 

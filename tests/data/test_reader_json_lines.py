@@ -90,7 +90,7 @@ def test_a_broken_line_is_named(tmp_path: Path, before: int, broken: str) -> Non
         (record(item={"a": 1}), "row 151: the item is '{\"a\": 1}'; expected an id"),
         (record(time=[3]), "row 151: the time is '[3]'; expected a time"),
         (record(time=None), "row 151: the time is ''; expected a time"),
-        (record() | {"title": ["x"]}, "the title is '[\"x\"]'; expected a text or a number"),
+        (record() | {"title": ["x"]}, "the title is '[\"x\"]'; expected a string or a number"),
     ],
 )
 def test_a_value_that_is_none_is_named(tmp_path: Path, bad: dict[str, Any], said: str) -> None:

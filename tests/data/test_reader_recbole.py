@@ -94,7 +94,7 @@ def test_a_bad_value_of_an_inter_line_is_named(
     error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nbad\n")
     assert error.key == "bad_value_in_row"
     assert f"row 4: the {column} is {value!r}; expected" in str(error)
-    assert "Mend or remove the row." in str(error)
+    assert "Fix or remove the row." in str(error)
 
 
 @pytest.mark.parametrize("line_end", ["", "\n", "\r\n\r\n"])

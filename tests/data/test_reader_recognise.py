@@ -27,7 +27,7 @@ def test_a_format_is_asked_for_by_name(tmp_path: Path) -> None:
     path = tmp_path / "UserBehavior.csv"  # which it is not
     path.write_bytes(text(events, "user,item,time", ","))
     check(read_source(path, asked=Asked("table")), events)
-    with pytest.raises(UsageError, match="format = 'libsvm' is not possible"):
+    with pytest.raises(UsageError, match="format = 'libsvm' is invalid"):
         read_source(path, asked=Asked("libsvm"))
 
 

@@ -21,7 +21,7 @@ from helpers.sources import random_events, refusal, text, write_csv, write_parqu
         ("u,i,inf", "the time is 'inf'"),
         ("u,i,-3", "the time is '-3'"),
         ("u,i,1e300", "the time is '1e300'"),
-        ("u,i,soon", "the time is 'soon'; expected a time: a number from 0, or a date"),
+        ("u,i,soon", "the time is 'soon'; expected a time: a number >= 0, or a date"),
         ("u,i", "the time is ''"),
     ],
 )
@@ -30,7 +30,7 @@ def test_a_bad_value_is_named_with_its_row(tmp_path: Path, row: str, found: str)
     path.write_text(f"user,item,time\nu,i,1\n{row}\nu,,nan\n")
     said = refusal(path)
     assert f"{path}, row 3: {found}" in said
-    assert "Mend or remove the row." in said
+    assert "Fix or remove the row." in said
 
 
 @pytest.mark.parametrize("good_rows", [0, 1, 1500])
@@ -132,9 +132,9 @@ def write_lists_for_ids(folder: Path) -> Path:
         (write_bytes(b""), "x.csv"),
         (write_bytes(b"user,item,time\n"), "x.csv: no interactions."),
         (write_bytes(b"user,item,time\nu,\xff\xfe,1\n"), "x.csv: cannot be read as text"),
-        (write_bytes(b"user item time\nu i 1\n"), "no column of the user"),
+        (write_bytes(b"user item time\nu i 1\n"), "no user column"),
         (write_bytes(b"user,item,time\nu,i,1\n"), "The train split is empty"),  # one user, one item
-        (write_two_kinds, "must be of one kind, found a.csv, b.jsonl"),
+        (write_two_kinds, "must have the same file type, found a.csv, b.jsonl"),
         (write_cut_json, "x.jsonl, line 2: expected a JSON object"),
         (write_no_json, "x.jsonl, line 1: expected a JSON object"),
         (write_json_list, "x.jsonl, line 1: expected a JSON object"),

@@ -54,16 +54,16 @@ def test_sequences_in_a_folder_are_read_and_never_guessed_beside_tables(tmp_path
     check(read_source(tmp_path), in_order(lists))
     attributes = tmp_path / "Beauty_item2attributes.json"
     attributes.write_text('{"1": [2, 3], "2": [4]}\n')
-    with pytest.raises(DataError, match=r"Beauty.txt, Beauty_item2attributes.json .* Give that"):
+    with pytest.raises(DataError, match=r"Beauty.txt, Beauty_item2attributes.json\. Give one"):
         read_source(tmp_path)
     check(read_source(tmp_path, asked=asked_of("sequences")), in_order(lists))
     attributes.unlink()
     (tmp_path / "Sports.txt").write_text("1 2 3\n")
-    with pytest.raises(DataError, match=r"found here: Beauty.txt, Sports.txt\. Give"):
+    with pytest.raises(DataError, match=r"found Beauty.txt, Sports.txt\. Give"):
         read_source(tmp_path)
 
 
 def test_a_user_without_items_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("1 2 3\n4 5\n6\n")
-    assert "x.txt, line 3: expected a user and his items" in refusal(path)
+    assert "x.txt, line 3: expected a user id and item ids" in refusal(path)

@@ -49,7 +49,7 @@ def test_a_description_in_a_folder_is_no_part_of_it(clicks: Path) -> None:
 
 def test_metadata_in_a_folder_that_tell_nothing_are_named(clicks: Path) -> None:
     (clicks.parent / "meta_clicks.csv").write_text("sku,category\ni1,A\n")
-    with pytest.raises(DataError, match=r"meta_clicks\.csv: no column of the item"):
+    with pytest.raises(DataError, match=r"meta_clicks\.csv: no item column found"):
         read(clicks.parent, "table")
 
 

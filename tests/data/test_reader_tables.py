@@ -76,14 +76,14 @@ def users(folder: Path, **columns: Any) -> Path:
 )
 def test_lists_of_other_lengths_are_named(tmp_path: Path, times: list[Any], many: int) -> None:
     path = users(tmp_path, items=[["a", "b"], ["c"]], times=times)
-    said = f"{path}, row 2: the lists in the columns items and times have 1 and {many} entries"
+    said = f"{path}, row 2: the lists in columns items and times have 1 and {many} entries"
     assert said in refusal(path)
 
 
 def test_one_time_beside_a_list_of_items_is_named(tmp_path: Path) -> None:
     path = users(tmp_path, items=[["a", "b"], ["c"]], ts=[1, 2])
     said = refusal(path)
-    assert f"{path}: the column items has a list of items a row, the column ts one time." in said
+    assert f"{path}: column items has a list of items per row, but column ts a single time." in said
 
 
 def test_lists_of_one_length_are_lists(tmp_path: Path) -> None:

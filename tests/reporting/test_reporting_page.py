@@ -171,7 +171,7 @@ def test_a_lost_best_is_named_and_the_next_one_measured(
 ) -> None:
     (harmed.checkpoints / "ckpt-16-b1" / "MANIFEST.json").unlink()
     page = make_page(tmp_path / "1.html", harmed.path, "--data-dir", small_data, "--lang", "en")
-    assert "recall 0.400000 at step 16) are gone" in page
+    assert "recall 0.400000 at step 16) are lost" in page
     (measured,) = embedded(page, "facts")["measured"]
     assert measured["evaluation"]["checkpoint"] == "ckpt-20-b2"
     assert embedded(page, "facts")["runs"][0]["best"]["step"] == 16
@@ -184,7 +184,7 @@ def test_without_categories_there_is_no_lambda_curve_but_all_else(tmp_path: Path
     publish(draft_of(splits, np.full(41, -1, np.int32)), "small", tmp_path / "small")
     _, _, folder = run_small(tmp_path, tmp_path / "runs", max_steps=4)
     page = make_page(tmp_path / "1.html", folder.path, "--data-dir", tmp_path, "--lang", "en")
-    assert "The data set small has no item categories" in page
+    assert "The dataset small has no item categories" in page
     figures = embedded(page, "figures")
     assert "lambda" not in figures
     assert "groups-popularity" in figures

@@ -50,9 +50,9 @@ def test_what_goes_in_comes_out(at_step_12: RunFolder, tmp_path: Path, suffix: s
     assert len(contents(folder.path)) == facts["files"]
     record = folder.record.stat().st_mtime
     assert record == int(at_step_12.record.stat().st_mtime)
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         archive.import_(file, tmp_path / "runs")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         archive.export(at_step_12, file, no_warning)
 
 
@@ -114,7 +114,7 @@ def test_no_export_of_nothing_to_no_place(twelve_steps: RunFolder, tmp_path: Pat
     ):
         archive._add(unfinished, superseded, "rows.npy")
     shutil.rmtree(twelve_steps.checkpoints)
-    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+    with pytest.raises(CheckpointError, match="no intact checkpoint"):
         archive.export(twelve_steps, tmp_path / "run.tar", no_warning)
     assert set(tmp_path.iterdir()) == before
 
@@ -139,7 +139,7 @@ def test_what_is_no_archive_is_said_in_a_line(tmp_path: Path, content: bytes) ->
     file.write_bytes(content)
     with pytest.raises(DataError, match="cannot be imported") as refusal:
         archive.import_(file, tmp_path / "runs")
-    assert "holds no run" in str(refusal.value)
+    assert "contains no run" in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
@@ -150,7 +150,7 @@ def test_a_packed_archive_that_hardly_begins_is_cut_short(
     file = tmp_path / "run.tar.zst"
     archive.export(at_step_12, file, no_warning)
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(DataError, match=r"cut short: no REPRISE\.json"):
+    with pytest.raises(DataError, match=r"truncated: no REPRISE\.json"):
         archive.import_(file, tmp_path / "runs")
 
 
@@ -160,7 +160,7 @@ def test_a_flipped_bit_is_named(packed: Path, tmp_path: Path) -> None:
     content = bytearray(packed.read_bytes())
     content[at + 1000] ^= 1
     packed.write_bytes(content)
-    with pytest.raises(DataError, match=r"ckpt-12/rows.npy: its SHA-256 differs"):
+    with pytest.raises(DataError, match=r"ckpt-12/rows.npy: SHA-256 differs"):
         archive.import_(packed, tmp_path / "runs")
     check_nothing_left(tmp_path / "runs")
 
@@ -245,7 +245,7 @@ def rebuilt(packed: Path, change: Callable[[dict[str, object]], object]) -> None
     [
         (lambda facts: facts | {"schema": 9}, "schema 9"),
         (lambda facts: facts | {"run": "other"}, "'other'"),
-        (lambda facts: facts | {"files": facts["files"] | {"more": {}}}, "more: its SHA-256"),
+        (lambda facts: facts | {"files": facts["files"] | {"more": {}}}, "more: SHA-256 differs"),
         (lambda facts: [facts], "unexpected content"),
     ],
 )

@@ -183,7 +183,7 @@ def test_a_folder_that_cannot_be_looked_into_hides_no_other(
         tmp_path, lambda key, **values: said.append(Messages("en").text(key, **values))
     )
     assert found == [RunFolder(tmp_path / "b")]
-    assert said == [f"{tmp_path / 'a'} cannot be looked into, and is left out: Permission denied."]
+    assert said == [f"Cannot look into {tmp_path / 'a'}; skipped: Permission denied."]
     assert survey.find(tmp_path, "b") == RunFolder(tmp_path / "b")
     with pytest.raises(PermissionError):
         survey.find(tmp_path, "a")

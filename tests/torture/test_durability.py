@@ -371,7 +371,7 @@ def test_a_full_disk_and_an_unwritable_place_are_named(small_data: Path, tmp_pat
     check_refusal(train(small_data, blocked / "runs", "--steps", 5), 7, "Cannot write")
     tiny_files = "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
     full = train(small_data, tmp_path / "full", "--steps", 10, before=tiny_files)
-    check_refusal(full, 7, "Cannot write", "What was saved before is whole")
+    check_refusal(full, 7, "Cannot write", "Everything saved before is intact")
     assert list((tmp_path / "full" / RUN / "checkpoints").iterdir()) == []
 
 

@@ -220,8 +220,8 @@ def test_a_signal_saves_prints_the_command_and_has_its_exit_code(
                 break
         rest = process.stdout.read()
         assert process.wait(60) == code
-    stopping = re.search(r"Stopping at step (\d+), which is being saved", rest)
-    stopped = re.search(r"Stopped at step (\d+); everything is saved. Go on with:\n  (.*)", rest)
+    stopping = re.search(r"Stopping at step (\d+); saving", rest)
+    stopped = re.search(r"Stopped at step (\d+); everything is saved. Continue with:\n  (.*)", rest)
     assert stopping is not None
     assert stopped is not None
     assert stopping[1] == stopped[1]

@@ -1,7 +1,7 @@
-"""Older checkpoints of our own: each schema is lifted to the next, step by step.
+"""Migrate older checkpoints: each schema is lifted to the next, step by step.
 
-A schema is a structure. A new setting needs none: where a checkpoint does not hold it, it has the
-value that its declaration gives as `absent`.
+A new setting needs no new schema: a checkpoint without it means the value that the setting declares
+as `absent`.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,8 +21,8 @@ FIRST_SCHEMA_WITH_ROW_STEPS = 4
 
 
 def migrate(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of `state.json` in today's schema; ContentError for an unknown schema, or
-    an identity with a setting that this version does not know.
+    """Return the content of `state.json` in today's schema; raise ContentError for an unknown
+    schema or an unknown setting in the identity.
     """
     schema = int(state["schema"])
     if not 1 <= schema <= SCHEMA:
@@ -37,7 +37,7 @@ def migrate(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _add_best(state: dict[str, Any]) -> dict[str, Any]:
-    """1 -> 2: the best metric and the patience used were not kept."""
+    """1 -> 2: add the best metric and the patience used, as unknown."""
     unknown = {
         "evaluated_step": 0,
         "metric": None,
@@ -48,13 +48,13 @@ def _add_best(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_environment(state: dict[str, Any]) -> dict[str, Any]:
-    """2 -> 3: what computed a checkpoint was not kept."""
+    """2 -> 3: add the environment, as unknown."""
     return state | {"environment": {}}
 
 
 def _name_added_positions(state: dict[str, Any]) -> dict[str, Any]:
-    """6 -> 7: an encoder added positions to the items, and has other parameters: it is another
-    network, and named so.
+    """6 -> 7: rename the encoder with absolute positions, which is another network with other
+    parameters.
     """
     identity = dict(state["identity"])
     if layers := identity.get("encoder_layers"):
@@ -65,15 +65,15 @@ def _name_added_positions(state: dict[str, Any]) -> dict[str, Any]:
 def lift_arrays(
     schema: int, arrays: Mapping[str, NDArray[Any]], step: int
 ) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a checkpoint of `step` as today's schema has them."""
+    """Return the arrays of a checkpoint of `step` in today's schema."""
     lifted = dict(arrays)
     if schema < FIRST_SCHEMA_WITH_ROW_STEPS:
         lifted["row_steps"] = np.full(len(arrays["rows"]), step, np.int32)
     return lifted
 
 
-# From a schema to the next; those that are not here added settings, and `config.schema` declares
-# what it means not to have these.
+# From a schema to the next. Schemas not listed added settings only (see `absent` in
+# `config.schema`).
 _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: _add_best,
     2: _add_environment,

@@ -1,17 +1,17 @@
-"""The checkpoint store: durable, verified on loading, latest and best derived from what is there.
+"""The checkpoint store: durable, verified on loading; latest and best are derived from the files.
 
     checkpoints/ckpt-<step>/    ckpt-<step>-b<branch>/ after a rewind
-        <array>.npy             one file an array
+        <array>.npy             one file per array
         state.json              schema, progress, the run's identity and environment
-        metrics.jsonl           the evaluations up to here
+        metrics.jsonl           the evaluations up to this step
         MANIFEST.json           SHA-256, size (arrays: dtype, shape) of each file
-    checkpoints/quarantine/     what failed its manifest
+    checkpoints/quarantine/     checkpoints that did not match their manifest
 
-No name is written twice: where a step is stored again with more known about it (an evaluation that
-was interrupted, the best that an older schema lacked), ".1" is added to the name.
+No name is written twice: a step that is stored again with more information (an evaluation that was
+interrupted, a best metric that an older schema lacked) gets ".1" appended.
 
-A crash at any instant leaves each checkpoint whole or not there (`files`). A rename is the commit,
-and only then is what it supersedes deleted: the newest two and the best stay.
+After a crash at any instant, each checkpoint is complete or absent (`durable`). The rename is the
+commit, and superseded checkpoints are deleted after it: the newest two and the best stay.
 """
 
 import hashlib
@@ -45,16 +45,19 @@ _STATE, _LOG = "state.json", "metrics.jsonl"
 
 
 class DamagedCheckpointError(Phrase, Exception):
-    """A checkpoint that does not match its manifest; the phrase says where."""
+    """Raised for a checkpoint that does not match its manifest; the phrase says where."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose small files hold; its arrays are verified by `load`.
+    """A checkpoint whose small files are verified; `load` verifies its arrays.
 
-    identity: the configuration and dataset the run belongs to. environment: what computed it (see
-    `environment`), empty where unknown. schema: the one it was written with, its fields lifted to
-    today's.
+    Attributes:
+        path: Its folder.
+        progress: Its progress.
+        identity: Configuration and dataset of its run.
+        environment: The environment that wrote it (`runtime.environment`); empty if unknown.
+        schema: The schema it was written with; the fields are migrated to today's.
     """
 
     path: Path
@@ -65,12 +68,12 @@ class Checkpoint:
 
     @property
     def best_known(self) -> bool:
-        """Whether the checkpoint knows its run's best (older schemas do not)."""
+        """Whether the checkpoint stores its run's best (older schemas do not)."""
         return self.schema >= FIRST_SCHEMA_WITH_BEST
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """(branch, step, repetition): how far along the run this is."""
+        """(branch, step, repetition): the sort key within the run."""
         return parse_name(self.path.name)
 
 
@@ -80,15 +83,17 @@ def save(
     identity: Mapping[str, Any],
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Write a checkpoint into `folder`, delete what it supersedes, and return its path; nothing
-    is written where the latest is the very same state. An earlier one that looks the same is not
-    where a start goes on (a learning rate changed, and changed back), nor are its rows settled.
+    """Write a checkpoint into `folder`, delete what it supersedes, and return its path.
+
+    Nothing is written if the latest checkpoint is the same state. Earlier ones are not compared:
+    the run does not resume from them (the learning rate may have changed and changed back), and
+    their updates may still be pending.
     """
     for stored in scan(folder)[-1:]:
         if stored.best_known and stored.progress.trajectory() == snapshot.progress.trajectory():
             durable.disk.sync(
                 folder
-            )  # the attempt that gave it its name may have failed after that
+            )  # the attempt that renamed it may have failed before this sync
             return stored.path
     path = _free_path(folder, snapshot.progress)
     about = {"identity": dict(identity), "environment": dict(environment)}
@@ -98,12 +103,12 @@ def save(
 
 
 def ignore(path: Path, reason: Phrase) -> None:
-    """Leave a damaged checkpoint for the next start to set aside."""
+    """Do nothing: the next start sets a damaged checkpoint aside."""
 
 
 def scan(folder: Path, on_damage: Callable[[Path, Phrase], None] = ignore) -> list[Checkpoint]:
-    """Return the checkpoints of `folder` whose small files hold, oldest first; `on_damage` gets
-    the others with the reason. Where the run supersedes one meanwhile, all are looked at again.
+    """Return the checkpoints of `folder` whose small files are intact, oldest first; call
+    `on_damage` for the others. If the run deletes one meanwhile, scan again.
     """
     found, damaged = [], []
     for path in names(folder):
@@ -119,12 +124,12 @@ def scan(folder: Path, on_damage: Callable[[Path, Phrase], None] = ignore) -> li
 
 
 def names(folder: Path) -> list[Path]:
-    """Return what is named as a checkpoint in `folder`, whole or not."""
+    """Return the paths in `folder` with a checkpoint's name, intact or not."""
     return sorted(path for path in folder.glob("ckpt-*") if _NAME.fullmatch(path.name))
 
 
 def read_as_named(path: Path) -> Checkpoint:
-    """Read as `read`; one that is not of the step and branch its name tells is damaged too."""
+    """Read like `read`; a checkpoint whose name has another step or branch is damaged, too."""
     checkpoint = read(path)
     if checkpoint.order[:2] != (checkpoint.progress.branch, checkpoint.progress.step):
         raise DamagedCheckpointError("damage_step", step=checkpoint.progress.step)
@@ -132,15 +137,15 @@ def read_as_named(path: Path) -> Checkpoint:
 
 
 def best_of(checkpoints: list[Checkpoint]) -> Checkpoint | None:
-    """Return the checkpoint of the highest finite metric, the first on ties: the run's best, or
-    the next best where that one's weights are lost.
+    """Return the checkpoint with the highest finite metric, the first on ties: the run's best, or
+    the next best if its weights are lost.
     """
     rated = [c for c in checkpoints if c.progress.metric is not None and c.progress.is_rated]
     return max(rated, key=_goodness, default=None)
 
 
 def read(path: Path) -> Checkpoint:
-    """Read and check a checkpoint's small files; DamagedCheckpointError names what is wrong."""
+    """Read and verify a checkpoint's small files; raise DamagedCheckpointError."""
     manifest = read_manifest(path)
     state = json.loads(verified(path, _STATE, manifest))
     lines = verified(path, _LOG, manifest).decode().splitlines() if _LOG in manifest else []
@@ -158,8 +163,8 @@ def read(path: Path) -> Checkpoint:
 
 
 def load(checkpoint: Checkpoint) -> Snapshot:
-    """Read the arrays (read-only, without a second copy), each verified against the manifest;
-    DamagedCheckpointError otherwise.
+    """Read the arrays (read-only, without a second copy) and verify each against the manifest;
+    raise DamagedCheckpointError.
     """
     manifest = read_manifest(checkpoint.path)
     arrays = {}
@@ -176,7 +181,9 @@ def load(checkpoint: Checkpoint) -> Snapshot:
 
 
 def verify(checkpoint: Checkpoint) -> None:
-    """Hold every file against the manifest; DamagedCheckpointError names the first that differs."""
+    """Verify every file against the manifest; raise DamagedCheckpointError for the first that
+    differs.
+    """
     manifest = read_manifest(checkpoint.path)
     for name, entry in manifest.items():
         with _reading(checkpoint.path, name), open(checkpoint.path / name, "rb") as file:
@@ -186,8 +193,8 @@ def verify(checkpoint: Checkpoint) -> None:
 
 
 def check_sizes(checkpoint: Checkpoint) -> None:
-    """Hold every file's size against the manifest: what a glance can tell, where `verify` reads
-    every byte; DamagedCheckpointError names the first that differs.
+    """Compare every file's size with the manifest, without reading all bytes as `verify` does;
+    raise DamagedCheckpointError for the first that differs.
     """
     for name, entry in read_manifest(checkpoint.path).items():
         with _reading(checkpoint.path, name):
@@ -197,7 +204,7 @@ def check_sizes(checkpoint: Checkpoint) -> None:
 
 
 def set_aside(path: Path, reason: Phrase, warn: Say) -> None:
-    """Move a damaged checkpoint into quarantine, keeping whatever is there already."""
+    """Move a damaged checkpoint into quarantine, without overwriting anything there."""
     quarantine = path.parent / QUARANTINE
     durable.make_folder(quarantine)
     target, copy = quarantine / path.name, 1
@@ -208,14 +215,14 @@ def set_aside(path: Path, reason: Phrase, warn: Say) -> None:
 
 
 def _goodness(checkpoint: Checkpoint) -> tuple[float, int, int, int]:
-    """Order by metric, then the earlier branch and step, then what was stored of it last."""
+    """Return the sort key: metric, then the earlier branch and step, then the later repetition."""
     branch, step, repetition = checkpoint.order
     metric = checkpoint.progress.metric
     return -math.inf if metric is None else metric, -branch, -step, repetition
 
 
 def parse_name(name: str) -> tuple[int, int, int]:
-    """Return `Checkpoint.order` by a checkpoint's name; DamagedCheckpointError for another name."""
+    """Parse `Checkpoint.order` from a name; raise DamagedCheckpointError for any other name."""
     match = _NAME.fullmatch(name)
     if match is None:
         raise DamagedCheckpointError("damage_name", name=name)
@@ -224,7 +231,7 @@ def parse_name(name: str) -> tuple[int, int, int]:
 
 
 def _free_path(folder: Path, progress: Progress) -> Path:
-    """Return a path that no checkpoint has, in order after all that is stored of the step."""
+    """Return an unused path that sorts after all checkpoints of the step."""
     name = f"ckpt-{progress.step}" + (f"-b{progress.branch}" if progress.branch else "")
     of_step = (progress.branch, progress.step)
     orders = [parse_name(path.name) for path in names(folder)]
@@ -252,7 +259,7 @@ def _fill(draft: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
 
 
 def fill(draft: Path, content: Mapping[str, bytes]) -> None:
-    """Write files into a draft folder, by name, and their manifest."""
+    """Write files by name, and their manifest, into a temporary directory."""
     _write_manifest(draft, {name: _write(draft / name, text) for name, text in content.items()})
 
 
@@ -291,7 +298,7 @@ def _retain(folder: Path) -> None:
 
 
 def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what a folder's manifest has of each file; DamagedCheckpointError where it is none."""
+    """Return a folder's manifest: facts by file name; raise DamagedCheckpointError if invalid."""
     raw = _bytes_of(path, MANIFEST)
     try:
         return _manifest_of(raw)
@@ -300,13 +307,15 @@ def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of all that a checkpoint holds, as its manifest has it;
-    DamagedCheckpointError where it has none.
+    """Return the SHA-256 of all that a checkpoint holds, by its manifest.
+
+    Raises:
+        DamagedCheckpointError: It has no manifest.
     """
     return _sha256(_json(read_manifest(path)))
 
 
-@lru_cache(maxsize=32)  # a start reads each several times, and checks it by writing it anew
+@lru_cache(maxsize=32)  # a start reads each several times, and parsing re-serialises it
 def _manifest_of(raw: bytes) -> dict[str, dict[str, Any]]:
     content = json.loads(raw)
     manifest: dict[str, dict[str, Any]] = content["files"]
@@ -316,7 +325,7 @@ def _manifest_of(raw: bytes) -> dict[str, dict[str, Any]]:
 
 
 def verified(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Return a file's content, held against the manifest; DamagedCheckpointError otherwise."""
+    """Return a file's content, verified against the manifest; raise DamagedCheckpointError."""
     if name not in manifest:
         raise DamagedCheckpointError("damage_unlisted", name=name)
     content = _bytes_of(path, name)
@@ -338,7 +347,7 @@ def _bytes_of(path: Path, name: str) -> bytes:
 
 @contextmanager
 def _reading(path: Path, name: str) -> Iterator[None]:
-    """What is not there is damage; what the system refuses to read may be whole."""
+    """Treat missing files as damage, and others that cannot be read as possibly intact."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:

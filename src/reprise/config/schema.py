@@ -26,20 +26,20 @@ class TrainConfig:
     """The configuration of a run; the defaults are ComiRec's for Amazon Books."""
 
     # The run
-    dataset: str = setting(Meaning.REQUIRED, "A dataset under --data-dir.", names_folder=True)
+    dataset: str = setting(Meaning.REQUIRED, "Dataset under --data-dir.", names_folder=True)
     name: str = setting(
         Meaning.REQUIRED, "Name of the experiment, the end of its folder's.", names_folder=True
     )
     model: str = setting(
         "ComiRec-DR",
-        f"How interests are made: {' | '.join(REGISTRY)}.",
+        f"How interests are extracted: {' | '.join(REGISTRY)}.",
         flags=("--model", "--model-type"),
     )
 
     # How long it goes on, and how it is evaluated
     max_steps: int = setting(
         1_000_000,
-        "Steps (updates) in all; may grow later.",
+        "Total steps; may be raised later.",
         at_most=_LONGEST,
         flags=("--steps",),
         extendable=True,
@@ -48,8 +48,8 @@ class TrainConfig:
     test_iter: int = setting(1000, "Steps between evaluations.", at_most=_LONGEST, untrained=1)
     valid_users: int = setting(
         0,
-        "Validation users an evaluation in training is over, drawn once by the seed; the last "
-        "one is over all.",
+        "Validation users per evaluation during training, a fixed random sample; the last "
+        "evaluation uses all.",
         at_least=0,
         default_shown="0, all",
     )
@@ -61,7 +61,7 @@ class TrainConfig:
     )
     patience: int = setting(
         50,
-        "Evaluations without improvement that end the training; may grow later.",
+        "Early stopping: evaluations without improvement; may be raised later.",
         at_least=0,
         at_most=_SEEDS - 1,
         extendable=True,
@@ -70,107 +70,109 @@ class TrainConfig:
     # The learning rate and the optimizer: `training.schedules`, `training.optimizers`
     learning_rate: float = setting(
         0.001,
-        "Adam's step size.",
+        "Learning rate of Adam.",
         at_least=1e-30,  # float32 holds these, and their squares nearly
         at_most=1e30,
     )
-    warmup: int = setting(0, "Steps the learning rate climbs for.", at_least=0)
-    decay: str = choice(("none", "cosine", "linear"), "How the learning rate falls: {choices}.")
+    warmup: int = setting(0, "Warm-up steps of the learning rate.", at_least=0)
+    decay: str = choice(("none", "cosine", "linear"), "Learning rate decay: {choices}.")
     decay_steps: int = setting(
         0,
-        "Step at which the decay ends, at a hundredth of the rate; --decay needs it.",
+        "Step at which the decay ends, at 1% of the learning rate; --decay needs it.",
         at_least=0,
     )
     optimizer: str = choice(
         ("row-adam", "adam", "lazy-adam"),
-        "Adam of the item rows: {choices}. row-adam is dense Adam at the batch's cost.",
+        "Optimizer of the item embeddings: {choices}. row-adam equals dense Adam, at a cost that "
+        "depends on the batch alone.",
         # It was lazy Adam. All rows stand at the checkpoint's step, so that any can go on.
         absent=Meaning.OPEN,
     )
 
     # The loss: `training.losses`
     selection: str = choice(
-        ("argmax", "sample", "soft", "item0"), "Which interest learns the target: {choices}."
+        ("argmax", "sample", "soft", "item0"), "Interest that is trained on the target: {choices}."
     )
     temperature: float | None = setting(
         None,
-        "Score by cosines divided by it, 0.05 to 0.2; 0: by inner products.",
+        "Score by cosine divided by this temperature, 0.05 to 0.2; 0: by inner product.",
         at_least=1 / LARGEST,
         zero_is_none=True,
         untrained=Meaning.DEFAULT,
     )
     neg_score: str = choice(
         ("selected", "max"),
-        "Interest that scores a negative: {choices}: the one that learns the target, or the "
-        "negative's own best.",
+        "Interest that scores a negative: {choices}: the target's, or the one with the highest "
+        "score for this negative.",
     )
     hard_negatives: float = setting(
-        0.0, "REMI's b: negatives weigh exp(b * score); 0: all the same.", at_least=0
+        0.0, "REMI's b: weight negatives by exp(b * score); 0: equal weights.", at_least=0
     )
     routing_penalty: float = setting(
         0.0,
-        "REMI's c, a weight on attention to single items; of ComiRec-SA and Queries.",
+        "REMI's c: penalty on attention to single items; for ComiRec-SA and Queries.",
         at_least=0,
         untrained=Meaning.DEFAULT,
     )
 
     # Sizes, and what an item is: `models.registry.ModelShape`, `models.scoring`
-    batch_size: int = setting(128, "Users a step.")
-    maxlen: int = setting(20, "Items of a history that the model sees, the last ones.")
-    embedding_dim: int = setting(64, "Numbers of an item's vector.")
+    batch_size: int = setting(128, "Batch size: users per step.")
+    maxlen: int = setting(20, "Maximum history length; the last items are kept.")
+    embedding_dim: int = setting(64, "Embedding dimension.")
     embedding_scale: float | None = setting(
         None,
-        "Fresh item rows are uniform within it; 0: Glorot's limit.",
+        "Initialise item embeddings uniformly within plus or minus this; 0: Glorot's limit.",
         at_least=1 / LARGEST,
         zero_is_none=True,
         untrained=Meaning.DEFAULT,
     )
     embeddings: str = choice(
         ("tied", "untied"),
-        "{choices}: one vector an item, or one in histories and another as a candidate.",
+        "{choices}: one embedding per item, or separate ones for history and candidates.",
         untrained=Meaning.DEFAULT,
     )
     normalize_history: bool = setting(
         False,
-        "Normalise the item embeddings of a history to norm sqrt(d).",
+        "Normalise the item embeddings of the history to norm sqrt(d).",
         untrained=Meaning.DEFAULT,
         formerly=(Former("history", (("raw", False), ("unit", True))),),
     )
     hidden_size: int = setting(
-        64, "Width of the network, in numbers; most models need --embedding-dim's."
+        64, "Hidden size of the network; most models need it equal to --embedding-dim."
     )
 
     # Around the model: `models.wrappers`
-    num_interest: int = setting(4, "Interests a user.")
+    num_interest: int = setting(4, "Interest vectors per user.")
     ensemble: int = setting(
         1,
-        "Ensemble members, each trained on its share of the dimensions.",
+        "Ensemble members, each trained on a slice of the embedding dimensions.",
         untrained=Meaning.DEFAULT,
         formerly=(Former("members"),),
     )
     interest_count: str = choice(
-        ("fixed", "by-length"), "{choices}: the same for all, or fewer of short histories."
+        ("fixed", "by-length"),
+        "{choices}: the same number for all users, or fewer for short histories.",
     )
     encoder_layers: int = setting(
         0,
-        "Blocks of causal self-attention over the history, under the model.",
+        "Causal self-attention blocks over the history, below the model.",
         at_least=0,
         at_most=64,  # each is compiled by itself
         untrained=Meaning.DEFAULT,
     )
-    encoder_heads: int = setting(1, "Heads of its attention.")
+    encoder_heads: int = setting(1, "Attention heads of the encoder.")
     dropout: float = setting(
         0.0,
-        "Share of the encoder's numbers that are zero in training, 0 to 1.",
+        "Dropout rate of the encoder, 0 to 1.",
         at_least=0,
         below=1,
     )
     item_dropout: float = setting(
-        0.0, "Share of a history's items that training leaves out, 0 to 1.", at_least=0, below=1
+        0.0, "Fraction of the history's items dropped in training, 0 to 1.", at_least=0, below=1
     )
     repeat_bias: bool = setting(
         False,
-        "Learn a bias that is added to the scores of items in the user's own history.",
+        "Learn a bias that is added to the scores of items in the user's history.",
         untrained=Meaning.DEFAULT,
         formerly=(Former("repeats", (("ignored", False), ("learned", True))),),
     )
@@ -179,11 +181,11 @@ class TrainConfig:
     min_history: int = setting(
         4, "Minimum history length before a training target.", formerly=(Former("first_target"),)
     )
-    targets: int = setting(1, "Targets learned of each user in one pass over him.")
-    next_n: int = setting(1, "A target is one of so many items that follow its history.")
+    targets: int = setting(1, "Training targets per user in one forward pass.")
+    next_n: int = setting(1, "Draw the target from this many items after the history.")
     next_share: float = setting(
         0.0,
-        "Or one of this share of a user's items, 0 to 1, where that is more.",
+        "Or from this fraction of the user's sequence, 0 to 1, if that is more.",
         at_least=0,
         below=1,
     )
@@ -191,11 +193,11 @@ class TrainConfig:
     # Negatives: `training.negatives`
     sampler: str = choice(
         ("log-uniform", "uniform", "in-batch", "mixed", "full"),
-        "Where negatives come from: {choices} (mixed: in-batch and uniform; full: every item).",
+        "Source of negatives: {choices} (mixed: in-batch and uniform; full: all items).",
     )
     negatives: int | None = setting(
         None,
-        "Negative items drawn a step, shared by its batch.",
+        "Negative items per step, shared by the batch.",
         absent=Meaning.OPEN,  # every checkpoint holds it
         default_shown=f"{NEGATIVES_PER_EXAMPLE} x batch size",
     )
@@ -205,7 +207,7 @@ class TrainConfig:
     )
     seed: int = setting(
         19,
-        "All that is random follows from it, a whole number from 0.",
+        "Random seed, an integer >= 0.",
         at_least=0,
         at_most=_SEEDS - 1,
         flags=("--seed", "--random-seed"),

@@ -1,1 +1,1 @@
-"""Metrics of recommended lists, and what they are taken over."""
+"""Metrics of recommended lists, and the users, groups and intervals they are computed over."""

@@ -1,4 +1,4 @@
-"""Whole-catalogue evaluation: from a model and a split's users to mean metrics."""
+"""Evaluate a model over all items on a split's users."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +19,14 @@ from reprise.retrieval.vectors import Retriever, added_to_seen, seen_items, user
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found: the metrics, and what they are the means of.
+    """The result of an evaluation.
 
-    ids [U, N] int64: the lists; by_user: each mean metric's values [U] float64; repeat_worth: what
-    was added to the scores of items in a user's whole history: 0, -inf where they were left out, or
-    what the model has learned.
+    Attributes:
+        metrics: Mean metrics by key ("recall@50").
+        ids: [U, N] int64, the lists.
+        by_user: The values [U] float64 behind each mean.
+        repeat_worth: The bias on the scores of items in a user's whole history: 0, the learned
+            repeat bias, or -inf if they were filtered.
     """
 
     metrics: dict[str, float]
@@ -44,15 +47,26 @@ def evaluate(
     metrics: Sequence[Metric] = IN_TRAINING,
     training_counts: NDArray[np.int64] | None = None,
 ) -> Evaluation:
-    """Return the mean of each of `metrics` over all users, at each cutoff, and of models with
-    several interests their health (`health`).
+    """Compute the mean of each of `metrics` over all users, and the interest health (`health`) of
+    models with several interests.
 
-    With `item_category`, diversity at each cutoff too, with `truth` interest coverage, with
-    `training_counts` [V+1], the training interactions of each item, novelty and popularity; with
-    `coef`, the list is chosen by `rerank.select`; with `filter_seen`, the items of a user's whole
-    history are left out first. Interests, items or a repeat bias that are not finite make every
-    metric NaN. DataError where `coef` has no categories to work on; InterruptedSearchError where
-    `should_stop` answered yes in the middle.
+    Non-finite interests, items or repeat bias make all metrics NaN.
+
+    Args:
+        retriever: The model.
+        users: Histories and targets.
+        cutoffs: List lengths at which metrics are computed.
+        item_category: Enables diversity.
+        truth: Enables interest coverage.
+        coef: Lambda of `rerank.select`; None: rank by score.
+        filter_seen: Whether to remove the items of a user's whole history from the lists.
+        should_stop: Checked before each chunk of users.
+        metrics: Rows of `metrics.METRICS`.
+        training_counts: Training interactions of each item, [V+1]; enables novelty and popularity.
+
+    Raises:
+        DataError: `coef` is given without categories.
+        InterruptedSearchError: `should_stop` returned true.
     """
     if coef is not None and item_category is None:
         raise DataError("no_categories")
@@ -103,8 +117,8 @@ def score(
 
 
 class _Passed:
-    """What has been seen of interests that went by: how many a user has, whether all their numbers
-    are finite, and where there are several the mean cosine of each user's, [u] a chunk.
+    """Observes interests as they pass: interests per user, whether all values are finite, and, for
+    several interests, the mean cosine of each user, [u] per chunk.
     """
 
     def __init__(self) -> None:
@@ -112,11 +126,11 @@ class _Passed:
         self.cosines: list[NDArray[np.float64]] = []
 
     def through(self, chunks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        """Yield the chunks as they come."""
+        """Yield the chunks unchanged."""
         for made in chunks:
             self.num_interest = made.shape[1]
             self.finite &= bool(np.isfinite(made).all())
             if self.num_interest > 1:
-                with np.errstate(all="ignore"):  # numbers that are not finite
+                with np.errstate(all="ignore"):  # non-finite values
                     self.cosines.append(health.cosines(made))
             yield made

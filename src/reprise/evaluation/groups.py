@@ -1,5 +1,5 @@
-"""Results by group: users by the length of their history and by how mixed it is, targets by the
-items' popularity.
+"""Metrics by group: users by history length and by category diversity of the history, targets by
+item popularity.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reprise.data.sequences import EvaluationUsers, Past
 from reprise.evaluation.metrics import BY_NAME, Lists, measured
 
-HISTORY_FROM = (1, 10, 20, 50, 100)  # the least length of each group
+HISTORY_FROM = (1, 10, 20, 50, 100)  # minimum length of each group
 HISTORY = (
     *(f"{first}-{following - 1}" for first, following in pairwise(HISTORY_FROM)),
     f"{HISTORY_FROM[-1]}+",
@@ -21,14 +21,19 @@ POPULARITY = ("head", "middle", "tail")
 MIXTURE = ("focused", "middle", "mixed")
 UNKNOWN = "unknown"
 _METRICS = (BY_NAME["recall"], BY_NAME["ndcg"])
-_DECIMALS = 9  # of an entropy: equal mixtures tie, whatever the order of a sum
+_DECIMALS = 9  # of an entropy, so that equal mixtures tie despite rounding
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group's name, its number of users, and its mean recall and ndcg by key ("recall@50"), NaN
-    without users; items: how many items it holds, of a group of items; bits: the least and the
-    greatest entropy of its users, of a group by mixture.
+    """The metrics of one group.
+
+    Attributes:
+        name: Name of the group.
+        users: Number of users.
+        metrics: Mean recall and NDCG by key ("recall@50"); NaN without users.
+        items: Number of items, for groups of items.
+        bits: Minimum and maximum entropy of its users, for groups by mixture.
     """
 
     name: str
@@ -41,12 +46,12 @@ class Group:
 def by_history(
     users: EvaluationUsers, by_user: dict[str, NDArray[np.float64]], cutoffs: tuple[int, ...]
 ) -> list[Group]:
-    """Return the groups of `history`, only those with users. by_user: the metrics [U] of each."""
+    """Return the non-empty groups of `history`; by_user: metrics [U] by key."""
     return _by_number(history(users.past), HISTORY, by_user, cutoffs)
 
 
 def history(past: Past) -> NDArray[np.int64]:
-    """Return [U]: the place in HISTORY of the length of each user's whole history."""
+    """Return [U]: each user's index in HISTORY, by the length of their whole history."""
     return np.digitize(past.lengths, HISTORY_FROM) - 1
 
 
@@ -56,8 +61,8 @@ def by_mixture(
     item_category: NDArray[np.int32],
     cutoffs: tuple[int, ...],
 ) -> list[Group]:
-    """Return the groups of `mixture`, only those with users; users of whose history no category is
-    known come last, as "unknown". by_user: the metrics [U] of each.
+    """Return the non-empty groups of `mixture`, with users without known categories last, as
+    "unknown"; by_user: metrics [U] by key.
     """
     bits = category_entropy(users.past, item_category)
     number = mixture(bits)
@@ -71,11 +76,11 @@ def by_mixture(
 
 
 def mixture(bits: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return [U]: the place in MIXTURE of each user's entropy, one past it where that is NaN.
+    """Return [U]: each user's index in MIXTURE by entropy; len(MIXTURE) if the entropy is NaN.
 
-    A user is in the third in which the number of users of less entropy falls, so that equal
-    entropies stay together. Thirds, as no bounds in bits serve every catalogue: of one data set
-    four in five users keep to one category, of another most spread over seven.
+    A user's third is the one that contains the number of users with less entropy, so equal
+    entropies stay together. Thirds, because fixed bounds in bits do not suit every dataset: in one,
+    four of five users stay within one category; in another, most spread over seven.
     """
     known = np.sort(bits[~np.isnan(bits)])
     below = np.searchsorted(known, bits, side="left")
@@ -84,8 +89,8 @@ def mixture(bits: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def category_entropy(past: Past, item_category: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return [U]: the entropy in bits of the categories of each user's whole history, items of
-    unknown category (-1) left out; NaN where none is known.
+    """Return [U]: the entropy in bits of the categories in each user's whole history, ignoring
+    items of unknown category (-1); NaN if none is known.
     """
     users = len(past.lengths)
     category = item_category[past.of(0, users).items].astype(np.int64)
@@ -103,15 +108,15 @@ def category_entropy(past: Past, item_category: NDArray[np.int32]) -> NDArray[np
 def popularity(training_counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return [V+1]: the group of each item (0 head, 1 middle, 2 tail; -1 for padding).
 
-    training_counts [V+1]: training interactions of each item. Items are taken by falling count,
-    ties by rising id; an item is in the group in which the interactions of those before it end, so
-    that each group holds about a third of all interactions.
+    training_counts [V+1]: training interactions of each item. Items are sorted by descending count,
+    ties by ascending id, and cut where the cumulative count passes a third and two thirds, so that
+    each group has about a third of all interactions.
     """
     counts = training_counts[1:]
     order = np.argsort(-counts, kind="stable")
     before = np.cumsum(counts[order]) - counts[order]
     groups = np.full(len(training_counts), -1, np.int64)
-    # In whole numbers; items that nobody trained on come after everything, in the tail.
+    # Integer arithmetic; items without training interactions are in the tail.
     groups[order + 1] = np.minimum(before * len(POPULARITY) // max(1, counts.sum()), 2)
     return groups
 
@@ -122,8 +127,8 @@ def by_popularity(
     item_group: NDArray[np.int64],
     cutoffs: tuple[int, ...],
 ) -> list[Group]:
-    """Return the groups of `popularity`: metrics of lists [U, N] by the targets of each group
-    alone, as if a user had no others, mean over the users who have such targets.
+    """Return the groups of `popularity`: metrics of lists [U, N] on each group's targets alone,
+    averaged over the users who have such targets.
     """
     owner = np.repeat(np.arange(len(ids)), np.diff(users.target_offsets))
     groups = []
@@ -147,7 +152,7 @@ def _by_number(
     by_user: dict[str, NDArray[np.float64]],
     cutoffs: tuple[int, ...],
 ) -> list[Group]:
-    """Return the groups that have users; number [U]: the place of each user's in `names`."""
+    """Return the non-empty groups; number [U]: each user's index in `names`."""
     groups = []
     for group in np.unique(number).tolist():
         inside = number == group

@@ -1,7 +1,7 @@
-"""Interest health: whether each of a model's K interests brings something of its own.
+"""Interest health: whether each of a model's K interests contributes.
 
-A model of several interests can decay into one: the interests point the same way, or one of them
-fills every list and the others are dead. Recall tells of it late; these numbers at once.
+Several interests can collapse into one: they point in the same direction, or one of them fills
+every list and the others are dead. These metrics show it earlier than recall does.
 """
 
 import numpy as np
@@ -13,13 +13,12 @@ DEAD_BELOW = 0.1  # of the equal share 1 / K
 def of_lists(
     interests: NDArray[np.int32], num_interest: int, cutoffs: tuple[int, ...]
 ) -> dict[str, float]:
-    """Return the health of lists at each cutoff; interests [U, N]: which interest (from 0) each
-    listed item comes from, -1 past a list's end.
+    """Return the health of lists at each cutoff; interests [U, N]: the interest (from 0) of each
+    listed item, -1 past a list's end.
 
-    interest_share_1@n ... K: the share of all listed items that come from the interest;
-    interest_dead@n: how many interests have a share below a tenth of the equal share 1 / K;
-    interests_used@n: the number of interests with an item in the list, mean over users.
-    All shares are 0 where nothing is listed.
+    interest_share_1@n ... K: the fraction of all listed items that come from the interest, 0 if
+    nothing is listed; interest_dead@n: the number of interests with less than a tenth of the equal
+    share 1 / K; interests_used@n: the number of interests in a user's list, mean over users.
     """
     users = np.arange(len(interests))[:, None]
     health: dict[str, float] = {}
@@ -32,7 +31,7 @@ def of_lists(
         share = total / max(1, total.sum())
         for number, value in enumerate(share, start=1):
             health[f"interest_share_{number}@{n}"] = float(value)
-        # In whole numbers: a share of exactly a tenth must not fall to rounding.
+        # Integers on the left, so that rounding does not decide a share of exactly a tenth.
         dead = total * num_interest < DEAD_BELOW * total.sum()
         health[f"interest_dead@{n}"] = float(dead.sum())
         health[f"interests_used@{n}"] = float((held > 0).sum(axis=1).mean())
@@ -40,9 +39,9 @@ def of_lists(
 
 
 def cosines(interests: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return [U]: the mean cosine over the pairs of a user's interests [U, K, d], K > 1.
+    """Return [U]: the mean pairwise cosine of a user's interests [U, K, d], K > 1.
 
-    A zero interest has cosine 0 to all others.
+    A zero interest has cosine 0 with all others.
     """
     vectors = interests.astype(np.float64)
     count = vectors.shape[1]

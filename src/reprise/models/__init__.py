@@ -1,1 +1,1 @@
-"""Networks that turn histories into interests, and their wrappers."""
+"""Networks that extract interests from histories, and their wrappers."""

@@ -1,4 +1,4 @@
-"""ComiRec-SA: interests by self-attentive pooling, one attention head an interest.
+"""ComiRec-SA: interests by self-attentive pooling, one attention head per interest.
 
 Source: ComiRec (arXiv 2005.09347), section 3.2, "Self-Attentive Method", equations 8-10.
 """
@@ -13,7 +13,7 @@ _MASKED_LOGIT = -(2.0**32) + 1  # the original's value; a history is never all p
 
 
 def init(key: Array, shape: ModelShape) -> Params:
-    """Return the parameters, Glorot uniform as TensorFlow's defaults, biases zero.
+    """Initialise the parameters, Glorot uniform as TensorFlow's default, biases zero.
 
     "position" [L, d]; "hidden" [d, 4h] and "hidden_bias" [4h]; "heads" [4h, K] and
     "heads_bias" [K]; h is the hidden size. All float32.
@@ -34,7 +34,7 @@ def init(key: Array, shape: ModelShape) -> Params:
 def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
     """Return interests [B, K, d] of right-padded histories [B, L, d] with mask [B, L] (1 = item).
 
-    Positions steer the attention only; the pooled values leave them out.
+    Positions affect the attention only, not the pooled values.
     """
     return interests_and_attention(params, history, mask, key)[0]
 
@@ -42,8 +42,8 @@ def interests(params: Params, history: Array, mask: Array, key: Array | None = N
 def interests_and_attention(
     params: Params, history: Array, mask: Array, key: Array | None = None
 ) -> tuple[Array, Array]:
-    """Return the interests [B, K, d], and the attention [B, K, L] over each history that made them:
-    sums of 1, zero where there is no item.
+    """Return the interests [B, K, d] and their attention [B, K, L] over the history: it sums to 1,
+    and is zero on padding.
     """
     logits = jnp.where(mask[:, None, :] > 0, _logits(params, history), _MASKED_LOGIT)
     attention = jax.nn.softmax(logits, axis=-1)
@@ -53,8 +53,8 @@ def interests_and_attention(
 def interests_of_prefixes(
     params: Params, history: Array, lengths: Array, key: Array | None = None
 ) -> Array:
-    """Return interests [B, m, K, d] of the first `lengths` [B, m] items of each history: an item's
-    logits are the same in every prefix.
+    """Return interests [B, m, K, d] of the first `lengths` [B, m] items of each history. The logits
+    are computed once: an item has the same ones in every prefix.
     """
     mask = prefix_mask(lengths, history.shape[1], history.dtype)[:, :, None]  # [B, m, 1, L]
     logits = jnp.where(mask > 0, _logits(params, history)[:, None], _MASKED_LOGIT)

@@ -13,7 +13,7 @@ ROUTING_ITERATIONS = 3
 
 
 def init(key: Array, shape: ModelShape) -> Params:
-    """Return {"bilinear": [L, K, d, d] float32 ~ N(0, 1)}: one map per position and interest."""
+    """Initialise "bilinear" [L, K, d, d] float32 ~ N(0, 1): one map per position and interest."""
     shape.require_equal_sizes()
     size = (shape.history_length, shape.num_interest, shape.embedding_dim, shape.embedding_dim)
     return {"bilinear": jax.random.normal(key, size, jnp.float32)}
@@ -28,18 +28,18 @@ def interests(params: Params, history: Array, mask: Array, key: Array | None = N
 
 
 def route(votes: Array, logits: Array, mask: Array) -> Array:
-    """Return capsules [B, K, d] of votes [B, L, d] that all interests share, by routing from
-    `logits` [B, K, L].
+    """Route votes [B, L, d], shared by all interests, to capsules [B, K, d], from initial `logits`
+    [B, K, L].
     """
     coupling = _couple(jax.lax.stop_gradient(votes), logits, mask)
     return _squash(_vote_sum(coupling, votes))
 
 
 def _couple(votes: Array, logits: Array, mask: Array) -> Array:
-    """Return the weights [B, K, L] of the last iteration's sums of votes [B, K, L, d] or [B, L, d].
+    """Return the last iteration's coupling weights [B, K, L] for votes [B, K, L, d] or [B, L, d].
 
-    They compete over the interests, not over the sequence; the votes are held constant in all but
-    the last iteration, as in the original, and so have no gradient by them.
+    The softmax is over the interests, not the sequence. As in the original, votes get no gradient
+    except in the last iteration.
     """
     for _ in range(ROUTING_ITERATIONS - 1):
         capsules = _squash(_vote_sum(_weights(logits, mask), votes))
@@ -60,15 +60,13 @@ def _axes(votes: Array) -> str:
 
 
 def _squash(capsules: Array) -> Array:
-    """Keep the direction and map the length n to n^2 / (1 + n^2) (equation 7)."""
+    """Squash: keep the direction, map the norm n to n^2 / (1 + n^2) (equation 7)."""
     squared = jnp.sum(jnp.square(capsules), axis=-1, keepdims=True)
     return capsules * (squared / (1 + squared) / jnp.sqrt(squared + 1e-9))
 
 
 def _votes(maps: Array, history: Array) -> Array:
-    """Return what maps [L, K, d, d] make of history [B, L, d]: [B, K, L, d], by a product a
-    position.
-    """
+    """Apply maps [L, K, d, d] to history [B, L, d], with one product per position: [B, K, L, d]."""
     length, count, dim, _ = maps.shape
     by_position = maps.reshape(length, count * dim, dim)
     made = jnp.einsum("lbi,loi->lbo", history.transpose(1, 0, 2), by_position)
@@ -77,8 +75,8 @@ def _votes(maps: Array, history: Array) -> Array:
 
 @jax.custom_vjp
 def _sum_of_mapped(maps: Array, history: Array, coupling: Array, votes: Array) -> Array:
-    """Return the sums [B, K, d], weighted by coupling [B, K, L], of votes [B, K, L, d], which are
-    those of maps [L, K, d, d] and history [B, L, d]; these two have the gradient.
+    """Sum votes [B, K, L, d] weighted by coupling [B, K, L]: [B, K, d]. The gradient flows to maps
+    [L, K, d, d] and history [B, L, d], of which the votes were computed.
     """
     return _vote_sum(coupling, votes)
 
@@ -92,12 +90,12 @@ def _summed(
 def _gradients(
     held: tuple[Array, Array, Array], gradient: Array
 ) -> tuple[Array, Array, None, None]:
-    """Return the gradients by maps and history of `_sum_of_mapped`, whose own is [B, K, d].
+    """Return the gradients of `_sum_of_mapped` for maps and history, given its own [B, K, d].
 
-    The gradient of a vote is that of its sum by a weight. So one product an interest, of all
-    positions at once, makes each of the two: large enough for XLA to use all cores. The plain
-    gradient's products by position, as those that make the votes, are not; with them a step at
-    Taobao's shape took a third longer.
+    The gradient of a vote is the gradient of its sum times a weight. So each of the two takes one
+    product per interest over all positions, large enough for XLA to use all cores. The automatic
+    gradient's products per position are not: with them, a step at Taobao's shape took a third
+    longer.
     """
     maps, history, coupling = held
     length, count, dim, _ = maps.shape

@@ -1,7 +1,7 @@
-"""Turn an item's row into its vectors: the only place, for training and retrieval alike.
+"""Turn an item's row into its vectors, for training and retrieval alike.
 
-An item stands in two places, in histories and as a candidate. Both are made of its row's values
-[..., width]: one vector of d numbers, or where they are untied two side by side.
+An item appears in histories and as a candidate. Both vectors come from its row's values
+[..., width]: one vector of size d or, if untied, two side by side.
 """
 
 import jax
@@ -10,12 +10,12 @@ from jax import Array
 
 from reprise.models.scoring import Scoring
 
-_SMALLEST_SQUARE = 1e-12  # of a length: what is shorter is not stretched to a direction of noise
+_SMALLEST_SQUARE = 1e-12  # squared norm, below which a vector is noise and is not normalised
 
 
 def in_history(values: Array, scoring: Scoring) -> Array:
-    """Return the vectors [..., d] that items have in a history, of row values [..., width]; scaled
-    to length sqrt(d) where histories are normalised: numbers of about 1, as layers expect them.
+    """Return the history vectors [..., d] of row values [..., width]. If histories are normalised,
+    their norm is sqrt(d), so that components are about 1, as layers expect.
     """
     vectors: Array = values if scoring.tied else values[..., : values.shape[-1] // 2]
     if not scoring.normalize_history:
@@ -25,24 +25,25 @@ def in_history(values: Array, scoring: Scoring) -> Array:
 
 
 def as_candidate(values: Array, scoring: Scoring) -> Array:
-    """Return the vectors [..., d] that items have as candidates, of row values [..., width]; a loss
-    with a temperature, and `as_compared`, scale them.
+    """Return the candidate vectors [..., d] of row values [..., width], not yet normalised: a loss
+    with a temperature and `as_compared` do that.
     """
     vectors: Array = values if scoring.tied else values[..., values.shape[-1] // 2 :]
     return vectors
 
 
 def as_compared(vectors: Array, scoring: Scoring) -> Array:
-    """Return interests or candidates [..., d] as retrieval compares them by inner products: at
-    length 1 where scores are cosines, as they are where they are not.
+    """Return interests or candidates [..., d] as retrieval compares them by inner product:
+    normalised if scores are cosines, else unchanged.
     """
     return unit(vectors, scoring.ensemble) if scoring.cosine else vectors
 
 
 def unit(vectors: Array, parts: int = 1) -> Array:
-    """Return vectors [..., d] at length 1, each of `parts` equal slices as long as the others; what
-    is shorter than 1e-6, zero too, is multiplied by 1e6 instead, so that values and gradients stay
-    finite.
+    """Normalise vectors [..., d] to norm 1, their `parts` equal slices to equal norms.
+
+    Vectors with a norm below 1e-6, including zero, are multiplied by 1e6 instead, so that values
+    and gradients stay finite.
     """
     if parts > 1:
         slices = unit(vectors.reshape(*vectors.shape[:-1], parts, -1)) / parts**0.5

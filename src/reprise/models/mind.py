@@ -1,4 +1,4 @@
-"""MIND: interests by dynamic routing through one shared map, from random logits.
+"""MIND: interests by dynamic routing with one shared bilinear map and random initial logits.
 
 Source: MIND (arXiv 1904.08030), as ComiRec's published code (Model_MIND) runs it for Amazon
 Books: with a ReLU projection.
@@ -13,18 +13,18 @@ from reprise.models.registry import ModelShape, Params
 
 
 def init(key: Array, shape: ModelShape) -> Params:
-    """Return the parameters, float32; UsageError where the hidden size is not d.
+    """Initialise the parameters, float32; raise UsageError if the hidden size is not d.
 
-    "shared" [d, d] and "shared_bias" [d]: the map from item to vote; its bias is Glorot uniform
-    as its matrix, since the original gives this one no initialiser. "projection" [d, d], Glorot
-    uniform, and "projection_bias" [d], zero. "routing" [K, L], truncated normal: the logits of
-    inference, which training leaves as they are.
+    "shared" [d, d] and "shared_bias" [d]: the map from item to vote; the bias is Glorot uniform
+    like the matrix, since the original gives it no initialiser. "projection" [d, d], Glorot
+    uniform, and "projection_bias" [d], zero. "routing" [K, L], truncated normal: the initial
+    logits of inference, not trained.
     """
     shape.require_equal_sizes()
     dim = shape.embedding_dim
     keys = jax.random.split(key, 4)
     glorot = jax.nn.initializers.glorot_uniform()
-    limit = (3 / dim) ** 0.5  # TensorFlow counts a vector's length as both its fans
+    limit = (3 / dim) ** 0.5  # TensorFlow takes a vector's size as both fan-in and fan-out
     return {
         "shared": glorot(keys[0], (dim, dim), jnp.float32),
         "shared_bias": jax.random.uniform(keys[1], (dim,), jnp.float32, -limit, limit),
@@ -37,8 +37,8 @@ def init(key: Array, shape: ModelShape) -> Params:
 def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
     """Return interests [B, K, d] of right-padded histories [B, L, d] with mask [B, L] (1 = item).
 
-    Routing starts from logits drawn with `key` for every user, or, without one, from the same
-    for all. Nothing else tells the interests apart: they share the map.
+    Routing starts from logits drawn with `key` for each user or, without a key, from the same
+    logits for all users. Only the logits distinguish the interests: they share the map.
     """
     size = (history.shape[0], *params["routing"].shape)
     fixed = jnp.broadcast_to(jax.lax.stop_gradient(params["routing"]), size)
@@ -49,5 +49,5 @@ def interests(params: Params, history: Array, mask: Array, key: Array | None = N
 
 
 def _noise(key: Array, size: tuple[int, ...]) -> Array:
-    """Return standard normal numbers within two deviations (tf.truncated_normal), float32."""
+    """Draw standard normals truncated at two deviations (tf.truncated_normal), float32."""
     return jax.random.truncated_normal(key, -2.0, 2.0, size, jnp.float32)

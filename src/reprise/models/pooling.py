@@ -12,9 +12,10 @@ from reprise.models.registry import ModelShape, Params
 
 
 def init(key: Array, shape: ModelShape) -> Params:
-    """Return "dense" [d, d], Glorot uniform as TensorFlow's default, and "dense_bias" [d], zero.
+    """Initialise "dense" [d, d] and "dense_bias" [d], float32.
 
-    UsageError where the hidden size is not d. float32.
+    The matrix is Glorot uniform, TensorFlow's default, the bias zero. Raise UsageError if the
+    hidden size is not d.
     """
     shape.require_equal_sizes()
     size = (shape.embedding_dim, shape.hidden_size)

@@ -1,6 +1,6 @@
-"""MostPop: the most popular items, the same for everyone; the yardstick of every other model.
+"""MostPop: the most popular items for every user; the baseline of all other models.
 
-Ids are ranks by popularity, so that the model is known before it sees a user.
+Item ids are popularity ranks, so nothing is learned.
 """
 
 import jax.numpy as jnp
@@ -21,6 +21,6 @@ def item_values(num_items: int, shape: ModelShape) -> Array:
 
 
 def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
-    """Return interests [B, 1, d], one in the first place, of histories [B, L, d]."""
+    """Return interests [B, 1, d] of histories [B, L, d]: the first unit vector."""
     users, _, dim = history.shape
     return jnp.zeros((users, 1, dim), history.dtype).at[:, :, 0].set(1)

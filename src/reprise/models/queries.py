@@ -1,11 +1,11 @@
-"""Queries: interests as learned tokens that read the history, one token an interest.
+"""Queries: interests by attention from learned query tokens, one token per interest.
 
-A token stands behind the last item of a history and attends to every item, as one more block of the
-encoder would have it: a learned query over the items, near ones and far ones weighed apart by
-their distance (as in `models.encoder`), then a pointwise layer on the residual path. What is read
-is the items themselves, and what the layer adds starts at zero: fresh interests are means of the
+A token follows the last item of a history and attends to all items, like one more block of the
+encoder: a learned query over the items with a learned bias by distance (as in
+`models.wrappers.encoder`), then a pointwise layer on the residual path. The values are the items
+themselves, and the layer's output starts at zero, so initial interests are weighted means of the
 history. Source: pooling by multihead attention from learned seeds (Set Transformer, arXiv
-1810.00825, section 3.2), here one head a seed.
+1810.00825, section 3.2), here with one head per seed.
 """
 
 import jax
@@ -19,11 +19,11 @@ _MASKED_LOGIT = -(2.0**32) + 1  # finite: a history may be all padding
 
 
 def init(key: Array, shape: ModelShape) -> Params:
-    """Return the parameters, float32.
+    """Initialise the parameters, float32.
 
-    "token" [K, d], normal at 1 / sqrt(d); "key" and "inner" [d, d], Glorot uniform; "outer" [d, d],
-    "inner_bias" [d], "outer_bias" [d] and "distance" [K, L], zero; "key_gain" and "feed_gain" [d],
-    one, "feed_bias" [d], zero. (A bias of the keys would move all logits of a token alike.)
+    "token" [K, d], normal with deviation 1 / sqrt(d); "key" and "inner" [d, d], Glorot uniform;
+    "outer" [d, d], "inner_bias" [d], "outer_bias" [d] and "distance" [K, L], zero; "key_gain" and
+    "feed_gain" [d], one, "feed_bias" [d], zero. (A key bias would shift all logits of a token.)
     """
     dim, count = shape.embedding_dim, shape.num_interest
     token_key, key_key, inner_key = jax.random.split(key, 3)
@@ -48,8 +48,8 @@ def interests(params: Params, history: Array, mask: Array, key: Array | None = N
 def interests_and_attention(
     params: Params, history: Array, mask: Array, key: Array | None = None
 ) -> tuple[Array, Array]:
-    """Return the interests [B, K, d], and the attention [B, K, L] that each token pays to the
-    items: sums of 1, zero where there is none.
+    """Return the interests [B, K, d] and each token's attention [B, K, L] over the items: it sums
+    to 1, and is zero on padding.
     """
     lengths = jnp.sum(mask, axis=1, keepdims=True).astype(jnp.int32)
     made, attention = _read(params, history, lengths)
@@ -59,8 +59,8 @@ def interests_and_attention(
 def interests_of_prefixes(
     params: Params, history: Array, lengths: Array, key: Array | None = None
 ) -> Array:
-    """Return interests [B, m, K, d] of the first `lengths` [B, m] items of each history: logits are
-    made once, and only the attention for each prefix.
+    """Return interests [B, m, K, d] of the first `lengths` [B, m] items of each history. The logits
+    are computed once, the attention per prefix.
     """
     return _read(params, history, lengths)[0]
 
@@ -73,7 +73,7 @@ def _read(params: Params, history: Array, lengths: Array) -> tuple[Array, Array]
     mask = prefix_mask(lengths, size, history.dtype)[:, :, None]  # [B, m, 1, L]
     places = jnp.arange(size)
     back = jnp.maximum(places[:, None] - places, 0)
-    # By the last item first, so that the gradient adds up whole rows, not single numbers.
+    # Indexed by the last item first, so that the gradient adds up whole rows, not scalars.
     by_last = jnp.swapaxes(params["distance"][:, back], 0, 1)  # [L, K, L]
     near = by_last[lengths - 1]  # [B, m, K, L]
     attention = jax.nn.softmax(jnp.where(mask > 0, logits + near, _MASKED_LOGIT), axis=-1) * mask

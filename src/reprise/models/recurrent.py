@@ -13,11 +13,11 @@ from reprise.models.registry import ModelShape, Params
 
 
 def init(key: Array, shape: ModelShape) -> Params:
-    """Return the cell's parameters: kernels Glorot uniform, the gates' bias one, the other zero.
+    """Initialise the cell: kernels Glorot uniform, the gates' bias one, the candidate's zero.
 
     "gates" [d + h, 2h] and "gates_bias" [2h] (reset | update), "candidate" [d + h, h] and
-    "candidate_bias" [h]; a kernel's rows are those of the item, then those of the state. All
-    float32. UsageError where the hidden size h is not d.
+    "candidate_bias" [h]; a kernel's first rows are for the item, the others for the state. All
+    float32. Raise UsageError if the hidden size h is not d.
     """
     shape.require_equal_sizes()
     hidden = shape.hidden_size
@@ -35,7 +35,7 @@ def init(key: Array, shape: ModelShape) -> Params:
 def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
     """Return interests [B, 1, d] of right-padded histories [B, L, d] with mask [B, L] (1 = item).
 
-    The state starts at zero and passes over padding unchanged.
+    The state starts at zero; padding leaves it unchanged.
     """
 
     def advance(state: Array, position: tuple[Array, Array]) -> tuple[Array, None]:

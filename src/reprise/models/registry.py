@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 # A network's parameters by name, float32.
 Params: TypeAlias = "dict[str, Array]"
 
-# One line a model: the module that makes its interests. Modules load on demand, so that
-# listing the names does not import JAX.
+# One line per model: the module that implements it. Modules load on demand, so that listing the
+# names does not import JAX.
 REGISTRY = {
     "ComiRec-DR": "reprise.models.capsules",
     "ComiRec-SA": "reprise.models.attention",
@@ -25,18 +25,19 @@ REGISTRY = {
     "Queries": "reprise.models.queries",
     "MostPop": "reprise.models.popularity",
 }
-# Models that one look at the data makes: nothing is trained.
+# Models without training.
 UNTRAINED = frozenset({"MostPop"})
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The dimensions a model is built from.
+    """The dimensions of a model.
 
-    history_length: L, items of history a user brings.
-    embedding_dim: d, size of item rows and of interests.
-    hidden_size: width parameter of the network (ComiRec's `--hidden_size`).
-    num_interest: K, interests a user.
+    Attributes:
+        history_length: L, maximum history length.
+        embedding_dim: d, size of item vectors and interests.
+        hidden_size: Hidden size of the network (ComiRec's `--hidden_size`).
+        num_interest: K, interests per user.
     """
 
     history_length: int
@@ -45,7 +46,7 @@ class ModelShape:
     num_interest: int
 
     def require_equal_sizes(self) -> None:
-        """Refuse a hidden size that interests could not be compared with items in; UsageError."""
+        """Raise UsageError unless the hidden size equals d, as comparing with items requires."""
         if self.hidden_size != self.embedding_dim:
             raise UsageError(
                 "hidden_size_must_match", hidden=self.hidden_size, embedding=self.embedding_dim
@@ -54,10 +55,10 @@ class ModelShape:
 
 class Network(Protocol):
     """interests(params, history [B, L, d], mask [B, L], key) -> interests [B, K, d], or [B, 1, d]
-    by a model of a single interest.
+    for a model with a single interest.
 
     `key` is the step's JAX key in training, the only source of randomness, and None at inference,
-    where a user's interests depend on nothing but parameters and history.
+    where interests depend on parameters and history alone.
     """
 
     def __call__(
@@ -67,8 +68,8 @@ class Network(Protocol):
 
 
 class AttentiveNetwork(Protocol):
-    """As `Network`, and returns beside the interests the weights [B, K, L] that made each of them
-    of the history, zero where there is no item.
+    """Like `Network`, but also returns the attention weights [B, K, L] over the history, zero on
+    padding.
     """
 
     def __call__(
@@ -79,7 +80,7 @@ class AttentiveNetwork(Protocol):
 
 class PrefixNetwork(Protocol):
     """interests(params, history [B, L, d], lengths [B, m], key) -> interests [B, m, K, d] of the
-    first `lengths` items of each history, as `Network` makes them of these alone.
+    first `lengths` items of each history, equal to `Network` on these items alone.
     """
 
     def __call__(
@@ -93,17 +94,17 @@ Init: TypeAlias = "Callable[[Array, ModelShape], Params]"
 
 @dataclass(frozen=True)
 class Model:
-    """A way of making interests: init(key, shape) -> params, a flat dict of float32 arrays, and
-    the network that uses them.
+    """A model: init(key, shape) -> params, a flat dict of float32 arrays, and its network.
 
-    item_values(num_items, shape) -> [V, d] float32 by a model that knows what its items are worth
-    and learns nothing of them; None where the item rows are learned.
-
-    interests_and_attention: by a model whose attention learns, and could be penalised; None where
-    there is none. (Capsules have none: their routing weights are constants to the gradient.)
-
-    interests_of_prefixes: by a model that makes the interests of many prefixes of a history with
-    less work than of as many histories; None where there is no such way.
+    Attributes:
+        init: Initialises the parameters.
+        interests: The network.
+        item_values: item_values(num_items, shape) -> [V, d] float32, for models with fixed item
+            values; None if the item rows are learned.
+        interests_and_attention: For models with trainable attention, which can be penalised;
+            otherwise None. (Capsules have none: their routing weights get no gradient.)
+        interests_of_prefixes: For models that compute many prefixes of a history faster than as
+            many histories; otherwise None.
     """
 
     init: Init
@@ -115,7 +116,7 @@ class Model:
     def of_prefixes(
         self, params: Params, history: "Array", lengths: "Array", key: "Array | None" = None
     ) -> "Array":
-        """Return interests [B, m, K, d], by any model, as `PrefixNetwork`."""
+        """Return interests [B, m, K, d] like `PrefixNetwork`, for any model."""
         if self.interests_of_prefixes is not None:
             return self.interests_of_prefixes(params, history, lengths, key)
         count = lengths.shape[1]
@@ -126,7 +127,7 @@ class Model:
     def attend(
         self, params: Params, history: "Array", mask: "Array", key: "Array | None" = None
     ) -> "tuple[Array, Array]":
-        """Return interests and attention, by a model that has one, as `AttentiveNetwork`."""
+        """Return interests and attention like `AttentiveNetwork`; the model must have attention."""
         assert self.interests_and_attention is not None
         return self.interests_and_attention(params, history, mask, key)
 
@@ -137,8 +138,8 @@ class Model:
         of_prefixes: PrefixNetwork,
         init: "Init | None" = None,
     ) -> "Model":
-        """Return the model with these networks, and parameters, in the place of its own; with
-        `attentive` only where it has an attention. All else is its own.
+        """Return the model with its networks (and `init`, if given) replaced; `attentive` is used
+        only if the model has attention.
         """
         return replace(
             self,
@@ -150,7 +151,7 @@ class Model:
 
 
 def prefix_mask(lengths: "Array", size: int, dtype: Any) -> "Array":
-    """Return [..., size] for lengths [...]: 1 for the first so many places, 0 for those behind."""
+    """Return the mask [..., size] of lengths [...]: 1 for the first `lengths` positions, then 0."""
     import numpy as np  # help does without
 
     places = np.arange(size, dtype=np.int32)
@@ -158,7 +159,7 @@ def prefix_mask(lengths: "Array", size: int, dtype: Any) -> "Array":
 
 
 def canonical_name(name: str) -> str:
-    """Return the registered spelling of `name`, whatever its case; UsageError with a suggestion."""
+    """Return the registered spelling of `name`, ignoring case; raise UsageError if unknown."""
     by_folded = {known.casefold(): known for known in REGISTRY}
     if name.casefold() in by_folded:
         return by_folded[name.casefold()]

@@ -1,17 +1,21 @@
-"""How users' interests meet the items: what is compared with what, and by which product."""
+"""How interests and items are compared: which vectors, and by which product."""
 
 from dataclasses import dataclass
 
-REPEAT_BIAS = "repeat"  # parameter: what is added to the score of an item of the user's own history
+REPEAT_BIAS = "repeat"  # parameter: added to the scores of items in the user's history
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """cosine: whether interests and items are compared at length 1, by direction alone.
-    tied: whether an item is one vector, as history and as candidate; untied, its row holds two.
-    normalize_history: whether the items of a history are scaled to one length, too.
-    ensemble: members of `models.wrappers.ensemble`, whose slices of a vector count the same.
-    repeat_bias: whether `REPEAT_BIAS` is added to the scores of items that a user has seen.
+    """How scores are computed.
+
+    Attributes:
+        cosine: Whether scores are cosines instead of inner products.
+        tied: Whether an item has one vector for history and candidate; untied, its row holds two.
+        normalize_history: Whether the item vectors of a history are normalised to norm sqrt(d).
+        ensemble: Number of ensemble members (`models.wrappers.ensemble`), whose slices of a vector
+            are normalised separately.
+        repeat_bias: Whether `REPEAT_BIAS` is added to the scores of items the user has seen.
     """
 
     cosine: bool = False
@@ -21,7 +25,7 @@ class Scoring:
     repeat_bias: bool = False
 
     def width(self, dim: int) -> int:
-        """Return the numbers of an item row's value, of vectors of `dim`."""
+        """Return the width of an item row's value, for vectors of `dim`."""
         return dim if self.tied else 2 * dim
 
 

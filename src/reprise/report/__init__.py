@@ -1,1 +1,1 @@
-"""The page that `reprise report` writes: facts of runs, pictures of them, and HTML."""
+"""The HTML report of `reprise report`: facts of runs, figures, and the page."""

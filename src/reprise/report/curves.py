@@ -1,5 +1,5 @@
-"""A report's curves over the steps: the loss and the validation metrics, with the best and what
-happened to the run marked where it happened.
+"""A report's curves over the steps: training loss and validation metrics, with marks for the best
+and for the run's events.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from reprise.runs.events import Start
 from reprise.text.messages import Messages
 
 BEST_COLOUR = "#e3a008"
-# Drawn around the curve's point, each of another size, so that several at one point all show.
+# Drawn around the curve's point in different sizes, so that several marks at one point show.
 SYMBOLS = {
     "resumed": ("triangle-up-open", 15),
     "rewound": ("diamond-open", 21),
@@ -39,13 +39,13 @@ EVENTS = {
     "learning rate changed": "page_rate_changed",
     "environment changed": "page_environment_changed",
 }
-_FIRST = ("train_loss", "recall", "ndcg", "hitrate")  # what is looked at before all else
+_FIRST = ("train_loss", "recall", "ndcg", "hitrate")  # shown first
 _HEALTH = ("interest_share_", "interest_dead", "interests_used", "interest_cosine")
 
 
 def curves(runs: Sequence[Run], messages: Messages) -> tuple[list[Figure], list[Figure]]:
-    """Return the training loss and the validation metrics over the steps, runs overlaid: those at
-    the cutoffs that select a best, and the others.
+    """Return the curves of training loss and validation metrics, runs overlaid: those at the
+    cutoffs that select a best model, and the others.
     """
     cutoffs = {run.cutoff for run in runs}
     first: list[Figure] = []
@@ -64,7 +64,7 @@ def curves(runs: Sequence[Run], messages: Messages) -> tuple[list[Figure], list[
 
 
 def event_of(start: Start, messages: Messages) -> str:
-    """Return what a start did, in words; one of an unknown kind by its own name."""
+    """Describe a start; an unknown kind is described by its name."""
     if start.event not in EVENTS:
         return start.event
     return messages.text(
@@ -78,7 +78,7 @@ def event_of(start: Start, messages: Messages) -> str:
 
 
 def _curve(run: Run, key: str, place: int, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return a run's curve: what led to where it stands, and dotted, what a rewind left behind."""
+    """Return a run's curve: the path to its current state and, dotted, what rewinds discarded."""
     points = points_along(run, key)
     if all(value is None for _, value, _ in points):
         return []
@@ -94,7 +94,7 @@ def _curve(run: Run, key: str, place: int, runs: Sequence[Run]) -> list[dict[str
 
 
 def _marks(run: Run, key: str, place: int, messages: Messages) -> list[dict[str, Any]]:
-    """Return the marks on a run's curve: its best, and by kind the starts after the first."""
+    """Return the marks on a run's curve: its best and, by kind, all starts but the first."""
     traces = []
     best = run.best
     if best is not None:
@@ -126,7 +126,7 @@ def _marks(run: Run, key: str, place: int, messages: Messages) -> list[dict[str,
 
 
 def _at(run: Run, key: str, start: Start) -> float | None:
-    """Return the height of a start's mark; a rewind's is on the branch that it goes out from."""
+    """Return the height of a start's mark; a rewind's mark is on its parent branch."""
     branch = start.parent if start.event == "rewound" and start.parent is not None else start.branch
     return facts.height(run, key, branch, start.step)
 
@@ -152,7 +152,7 @@ def _mark(
 
 
 def _curve_keys(runs: Sequence[Run]) -> list[str]:
-    """Return the keys that are drawn as curves: the loss, then metrics by kind and by cutoff."""
+    """Return the keys that are drawn as curves: loss, then metrics by kind and cutoff."""
     found = {
         key
         for run in runs
@@ -174,7 +174,7 @@ def _curve_keys(runs: Sequence[Run]) -> list[str]:
 
 
 def _parts(key: str) -> tuple[str, int | None]:
-    """Return ("recall", 50) of "valid_recall@50"."""
+    """Split "valid_recall@50" into ("recall", 50)."""
     kind, at, n = key.removeprefix("valid_").partition("@")
     return kind, int(n) if at and n.isdigit() else None
 

@@ -1,5 +1,6 @@
-"""What a run's folder tells of its course: its evaluations, its starts, its best, and which of its
-branches led to where it stands. Plain values, read without loading a model.
+"""Read a run's training history from its folder: evaluations, starts, best, and branches.
+
+Plain values, read without loading a model.
 """
 
 import json
@@ -22,12 +23,11 @@ _DEFAULT_CUTOFF = 50
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a run.
+    """A run's facts.
 
-    label: its name beside the others of a report; folder: its folder's name. lines: those of
-    metrics.jsonl, in the order in which they were made. step, patience_used, seconds: as the
-    latest checkpoint has them, None where there is none. notes: (message key, values) of what
-    could not be read.
+    label: its unique name in the report; folder: its folder's name. lines: those of metrics.jsonl,
+    in order of time. step, patience_used, seconds: of the latest checkpoint, None without one.
+    notes: (message key, values) of what could not be read.
     """
 
     label: str
@@ -50,21 +50,21 @@ class Run:
 
 
 def read_runs(paths: Sequence[Path], say: Say) -> list[Run]:
-    """Read the runs, each once, and tell them apart by the shortest names that do so;
-    CheckpointError where there is none. What is damaged is said, and kept in the run's notes.
+    """Read the distinct runs, and label them by the shortest unique names. Damage is printed, and
+    kept in the run's notes. Raise CheckpointError for a missing run.
     """
     distinct = list({path.resolve(): path for path in paths}.values())
     runs = [_read(path, say) for path in distinct]
     labels, depth = [str(run.config.get("name", run.folder)) for run in runs], 0
     while len(set(labels)) < len(labels):
-        depth += 1  # of the folders that tell two apart
+        depth += 1  # parent folders needed for unique names
         labels = ["/".join(run.path.resolve().parts[-depth:]) for run in runs]
     return [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
 
 
 def noting(notes: list[tuple[str, dict[str, Any]]], say: Say) -> Say:
-    """Return a `say` that notes, too, what is said: paths by their last part, as a page does not
-    tell where its maker keeps things.
+    """Return a `say` that also notes what is said, with only the last part of paths, so that a page
+    does not show its author's local paths.
     """
 
     def note(key: str, **values: Any) -> None:
@@ -76,8 +76,8 @@ def noting(notes: list[tuple[str, dict[str, Any]]], say: Say) -> Say:
 
 
 def left_behind(run: Run, key: str) -> list[tuple[int, Points]]:
-    """Return the pieces of the curve `key` that a rewind left behind, each with its branch and
-    with the point before, where it has one.
+    """Return the parts of the curve `key` that rewinds discarded, each with its branch and, if
+    there is one, the point before.
     """
     until = dict(kept_path(run.starts, run.lines))
     pieces = []
@@ -92,7 +92,7 @@ def left_behind(run: Run, key: str) -> list[tuple[int, Points]]:
 
 
 def branch_curve(run: Run, key: str, branch: int) -> Points:
-    """Return the finite points of `key` on a branch, with the point that it goes out from."""
+    """Return the finite points of `key` on a branch, with the point that it starts from."""
     parents, own = forks(run.starts), _points(run, key, branch)
     if branch in parents:
         parent, step = parents[branch]
@@ -101,8 +101,8 @@ def branch_curve(run: Run, key: str, branch: int) -> Points:
 
 
 def height(run: Run, key: str, branch: int, step: int) -> float | None:
-    """Return where the curve `key` of a branch stands at a step: between its evaluations on the
-    straight line, outside of them at the nearest; None where it has no point.
+    """Interpolate the curve `key` of a branch linearly at a step; outside its evaluations, return
+    the nearest value; None without points.
     """
     curve = branch_curve(run, key, branch)
     if not curve:
@@ -174,8 +174,8 @@ def _latest(path: Path, note: Say) -> Checkpoint | None:
 
 
 def _read_lines(folder: RunFolder, latest: Checkpoint | None, note: Say) -> list[Line]:
-    """Return the evaluations of metrics.jsonl; where it is damaged, those that the latest
-    checkpoint keeps. A last line that is still being written is not counted.
+    """Return the evaluations of metrics.jsonl or, if it is damaged, those of the latest checkpoint.
+    An incomplete last line, still being written, is ignored.
     """
     kept = latest.progress.evaluations if latest is not None else ()
     try:

@@ -1,7 +1,7 @@
-"""A report's pictures, as plotly's figures in plain values: what is drawn where, and the words.
+"""A report's figures, as plotly figures in plain values.
 
-Colours that depend on light and dark (text, grid, background) are the page's: its script fills
-them in. Marks are shapes and numbers, so that nothing is told by colour alone.
+The page's script fills in colours that depend on light and dark mode (text, grid, background).
+Marks differ by shape and number, so that colour is never the only distinction.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from reprise.report.measuring import Measured
 from reprise.runs.events import kept_lines
 from reprise.text.messages import Messages
 
-# Told apart by most eyes, and at least 3:1 against white and against the dark page.
+# Distinguishable for most colour vision, with a contrast of at least 3:1 on both backgrounds.
 COLOURS = ("#1f83d6", "#d9541e", "#199b6b", "#a65fc4", "#b88300", "#d1477a", "#3b98a5", "#7c8290")
 KINDS = {  # of groups, each in its order
     "history_length": HISTORY,
@@ -30,7 +30,7 @@ Point = tuple[int | None, float | None, int | None]  # step, value, branch
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture by its id in the page; title is plain text, data and layout are plotly's."""
+    """A figure with its id in the page; `title` is plain text, `data` and `layout` are plotly's."""
 
     id: str
     title: str
@@ -39,8 +39,8 @@ class Figure:
 
 
 def health(runs: Sequence[Run], messages: Messages) -> list[Figure]:
-    """Return the interests' health over the steps, on the way to where each run stands: its shares
-    of the lists, a picture a run, then cosines and dead interests, runs overlaid.
+    """Return the interests' health over the steps that led to each run's current state: shares of
+    the lists, one figure per run, then cosines and dead interests with runs overlaid.
     """
     text = messages.text
     figures = [
@@ -61,7 +61,7 @@ def health(runs: Sequence[Run], messages: Messages) -> list[Figure]:
         ]
         if data:
             figure = make_figure(f"interest-{name}", text(word), data, x=text("page_step"))
-            if name != "cosine":  # counts, out of so many
+            if name != "cosine":  # counts, out of the number of interests
                 most = max(len(share_keys(run)) for run in runs)
                 figure.layout["yaxis"]["range"] = [-0.1, 1.05 * most]
             figures.append(figure)
@@ -69,7 +69,7 @@ def health(runs: Sequence[Run], messages: Messages) -> list[Figure]:
 
 
 def share_keys(run: Run) -> list[str]:
-    """Return the keys of the interests' shares at the run's cutoff, none with a single interest."""
+    """Return the keys of the interests' shares at the run's cutoff; none for a single interest."""
     found = {key for line in run.lines for key in line}
     keys = [
         key
@@ -86,7 +86,7 @@ def groups(
     title: str,
     messages: Messages,
 ) -> Figure | None:
-    """Return the recall by the groups of a kind, runs side by side; None where none is known."""
+    """Return the recall by groups of a kind, runs side by side; None if no group is known."""
     data = []
     by_run = of_kind(measured, kind)
     for place, (run, found) in enumerate(zip(runs, by_run, strict=True)):
@@ -117,12 +117,12 @@ def groups(
 
 
 def of_kind(measured: Sequence[Measured], kind: str) -> list[dict[str, dict[str, Any]]]:
-    """Return the groups of a kind by name, a dict a run, empty where they are not known."""
+    """Return the groups of a kind by name, one dict per run, empty if unknown."""
     return [one.facts["groups"].get(kind, {}) if one.facts else {} for one in measured]
 
 
 def group_name(group: str, messages: Messages) -> str:
-    """Return a group's name in words: a length is one by itself."""
+    """Return a group's display name; lengths are unchanged."""
     if group in HISTORY:
         return group
     return messages.text("page_unknown" if group == UNKNOWN else group)
@@ -131,7 +131,7 @@ def group_name(group: str, messages: Messages) -> str:
 def trade(
     runs: Sequence[Run], measured: Sequence[Measured], title: str, messages: Messages
 ) -> Figure | None:
-    """Return diversity against recall over lambda, runs overlaid; None where none is known."""
+    """Return diversity against recall over lambda, runs overlaid; None if unknown."""
     data = []
     for place, (run, found) in enumerate(zip(runs, measured, strict=True)):
         if found.trades:
@@ -159,7 +159,7 @@ def trade(
 
 
 def line_of(run: Run, points: Sequence[Point], place: int, legend: bool) -> dict[str, Any]:
-    """Return the trace of a run's curve: its points in order, a None is a gap."""
+    """Return the trace of a run's curve; None is a gap."""
     trace: dict[str, Any] = go.Scatter(
         x=[step for step, _, _ in points],
         y=[value for _, value, _ in points],
@@ -199,7 +199,7 @@ def _shares(run: Run, place: int, keys: list[str], messages: Messages) -> Figure
 
 
 def points_along(run: Run, key: str) -> list[Point]:
-    """Return the points on the way to where the run stands; a value that is no number is a gap."""
+    """Return the points that led to the run's current state; a non-finite value is a gap."""
     kept = kept_lines(run.starts, run.lines)
     return [(line["step"], line.get(key), line["branch"]) for line in kept]
 
@@ -207,7 +207,7 @@ def points_along(run: Run, key: str) -> list[Point]:
 def make_figure(
     name: str, title: str, data: list[dict[str, Any]], x: str = "", y: str = ""
 ) -> Figure:
-    """Return a figure with the axes and the legend that all have."""
+    """Return a figure with the common axes and legend."""
     layout = go.Layout(
         xaxis={"title": {"text": x, "standoff": 8}, "automargin": True},
         yaxis={"title": {"text": y, "standoff": 8}, "automargin": True, "exponentformat": "none"},
@@ -224,12 +224,12 @@ def _interest(key: str) -> int:
 
 
 def cutoffs(runs: Sequence[Run]) -> str:
-    """Return the cutoffs that select the runs' best, in words."""
+    """Return the cutoffs that select the runs' best models, as text."""
     return ", ".join(str(n) for n in sorted({run.cutoff for run in runs}))
 
 
 def colour_of(place: int) -> str:
-    """Return the colour of the run, or the interest, at a place from 0."""
+    """Return the colour of the run or interest with this index, from 0."""
     return COLOURS[place % len(COLOURS)]
 
 

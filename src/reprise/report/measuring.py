@@ -1,5 +1,5 @@
-"""What an evaluation of a run's stored best model brings to its page: metrics, groups of users and
-items, and what a choice of the lists by category costs in recall.
+"""Evaluate a run's best model for the report: metrics, groups of users and items, and recall and
+diversity over lambda.
 """
 
 import math
@@ -16,13 +16,13 @@ from reprise.runs.results import Split
 from reprise.runs.stored import Locate, load
 from reprise.text.messages import Phrase, Say
 
-# Scores are inner products, or cosines: three orders of magnitude hold what matters to either.
+# Scores are inner products or cosines: three orders of magnitude cover both.
 LAMBDAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
 class Trade:
-    """Recall and diversity of a model's lists, chosen with `coef` (None: by score alone)."""
+    """Recall and diversity of lists diversified with `coef` (None: ranked by score alone)."""
 
     coef: float | None
     recall: float | None
@@ -31,9 +31,12 @@ class Trade:
 
 @dataclass(frozen=True)
 class Measured:
-    """facts: `runs.evaluation.evaluation_facts` of the stored best, None where it could not be
-    measured; trades: by rising lambda, empty where no category is known. notes: (message key,
-    values) of what is missing, and why.
+    """The evaluation of a run's best model.
+
+    Attributes:
+        facts: `runs.evaluation.evaluation_facts`; None if it could not be evaluated.
+        trades: By ascending lambda; empty without categories.
+        notes: (message key, values) of what is missing, and why.
     """
 
     facts: dict[str, Any] | None
@@ -42,7 +45,7 @@ class Measured:
 
 
 def check_lambdas(coefs: Sequence[float]) -> tuple[float, ...]:
-    """Return the lambdas by size, each once; UsageError where one is not possible."""
+    """Return the distinct lambdas, ascending; raise UsageError for an invalid one."""
     for coef in coefs:
         if not 0 <= coef < math.inf:
             raise UsageError(
@@ -54,10 +57,10 @@ def check_lambdas(coefs: Sequence[float]) -> tuple[float, ...]:
 def measure_run(
     run: Run, locate: Locate, split: Split, coefs: Sequence[float], say: Say
 ) -> Measured:
-    """Measure the run's stored best model on a split, whole, once for each lambda and once
-    without; what the user can fix is said, and noted in place of what it prevents.
+    """Evaluate the run's best model on a split, once without lambda and once for each lambda.
+    Errors that the user can fix are printed, and noted instead of the result.
 
-    `locate` gives the folder of a dataset by its name.
+    `locate` returns the folder of a dataset by its name.
     """
     notes: list[tuple[str, dict[str, Any]]] = []
     try:

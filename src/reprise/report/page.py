@@ -1,4 +1,4 @@
-"""A report's HTML: one file that needs nothing else, the same bytes for the same facts."""
+"""Render a report as a self-contained HTML file; the same facts give the same bytes."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _ABSENT = "–"
 def render(
     runs: Sequence[Run], measured: Sequence[Measured] | None, split: Split, messages: Messages
 ) -> str:
-    """Return the page of the runs; `measured`, one a run, is None where no evaluation is wanted."""
+    """Render the page of the runs; `measured`: one per run, or None without evaluation."""
     first, others = curves.curves(runs, messages)
     of_health = figures.health(runs, messages)
     of_groups, of_lambda = _of_the_best(runs, measured or (), messages)
@@ -77,7 +77,7 @@ def render(
 def _of_the_best(
     runs: Sequence[Run], measured: Sequence[Measured], messages: Messages
 ) -> tuple[list[Figure], list[Figure]]:
-    """Return the pictures of groups, and of lambda."""
+    """Return the figures of groups, and of lambda."""
     text = messages.text
     if not measured:
         return [], []
@@ -91,7 +91,7 @@ def _of_the_best(
 
 
 def _overview(runs: Sequence[Run], messages: Messages) -> list[tuple[str, list[str]]]:
-    """Return the rows of the table of runs: a heading, and a cell a run."""
+    """Return the rows of the table of runs: a heading and one cell per run."""
     text = messages.text
     return [
         (text("page_folder"), [run.folder for run in runs]),
@@ -148,7 +148,7 @@ def _starts(run: Run, messages: Messages) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    """Return h:mm:ss."""
+    """Format seconds as h:mm:ss."""
     if seconds is None:
         return _ABSENT
     minutes, rest = divmod(round(seconds), 60)
@@ -160,7 +160,7 @@ def _notes(
     found: Sequence[Sequence[tuple[str, dict[str, Any]]]],
     messages: Messages,
 ) -> list[str]:
-    """Return what is missing in words, each with its run's name where there are several."""
+    """Return the notes on missing data, with the run's name if there are several runs."""
     return [
         (f"{run.label}: " if len(runs) > 1 else "") + messages.text(key, **values)
         for run, own in zip(runs, found, strict=False)
@@ -169,7 +169,7 @@ def _notes(
 
 
 def _metrics(measured: Sequence[Measured], messages: Messages) -> list[tuple[str, list[str]]]:
-    """Return the rows of the table of metrics: a name, and each run's value with its interval."""
+    """Return the rows of the table of metrics: a name and each run's value with interval."""
     cutoffs = sorted({n for one in measured if one.facts for n in one.facts["cutoffs"]})
     rows = []
     for metric in METRICS:
@@ -192,7 +192,7 @@ def _value(measured: Measured, key: str) -> str:
 def _numbers(
     runs: Sequence[Run], measured: Sequence[Measured], messages: Messages
 ) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-    """Return the tables behind the pictures: a heading, and the rows."""
+    """Return the figures' data as tables: a heading and rows."""
     n = figures.cutoffs(runs)
     tables = []
     for kind, order in figures.KINDS.items():
@@ -233,7 +233,7 @@ def _traded(trade: Trade | None) -> str:
 
 
 def _side_by_side(tables: Sequence[Any]) -> list[tuple[str, list[str], bool]]:
-    """Return a row a key: the key, a cell a table, and whether they differ."""
+    """Return one row per key: the key, one cell per table, and whether the cells differ."""
     keys = list(dict.fromkeys(key for table in tables for key in table))
     rows = []
     for key in keys:
@@ -247,7 +247,7 @@ def _cell(value: Any) -> str:
 
 
 def _facts(runs: Sequence[Run], measured: Sequence[Measured] | None) -> dict[str, Any]:
-    """Return what the page is made of, for programs."""
+    """Return the page's facts as JSON values, for programs."""
     plain = [
         {
             "label": run.label,
@@ -271,5 +271,5 @@ def _facts(runs: Sequence[Run], measured: Sequence[Measured] | None) -> dict[str
 
 
 def _portable(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts without where their maker keeps the run."""
+    """Return the facts without the author's local paths."""
     return facts | {"checkpoint": Path(facts["checkpoint"]).name}

@@ -1,4 +1,4 @@
-"""Ranked lists of items: their form, the merge of a user's interests, and membership in sets."""
+"""Ranked lists of items: the data type, merging lists per interest, and membership in sets."""
 
 from typing import NamedTuple
 
@@ -12,9 +12,9 @@ NO_INTEREST = -1
 
 
 class Ranking(NamedTuple):
-    """ids [U, M] int64, scores [U, M] float32 and interests [U, M] int32: distinct items by falling
-    score, ties by rising id, each with the interest (from 0) that gave it its score; the end of a
-    short list is filled with NO_ITEM at -inf from NO_INTEREST.
+    """Lists of distinct items by descending score, ties by ascending id: ids [U, M] int64, scores
+    [U, M] float32, and interests [U, M] int32, the interest (from 0) of each score. Short lists
+    are padded with NO_ITEM, -inf and NO_INTEREST.
     """
 
     ids: NDArray[np.int64]
@@ -23,12 +23,12 @@ class Ranking(NamedTuple):
 
 
 def merge(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Ranking:
-    """Merge the interests' lists, [u, K, N] each, keeping every item once at its best score and
-    from the first interest that gave it.
+    """Merge the lists of K interests, ids and scores [u, K, N], keeping each item once with its
+    best score and the first interest of that score.
     """
     users, _, length = ids.shape
     ids, scores = ids.reshape(users, -1), scores.reshape(users, -1)
-    order = np.lexsort((ids, -scores))  # stable: among equals, the first interest stays first
+    order = np.lexsort((ids, -scores))  # stable: the first interest wins ties
     ids, scores = np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
     by_id = np.argsort(ids, axis=1, kind="stable")
     sorted_ids = np.take_along_axis(ids, by_id, 1)
@@ -46,7 +46,7 @@ def merge(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Ranking:
 
 
 def members(ids: NDArray[np.int64], sets: Sequences) -> NDArray[np.bool_]:
-    """Return for ids [U, N] whether each is one of its user's items in `sets`; NO_ITEM never is."""
+    """Return whether each of ids [U, N] is among its user's items in `sets`; NO_ITEM never is."""
     users = np.arange(len(ids))
     stride = int(max(ids.max(initial=0), sets.items.max(initial=0))) + 1
     wanted = np.repeat(users, sets.lengths) * stride + sets.items

@@ -1,5 +1,5 @@
-"""Category-controlled selection: relevance less lambda times the items already taken from the
-same category (ComiRec, section 3.3, greedy inference).
+"""Diversify lists by category: score minus lambda times the number of items already selected from
+the same category (ComiRec, section 3.3, greedy inference).
 """
 
 import numpy as np
@@ -9,12 +9,12 @@ from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 
 
 def select(ranking: Ranking, item_category: NDArray[np.int32], top_n: int, coef: float) -> Ranking:
-    """Return the lists [U, top_n] in the order chosen: greedily the item of highest
-    score - coef * taken(category), with the score and the interest it is ranked with.
+    """Select lists [U, top_n] greedily by score - coef * taken(category), in order of selection,
+    with the items' original scores and interests.
 
-    `coef` counts in units of the scores: inner products, or, of a run with a temperature, cosines
-    that are not divided by it. Ties go to the better ranked item; items of unknown category are
-    left out, both as in the original. Lists that run short end as a `Ranking` does.
+    `coef` is in units of the scores: inner products or, with a temperature, cosines not divided by
+    it. The better ranked item wins ties, and items of unknown category are left out, both as in
+    ComiRec. Short lists are padded as in `Ranking`.
     """
     category = item_category[ranking.ids]
     scores = np.where(

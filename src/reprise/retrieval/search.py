@@ -1,14 +1,14 @@
-"""Exact top-N over the whole catalogue by the maximum of inner products over a user's interests.
+"""Exact top-N over all items by the maximum of inner products over a user's interests.
 
-Equal scores rank by rising id, at the cutoff too, so that a result is one value and not a choice.
+Equal scores rank by ascending id, also at the cutoff, so that results are deterministic.
 
-A few users at a time are scored against a block of items after the other, small enough for the
-scores to stay in a core's cache, and only what is above a user's N-th best so far leaves it. As
-popular items come first, that is soon next to nothing, and the search takes little longer than its
-matrix products do (`benchmarks/evaluate.py`).
+Small tiles of users are scored against one block of items after another, so that the scores stay in
+a core's cache, and only scores above a user's N-th best so far are kept. Popular items come first,
+so soon almost nothing is kept, and the search takes little longer than its matrix products
+(`benchmarks/evaluate.py`).
 
-Each tile is computed by one thread from start to end: the thread count changes the time, never a
-bit of the result (a BLAS call spread over threads gives other last bits).
+Each tile is computed by one thread: the thread count changes the time, and results are bitwise
+identical (a multi-threaded BLAS call rounds differently).
 """
 
 import math
@@ -26,17 +26,17 @@ from threadpoolctl import threadpool_limits
 from reprise.data.sequences import Sequences
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, merge
 
-_BLOCK = 1024  # items scored at a time, by
-_TILE = 256  # interests: a megabyte of scores
-_POSITION_BITS = 24  # of a number to sort by, beside 32 of the score and the rest of the user
+_BLOCK = 1024  # items per block
+_TILE = 256  # interests per tile: a megabyte of scores
+_POSITION_BITS = 24  # of a sort key, beside 32 bits of score; the rest is the user
 
 _Input = TypeVar("_Input")
 _Scores = NDArray[np.float32]
 
 
 class _Found(NamedTuple):
-    """Candidates of a tile's users, equal scores of a user by rising id: the row of the user, the
-    item's id, and its score.
+    """Candidates of a tile's users, a user's equal scores by ascending id: user row, item id and
+    score.
     """
 
     user: NDArray[np.int64]
@@ -45,13 +45,13 @@ class _Found(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """Pairs of a user, by his row, and an item's id, by rising id: each once."""
+    """Distinct pairs of a user's row and an item's id, by ascending id."""
 
     user: NDArray[np.int64]
     id: NDArray[np.int64]
 
     def of(self, first: int, last: int) -> "_Seen":
-        """Return what users first..last - 1 have seen, who are now the first."""
+        """Return the pairs of users first..last - 1, with rows from 0."""
         theirs = (self.user >= first) & (self.user < last)
         return _Seen(self.user[theirs] - first, self.id[theirs])
 
@@ -72,13 +72,17 @@ def search(
     seen_bias: float = -math.inf,
     by_interest: bool = False,
 ) -> Iterator[Ranking]:
-    """Yield the ranking of each chunk of interests [u, K, d] over items [V, d] (ids 1..V): exactly
-    the top-N by the maximum over interests, each item with the first interest that gives it. With
-    `by_interest`, every interest brings a top-N of its own, and all of these are ranked.
+    """Yield the ranking of each chunk of interests [u, K, d] over items [V, d] (ids 1..V): the
+    exact top-N by the maximum over interests, each item with the first interest of that score.
 
-    Items that the chunk's users have in `seen` (`Sequences` a chunk, of its u users) score
-    `seen_bias` more than their inner product; at -inf, they are left out. What scores no number, or
-    -inf, is no candidate.
+    Args:
+        chunks: Interests, one chunk of users after another.
+        items: Item vectors.
+        top_n: Length of the lists.
+        seen: Per chunk, the items that its users have seen.
+        seen_bias: Added to the scores of seen items; at -inf, they are left out. Items whose score
+            is NaN or -inf are no candidates.
+        by_interest: Whether to rank the union of each interest's own top-N.
     """
     top_n = min(top_n, len(items))
     best, workers = _make_best(items, top_n)
@@ -94,7 +98,7 @@ def search(
         shape = (users, count, top_n)
         return merge(ids.reshape(shape), scores.reshape(shape))
 
-    # Lazily, and the interests first: what is seen is looked up for chunks that are there.
+    # Lazily, and interests first, so that seen items are looked up only for existing chunks.
     inputs = zip(chunks, repeat(None) if seen is None else seen, strict=False)
     with (
         threadpool_limits(1, user_api="blas"),
@@ -104,11 +108,12 @@ def search(
 
 
 def _make_best(items: _Scores, top_n: int) -> tuple[_Best, int]:
-    """Return best(interests [u, K, d], seen, seen_bias), the best `top_n` ids and scores of each
-    user, [u, top_n], and how many threads are to call it; an accelerator does it if there is one.
+    """Return best(interests [u, K, d], seen, seen_bias), which finds the best `top_n` ids and
+    scores of each user, [u, top_n], on an accelerator if there is one, and how many threads should
+    call it.
     """
     from reprise.retrieval import search_device
-    from reprise.runtime import device  # JAX, which whoever has interests has loaded
+    from reprise.runtime import device  # imports JAX, which interests have needed already
 
     if not device.present():
         return partial(best_by_tiles, items, top_n), worker_threads()
@@ -130,9 +135,9 @@ def best_by_tiles(
     users, count, _ = interests.shape
     ids = np.full((users, top_n), NO_ITEM, np.int64)
     scores = np.full((users, top_n), -np.inf, np.float32)
-    # As many as have their interests in a tile, and their candidates numbered.
+    # Users whose interests fit a tile, and whose candidates fit _POSITION_BITS.
     size = max(1, min(_TILE // count, (1 << _POSITION_BITS) // (2 * top_n + _BLOCK)))
-    with np.errstate(all="ignore"):  # values that are not finite give scores that are not numbers
+    with np.errstate(all="ignore"):  # non-finite values give NaN scores
         for start in range(0, users, size):
             tile = interests[start:][:size]
             own = None if seen is None else seen.of(start, start + len(tile))
@@ -155,12 +160,12 @@ def _best_of_tile(
     for start in range(0, len(items), _BLOCK):
         block = items[start:][:_BLOCK]
         scored = np.matmul(block, queries, out=every[: len(block)])
-        # fmax: an interest without a number leaves the others theirs.
+        # fmax ignores interests whose score is NaN.
         best = reduce(np.fmax, (scored[:, k * users :][:, :users] for k in range(count)))
         if seen is not None:
             low, high = np.searchsorted(seen.id, (start + 1, start + len(block) + 1))
             best[seen.id[low:high] - start - 1, seen.user[low:high]] += np.float32(seen_bias)
-        # Strictly: an item of a later block has a higher id, and loses against its equals.
+        # Strictly: items of later blocks have higher ids and lose ties.
         at = np.flatnonzero(best > floor)
         pool.append(_Found(at % users, at // users + start + 1, best.ravel()[at]))
         waiting += len(at)
@@ -172,9 +177,9 @@ def _best_of_tile(
 
 
 def _cut(pool: list[_Found], users: int, top_n: int) -> _Found:
-    """Return the best `top_n` of each user, user by user, best first, ties as they come."""
+    """Return the best `top_n` of each user, user by user, best first; ties keep their order."""
     user, ids, score = (np.concatenate(parts) for parts in zip(*pool, strict=True))
-    # One number each: sorting these is many times faster than sorting by three keys.
+    # One integer key: many times faster to sort than three keys.
     key = user.astype(np.uint64) << np.uint64(32) | _falling(score)
     key = key << np.uint64(_POSITION_BITS) | np.arange(len(user), dtype=np.uint64)
     key.sort()
@@ -184,29 +189,29 @@ def _cut(pool: list[_Found], users: int, top_n: int) -> _Found:
 
 
 def _places(user: NDArray[np.int64], users: int) -> NDArray[np.int64]:
-    """Return the place, from 0, of each candidate among its user's, of rising rows of users."""
+    """Return each candidate's position, from 0, among its user's candidates; `user` ascends."""
     first: NDArray[np.int64] = np.searchsorted(user, np.arange(users))
     return np.arange(len(user)) - first[user]
 
 
 def _falling(scores: _Scores) -> NDArray[np.uint64]:
-    """Return whole numbers of 32 bits that rise where scores fall, and are equal where they are."""
-    bits = (scores + np.float32(0)).view(np.uint32)  # of -0.0, those of 0.0
+    """Map scores to 32-bit integers in descending order; equal scores to equal integers."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
     return np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF)).astype(np.uint64)
 
 
 def _origin(interests: _Scores, items: _Scores, ids: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Return the first interest of the highest score, [u, N], of each of the ids [u, N]."""
+    """Return the first interest with the highest score, [u, N], for ids [u, N]."""
     origin = np.empty(ids.shape, np.int32)
     with np.errstate(all="ignore"):
         for user, (own, found) in enumerate(zip(interests, ids, strict=True)):
-            scores = own @ items[found - 1].T  # of no item, any
+            scores = own @ items[found - 1].T  # arbitrary for NO_ITEM
             origin[user] = np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=0)
     return np.where(ids == NO_ITEM, np.int32(NO_INTEREST), origin)
 
 
 def _pairs(seen: Sequences | None, count: int) -> _Seen | None:
-    """Return what users have seen, each of them standing for `count` rows in turn."""
+    """Return the seen pairs, with `count` consecutive rows per user."""
     if seen is None:
         return None
     users = len(seen.lengths)
@@ -222,7 +227,7 @@ def _ordered_map(
     inputs: Iterable[_Input],
     ahead: int,
 ) -> Iterator[Ranking]:
-    """Like pool.map, but takes inputs only as far ahead as needed to keep the pool busy."""
+    """Like pool.map, but consume inputs only as far ahead as keeps the pool busy."""
     source = iter(inputs)
     pending: list[Future[Ranking]] = [pool.submit(function, one) for one in islice(source, ahead)]
     while pending:

@@ -1,7 +1,7 @@
-"""The search on an accelerator: the same lists as `retrieval.search` finds, by the device's sort.
+"""The search on an accelerator: the same lists as `retrieval.search`, by the device's `top_k`.
 
-All users of a chunk are scored against a block of items after the other, and the best of each block
-join the best so far. `top_k` puts equal scores in the order they come in, which is by rising id.
+All users of a chunk are scored against one block of items after another, and each block's best are
+merged with the best so far. `top_k` keeps equal scores in order, which is by ascending id.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,14 @@ from numpy.typing import NDArray
 
 from reprise.retrieval.ranking import NO_ITEM
 
-_BLOCK = 65_536  # items scored at a time: 270 MB of scores, of 256 users with four interests
+_BLOCK = 65_536  # items per block: 270 MB of scores for 256 users with four interests
 
 _Scores = NDArray[np.float32]
 _Ids = NDArray[np.int64]
 
 
 class _Pairs(NamedTuple):
-    """Items that users have seen, [P] each: the user's row, the item's id, 0 for no pair; and what
-    is added to their scores.
-    """
+    """Seen items, [P] each: user row and item id (0: padding), and the bias on their scores."""
 
     user: Any
     item: Any
@@ -35,9 +33,9 @@ class _Pairs(NamedTuple):
 def make_best(
     items: _Scores, top_n: int
 ) -> Callable[[_Scores, _Ids, _Ids, float], tuple[_Ids, _Scores]]:
-    """Return best(interests [u, K, d], user [P], item [P], seen_bias): the best `top_n` ids and
-    scores of each user, [u, top_n], over items [V, d]. Pairs of a user's row and an id score
-    `seen_bias` more.
+    """Return best(interests [u, K, d], user [P], item [P], seen_bias), which finds the best `top_n`
+    ids and scores of each user, [u, top_n], over items [V, d]; `seen_bias` is added to the scores
+    of the pairs of user row and item id.
     """
     count, dim = items.shape
     size = min(_BLOCK, count)
@@ -45,7 +43,7 @@ def make_best(
     blocks = jax.device_put(padded.reshape(-1, size, dim))
 
     def best(interests: _Scores, user: _Ids, item: _Ids, seen_bias: float) -> tuple[_Ids, _Scores]:
-        room = (0, (1 << len(item).bit_length()) - len(item))  # few sizes, each compiled once
+        room = (0, (1 << len(item).bit_length()) - len(item))  # powers of 2, each compiled once
         pairs = _Pairs(
             np.pad(user, room).astype(np.int32),
             np.pad(item, room).astype(np.int32),
@@ -69,7 +67,7 @@ def _best(
         scores = _scores(interests, items)
         place = jnp.where(pairs.item > start, pairs.item - start - 1, size)  # else it would wrap
         scores = scores.at[pairs.user, place].add(pairs.seen_bias, mode="drop")
-        # As numbers that compare: what is none last, and no zero below another.
+        # Comparable numbers: NaN last, and -0.0 equal to 0.0.
         scores = jnp.where(jnp.isnan(scores) | (ids > num_items), -jnp.inf, scores)
         scores = jnp.where(scores == 0, 0.0, scores)
         of_block, places = jax.lax.top_k(scores, min(top_n, size))
@@ -88,9 +86,7 @@ def _best(
 
 
 def _scores(interests: Array, items: Array) -> Array:
-    """Return the maximum over interests [u, K, d], of those that give a number, for each of the
-    items [n, d]: [u, n].
-    """
+    """Return the maximum score over interests [u, K, d], ignoring NaN, for items [n, d]: [u, n]."""
     users, count, dim = interests.shape
     flat = interests.transpose(1, 0, 2).reshape(count * users, dim)
     every = jnp.matmul(flat, items.T, precision="highest").reshape(count, users, len(items))

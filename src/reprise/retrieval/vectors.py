@@ -1,4 +1,4 @@
-"""A model for use: what turns histories and items into the vectors that a search compares."""
+"""A model for inference: turn histories and items into the vectors that a search compares."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -19,19 +19,22 @@ if TYPE_CHECKING:
     from reprise.models.registry import Model, Params
     from reprise.training.state import Arrays
 
-CHUNK = 256  # users a call; fixed, because the size decides the last bits of the scores
+CHUNK = 256  # users per call; fixed, because the size affects rounding
 
 
 class InterruptedSearchError(Exception):
-    """Raised when `should_stop` answered yes in the middle."""
+    """Raised when `should_stop` returned true during a search."""
 
 
 @dataclass(frozen=True)
 class Retriever:
-    """A model's parameters, without what trains them.
+    """A model with its parameters, for inference.
 
-    model: the network; scoring: how its interests meet the items; values [V+1, width] float32: of
-    the item rows, row 0 the padding; params: the network's parameters.
+    Attributes:
+        model: The network.
+        scoring: How interests and items are compared.
+        values: [V+1, width] float32 values of the item rows; row 0 is padding.
+        params: The network's parameters.
     """
 
     model: "Model"
@@ -43,23 +46,23 @@ class Retriever:
         self, history: NDArray[np.int32], lengths: NDArray[np.int32]
     ) -> NDArray[np.float32]:
         """Return the interests [U, K, d] of histories [U, L] of item numbers, right-padded with 0,
-        of `lengths` [U], as they are compared with `item_vectors`.
+        with `lengths` [U], for inner products with `item_vectors`.
         """
         made = _make_interests(self.model, self.scoring)(self.values, self.params, history, lengths)
         return np.asarray(made)
 
     def item_vectors(self) -> NDArray[np.float32]:
-        """Return what interests are multiplied with, [V+1, d], row 0 the padding."""
+        """Return the item vectors [V+1, d] for inner products with interests; row 0 is padding."""
         return np.asarray(_make_items(self.scoring)(self.values))
 
     @property
     def repeat_bias(self) -> float:
-        """What is added to the score of an item of the user's own history; 0: nothing."""
+        """The learned bias on the scores of items in the user's history; 0 without one."""
         return float(np.asarray(self.params[REPEAT_BIAS])) if self.scoring.repeat_bias else 0.0
 
 
 def retriever_of(model: "Model", scoring: Scoring, arrays: "Arrays") -> Retriever:
-    """Return the model for use of a state whose pending updates are applied."""
+    """Return the retriever of a state whose pending updates are applied."""
     return Retriever(model, scoring, item_table.values(arrays.rows), arrays.params)
 
 
@@ -68,21 +71,21 @@ def user_vectors(
     users: EvaluationUsers,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the interests [CHUNK, K, d] of one chunk of users after the other, the last one filled
-    up with users without a history; InterruptedSearchError where `should_stop` says so.
+    """Yield the interests [CHUNK, K, d] of one chunk of users after another, the last one padded
+    with users without a history; raise InterruptedSearchError when `should_stop` returns true.
     """
     for start in range(0, len(users.lengths), CHUNK):
         if should_stop():
             raise InterruptedSearchError
         history, lengths = users.history[start:][:CHUNK], users.lengths[start:][:CHUNK]
-        missing = CHUNK - len(lengths)  # one compiled shape, and the same bits, for all
+        missing = CHUNK - len(lengths)  # one compiled shape, and the same rounding, for all
         yield retriever.interests(
             np.pad(history, ((0, missing), (0, 0))), np.pad(lengths, (0, missing))
         )
 
 
 def seen_items(users: EvaluationUsers) -> Iterator[Sequences]:
-    """Yield what each chunk's users have seen; those who fill up the last chunk, nothing."""
+    """Yield the items each chunk's users have seen; none for the padding of the last chunk."""
     for start in range(0, len(users.lengths), CHUNK):
         past = users.past.of(start, start + CHUNK)
         missing = CHUNK - len(past.lengths)
@@ -90,11 +93,11 @@ def seen_items(users: EvaluationUsers) -> Iterator[Sequences]:
 
 
 def added_to_seen(retriever: Retriever, filter_seen: bool) -> float:
-    """Return what a search adds to the scores of seen items: -inf where they are left out."""
+    """Return the bias on the scores of seen items: -inf if they are filtered."""
     return -math.inf if filter_seen else retriever.repeat_bias
 
 
-@cache  # compiled once a process
+@cache  # compiled once per process
 def _make_interests(model: "Model", scoring: Scoring) -> Callable[..., "Array"]:
     """Return interests(values, params, history, lengths), see `Retriever.interests`."""
     import jax
@@ -112,7 +115,7 @@ def _make_interests(model: "Model", scoring: Scoring) -> Callable[..., "Array"]:
 
 @cache
 def _make_items(scoring: Scoring) -> Callable[["Array"], "Array"]:
-    """Return items(values), see `Retriever.item_vectors`; no copy where values serve."""
+    """Return items(values), see `Retriever.item_vectors`; without a copy where possible."""
     import jax
 
     from reprise.models.items import as_candidate, as_compared

@@ -1,1 +1,1 @@
-"""Runs: the durable store, the run folder, the loop that trains and saves."""
+"""Runs: the run folder, and the loop that trains, evaluates and saves."""

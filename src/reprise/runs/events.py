@@ -1,5 +1,5 @@
-"""A run's course, as run.json's events and the lines of metrics.jsonl tell it: its starts, which of
-its branches led to where it stands, and its best.
+"""The training history in run.json's events and metrics.jsonl's lines: starts, the branches that
+led to the current state, and the best.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +15,16 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Start:
-    """One entry of a run's history, by its number from 1.
+    """One entry of a run's history.
 
-    event: created, resumed, rewound, imported, learning rate changed, environment changed.
-    step, branch: where the run stood then; came_from: the checkpoint it went on from, and parent
-    the branch that has it. detail: what an entry tells besides.
+    Attributes:
+        number: Its number, from 1.
+        at: Its time.
+        event: created, resumed, rewound, imported, learning rate changed, environment changed.
+        step, branch: The run's step and branch at the time.
+        came_from: The checkpoint from which the run continued.
+        parent: The branch of that checkpoint.
+        detail: Details, such as the changes.
     """
 
     number: int
@@ -33,7 +38,7 @@ class Start:
 
 
 def is_event(value: Any) -> bool:
-    """Whether a value is what run.json holds of an event; a later version's may tell more."""
+    """Return whether a value has the form of run.json's events; later versions may add keys."""
     if not isinstance(value, dict):
         return False
     texts = (value.get(key, "") for key in ("event", "at"))
@@ -49,7 +54,7 @@ def is_event(value: Any) -> bool:
 
 
 def starts(events: Iterable[Mapping[str, Any]]) -> list[Start]:
-    """Return the history; an event that tells no branch is of the last one."""
+    """Return the history of events; an event without a branch belongs to the last one."""
     found: list[Start] = []
     branch = 0
     for number, event in enumerate(events, start=1):
@@ -74,8 +79,8 @@ def starts(events: Iterable[Mapping[str, Any]]) -> list[Start]:
 
 
 def forks(history: Iterable[Start]) -> dict[int, tuple[int, int]]:
-    """Return of each branch the (parent branch, step) that it goes out from. A branch that was lost
-    before it saved anything leaves its number to the next: the last one counts.
+    """Return the (parent branch, step) that each branch starts from. A branch that was lost before
+    its first save passes its number to the next one, so the last one counts.
     """
     return {
         start.branch: (start.parent, start.step)
@@ -85,8 +90,8 @@ def forks(history: Iterable[Start]) -> dict[int, tuple[int, int]]:
 
 
 def kept_path(history: Sequence[Start], lines: Sequence[Line]) -> list[tuple[int, int | None]]:
-    """Return the (branch, last step) that led to where a run stands, oldest first; None: to its
-    end. A rewind leaves behind what its parent branch made after the step it goes back to.
+    """Return the (branch, last step) that led to a run's current state, oldest first; None: to the
+    branch's end. A rewind discards the parent branch after the step it goes back to.
     """
     known = forks(history)
     current = [start.branch for start in history] or [line["branch"] for line in lines]
@@ -99,7 +104,7 @@ def kept_path(history: Sequence[Start], lines: Sequence[Line]) -> list[tuple[int
 
 
 def kept_lines(history: Sequence[Start], lines: Sequence[Line]) -> list[Line]:
-    """Return the evaluations on the way to where a run stands."""
+    """Return the evaluations that led to a run's current state."""
     return [
         line
         for branch, last in kept_path(history, lines)
@@ -109,7 +114,7 @@ def kept_lines(history: Sequence[Start], lines: Sequence[Line]) -> list[Line]:
 
 
 def best_of(lines: Sequence[Line], stored: Best | None) -> Best | None:
-    """Return the best as the last evaluation knows it, which may not be stored yet."""
+    """Return the best recorded by the last evaluation, which may not be in a checkpoint yet."""
     last = lines[-1] if lines else {}
     step = last.get("best_step")
     for name, metric in last.items():

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock file that names who holds it, and ends with its process."""
+"""One writer per run: a lock file with its holder's pid, released when the process ends."""
 
 import fcntl
 import os
@@ -17,8 +17,8 @@ _LOOKS, _LOOK_SECONDS = 3, 0.02
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold `folder`, which exists, for writing; RunInUseError names the process that has it. The
-    lock ends with its process, however that ends.
+    """Lock the existing `folder` for writing; raise RunInUseError if another process has the lock.
+    The system releases it when the process ends, in whatever way.
     """
     path = folder / LOCK
     with durable.opened_for_locking(path) as lock:
@@ -42,8 +42,8 @@ def briefly_held(folder: Path) -> Iterator[None]:
 
 
 def writer_of(folder: Path) -> str | None:
-    """Return the pid of the process that holds `folder` ("?" where it has not told it yet), None
-    where none does. Nothing is written; the look takes microseconds, and `held` waits it out.
+    """Return the pid of the process that has the lock ("?" if not written yet), None if there is
+    none. Nothing is written; it takes microseconds, which `held` waits for.
     """
     try:
         with (folder / LOCK).open(encoding="ascii", errors="replace") as lock:
@@ -51,7 +51,7 @@ def writer_of(folder: Path) -> str | None:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return _holder(lock)
-    except OSError:  # never started; or not for us to open, nor then to say that it runs
+    except OSError:  # never started, or not readable, and then unknown
         return None
     return None
 
@@ -61,7 +61,7 @@ def _holder(lock: TextIO) -> str:
 
 
 def _take(lock: TextIO) -> bool:
-    """Lock an open file for writing; False where another has it, not just to look (`writer_of`)."""
+    """Lock an open file for writing; False if another process writes (not only `writer_of`)."""
     for _ in range(_LOOKS):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""The training loop: step, evaluate, record, save, until the budget, patience or a signal ends it.
+"""The training loop: step, evaluate, record and save until the steps, patience or a signal end it.
 
-Everything the loop changes is one TrainState. Evaluations happen at multiples of `test_iter` only,
-so that where a run was stopped, and how often, leaves no trace in its trajectory.
+The loop changes one TrainState. Evaluations happen only at multiples of `test_iter`, so stops do
+not affect the trajectory.
 """
 
 import json
@@ -33,30 +33,30 @@ from reprise.training.stopping import out_of_patience, pass_evaluation, record_e
 
 
 class Observer(Protocol):
-    """Who is told what the loop does; nothing an observer does reaches back into the run."""
+    """Callbacks of the loop; observers cannot affect the run."""
 
     def stepped(self, state: TrainState) -> None:
-        """A step was dispatched, or several at once."""
+        """Called after one or several steps were dispatched."""
 
     def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
-        """An evaluation was recorded; `line` is what metrics.jsonl holds of it."""
+        """Called after an evaluation; `line` is its entry in metrics.jsonl."""
 
     def saved(self, progress: Progress, path: Path) -> None:
-        """A checkpoint is durable."""
+        """Called when a checkpoint is durable."""
 
     def stopping(self, progress: Progress) -> None:
-        """A stop request was heard; where the run stands is saved next."""
+        """Called on a stop request, before the state is saved."""
 
 
 def is_finished(progress: Progress, config: TrainConfig) -> bool:
-    """Whether nothing is left to do: budget or patience used up, and the last step evaluated."""
+    """Return whether steps or patience are used up and the last step is evaluated."""
     return out_of_patience(progress, config.patience) or (
         progress.step >= config.max_steps and not _evaluation_due(progress, config)
     )
 
 
-# Rate a state, whose rows are up to date: its metrics by name, the selecting one among them.
-# InterruptedSearchError where a stop request came in between.
+# Returns a state's metrics by name, including the selecting one; no updates may be pending. Raises
+# InterruptedSearchError on a stop request.
 Evaluate = Callable[[Task, TrainState, StopRequest], dict[str, float]]
 
 
@@ -79,14 +79,14 @@ def measure_best(
     known: float | None = None,
     evaluate: Evaluate = evaluate_state,
 ) -> TrainState:
-    """Make the state's own metric the best, measured where it is not `known`: for states from
-    checkpoints that did not keep it.
+    """Set the best metric of a state from a checkpoint without one, to `known` or by evaluating the
+    state.
     """
     state = up_to_date(task, state)
     metric = evaluate(task, state, stop)[task.selector] if known is None else known
     step, branch = state.progress.step, state.progress.branch
     arrays = state.arrays
-    if step % task.config.test_iter == 0:  # this evaluation stands for the one due here
+    if step % task.config.test_iter == 0:  # this evaluation replaces the one due at this step
         arrays = arrays._replace(loss_sum=jnp.zeros((), jnp.float32))
     rated = _finite(metric)
     best = None if rated is None else Best(rated, step, branch)
@@ -101,9 +101,10 @@ def train(
     observer: Observer,
     evaluate: Evaluate = evaluate_state,
 ) -> TrainState:
-    """Train until finished or stopped, leaving the returned state stored and durable.
+    """Train until finished or stopped; the returned state is saved durably.
 
-    A stop request ends it after the step, or inside an evaluation, which the next start does anew.
+    A stop request takes effect after the step, or during an evaluation, which the next start
+    repeats.
     """
     keep_freed_memory()
     config = task.config
@@ -147,8 +148,9 @@ def train(
 
 
 class BackgroundSaver:
-    """Copies states and writes the copies in one thread, one at a time; an error surfaces at the
-    next call, and leaving the context waits for the write under way.
+    """Copies states and writes the copies in a background thread, one at a time.
+
+    A failed write raises at the next call; leaving the context waits for the current write.
     """
 
     def __init__(self, write: Callable[[Snapshot], Path], observer: Observer) -> None:
@@ -167,8 +169,8 @@ class BackgroundSaver:
             self.wait()
 
     def submit(self, state: TrainState) -> None:
-        """Copy `state` and start writing it, after the write before it, whose memory the copy
-        uses; the same state again is ignored.
+        """Copy `state` and start writing it, after waiting for the previous write, whose memory the
+        copy reuses. A state equal to the last one is ignored.
         """
         self.wait()
         last, progress = self._snapshot, state.progress
@@ -177,12 +179,12 @@ class BackgroundSaver:
             self._pending = self._pool.submit(self._write, self._snapshot), progress
 
     def check(self) -> None:
-        """Raise what a finished write raised, or tell the observer of its success."""
+        """If the write is finished, raise its error or notify the observer."""
         if self._pending is not None and self._pending[0].done():
             self.wait()
 
     def wait(self) -> None:
-        """Wait for the write under way; raise what it raised."""
+        """Wait for the current write; raise its error."""
         if self._pending is not None:
             (written, progress), self._pending = self._pending, None
             self._observer.saved(progress, written.result())
@@ -195,7 +197,7 @@ def _evaluation_due(progress: Progress, config: TrainConfig) -> bool:
 def _record(
     task: Task, state: TrainState, metrics: dict[str, float]
 ) -> tuple[TrainState, dict[str, Any]]:
-    """Return the state after the evaluation, its loss sum begun anew, and the log line."""
+    """Return the state after the evaluation, with the loss sum reset, and the log line."""
     loss = float(state.arrays.loss_sum) / task.config.test_iter
     if task.config.is_final_fit:
         progress = pass_evaluation(state.progress)

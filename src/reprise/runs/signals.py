@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for a stop after the step, the second leaves at once."""
+"""Ctrl-C and SIGTERM: the first requests a stop after the step, the second exits immediately."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """What was asked for: `signal` is None until a signal arrives."""
+    """A stop request; `signal` is None until a signal arrives."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -21,13 +21,13 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """130 for Ctrl-C, 143 for SIGTERM, 0 where nothing was asked for."""
+        """130 for Ctrl-C, 143 for SIGTERM, 0 without a request."""
         return 0 if self.signal is None else 128 + self.signal
 
 
 def end_at_once_on_interrupt() -> None:
-    """Let Ctrl-C end the process by itself where nothing needs saving: Python's own handler can
-    be swallowed while libraries load.
+    """Let Ctrl-C end the process directly while nothing needs saving: Python's own handler can be
+    swallowed while libraries load.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -36,8 +36,11 @@ def end_at_once_on_interrupt() -> None:
 def stop_requests(own_process: bool = True) -> Iterator[StopRequest]:
     """Turn SIGINT and SIGTERM into a StopRequest; the store is safe against the second's exit.
 
-    own_process: whether the second may end the process; else it raises KeyboardInterrupt. In a
-    thread other than the main one, which signals do not reach, nothing is turned.
+    Outside the main thread, which signals do not reach, the handlers stay as they are.
+
+    Args:
+        own_process: Whether the second signal may end the process; else it raises
+            KeyboardInterrupt.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():

@@ -1,1 +1,1 @@
-"""What a process is set up with: threads, memory, the device."""
+"""Process set-up: threads, memory, device and environment."""

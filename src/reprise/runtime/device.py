@@ -1,28 +1,28 @@
-"""What an accelerator is given that a CPU is not: many steps at once, products of whole float32.
+"""Accelerator settings that differ from a CPU's: steps per dispatch, and full float32 products.
 
-Sums in a fixed order are asked of XLA before it starts, in `reprise.__init__`.
+XLA is asked for sums in a fixed order before it starts, in `runtime.setup`.
 """
 
 import jax
 
-# A step at the shape of Books takes a GPU less than Python takes to send it off. As many are made
-# at once as a stop may wait for.
+# At the shape of Books, a GPU runs a step faster than Python dispatches it. The number is limited
+# by how long a stop request may wait.
 _STEPS = 16
 
 
 def present() -> bool:
-    """Whether JAX computes on something else than the CPU."""
+    """Return whether JAX computes on an accelerator."""
     return jax.default_backend() != "cpu"
 
 
 def steps_at_once() -> int:
-    """Return how many steps the device is given by one dispatch, at most."""
+    """Return the maximum number of steps per dispatch."""
     return _STEPS if present() else 1
 
 
 def multiply_in_float32() -> None:
-    """Have what is traced from now on multiply float32 as float32: by default a GPU multiplies its
-    first 10 bits, an accuracy at which none of the documented numbers were measured.
+    """Multiply in full float32 in everything traced from now on. By default a GPU uses 10 bits of
+    the mantissa, a precision at which none of the documented results were measured.
     """
     if present():
         jax.config.update("jax_default_matmul_precision", "highest")  # type: ignore[no-untyped-call]

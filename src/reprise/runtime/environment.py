@@ -1,8 +1,7 @@
-"""What a run's bits depend on besides its configuration: the libraries and the device.
+"""The environment that a run's results depend on besides its configuration: libraries and device.
 
-The same environment gives the same bytes on any number of cores (see `runtime.setup`).
-Under another one a run goes on, but nobody promises that its last bits are those the old one would
-have computed.
+The same environment gives bitwise identical results on any number of cores (see `runtime.setup`).
+In another one a run continues, but its results may differ by rounding.
 """
 
 import os
@@ -26,7 +25,7 @@ def current() -> dict[str, str]:
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return "name: before -> now" for all that differs; nothing where `before` is unknown."""
+    """Return "name: before -> now" for each difference; none if `before` is unknown (empty)."""
     return [
         f"{name}: {before[name]} -> {now.get(name, '-')}"
         for name in sorted(before)
@@ -35,12 +34,12 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def _threads() -> str:
-    """Return how many threads XLA has: what `NPROC` said when it started, or one a core."""
+    """Return the number of XLA's threads: `NPROC` when it started, or one per core."""
     return os.environ.get("NPROC") or str(os.cpu_count())
 
 
 def _device() -> str:
-    """Return the accelerator's kind, or the processor's: compilers choose instructions by it."""
+    """Return the kind of accelerator or processor, by which compilers choose instructions."""
     device = jax.devices()[0]
     return f"cpu ({_processor()})" if device.platform == "cpu" else device.device_kind
 

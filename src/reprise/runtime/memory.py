@@ -1,7 +1,7 @@
-"""The C library's allocator, told to keep the memory of a step for the next one.
+"""Configure the C library's allocator to reuse memory from one step to the next.
 
-Left alone, glibc takes an array of more than 32 MB from the kernel and gives it back when it is
-freed: a step of many scores then spends much of its time on fresh pages, zeroed each time.
+By default, glibc gets arrays above 32 MB from the kernel and returns them when they are freed, so a
+step with large score arrays spends much of its time on new pages, zeroed each time.
 """
 
 import ctypes
@@ -11,18 +11,19 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 
 
 def share_one_heap() -> bool:
-    """Give all threads one heap, as XLA frees in other threads than it allocates in; to be called
-    before they start, as NumPy's do when it is imported. Whether the C library can (glibc does).
+    """Use one heap for all threads, since XLA frees in other threads than it allocates in.
+
+    Call it before threads start (importing NumPy starts some). Return whether the C library
+    supports it; glibc does.
     """
     return _set(_ARENA_MAX, 1)
 
 
 def keep_freed_memory() -> bool:
-    """From now on take arrays from the heap, whatever their size, and keep up to 2 GB of it when
-    they are freed. Whether the C library can.
+    """Allocate arrays of any size on the heap, and keep up to 2 GB of freed memory.
 
-    To be called when the tables of a catalogue are made: a heap that they came and went in is left
-    with holes of their size.
+    Call it after the item table is created: allocating and freeing tables would leave holes of
+    their size in the heap. Return whether the C library supports it.
     """
     return _set(_MMAP_MAX, 0) and _set(_TRIM_THRESHOLD, 2**31 - 1) and _set(_TOP_PAD, 2**26)
 

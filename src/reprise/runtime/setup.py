@@ -1,7 +1,7 @@
-"""Set a process up before JAX starts: XLA's threads and flags, and the allocator.
+"""Set up the process before JAX starts: XLA's threads and flags, and the allocator.
 
-Importing the package changes nothing. The command line calls `setup` first thing; whoever uses the
-package from Python has it called by what trains. The bits of a run depend on it.
+Importing the package changes nothing. The command line calls `setup` first; in Python, the
+functions that train call it. A run's results depend on it, bitwise.
 """
 
 import os
@@ -18,17 +18,18 @@ _VARIABLE = "REPRISE_XLA_THREADS"
 
 
 def setup() -> bool:
-    """Set up this process, and return whether it came in time: JAX had not started a backend yet.
+    """Set up this process, and return whether it was in time: before JAX started a backend.
 
-    Where it had, with other threads or flags, XLA keeps those, and bits may differ from those of
-    the command line. Calling it again changes nothing. UsageError for a bad REPRISE_XLA_THREADS.
+    If JAX has started with other threads or flags, XLA keeps those, and results may differ by
+    rounding from those of the command line. Calling it again changes nothing. Raise UsageError for
+    an invalid REPRISE_XLA_THREADS.
     """
     threads, flags = str(xla_threads()), _flags()
     ready = os.environ.get("NPROC") == threads and os.environ.get("XLA_FLAGS", "") == flags
     in_time = ready or not _jax_has_started()
     if in_time and not ready:
-        # XLA cuts sums into as many pieces as its pool has threads, by default one a core: a fixed
-        # number gives the same bytes on any number of cores. It reads NPROC when it starts.
+        # XLA splits sums by the number of its threads, by default one per core: a fixed number
+        # gives the same bytes on any number of cores. XLA reads NPROC when it starts.
         os.environ["NPROC"] = threads
         if flags:
             os.environ["XLA_FLAGS"] = flags
@@ -37,7 +38,7 @@ def setup() -> bool:
 
 
 def xla_threads() -> int:
-    """Return how many threads XLA is given; UsageError where the variable is no such number."""
+    """Return the number of XLA threads; raise UsageError if the variable is invalid."""
     asked = os.environ.get(_VARIABLE, "").strip() or str(_DEFAULT_THREADS)
     if not re.fullmatch("[1-9][0-9]{0,2}", asked):
         expected = Phrase("good_whole_within", low=1, high=MOST_THREADS)
@@ -46,9 +47,8 @@ def xla_threads() -> int:
 
 
 def _flags() -> str:
-    """Return XLA's flags: on a GPU it is to sum in a fixed order, by kernels that are not chosen by
-    how fast each was just now. Elsewhere they are left alone: XLA refuses to start where it does
-    not know a flag.
+    """Return XLA's flags. On a GPU they ask for sums in a fixed order, by kernels not chosen by
+    timing. Without a GPU they are unchanged, since XLA refuses to start with an unknown flag.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     has_gpu = any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))

@@ -1,1 +1,1 @@
-"""A stored model's vectors, written for an index or a service: `reprise export`."""
+"""Serve a stored model: export its vectors (`reprise export`), or load it with `reprise.load`."""

@@ -1,14 +1,14 @@
-"""What `reprise export` writes: a stored model's vectors, for an index or a service to serve.
+"""Export a stored model's vectors for an index or a service (`reprise export`).
 
-manifest.json       what it was made of, and how to score (see `_manifest`)
-items.npy           [V+1, d] float32: what retrieval scores items by, row 0 the padding
+manifest.json       what was exported, and how to score (see `_manifest`)
+items.npy           [V+1, d] float32 item vectors; row 0 is padding
 items.parquet       item (its row in items.npy), raw_id; where known category_code, category, title
-interests.npy       [U, K, d] float32: users' interests, where users were asked for
-users.parquet       row (of interests.npy), user (his own id, where known), history (item numbers,
-                    oldest first: all that he has met, not only what the model looks at)
+interests.npy       [U, K, d] float32 interests of the requested users
+users.parquet       row (of interests.npy), user (raw id, where known), history (item numbers,
+                    oldest first: the whole history, not only the items the model sees)
 
-The score of an item is the greatest inner product with an interest of the user, plus the manifest's
-repeat_worth where the item is in the user's history.
+The score of an item is its largest inner product with one of the user's interests, plus the
+manifest's repeat_worth if the item is in the user's history.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the numbers of items, users and vectors a user, and the vectors' size."""
+    """What was written: number of items, users and vectors per user, and their dimension."""
 
     items: int
     dim: int
@@ -44,7 +44,9 @@ class Exported:
 
 
 def write(stored: StoredModel, users: Users | None, folder: Path) -> Exported:
-    """Write a stored model's vectors, and those of `users`, into a new folder: all or nothing."""
+    """Write a stored model's item vectors, and the interests of `users`, to a new folder,
+    atomically.
+    """
     items, worth = stored.retriever.item_vectors(), stored.retriever.repeat_bias
     _require_finite(stored, items[1:], np.float64(worth))
     interests = 0
@@ -76,11 +78,11 @@ def _manifest(
     interests: int,
     worth: float,
 ) -> dict[str, Any]:
-    """Return what tells how to score, and what was exported.
+    """Return the manifest: what was exported, and how to score.
 
-    scores: "inner product" or "cosine", which vectors of length 1 make by their inner product, too
-    (of several members, the mean of their cosines); repeat_worth: added to the score of an item of
-    the user's history; history_length: the last items that the model looks at.
+    scores: "inner product" or "cosine" (vectors have norm 1, so the inner product is the cosine;
+    for an ensemble, the mean of its members' cosines). repeat_worth: added to the scores of items
+    in the user's history. history_length: number of last items that the model sees.
     """
     checkpoint, config = stored.checkpoint, stored.config
     return {
@@ -111,7 +113,7 @@ def _manifest(
 
 
 def _write_users(stored: StoredModel, users: Users, target: Path) -> int:
-    """Write the users' vectors, some after the other, and return how many each has."""
+    """Write the users' vectors chunk by chunk, and return the number of vectors per user."""
     count = len(users.histories.lengths)
     shape = save_parts(target / "interests.npy", count, _vectors(stored, users))
     _write_table(_about_users(users), target / "users.parquet")
@@ -119,10 +121,10 @@ def _write_users(stored: StoredModel, users: Users, target: Path) -> int:
 
 
 def _vectors(stored: StoredModel, users: Users) -> Iterator[NDArray[np.float32]]:
-    """Yield the interests [u, K, d] of some users after the other, zero of those without items."""
+    """Yield the interests [u, K, d] of one chunk of users after another; zero without items."""
     known, start = users.histories.past.lengths > 0, 0
     for made in user_vectors(stored.retriever, users.histories):
-        some = known[start:][: len(made)]  # the last chunk is filled up
+        some = known[start:][: len(made)]  # the last chunk is padded
         part = np.where(some[:, None, None], made[: len(some)], np.float32(0))
         _require_finite(stored, part)
         yield part
@@ -130,7 +132,7 @@ def _vectors(stored: StoredModel, users: Users) -> Iterator[NDArray[np.float32]]
 
 
 def _about_users(users: Users) -> pl.DataFrame:
-    """Return who the users are, and what each has met, a row each."""
+    """Return one row per user: row, raw id and whole history."""
     past = users.histories.past
     count = len(past.lengths)
     table = pl.DataFrame({"row": np.arange(count)})
@@ -146,7 +148,7 @@ def _about_users(users: Users) -> pl.DataFrame:
 
 
 def _write_table(table: pl.DataFrame, path: Path) -> None:
-    """Write a table by way of memory: polars tells a disk's refusal as damage to the file."""
+    """Write a table through memory, because polars reports a full disk as a damaged file."""
     content = io.BytesIO()
     table.write_parquet(content)
     path.write_bytes(content.getbuffer())

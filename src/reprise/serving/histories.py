@@ -1,4 +1,4 @@
-"""Whose interests are exported, and from which histories."""
+"""The users whose interests are exported, and their histories."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ EVERYONE = "all"
 
 @dataclass(frozen=True)
 class Users:
-    """Users to export: who they are ("valid", the name of a file), their own ids [U] where known,
-    and their histories. as_evaluated: these are what an evaluation knows of them.
+    """Users to export: their source ("valid", the name of a file), raw ids [U] where known, and
+    histories. as_evaluated: whether these exclude the held-out items.
     """
 
     source: str
@@ -31,9 +31,13 @@ class Users:
 
 
 def users_of_split(dataset: Dataset, split: str, length: int, as_evaluated: bool) -> Users:
-    """Return the users of one of SPLITS with all of their items, or, `as_evaluated`, with what an
-    evaluation gives of them. EVERYONE: those of all splits, each once, with the longest of his
-    sequences. length: the items of a history that the model looks at.
+    """Return the users of one of SPLITS with all their items or, `as_evaluated`, without the
+    held-out ones.
+
+    Args:
+        split: EVERYONE stands for the users of all splits, each once, with their longest sequence.
+        length: Number of last items that the model sees.
+        as_evaluated: Whether to use only the history that an evaluation uses.
     """
     if not as_evaluated:
         raw_ids, sequences = (
@@ -50,10 +54,11 @@ def users_of_split(dataset: Dataset, split: str, length: int, as_evaluated: bool
 
 
 def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
-    """Return the users of a file of histories, oldest item first: .npy, item numbers [U, L], 0
-    being padding at any place; or .parquet, a row a user, with a column `items` (lists of item
-    numbers) or `raw_ids` (lists of the items' own ids), and, if one likes, `user`. Own ids that are
-    not in the catalogue are left out, and said.
+    """Read a file of histories, oldest item first.
+
+    .npy: item numbers [U, L], 0 being padding at any position. .parquet: one row per user, with a
+    column `items` (lists of item numbers) or `raw_ids` (lists of raw item ids) and, optionally,
+    `user`. Unknown raw ids are left out, with a warning.
     """
     if not path.is_file():
         raise DataError("source_missing", path=path)
@@ -79,7 +84,7 @@ def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
 
 
 def _everyone(dataset: Dataset) -> tuple[pl.Series, Sequences]:
-    """Return the users of all splits by their own ids, each with his longest sequence."""
+    """Return the users of all splits by raw id, each with their longest sequence."""
     raw_ids = pl.concat(dataset.raw_users(split) for split in SPLITS)
     lengths = np.concatenate([dataset.splits[split].lengths for split in SPLITS])
     items = np.concatenate([dataset.splits[split].items for split in SPLITS])
@@ -95,7 +100,7 @@ def _everyone(dataset: Dataset) -> tuple[pl.Series, Sequences]:
 
 
 def _of_array(histories: NDArray[Any]) -> Sequences:
-    """Return the sequences of item numbers [U, L], 0 left out."""
+    """Return the sequences of item numbers [U, L], without the padding 0."""
     if histories.ndim != 2 or not np.issubdtype(histories.dtype, np.integer):
         raise ContentError("histories_array", dtype=histories.dtype, shape=list(histories.shape))
     return _sequences((histories != 0).sum(axis=1), histories[histories != 0])
@@ -104,7 +109,7 @@ def _of_array(histories: NDArray[Any]) -> Sequences:
 def _of_table(
     path: Path, table: pl.DataFrame, stored: StoredModel, say: Say
 ) -> tuple[pl.Series | None, Sequences]:
-    """Return the users' own ids, where they are told, and their sequences."""
+    """Return the users' raw ids, if there are any, and their sequences."""
     column = next((name for name in ("items", "raw_ids") if name in table.columns), None)
     if column is None:
         raise ContentError("histories_columns", columns=", ".join(table.columns))
@@ -130,14 +135,14 @@ def _of_table(
 
 
 def _sequences(lengths: NDArray[np.integer], items: NDArray[Any]) -> Sequences:
-    """Return sequences of so many items each; numbers no item can have stay as they are."""
+    """Return sequences of `lengths` items; invalid item numbers are kept."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     small = not len(items) or (items.min() >= 0 and items.max() < 2**31)
     return Sequences(offsets, items.astype(np.int32) if small else items)
 
 
 def all_history(sequences: Sequences, length: int) -> EvaluationUsers:
-    """Return users of whom all is history, and nothing to be found."""
+    """Return users whose sequences are all history, without targets."""
     lengths = sequences.lengths
     history, known = sequences.histories(np.arange(len(lengths)), lengths, length)
     past = Past(sequences.items, np.asarray(sequences.offsets[:-1]), lengths)

@@ -15,7 +15,7 @@ from reprise.text.messages import Phrase
 
 
 class UnknownItemsWarning(UserWarning):
-    """Items of a history that the model does not know were left out."""
+    """Warns of items in a history that are unknown to the model and were ignored."""
 
 
 class Recommender:
@@ -31,17 +31,18 @@ class Recommender:
         self.item_ids: list[str] = stored.items["raw_id"].cast(str).to_list()
 
     def item_vectors(self) -> NDArray[np.float32]:
-        """Return the items' vectors [V, d], without a padding row. An item's score is its greatest
-        inner product with a user's vectors, plus `repeat_bias` for items of their history.
+        """Return the item vectors [V, d], without a padding row.
+
+        An item's score is its largest inner product with one of a user's vectors, plus
+        `repeat_bias` for items in the user's history.
         """
         return self.stored.retriever.item_vectors()[1:]
 
     def user_vectors(self, histories: Sequence[Iterable[object]]) -> NDArray[np.float32]:
-        """Return the interests [U, K, d] of users by their histories: raw ids, oldest first.
+        """Return the interests [U, K, d] of users, given their histories: raw ids, oldest first.
 
-        Of a long history the last `maxlen` items count. Items that the model does not know are left
-        out, with an UnknownItemsWarning that counts them; a history without known items has zero
-        vectors.
+        Of a long history, the last `maxlen` items are used. Unknown items are ignored, with an
+        UnknownItemsWarning that counts them; a history without known items has zero vectors.
         """
         sequences = self._numbered(histories)
         users = all_history(sequences, self.stored.config.maxlen)
@@ -54,7 +55,7 @@ class Recommender:
 
     @property
     def repeat_bias(self) -> float:
-        """What is added to the score of an item of the user's own history; 0: nothing."""
+        """The learned bias on the scores of items in the user's history; 0 without one."""
         return self.stored.retriever.repeat_bias
 
     def __repr__(self) -> str:
@@ -70,11 +71,11 @@ class Recommender:
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
-        """Items' numbers, from 1, by raw id."""
+        """Item numbers, from 1, by raw id."""
         return {raw_id: number for number, raw_id in enumerate(self.item_ids, start=1)}
 
     def _numbered(self, histories: Sequence[Iterable[object]]) -> Sequences:
-        """Return histories as item numbers; UnknownItemsWarning for what has none."""
+        """Return histories as item numbers; warn of unknown items."""
         unknown, lengths, items = 0, [], list[int]()
         for history in histories:
             found = [self._numbers.get(str(raw_id)) for raw_id in history]

@@ -1,4 +1,4 @@
-"""Command lines as text: the command that goes on with a run."""
+"""The command line that resumes a run, as text."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -44,8 +44,8 @@ def longer(command: str, state: str, run: Mapping[str, Any]) -> str:
 
 
 def resume_command(program: str, arguments: list[str]) -> str:
-    """Return the command line that goes on from the latest state: `arguments` without what they
-    say of resuming.
+    """Return the command line that resumes from the latest state: `arguments` without the options
+    on resuming.
     """
     kept = without_options(arguments, ("--resume-from",))
     return f"{program} {shlex.join(kept)}"

@@ -1,4 +1,4 @@
-"""What `reprise data show` tells: what is known of a prepared dataset, in numbers and bars."""
+"""The output of `reprise data show`: a dataset's statistics, with bars."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BAR_WIDTH = 40  # columns
-# What meta.json says was done is kept in English, part by part.
+# meta.json describes in English, part by part, what `prepare` did.
 _DONE = (
     "done_as_split",
     "done_together",
@@ -22,7 +22,7 @@ _DONE = (
 
 
 def show_facts(facts: dict[str, Any], messages: Messages) -> None:
-    """Print the facts of `statistics.describe`; it is plain text where it is piped."""
+    """Print the facts of `statistics.describe`; plain text if piped."""
     from reprise.show.terminal import make_console
 
     text = messages.text
@@ -81,7 +81,7 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
 
 
 def _done(source: dict[str, Any], messages: Messages) -> str:
-    """Return what the source tells was done; a part that the catalogue lacks, as it stands."""
+    """Describe what `prepare` did with the source; unknown parts are left in English."""
     english = Messages("en")
     keys = {english.text(key): key for key in _DONE}
     parts = source.get("protocol", "?").split(", ")
@@ -89,7 +89,7 @@ def _done(source: dict[str, Any], messages: Messages) -> str:
 
 
 def _kept(source: dict[str, Any], messages: Messages) -> list[str]:
-    """Return the line of what the filter kept, where the source tells it."""
+    """Return the line on what the filter kept, if known."""
     if not {"read", "kept"} <= source.keys():
         return []
     read = {f"{what}_read": count for what, count in source["read"].items()}
@@ -97,7 +97,7 @@ def _kept(source: dict[str, Any], messages: Messages) -> list[str]:
 
 
 def _times(source: dict[str, Any], messages: Messages) -> list[str]:
-    """Return the lines of the times kept, and of those it was split at, where the source tells."""
+    """Return the lines on the range of times and the cuts, if known."""
     return [
         messages.text(key, first=_day(first), last=_day(last))
         for key, what in (("data_times", "times"), ("data_cut", "cut"))
@@ -107,7 +107,7 @@ def _times(source: dict[str, Any], messages: Messages) -> list[str]:
 
 
 def _day(time: float) -> str:
-    """Return the day (UTC) of a time of a clock; any other number as it is."""
+    """Format a Unix time as a day (UTC); other numbers are unchanged."""
     from reprise.data.splits import clock_unit
 
     unit = clock_unit(time)

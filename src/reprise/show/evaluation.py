@@ -1,4 +1,4 @@
-"""The short report of `reprise evaluate`."""
+"""The output of `reprise evaluate`."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _SEEN = {
 
 
 def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
-    """Print the report of `evaluation_facts`; it is plain text where it is piped."""
+    """Print `evaluation_facts`; plain text if piped."""
     text = messages.text
     lines = [
         *_subject(facts, messages),
@@ -29,7 +29,7 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
     if facts["checkpoint"] is not None:
         coef = facts["lambda"]
         lines.append(text("lists_by_score" if coef is None else "lists_by_category", coef=coef))
-    # A line that a program may look for is not wrapped.
+    # Lines that programs may search for are not wrapped.
     console = make_console()
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How fast a run goes, and the line that tells it: live on a terminal, now and then elsewhere."""
+"""Training speed, and the progress line: live on a terminal, once a minute elsewhere."""
 
 import sys
 import time
@@ -14,14 +14,14 @@ from reprise.config.schema import TrainConfig
 from reprise.text.messages import Messages
 from reprise.training.state import Progress, TrainState
 
-_CENTURY = 100 * 365 * 86_400  # seconds: what would take longer is no estimate
+_CENTURY = 100 * 365 * 86_400  # seconds; a longer estimate is not shown
 _LIVE_SECONDS = 0.5  # reading the loss waits for the device, so not at every step
-PLAIN_SECONDS = 60.0  # between plain lines, where no evaluation has one
+PLAIN_SECONDS = 60.0  # between plain lines without an evaluation
 
 
 class Pace:
-    """The times of this start: of its steps, from the first on (before, it compiles), and of its
-    evaluations. A caller tells when a step ended, and when an evaluation did.
+    """Timing of this start's steps, from the first on (before it, the step compiles), and of its
+    evaluations. The caller reports the end of each step and evaluation.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Pace:
         self._evaluating, self._evaluations = 0.0, 0
 
     def stepped(self, step: int) -> None:
-        """Update number `step` is done."""
+        """Record the end of update `step`."""
         self._step, self._stepped_at = step, self._clock()
         if self._first is None:
             self._first = self._since = self._stepped_at, step
 
     def evaluated(self) -> dict[str, float]:
-        """Take note of an evaluation that followed the last step, and return the times for the
-        trackers: seconds of it, and examples a second of the steps before it.
+        """Record the end of an evaluation after the last step, and return the timings for trackers:
+        its seconds, and the examples per second of the steps before it.
         """
         now, numbers = self._clock(), {}
         seconds = now - self._stepped_at
@@ -58,18 +58,18 @@ class Pace:
 
     @property
     def examples_per_second(self) -> float | None:
-        """Of the steps since the last evaluation, or since the first step; None before a second."""
+        """Return the speed since the last evaluation or first step; None before a second step."""
         speed = self._speed(self._since) or self._speed(self._first, self._evaluating)
         return None if speed is None else speed * self._config.batch_size
 
     @property
     def evaluation_share(self) -> float:
-        """The share of this start's time that went into evaluations, 0 to 1."""
+        """Return the fraction of this start's time spent in evaluations, 0 to 1."""
         return self._evaluating / max(self._clock() - self._began, 1e-9)
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the last step, with its evaluations; None before two steps."""
+        """Return the estimated time to the last step with evaluations; None before two steps."""
         speed = self._speed(self._first, self._evaluating)
         if speed is None:
             return None
@@ -79,15 +79,15 @@ class Pace:
         return steps / speed + evaluations * each
 
     def _speed(self, start: tuple[float, int] | None, apart: float = 0.0) -> float | None:
-        """Return the steps a second since `start`, but for the seconds `apart`."""
+        """Return the steps per second since `start`, not counting `apart` seconds."""
         if start is None or self._step == start[1] or self._stepped_at - start[0] <= apart:
             return None
         return (self._step - start[1]) / (self._stepped_at - start[0] - apart)
 
 
 class ProgressLine:
-    """The line: live on a terminal; elsewhere, handed to `say` once a minute. Not shown where
-    `quiet`, but the times are taken.
+    """The progress line: live on a terminal; elsewhere passed to `say` once a minute. If `quiet`,
+    it is not shown, but timings are recorded.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ProgressLine:
         self.pace = Pace(progress, config)
         self._config, self._messages, self._say, self._quiet = config, messages, say, quiet
         self._console = Console(stderr=True)
-        # Not the console's own opinion, which the environment can change: a log file stays plain.
+        # Not the console's own detection, which the environment can change: log files stay plain.
         live = sys.stderr.isatty() and not self._console.is_dumb_terminal and not quiet
         self._live = Live(
             self._text(progress, None),
@@ -114,7 +114,7 @@ class ProgressLine:
             self._live.start()
 
     def stepped(self, state: TrainState) -> None:
-        """Take note of a step, and show it now and then."""
+        """Record a step, and refresh the line from time to time."""
         progress, live = state.progress, self._live.is_started
         due = progress.step % self._config.test_iter == 0
         every = _LIVE_SECONDS if live else PLAIN_SECONDS
@@ -131,7 +131,7 @@ class ProgressLine:
             self._shown = time.monotonic()
 
     def evaluated(self, progress: Progress) -> dict[str, float]:
-        """As `Pace.evaluated`; an evaluation has a line of its own."""
+        """Like `Pace.evaluated`; the evaluation is printed separately."""
         numbers = self.pace.evaluated()
         if self._live.is_started:
             self._live.update(self._text(progress, None))
@@ -139,7 +139,7 @@ class ProgressLine:
         return numbers
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self._live.stop()
 
     def _text(self, progress: Progress, loss: float | None, evaluating: bool = False) -> Text:
@@ -149,7 +149,7 @@ class ProgressLine:
     def _line(
         self, progress: Progress, loss: float | None, evaluating: bool, width: int | None
     ) -> str:
-        """Return the line in at most `width` cells: what matters least is left out first."""
+        """Return the line in at most `width` cells; the least important parts are dropped first."""
         parts = self._parts(progress, loss, evaluating)
         shown = [part for _, part in parts]
         for _, part in sorted(parts, reverse=True):
@@ -161,7 +161,7 @@ class ProgressLine:
     def _parts(
         self, progress: Progress, loss: float | None, evaluating: bool
     ) -> list[tuple[int, str]]:
-        """Return the line's parts in order, each with its rank: 0 matters most."""
+        """Return the line's parts in order, each with its rank; 0 is the most important."""
         config, pace, text = self._config, self.pace, self._messages.text
         step, total, best = progress.step, config.max_steps, progress.best
         parts = [(0, text("live_step", step=step, total=total, percent=100 * step // total))]

@@ -1,4 +1,4 @@
-"""What a run shows: Reprise's lines or ComiRec's, with their plan and their end; train.log."""
+"""The output of a run: Reprise's lines or ComiRec's, and train.log."""
 
 import dataclasses
 import os
@@ -29,8 +29,8 @@ from reprise.training.state import Progress as RunProgress
 from reprise.training.state import TrainState
 from reprise.training.stopping import out_of_patience
 
-_WARNING = "⚠️"  # what the catalogue's warnings begin with
-# What `--quiet` keeps to train.log: neither an evaluation, nor an end, nor a warning.
+_WARNING = "⚠️"  # starts every warning of the catalogue
+# Lines that `--quiet` writes to train.log only.
 _CHATTER = (
     "run_folder",
     "plan_data",
@@ -45,7 +45,7 @@ _CHATTER = (
 
 
 class Voice:
-    """Prints lines and, once it knows the run's folder, keeps them in train.log with times."""
+    """Prints lines and, once the run's folder is known, writes them to train.log with times."""
 
     def __init__(
         self,
@@ -67,39 +67,39 @@ class Voice:
         self.line(self.messages.text(key, **values), shown=not (self.quiet and key in _CHATTER))
 
     def line(self, text: str, shown: bool = True) -> None:
-        """Print `text`, or keep it to the log."""
+        """Print `text`, or only log it."""
         if shown and (not self.silent or text.startswith(_WARNING)):
             self._print(text)
         self._unlogged.append(f"{datetime.now().isoformat(timespec='seconds')} {text}\n")
         self._write_log()
 
     def _print(self, text: str) -> None:
-        # Looked up anew each time: a live progress line puts its own in place of the streams.
+        # Looked up each time: a live progress line replaces the streams.
         stream = sys.stderr if self.to_stderr else sys.stdout
         try:
             print(text, file=stream, flush=True)
-        except OSError:  # whoever read our lines has gone, or their disk is full: train on
+        except OSError:  # the reader of our output has gone, or its disk is full: keep training
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), stream.fileno())
 
     def keep_in(self, log: Path) -> None:
-        """Keep what was said, and all that follows, in `log`."""
+        """Write all lines, past and future, to `log`."""
         self._log = log
         self._write_log()
 
     def _write_log(self) -> None:
         if self._log is None:
             return
-        # A disk that is full is the checkpoint's to report, not a log line's.
+        # A full disk is reported when a checkpoint is written, not here.
         with suppress(OSError), self._log.open("a", encoding="utf-8") as file:
             file.writelines(self._unlogged)
         self._unlogged.clear()
 
 
 class RunConsole:
-    """Tells of a run in Reprise's own lines (`session.Announcer`), and its trackers (`tracking`) of
-    its numbers. preset: the name of the one it was configured by; live: whether to show progress
-    between the evaluations.
+    """Prints a run's progress in Reprise's lines (`session.Announcer`), and feeds its trackers.
+
+    preset: name of the preset in use; live: whether to show progress between evaluations.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class RunConsole:
         self.voice.say(key, **values)
 
     def began(self, task: Task, folder: RunFolder, resumption: Resumption | None) -> None:
-        """Show the run's folder, the plan, and what it goes on from."""
+        """Show the run's folder, the plan, and the checkpoint it resumes from."""
         self._keep(folder)
         self.say("run_folder", path=folder.path)
         done = resumption is not None and is_finished(resumption.snapshot.progress, self.config)
@@ -173,7 +173,7 @@ class RunConsole:
         self._trackers = Trackers(self._asked, run, self.say)
 
     def stepped(self, state: TrainState) -> None:
-        """Move the progress line."""
+        """Update the progress line."""
         self._progress = state.progress
         if self._line is not None:
             self._line.stepped(state)
@@ -198,17 +198,17 @@ class RunConsole:
         self._record(progress, line)
 
     def saved(self, progress: RunProgress, path: Path) -> None:
-        """Tell of a new best model, now that it is durable."""
+        """Announce a new best model once it is durable."""
         if progress.is_best and progress.best is not None:
             self.say("saved_best", metric=progress.best.metric)
 
     def stopping(self, progress: RunProgress) -> None:
-        """Answer a stop request: a save can take a while."""
+        """Acknowledge a stop request, since saving can take a while."""
         self.say("stopping", step=progress.step)
 
     def ended(self, outcome: Outcome, command: str | None) -> None:
-        """Show what was reached, and the command that goes on; `command` does after a stop (None: a
-        call from Python, which goes on when it is made again).
+        """Show the result, and the command that continues. `command` continues after a stop; None
+        for a call from Python, which is repeated to continue.
         """
         self._say_best(outcome)
         if outcome.exit_code:
@@ -232,7 +232,7 @@ class RunConsole:
             self.say("interrupted", step=step, command=command)
 
     def close(self) -> None:
-        """Take the progress line away, and close the trackers."""
+        """Remove the progress line, and close the trackers."""
         if self._line is not None:
             self._line.close()
         if self._trackers is not None:
@@ -274,7 +274,7 @@ class RunConsole:
         )
 
     def _say_best(self, outcome: Outcome) -> None:
-        """Say what the best is and where it is kept."""
+        """Show the best metric and where its checkpoint is."""
         assert self._folder is not None
         if self.config.is_final_fit:
             return
@@ -301,7 +301,7 @@ class RunConsole:
         self.voice.keep_in(folder.path / "train.log")
 
     def _record(self, progress: RunProgress, line: dict[str, Any]) -> None:
-        """Hand an evaluation, and the times up to it, to the trackers."""
+        """Log an evaluation, and the timings up to it, to the trackers."""
         self._progress = progress
         if self._line is None or self._trackers is None:
             return
@@ -310,7 +310,7 @@ class RunConsole:
 
 
 class ComiRecConsole(RunConsole):
-    """Tells of a run in the lines that ComiRec's users know."""
+    """Prints a run's progress in ComiRec's lines."""
 
     def began(self, task: Task, folder: RunFolder, resumption: Resumption | None) -> None:
         """Show the resume lines."""
@@ -327,7 +327,7 @@ class ComiRecConsole(RunConsole):
             self._say_rewound(progress)
 
     def training_begins(self, progress: RunProgress) -> None:
-        """Say so, and start the progress line."""
+        """Show that training begins, and start the progress line."""
         self.say("training_begin")
         super().training_begins(progress)
 
@@ -345,7 +345,7 @@ class ComiRecConsole(RunConsole):
         self._record(progress, line)
 
     def ended(self, outcome: Outcome, command: str | None) -> None:
-        """Show the best model's metrics as the original ends, or the command that goes on."""
+        """Show the best model's metrics like ComiRec, or the command that continues."""
         if outcome.exit_code:
             self._say_interrupted(outcome.progress.step, command)
         for split, metrics in (outcome.results or {}).items():
@@ -368,7 +368,7 @@ def comirec_results(split: str, metrics: dict[str, float], top_n: int) -> str:
 
 
 def _size(count: float) -> str:
-    """Return bytes as people read them."""
+    """Format a number of bytes."""
     for unit in ("B", "kB", "MB"):
         if count < 999.5:
             return f"{count:.0f} {unit}"
@@ -381,14 +381,12 @@ def _number(value: float | None, digits: int = 6) -> str:
 
 
 def metric_line(metrics: dict[str, float]) -> str:
-    """Return the metrics of lists that training's evaluations take, too, as "Recall@50 0.034411
-    ...", largest cutoff last.
-    """
+    """Format the metrics of lists as "Recall@50 0.034411  ...", largest cutoff last."""
     return _of_lists({key: _number(value) for key, value in metrics.items()})
 
 
 def statistics_line(found: dict[str, dict[str, float | None]]) -> str:
-    """Return what `groups.statistics` found as "Recall@50 0.034411 ± 0.000212  ..."."""
+    """Format the result of `groups.statistics` as "Recall@50 0.034411 ± 0.000212  ..."."""
     shown = {}
     for key, one in found.items():
         deviation = "" if one["deviation"] is None else f" ± {_number(one['deviation'])}"
@@ -406,7 +404,7 @@ def _of_lists(values: dict[str, str]) -> str:
 
 
 def show_import(voice: Voice, source: Path, imported: Imported) -> None:
-    """Show what an import made of which variable, and the command that goes on."""
+    """Show the imported variables, and the command that continues the run."""
     lines = []
     for parameter, variable in imported.reading.variables.items():
         moments = "value" if parameter in imported.without_moments else "value, m, v"

@@ -1,5 +1,5 @@
-"""What a terminal is shown: lines and tables as wide as it is, and while one waits, a line that is
-gone in the end; a pipe gets lines that nothing limits, and no line that goes.
+"""Output on terminals and pipes: lines and tables fit the terminal's width, with transient progress
+lines; piped output is not limited in width and has no progress lines.
 """
 
 import sys
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reprise.data.download import Heard
     from reprise.data.readers.format import OnProgress
 
-_PLAIN_WIDTH = 200  # columns, where the output is piped
+_PLAIN_WIDTH = 200  # columns of piped output
 _STAGES = {
     "read": "stage_read",
     "filter": "stage_filter",
@@ -36,14 +36,16 @@ _STAGES = {
 
 
 def make_console() -> Console:
-    """Return a console for plain words: nothing in a name is taken for markup, or coloured."""
+    """Return a console for plain text, without markup or highlighting."""
     width = None if sys.stdout.isatty() else _PLAIN_WIDTH
     return Console(width=width, highlight=False, markup=False)
 
 
 @contextmanager
 def shown_stages(messages: Messages) -> Iterator["OnProgress"]:
-    """Yield what shows the stage of a preparation and the rows it has seen."""
+    """Show the stage of `prepare` and its number of rows in a transient progress line; yield the
+    callback.
+    """
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(
@@ -59,7 +61,7 @@ def shown_stages(messages: Messages) -> Iterator["OnProgress"]:
 
 @contextmanager
 def shown_downloads() -> Iterator["Heard"]:
-    """Yield what shows how much of a file has arrived."""
+    """Show the progress of downloads in a transient progress line; yield the callback."""
     tasks: dict[str, TaskID] = {}
     with Progress(
         TextColumn("{task.description}"),

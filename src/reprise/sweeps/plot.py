@@ -1,4 +1,4 @@
-"""The picture of a sweep: one HTML file that needs nothing else, drawn by Optuna with Plotly."""
+"""Plot a sweep as a self-contained HTML file, with Optuna and Plotly."""
 
 from html import escape
 from pathlib import Path
@@ -21,9 +21,9 @@ body {{ font-family: sans-serif; margin: 1rem auto; max-width: 70rem; padding: 0
 
 
 def draw(folder: Path, facts: dict[str, Any], messages: Messages) -> Path | None:
-    """Write sweep.html and return its path; None where no trial has a result.
+    """Write sweep.html and return its path; None if no trial has a result.
 
-    It shows the best so far by trial, the recall by each setting, and all settings at once.
+    It shows the best so far by trial, the recall by each setting, and all settings together.
     """
     if facts["best"] is None:
         return None
@@ -37,7 +37,7 @@ def draw(folder: Path, facts: dict[str, Any], messages: Messages) -> Path | None
     parts = []
     for number, (title, figure) in enumerate(figures.items()):
         figure.update_layout(title=text(title), template="plotly_white")
-        # The script that draws comes with the first.
+        # The first plot includes the script.
         plain = {"displaylogo": False, "responsive": True}
         parts.append(figure.to_html(plain, full_html=False, include_plotlyjs=number == 0))
     title = escape(text("sweep_title", name=facts["sweep"], dataset=facts["dataset"]))

@@ -1,4 +1,4 @@
-"""What a sweep searches over: fields of the configuration, as `--search` writes them."""
+"""The search space of a sweep: fields of the configuration, in the syntax of `--search`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from reprise.errors import UsageError
 from reprise.text.messages import Phrase
 from reprise.text.suggest import suggest
 
-_FIXED = ("dataset", "name", "top_n")  # whose trials could not be compared, or told apart
-_DIGITS = 4  # of a number that was drawn: what lies beyond makes no difference, but long names
+_FIXED = ("dataset", "name", "top_n")  # trials could not be compared, or would share a name
+_DIGITS = 4  # of a sampled number: more make no difference but longer names
 
 
 @dataclass(frozen=True)
 class Search:
-    """A field and its values: `choices`, or the numbers from `low` to `high`, `log`: drawn by
-    their logarithm.
+    """A field and its values: `choices`, or numbers from `low` to `high`; `log`: sampled on a log
+    scale.
     """
 
     field: str
@@ -38,18 +38,18 @@ class Search:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the numbers are whole."""
+        """Whether the values are integers."""
         return isinstance(self.low, int)
 
     def settle(self, value: Any) -> Any:
-        """Return a drawn value with few digits."""
+        """Round a sampled value to few digits."""
         if self.choices or self.is_whole:
             return value
         return min(max(float(f"{value:.{_DIGITS}g}"), self.low), self.high)
 
 
 def parse_searches(texts: Iterable[str]) -> tuple[Search, ...]:
-    """Return the searches, by field; UsageError where one cannot be read, or comes twice."""
+    """Parse the searches, sorted by field; raise UsageError if one is invalid or repeated."""
     searches = [parse_search(text) for text in texts]
     by_field = {search.field: search for search in searches}
     if len(by_field) < len(searches):
@@ -59,7 +59,7 @@ def parse_searches(texts: Iterable[str]) -> tuple[Search, ...]:
 
 
 def parse_search(text: str) -> Search:
-    """Return the search of FIELD=LOW..HIGH[:log] or FIELD=A,B,C, its values checked."""
+    """Parse FIELD=LOW..HIGH[:log] or FIELD=A,B,C, and check its values."""
     key, equals, values = text.partition("=")
     asked = field_of(key.strip())
     (name,) = in_todays_names({asked: None})
@@ -96,6 +96,6 @@ def parse_search(text: str) -> Search:
 
 
 def _choice(asked: str, text: str) -> Any:
-    """Return the value that a text is for the setting `asked`, by its former name or today's."""
+    """Parse a value of the setting `asked`, given by its current or a former name."""
     ((name, value),) = in_todays_names({asked: text}).items()
     return SETTINGS[name].parse(text) if value is text else value

@@ -1,16 +1,15 @@
-"""A sweep: many runs of one configuration but for a few fields, whose values Optuna proposes.
+"""A sweep: runs of one configuration with a few fields varied, whose values Optuna proposes.
 
 sweeps/<name>/
-    sweep.json      what is searched, and all else that the trials have in common
+    sweep.json      the searched fields, and the configuration that all trials share
     trials.db       Optuna's study (SQLite): the trials that have ended, with their results
-    sweep.html      their picture
+    sweep.html      the plot
     LOCK            flock: one writer at a time
 
-What a trial tries is a pure function of (seed, its number, the results before it), and a trial is
-an ordinary run, named by its number. So the study holds only what has ended: a trial that was
-killed is proposed again, the same, and its run goes on where it stood; and a study that is lost is
-made anew from the runs. Trials are rated by the best recall on the validation users, never the
-test's.
+A trial's values are a pure function of (seed, its number, the results before it), and a trial is an
+ordinary run, named by its number. So the study stores only trials that have ended: a killed trial
+is proposed again with the same values and its run resumes, and a lost study is rebuilt from the
+runs. Trials are compared by the best validation recall, never by the test users.
 """
 
 import dataclasses
@@ -54,7 +53,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is asked for. values: the configuration's, but for the searched fields, by name."""
+    """A sweep's definition; `values`: the configuration by field, without the searched fields."""
 
     folder: Path
     name: str
@@ -65,7 +64,7 @@ class Sweep:
 
     @cached_property
     def base(self) -> TrainConfig:
-        """The configuration with each searched field at its first value."""
+        """The configuration with the first value of each searched field."""
         return self.config("first", {search.field: search.first for search in self.searches})
 
     def config(self, label: str, params: Mapping[str, Any]) -> TrainConfig:
@@ -73,25 +72,25 @@ class Sweep:
         return make_config({**self.values, **params, "name": f"{self.name}-{label}"})
 
     def trial_config(self, number: int, params: Mapping[str, Any]) -> TrainConfig:
-        """Return the configuration of trial `number`, whose run has its name."""
+        """Return the configuration of trial `number`, whose run is named by it."""
         return self.config(f"{number:03d}", params)
 
 
 class Watcher(Protocol):
-    """Who is told of the trials."""
+    """Callbacks of the trials."""
 
     def began(self, number: int, params: Mapping[str, Any], config: TrainConfig) -> Announcer:
-        """A trial begins or goes on; returned is who is told of its run."""
+        """Called when a trial starts or resumes; return the announcer of its run."""
 
     def ended(self, number: int, trial: FrozenTrial) -> None:
-        """A trial has its result: a recall, or none."""
+        """Called when a trial has ended, with a recall or without."""
 
     def close(self) -> None:
-        """The run that is watched is over."""
+        """Called when the current run is over."""
 
 
 def run_sweep(sweep: Sweep, trials: int, watcher: Watcher) -> int:
-    """Bring the sweep to `trials` trials; return the exit code: 0, or a stop's."""
+    """Run the sweep up to `trials` trials in total; return the exit code: 0, or a stop's."""
     durable.make_folder(sweep.folder)
     with held(sweep.folder):
         _check_definition(sweep)
@@ -107,13 +106,13 @@ def run_sweep(sweep: Sweep, trials: int, watcher: Watcher) -> int:
                 study.add_trial(trial)
                 watcher.ended(number, trial)
                 if any(search.field != "learning_rate" for search in sweep.searches):
-                    # Or the compiled steps of settings that no trial has again would pile up.
+                    # Otherwise compiled steps of past trials' settings would pile up.
                     jax.clear_caches()  # type: ignore[no-untyped-call]
     return 0
 
 
 def propose(searches: tuple[Search, ...], seed: int, ended: list[FrozenTrial]) -> dict[str, Any]:
-    """Return the values of the trial that follows those, a pure function of its arguments."""
+    """Propose the next trial's values, a pure function of the arguments."""
     mixed = np.random.SeedSequence([seed, len(ended)]).generate_state(1)[0]
     study = optuna.create_study(direction="maximize", sampler=TPESampler(seed=int(mixed)))
     study.add_trials(ended)
@@ -122,18 +121,18 @@ def propose(searches: tuple[Search, ...], seed: int, ended: list[FrozenTrial]) -
 
 
 def distributions(searches: tuple[Search, ...]) -> dict[str, BaseDistribution]:
-    """Return the searches as Optuna has them."""
+    """Return the searches as Optuna's distributions."""
     return {search.field: _distribution(search) for search in searches}
 
 
 @contextmanager
 def opened_study(folder: Path, create: bool = False) -> Iterator[optuna.Study]:
-    """Open a sweep's study; CheckpointError where there is none, or where it is damaged."""
+    """Open a sweep's study; raise CheckpointError if it is missing or damaged."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / "trials.db"
     if not create and not path.is_file():
         raise CheckpointError("sweep_missing", path=folder)
-    # By a connection of our own: an address would stumble over a "?" or a brace in the path.
+    # Our own connection: a URL would misread a "?" or a brace in the path.
     connected = {"creator": lambda: sqlite3.connect(path, check_same_thread=False)}
     try:
         storage = optuna.storages.RDBStorage("sqlite:///trials.db", engine_kwargs=connected)
@@ -149,7 +148,7 @@ def opened_study(folder: Path, create: bool = False) -> Iterator[optuna.Study]:
 
 
 def read_definition(folder: Path) -> dict[str, Any]:
-    """Return what sweep.json holds; CheckpointError where it cannot be read."""
+    """Read sweep.json; raise CheckpointError if it cannot be read."""
     path = folder / "sweep.json"
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -165,10 +164,11 @@ def read_definition(folder: Path) -> dict[str, Any]:
 
 
 def results(folder: Path, language: Language = "en") -> dict[str, Any]:
-    """Return a sweep's results as JSON holds them: sweep, dataset, metric, search, best (a trial's
-    number, or None), and trials, each with its number, state ("complete" or "failed"), value (None
-    where it has none), params, run (its folder's name), best_step, steps, and the reason why it
-    could not be made, in a language: English for programs.
+    """Return a sweep's results as JSON values.
+
+    Keys: sweep, dataset, metric, search, best (a trial's number, or None), and trials, each with
+    number, state ("complete" or "failed"), value (or None), params, run (its folder's name),
+    best_step, steps, and the reason of a failure in `language` (English for programs).
     """
     definition = read_definition(folder)
     with opened_study(folder) as study:
@@ -197,7 +197,7 @@ def results(folder: Path, language: Language = "en") -> dict[str, Any]:
 
 
 def reason_of(trial: FrozenTrial, language: Language) -> str | None:
-    """Return why a trial could not be made, in a language; None where it was."""
+    """Return the reason why a trial failed, in a language; None if it did not."""
     english: str | None = trial.user_attrs.get("reason")
     return trial.user_attrs.get(f"reason_{language}", english)
 
@@ -205,7 +205,7 @@ def reason_of(trial: FrozenTrial, language: Language) -> str | None:
 def _run_trial(
     sweep: Sweep, number: int, params: dict[str, Any], watcher: Watcher
 ) -> tuple[FrozenTrial, int]:
-    """See a trial's run through, from wherever it stands; return its record and a stop's code."""
+    """Start or resume a trial's run; return its record and the exit code of a stop."""
     try:
         asked = dataclasses.asdict(sweep.trial_config(number, params))
         named = for_training(asked, sweep.runs_folder)
@@ -223,8 +223,8 @@ def _run_trial(
 
 
 def _of_values(error: RepriseError, params: Mapping[str, Any]) -> bool:
-    """Whether a trial's values do not go together, or not with the data: they are tried by no one
-    again. Else, or where all trials have the batch that is too large, the sweep is to be mended.
+    """Return whether the error is due to the trial's own values, which then fail and are not tried
+    again. Otherwise, as with a batch size too large in all trials, the user must fix the sweep.
     """
     if error.key == "too_few_users":
         return not params.keys().isdisjoint(("batch_size", "min_history"))
@@ -234,7 +234,7 @@ def _of_values(error: RepriseError, params: Mapping[str, Any]) -> bool:
 def _record(
     sweep: Sweep, params: dict[str, Any], outcome: Outcome | None, about: dict[str, Any]
 ) -> FrozenTrial:
-    """Return a trial as the study keeps it; one without a finite recall has failed."""
+    """Return a trial's record for the study; without a finite recall it has failed."""
     best = None if outcome is None else outcome.progress.best
     if outcome is not None:
         about = about | {"steps": outcome.progress.step}
@@ -250,7 +250,9 @@ def _record(
 
 
 def _known(params: dict[str, Any], ended: list[FrozenTrial]) -> FrozenTrial | None:
-    """Return the trial that had these very values: as training is exact, it would end the same."""
+    """Return an earlier trial with the same values: training is deterministic, so the result is the
+    same.
+    """
     return next((trial for trial in ended if trial.params == params), None)
 
 
@@ -263,7 +265,7 @@ def _distribution(search: Search) -> BaseDistribution:
 
 
 def _check_definition(sweep: Sweep) -> None:
-    """Write sweep.json, or refuse, with the differences, a sweep that is another one."""
+    """Write sweep.json; raise an error with the differences if it defines another sweep."""
     searched = {search.field for search in sweep.searches} | {"name"}
     common = {
         key: value for key, value in dataclasses.asdict(sweep.base).items() if key not in searched

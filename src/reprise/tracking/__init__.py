@@ -1,9 +1,8 @@
-"""Where a run's numbers go beside its own log, all fed from here: TensorBoard always, MLflow and
-Weights & Biases where asked.
+"""Trackers of a run's metrics: always TensorBoard, optionally MLflow and Weights & Biases.
 
-The record of evaluations, which every checkpoint holds, is the truth. A tracker is opened with it,
-and adds what it lacks: so a restart, a kill or an outage leaves its points neither doubled nor
-missing. Each branch of a run is a run of its own there, for after a rewind steps come again.
+The evaluations in every checkpoint are the reference. A tracker is opened with them and logs the
+missing points, so restarts, kills and outages neither duplicate nor lose points. Each branch is a
+separate run in the tracker, since steps repeat after a rewind.
 """
 
 import importlib
@@ -22,8 +21,8 @@ from reprise.text.messages import Say
 if TYPE_CHECKING:
     from reprise.training.state import Progress
 
-TRACKERS = ("mlflow", "wandb")  # beside TensorBoard: the modules here, and the extras
-MARKER = "valid/evaluations_without_improvement"  # of every evaluation, whatever it found
+TRACKERS = ("mlflow", "wandb")  # beside TensorBoard: names of the modules here and of the extras
+MARKER = "valid/evaluations_without_improvement"  # every evaluation has it
 
 Points = dict[str, float]
 Record = dict[int, dict[int, Points]]  # by branch, by step
@@ -31,8 +30,8 @@ Record = dict[int, dict[int, Points]]  # by branch, by step
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a tracker is told of a run: its folder and name, the branch it is on, its configuration
-    and its evaluations so far.
+    """The run as a tracker sees it: folder, name, current branch, configuration and evaluations so
+    far.
     """
 
     folder: Path
@@ -43,31 +42,31 @@ class TrackedRun:
 
     @property
     def key(self) -> str:
-        """Tells this branch of this run from all others; a folder that is moved keeps it."""
+        """A unique key of this branch of this run, which moving the folder does not change."""
         made = f"{self.name} {_made_at(self.folder / 'run.json')}"
         return f"{sha256(made.encode()).hexdigest()[:16]}-{self.branch}"
 
     @property
     def shown_name(self) -> str:
-        """The run's name, and its branch after a rewind."""
+        """The run's name, with its branch after a rewind."""
         return f"{self.name}-b{self.branch}" if self.branch else self.name
 
 
 class Tracker(Protocol):
-    """One place that keeps numbers; opened with a TrackedRun, whose record it completes."""
+    """A tracker; when opened with a TrackedRun, it logs the evaluations it lacks."""
 
     def log(self, step: int, points: Points) -> None:
-        """Keep the numbers of an evaluation, so that a kill does not lose them."""
+        """Log an evaluation's metrics, durably enough to survive a kill."""
 
     def results(self, step: int, points: Points) -> None:
         """Keep what the best model, of that step, was measured to be at the end."""
 
     def close(self, finished: bool) -> None:
-        """End; a run that is not `finished` may go on later."""
+        """Close the run; one that is not `finished` may continue later."""
 
 
 class Trackers:
-    """All trackers of a run. One that fails is left out with a warning, and the run goes on."""
+    """All trackers of a run. One that fails is dropped with a warning; training continues."""
 
     def __init__(self, names: tuple[str, ...], run: TrackedRun, say: Say) -> None:
         self._say = say
@@ -76,7 +75,7 @@ class Trackers:
             self._guarded(name, partial(self._open_log, name, run))
 
     def evaluated(self, step: int, points: Points) -> None:
-        """Hand an evaluation's numbers to every tracker."""
+        """Log an evaluation to every tracker."""
         for name, tracker in list(self._open.items()):
             self._guarded(name, partial(tracker.log, step, points))
 
@@ -95,7 +94,7 @@ class Trackers:
         self._open[name] = importlib.import_module(f"reprise.tracking.{name}").open_log(run)
 
     def _guarded(self, name: str, act: Callable[[], None]) -> None:
-        # What a service's client raises is anyone's guess, and none of it is the training's.
+        # A service's client may raise anything; none of it may stop the training.
         failures: type[Exception] = Exception if name in TRACKERS else OSError
         try:
             act()
@@ -106,7 +105,7 @@ class Trackers:
 
 
 def require(names: tuple[str, ...]) -> None:
-    """Refuse trackers whose packages are not installed, naming the extra that brings them."""
+    """Raise an error for trackers whose packages are not installed, with the extra to install."""
     for name in names:
         try:
             importlib.import_module(name)
@@ -116,8 +115,8 @@ def require(names: tuple[str, ...]) -> None:
 
 
 def points_of(line: Mapping[str, Any]) -> Points:
-    """Return a line of metrics.jsonl by tags: train/loss, valid/recall@50, interest/cosine; what
-    was not a number is left out.
+    """Return a line of metrics.jsonl by tags (train/loss, valid/recall@50, interest/cosine),
+    without non-finite values.
     """
     named = {"train/loss": line["train_loss"], MARKER: line["evaluations_without_improvement"]}
     for name, value in line.items():
@@ -139,7 +138,7 @@ def points_of_results(results: Mapping[Any, Mapping[str, float]]) -> Points:
 
 
 def record_of(progress: "Progress") -> Record:
-    """Return the run's evaluations so far, with an entry for the branch it is on."""
+    """Return the run's evaluations so far, with an entry for the current branch."""
     record: Record = {progress.branch: {}}
     for line in map(json.loads, progress.evaluations):
         record.setdefault(line["branch"], {})[line["step"]] = points_of(line)
@@ -147,7 +146,7 @@ def record_of(progress: "Progress") -> Record:
 
 
 def _tag(metric: str) -> str:
-    """Return the tag of a validation metric: interest health is a group of its own."""
+    """Return the tag of a validation metric; interest health has its own group."""
     from reprise.evaluation.metrics import metric_of  # NumPy: help does without
 
     group, _, rest = metric.partition("_")
@@ -156,7 +155,7 @@ def _tag(metric: str) -> str:
 
 
 def _made_at(record: Path) -> str:
-    """Return when the run began, as run.json tells; "" where it does not."""
+    """Return the run's creation time from run.json; "" if unknown."""
     try:
         return str(json.loads(record.read_text(encoding="utf-8"))["events"][0]["at"])
     except (OSError, ValueError, KeyError, IndexError, TypeError):

@@ -1,5 +1,5 @@
-"""MLflow: an MLflow run for each branch of a run, on the server that MLFLOW_TRACKING_URI names and
-in the experiment MLFLOW_EXPERIMENT_NAME, "reprise" where that is not set.
+"""MLflow: one MLflow run per branch, on the server MLFLOW_TRACKING_URI, in the experiment
+MLFLOW_EXPERIMENT_NAME ("reprise" by default).
 """
 
 import os
@@ -34,7 +34,7 @@ class MLflowLog:
             self.log(step, points)
 
     def log(self, step: int, points: Points) -> None:
-        """Keep an evaluation; one that is there already is the same: training is exact."""
+        """Log an evaluation; logging one again is harmless, as training is deterministic."""
         if step in self._known:
             return
         now = int(time.time() * 1000)
@@ -53,7 +53,7 @@ class MLflowLog:
         return any(one.step == step for one in self._client.get_metric_history(self._id, name))
 
     def close(self, finished: bool) -> None:
-        """Mark the run as finished, or as one that may go on."""
+        """Mark the run as finished, or as one that may continue."""
         self._client.set_terminated(self._id, status="FINISHED" if finished else "KILLED")
 
     def _make(self, experiment: str, run: TrackedRun) -> str:
@@ -65,7 +65,7 @@ class MLflowLog:
 
 
 def open_log(run: TrackedRun) -> MLflowLog:
-    """Open or take up the branch's MLflow run."""
+    """Open or resume the branch's MLflow run."""
     return MLflowLog(run)
 
 
@@ -76,5 +76,5 @@ def _experiment(client: Any) -> str:
 
 
 def _name(tag: str) -> str:
-    """Return the tag as MLflow takes it, which allows no @."""
+    """Return the tag as an MLflow metric name, which must not contain @."""
     return tag.replace("@", "_at_")

@@ -1,9 +1,9 @@
-"""TensorBoard's event files, one a branch: tensorboard/branch-<n>/events.out.tfevents.<number>; and
-tensorboard/results/, what the best model was measured to be when the run ended.
+"""TensorBoard event files, one per branch: tensorboard/branch-<n>/events.out.tfevents.<number>; and
+tensorboard/results/, the final metrics of the best model.
 
-Each start writes the branch's file anew, from the record and from what the old one tells of times,
-and goes on in it: so whatever reads these files finds each point once, without TensorBoard's own
-rules on which to drop.
+Each start rewrites the branch's file from the evaluations, with the wall times of the old file, and
+appends to it. So every reader finds each point once, without needing TensorBoard's rules on
+dropping points.
 """
 
 import shutil
@@ -23,21 +23,21 @@ _BRANCH, _RESULTS = "branch-", "results"
 
 
 class TensorBoardLog:
-    """The event files of a run, those of all its branches in order, that of its own open."""
+    """The event files of a run: those of all branches in order, with the current one's open."""
 
     def __init__(self, folder: Path, branch: int, record: dict[int, dict[int, Points]]) -> None:
         self._folder = folder
         for path in folder.glob(f"{_BRANCH}*"):
             number = path.name.removeprefix(_BRANCH)
             if number.isdecimal() and int(number) not in record:
-                _remove(path)  # a rewind that was killed before it stored anything
+                _remove(path)  # left by a rewind that was killed before its first save
         for other, evaluations in record.items():
             if other != branch and not _is_in_order(folder / f"{_BRANCH}{other}", evaluations):
                 _write_anew(folder / f"{_BRANCH}{other}", evaluations).close()
         self._writer = _write_anew(folder / f"{_BRANCH}{branch}", record[branch])
 
     def log(self, step: int, points: Points) -> None:
-        """Write the numbers of an evaluation; they outlive a kill."""
+        """Log an evaluation; it survives a kill."""
         self._writer.write(_event(step, points, time.time()).SerializeToString())
         self._writer.flush()
 
@@ -51,13 +51,13 @@ class TensorBoardLog:
 
 
 def open_log(run: TrackedRun) -> TensorBoardLog:
-    """Open the run's log; OSError where the disk refuses."""
+    """Open the run's log; raise OSError if writing fails."""
     return TensorBoardLog(run.folder / "tensorboard", run.branch, run.record)
 
 
 def read_events(folder: Path) -> tuple[list[Event], bool]:
-    """Return the events of a folder's files, oldest file first, each up to where it is damaged; and
-    whether none is.
+    """Return the events of a folder's files, oldest file first, each up to any damage, and whether
+    all files are intact.
     """
     events, whole = list[Event](), True
     for path in _files(folder):
@@ -73,8 +73,8 @@ def read_events(folder: Path) -> tuple[list[Event], bool]:
 
 
 def _record(content: bytes, at: int) -> bytes | None:
-    """Return the record at a place: its size and that one's checksum are before it, its own after;
-    None where it is cut or damaged.
+    """Return the record at an offset, which follows its size and the size's checksum and precedes
+    its own checksum; None if it is truncated or damaged.
     """
     if at + 16 > len(content):
         return None
@@ -85,7 +85,7 @@ def _record(content: bytes, at: int) -> bytes | None:
 
 
 def _write_anew(folder: Path, evaluations: dict[int, Points]) -> RecordWriter:
-    """Replace a branch's files by one of its evaluations, and return that, open."""
+    """Replace a branch's files with one file of its evaluations, and return its open writer."""
     folder.mkdir(parents=True, exist_ok=True)
     old, times = _files(folder), dict[int, tuple[float, Points]]()
     for event in read_events(folder)[0]:
@@ -96,14 +96,14 @@ def _write_anew(folder: Path, evaluations: dict[int, Points]) -> RecordWriter:
     _remove(draft)
     writer = RecordWriter(str(draft))
     writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-    # A TensorBoard that is looking on drops what it has read of the old file.
+    # A running TensorBoard drops what it has read of the old file.
     start = Event(wall_time=time.time(), session_log=SessionLog(status=SessionLog.START))
     writer.write(start.SerializeToString())
     for step, points in sorted(evaluations.items()):
         wall_time, spent = times.get(step, (time.time(), {}))
         writer.write(_event(step, points | spent, wall_time).SerializeToString())
     writer.flush()
-    # Later files have later names, whatever the clock says.
+    # Later files have later names, regardless of the clock.
     numbers = [int(path.name.removeprefix(_PREFIX).split(".")[0]) for path in old]
     draft.rename(folder / f"{_PREFIX}{max([int(time.time()), *numbers]) + 1:010d}")
     for path in old:
@@ -112,7 +112,7 @@ def _write_anew(folder: Path, evaluations: dict[int, Points]) -> RecordWriter:
 
 
 def _is_in_order(folder: Path, evaluations: dict[int, Points]) -> bool:
-    """Whether a branch's files hold its evaluations' points, each once, and no others."""
+    """Return whether a branch's files have each point of its evaluations once, and no others."""
     expected = {(step, tag): value for step, points in evaluations.items()
                 for tag, value in points.items()}  # fmt: skip
     seen = set()
@@ -128,7 +128,7 @@ def _is_in_order(folder: Path, evaluations: dict[int, Points]) -> bool:
 
 
 def _event(step: int, points: Points, wall_time: float) -> Event:
-    # Not by tensorboardX's `scalar`: it takes the @ out of recall@50.
+    # Not tensorboardX's `scalar`, which removes the @ of recall@50.
     values = [Summary.Value(tag=tag, simple_value=value) for tag, value in points.items()]
     return Event(wall_time=wall_time, step=step, summary=Summary(value=values))
 

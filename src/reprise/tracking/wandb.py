@@ -1,5 +1,5 @@
-"""Weights & Biases: a W&B run for each branch of a run, grouped by the run's name, in the project
-WANDB_PROJECT, "reprise" where that is not set; WANDB_MODE=offline keeps it in the run's folder.
+"""Weights & Biases: one W&B run per branch, grouped by the run's name, in the project WANDB_PROJECT
+("reprise" by default); WANDB_MODE=offline stores it in the run's folder.
 """
 
 import os
@@ -20,14 +20,14 @@ class WandbLog:
             group=run.name,
             dir=str(run.folder),
             resume="allow",
-            settings=wandb.Settings(console="off"),  # the terminal is the progress line's
+            settings=wandb.Settings(console="off"),  # the progress line uses the terminal
         )
         self._run.config.update(dict(run.config), allow_val_change=True)
         for step, points in sorted(run.record[run.branch].items()):
             self.log(step, points)
 
     def log(self, step: int, points: Points) -> None:
-        """Keep an evaluation; W&B's steps only go up, and those it has are the same."""
+        """Log an evaluation; W&B's steps only increase, and those it has are the same."""
         if step >= self._run.step:
             self._run.log(points, step=step, commit=True)
 
@@ -36,10 +36,10 @@ class WandbLog:
         self._run.summary.update({**points, "result/step": step})
 
     def close(self, finished: bool) -> None:
-        """End the W&B run; an unfinished one is taken up by its id."""
+        """End the W&B run; an unfinished one is resumed by its id."""
         self._run.finish(exit_code=0)
 
 
 def open_log(run: TrackedRun) -> WandbLog:
-    """Open or take up the branch's W&B run."""
+    """Open or resume the branch's W&B run."""
     return WandbLog(run)

@@ -1,1 +1,1 @@
-"""Training: batches, negatives, losses, packed rows, and the step."""
+"""Training: batches, negatives, losses, optimizers, the packed item table, and the step."""

@@ -1,5 +1,6 @@
-"""Training batches: `make_batch` is a pure function of (seed, branch, step); prefetching only
-moves the work to another thread.
+"""Training batches: each is a pure function of (seed, branch, step).
+
+Prefetching only moves the work to another thread.
 """
 
 from collections import deque
@@ -17,10 +18,10 @@ from reprise.errors import DataError
 from reprise.training import negatives
 from reprise.training.distinct import distinct
 
-# Users at a time whose targets' chances are added up: bounds the memory it takes.
+# Users per chunk in `target_chance`, which bounds its memory.
 _CHUNK = 65_536
-# Touched rows come in so many sizes at most, as a step is compiled for each that it meets; and in
-# no smaller ones than these, as few rows take no time.
+# Bucket sizes of the unique rows: at most 8, since the step is compiled once per size, and none
+# smaller than 512, where a step takes no longer.
 _SIZES, _LEAST_SIZE = 8, 512
 _USERS, _POSITIONS, _NEGATIVES, _KEY, _AHEAD = range(5)
 
@@ -29,16 +30,20 @@ T = TypeVar("T")
 
 
 class Batch(NamedTuple):
-    """What one step needs, in static shapes (B users, L positions, m targets a user, S negatives
-    drawn from the catalogue, N negatives in all: of a kind that is in-batch the B*m targets, then
-    the S). Only M varies: it is B*L + B*m + S or, where many of these are the same items, one
-    of few smaller sizes. Where all items are negatives, M = V + 1, and the indices are the ids.
+    """The input of one step, in static shapes.
 
-    unique_rows [M] int32: the distinct item rows used, ascending, then distinct ids past the
-    catalogue; history [B, L], target [B, m] and negatives [N], int32: indices into `unique_rows`;
-    prefixes [B, m] int32: how many items of the history each target is learned from; log_q_target
-    [B, m] and log_q_negatives [N], float32; key [2] uint32: the data of a JAX key, all that the
-    step itself draws from.
+    B users, L positions, m targets per user, S negatives drawn from the catalogue, and N negatives
+    in total: S, or for in-batch kinds the B*m targets followed by the S. Only M varies: it is at
+    most B*L + B*m + S, rounded up to a few bucket sizes. With all items as negatives, M = V + 1
+    and the indices are the ids.
+
+    Attributes:
+        unique_rows: [M] int32, the unique item rows of the batch, ascending, then distinct ids
+            past the catalogue as padding.
+        history, target, negatives: [B, L], [B, m] and [N] int32, indices into `unique_rows`.
+        prefixes: [B, m] int32, how many items of the history precede each target.
+        log_q_target, log_q_negatives: [B, m] and [N] float32.
+        key: [2] uint32, the data of the JAX key of the step.
     """
 
     unique_rows: NDArray[np.int32]
@@ -53,9 +58,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class TargetRule:
-    """What is learned of a user in a step: `count` targets, each from the items before it, of which
-    there are `first` at least. A target is among the `next_n` items that follow these, or among as
-    many as are `next_share` of all his items, where that is more.
+    """How targets are drawn: `count` per user, each after a history of at least `first` items.
+
+    Each target is drawn from the next max(next_n, next_share * len(sequence)) items after its
+    history.
     """
 
     first: int = 4
@@ -64,7 +70,7 @@ class TargetRule:
     next_share: float = 0.0
 
     def reach(self, size: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Return how many items a target is among, of users with `size` items."""
+        """Return the number of items that a target is drawn from, for sequences of `size` items."""
         return np.maximum(self.next_n, (self.next_share * size).astype(np.int64))
 
 
@@ -73,12 +79,12 @@ COMIREC = TargetRule()
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws batches from the users of `split` who have more than `rule.first` items.
+    """Draws batches from the users of `split` with more than `rule.first` items.
 
-    Of one target a user, a position is drawn from `rule.first` on; the history is what came before.
-    Of several, it is a stretch of `history_length` + 1 items, or all there are, and the positions
-    are drawn from those that have `rule.first` items of it before them: distinct ones, over and
-    over where there are too few. kind, target_chance: of the negatives, see `negatives.sample`.
+    With one target per user, a position is drawn from `rule.first` on, and the history is what
+    precedes it. With several, a window of `history_length` + 1 items (or the whole sequence) is
+    drawn, and in it distinct positions after at least `rule.first` items; they repeat where there
+    are too few. For `kind` and `target_chance` see `negatives.sample`.
     """
 
     split: Sequences
@@ -93,7 +99,7 @@ class Sampler:
     target_chance: NDArray[np.float64] | None = None
 
     def batch(self, branch: int, step: int) -> Batch:
-        """Return the batch of update number `step` (from 1), whatever was drawn before it."""
+        """Return the batch of update `step` (from 1), regardless of what was drawn before."""
         row = _stream(self.seed, branch, step, _USERS).choice(
             len(self.users), self.batch_size, replace=False
         )
@@ -126,8 +132,8 @@ class Sampler:
         return self._localise(history, prefixes, target, sample, key)
 
     def batches(self, branch: int, steps: Iterable[int]) -> Batch:
-        """Return the batches of the updates `steps` along a first axis; of M, the most there can
-        be.
+        """Return the batches of the updates `steps` stacked along a first axis, with M at its
+        maximum.
         """
         made = [self.batch(branch, step) for step in steps]
         with_room = [
@@ -137,7 +143,7 @@ class Sampler:
 
     @property
     def most_rows(self) -> int:
-        """How many rows a batch touches at most."""
+        """The maximum number of unique rows of a batch."""
         kind = negatives.KINDS[self.kind]
         if kind.whole:
             return self.num_items + 1
@@ -145,7 +151,7 @@ class Sampler:
         return self.batch_size * (self.history_length + self.rule.count) + drawn
 
     def _with_room(self, rows: NDArray[np.integer], size: int | None = None) -> NDArray[np.int32]:
-        """Return rising rows, and behind them distinct ids past the catalogue, up to `size`."""
+        """Pad ascending rows with distinct ids past the catalogue, up to `size`."""
         missing = (self.most_rows if size is None else size) - len(rows)
         spare = np.arange(missing) + max(int(rows[-1]), self.num_items) + 1
         return np.concatenate([rows, spare]).astype(np.int32)
@@ -189,8 +195,8 @@ def make_sampler(
     kind: str = "log-uniform",
     rule: TargetRule = COMIREC,
 ) -> Sampler:
-    """Return the sampler, its negatives of a kind of `negatives`; DataError where fewer users than
-    a batch can be trained on.
+    """Build the sampler with a `kind` of `negatives.KINDS`; raise DataError if fewer users than a
+    batch have enough items.
     """
     users = np.flatnonzero(split.lengths > rule.first)
     if len(users) < batch_size:
@@ -221,8 +227,8 @@ def target_chance(
     history_length: int,
     rule: TargetRule = COMIREC,
 ) -> NDArray[np.float64]:
-    """Return the chance [V+1] that a target is each item, exactly as `Sampler` draws it: a user of
-    `users`, a position of his, and one of the items it may be among, each as likely as any other.
+    """Return the probability [V+1] of each item being a target, exactly as `Sampler` draws it: a
+    user of `users`, a position of theirs, and one of the items after it, each drawn uniformly.
     """
     chance = np.zeros(num_items + 1)
     for start in range(0, len(users), _CHUNK):
@@ -258,8 +264,8 @@ def _size(count: int, most: int) -> int:
 def _draw_prefixes(
     rng: np.random.Generator, least: int, longest: NDArray[np.int64], count: int
 ) -> NDArray[np.int64]:
-    """Return [B, count] lengths of prefixes, from `least` to `longest` [B]: distinct, in random
-    order, and from the first on again where there are too few.
+    """Draw prefix lengths [B, count] from `least` to `longest` [B]: distinct, in random order, and
+    repeating from the first where there are too few.
     """
     choices = longest - least + 1
     order = rng.random((len(longest), int(choices.max())))
@@ -271,9 +277,9 @@ def _draw_prefixes(
 def _chance_in_windows(
     position: NDArray[np.int64], least: int, size: NDArray[np.int64], window: int
 ) -> NDArray[np.float64]:
-    """Return the chance that a target of a user with `size` items is drawn at `position`, which
-    has `least` items of its stretch before it: the stretch ends as likely at any place that leaves
-    it `window` items of history (or all).
+    """Return the probability that a target of a user with `size` items is drawn at `position`,
+    after at least `least` items of its window. The window's end is uniform over the positions that
+    leave `window` items of history (or the whole sequence).
     """
     first_end = np.minimum(size - 1, window)
     ends = np.minimum(position + window - least, size - 1) - np.maximum(position, first_end)
@@ -283,7 +289,7 @@ def _chance_in_windows(
 
 
 def prefetch(make: Callable[[S], T], work: Iterable[S], ahead: int = 8) -> Generator[T, None, None]:
-    """Yield make(one) for each of `work` in order, computed up to `ahead` early in one thread."""
+    """Yield make(one) for each of `work` in order, computed up to `ahead` early by a thread."""
     source = iter(work)
     with ThreadPoolExecutor(1, "batches") as pool:
         pending: deque[Future[T]] = deque(pool.submit(make, one) for one in islice(source, ahead))
@@ -297,6 +303,6 @@ def prefetch(make: Callable[[S], T], work: Iterable[S], ahead: int = 8) -> Gener
 
 
 def _stream(seed: int, branch: int, step: int, stream: int) -> np.random.Generator:
-    # The counter's low words advance as numbers are drawn; step and stream sit in the high ones,
-    # 2^128 draws apart.
+    # Drawing advances the counter's low words; step and stream are in the high words, 2^128 draws
+    # apart.
     return np.random.Generator(np.random.Philox(key=[seed, branch], counter=[0, 0, stream, step]))

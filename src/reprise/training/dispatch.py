@@ -1,5 +1,5 @@
-"""Steps as the device is given them: one at a time on a CPU, many at once on an accelerator; and no
-further ahead of it than a stop should wait for.
+"""Dispatch steps to the device: one at a time on a CPU, several per call on an accelerator, and
+only as far ahead as a stop request can wait for.
 """
 
 import math
@@ -17,13 +17,13 @@ from reprise.training.schedules import Schedule
 from reprise.training.state import Arrays
 from reprise.training.step import TrainStep, make_train_steps
 
-# What a stop may find unfinished. JAX lets 32 steps wait on a CPU, which are ten seconds of the
-# preset's; waiting for all of them costs the gap until the next is dispatched, some 0.1 % of this.
+# Work that may be in flight when a stop is requested. JAX queues up to 32 steps on a CPU, which is
+# ten seconds with the preset. Draining the queue costs the gap until the next dispatch, about 0.1%.
 _SECONDS = 0.25
 
 
 class Work(NamedTuple):
-    """run(arrays) -> arrays, which consumes them: some updates, of which `last` is the last."""
+    """Updates ready to run: run(arrays) -> arrays consumes its input; `last` is the last update."""
 
     last: int
     run: Callable[[Arrays], Arrays]
@@ -31,7 +31,7 @@ class Work(NamedTuple):
 
 def portions(first: int, last: int, every: int, at_once: int) -> Iterator[range]:
     """Split updates first..last into ranges of at most `at_once` that never cross a multiple of
-    `every`, after which something else is due.
+    `every`, the evaluation interval.
     """
     while first <= last:
         end = min(first + at_once, last + 1, -(-first // every) * every + 1)
@@ -47,11 +47,11 @@ def make_work(
     schedule: Schedule,
     at_once: int,
 ) -> Callable[[range], Work]:
-    """Return work(updates), up to `at_once` of them: what they need is drawn, and on its way to the
-    device, before it is run.
+    """Return work(updates) for ranges of up to `at_once` updates. It draws their batches and starts
+    the transfer to the device before they run.
 
-    Several are one program, whose loop they pass through as many times as they are: how updates are
-    put together, which depends on where a run was stopped, leaves no trace in the bits.
+    Several updates run as one program, a loop over the updates. How updates are grouped depends on
+    where a run was stopped; the results are bitwise identical for every grouping.
     """
     program = _program(step, at_once)
 
@@ -70,8 +70,8 @@ def compile_work(
     schedule: Schedule,
     at_once: int,
 ) -> Compiled:
-    """Compile what runs the first updates of a run, of arrays whose shapes suffice; JAX keeps it,
-    so that work which `make_work` makes of the same step is not compiled again.
+    """Compile the program that `make_work` runs, from the shapes of `arrays`. JAX caches it, so
+    `make_work` with the same step does not compile it again.
     """
     program = cast(Wrapped, _program(step, at_once))
     inputs = _inputs(sampler, 0, learning_rate, schedule, range(1, 2), at_once)
@@ -90,18 +90,18 @@ def _inputs(
     updates: range,
     at_once: int,
 ) -> tuple[Any, ...]:
-    """Return what the program takes beside the arrays."""
+    """Return the program's arguments after the arrays."""
     if at_once == 1:
         (number,) = updates
         return sampler.batch(branch, number), make_update(learning_rate, number, schedule)
-    # Always as many, for one program; those behind the last are not made.
+    # Padded to a fixed number, for one compiled program; the padding is not run.
     numbers = [*updates, *[updates[-1]] * (at_once - len(updates))]
     drawn = sampler.batches(branch, numbers), make_updates(learning_rate, numbers, schedule)
     return *jax.device_put(drawn), len(updates)
 
 
 class RunAhead:
-    """Waits for the device where about _SECONDS of work, as steps have lately taken, lie ahead."""
+    """Block when about _SECONDS of work is queued on the device, by recent step times."""
 
     def __init__(self) -> None:
         self._ahead = 0
@@ -109,7 +109,7 @@ class RunAhead:
         self._since = time.monotonic()
 
     def dispatched(self, result: Array) -> None:
-        """Count a step, of which `result` is a part."""
+        """Count a dispatched step; `result` is one of its outputs."""
         self._ahead += 1
         if self._ahead * self._seconds_a_step >= _SECONDS:
             result.block_until_ready()

@@ -1,5 +1,6 @@
-"""Distinct ids, and where they stand, by one sort: `numpy.unique` sorts places by ids, which takes
-several times as long as to sort numbers that hold both.
+"""Find distinct ids and their positions with one sort of integers that hold both.
+
+`numpy.unique` sorts the positions by id, which takes several times as long.
 """
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 def distinct(ids: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the distinct values of ids [N] (0 to 2^31 - 1), ascending, and the index [N] of each
-    in them: `numpy.unique` with `return_inverse`.
+    id among them, like `numpy.unique` with `return_inverse`.
     """
     values, places, new = _by_value(ids)
     index = np.empty(len(ids), np.int64)
@@ -17,7 +18,7 @@ def distinct(ids: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def first_places(ids: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return where each distinct value of ids [N] (0 to 2^31 - 1) stands first, ascending."""
+    """Return the first position of each distinct value of ids [N] (0 to 2^31 - 1), ascending."""
     _, places, new = _by_value(ids)
     first = np.zeros(len(ids), bool)
     first[places[new]] = True
@@ -27,13 +28,13 @@ def first_places(ids: NDArray[np.integer]) -> NDArray[np.int64]:
 def _by_value(
     ids: NDArray[np.integer],
 ) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.bool_]]:
-    """Return ids by rising value, equal ones as they stand, their places, and which are the first
-    of their value.
+    """Sort ids [N] stably; return the sorted values, their positions, and which are the first of
+    their value.
     """
     count = len(ids)
     bits = count.bit_length()
     largest = int(ids.max(initial=0))
-    # Both in half the bits where they have room: sorted in half the time.
+    # 32 bits, where id and position fit, take half the time to sort.
     short = largest.bit_length() + bits <= 32
     kind: DTypeLike = np.uint32 if short else np.uint64
     both = (ids.astype(kind) << bits) | np.arange(count, dtype=kind)

@@ -1,4 +1,4 @@
-"""What a run will take, known before it begins: its parameters and its memory."""
+"""Estimate a run's parameter counts and memory before it starts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +12,17 @@ from reprise.training.setup import Task, initial_shapes
 
 # Measured over six configurations on a CPU, 0.4 to 2 GB, the estimate is 26% low to 28% high.
 _PROCESS = 400_000_000  # bytes: Python and its libraries, before anything of a run
-_STEPS_HELD = 3  # times a step's own memory: of the one that runs, the next, and what is kept ready
+_STEPS_HELD = 3  # times a step's temporary memory: the running step, the next, and what is kept
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """item_parameters, network_parameters: numbers that are learned; state: bytes of a checkpoint;
-    memory: bytes that the process needs at its peak, about.
+    """Sizes of a run.
+
+    Attributes:
+        item_parameters, network_parameters: Numbers of learned parameters.
+        state: Bytes of a checkpoint.
+        memory: Estimated peak memory of the process, in bytes.
     """
 
     item_parameters: int
@@ -28,11 +32,11 @@ class Sizes:
 
 
 def sizes_of(task: Task, trains: bool = True) -> Sizes:
-    """Return a task's sizes. Where it trains, the step is compiled for this, and XLA says what it
-    needs; the training finds it compiled. Where it does not (the run is finished), none is.
+    """Estimate a task's sizes.
 
-    memory: the process, the state, the copy of it that is being saved, the candidates of an
-    evaluation, and the step.
+    If it trains, the step is compiled to ask XLA for its memory; training reuses the compiled step.
+    The estimate of memory adds up the process, the state, the copy being saved, the candidates of
+    an evaluation, and the step.
     """
     arrays, config = initial_shapes(task), task.config
     state = sum(_size(leaf) for leaf in jax.tree.leaves(arrays))
@@ -47,7 +51,7 @@ def sizes_of(task: Task, trains: bool = True) -> Sizes:
 
 
 def _temporary(analysis: Any) -> int:
-    """Return the bytes of a program's intermediate values; 0 where the device does not say."""
+    """Return the bytes of a program's intermediate values; 0 if the device does not report them."""
     return int(getattr(analysis, "temp_size_in_bytes", 0))
 
 

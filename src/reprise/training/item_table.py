@@ -1,7 +1,7 @@
-"""Packed item rows [V+1, 3*width] (value | m | v): the only module that knows how a row is packed.
+"""Packed item table [V+1, 3*width] (value | m | v); the packing is known to this module alone.
 
-A step pulls the rows of its batch and pushes them. With the array donated, XLA writes the rows in
-place: the cost follows the batch, not the catalogue.
+A step pulls the unique rows of its batch and pushes them back. The array is donated, so XLA updates
+it in place, at a cost that depends on the batch size, not on the number of items.
 """
 
 from functools import partial
@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 AnyArray = TypeVar("AnyArray", Array, NDArray[np.float32])
 
 _PARTS = 3  # value | m | v
-_DRAWN_AT_ONCE = 1 << 20  # values: few enough to stay in a cache
+_DRAWN_AT_ONCE = 1 << 20  # values per block, few enough to stay in a cache
 
 
 def init(
     key: Array, num_items: int, dim: int, scale: float | None = None, width: int | None = None
 ) -> Array:
-    """Return fresh rows: values [V+1, width] (None: d) uniform within +-`scale` (None: Glorot's,
-    TensorFlow's default, sqrt(6 / (V+1+d))), zero moments; row 0, the padding, is zero and stays
-    so.
+    """Initialise the table: values uniform within +-`scale`, zero moments; row 0, the padding, is
+    zero and stays zero.
+
+    Args:
+        scale: None for Glorot's limit, TensorFlow's default: sqrt(6 / (V+1+d)).
+        width: Numbers per item value; None for `dim`.
     """
     limit = (6.0 / (num_items + 1 + dim)) ** 0.5 if scale is None else scale
     width = dim if width is None else width
@@ -47,8 +50,8 @@ def init(
 
 
 def _uniform(key: Array, high: Array, low: Array, count: int, limit: float) -> Array:
-    """Return `count` values, from place 2^32 * high + low on, of what `jax.random.uniform(key, ...,
-    -limit, limit)` draws, bit for bit; drawn whole, a table needs several times its size besides.
+    """Return `count` values of `jax.random.uniform(key, ..., -limit, limit)` from position
+    2^32 * high + low on, bitwise identical. Drawing a whole table needs several times its memory.
     """
     places = low + lax.iota(jnp.uint32, count)
     carried = high + (places < low)
@@ -60,43 +63,43 @@ def _uniform(key: Array, high: Array, low: Array, count: int, limit: float) -> A
 
 
 def width(rows: AnyArray) -> int:
-    """Return how many numbers the value of a row [..., 3*width] has."""
+    """Return the width of the value in rows [..., 3*width]."""
     return int(rows.shape[-1] // _PARTS)
 
 
 def values(rows: AnyArray) -> AnyArray:
-    """Return the values [..., width] of rows [..., 3*width]; of a NumPy array, a view."""
+    """Return the values [..., width] of rows [..., 3*width]; a view of a NumPy array."""
     return rows[..., : width(rows)]
 
 
 def split(rows: Array) -> tuple[Array, Array, Array]:
-    """Return value, m and v, [..., width] each, of rows [..., 3*width]."""
+    """Split rows [..., 3*width] into value, m and v, [..., width] each."""
     value, m, v = jnp.split(rows, _PARTS, axis=-1)
     return value, m, v
 
 
 def join(value: Array, m: Array, v: Array) -> Array:
-    """Return the rows [..., 3*width] of value, m and v, [..., width] each."""
+    """Join value, m and v, [..., width] each, into rows [..., 3*width]."""
     return jnp.concatenate([value, m, v], axis=-1)
 
 
 def pack(values: Array) -> Array:
-    """Return rows [V+1, 3*d] of the values [V, d] of items 1..V, with zero moments and padding."""
+    """Pack values [V, d] of items 1..V into rows [V+1, 3*d], with zero moments and padding."""
     num_items, dim = values.shape
     rows: Array = _place(jnp.zeros((num_items + 1, _PARTS * dim), jnp.float32), values)
     return rows
 
 
-@partial(jax.jit, donate_argnums=0)  # in place: the table is the largest thing there is
+@partial(jax.jit, donate_argnums=0)  # in place: the table is the largest array of all
 def _place(rows: Array, value: Array) -> Array:
     return rows.at[1:, : value.shape[1]].set(value)
 
 
 def pull(rows: Array, unique_rows: ArrayLike) -> tuple[Array, Array, Array]:
-    """Return value, m and v, each [M, d], of the unique rows [M] (past the end: padding)."""
+    """Gather value, m and v, each [M, d], of the unique rows [M] (ids past the end: padding)."""
     return split(rows.at[unique_rows].get(mode="clip"))
 
 
 def push(rows: Array, unique_rows: ArrayLike, value: Array, m: Array, v: Array) -> Array:
-    """Write rows back; `unique_rows` must be distinct, those past the end are dropped."""
+    """Scatter rows back; `unique_rows` must be distinct, and ids past the end are dropped."""
     return rows.at[unique_rows].set(join(value, m, v), mode="drop", unique_indices=True)

@@ -1,6 +1,6 @@
-"""The training loss: which interest learns the target, and sampled softmax.
+"""The training loss: the readout that selects an interest for the target, and sampled softmax.
 
-`make_loss` puts together what an `Objective` asks for.
+`make_loss` builds the loss of an `Objective`.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ _EXCLUDED = -1e30  # finite, so that no gradient turns into NaN
 
 class Loss(Protocol):
     """loss(interests [B, K, d], target [B, d], negatives [S, d], log_q_target [B],
-    log_q_negatives [S], accidental [B, S], key, more) -> [B], that of each row.
+    log_q_negatives [S], accidental [B, S], key, more) -> [B], the loss of each row.
 
-    more: what is added to the scores of the target [B] and of the negatives [B, S], as large as
-    these are (before a temperature divides them).
+    accidental: negatives that are the row's target. more: terms to add to the scores of the target
+    [B] and of the negatives [B, S], before they are divided by a temperature.
     """
 
     def __call__(
@@ -43,15 +43,19 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class Objective:
-    """What a step minimises.
+    """The training objective.
 
-    selection: of READOUTS. temperature: None, scores are inner products; else cosines divided by
-    it. neg_score: "selected", the interest that learns the target scores the negatives too; "max",
-    every candidate, the target too, is scored by its own best interest, as retrieval scores it.
-    hard_negatives: b of `hard_cross_entropy`; 0: all negatives weigh the same. routing_penalty: c,
-    what a step adds of `attention_variance`. item_dropout: the share of a history's items that are
-    left out (zero) in training. scoring: how interests and items are compared, in training and
-    after it; of several members, the loss is the mean of theirs.
+    Attributes:
+        selection: A name of READOUTS.
+        temperature: None: logits are inner products; else cosines divided by it.
+        neg_score: "selected": the interest selected for the target also scores the negatives;
+            "max": each candidate, including the target, is scored by its best interest, as in
+            retrieval.
+        hard_negatives: b of `hard_cross_entropy`; 0: equal weights.
+        routing_penalty: c, the weight of `attention_variance`.
+        item_dropout: Fraction of the history's items that are set to zero in training.
+        scoring: How interests and items are compared, in training and in retrieval. The loss of an
+            ensemble is the mean over its members.
     """
 
     selection: str = "argmax"
@@ -63,7 +67,7 @@ class Objective:
     scoring: Scoring = field(default_factory=Scoring)
 
     def __post_init__(self) -> None:
-        # Else retrieval would compare otherwise than what was learned.
+        # Otherwise retrieval would compare by another measure than training.
         assert self.scoring.cosine == (self.temperature is not None)
 
 
@@ -71,8 +75,10 @@ COMIREC = Objective()
 
 
 def make_loss(objective: Objective) -> Loss:
-    """Return the loss of `objective`, but for the penalty, which is on the attention. Of `COMIREC`
-    it is tf.nn.sampled_softmax_loss with zero bias: logits are inner products less ln q.
+    """Return the loss of `objective`, without the routing penalty.
+
+    For `COMIREC` it equals tf.nn.sampled_softmax_loss with zero bias: logits are inner products
+    minus ln q.
     """
     readout = READOUTS[objective.selection]
 
@@ -87,7 +93,7 @@ def make_loss(objective: Objective) -> Loss:
         more: tuple[Array, Array] | None = None,
     ) -> Array:
         if objective.temperature is not None:
-            # In the interests, so that a readout sees the scores that the softmax sees.
+            # Applied to the interests, so that the readout and the softmax see the same scores.
             interests = unit(interests) / objective.temperature
             target, negatives = unit(target), unit(negatives)
         if objective.neg_score == "max":
@@ -108,8 +114,8 @@ def make_loss(objective: Objective) -> Loss:
 
 
 def scores(user: Array, target: Array, negatives: Array) -> tuple[Array, Array]:
-    """Return one vector's [B, d] inner products with its target [B, d] and the negatives [S, d]:
-    [B] and [B, S].
+    """Return the inner products of vectors [B, d] with their targets [B, d] and with the negatives
+    [S, d]: [B] and [B, S].
     """
     return jnp.sum(user * target, axis=1), user @ negatives.T
 
@@ -120,39 +126,40 @@ def best_scores(interests: Array, items: Array) -> Array:
     """
     size, count, dim = interests.shape
     every = (interests.reshape(size * count, dim) @ items.T).reshape(size, count, len(items))
-    # Two at a time: the gradient of a maximum over an axis is three more passes over all scores.
+    # Pairwise: the gradient of a maximum over an axis takes three more passes over all scores.
     return reduce(jnp.maximum, (every[:, k] for k in range(count)))
 
 
 def argmax_readout(interests: Array, target: Array, key: Array) -> Array:
-    """Return for each row the interest [B, d] nearest its target (ComiRec, equation 11).
+    """Select for each row the interest [B, d] with the largest inner product with its target
+    (ComiRec, equation 11).
 
-    interests [B, K, d], target [B, d]; ties go to the first interest.
+    interests [B, K, d], target [B, d]; the first interest wins ties.
     """
     return _pick(interests, jnp.argmax(_affinity(interests, target), axis=1))
 
 
 def sampled_readout(interests: Array, target: Array, key: Array) -> Array:
-    """Return for each row an interest drawn with `key`, k with chance softmax_k(v_k . target)."""
+    """Sample an interest for each row, k with probability softmax_k(v_k . target)."""
     return _pick(interests, jax.random.categorical(key, _affinity(interests, target)))
 
 
 def soft_readout(interests: Array, target: Array, key: Array) -> Array:
-    """Return for each row the interests' mean, weighted by softmax_k(v_k . target): MIND's
-    label-aware attention (arXiv 1904.08030, section 4.4) with power 1.
+    """Average each row's interests weighted by softmax_k(v_k . target): MIND's label-aware
+    attention (arXiv 1904.08030, section 4.4) with power 1.
     """
     weights = jax.nn.softmax(_affinity(interests, target), axis=1)
     return jnp.einsum("bk,bkd->bd", weights, interests)
 
 
 def item0_readout(interests: Array, target: Array, key: Array) -> Array:
-    """Return for each row the interest nearest item 0, the padding, whatever the target, as a
-    TensorFlow 2 port of ComiRec feeds it. Padding being zero here, that is the first.
+    """Select for each row the interest nearest to item 0, the padding, as a TensorFlow 2 port of
+    ComiRec does regardless of the target. Padding is zero here, so this is the first interest.
     """
     return interests[:, 0]
 
 
-# readout(interests [B, K, d], target [B, d], key) -> the interest [B, d] that learns the target.
+# readout(interests [B, K, d], target [B, d], key) -> [B, d], the vector trained on the target.
 Readout = Callable[[Array, Array, Array], Array]
 READOUTS: dict[str, Readout] = {
     "argmax": argmax_readout,
@@ -171,8 +178,8 @@ def _pick(interests: Array, chosen: Array) -> Array:
 
 
 def cross_entropy(positive: Array, negative: Array, accidental: Array) -> Array:
-    """Return the cross-entropy [B] of targets with logits [B] beside negatives with logits [B, S],
-    those that are `accidental` [B, S] left out.
+    """Return the cross-entropy [B] of targets with logits [B] against negatives with logits [B, S],
+    with the `accidental` ones [B, S] masked.
     """
     negative = jnp.where(accidental, _EXCLUDED, negative)
     normaliser = jnp.logaddexp(positive, jax.nn.logsumexp(negative, axis=1))
@@ -186,14 +193,13 @@ def hard_cross_entropy(
     accidental: Array,
     hardness: float,
 ) -> Array:
-    """Return the cross-entropy [B] of targets with logits [B] beside negatives with scores [B, S]
-    that weigh the more the higher they score: by exp(hardness * score), all of them together as
-    much as before. log_q_negatives [S]; those that are `accidental` [B, S] are left out.
+    """Return the cross-entropy [B] of targets with logits [B] against negatives with scores [B, S]
+    weighted by exp(hardness * score), with the total weight unchanged. log_q_negatives [S];
+    `accidental` ones [B, S] are masked.
 
-    Source: REMI (Xie et al., RecSys 2023, arXiv 2302.14532), interest-aware hard negative mining,
-    whose n negatives are uniform: -s_i + ln(e^s_i + n * sum e^((b+1) s_j) / sum e^(b s_j)). Here
-    each negative stands for 1 / q items, which for a uniform q is the same, and for b = 0
-    `cross_entropy`.
+    Source: REMI (Xie et al., RecSys 2023, arXiv 2302.14532), interest-aware hard negative mining
+    with n uniform negatives: -s_i + ln(e^s_i + n * sum e^((b+1) s_j) / sum e^(b s_j)). Here each
+    negative represents 1 / q items: the same for a uniform q, and `cross_entropy` for b = 0.
     """
 
     def total(power: float) -> Array:
@@ -206,11 +212,10 @@ def hard_cross_entropy(
 
 def attention_variance(attention: Array, mask: Array) -> Array:
     """Return sum_k Var_bk^2 [B], Var_bk = sum_l (A_bkl - mean_l A_bkl)^2 over the items of a
-    history, for attention [B, K, L] with mask [B, L] (1 = item): it is high where an interest
-    hangs on a single item.
+    history, for attention [B, K, L] with mask [B, L] (1 = item). It is high if an interest attends
+    to a single item.
 
-    Source: REMI (arXiv 2302.14532), routing regularization; padding, which has no weight to be
-    regular, is left out here.
+    Source: REMI (arXiv 2302.14532), routing regularization; padding is masked here.
     """
     mask = mask[:, None, :]
     count = jnp.maximum(jnp.sum(mask, axis=2, keepdims=True), 1)

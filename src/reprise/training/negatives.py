@@ -1,4 +1,4 @@
-"""Negatives and their expected counts q: how often each item is among a batch's negatives.
+"""Negative sampling, with expected counts q: how often each item is among a batch's negatives.
 
 log-uniform   over popularity-ranked ids, as TensorFlow's. Item id i (1..V) is class c = i - 1 of V
               classes, so that padding (id 0) is never drawn:
@@ -25,8 +25,11 @@ from reprise.training.distinct import first_places
 
 
 class Negatives(NamedTuple):
-    """ids: [S] int64, distinct, in the order drawn; tries: draws it took to find them, or None
-    where there were none to be rejected.
+    """Negatives drawn from the catalogue.
+
+    Attributes:
+        ids: [S] int64, distinct, in the order drawn.
+        tries: Number of draws, including rejected duplicates; None for samplers without rejection.
     """
 
     ids: NDArray[np.int64]
@@ -34,9 +37,12 @@ class Negatives(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """drawn: [n] int64, the ids drawn from the catalogue, n <= S; a batch's negatives are its own
-    targets (of the kinds that are `in_batch`), then these. log_q: float32, of the B targets, then
-    of all the negatives.
+    """The sample of a batch.
+
+    Attributes:
+        drawn: [n] int64, the ids drawn from the catalogue, n <= S. A batch's negatives are its own
+            targets (for kinds that are `in_batch`), then these.
+        log_q: float32, of the B targets, then of all negatives.
     """
 
     drawn: NDArray[np.int64]
@@ -48,12 +54,12 @@ class Kind:
     """A way of sampling negatives.
 
     Attributes:
-        draw: draw(rng, count, num_items) draws `count` ids from the catalogue, or all of it where
-            it is smaller; None where nothing is drawn.
-        expected: expected(ids, num_items, drawn) returns how often each id is among those drawn,
-            float64.
-        in_batch: Whether the batch's targets are negatives too.
-        whole: Whether every item is drawn, whatever the count.
+        draw: draw(rng, count, num_items) draws `count` ids from the catalogue, or all of them if
+            there are fewer; None if nothing is drawn.
+        expected: expected(ids, num_items, drawn) returns the expected count of each id among those
+            drawn, float64.
+        in_batch: Whether the batch's targets are negatives, too.
+        whole: Whether all items are negatives, regardless of the count.
     """
 
     draw: "Callable[[np.random.Generator, int, int], Negatives] | None"
@@ -70,8 +76,13 @@ def sample(
     num_items: int,
     target_chance: NDArray[np.float64] | None = None,
 ) -> Sample:
-    """Return the negatives of a batch with the targets [B]; `kind`: of KINDS; `count` S are drawn
-    from the catalogue; target_chance [V+1] is needed by the kinds that are `in_batch`.
+    """Sample the negatives of a batch.
+
+    Args:
+        kind: A name of KINDS.
+        target: [B] targets.
+        count: S, number of ids to draw from the catalogue.
+        target_chance: [V+1] probability of each item being a target; needed by `in_batch` kinds.
     """
     how = KINDS[kind]
     drawn = how.draw(rng, count, num_items) if how.draw is not None else _NOTHING
@@ -85,7 +96,7 @@ def sample(
 
 
 def draw_uniform(rng: np.random.Generator, count: int, num_items: int) -> Negatives:
-    """Return `count` distinct ids, each set as likely as any; all ids where `count` >= V."""
+    """Draw `count` distinct ids uniformly; all ids if `count` >= V."""
     if count >= num_items:
         return draw_all(rng, count, num_items)
     return Negatives(rng.choice(num_items, count, replace=False, shuffle=False) + 1, None)
@@ -97,15 +108,15 @@ def draw_all(rng: np.random.Generator, count: int, num_items: int) -> Negatives:
 
 
 def probability(ids: NDArray[np.integer], num_items: int) -> NDArray[np.float64]:
-    """Return the chance that one draw gives each id (1..V); they sum to 1 over the catalogue."""
+    """Return the log-uniform probability of each id (1..V); it sums to 1 over the catalogue."""
     chance: NDArray[np.float64] = np.log1p(1.0 / ids) / np.log(num_items + 1.0)
     return chance
 
 
 def draw(rng: np.random.Generator, count: int, num_items: int) -> Negatives:
-    """Draw until `count` distinct ids are found; with `count` >= V, return the whole catalogue.
+    """Draw log-uniformly until there are `count` distinct ids; all ids if `count` >= V.
 
-    As in TensorFlow, T (the tries) decides the expected counts.
+    As in TensorFlow, the number of tries T determines the expected counts.
     """
     if count >= num_items:
         return draw_all(rng, count, num_items)
@@ -121,10 +132,10 @@ def draw(rng: np.random.Generator, count: int, num_items: int) -> Negatives:
 def expected_count(
     ids: NDArray[np.integer], num_items: int, count: int, tries: int | None
 ) -> NDArray[np.float64]:
-    """Return q(id): the expected number of times `tries` draws put the id in the sample.
+    """Return q(id), the expected count of the id in a log-uniform sample after `tries` draws.
 
-    q = 1 - (1 - p)^T; where no draw was rejected (T = S), TensorFlow takes q = p * S, and so do we.
-    Every item being a negative (`tries` is None) is q = 1.
+    q = 1 - (1 - p)^T. If no draw was rejected (T = S), q = p * S, as in TensorFlow. If all items
+    are negatives (`tries` is None), q = 1.
     """
     if tries is None:
         return np.ones(ids.shape)

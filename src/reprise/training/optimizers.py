@@ -1,10 +1,10 @@
-"""Adam over packed item rows, in three ways that `OPTIMIZERS` names:
+"""Adam for the packed item table, in the three variants of `OPTIMIZERS`:
 
-adam       dense, as TensorFlow's AdamOptimizer: every row moves at every step, by its momentum
-           where it has no gradient. The cost follows the catalogue.
-row-adam   the same trajectory at the batch's cost: a row's pending updates are applied in closed
-           form when it is next used.
-lazy-adam  a row that is not used does not move, nor do its moments decay.
+adam       dense, as TensorFlow's AdamOptimizer: every row moves at every step, rows without a
+           gradient by their momentum. The cost depends on the number of items.
+row-adam   the same trajectory at a cost that depends on the batch: a row's pending updates are
+           applied in closed form when it is next used.
+lazy-adam  rows outside the batch do not move, nor do their moments decay.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,18 +26,18 @@ from reprise.training.state import Arrays
 B1 = 0.9
 B2 = 0.999
 EPSILON = 1e-8
-# By which a step without gradient is smaller than the one before it, epsilon aside; and the same
-# for the part of it that epsilon takes away.
+# Ratio of one step without gradient to the one before it, ignoring epsilon; and the same ratio for
+# the correction by epsilon.
 _RATIOS = (B1 / B2**0.5, B1 / B2)
 _WARM = 2**15  # updates after which the bias correction is 1 in float32
-_BLOCK = 4096  # rows that `apply_all` takes at a time, to need no second table
+_BLOCK = 4096  # rows per block of `apply_all`, which avoids a second copy of the table
 
 ApplyPending = Callable[[Arrays, int, float], Arrays]
 
 
 class Update(NamedTuple):
-    """Which update a step makes: its number (from 1), the learning rate, and the rate that schedule
-    and bias correction make of it.
+    """An update's number (from 1), its learning rate, and `rate`: the learning rate times schedule
+    and bias correction.
     """
 
     number: ArrayLike
@@ -46,8 +46,8 @@ class Update(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The item rows [V+1, 3*d] float32 (value | m | v) and, for row-adam, the number of the
-    last update of each, [V+1] int32 (zero otherwise).
+    """The item table [V+1, 3*d] float32 (value | m | v) and, for row-adam, the last update applied
+    to each row, [V+1] int32 (otherwise zero).
     """
 
     rows: Array
@@ -55,7 +55,7 @@ class Table(NamedTuple):
 
 
 class Pulled(NamedTuple):
-    """Value, m and v of the unique rows, [M, d] each, as they are before the update."""
+    """Value, m and v of the unique rows before the update, [M, d] each."""
 
     value: Array
     m: Array
@@ -66,11 +66,12 @@ class Pulled(NamedTuple):
 class Optimizer:
     """A way of updating the item rows.
 
-    pull(table, unique_rows [M], update): the batch's unique rows as they are before the update.
-    push(table, unique_rows, pulled, gradient [M, d], update): the table after the update; rows past
-    the end are dropped.
-    apply_all(table, number, learning_rate): the table with every row as it is after update
-    `number`, pending updates applied.
+    Attributes:
+        pull: pull(table, unique_rows [M], update) returns the unique rows before the update.
+        push: push(table, unique_rows, pulled, gradient [M, d], update) returns the table after the
+            update; rows past the end are dropped.
+        apply_all: apply_all(table, number, learning_rate) returns the table with the pending
+            updates of all rows applied, up to update `number`.
     """
 
     pull: Callable[[Table, ArrayLike, Update], Pulled]
@@ -79,14 +80,14 @@ class Optimizer:
 
 
 def make_update(learning_rate: float, number: int, schedule: Schedule = CONSTANT) -> Update:
-    """Return update `number` (from 1) of a run; its rate is as TensorFlow's Adam has it:
-    lr * sqrt(1 - b2^t) / (1 - b1^t), by the schedule's factor.
+    """Return update `number` (from 1) of a run, with the rate of TensorFlow's Adam,
+    lr * sqrt(1 - b2^t) / (1 - b1^t), times the schedule's factor.
     """
     return Update(number, learning_rate, learning_rate * float(_rate(np.array(number), schedule)))
 
 
 def make_updates(learning_rate: float, numbers: Iterable[int], schedule: Schedule) -> Update:
-    """Return the updates of these numbers along a first axis (float32, and int32)."""
+    """Return the updates of these numbers stacked along a first axis (int32, float32, float32)."""
     made = [make_update(learning_rate, number, schedule) for number in numbers]
     number, rate, scheduled = zip(*made, strict=True)
     return Update(
@@ -97,7 +98,7 @@ def make_updates(learning_rate: float, numbers: Iterable[int], schedule: Schedul
 def adam(
     value: Array, m: Array, v: Array, gradient: Array, rate: ArrayLike
 ) -> tuple[Array, Array, Array]:
-    """One Adam update of arrays of one shape; `rate` carries the bias correction."""
+    """Apply one Adam update to arrays of one shape; `rate` includes the bias correction."""
     m = B1 * m + (1 - B1) * gradient
     v = B2 * v + (1 - B2) * jnp.square(gradient)
     return value - rate * m / (jnp.sqrt(v) + EPSILON), m, v
@@ -110,15 +111,15 @@ def apply_pending(
     learning_rate: ArrayLike,
     schedule: Schedule = CONSTANT,
 ) -> Pulled:
-    """Return rows [M, d] whose last updates are `row_steps` [M] as dense Adam has them after update
-    `number`, none of the updates between having had a gradient for them.
+    """Apply dense Adam's updates without gradient to rows [M, d], from their last updates
+    `row_steps` [M] up to update `number`.
 
     Update t + j moves such a row by c(t+j) b1^j m / (b2^(j/2) sqrt(v) + epsilon), where c is the
-    rate by bias correction and schedule. Were epsilon to shrink as the root does, n of them would
-    make the sum m / D * S(r), D = sqrt(v) + epsilon, r = b1 / sqrt(b2), S(r) = sum of r^j c(t+j),
-    j = 1..n. To first order, an epsilon that stays takes m / D * epsilon / D * (S(b1 / b2) - S(r))
-    away; what is left out is below (epsilon / D)^2 / 5000 of the movement. A row never used (m = 0)
-    stays, and n = 0 changes no bit.
+    rate with bias correction and schedule. If epsilon shrank like the root, n updates would add up
+    to m / D * S(r), with D = sqrt(v) + epsilon, r = b1 / sqrt(b2), S(r) = sum of r^j c(t+j) for
+    j = 1..n. A constant epsilon reduces this, to first order, by
+    m / D * epsilon / D * (S(b1 / b2) - S(r)); the remaining error is below (epsilon / D)^2 / 5000
+    of the movement. A row never used (m = 0) does not move, and n = 0 is bitwise the identity.
     """
     waited = jnp.asarray(number) - row_steps
     shrinking, staying = (
@@ -135,7 +136,7 @@ def _pending_sum(
     ratio: float, last_update: Array, number: ArrayLike, waited: Array, schedule: Schedule
 ) -> Array:
     """Return the sum of ratio^j c(t+j) over the `waited` steps j after t = `last_update`, at
-    learning rate 1: A(t) - ratio^n A(t+n) with the endless sums A of `_momentum_ahead`.
+    learning rate 1: A(t) - ratio^n A(t+n) with the infinite sums A of `_momentum_ahead`.
     """
     ahead = jnp.asarray(_momentum_ahead(ratio, schedule))
     here, there = (ahead[jnp.minimum(t, len(ahead) - 1)] for t in (last_update, number))
@@ -147,15 +148,15 @@ def _power(base: float, exponent: Array) -> Array:
 
 
 def _rate(number: NDArray[np.integer], schedule: Schedule) -> NDArray[np.float64]:
-    """Return sqrt(1 - b2^t) / (1 - b1^t) by the schedule's factor, float64."""
+    """Return sqrt(1 - b2^t) / (1 - b1^t) times the schedule's factor, float64."""
     rate: NDArray[np.float64] = np.sqrt(1 - B2**number) / (1 - B1**number)
     return rate * schedule.factor(number)
 
 
 @cache
 def _momentum_ahead(ratio: float, schedule: Schedule) -> NDArray[np.float32]:
-    """Return A(t) = sum of ratio^j c(t+j), j >= 1, at learning rate 1 for t = 0.._WARM, or on to
-    the schedule's end: from there c does not change. By backward recurrence in float64.
+    """Return A(t) = sum of ratio^j c(t+j), j >= 1, at learning rate 1 for t = 0..max(_WARM, end of
+    the schedule), after which c is constant. Backward recurrence in float64.
     """
     last = max(_WARM, schedule.end)
     rate = _rate(np.arange(1, last + 1), schedule)
@@ -195,8 +196,8 @@ def _push_and_note(
     table: Table, unique_rows: ArrayLike, pulled: Pulled, gradient: Array, update: Update
 ) -> Table:
     pushed = _push(table, unique_rows, pulled, gradient, update)
-    # Made of what stood there, and so written after it was read: in no given order, XLA would copy
-    # the numbers of all rows at each step to keep the two apart.
+    # Computed from the old values, so that the write depends on the read: without that order, XLA
+    # would copy the step numbers of all rows at each step.
     number = jnp.maximum(_last_updates(table, unique_rows), update.number)
     noted = table.row_steps.at[unique_rows].set(number, mode="drop", unique_indices=True)
     return pushed._replace(row_steps=noted)
@@ -241,7 +242,7 @@ def _row_adam(schedule: Schedule) -> Optimizer:
     return Optimizer(partial(_pull_up_to_date, schedule), _push_and_note, apply_all)
 
 
-# Each by the schedule that the updates it is given follow.
+# Each is built for the schedule that its updates follow.
 OPTIMIZERS: dict[str, Callable[[Schedule], Optimizer]] = {
     "row-adam": _row_adam,
     "adam": lambda schedule: Optimizer(_pull, _push_dense, _nothing_pending),
@@ -251,8 +252,8 @@ OPTIMIZERS: dict[str, Callable[[Schedule], Optimizer]] = {
 
 @cache
 def make_apply_pending(optimizer: str, schedule: Schedule = CONSTANT) -> ApplyPending:
-    """Return apply(arrays, number, learning rate) -> arrays with the pending updates of every item
-    row applied, up to update `number`; `arrays` is consumed.
+    """Return apply(arrays, number, learning rate) -> arrays, which applies the pending updates of
+    all item rows up to update `number`; `arrays` is donated.
     """
     apply_to_table = OPTIMIZERS[optimizer](schedule).apply_all
 

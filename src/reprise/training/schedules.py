@@ -1,5 +1,6 @@
-"""How the learning rate changes over a run: a factor that depends on the update's number alone, so
-that a run's budget can be extended, and a row's skipped updates be made up for in closed form.
+"""Learning rate schedules: a factor that depends on the update's number alone.
+
+So a run can be extended, and a row's pending updates be applied in closed form.
 """
 
 from dataclasses import dataclass
@@ -9,16 +10,18 @@ from numpy.typing import NDArray
 
 from reprise.config.schema import TrainConfig
 
-FLOOR = 0.01  # share of the rate that a decay ends at, and keeps
+FLOOR = 0.01  # factor at which a decay ends, and stays
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The factor is the product of two.
+    """Linear warm-up times decay.
 
-    warmup: updates in which it climbs evenly to 1 (0: it starts there). decay: "none", or "linear"
-    or "cosine" (half a wave; Loshchilov and Hutter, ICLR 2017, equation 5, one period) from 1 at
-    the start to FLOOR at update `decay_steps`, where it stays.
+    Attributes:
+        warmup: Updates of linear warm-up from 0 to 1; 0: none.
+        decay: "none", "linear" or "cosine" (half a wave; Loshchilov and Hutter, ICLR 2017,
+            equation 5, one period), from 1 at the start to FLOOR at update `decay_steps`.
+        decay_steps: Update from which the factor stays at FLOOR.
     """
 
     warmup: int = 0
@@ -27,11 +30,11 @@ class Schedule:
 
     @property
     def end(self) -> int:
-        """The update from which on the factor does not change."""
+        """The update from which the factor is constant."""
         return max(self.warmup, self.decay_steps if self.decay != "none" else 0)
 
     def factor(self, number: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Return what the learning rate is multiplied by at updates `number` (from 1), float64."""
+        """Return the factor on the learning rate at updates `number` (from 1), float64."""
         factor = np.minimum(number / self.warmup, 1.0) if self.warmup else np.ones(number.shape)
         if self.decay != "none":
             done = np.minimum(number / self.decay_steps, 1.0)

@@ -29,8 +29,11 @@ _QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": 
 
 @dataclass(frozen=True)
 class Task:
-    """The training setup: the config's values turned into functions and data; `selecting`: those of
-    the valid users whose metric chooses the best model; at_once: most steps of one dispatch.
+    """The training setup: step, sampler, evaluation users, and what identifies the run.
+
+    Attributes:
+        selecting: The validation users whose metric selects the best model.
+        at_once: Maximum number of steps per dispatch.
     """
 
     config: TrainConfig
@@ -50,12 +53,12 @@ class Task:
 
     @property
     def selector(self) -> str:
-        """The validation metric that chooses the best model."""
+        """The validation metric that selects the best model."""
         return f"recall@{self.config.top_n}"
 
 
 def make_task(config: TrainConfig, dataset: Dataset) -> Task:
-    """Build the task; UsageError or DataError where config and data do not fit together."""
+    """Build the task; raise UsageError or DataError if config and data do not fit together."""
     device.multiply_in_float32()
     model = model_of(config)
     jax.eval_shape(lambda: model.init(jax.random.key(0), shape_of(config)))  # or refuse
@@ -98,7 +101,9 @@ def fresh_state(task: Task) -> TrainState:
 
 
 def _once(make: Callable[[], Arrays]) -> Arrays:
-    """Return make(), as one program that is compiled with little effort; its bits are the same."""
+    """Return make(), run as one program compiled with little optimisation; the results are bitwise
+    identical.
+    """
     try:
         made: Arrays = jax.jit(make, compiler_options=_QUICKLY)()
     except jax.errors.JaxRuntimeError:  # another XLA, which does not know these options
@@ -107,7 +112,7 @@ def _once(make: Callable[[], Arrays]) -> Arrays:
 
 
 def initial_shapes(task: Task) -> Arrays:
-    """Return shapes and dtypes of a fresh state's arrays, none of which is made."""
+    """Return shapes and dtypes of a fresh state's arrays, without allocating them."""
     arrays: Arrays = jax.eval_shape(lambda: _initial_arrays(task))
     return arrays
 
@@ -125,10 +130,10 @@ def _initial_arrays(task: Task) -> Arrays:
 
 
 def up_to_date(task: Task, state: TrainState) -> TrainState:
-    """Return the state with every item row as it is after the state's step; `state` is consumed.
+    """Apply the pending updates of all item rows; `state` is consumed.
 
-    For what looks at the rows from outside: an evaluation, an export, another learning rate. A
-    state stored between evaluations is left as it is, so that a stop leaves no trace in the bits.
+    Needed before the rows are read: by an evaluation, an export, or a change of learning rate. A
+    checkpoint between evaluations keeps them pending, so that a stop does not change the results.
     """
     progress = state.progress
     return state.at(task.apply_pending(state.arrays, progress.step, progress.learning_rate))

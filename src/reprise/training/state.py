@@ -1,5 +1,6 @@
-"""TrainState: the one value that all of a run's future depends on. Saving it is checkpointing,
-restoring it is resuming.
+"""TrainState: the one value that determines the rest of a run.
+
+Saving it is checkpointing, restoring it is resuming.
 """
 
 import hashlib
@@ -18,16 +19,18 @@ if TYPE_CHECKING:
 
 
 _BORROWED_ALIGNMENT = 64  # bytes
-_SINGLE = ("rows", "row_steps", "loss_sum")  # the arrays that are no groups by name
+_SINGLE = ("rows", "row_steps", "loss_sum")  # the fields that are single arrays
 
 
 class Arrays(NamedTuple):
-    """The device part, consumed and returned by the train step; float32 but for `row_steps`.
+    """The arrays on the device, consumed and returned by the train step; float32 but `row_steps`.
 
-    rows [V+1, 3*d] (value | m | v); row_steps [V+1] int32: the update each row stands at, where
-    the optimizer lets rows wait (`optimizers`), zeros elsewhere; params, m and v: the network's
-    parameters and their Adam moments by name; loss_sum []: sum of the step losses since the last
-    evaluation.
+    Attributes:
+        rows: [V+1, 3*d] item table (value | m | v).
+        row_steps: [V+1] int32, the last update applied to each row; zeros where the optimizer
+            leaves no update pending (`optimizers`).
+        params, m, v: The network's parameters and their Adam moments, by name.
+        loss_sum: [] sum of the step losses since the last evaluation.
     """
 
     rows: "Array"
@@ -40,7 +43,7 @@ class Arrays(NamedTuple):
 
 @dataclass(frozen=True)
 class Best:
-    """The best evaluation so far: its metric and where on the trajectory it stands."""
+    """The best evaluation so far: its metric, step and branch."""
 
     metric: float
     step: int
@@ -49,13 +52,18 @@ class Best:
 
 @dataclass(frozen=True)
 class Progress:
-    """The host part.
+    """The values on the host.
 
-    step: updates made. branch: how often the run was rewound to its best. learning_rate: in force.
-    evaluated_step: step of the last evaluation (0: none), metric: its result, None where there is
-    none or it was not a number. best: None before the first finite metric.
-    evaluations_without_improvement: patience used. seconds: time spent training, over all starts.
-    evaluations: the lines of metrics.jsonl up to here.
+    Attributes:
+        learning_rate: The current one.
+        step: Updates made.
+        branch: How often the run was rewound to its best.
+        evaluated_step: Step of the last evaluation; 0: none.
+        metric: Its result; None if there is none or it is not finite.
+        best: The best evaluation; None before the first finite metric.
+        evaluations_without_improvement: Patience used.
+        seconds: Time spent training, over all starts.
+        evaluations: The lines of metrics.jsonl up to here.
     """
 
     learning_rate: float
@@ -70,17 +78,17 @@ class Progress:
 
     @property
     def is_best(self) -> bool:
-        """Whether this very state is the best one."""
+        """Whether this state is the best one."""
         best = self.best
         return best is not None and (best.branch, best.step) == (self.branch, self.step)
 
     @property
     def is_rated(self) -> bool:
-        """Whether `metric` is of this very state."""
+        """Whether `metric` was measured on this state."""
         return self.step > 0 and self.evaluated_step == self.step
 
     def trajectory(self) -> dict[str, Any]:
-        """Return the fields that decide what follows: all but time spent and the record."""
+        """Return the fields that determine the rest of the run: all but time spent and the log."""
         values = asdict(self)
         del values["seconds"], values["evaluations"]
         return values
@@ -88,7 +96,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainState:
-    """Everything a run is: `arrays` on the device, `progress` on the host."""
+    """The complete state of a run: `arrays` on the device, `progress` on the host."""
 
     arrays: Arrays
     progress: Progress
@@ -106,8 +114,8 @@ class Snapshot:
     progress: Progress
 
     def digest(self) -> str:
-        """Return SHA-256 over the canonical bytes of all that decides the trajectory: the arrays
-        by name with dtype and shape, little-endian, and `Progress.trajectory` as sorted JSON.
+        """Return the SHA-256 of all that determines the rest of the run: the arrays by name with
+        dtype and shape, little-endian, and `Progress.trajectory` as sorted JSON.
         """
         digest = hashlib.sha256()
         for name, array in sorted(self.arrays.items()):
@@ -119,10 +127,11 @@ class Snapshot:
 
 
 def take_snapshot(state: TrainState, into: Snapshot | None = None) -> Snapshot:
-    """Copy the state to the host; later steps, which reuse the device memory, cannot touch it.
+    """Copy the state to the host, out of reach of later steps, which reuse the device memory.
 
-    `into`: an earlier snapshot of the same run, whose memory is used again (finding fresh memory
-    takes longer than the copy).
+    Args:
+        into: An earlier snapshot of the same run, whose memory is reused: allocating takes longer
+            than copying.
     """
     held = {name: getattr(state.arrays, name) for name in _SINGLE}
     for group in ("params", "m", "v"):
@@ -148,8 +157,8 @@ def restore(snapshot: Snapshot) -> TrainState:
 
 
 def own(array: NDArray[Any]) -> "Array":
-    """Put an array on the device, in memory of the device's own: what JAX borrows from NumPy, as it
-    does with aligned memory, it cannot let the step write in place.
+    """Put an array on the device, in memory that JAX owns: aligned NumPy memory, which JAX would
+    borrow, cannot be donated to the step.
     """
     import jax
     import jax.numpy as jnp

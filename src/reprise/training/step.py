@@ -1,4 +1,4 @@
-"""The train step: one pure, jitted function from (arrays, batch) to arrays, its input donated."""
+"""The train step: a pure, jitted function from (arrays, batch) to arrays that donates its input."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -36,7 +36,7 @@ def initial_arrays(
     embedding_scale: float | None = None,
     scoring: Scoring = COMIREC,
 ) -> Arrays:
-    """Return the arrays a run starts from, a pure function of the seed; `embedding_scale`: as in
+    """Initialise a run's arrays, a pure function of the seed; `embedding_scale`: see
     `item_table.init`.
     """
     dim = shape.embedding_dim
@@ -63,10 +63,12 @@ def make_train_step(
     objective: losses.Objective = losses.COMIREC,
     schedule: Schedule = CONSTANT,
 ) -> TrainStep:
-    """Return step(arrays, batch, update) -> arrays; `arrays` is consumed.
+    """Return the jitted step(arrays, batch, update) -> arrays; `arrays` is donated.
 
-    optimizer: of `optimizers.OPTIMIZERS`, for the item rows (the network's parameters all have a
-    gradient at every step); schedule: that the updates follow.
+    Args:
+        optimizer: A name of `optimizers.OPTIMIZERS`, for the item rows; the network's parameters,
+            which all have a gradient at every step, use dense Adam.
+        schedule: The schedule that the updates follow.
     """
     loss, rows_by = _make_loss(model, objective), OPTIMIZERS[optimizer](schedule)
     step = partial(_train_step, model, rows_by, loss)
@@ -75,10 +77,10 @@ def make_train_step(
 
 @cache
 def make_train_steps(step: TrainStep) -> TrainSteps:
-    """Return steps(arrays, batches, updates, count) -> arrays: the first `count` of the steps whose
-    batches and updates lie along a first axis, in one dispatch; `arrays` is consumed.
+    """Return steps(arrays, batches, updates, count) -> arrays, which runs the first `count` of the
+    batches and updates stacked along a first axis in one dispatch; `arrays` is donated.
 
-    `count` is a value, not a shape: one program makes any number of them, by the same operations.
+    `count` is a value, not a shape: one compiled program runs any number of steps.
     """
 
     def steps(arrays: Arrays, batches: Batch, updates: Update, count: ArrayLike) -> Arrays:
@@ -92,8 +94,8 @@ def make_train_steps(step: TrainStep) -> TrainSteps:
 
 
 def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
-    """Return loss(params, unique rows' values [M, width], batch, key) -> [], the mean over the
-    targets.
+    """Return loss(params, values of the unique rows [M, width], batch, key) -> [], the mean over
+    the targets.
     """
     loss_of, scoring = losses.make_loss(objective), objective.scoring
 
@@ -111,8 +113,8 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
         else:
             keys = jax.random.split(readout_key, scoring.ensemble)
             if repeat_bias is not None:
-                # One a member: else its gradient sums whole arrays of scores over the members, a
-                # tenth of the preset's step on a CPU, instead of single numbers.
+                # One per member: otherwise its gradient sums whole score arrays over the members,
+                # a tenth of the preset's step on a CPU, instead of scalars.
                 repeat_bias = jnp.broadcast_to(repeat_bias, scoring.ensemble)
             interests, target, negatives = (
                 parted(each, scoring.ensemble) for each in (interests, target, negatives)
@@ -128,10 +130,10 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
 
 
 def _look_up(values: Array, batch: Batch, scoring: Scoring) -> tuple[Array, Array, Array]:
-    """Return the batch's histories [B, L, d] and, as candidates, its targets [T, d], T = B*m, and
-    negatives [S, d], of the unique rows' values [M, width].
+    """Look up the batch's histories [B, L, d] and, as candidates, its targets [T, d], T = B*m, and
+    negatives [S, d] in the values of the unique rows [M, width].
 
-    By one gather: the gradient of each would be scattered into zeros of its own, as large as
+    One gather for all three: each gather's gradient is scattered into its own zeros, as large as
     `values`.
     """
     history, target, negatives = map(jnp.asarray, (batch.history, batch.target, batch.negatives))
@@ -153,8 +155,8 @@ def _by_target(
     key: Array,
     repeat_bias: Array | None,
 ) -> Array:
-    """Return the loss [T] of each target [T, d], of one ensemble member, by its interests
-    [T, K, d], the negatives [S, d], and the repeat bias, if there is one.
+    """Return one ensemble member's loss [T] for targets [T, d], given interests [T, K, d],
+    negatives [S, d] and, optionally, the repeat bias.
     """
     num_rows = len(batch.unique_rows)
 
@@ -183,9 +185,15 @@ def _by_target(
 
 
 class Targets(NamedTuple):
-    """What is scored against a batch's negatives: interests [T, K, d], target [T] int32, an index
-    into the unique rows, its vector [T, d] and its log q [T]; where repeats count, before [T, L]:
-    the items that each is learned from, as the target, and behind them an index past all rows.
+    """The targets that are scored against a batch's negatives.
+
+    Attributes:
+        interests: [T, K, d].
+        target: [T] int32 indices into the unique rows.
+        vector: [T, d] vectors of the targets.
+        log_q: [T].
+        before: With a repeat bias, [T, L]: each target's history as indices into the unique rows,
+            padded with an index past the end.
     """
 
     interests: Array
@@ -206,12 +214,12 @@ def _before(batch: Batch) -> Array:
 def _of_repeats(
     repeat_bias: Array, targets: Targets, negatives: ArrayLike, num_rows: int
 ) -> tuple[Array, Array]:
-    """Return what is added to the scores of the targets [T] and of the negatives [T, S]: the repeat
-    bias where an item comes before its target, else zero. num_rows: unique rows of the batch.
+    """Return the terms to add to the scores of targets [T] and negatives [T, S]: the repeat bias
+    for items in the target's history, else zero. num_rows: number of unique rows of the batch.
     """
     assert targets.before is not None
     each = jnp.arange(len(targets.target))
-    # Items first: whole rows of it are gathered, one a negative.
+    # Item-major: whole rows are gathered, one per negative.
     seen = jnp.zeros((num_rows, len(each)), bool)
     seen = seen.at[targets.before, each[:, None]].set(True, mode="drop")
     return repeat_bias * seen[targets.target, each], repeat_bias * seen[negatives].T
@@ -220,9 +228,9 @@ def _of_repeats(
 def in_chunks(
     loss: Callable[[Targets, Array], Array], targets: Targets, negatives: int, key: Array
 ) -> Array:
-    """Return loss(targets, key) [T], computed in chunks of targets, so that no array of
-    scores [T, K, negatives] is larger than _MOST_SCORES (unless one target's is), nor kept for the
-    gradient: there they are computed again.
+    """Compute loss(targets, key) [T] in chunks of targets, so that no array of scores
+    [T, K, negatives] exceeds _MOST_SCORES (unless one target's does); the backward pass recomputes
+    the scores.
     """
     count = len(targets.target)
     size = max(1, _MOST_SCORES // (targets.interests.shape[1] * negatives))
@@ -245,13 +253,12 @@ def in_chunks(
 
 
 def _variance(model: Model, params: Params, history: Array, batch: Batch, key: Array) -> Array:
-    """Return `losses.attention_variance` [B*m] of each prefix, by a model that has an attention (or
-    the task is refused).
+    """Return `losses.attention_variance` [B*m] of each prefix; the model has attention, since other
+    tasks are refused.
 
-    Dropout leaves other numbers out here than in the interests where a user has several targets:
-    its mask is drawn for each prefix [B*m, L, d], there for each history [B, L, d]. So the
-    attention penalised is another draw than what made the interests; with one target, or without
-    dropout, it is the same.
+    With dropout and several targets per user, the mask differs from that of the interests: it is
+    drawn per prefix [B*m, L, d] here, per history [B, L, d] there. So the penalised attention is
+    another draw; with one target, or without dropout, it is the same.
     """
     prefixes = jnp.asarray(batch.prefixes)
     mask = prefix_mask(prefixes.reshape(-1), history.shape[1], history.dtype)
@@ -261,7 +268,7 @@ def _variance(model: Model, params: Params, history: Array, batch: Batch, key: A
 
 
 def _kept_items(key: Array, rate: float, size: tuple[int, ...]) -> Array:
-    """Return 0 for each item of a history that training leaves out, 1 for the others, float32."""
+    """Draw the item dropout mask of `size`: 0 for dropped items, 1 for others, float32."""
     kept = jax.random.bernoulli(jax.random.fold_in(key, _ITEMS), 1 - rate, size)
     return kept.astype(jnp.float32)
 

@@ -1,5 +1,7 @@
-"""ComiRec's early stopping as pure functions of `Progress`: best by strict improvement of the
-validation metric, stop once more than `patience` evaluations in a row brought none.
+"""ComiRec's early stopping, as pure functions of `Progress`.
+
+The best model needs a strict improvement of the validation metric; training stops after more than
+`patience` evaluations in a row without one.
 """
 
 import math
@@ -11,8 +13,8 @@ from reprise.training.state import Best, Progress
 def record_evaluation(progress: Progress, metric: float) -> Progress:
     """Return `progress` after an evaluation at its step.
 
-    The first finite metric is the best until a higher one comes; a tie keeps the earlier, and a
-    metric that is not a number counts as no improvement.
+    The first finite metric is the best until a higher one follows. On a tie the earlier one stays;
+    a metric that is not finite counts as no improvement.
     """
     finite = math.isfinite(metric)
     improved = finite and (progress.best is None or metric > progress.best.metric)
@@ -33,5 +35,5 @@ def pass_evaluation(progress: Progress) -> Progress:
 
 
 def out_of_patience(progress: Progress, patience: int) -> bool:
-    """Whether training stops early: `trials > patience` in the original."""
+    """Return whether training stops early: `trials > patience` in ComiRec."""
     return progress.evaluations_without_improvement > patience

@@ -1,7 +1,7 @@
-"""Reading TensorFlow's checkpoints: model variables with their Adam moments, and the scalars.
+"""Read TensorFlow checkpoints: model variables with their Adam moments, and scalars.
 
-Two kinds are told apart by what they hold: an object graph (`tf.train.Checkpoint`, TF2 and Keras),
-whose nodes say which variable is whose moment, or names alone (`tf.train.Saver`, TF1).
+There are two kinds: with an object graph (`tf.train.Checkpoint`, TF2 and Keras), which links
+moments to variables, or with names only (`tf.train.Saver`, TF1).
 """
 
 import os
@@ -26,10 +26,13 @@ _LAST_NORMAL = np.finfo(np.float32).smallest_normal
 
 @dataclass(frozen=True)
 class TfCheckpoint:
-    """A checkpoint's content without its arrays, which `read` gives by key as float32.
+    """A checkpoint's content; `read` loads an array by key as float32.
 
-    path: the prefix of its files. variables: the model's, of floating point. step, learning_rate,
-    best_metric: None where nothing certain is recorded.
+    Attributes:
+        path: The prefix of its files.
+        variables: The model's floating-point variables.
+        step, learning_rate, best_metric: None if missing or ambiguous.
+        read: Loads an array.
     """
 
     path: Path
@@ -43,7 +46,9 @@ class TfCheckpoint:
 def open_checkpoint(path: Path) -> TfCheckpoint:
     """Open the checkpoint that `path` names (see `find_prefix`).
 
-    UsageError where TensorFlow is missing; CheckpointError where there is no whole checkpoint.
+    Raises:
+        UsageError: TensorFlow is not installed.
+        CheckpointError: There is no intact checkpoint.
     """
     prefix = find_prefix(path)
     tensorflow = _tensorflow()
@@ -84,8 +89,8 @@ def open_checkpoint(path: Path) -> TfCheckpoint:
 
 
 def find_prefix(path: Path) -> Path:
-    """Return the prefix that `path` means: itself, that of one of its files, or the latest
-    checkpoint of a folder, by TensorFlow's `checkpoint` file, or the only one where that is lost.
+    """Return the checkpoint's prefix: `path` itself, the prefix of a file, or a folder's latest
+    checkpoint by TensorFlow's `checkpoint` file, or its only one if that file is missing.
     """
     if path.is_dir():
         found = sorted(file.with_suffix("") for file in path.glob("*.index"))
@@ -105,8 +110,8 @@ def find_prefix(path: Path) -> Path:
 
 
 def read_names(stored: Mapping[str, Stored]) -> tuple[tuple[Variable, ...], Scalars]:
-    """Tell a TF1 checkpoint's variables from their slots: Adam's are X/Adam and X/Adam_1, possibly
-    under a scope of their own.
+    """Separate a TF1 checkpoint's variables from Adam's slots, X/Adam and X/Adam_1, which may be
+    under another scope.
     """
     names = set(stored)
 
@@ -136,11 +141,11 @@ def read_names(stored: Mapping[str, Stored]) -> tuple[tuple[Variable, ...], Scal
 
 
 def updates_of(beta2_power: np.float32) -> int | None:
-    """Return after how many updates TF1's Adam holds this power of its beta2, 0.999.
+    """Return the number of updates after which TF1's Adam has this power of its beta2, 0.999.
 
-    The power starts at 0.999 and is multiplied once an update, rounded to float32 each time: that
-    is repeated here until the very value comes up. None where it never does: another beta2, or
-    past about 87,000 updates, where float32 underflows.
+    The power starts at 0.999 and is multiplied once per update, rounded to float32: this repeats
+    the multiplication until the value matches. None if it never does, because of another beta2, or
+    after about 87,000 updates, when float32 underflows.
     """
     beta2 = power = np.float32(0.999)
     updates = 0
@@ -159,7 +164,7 @@ def _latest_name(record: Path) -> str | None:
 
 
 def _tensorflow() -> Any:
-    """Import TensorFlow without its greetings, which native code writes to descriptor 2."""
+    """Import TensorFlow without its start messages, which native code writes to descriptor 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with warnings.catch_warnings(), _silence():
         warnings.simplefilter("ignore")
@@ -185,7 +190,7 @@ def _silence() -> Iterator[None]:
 
 @contextmanager
 def _damage_named(prefix: Path) -> Iterator[None]:
-    """Turn what TensorFlow and protobuf raise about a damaged file into one line."""
+    """Turn errors of TensorFlow and protobuf about a damaged file into CheckpointError."""
     try:
         yield
     except CheckpointError:
@@ -196,13 +201,13 @@ def _damage_named(prefix: Path) -> Iterator[None]:
 
 
 def _positive(value: float | None) -> float | None:
-    """Return a stored float32 as the decimal number it was rounded from, where it is a rate."""
+    """Return a stored float32 as the shortest decimal number; None unless positive and finite."""
     if value is None or not np.isfinite(value) or value <= 0:
         return None
     return float(str(np.float32(value)))
 
 
 def _recall(value: float | None) -> float | None:
-    """Return a stored best metric; 0 is what code that never set it has stored."""
+    """Return a stored best metric; None for 0, which code stores that never sets it."""
     rate = _positive(value)
     return rate if rate is not None and rate <= 1 else None

@@ -1,7 +1,7 @@
-"""Finding a model's parameters among variables that were named and shaped by other code.
+"""Match a model's parameters with variables that were named and shaped by other code.
 
-A reading is an assignment of variables to parameters under which one set of sizes explains all
-shapes. Where several readings hold, names decide, if they can; otherwise the user does.
+A reading assigns variables to parameters such that one set of sizes explains all shapes. Among
+several readings, the one with the most similar names wins; on a tie, the user must choose.
 """
 
 import itertools
@@ -23,12 +23,12 @@ Sizes = Mapping[str, int]
 ROWS = "rows"
 _TABLE_WORDS = ("item", "mid", "embedding")  # what an item table is called
 _FREE = ("maxlen", "hidden_size", "num_interest")  # the table's width is embedding_dim
-_MOST_READINGS = 2000  # beyond this many, nothing is clear
+_MOST_READINGS = 2000  # with more, the match is ambiguous anyway
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What variables mean: the sizes of a model, and the variable of each parameter and of ROWS."""
+    """A match: the model's sizes, and the variable of each parameter and of ROWS."""
 
     sizes: Sizes
     variables: Mapping[str, Variable]
@@ -42,10 +42,15 @@ def find_reading(
     chosen: Mapping[str, str],
     defaults: Sizes,
 ) -> Reading:
-    """Return the one reading of `variables` as the model's parameters and item table.
+    """Match `variables` with the model's parameters and item table.
 
-    given: sizes that the user asked for; chosen: variables' names by parameter; defaults: sizes
-    for what no shape tells. UsageError says what does not fit, or what is not clear.
+    Args:
+        given: Sizes that the user requested.
+        chosen: Names of variables by parameter (--map).
+        defaults: Sizes that no shape depends on.
+
+    Raises:
+        UsageError: Nothing matches, or the match is ambiguous.
     """
     fixed = {name: _named(variables, wanted) for name, wanted in chosen.items()}
     readings: list[Reading] = []
@@ -78,8 +83,8 @@ def find_reading(
 
 
 def fits(variable: Shape, parameter: Shape) -> bool:
-    """Whether the variable's axes, those of size 1 aside, merge adjacent axes of the parameter's:
-    then a C-order reshape leads from one to the other.
+    """Return whether the variable's axes, ignoring size 1, merge adjacent axes of the parameter, so
+    that a C-order reshape turns one into the other.
     """
     return math.prod(variable) == math.prod(parameter) and _prefixes(variable) <= _prefixes(
         parameter
@@ -92,10 +97,10 @@ def _prefixes(shape: Shape) -> set[int]:
 
 @dataclass(frozen=True)
 class _Forms:
-    """How the parameters' shapes follow from the sizes that are not `fixed`.
+    """The parameters' shapes as functions of the unknown sizes.
 
-    corners: the shapes by parameter where each unknown size is 1 or 2. Axes are multilinear in
-    the sizes (K*d, 4*h, d+h), so that the corners tell the rest.
+    corners: the shapes by parameter with each unknown size at 1 or 2. Axes are multilinear in the
+    sizes (K*d, 4*h, d+h), so the corners determine all other shapes.
     """
 
     fixed: Sizes
@@ -118,7 +123,7 @@ class _Forms:
         )
 
     def shape(self, parameter: str, sizes: Sizes) -> Shape:
-        """Return the parameter's shape at sizes that hold all it depends on."""
+        """Return the parameter's shape; `sizes` must have all sizes it depends on."""
         total = [0] * len(next(iter(self.corners.values()))[parameter])
         for corner, shapes in self.corners.items():
             weight = 1
@@ -135,8 +140,8 @@ def _flipped(corner: tuple[int, ...], place: int) -> tuple[int, ...]:
 
 
 def _forms(model: Model, embedding_dim: int, given: Sizes, defaults: Sizes) -> _Forms:
-    """Return the model's forms; a model that refuses some sizes (hidden_size other than
-    embedding_dim, a number of interests) is asked with fewer of them unknown.
+    """Return the model's forms. If the model refuses some sizes (a hidden_size other than
+    embedding_dim, a number of interests), try again with fewer unknown sizes.
     """
     width = {"embedding_dim": embedding_dim}
     tied = width | {"hidden_size": embedding_dim}
@@ -175,7 +180,7 @@ def _shapes(model: Model, sizes: Sizes) -> dict[str, Shape]:
 def _readings(
     forms: _Forms, table: Variable, options: Mapping[str, list[tuple[Variable, dict[str, int]]]]
 ) -> list[Reading]:
-    """Return all readings with this table: the options of each parameter, joined."""
+    """Return all consistent combinations of the parameters' options, with this table."""
     order = sorted(options, key=lambda parameter: len(options[parameter]))
     found: list[Reading] = []
 
@@ -198,7 +203,7 @@ def _readings(
 def _options(
     forms: _Forms, parameter: str, variables: tuple[Variable, ...]
 ) -> Iterator[tuple[Variable, dict[str, int]]]:
-    """Yield each variable that fits the parameter at some sizes, with these sizes."""
+    """Yield each variable that fits the parameter for some sizes, with these sizes."""
     names = forms.sizes_of(parameter)
     for variable in variables:
         possible = _possible_sizes(variable.shape, forms.fixed["embedding_dim"])
@@ -209,8 +214,8 @@ def _options(
 
 
 def _possible_sizes(shape: Shape, embedding_dim: int) -> list[int]:
-    """Return what a size may be for axes of this shape: a divisor of an axis, or of one less
-    embedding_dim (a cell's input beside its state).
+    """Return the possible sizes for axes of this shape: divisors of an axis, or of an axis minus
+    embedding_dim (an RNN cell concatenates input and state).
     """
     axes = {axis for axis in shape if axis > 0} | {a - embedding_dim for a in shape}
     small = {(a, n) for a in axes if a > 0 for n in range(1, math.isqrt(a) + 1) if a % n == 0}
@@ -220,7 +225,7 @@ def _possible_sizes(shape: Shape, embedding_dim: int) -> list[int]:
 def _tables(
     variables: tuple[Variable, ...], num_items: int, chosen: Variable | None
 ) -> list[Variable]:
-    """Return the variables with a row for each item and the padding, the likely by name first."""
+    """Return the variables with one row per item plus the padding."""
     flat = [v for v in variables if len(v.shape) == 2]
     found = [v for v in flat if v.shape[0] == num_items + 1 and chosen in (None, v)]
     if not found:
@@ -243,7 +248,7 @@ def _named(variables: tuple[Variable, ...], wanted: str) -> Variable:
 
 
 def _clearest(readings: list[Reading]) -> Reading:
-    """Return the reading that names speak for more than for any other."""
+    """Return the reading with the most similar names; raise UsageError on a tie."""
     scored = sorted(((_likeness(r), n) for n, r in enumerate(readings)), reverse=True)
     if len(readings) == 1 or scored[0][0] > scored[1][0]:
         return readings[scored[0][1]]
@@ -259,8 +264,8 @@ def _clearest(readings: list[Reading]) -> Reading:
 
 
 def _likeness(reading: Reading) -> float:
-    """Return how many words of the parameters' names the variables' names share; a word that
-    begins the other counts half.
+    """Return the number of words that the names of parameters and variables share; a word that is a
+    prefix of the other counts half.
     """
     score = 0.0
     for parameter, variable in reading.variables.items():

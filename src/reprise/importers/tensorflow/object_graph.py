@@ -1,7 +1,7 @@
-"""TF2's object graph: which stored values are the model's variables, and whose moments are whose.
+"""TF2's object graph: find the model's variables and their Adam moments.
 
-The graph is what `tf.train.Checkpoint` keeps of its objects: nodes with named children, a key for
-each stored value, and Keras's and TensorFlow's optimizers as nodes of their own.
+`tf.train.Checkpoint` stores the graph of its objects: nodes with named children, a key for each
+stored value, and Keras's and TensorFlow's optimizers as nodes.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ _MARKS = ({"_iterations"}, {"_momentums", "_velocities"}, {"iter", "learning_rat
 
 @dataclass(frozen=True)
 class Stored:
-    """A value's shape, and whether it is of floating point."""
+    """A stored value's shape, and whether it is floating point."""
 
     shape: tuple[int, ...]
     floating: bool
@@ -29,8 +29,12 @@ class Stored:
 class Variable:
     """A variable of the model.
 
-    name: how it is shown and asked for; aliases: all its names. key: under which it is stored;
-    moments: the keys of Adam's m and v, None where they are not known for certain.
+    Attributes:
+        name: The name that is shown, and accepted by --map.
+        key: The key it is stored under.
+        shape: Its shape.
+        aliases: All its names.
+        moments: The keys of Adam's m and v; None if they are missing or ambiguous.
     """
 
     name: str
@@ -42,7 +46,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Scalars:
-    """The keys of what a checkpoint says of its training, where it does."""
+    """The keys of a checkpoint's training state, where stored."""
 
     iterations: str | None = None
     beta2_power: str | None = None
@@ -72,7 +76,7 @@ class Graph:
             self.slots.append(slots)
 
     def is_optimizer(self, node: int) -> bool:
-        """Whether the node is an optimizer."""
+        """Return whether the node is an optimizer."""
         names = set(self.children[node])
         return bool(self.slots[node]) or any(mark <= names for mark in _MARKS)
 
@@ -162,9 +166,9 @@ def _scalars(graph: Graph, optimizers: list[int], stored: Mapping[str, Stored]) 
 def _moments(
     graph: Graph, optimizers: list[int], variables: Iterable[int], stored: Mapping[str, Stored]
 ) -> dict[int, tuple[str, str]]:
-    """Return the keys of each variable's m and v, from what the graph records, in this order:
-    slots; lists in a recorded order; the moments' own names. Shapes must agree. A variable that
-    two optimizers claim has none for certain.
+    """Return the keys of each variable's m and v, found by, in this order: slots; lists in a
+    recorded order; names of the moments. Shapes must agree. A variable of two optimizers is
+    ambiguous and left out.
     """
     found: dict[int, set[tuple[str, str]]] = {}
     for optimizer in optimizers:

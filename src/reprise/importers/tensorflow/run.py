@@ -1,4 +1,4 @@
-"""`reprise import-tf`: a TensorFlow checkpoint becomes the first checkpoint of a run."""
+"""Convert a TensorFlow checkpoint into the first checkpoint of a run (`reprise import-tf`)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -35,11 +35,15 @@ _SIZES = ("maxlen", "embedding_dim", "hidden_size", "num_interest")
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What an import is asked for.
+    """The arguments of an import.
 
-    source: a TensorFlow checkpoint. values: the configuration's given fields; sizes not given come
-    from the checkpoint. mapped: variables' names by parameter. step, best_metric: where the
-    checkpoint does not tell.
+    Attributes:
+        source: A TensorFlow checkpoint.
+        values: Given fields of the configuration; other sizes come from the checkpoint.
+        data_folder: The dataset.
+        runs_folder: Where to create the run.
+        mapped: Names of variables by parameter.
+        step, best_metric: Values that the checkpoint does not store.
     """
 
     source: Path
@@ -67,10 +71,15 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of an import.
+    """The result of an import.
 
-    reading: which variable became what; unused: the others; without_moments: the parameters whose
-    Adam moments start at zero.
+    Attributes:
+        config: The run's configuration.
+        folder: The run.
+        reading: The variable of each parameter.
+        unused: The other variables.
+        without_moments: Parameters whose Adam moments start at zero.
+        progress: The run's progress.
     """
 
     config: TrainConfig
@@ -82,9 +91,9 @@ class Imported:
 
 
 def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
-    """Make a run of a TensorFlow checkpoint, durably; RepriseError for what the user can mend.
+    """Convert a TensorFlow checkpoint into a run; raise RepriseError for what the user can fix.
 
-    Nothing is written before all is read, checked and measured.
+    Nothing is written before everything is read, checked and evaluated.
     """
     dataset = open_dataset(request.data_folder)
     source = open_checkpoint(request.source)
@@ -106,7 +115,7 @@ def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
         _known_best(request, source, say),
     )
     with locked(folder):
-        if any(folder.checkpoints.glob("ckpt-*")):  # another import was quicker
+        if any(folder.checkpoints.glob("ckpt-*")):  # another import was faster
             raise UsageError("run_exists", path=folder.path)
         store.save(folder.checkpoints, take_snapshot(state), task.identity, task.environment)
         event = {"event": "imported", "from": str(source.path), "step": step, "branch": 0}
@@ -124,10 +133,10 @@ def read_arrays(
     """Return the arrays of a snapshot of `step` by flat name, and the parameters whose moments are
     not stored.
 
-    CheckpointError where a value cannot be trained on: not finite, or a negative second moment.
+    Raise CheckpointError for values that are not finite and for negative second moments.
     """
     fresh = take_snapshot(fresh_state(task)).arrays
-    arrays = dict(fresh)  # what no checkpoint holds, an encoder, stays so: as if it were not there
+    arrays = dict(fresh)  # parameters not in the checkpoint, an encoder's, start as the identity
     without_moments = []
     for parameter, variable in reading.variables.items():
         is_table = parameter == ROWS
@@ -183,8 +192,8 @@ def _step(request: ImportRequest, source: TfCheckpoint) -> int:
 
 
 def _known_best(request: ImportRequest, source: TfCheckpoint, say: Say) -> float | None:
-    """Return the best metric, None where it must be measured: checkpoints are written when a
-    model is the best so far, so that theirs is their own.
+    """Return the best metric, or None to measure it. TensorFlow programs save when a model is the
+    best so far, so a stored best metric is the checkpoint's own.
     """
     if source.best_metric is not None:
         if request.best_metric is not None:

@@ -1,1 +1,1 @@
-"""Models of models."""
+"""Wrappers that turn a model into another model."""

@@ -1,4 +1,4 @@
-"""As many interests as a history can tell apart, under any model.
+"""A number of interests that depends on the history's length, for any model.
 
 Source: MIND (arXiv 1904.08030, section 4.3): K_u = max(1, min(K, floor(log2 n))) for n items.
 """
@@ -13,9 +13,9 @@ from reprise.models.registry import Model, Params
 
 @cache  # one value for one request, since compiled steps are found by their model
 def with_dynamic_interests(model: Model) -> Model:
-    """Return the model with K_u interests a user: the first ones, over and over up to K, which
-    changes no list and no best score. Where K_u does not divide K, selecting an interest softly or
-    by chance favours those that stand once more.
+    """Return the model with K_u interests per user: the first K_u, repeated up to K, which changes
+    no list and no best score. If K_u does not divide K, soft and sampled selection favour the
+    interests that are repeated once more.
     """
 
     def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
@@ -38,9 +38,9 @@ def with_dynamic_interests(model: Model) -> Model:
 
 
 def _repeated(made: Array, lengths: Array) -> Array:
-    """Return made [..., K, x] with the first K_u along K over and over, by lengths [...]."""
+    """Repeat the first K_u along K of made [..., K, x], with K_u by lengths [...]."""
     count = made.shape[-2]
-    # The number of powers of two, from 4 on, that the length reaches: no rounded logarithm.
+    # Count the powers of two from 4 on that the length reaches, to avoid a rounded logarithm.
     own = 1 + jnp.sum(lengths[..., None] >= 2 ** jnp.arange(2, count + 1), axis=-1)
     index = jnp.arange(count) % own[..., None]
     return jnp.take_along_axis(made, index[..., None], axis=-2)

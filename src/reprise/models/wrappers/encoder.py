@@ -1,15 +1,13 @@
-"""A causal self-attention encoder of the history, under any model's interests.
+"""A causal self-attention encoder of the history, below any model.
 
 Source: SASRec (arXiv 1808.09781), sections 3.1 to 3.3: residual blocks of multi-head attention and
-a pointwise feed-forward layer over the items, with layer normalisation and dropout. Its residual
-path is kept bare: a block normalises what it reads, and what it adds starts at zero. So a fresh
-encoder hands the items on as they are, to the bit, whatever their scale, and what a model has
-learned without an encoder holds under one.
+a pointwise feed-forward layer over the items, with layer normalisation and dropout. Blocks are
+pre-norm, and their output starts at zero. So an untrained encoder is bitwise the identity,
+whatever the items' scale, and a model trained without an encoder works on top of one.
 
-Order is told by distance: how far back an item stands has a weight of its own in the attention (as
-in T5, arXiv 1910.10683, section 2.1). So the last items of a long history stand where a short
-one's do, and what an item is encoded to does not depend on how many are still to come: every
-prefix of a history is encoded in one pass.
+Positions are relative: the attention has a learned bias by distance (as in T5, arXiv 1910.10683,
+section 2.1). So the last items of long and short histories are treated alike, and an item's
+encoding does not depend on later items: all prefixes of a history are encoded in one pass.
 """
 
 from dataclasses import dataclass
@@ -28,8 +26,12 @@ _PREFIX = "encoder."
 
 @dataclass(frozen=True)
 class Encoder:
-    """layers: blocks, 0: none. heads: of the attention, a divisor of d. dropout: the share of
-    numbers set to zero in training, of what enters and of what each half of a block adds.
+    """Settings of the encoder.
+
+    Attributes:
+        layers: Number of blocks; 0: no encoder.
+        heads: Attention heads, a divisor of d.
+        dropout: Dropout rate of the input and of the output of each half of a block.
     """
 
     layers: int
@@ -39,14 +41,14 @@ class Encoder:
 
 @cache  # one value for one request, since compiled steps are found by their model
 def with_encoder(model: Model, encoder: Encoder) -> Model:
-    """Return the model over encoded histories, the encoder's parameters beside its own under names
-    from "encoder."; the model itself where there are no layers.
+    """Return the model on encoded histories, with the encoder's parameters added under names from
+    "encoder."; without layers, return the model itself.
     """
     if encoder.layers == 0:
         return model
 
     def init_both(key: Array, shape: ModelShape) -> Params:
-        own = jax.random.fold_in(key, _ENCODER)  # the model's parameters are those it has alone
+        own = jax.random.fold_in(key, _ENCODER)  # the model is initialised as without an encoder
         return model.init(key, shape) | init(own, shape, encoder)
 
     def encoded(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
@@ -71,13 +73,13 @@ def with_encoder(model: Model, encoder: Encoder) -> Model:
 
 
 def init(key: Array, shape: ModelShape, encoder: Encoder) -> Params:
-    """Return the parameters, float32, names after "encoder.".
+    """Initialise the parameters, float32, under names from "encoder.".
 
-    For block i from 0, after "i.": "query", "key" and "value" [d, d], "inner" [d, d], Glorot
-    uniform; what leads back to the residual path, "out" [d, d], "outer" [d, d] and "outer_bias"
-    [d], and "inner_bias" [d], zero; "distance" [H, L], zero: what an item so far back has added to
-    its logit, of each head; "attention_gain" and "feed_gain" [d], one, and "attention_bias" and
-    "feed_bias" [d], zero: the two normalisations.
+    For block i from 0, under "i.": "query", "key", "value" and "inner" [d, d], Glorot uniform; the
+    outputs to the residual path, "out" [d, d], "outer" [d, d] and "outer_bias" [d], and
+    "inner_bias" [d], zero; "distance" [H, L], zero: each head's bias on the logits by distance;
+    "attention_gain" and "feed_gain" [d], one, and "attention_bias" and "feed_bias" [d], zero: the
+    two layer normalisations.
     """
     dim, layers, heads = shape.embedding_dim, encoder.layers, encoder.heads
     glorot = jax.nn.initializers.glorot_uniform()
@@ -92,15 +94,15 @@ def init(key: Array, shape: ModelShape, encoder: Encoder) -> Params:
         for half in ("attention", "feed"):
             block |= {f"{half}_gain": one, f"{half}_bias": zero}
         params |= {f"{layer}.{name}": value for name, value in block.items()}
-    # Each an array of its own: the train step gives all of them away.
+    # Each a separate array: the train step donates them all.
     return {f"{_PREFIX}{name}": jnp.array(value, jnp.float32) for name, value in params.items()}
 
 
 def encode(
     encoder: Encoder, params: Params, history: Array, mask: Array, key: Array | None = None
 ) -> Array:
-    """Return right-padded histories [B, L, d] with mask [B, L] (1 = item) encoded, [B, L, d]: each
-    item by itself and those before it, padding zero. Dropout draws from `key`; None: no dropout.
+    """Encode right-padded histories [B, L, d] with mask [B, L] (1 = item) to [B, L, d]: each item
+    attends to itself and earlier ones; padding is zero. Dropout draws from `key`; None: no dropout.
     """
 
     def thinned(x: Array, place: int) -> Array:
@@ -125,15 +127,15 @@ def encode(
 
 
 def keep_factors(key: Array, place: int, rate: float, size: tuple[int, ...]) -> Array:
-    """Return what dropout multiplies by at the `place`-th of its places, float32 of that size: 0
-    with probability `rate`, else 1 / (1 - rate).
+    """Return the dropout mask of the `place`-th dropout layer, float32 of `size`: 0 with
+    probability `rate`, else 1 / (1 - rate).
     """
     kept = jax.random.bernoulli(jax.random.fold_in(key, place), 1 - rate, size)
     return kept.astype(jnp.float32) / (1 - rate)
 
 
 def _attend(block: Params, x: Array, heads: int) -> Array:
-    """Return what each place [B, L, d] takes from itself and those before it."""
+    """Apply causal multi-head attention to x [B, L, d]."""
     batch, length, dim = x.shape
     query, key, value = (
         (x @ block[name]).reshape(batch, length, heads, dim // heads)
@@ -143,7 +145,7 @@ def _attend(block: Params, x: Array, heads: int) -> Array:
     places = jnp.arange(length)
     back = places[:, None] - places
     logits += block["distance"][:, jnp.maximum(back, 0)]
-    # Padding stands behind every item: what hides the future hides it, too.
+    # Padding follows all items, so the causal mask hides it, too.
     attention = jax.nn.softmax(jnp.where(back >= 0, logits, -jnp.inf), axis=-1)
     taken = jnp.einsum("bhqk,bkhe->bqhe", attention, value)
     return taken.reshape(batch, length, dim) @ block["out"]

@@ -1,9 +1,8 @@
-"""Several models in one: each learns by itself, and their vectors stand side by side.
+"""An ensemble in one model: members are trained independently and their vectors concatenated.
 
-The inner product of joined vectors is the sum of the members' own, and so a search by one vector
-finds what their scores, averaged, rank first: a deep ensemble (arXiv 1612.01474) that is served as
-a single model is. Members see the same batches and differ in where they start and in what dropout
-leaves out.
+The inner product of concatenated vectors is the sum of the members' inner products, so one search
+ranks by the mean of their scores: a deep ensemble (arXiv 1612.01474) that is served like a single
+model. Members see the same batches and differ in initialisation and dropout.
 """
 
 from collections.abc import Callable
@@ -20,8 +19,8 @@ from reprise.models.registry import Model, ModelShape, Params
 
 @cache  # one value for one request, since compiled steps are found by their model
 def with_ensemble(model: Model, count: int) -> Model:
-    """Return the model of `count` members, each of its share of d and of the hidden size: its
-    parameters are theirs along a first axis. The model itself where there is one.
+    """Return an ensemble of `count` members, each with 1 / count of d and of the hidden size; their
+    parameters are stacked along a first axis. For one member, return the model itself.
     """
     if count == 1:
         return model
@@ -35,7 +34,7 @@ def with_ensemble(model: Model, count: int) -> Model:
         return jax.vmap(lambda member: model.init(member, own))(jax.random.split(key, count))
 
     def each(network: Callable[..., Any], params: Params, history: Array, key: Array | None) -> Any:
-        """Return network(params, history, key) of each member, along a first axis."""
+        """Return network(params, history, key) of each member, stacked along a first axis."""
         keys = None if key is None else jax.random.split(key, count)
         return jax.vmap(network)(params, parted(history, count), keys)
 
@@ -66,11 +65,11 @@ def with_ensemble(model: Model, count: int) -> Model:
 
 
 def parted(vectors: Array, count: int) -> Array:
-    """Return vectors [..., d] as those of `count` members, [count, ..., d / count]."""
+    """Split vectors [..., d] into those of `count` members, [count, ..., d / count]."""
     return jnp.moveaxis(vectors.reshape(*vectors.shape[:-1], count, -1), -2, 0)
 
 
 def joined(vectors: Array) -> Array:
-    """Return members' vectors [M, ..., d] side by side, [..., M * d]."""
+    """Concatenate members' vectors [M, ..., d] to [..., M * d]."""
     side_by_side = jnp.moveaxis(vectors, 0, -2)
     return side_by_side.reshape(*side_by_side.shape[:-2], -1)

@@ -1,9 +1,9 @@
-"""A repeat bias, learned beside any model: one number that is added to the score of every item of
-the user's own history.
+"""A repeat bias for any model: one learned scalar, added to the scores of items in the user's
+history.
 
-Where nobody takes an item twice it falls, and lists no longer spend places on what was seen; where
-people come back to what they know, it rises. Source: RepeatNet (arXiv 1812.02646), which weighs
-repeats against new items by a network; this is its simplest form.
+It falls where users never repeat an item, so that lists leave seen items out, and rises where they
+do. Source: RepeatNet (arXiv 1812.02646), which weighs repeats against new items by a network; this
+is its simplest form.
 """
 
 from functools import cache
@@ -17,8 +17,8 @@ from reprise.models.scoring import REPEAT_BIAS
 
 @cache  # one value for one request, since compiled steps are found by their model
 def with_repeat_bias(model: Model) -> Model:
-    """Return the model with one more parameter, `REPEAT_BIAS` [], zero at first. The networks do
-    not use it: what scores does.
+    """Return the model with one more parameter, `REPEAT_BIAS` [], initially zero. The networks do
+    not use it; scoring does.
     """
 
     def init(key: Array, shape: ModelShape) -> Params:

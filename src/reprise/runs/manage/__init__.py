@@ -1,1 +1,1 @@
-"""Looking at runs, comparing, pruning, packing them."""
+"""List, compare, prune and archive runs."""

@@ -1,12 +1,12 @@
-"""A run in one file: a tar archive of its folder that ends with the SHA-256 of everything in it.
+"""A run in one file: a tar archive of its folder, ending with the SHA-256 of each file.
 
     <run>/run.json, <run>/checkpoints/ckpt-<step>/..., <run>/metrics.jsonl, ...
     REPRISE.json      schema, the run's name, size and SHA-256 of each file
 
-The digests come last: one pass makes the archive, and one cut short has none. Left out are the
-lock, what is damaged, and leftovers. A run that is being written may be exported: a checkpoint
-never changes (one that is superseded meanwhile ends the export), and the rest is made from them
-when the run is taken up.
+The checksums come last, so that one pass writes the archive and a truncated archive has none. The
+lock, damaged checkpoints and leftovers are left out. A run can be exported while it trains:
+checkpoints never change (the export fails if one is deleted meanwhile), and resuming rebuilds the
+rest from them.
 """
 
 import hashlib
@@ -38,11 +38,11 @@ _UNREADABLE = (
     *(OSError, EOFError, ValueError),
 )
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_FASTEST = 1  # of either packer: weights are noise, and hardly smaller for any effort
+_FASTEST = 1  # level of either compressor: weights are noise and hardly compress
 
 
 class _HashedFile:
-    """A file that remembers the digest of what was read of it; one that ends early has changed."""
+    """A file that hashes what is read of it; if it ends early, it has changed."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path = path
@@ -60,11 +60,16 @@ class _HashedFile:
 
 
 def export(folder: RunFolder, target: Path, warn: Say) -> dict[str, Any]:
-    """Write the run into the archive `target` (one of SUFFIXES), which appears complete or not at
-    all, and return what it holds: run, file, files, bytes, checkpoints.
+    """Write the run to the archive `target` (with one of SUFFIXES) atomically.
 
-    Every checkpoint is verified; what is damaged is named and left out. CheckpointError where
-    nothing is whole; UsageError where `target` exists or has another suffix.
+    Every checkpoint is verified; damaged ones are listed and left out.
+
+    Returns:
+        run, file, files, bytes, checkpoints.
+
+    Raises:
+        CheckpointError: No checkpoint is intact.
+        UsageError: `target` exists or has another suffix.
     """
     if not target.name.endswith(SUFFIXES):
         expected = " | ".join(f"FILE{suffix}" for suffix in SUFFIXES)
@@ -81,7 +86,7 @@ def export(folder: RunFolder, target: Path, warn: Say) -> dict[str, Any]:
             for path in _exported(folder, whole):
                 relative = path.relative_to(folder.path).as_posix()
                 contents[relative] = _add(archive, path, f"{_name(folder)}/{relative}")
-            for path in whole:  # a folder that is gone is walked over in silence
+            for path in whole:  # walking ignores a folder that is gone
                 if (path / store.MANIFEST).relative_to(folder.path).as_posix() not in contents:
                     raise CheckpointError("run_changing", path=path)
             _add_contents(archive, _name(folder), contents)
@@ -97,10 +102,12 @@ def export(folder: RunFolder, target: Path, warn: Say) -> dict[str, Any]:
 
 
 def import_(source: Path, runs_folder: Path) -> RunFolder:
-    """Make the run of an archive in `runs_folder`, whole or not at all, and return its folder.
+    """Import the run of an archive into `runs_folder` atomically, and return its folder.
 
-    DataError for what is no such archive, is cut short, differs from its digests, or has a member
-    that lies outside of the run; UsageError where the run exists.
+    Raises:
+        DataError: It is not such an archive, is truncated, does not match its checksums, or has a
+            member outside the run.
+        UsageError: The run exists.
     """
     if not source.is_file():
         raise DataError("source_missing", path=source)
@@ -147,7 +154,7 @@ def _whole_checkpoints(folder: RunFolder, warn: Say) -> list[Path]:
 
 
 def _exported(folder: RunFolder, whole: list[Path]) -> Iterator[Path]:
-    """Return the run's files to export: its record first."""
+    """Yield the run's files to export, run.json first."""
     for parent, below, names in os.walk(folder.path, followlinks=True):
         here = Path(parent)
         if here == folder.checkpoints:
@@ -160,14 +167,14 @@ def _exported(folder: RunFolder, whole: list[Path]) -> Iterator[Path]:
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> dict[str, Any]:
-    """Add a file as it is now (a log may grow on), and return its size and digest."""
+    """Add a file at its current size (a log may keep growing); return its size and SHA-256."""
     with _reading(path):
         file = path.open("rb")
     with file:
         status, info = os.fstat(file.fileno()), tarfile.TarInfo(name)
         info.size, info.mtime = status.st_size, int(status.st_mtime)
         read = _HashedFile(path, file)
-        archive.addfile(info, read)  # type: ignore[arg-type]  # reads it, no more
+        archive.addfile(info, read)  # type: ignore[arg-type]  # only its `read` is used
     return {"size": info.size, "sha256": read.digest.hexdigest()}
 
 
@@ -181,7 +188,7 @@ def _add_contents(archive: tarfile.TarFile, run: str, contents: dict[str, dict[s
 
 @contextmanager
 def _packed(path: Path, name: str) -> Iterator[tarfile.TarFile]:
-    """Create an archive at `path`, packed as its later `name` tells."""
+    """Create an archive at `path`, compressed by the suffix of its final `name`."""
     with ExitStack() as opened:
         file = opened.enter_context(path.open("xb"))
         if name.endswith(".zst"):
@@ -198,7 +205,7 @@ def _packed(path: Path, name: str) -> Iterator[tarfile.TarFile]:
 
 @contextmanager
 def _opened(source: Path) -> Iterator[tarfile.TarFile]:
-    """Open an archive for one pass from its start, whatever it is packed with."""
+    """Open an archive for one sequential pass, with any compression."""
     with ExitStack() as opened:
         file = opened.enter_context(source.open("rb"))
         with _damage_named(source):
@@ -222,7 +229,7 @@ def _next(archive: tarfile.TarFile, source: Path) -> tarfile.TarInfo | None:
 def _unpack(
     archive: tarfile.TarFile, first: tarfile.TarInfo, name: str, draft: Path, source: Path
 ) -> None:
-    """Write the members into `draft`, held against the digests that come last."""
+    """Write the members into `draft`, and verify them against the checksums at the end."""
     found: dict[str, dict[str, Any]] = {}
     contents: dict[str, Any] | None = None
     member: tarfile.TarInfo | None = first
@@ -258,7 +265,7 @@ def _parse_contents(text: bytes, name: str, source: Path) -> dict[str, Any]:
 
 
 def _inside(member: tarfile.TarInfo, name: str, source: Path) -> str:
-    """Return where in the run a member lies; DataError for one that is no file in it."""
+    """Return a member's path in the run; raise DataError if it is not a file inside the run."""
     top, *below = member.name.split("/")
     if not member.isreg() or top != name or not below or not all(map(_is_plain, below)):
         raise _damaged(source, Phrase("archive_outside", member=member.name, run=name))
@@ -266,7 +273,7 @@ def _inside(member: tarfile.TarInfo, name: str, source: Path) -> str:
 
 
 def _is_plain(part: str) -> bool:
-    """Whether a part of a path leads nowhere else, and hides from nobody."""
+    """Return whether a part of a path is a plain, visible name."""
     return bool(part) and part.isprintable() and part[0] != "." and Path(part).name == part
 
 
@@ -293,21 +300,21 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, source: Path) ->
 
 @contextmanager
 def _damage_named(source: Path) -> Iterator[None]:
-    """What cannot be read of an archive is the archive's fault."""
+    """Turn errors of reading an archive into DataError."""
     try:
         yield
     except _UNREADABLE as error:
         said = str(error)
         if said == "empty file" and source.stat().st_size:
             raise _damaged(source, Phrase("archive_cut", name=_CONTENTS)) from error
-        if said.startswith("file could not be opened"):  # and by which means not
+        if said.startswith("file could not be opened"):  # followed by the methods tried
             raise _damaged(source, Phrase("archive_no_run")) from error
         raise _damaged(source, error) from error
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """A file that is gone belonged to a checkpoint which its run has superseded meanwhile."""
+    """Raise CheckpointError for a missing file: its run deleted the checkpoint meanwhile."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""`reprise inspect`: what a checkpoint holds, as plain values and as lines."""
+"""Describe a checkpoint's contents (`reprise inspect`)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from rich.cells import cell_len, set_cell_size
 from reprise.runs.folder import Source, find_checkpoint, load_checkpoint
 from reprise.text.messages import Messages, Say
 
-_WIDTHS, _NUMBER = (32, 20, 8), 14  # places of a column, and of the last one
+_WIDTHS, _NUMBER = (32, 20, 8), 14  # widths of the columns, and of the last one
 
 
 def describe(path: Path, which: Source, warn: Say) -> dict[str, Any]:
     """Return the facts of the checkpoint at `path`, or of a run's latest or best one.
 
-    Every byte is verified; CheckpointError names what does not hold.
+    Verify every byte; raise CheckpointError for damage.
     """
     checkpoint = find_checkpoint(path, which, warn)
     snapshot = load_checkpoint(checkpoint)
@@ -77,7 +77,7 @@ def report_lines(facts: Mapping[str, Any], messages: Messages) -> list[str]:
 
 
 def _row(*cells: str) -> str:
-    """Return a line of columns, the last one as wide as it is; by the places characters take."""
+    """Return a line of columns padded by display width, except the last one."""
     padded = map(set_cell_size, cells[:-1], _WIDTHS)
     return " ".join([*padded, cells[-1]])
 

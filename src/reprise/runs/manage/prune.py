@@ -1,4 +1,4 @@
-"""`reprise runs prune`: what a run can do without, found with care and removed under its lock."""
+"""Remove files that a run does not need, under its lock (`reprise runs prune`)."""
 
 import os
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from reprise.text.messages import Phrase
 
 @dataclass(frozen=True)
 class Removal:
-    """What of a run (or, `folder` None, of a folder of runs) can go: checkpoints that are neither
-    its latest nor its best, leftovers of what was cut short, and, asked for, its quarantine.
+    """What can be removed from a run (or, if `folder` is None, from a folder of runs): checkpoints
+    that are neither latest nor best, leftovers of crashes and, on request, the quarantine.
     """
 
     folder: RunFolder | None
@@ -26,20 +26,20 @@ class Removal:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of it."""
+        """All paths to remove."""
         return self.checkpoints + self.leftovers + self.quarantine
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """Total size in bytes."""
         return sum(map(size_of, self.paths))
 
 
 def plan(folder: RunFolder, with_quarantine: bool = False) -> Removal:
-    """Return what of a run can go, without a change to it.
+    """Return what can be removed from a run, without changing anything.
 
-    The latest and the best that stay are verified whole, every byte; what is damaged is left for
-    the next start to set aside, and where a latest is damaged, the one before it stays.
+    The latest and best checkpoints that stay are verified byte by byte. Damaged ones are left for
+    the next start to set aside; if the latest is damaged, the one before it stays.
     """
     quarantine = folder.checkpoints / store.QUARANTINE
     return Removal(
@@ -51,18 +51,20 @@ def plan(folder: RunFolder, with_quarantine: bool = False) -> Removal:
 
 
 def plan_beside(runs_folder: Path) -> Removal:
-    """Return what imports that were cut short have left in a folder of runs."""
+    """Return the leftovers of incomplete imports in a folder of runs."""
     return Removal(None, leftovers=tuple(durable.abandoned(runs_folder)))
 
 
 def carry_out(removal: Removal) -> int:
-    """Remove what was planned and still may go, and return its bytes.
+    """Remove what was planned and is still removable; return its size in bytes.
 
-    RunInUseError for a run that is being written; WriteError where something cannot be removed.
+    Raises:
+        RunInUseError: A process is writing the run.
+        WriteError: Something cannot be removed.
     """
     if removal.folder is None:
         return _remove(removal.leftovers)
-    size = removal.size  # taking the lock sweeps leftovers away
+    size = removal.size  # before the lock is taken, which sweeps leftovers
     with locked(removal.folder):
         now = plan(removal.folder, with_quarantine=bool(removal.quarantine))
         spared = [path for path in removal.checkpoints if path not in now.checkpoints]
@@ -72,7 +74,7 @@ def carry_out(removal: Removal) -> int:
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
+    """Return the size in bytes of a file, or of all files in a folder."""
     if not path.is_dir():
         return path.lstat().st_size if path.exists() else 0
     found = [Path(parent, name) for parent, _, names in os.walk(path) for name in names]
@@ -83,7 +85,7 @@ def _superseded(folder: Path) -> list[Path]:
     checkpoints = store.scan(folder)
     latest = _first_whole(checkpoints, lambda left: left[-1])
     best = _first_whole(checkpoints, store.best_of)
-    # One that does not know its run's best cannot tell which other is.
+    # A checkpoint without its run's best metric does not show which one is best.
     if latest is None or not latest.best_known:
         return []
     kept = {latest.path} | ({best.path} if best else set())
@@ -93,7 +95,7 @@ def _superseded(folder: Path) -> list[Path]:
 def _first_whole(
     checkpoints: list[Checkpoint], choose: Callable[[list[Checkpoint]], Checkpoint | None]
 ) -> Checkpoint | None:
-    """Return the first choice that is whole; those that are not are taken out of the list."""
+    """Return the first intact choice, and remove damaged ones from the list."""
     while checkpoints and (chosen := choose(checkpoints)) is not None:
         try:
             store.verify(chosen)

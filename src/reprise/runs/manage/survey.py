@@ -1,4 +1,4 @@
-"""What a run's folder tells of it, read without changing it and without JAX."""
+"""Read the state of runs from their folders, without changing them and without JAX."""
 
 import dataclasses
 import json
@@ -25,13 +25,13 @@ from reprise.training.state import Best, Progress
 from reprise.training.stopping import out_of_patience
 
 State = Literal["running", "interrupted", "finished", "stopped early", "damaged"]
-_COUNTS = ("step", "branch", "evaluations_without_improvement")  # whole numbers of an evaluation
+_COUNTS = ("step", "branch", "evaluations_without_improvement")  # integers of an evaluation
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What is named as a checkpoint: `size` in bytes, and what it holds, or why it cannot be used
-    (`damage`: it is damaged, or the system refuses to read it).
+    """A path with a checkpoint's name: its `size` in bytes, and its checkpoint, or why it cannot be
+    used (`damage`: damaged or unreadable).
     """
 
     path: Path
@@ -42,12 +42,12 @@ class Stored:
 
 @dataclass(frozen=True)
 class Survey:
-    """A run as its files tell it.
+    """The state of a run, by its files.
 
-    pid: of the process that writes it, None where none does. record: run.json, empty where it
-    cannot be read. stored: its checkpoints, oldest first, damaged ones before. set_aside: those
-    that starts have put into quarantine. results: results.json. log: metrics.jsonl. size: bytes of
-    all files; updated: when the last of them was written, in seconds since 1970.
+    pid: of the writing process, or None. record: run.json, empty if unreadable. stored: its
+    checkpoints, damaged ones first, then oldest first. set_aside: checkpoints in quarantine.
+    results: results.json. log: metrics.jsonl. size: bytes of all files. updated: Unix time of the
+    last write.
     """
 
     folder: RunFolder
@@ -62,12 +62,12 @@ class Survey:
 
     @cached_property
     def whole(self) -> list[Checkpoint]:
-        """The checkpoints that can be used, oldest first."""
+        """The usable checkpoints, oldest first."""
         return [entry.checkpoint for entry in self.stored if entry.checkpoint and not entry.damage]
 
     @property
     def latest(self) -> Checkpoint | None:
-        """The checkpoint that training goes on from."""
+        """The checkpoint from which training continues."""
         return self.whole[-1] if self.whole else None
 
     @property
@@ -92,7 +92,7 @@ class Survey:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration by field name; without run.json, what the checkpoints know of it."""
+        """The configuration by field name; without run.json, from the checkpoints."""
         if isinstance(recorded := self.record.get("config"), dict):
             return dict(recorded)
         known = dict(self.latest.identity) if self.latest else {}
@@ -102,7 +102,7 @@ class Survey:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What must not change between starts."""
+        """The settings that must not change between starts."""
         return self.latest.identity if self.latest else self.record.get("identity", {})
 
     @property
@@ -112,13 +112,13 @@ class Survey:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What run.json keeps of starts and changes, oldest first."""
+        """The events in run.json, oldest first."""
         return list(self.record.get("events", []))
 
     @cached_property
     def evaluations(self) -> list[dict[str, Any]]:
-        """The evaluations of where the run stands: the latest checkpoint's, since what the log has
-        beyond it is made anew; the log's, while it is being written or where it is all there is.
+        """The run's evaluations: those of the latest checkpoint, since later ones in the log will
+        be repeated; those of the log while the run is training, or without a checkpoint.
         """
         if self.latest is None or self.pid is not None:
             return list(self.log)
@@ -126,7 +126,7 @@ class Survey:
 
     @cached_property
     def progress(self) -> Progress:
-        """Where the run stands: at its latest checkpoint, or an evaluation beyond that."""
+        """The run's progress: of its latest checkpoint, or of a later evaluation."""
         stored = self.latest.progress if self.latest else Progress(learning_rate=float("nan"))
         last = self.evaluations[-1] if self.evaluations else {"step": 0, "branch": 0}
         if (last["branch"], last["step"]) <= (stored.branch, stored.step):
@@ -142,7 +142,7 @@ class Survey:
 
     @property
     def state(self) -> State:
-        """How the run stands; one that was stopped before its first checkpoint is not damaged."""
+        """The run's state; a run stopped before its first checkpoint is not damaged."""
         if self.pid is not None:
             return "running"
         if self.latest is None:
@@ -151,7 +151,7 @@ class Survey:
         patience, budget = config.get("patience"), config.get("max_steps")
         if patience is not None and out_of_patience(progress, patience):
             return "stopped early"
-        # As `loop.is_finished`: an evaluation that was interrupted is made before the end.
+        # Like `loop.is_finished`: an interrupted evaluation is repeated before the end.
         at_evaluation = progress.step % config.get("test_iter", 1) == 0
         due = at_evaluation and progress.step > progress.evaluated_step
         return "finished" if budget and progress.step >= budget and not due else "interrupted"
@@ -163,8 +163,8 @@ class Survey:
 
 
 def survey(folder: RunFolder, thorough: bool = False) -> Survey:
-    """Read a run's folder; checkpoints are held against their manifests by size, or `thorough`ly,
-    by every byte.
+    """Read a run's folder; checkpoints are compared with their manifests by size or, if `thorough`,
+    byte by byte.
     """
     pid = writer_of(folder.path)
     found = [_stored(path, thorough) for path in store.names(folder.checkpoints)]
@@ -179,13 +179,13 @@ def survey(folder: RunFolder, thorough: bool = False) -> Survey:
         results=results.read(folder.path),
         log=tuple(_read_log(folder.metrics)),
         size=sum(status.st_size for _, status in entries),
-        # Whoever asks for the lock and is refused may touch its file: no sign of life.
+        # A refused attempt to lock may touch the file, so its time does not count.
         updated=max((s.st_mtime for path, s in entries if path != folder.lock), default=0.0),
     )
 
 
 def folders(runs_folder: Path, warn: Say = unsaid) -> list[RunFolder]:
-    """Return the runs in a folder of runs, by name; `warn` of what cannot be looked into."""
+    """Return the runs in a folder of runs, by name; `warn` of unreadable folders."""
     if not runs_folder.is_dir():
         return []
     found = []
@@ -199,8 +199,11 @@ def folders(runs_folder: Path, warn: Say = unsaid) -> list[RunFolder]:
 
 
 def find(runs_folder: Path, name: str) -> RunFolder:
-    """Return the run of that folder name, path, or experiment's name where only one has it;
-    CheckpointError with the nearest name, or UsageError with those that have it.
+    """Find a run by its folder's name, path, or unique experiment name.
+
+    Raises:
+        CheckpointError: There is none; it suggests the nearest name.
+        UsageError: Several runs have the name.
     """
     for path in (runs_folder / name, Path(name)):
         if _is_run(RunFolder(path)):
@@ -220,8 +223,8 @@ def find(runs_folder: Path, name: str) -> RunFolder:
 
 
 def path_of(run: Path, runs_folder: Path) -> Path:
-    """Return a path of a run or a checkpoint as it is; of a bare word, which may be a name, that of
-    the run which `find` finds by it.
+    """Return the path of a run or checkpoint: `run` itself if it is a path, else that of the run
+    with this name in `runs_folder`.
     """
     is_checkpoint = (run / store.MANIFEST).exists() or run.name.startswith("ckpt-")
     if len(run.parts) != 1 or (is_checkpoint and run.exists()):
@@ -235,7 +238,7 @@ def short_name(folder: RunFolder) -> str:
 
 
 def summary(found: Survey) -> dict[str, Any]:
-    """Return what a list of runs tells of one, as JSON holds it: times in UTC, sizes in bytes."""
+    """Return a run's summary for lists, as JSON values: times in UTC, sizes in bytes."""
     progress, config = found.progress, found.config
     return {
         "name": found.name,
@@ -268,8 +271,8 @@ def measured(found: Survey, split: str) -> dict[str, Any] | None:
 
 
 def details(found: Survey, language: Language = "en") -> dict[str, Any]:
-    """Return all that is known of a run: its summary, configuration, environment, checkpoints,
-    history and evaluations. language: that damage is told in, English for programs.
+    """Return all facts of a run: summary, configuration, environment, checkpoints, history and
+    evaluations. language: of the reasons of damage; English for programs.
     """
     latest, best = found.latest, found.best
     checkpoints = [_checkpoint_facts(entry, latest, best, language) for entry in found.stored]
@@ -307,7 +310,7 @@ def _checkpoint_facts(
 
 
 def _stored(path: Path, thorough: bool) -> Stored | None:
-    """Read a checkpoint; None for one that its run has superseded meanwhile."""
+    """Read a checkpoint; None if its run has deleted it meanwhile."""
     checkpoint: Checkpoint | None = None
     damage: Phrase | None = None
     try:
@@ -318,7 +321,7 @@ def _stored(path: Path, thorough: bool) -> Stored | None:
             store.check_sizes(checkpoint)
     except DamagedCheckpointError as error:
         damage = error
-    except CheckpointError as error:  # the system refuses to read it
+    except CheckpointError as error:  # unreadable
         file = Path(error.values["path"])
         damage = Phrase("file_reason", name=file.name, reason=error.values["reason"])
     size = sum(status.st_size for _, status in _files(path))
@@ -335,7 +338,7 @@ def _is_run(folder: RunFolder) -> bool:
 
 
 def _record(folder: RunFolder) -> dict[str, Any]:
-    """Return run.json; one that the system refuses to read hides no other run of a list."""
+    """Return run.json; an unreadable one must not hide the other runs of a list."""
     try:
         return read_record(folder, unsaid)
     except CheckpointError:
@@ -349,7 +352,7 @@ def _name_in(record: Mapping[str, Any]) -> str | None:
 
 
 def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    """Return the files under `folder`; one that vanishes meanwhile is none."""
+    """Return the files under `folder`, without those that vanish meanwhile."""
     found = []
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -369,7 +372,7 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _parsed(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the lines of evaluations; what a crash cut or damage changed is none."""
+    """Parse the lines of evaluations, without truncated or damaged ones."""
     found = []
     for line in lines:
         try:
