@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from reprise.api import run_request
-from reprise.runs.folder import RunFolder
 from reprise.runs.naming import Named
 from reprise.runs.session import Request
 from reprise.runs.where import folder_for
@@ -32,27 +31,20 @@ class Watch:
         return [*tracked, *(["--quiet"] if self.quiet else []), *spoken]
 
 
-def start(
-    named: Named,
-    watch: Watch,
-    data_dir: Path | None,
-    source: RunFolder | None = None,
-    **asked: Any,
-) -> NoReturn:
+def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> NoReturn:
     """See a run through from where it stands, and end the process.
 
     Args:
         named: The run.
         watch: How it is watched.
         data_dir: The folder of the data sets, None where none was given.
-        source: The run whose data a new one is trained on, of a final fit.
         asked: The other fields of a `Request`.
     """
-    config, data_folder = named.config, folder_for(named, data_dir, source)
+    config, data_folder = named.config, folder_for(named, data_dir)
     voice = Voice(Messages(choose_language(watch.lang)), quiet=watch.quiet)
     if named.taken is not None:
         voice.say("named_anew", taken=named.taken, name=config.name)
-    request = Request(config, data_folder, named.folder, **asked)
+    request = Request(config, data_folder, named.folder, fit_of=named.fit_of, **asked)
     console = RunConsole(voice, config, watch.track, watch.preset, not watch.quiet)
     command = command_to_resume(named.folder, config.name, watch.words)
     sys.exit(run_request(request, console, command))

@@ -14,7 +14,6 @@ from reprise.cli.options import (
     run_values,
     watch_options,
 )
-from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
@@ -50,14 +49,11 @@ def train(
     from reprise.runs.manage.survey import path_of
     from reprise.runs.naming import for_final_fit, for_training
 
-    source = fit = None
-    if fit_of is not None:
-        source = RunFolder(path_of(fit_of, runs_dir))
-        stored, fit = for_final_fit(source)
-        if given.get("dataset", stored["dataset"]) != stored["dataset"]:
-            raise UsageError("only_one", options="--dataset, --final-fit")
-        given = stored | given
-    named = for_training(given, runs_dir, new)  # a mistake is told before JAX is loaded
+    # A mistake is told before JAX is loaded.
+    if fit_of is None:
+        named = for_training(given, runs_dir, new)
+    else:
+        named = for_final_fit(RunFolder(path_of(fit_of, runs_dir)), given, runs_dir, new)
 
     from reprise.cli.starting import Watch, start
     from reprise.tracking import require
@@ -67,8 +63,6 @@ def train(
         named,
         Watch(quiet, track, lang, preset_name(preset, config_file)),
         data_dir,
-        source,
-        fit_of=fit,
         resume_from=resume_from,
         best_metric=best_metric,
         new_learning_rate=change_learning_rate,
