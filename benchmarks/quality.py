@@ -86,8 +86,7 @@ class Planned:
     def name(self) -> str:
         """The run's own name, the same whenever the same is planned."""
         changed = (f"_{key}-{value}" for key, value in sorted(self.options.items()))
-        prefix = f"{self.model}_" if self.is_preset else ""
-        return f"{prefix}seed{self.seed}{''.join(changed)}"
+        return f"{self.model}_seed{self.seed}{''.join(changed)}"
 
 
 @dataclass
@@ -117,8 +116,7 @@ class Workshop:
             *("--seed", planned.seed, "--runs-dir", self.runs, "--data-dir", self.data),
             *(word for key, value in planned.options.items() for word in _words(key, value)),
         )
-        model = "*" if planned.is_preset else planned.model
-        (folder,) = self.runs.glob(f"{planned.dataset}_{model}_b*_{planned.name}")
+        folder = self.runs / f"{planned.dataset}_{planned.name}"
         shown = self._call(planned, "inspect", folder, "--which", "latest", "--json")
         latest = json.loads(shown)
         shown = self._call(planned, "evaluate", folder, "--json", "--data-dir", self.data)
@@ -152,7 +150,7 @@ class Workshop:
 
     def _call(self, planned: Planned, *arguments: object) -> bytes:
         """Run `reprise ARGUMENTS` and return what it printed; what it says goes into a log."""
-        log = self.folder / "logs" / f"{planned.dataset}_{planned.model}_{planned.name}.log"
+        log = self.folder / "logs" / f"{planned.dataset}_{planned.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
             with self._lock:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from reprise.runs.manage.survey import Survey
+    from reprise.runs.naming import Named
     from reprise.runs.session import Request
     from reprise.runs.stored import Locate
     from reprise.serving.recommender import Recommender
@@ -88,6 +89,7 @@ def train(
     *,
     name: str,
     new: bool = False,
+    final_fit: "Run | str | Path | None" = None,
     preset: str | None = None,
     config: str | Path | None = None,
     runs_dir: str | Path = "runs",
@@ -107,6 +109,8 @@ def train(
         data: A data set, or its name under `data_dir`.
         name: The experiment's name.
         new: Make a new run, with the next free name ("first-2"), where there is one of that name.
+        final_fit: Train on all users, valid and test too, with the settings of this run and for as
+            many steps as it was best at; nothing is evaluated.
         preset: Settings that are good together, such as "modern".
         config: A TOML file of settings, which win over the preset's.
         runs_dir: Folder of the runs.
@@ -131,9 +135,10 @@ def train(
 
     require(tuple(track))
     own = {"dataset": data.name if isinstance(data, Dataset) else data, "name": name}
-    named = for_training(_settings(preset, config, settings) | own, Path(runs_dir), new)
-    found = data.folder if isinstance(data, Dataset) else folder_for(named, _folder(data_dir))
-    request = Request(named.config, found, named.folder, resume_from)
+    given, runs = _settings(preset, config, settings) | own, Path(runs_dir)
+    named = _final_fit(final_fit, given, runs, new) or for_training(given, runs, new)
+    folder = data.folder if isinstance(data, Dataset) else folder_for(named, _folder(data_dir))
+    request = Request(named.config, folder, named.folder, resume_from, fit_of=named.fit_of)
     voice = Voice(Messages(choose_language(lang)), silent=not progress)
     if named.taken is not None:
         voice.say("named_anew", taken=named.taken, name=named.config.name)
@@ -145,7 +150,7 @@ def train(
         raise KeyboardInterrupt
     if code:
         raise SystemExit(code)
-    return Run(request.folder.path, found.parent)
+    return Run(request.folder.path, folder.parent)
 
 
 def load(
@@ -416,6 +421,18 @@ def _place(
         return run.path, locator(run.path, _folder(data_dir) or run.data_dir)
     path = path_of(Path(run), runs_dir)
     return path, locator(path, _folder(data_dir))
+
+
+def _final_fit(
+    source: Run | str | Path | None, given: dict[str, Any], runs_dir: Path, new: bool
+) -> "Named | None":
+    """Return the final fit after a run; None where none is asked for."""
+    from reprise.runs.folder import RunFolder
+    from reprise.runs.naming import for_final_fit
+
+    if source is None:
+        return None
+    return for_final_fit(RunFolder(_place(source, runs_dir, None)[0]), given, runs_dir, new)
 
 
 def _folder(given: str | Path | None) -> Path | None:

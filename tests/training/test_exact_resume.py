@@ -43,6 +43,7 @@ SWITCHED: list[dict[str, Any]] = [
         "repeat_bias": True,
     },
     {"optimizer": "lazy-adam", "selection": "soft", "sampler": "in-batch", "negatives": None},
+    {"train_users": "all"},
     {
         "selection": "item0",
         "next_n": 3,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from reprise.api import run_request
-from reprise.runs.folder import RunFolder
 from reprise.runs.manage.groups import statistics
 from reprise.runs.naming import Named
 from reprise.runs.results import Split
@@ -35,26 +34,21 @@ class Watch:
         return [*tracked, *(["--quiet"] if self.quiet else []), *spoken]
 
 
-def start(
-    named: Named,
-    watch: Watch,
-    data_dir: Path | None,
-    source: RunFolder | None = None,
-    **asked: Any,
-) -> NoReturn:
+def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> NoReturn:
     """See a run through from where it stands, and end the process.
 
     Args:
         named: The run.
         watch: How it is watched.
         data_dir: The folder of the data sets, None where none was given.
-        source: The run whose data a new one is trained on, of a final fit.
         asked: The other fields of a `Request`.
     """
     voice = Voice(Messages(choose_language(watch.lang)), quiet=watch.quiet)
     if named.taken is not None:
         voice.say("named_anew", taken=named.taken, name=named.config.name)
-    request = Request(named.config, folder_for(named, data_dir, source), named.folder, **asked)
+    request = Request(
+        named.config, folder_for(named, data_dir), named.folder, fit_of=named.fit_of, **asked
+    )
     command = command_to_resume(named.folder, named.config.name, watch.words)
     sys.exit(run_request(request, _console(named, watch, voice), command))
 

@@ -1,7 +1,7 @@
 """A run is its name: which run a name means, and with which settings a start goes on with it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -48,13 +48,16 @@ class Named:
     """What a start is of.
 
     known: the run that it goes on with; None: it is a new one. taken: the name asked for, where
-    another run has it and the new one was given the next.
+    another run has it and the new one was given the next. source, fit_of: of a final fit, the run
+    that it is made after, and what run.json is to tell of that.
     """
 
     config: TrainConfig
     folder: RunFolder
     known: Known | None
     taken: str | None = None
+    source: RunFolder | None = None
+    fit_of: FitOf | None = None
 
 
 def read(folder: RunFolder) -> Known:
@@ -72,6 +75,26 @@ def read(folder: RunFolder) -> Known:
         **{key: identity[key] for key in IDENTITY if key in identity},
     }
     return Known(folder, {key: stored[key] for key in SETTINGS if stored.get(key) is not None})
+
+
+def for_final_fit(
+    source: RunFolder, given: Mapping[str, Any], runs_folder: Path, new: bool = False
+) -> Named:
+    """Return the final fit after a run: with its settings, over all users, for as many steps as it
+    was best at; `given` settings and `new` as in `for_training`.
+
+    Raises:
+        UsageError: The run has no best, or a model that nothing trains, or another data set.
+    """
+    known, best = read(source), survey(source).best_known
+    if best is None or known.values["model"] in UNTRAINED:
+        raise UsageError("final_fit_of_none", path=source.path)
+    if given.get("dataset", known.values["dataset"]) != known.values["dataset"]:
+        raise UsageError("only_one", options="--dataset, --final-fit")
+    fit = {"train_users": "all", "max_steps": best.step}
+    settings = {key: value for key, value in known.values.items() if key != "name"} | fit
+    named = for_training({**settings, **given}, runs_folder, new)
+    return replace(named, source=source, fit_of=FitOf(run=source.path.name, step=best.step))
 
 
 def for_training(given: Mapping[str, Any], runs_folder: Path, new: bool = False) -> Named:
@@ -114,21 +137,6 @@ def for_resuming(name: str, given: Mapping[str, Any], runs_folder: Path) -> Name
         options = ", ".join(SETTINGS[key].flags[0] for key in missing)
         raise UsageError("length_unknown", path=known.folder.path, options=options)
     return Named(_continued(known, given), known.folder, known)
-
-
-def for_final_fit(source: RunFolder) -> tuple[dict[str, Any], FitOf]:
-    """Return the settings, by name, of a final fit after a run: its own, over all users, for as
-    many steps as it was best at; and what run.json is to tell of that.
-
-    Raises:
-        UsageError: The run has no best, or a model that nothing trains.
-    """
-    known, best = read(source), survey(source).best_known
-    if best is None or known.values["model"] in UNTRAINED:
-        raise UsageError("final_fit_of_none", path=source.path)
-    values = {key: value for key, value in known.values.items() if key != "name"}
-    fit = {"train_users": "all", "max_steps": best.step}
-    return {**values, **fit}, FitOf(run=source.path.name, step=best.step)
 
 
 def called(runs_folder: Path, dataset: str, name: str) -> list[RunFolder]:

@@ -36,15 +36,12 @@ def locator(path: Path, data_dir: Path | None) -> Callable[[str], Path]:
     return lambda name: data_of(run_of(path), name, data_dir)
 
 
-def folder_for(named: Named, data_dir: Path | None, source: RunFolder | None = None) -> Path:
-    """Return the folder of the data set of a start, see `data_of` and `data_for_new`; a new run
-    can be trained on what `source` was.
-    """
-    if named.known is None and source is not None:
-        return data_of(source, named.config.dataset, data_dir)
-    if named.known is None:
+def folder_for(named: Named, data_dir: Path | None) -> Path:
+    """Return the folder of the data set of a start, see `data_of` and `data_for_new`."""
+    of_run = named.source if named.known is None else named.folder
+    if of_run is None:
         return data_for_new(named.config.dataset, data_dir, named.folder.path.parent)
-    return data_of(named.folder, named.config.dataset, data_dir)
+    return data_of(of_run, named.config.dataset, data_dir)
 
 
 def data_of(folder: RunFolder, dataset: str, data_dir: Path | None) -> Path:

@@ -15,7 +15,6 @@ from reprise.cli.options import (
     run_values,
     watch_options,
 )
-from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
@@ -55,18 +54,13 @@ def train(
     from reprise.runs.naming import for_final_fit, for_training
 
     # A mistake is told before JAX is loaded.
-    source = fit = None
-    if fit_of is not None:
-        source = RunFolder(path_of(fit_of, runs_dir))
-        stored, fit = for_final_fit(source)
-        if given.get("dataset", stored["dataset"]) != stored["dataset"]:
-            raise UsageError("only_one", options="--dataset, --final-fit")
-        given = stored | given
-    if seeds is None:
-        named = [for_training(given, runs_dir, new)]
-    else:
+    if seeds is not None:
         _refuse_beside_seeds(new, fit_of, best_metric, change_learning_rate)
         named = [for_training(one, runs_dir) for one in members(given, seeds_of(seeds))]
+    elif fit_of is None:
+        named = [for_training(given, runs_dir, new)]
+    else:
+        named = [for_final_fit(RunFolder(path_of(fit_of, runs_dir)), given, runs_dir, new)]
 
     from reprise.cli.starting import Watch, start, start_group
     from reprise.show.commandline import resume_command
@@ -81,8 +75,6 @@ def train(
         named[0],
         watch,
         data_dir,
-        source,
-        fit_of=fit,
         resume_from=resume_from,
         best_metric=best_metric,
         new_learning_rate=change_learning_rate,
