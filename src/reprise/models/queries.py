@@ -78,6 +78,6 @@ def _read(params: Params, history: Array, lengths: Array) -> tuple[Array, Array]
     near = by_last[lengths - 1]  # [B, m, K, L]
     attention = jax.nn.softmax(jnp.where(mask > 0, logits + near, _MASKED_LOGIT), axis=-1) * mask
     read = jnp.einsum("bmkl,bld->bmkd", attention, history)
-    standing = normalise(read, params["feed_gain"], params["feed_bias"]) + params["token"]
-    hidden = jax.nn.relu(standing @ params["inner"] + params["inner_bias"])
+    normed = normalise(read, params["feed_gain"], params["feed_bias"]) + params["token"]
+    hidden = jax.nn.relu(normed @ params["inner"] + params["inner_bias"])
     return read + hidden @ params["outer"] + params["outer_bias"], attention

@@ -101,8 +101,8 @@ def _marks(run: Run, key: str, place: int, messages: Messages) -> list[dict[str,
         known = {line["step"]: line.get(key) for line in run.lines if line["branch"] == best.branch}
         value = best.metric if key == f"valid_recall@{run.cutoff}" else known.get(best.step)
         if value is not None:
-            told = messages.text("page_best_mark", step=best.step, metric=f"{best.metric:.6f}")
-            trace = _mark(run, place, [(best.step, value)], ("star", 13), [told])
+            label = messages.text("page_best_mark", step=best.step, metric=f"{best.metric:.6f}")
+            trace = _mark(run, place, [(best.step, value)], ("star", 13), [label])
             trace["marker"] |= {
                 "color": BEST_COLOUR,
                 "line": {"color": colour_of(place), "width": 1},

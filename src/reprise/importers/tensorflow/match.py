@@ -159,11 +159,11 @@ def _forms(model: Model, embedding_dim: int, given: Sizes, defaults: Sizes) -> _
             if fixed is attempts[-1]:
                 raise
             continue
-        told = _Forms(fixed, unknown, corners)
+        forms = _Forms(fixed, unknown, corners)
         silent = {
             name: kept[name]
             for name in unknown
-            if all(name not in told.sizes_of(parameter) for parameter in told.parameters)
+            if all(name not in forms.sizes_of(parameter) for parameter in forms.parameters)
         }
         return _Forms({**fixed, **silent}, unknown, corners)
     raise AssertionError("the last attempt returns or raises")
