@@ -15,6 +15,7 @@ from reprise.cli.options import (
     run_values,
     watch_options,
 )
+from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
