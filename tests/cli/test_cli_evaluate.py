@@ -224,17 +224,17 @@ def test_a_metric_that_the_data_cannot_give_is_named(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([RUN, "--cutoffs", "5,x"], "cutoffs = 'x' is not possible: a whole number from 1."),
-        ([RUN, "--cutoffs", "5,0"], "cutoffs = 0 is not possible: a whole number from 1."),
+        ([RUN, "--cutoffs", "5,x"], "cutoffs = 'x' is invalid: expected an integer >= 1."),
+        ([RUN, "--cutoffs", "5,0"], "cutoffs = 0 is invalid: expected an integer >= 1."),
         ([RUN, "--cutoffs", ","], "Missing: --cutoffs."),
-        ([RUN, "--top-n", "0"], "top_n = 0 is not possible: a whole number from 1."),
-        ([RUN, "--metrics", "recal"], "metrics = 'recal' is not possible: recall | ndcg | "),
-        ([], "Say what to measure: RUN, or --lists FILE with --dataset NAME."),
-        (["--lists", "a.csv"], "Say what to measure: "),
-        ([RUN, "--dataset", "tiny"], "Say what to measure: "),
+        ([RUN, "--top-n", "0"], "top_n = 0 is invalid: expected an integer >= 1."),
+        ([RUN, "--metrics", "recal"], "metrics = 'recal' is invalid: expected recall | ndcg | "),
+        ([], "Say what to evaluate: RUN, or --lists FILE with --dataset NAME."),
+        (["--lists", "a.csv"], "Say what to evaluate: "),
+        ([RUN, "--dataset", "tiny"], "Say what to evaluate: "),
         (
             [RUN, "--lists", "a.csv", "--dataset", "tiny", "--which", "latest"],
-            "--lists goes without RUN, --which.",
+            "--lists cannot be combined with RUN, --which.",
         ),
     ],
 )

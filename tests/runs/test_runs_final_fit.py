@@ -53,7 +53,7 @@ def test_final_fit_trains_all_users_for_the_best_steps(small_data: Path, tmp_pat
     check_refusal(reprise("evaluate", "prod", *runs), 2, "trained on all users")
     assert reprise("export", "prod", tmp_path / "out", *runs).returncode == 0
     again = reprise("train", "--final-fit", "t", "--name", "prod", *runs)
-    assert "Finished already" in again.stdout, again.stderr
+    assert "Already finished" in again.stdout, again.stderr
     check_refusal(reprise("train", "--final-fit", "prod", "--name", "p", *runs), 2, "no best step")
     other = reprise("train", "--final-fit", "t", "--name", "p", "--dataset", "demo", *runs)
     check_refusal(other, 2, "--dataset, --final-fit")

@@ -79,7 +79,7 @@ def test_rename_gives_the_run_another_name_and_folder(small_data: Path, runs: Pa
     run_small(small_data, runs, name="better", max_steps=20)  # goes on
     assert inspect_json(runs / "small_better")["step"] == 20
     run_small(small_data, runs, name="other", max_steps=4)
-    assert "name 'other' already" in refused(
+    assert "already has the name 'other'" in refused(
         UsageError, "runs", "rename", "better", "other", *where
     )
     refused(UsageError, "runs", "rename", "better", "a/b", *where)
@@ -124,7 +124,7 @@ def test_data_is_listed_and_deleted_with_its_runs_named(
     assert "No prepared datasets" in told("data", "list", "--data-dir", tmp_path / "none")
 
     asked = told("data", "delete", "small", *where, typed="n\n")
-    assert f"need it to train on and to be evaluated: {small_config().run_name}" in asked
+    assert f"need it to continue or to be evaluated: {small_config().run_name}" in asked
     assert "--yes" in refused(UsageError, "data", "delete", "small", *where)
     with locked(find(runs, "t")):
         refused(RunInUseError, "data", "delete", "small", "--yes", *where)

@@ -175,9 +175,9 @@ def test_the_commands_of_a_shell_keep_to_one_run(small_data: Path, tmp_path: Pat
     assert on.returncode == 0, on.stderr  # the data is found by the run's own hint
     assert (inspect_json(folder)["step"], inspect_json(runs / "small_t-2")["step"]) == (10, 5)
     shown = reprise("runs", "show", "t", "--runs-dir", runs)
-    assert f"To train on: reprise resume t --runs-dir {runs} --steps 20" in shown.stdout
+    assert f"To continue training: reprise resume t --runs-dir {runs} --steps 20" in shown.stdout
     again = reprise("train", *QUICK, "--data-dir", small_data, "--runs-dir", runs)
-    assert "Finished already at step 10 of 10" in again.stdout, again.stderr
+    assert "Already finished at step 10 of 10" in again.stdout, again.stderr
     for command in (["evaluate", "t"], ["inspect", "t"], ["config", "show", "t"]):
         assert reprise(*command, "--runs-dir", runs, cwd=tmp_path).returncode == 0
 
@@ -220,6 +220,6 @@ def test_a_runs_data_is_found_by_its_content(
     shutil.rmtree(tmp_path / "data")
     assert data_of(moved, "small", None) == data  # which the caller refuses
     shutil.rmtree(data)
-    with pytest.raises(DataError, match="neither at moved/data/small, where it was, nor in data"):
+    with pytest.raises(DataError, match="neither in its old place, moved/data/small, nor in data"):
         data_of(moved, "small", None)
     assert read_record(moved, no_warning)["data_folder"] == "../../data/small"

@@ -103,8 +103,8 @@ def test_a_stop_ends_the_group_and_the_same_command_goes_on(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--seeds", "3,x"), "seeds = '3,x' is not possible: whole numbers from 0, such as"),
-        (("--seeds", "4294967296"), "seed = 4294967296 is not possible"),
+        (("--seeds", "3,x"), "seeds = '3,x' is invalid: expected integers >= 0, such as"),
+        (("--seeds", "4294967296"), "seed = 4294967296 is invalid"),
         (("--seeds", "3", "--seed", 4), "Give only one of --seed, --seeds."),
         (("--seeds", "3", "--new"), "Give only one of --seeds, --new."),
     ],
@@ -182,7 +182,7 @@ def test_compare_refuses_one_group_paired_with_nothing(
     shown = compare(trained[0], small_data, "t")  # two runs
     assert "mean ± standard deviation" in shown
     done = reprise("runs", "compare", "t", "--paired", "--runs-dir", trained[0])
-    check_refusal(done, UsageError.exit_code, "Give two runs or more to compare.")
+    check_refusal(done, UsageError.exit_code, "Give at least two runs to compare.")
     both = ("t-s3", "t", "--paired", "--csv", "--runs-dir", trained[0])
     done = reprise("runs", "compare", *both)
     check_refusal(done, UsageError.exit_code, "Give only one of --paired, --csv.")
