@@ -6,6 +6,7 @@ holds 16 to 24 bytes a row however long its ids are. A column is read in the fir
 apart by a dictionary.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -138,18 +139,20 @@ class _Reader(NamedTuple):
         schema = rows.collect_schema()
         return [
             _READINGS[name][choice[name]](
-                self._known(name, schema[name]), schema[name], word
+                self._known(name, choice[name], schema[name]), schema[name], word
             ).alias(name)
             for name, word in self.words.items()
             if name in (schema if names is None else names)
         ]
 
-    def _known(self, name: str, dtype: pl.DataType) -> pl.Expr:
+    def _known(self, name: str, place: int, dtype: pl.DataType) -> pl.Expr:
         """Return a column, null where its text stands for a missing value."""
         column = pl.col(name)
-        if name not in _NEEDED or not self.nulls or dtype not in (pl.String, pl.Categorical):
+        # What has no digit is no number and no date in any case.
+        as_words = _READINGS[name][place] is _id_text or re.search(r"\d", "".join(self.nulls))
+        if name not in _NEEDED or not self.nulls or dtype != pl.String or not as_words:
             return column
-        text = column.cast(pl.String).str.strip_chars()
+        text = column.str.strip_chars()
         return pl.when(~text.is_in(list(self.nulls))).then(column)
 
 
