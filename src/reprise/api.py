@@ -51,7 +51,7 @@ def prepare(
     cut: Sequence[str] | None = None,
     format: str | None = None,  # noqa: A002 - as the flag is called
     behaviours: Sequence[str] | None = None,
-    **columns: str | None,
+    **told: Any,
 ) -> Dataset:
     """Turn interactions into the data set `name`, and open it.
 
@@ -60,7 +60,8 @@ def prepare(
             pandas or pyarrow with a row an interaction.
         data_dir: Folder of the data sets.
         protocol, k_core, cut, format, behaviours: As the flags of `reprise prepare`.
-        columns: user_col, item_col, time_col, category_col and title_col, as the flags.
+        told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
+            title_col, separator, quote, encoding, null_values and drop_invalid.
 
     Raises:
         DataError: The source cannot be used; the message says what is wrong, and where.
@@ -69,7 +70,7 @@ def prepare(
     from reprise.data.readers.recognise import asked_of
 
     check_value("dataset", name)
-    asked = asked_of(format_name=format, **columns)._replace(
+    asked = asked_of(format_name=format, **told)._replace(
         behaviours=None if behaviours is None else tuple(behaviours)
     )
     make = partial(_prepared, name, Path(data_dir), protocol, k_core, asked, cut)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from helpers.builders_data import Event, Users, item_lists, users_of, write_comirec, write_inter
 from helpers.effort import examples
 from reprise.cli.main import cli
+from reprise.data.clock import clock_unit
 from reprise.data.dataset import LATER, SPLITS, open_dataset
 from reprise.data.prepare import prepare, read_source
-from reprise.data.splits import clock_unit, cut_times
+from reprise.data.splits import cut_times
 from reprise.data.statistics import describe, totals
 from reprise.errors import DataError, UsageError
 

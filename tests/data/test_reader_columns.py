@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -76,7 +77,8 @@ def test_a_column_named_where_none_are_is_refused(
     tmp_path: Path, write: Write, layout: str, what: str
 ) -> None:
     source = write(tmp_path)
-    asked = asked_of(**{f"{what}_col": "bogus"})
+    named: dict[str, Any] = {f"{what}_col": "bogus"}
+    asked = asked_of(**named)
     assert said(source, asked).startswith(f"--{what}-col does not apply to the format {layout}, ")
 
 
@@ -99,7 +101,7 @@ def test_the_columns_of_recbole_can_be_named(tmp_path: Path) -> None:
     assert rows_of(path, "recbole", asked) == EXPECTED
     assert "--user-col bogus" in said(path, asked_of(user_col="bogus"))
     # What is said to be the users' is not the items' too.
-    assert "missing column(s) item_id" in said(path, asked_of(user_col="item_id"))
+    assert "no column of the item; " in said(path, asked_of(user_col="item_id"))
 
 
 def test_what_recbole_tells_of_items_can_be_named(tmp_path: Path) -> None:

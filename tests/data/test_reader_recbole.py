@@ -11,6 +11,8 @@ from helpers.builders_data import (
 )
 from helpers.sources import check, random_events, refused
 from reprise.data.prepare import read_source
+from reprise.data.readers.columns import UNNAMED
+from reprise.data.readers.dialect import UNTOLD
 from reprise.data.readers.interactions import collect
 from reprise.data.readers.recbole import scan_inter
 from reprise.errors import RepriseError
@@ -45,35 +47,34 @@ def test_inter_columns_are_found_by_name(tmp_path: Path, line_end: str) -> None:
     lines = [header, "5\t10\ti, 1\tu 1", "\t1.5e3\ti2\t007"]
     path.write_bytes(line_end.join(lines).encode())
     second = 3 if line_end == "\n\n" else 2
-    part = scan_inter(path)
+    part = scan_inter(path, UNNAMED, UNTOLD)
     assert part.rows.select("user", "item", "time", "line").collect().rows() == [
         ("u 1", "i, 1", "10", second),
         ("007", "i2", "1.5e3", 2 * second - 1),
     ]
-    assert collect([part])["time"].to_list() == [10.0, 1500.0]
+    assert collect([part]).frame["time"].to_list() == [10.0, 1500.0]
 
 
 @pytest.mark.parametrize(
     ("header", "missing"),
     [
-        ("user_id:token\titem_id:token", "timestamp"),
-        ("user:token\titem_id:token\ttimestamp:float", "user_id"),
-        ("user_id:token,item_id:token,timestamp:float", "item_id, timestamp"),
-        ("1\t2\t3", "user_id, item_id, timestamp"),
-        ("", "user_id, item_id, timestamp"),
+        ("user_id:token\titem_id:token", "time"),
+        ("user:token\titem_id:token\ttimestamp:float", "user"),
+        ("user_id:token,item_id:token,timestamp:float", "item, time"),
+        ("1\t2\t3", "user, item, time"),
     ],
 )
 def test_missing_inter_columns_are_named(tmp_path: Path, header: str, missing: str) -> None:
     error = inter_refusal(tmp_path / "x.inter", f"{header}\n")
-    assert error.key == "inter_columns"
-    assert missing in str(error)
+    assert error.key == "no_column"
+    assert error.values["what"] == missing
 
 
 @pytest.mark.parametrize("line", ["u\ti", "u\ti\t1\t2", "u"])
 def test_an_inter_line_of_other_fields_is_named(tmp_path: Path, line: str) -> None:
     error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nu\t\t\n")
     assert error.key == "bad_line"
-    assert "line 4: expected user_id:token\\titem_id:token\\ttimestamp:float" in str(error)
+    assert "line 4: expected as many fields as line 1, separated by '\\t'" in str(error)
     assert repr(line) in str(error)
 
 
@@ -91,8 +92,8 @@ def test_an_inter_line_of_other_fields_is_named(tmp_path: Path, line: str) -> No
 def test_a_bad_value_of_an_inter_line_is_named(
     tmp_path: Path, line: str, column: str, value: str
 ) -> None:
-    error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nbad\n")
-    assert error.key == "bad_value_in_row"
+    error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\n")
+    assert error.key == "bad_values_in_rows"
     assert f"row 4: the {column} is {value!r}; expected" in str(error)
     assert "Fix or remove the row." in str(error)
 

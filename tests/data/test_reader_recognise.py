@@ -46,7 +46,7 @@ def make_two_inter_files(path: Path) -> None:
     [
         (make_nothing, "source_missing"),
         (Path.mkdir, "unknown_format"),
-        (make_two_inter_files, "unknown_format"),
+        (make_two_inter_files, "one_inter_needed"),
         (Path.touch, "unknown_format"),
     ],
     ids=["missing", "empty folder", "two inter files", "a file of no known suffix"],

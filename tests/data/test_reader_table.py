@@ -80,7 +80,10 @@ def test_columns_are_named_or_found(tmp_path: Path) -> None:
     path.write_bytes(text(events, "", ","))
     check(read_source(path, asked=Asked(columns=Columns("1", "2", "3"))), events)
     path.write_bytes(text(events, "wer,was,wann", ","))
-    with pytest.raises(DataError, match=r"no user column found; the columns are wer, was, wann"):
+    with pytest.raises(
+        DataError,
+        match=r"no user, item, time column found; the columns are wer, was, wann",
+    ):
         read_source(path)
     with pytest.raises(UsageError, match=r"--item-col wass: .* Did you mean 'was'"):
         read_source(path, asked=Asked(columns=Columns("wer", "wass", "wann")))

@@ -98,6 +98,11 @@ _SOURCE_OPTIONS = (
         for what in ("user", "item", "time", "category", "title")
     ),
     click.option("--behaviours"),
+    click.option("--separator", metavar="SIGN"),
+    click.option("--quote", metavar="SIGN"),
+    click.option("--encoding", metavar="NAME"),
+    click.option("--null-values", metavar="LIST"),
+    click.option("--drop-invalid", is_flag=True),
 )
 
 

@@ -105,7 +105,7 @@ def of_interactions(
     times = chosen(chunks_of(frame["time"]), kept)
     facts: dict[str, Any] = {}
     if protocol == "time-split":
-        facts["cut"] = list(cut_times(cut or CUT, times))
+        facts["cut"] = list(cut_times(cut or CUT, times, found.unit))
         counts, kept, times = _met_before(facts["cut"][0], items, kept, times)
     catalogue = by_popularity(counts, items.ties)
     order = _user_order(protocol, users, active)
@@ -115,6 +115,7 @@ def of_interactions(
     whole = Users(users.names(order), Sequences(offsets, gathered(ids, rows)))
     splits = _split(protocol, whole, times, rows, facts.get("cut"))
     about = _about(found, frame, items, catalogue)
+    matched = _matched(found, items.names(catalogue), path)
     return _draft(
         protocol,
         _evaluable(splits, path),
@@ -126,8 +127,11 @@ def of_interactions(
             "protocol": _done(protocol, core),
             **facts,
             "times": [times.min().item(), times.max().item()],
+            "time_unit": found.unit,
             "read": read,
-            "kept": _kept(splits, len(catalogue)),
+            "kept": (kept_of_all := _kept(splits, len(catalogue))),
+            "taken": dict(found.taken) | matched,
+            "warnings": _warnings(found, read, kept_of_all, matched),
         },
         about_items=about,
     )
@@ -260,13 +264,62 @@ def _about(
     told = [name for name in ("category", "title") if name in frame.columns]
     tables = [] if found.items is None else [found.items.drop(told, strict=False)]
     if told and found.ordered:
-        about = about.hstack(described(frame[items.rows[catalogue]].select(told)))
+        about = about.hstack(described(_first_told(frame, items, catalogue, told)))
     elif told:
         rows = frame.lazy().select("item", *told).unique().cast(pl.String)
         tables.append(described(rows.group_by("item").min().collect(engine="streaming")))
     for table in tables:
         about = about.join(table, on="item", how="left", maintain_order="left")
     return about.drop("item")
+
+
+def _first_told(
+    frame: pl.DataFrame, items: _Column, catalogue: NDArray[np.int64], told: Sequence[str]
+) -> pl.DataFrame:
+    """Return what the first row of each item that tells it has in the columns `told`."""
+    found = frame[items.rows[catalogue]].select("item", *told)
+    for name in told:
+        if found[name].null_count():
+            rows = frame.lazy().select("item", name).filter(pl.col(name).is_not_null())
+            first = rows.unique("item", keep="first", maintain_order=True).collect()
+            column = found.select("item").join(first, on="item", how="left", maintain_order="left")
+            found = found.with_columns(column[name])
+    return found.drop("item")
+
+
+def _matched(found: Interactions, items: pl.Series, path: Path) -> dict[str, int]:
+    """Return of how many of the items the table of items tells, if there is one; DataError where it
+    tells of none.
+    """
+    if found.items is None:
+        return {}
+    matched = int(items.is_in(found.items["item"].implode()).sum())
+    if not matched:
+        example = found.items["item"].drop_nulls()
+        raise DataError(
+            "no_item_matches",
+            path=path.with_name(found.taken.get("about", path.name)),
+            items=", ".join(items.head(2)),
+            others=", ".join(example.head(2)),
+        )
+    return {"items_told": matched}
+
+
+def _warnings(
+    found: Interactions,
+    read: Mapping[str, int],
+    kept: Mapping[str, int],
+    matched: Mapping[str, int],
+) -> list[dict[str, Any]]:
+    """Return what may be wrong with what was read: each its message's key (warning), and values."""
+    warnings = [dict(warning) for warning in found.warnings]
+    if 2 * kept["interactions"] < read["interactions"]:
+        shares = {"kept": kept["interactions"], "read": read["interactions"]}
+        warnings.append({"warning": "few_kept", **shares})
+    if matched and 2 * matched["items_told"] < kept["items"]:
+        told = {"told": matched["items_told"], "items": kept["items"]}
+        warnings.append({"warning": "few_told", **told})
+    return warnings
 
 
 def _codes(about: pl.DataFrame, num_items: int) -> NDArray[np.int32]:

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from reprise.data.clock import clock_unit
 from reprise.data.dataset import SPLITS
 from reprise.data.sequences import Sequences, slices
 from reprise.errors import UsageError
@@ -28,7 +29,6 @@ SHUFFLE_SEED = 1230
 SPLIT_SHARES = (0.8, 0.9)
 _HELD_OUT = 2  # of leave-one-out: the last item is the test's, the one before it the validation's
 CUT = ("0.8", "0.9")  # of time-split: shares of the interactions before validation and before test
-_EARLIEST, _UNITS = 10**8, (1, 10**3, 10**6, 10**9)
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,13 @@ def by_time(users: Users, times: NDArray[Any], cut: tuple[Any, Any]) -> dict[str
     return splits
 
 
-def cut_times(asked: Sequence[str], times: NDArray[Any]) -> tuple[Any, Any]:
+def cut_times(
+    asked: Sequence[str], times: NDArray[Any], unit: int | None = None
+) -> tuple[Any, Any]:
     """Return the two times that a cut means: shares of the interactions' `times` [N], numbers as
-    these are, or dates (UTC where they have no zone).
+    these are, or dates (UTC where they have no zone). unit: how many of the times' a second has.
     """
-    found = [_cut_time(text.strip(), times, asked) for text in asked]
+    found = [_cut_time(text.strip(), times, unit, asked) for text in asked]
     if len(found) == len(CUT) and found[0] == found[1]:
         raise UsageError("cut_at_one_time", cut=",".join(asked), time=found[0])
     if len(found) != len(CUT) or not found[0] < found[1]:
@@ -120,7 +122,7 @@ def cut_times(asked: Sequence[str], times: NDArray[Any]) -> tuple[Any, Any]:
     return found[0], found[1]
 
 
-def _cut_time(text: str, times: NDArray[Any], asked: Sequence[str]) -> Any:
+def _cut_time(text: str, times: NDArray[Any], unit: int | None, asked: Sequence[str]) -> Any:
     try:
         number = float(text)
     except ValueError:
@@ -129,7 +131,8 @@ def _cut_time(text: str, times: NDArray[Any], asked: Sequence[str]) -> Any:
         except ValueError as error:
             raise _bad_cut(asked) from error
         date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
-        return date.timestamp() * (clock_unit(times.max()) or 1)
+        time = round(date.timestamp() * 10**6) * (unit or clock_unit(times.max()) or 1)
+        return time / 10**6 if time % 10**6 else time // 10**6
     if 0 < number < 1:
         place = int(number * len(times))
         return np.partition(times, place)[place].item()
@@ -138,10 +141,3 @@ def _cut_time(text: str, times: NDArray[Any], asked: Sequence[str]) -> Any:
 
 def _bad_cut(asked: Sequence[str]) -> UsageError:
     return UsageError("bad_value", option="cut", value=",".join(asked), expected=Phrase("good_cut"))
-
-
-def clock_unit(time: float) -> int | None:
-    """Return how many units a second has of a time since 1970 that lies from 1973 to 2286, in
-    seconds, milli-, micro- or nanoseconds; None of any other number.
-    """
-    return next((unit for unit in _UNITS if 1 <= time / unit / _EARLIEST < 100), None)

@@ -12,6 +12,7 @@ from reprise.errors import DataError
 
 SHORT = 5  # items: ComiRec's filter leaves no user with fewer
 DOMINATING = 0.05  # of all interactions, an item's share
+OUTSTANDING = 2  # times as many items as half of the users have
 ORDERED = 0.9  # least rank correlation between falling ids and popularity
 _QUANTILES = (0, 25, 50, 75, 95, 100)
 
@@ -44,7 +45,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     counts = np.bincount(whole.items, minlength=dataset.num_items + 1)[1:]
     known = dataset.item_category[1:] >= 0
     by_split = dataset.splits.items()
-    facts = {
+    facts: dict[str, Any] = {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
         "source": dict(dataset.meta["source"]) if "source" in dataset.meta else {},
@@ -63,7 +64,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "repeated_targets": {split: _repeated_targets(dataset, split) for split in SPLITS[1:]},
         "rank_correlation": _rank_correlation(counts),
     }
-    return facts | {"warnings": warnings_of(facts)}
+    told = facts["source"].get("warnings", [])
+    return facts | {"warnings": [*told, *warnings_of(facts)]}
 
 
 def warnings_of(facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -76,6 +78,10 @@ def warnings_of(facts: dict[str, Any]) -> list[dict[str, Any]]:
     if popularity["top_share"] > DOMINATING:
         top, percent = popularity["top_item"], round(100 * popularity["top_share"], 1)
         found.append({"warning": "dominating_item", "item": top, "percent": percent})
+    longest = facts["history_length"]["quantiles"]["100"]
+    share = longest / facts["interactions"]["all"]
+    if share > DOMINATING and longest > OUTSTANDING * median:
+        found.append({"warning": "dominating_user", "percent": round(100 * share, 1)})
     correlation = facts["rank_correlation"]
     if correlation is not None and correlation < ORDERED:
         found.append({"warning": "ids_out_of_order", "correlation": round(correlation, 3)})

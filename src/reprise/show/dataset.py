@@ -1,5 +1,6 @@
 """The output of `reprise data show`: a dataset's statistics, with bars."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BAR_WIDTH = 40  # columns
+_ROLES = {
+    "user": "role_user",
+    "item": "role_item",
+    "time": "role_time",
+    "category": "role_category",
+    "title": "role_title",
+    "behaviour": "role_behaviour",
+}
+_CHOSEN = {
+    "named": "taken_by_named",
+    "usual": "taken_by_usual",
+    "partition": "taken_by_partition",
+}
+_SHOWN = 20  # names of columns that are not used
 # meta.json describes in English, part by part, what `prepare` did.
 _DONE = (
     "done_as_split",
@@ -35,9 +50,52 @@ def show_facts(facts: dict[str, Any], messages: Messages) -> None:
         console.print(_bars(facts[kind]["histogram"]))
     if facts["warnings"]:
         console.print()
-    for warning in facts["warnings"]:
+    for line in warning_lines(facts["warnings"], messages):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def warning_lines(warnings: Sequence[Mapping[str, Any]], messages: Messages) -> list[str]:
+    """Return a line of each warning of a dataset."""
+    lines = []
+    for warning in warnings:
         values = {key: value for key, value in warning.items() if key != "warning"}
-        console.print(text(warning["warning"], **values), markup=False, soft_wrap=True)
+        lines.append(messages.text(warning["warning"], **values))
+    return lines
+
+
+def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
+    """Return the lines of what was read, and how it was understood, where meta.json tells."""
+    taken = source.get("taken")
+    if not taken:
+        return []
+    text, names = messages.text, taken["files"]
+    more = taken["num_files"] - len(names)
+    lines = [text("taken_files", files=", ".join(names) + (f", ... (+{more})" if more else ""))]
+    if "separator" in taken:
+        written = {
+            "separator": " ".join(map(repr, taken["separator"])),
+            "quote": " ".join(taken["quote"]),
+            "encoding": " ".join(taken["encoding"]),
+        }
+        lines.append(text("taken_text", **written))
+    columns = [
+        text(_CHOSEN[column["by"]], what=text(_ROLES[what]), column=column["column"])
+        for what, column in taken.get("columns", {}).items()
+    ]
+    if columns:
+        lines.append(text("taken_columns", columns=", ".join(columns)))
+    if taken.get("unused"):
+        lines.append(text("taken_unused", columns=", ".join(taken["unused"][:_SHOWN])))
+    if taken["left_out"]:
+        reasons = [
+            text("taken_without", count=count, what=text(_ROLES[what]))
+            for what, count in taken["left_out"].items()
+        ]
+        lines.append(text("taken_left_out", reasons=", ".join(reasons), rows=taken["rows"]))
+    if "items_told" in taken:
+        told, items = taken["items_told"], source["kept"]["items"]
+        lines.append(text("taken_about", file=taken.get("about", "?"), told=told, items=items))
+    return lines
 
 
 def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
@@ -56,8 +114,8 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
         ),
         text("data_splits", **{key: users[key] for key in ("train", "valid", "test")}),
         text("data_source", format=source.get("format", "?"), protocol=_done(source, messages)),
-        *_kept(source, messages),
-        *_times(source, messages),
+        *taken_lines(source, messages),
+        *kept_lines(source, messages),
         text(HIDDEN[facts["evaluation"]]),
         text(
             "data_categories",
@@ -88,31 +146,29 @@ def _done(source: dict[str, Any], messages: Messages) -> str:
     return ", ".join(messages.text(keys[part]) if part in keys else part for part in parts)
 
 
-def _kept(source: dict[str, Any], messages: Messages) -> list[str]:
-    """Return the line on what the filter kept, if known."""
-    if not {"read", "kept"} <= source.keys():
-        return []
-    read = {f"{what}_read": count for what, count in source["read"].items()}
-    return [messages.text("data_kept", **source["kept"], **read)]
+def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
+    """Return the lines of what the filter kept, of its times, and of those it was split at, where
+    the source tells.
+    """
+    lines = []
+    if {"read", "kept"} <= source.keys():
+        read = {f"{what}_read": count for what, count in source["read"].items()}
+        lines.append(messages.text("data_kept", **source["kept"], **read))
+    for key, what in (("data_times", "times"), ("data_cut", "cut")):
+        if what in source:
+            first, last = (_day(time, source) for time in source[what])
+            lines.append(messages.text(key, first=first, last=last))
+    return lines
 
 
-def _times(source: dict[str, Any], messages: Messages) -> list[str]:
-    """Return the lines on the range of times and the cuts, if known."""
-    return [
-        messages.text(key, first=_day(first), last=_day(last))
-        for key, what in (("data_times", "times"), ("data_cut", "cut"))
-        if what in source
-        for first, last in [source[what]]
-    ]
+def _day(time: float, source: Mapping[str, Any]) -> str:
+    """Return the day (UTC) of a time of a clock; any other number as it is."""
+    from reprise.data.clock import clock_unit
 
-
-def _day(time: float) -> str:
-    """Format a Unix time as a day (UTC); other numbers are unchanged."""
-    from reprise.data.splits import clock_unit
-
-    unit = clock_unit(time)
+    # Data sets of older versions do not tell.
+    unit = source["time_unit"] if "time_unit" in source else clock_unit(time)
     if unit is None:
-        return f"{time:g}"
+        return f"{time:g}" if isinstance(time, float) else str(time)
     return datetime.fromtimestamp(time / unit, UTC).date().isoformat()
 
 

@@ -1,6 +1,7 @@
 """`reprise prepare`: a dataset folder of a source."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,13 +31,14 @@ def prepare(
     cut: str | None,
     data_dir: Path,
     lang: str | None,
-    **asked: str | None,
+    **asked: Any,
 ) -> None:
     """Turn SOURCE into a dataset folder."""
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import prepare as make
     from reprise.data.readers.recognise import asked_of
     from reprise.data.statistics import totals
+    from reprise.show.dataset import kept_lines, taken_lines, warning_lines
     from reprise.show.terminal import shown_stages
 
     check_value("dataset", name)
@@ -56,3 +58,8 @@ def prepare(
             folder=dataset.folder,
         )
     )
+    told = dataset.meta.get("source", {})
+    for line in (*taken_lines(told, messages), *kept_lines(told, messages)):
+        click.echo(line)
+    for line in warning_lines(told.get("warnings", ()), messages):
+        click.echo(line, err=True)

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from reprise.errors import UsageError
+from reprise.errors import DataError, UsageError
 from reprise.text.suggest import suggest
 
 ROW = "\0row"  # the number of a table's row, a name that no column has
 NEEDED = ("user", "item", "time")
 # By what the field calls them, the likeliest first; compared without case and punctuation.
-_USUAL = {
+USUAL = {
     "user": "user userid uid reviewerid visitorid customerid memberid",
     "item": "item itemid iid movieid productid parentasin asin articleid bookid trackid songid "
     "items",
@@ -47,8 +47,18 @@ class Columns(NamedTuple):
 UNNAMED = Columns()
 
 
+# Of the columns of a table that lacks the usual ones, those that are likely meant.
+_GUESSES = {
+    "user": r"user|customer|visitor|member|session|client|uid|buyer|reader",
+    "item": r"item|product|article|movie|book|track|song|video|sku|content|asin|iid",
+    "time": r"time|date|stamp|(^|_)(ts|day|dt)($|_)|created|_at$",
+}
+# A time's unit, behind one of its usual names.
+_UNIT = re.compile(r"(?:s|sec|seconds|ms|millis|us|micros|ns|nanos)")
+
+
 def find(
-    path: Path, names: Sequence[str], columns: Columns, usual: Mapping[str, str] = _USUAL
+    path: Path, names: Sequence[str], columns: Columns, usual: Mapping[str, str] = USUAL
 ) -> dict[str, str]:
     """Return which of a table's columns is of the user, of the item and so on, of those that it
     has; UsageError where one that is named is not there. RecBole's have their type behind the name.
@@ -65,15 +75,49 @@ def find(
     by_plain = {plain(name.split(":")[0]): name for name in free[::-1]}
     found: dict[str, str] = {}
     for what in columns._fields:
-        likely = [plain(name) for name in usual.get(what, "").split()]
-        fitting = [by_plain[name] for name in likely if name in by_plain]
+        fitting = _fitting(usual.get(what, "").split(), by_plain, what)
+        if what == "time" and what not in given and len(fitting) > 1:
+            raise UsageError("several_times", path=path, columns=", ".join(fitting))
         if what in given or fitting:
             found[what] = given[what] if what in given else fitting[0]
     return found
 
 
+def _fitting(likely: Sequence[str], names: Mapping[str, str], what: str) -> list[str]:
+    """Return the columns of likely names; of the time's, those that name its unit as well."""
+    likely = [plain(name) for name in likely]
+    fitting = [names[name] for name in likely if name in names]
+    if what == "time":
+        words = sorted(likely, key=len, reverse=True)
+        for name, column in names.items():
+            word = next((word for word in words if name.startswith(word)), None)
+            if word and column not in fitting and _UNIT.fullmatch(name[len(word) :]):
+                fitting.append(column)
+    return fitting
+
+
+def no_column(
+    path: Path, missing: Sequence[str], names: Sequence[str], taken: Sequence[str]
+) -> DataError:
+    """Return the error for a table that lacks columns, all of them, with those likely meant of
+    those that are not `taken`.
+    """
+    options = []
+    for what in missing:
+        free = (name for name in names if name not in taken)
+        likely = (name for name in free if re.search(_GUESSES[what], name.lower()))
+        options.append(f"--{what}-col {next(likely, 'NAME').split(':')[0]}")
+    return DataError(
+        "no_column",
+        path=path,
+        what=", ".join(missing),
+        columns=some(names),
+        options=" ".join(options),
+    )
+
+
 def plain(name: str) -> str:
-    """Return a column's name as it is compared: without case and punctuation."""
+    """Return a name without case and punctuation."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

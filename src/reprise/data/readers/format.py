@@ -3,18 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data.readers import FORMATS
 from reprise.data.readers.columns import UNNAMED, Columns
+from reprise.data.readers.dialect import UNTOLD, Dialect
 from reprise.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
+# What stands for a missing value in exports of databases, R, Python and Spark.
+NULLS: tuple[str, ...] = ("\\N", "NULL", "null", "NA", "NaN", "nan", "None", "<NA>")
 Stage = Literal["read", "filter", "order", "write"]
 OnProgress = Callable[[Stage, int], None]  # called with a stage and the rows it has seen
 
@@ -24,13 +28,17 @@ def ignore_progress(stage: Stage, rows: int) -> None:
 
 
 class Asked(NamedTuple):
-    """What the user says of a source: its format (None: recognise it), its columns, and the
-    behaviours that count (None: views).
+    """What the user says of a source: its format (None: recognise it), its columns, the behaviours
+    that count (None: views), how its text is written, which texts are no values, and whether rows
+    without an id or a time are left out.
     """
 
     format_name: str | None = None
     columns: Columns = UNNAMED
     behaviours: Sequence[str] | None = None
+    dialect: Dialect = UNTOLD
+    null_values: Sequence[str] = NULLS
+    drop_invalid: bool = False
 
 
 NOTHING_ASKED = Asked()
@@ -43,7 +51,7 @@ class Part(NamedTuple):
 
     refuse: returns the error for a failure to read them; fields: what a line should have; numbers:
     the same rows of a text with the time parsed as a number on the way, null where it is none,
-    which takes half the time.
+    which takes half the time; told: what was taken of the file.
     """
 
     path: Path
@@ -51,6 +59,7 @@ class Part(NamedTuple):
     refuse: Callable[[Exception], DataError]
     fields: str = ""
     numbers: "pl.LazyFrame | None" = None
+    told: Mapping[str, Any] = MappingProxyType({})
 
     def changed(self, change: "Callable[[pl.LazyFrame], pl.LazyFrame]") -> "Part":
         """Return the part with its rows changed."""
@@ -63,13 +72,14 @@ class Found(NamedTuple):
 
     items: item (String), each once, with category and title (String) where they are known.
     ordered: whether the order of the rows says anything. That of a table in parts does not.
-    clocked: whether times are of a clock, and not places.
+    clocked: whether times are of a clock, and not places. about: the file that tells of the items.
     """
 
     parts: Sequence[Part]
     items: "pl.DataFrame | None" = None
     ordered: bool = True
     clocked: bool = True
+    about: Path | None = None
 
 
 class FoundSplit(NamedTuple):

@@ -6,13 +6,21 @@ holds 16 to 24 bytes a row however long its ids are. A column is read in the fir
 apart by a dictionary.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from reprise.data.readers.format import OnProgress, Part, ignore_progress
+from reprise.data.clock import UNITS, clock_unit, span_of
+from reprise.data.readers.format import (
+    NOTHING_ASKED,
+    Asked,
+    OnProgress,
+    Part,
+    ignore_progress,
+)
 from reprise.errors import DataError
 from reprise.text.messages import Phrase
 
@@ -23,7 +31,9 @@ _NEEDED = ("user", "item", "time")
 _SAMPLE, _BATCH = 1000, 1_000_000  # rows
 # Tried in this order on every value, wherever it stands: nothing is inferred from its neighbours.
 _DATES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-_ZONED = "%Y-%m-%d %H:%M:%S%.f%:z"
+_ZONED = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
+_OFFSET = r"(\d:\d{2}(?::\d{2}(?:\.\d+)?)?) ?([+-]\d{2}):?(\d{2})?$"  # behind a time of day
+_FINER = r"\.\d{6}\d*[1-9]"  # than a microsecond
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,9 @@ class Interactions:
 
     items: item (String), each once, with category and title (String) where they are known.
     ordered: whether the order of the rows says anything. That of a table in parts does not.
-    clocked: whether times are of a clock, and not places.
+    clocked: whether times are of a clock, and not places. unit: of times that were dates, how many
+    a second has. taken: what was read, and how, as meta.json keeps it; warnings: what of it may be
+    wrong, each its message's key (warning) and its values.
     """
 
     format_name: str
@@ -41,11 +53,29 @@ class Interactions:
     items: pl.DataFrame | None = None
     ordered: bool = True
     clocked: bool = True
+    unit: int | None = None
+    taken: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[Mapping[str, Any]] = ()
 
 
-def collect(parts: Sequence[Part], on_progress: OnProgress = ignore_progress) -> pl.DataFrame:
-    """Return the frame of `Interactions` that the parts make up, one after another; DataError names
-    the first row without an id or a time, or a part that has no rows.
+class Collected(NamedTuple):
+    """The frame of `Interactions`, the unit of times that were dates, and how many rows were left
+    out: in all, and by what they lack.
+    """
+
+    frame: pl.DataFrame
+    unit: int | None
+    left_out_rows: int
+    left_out: Mapping[str, int]
+
+
+def collect(
+    parts: Sequence[Part],
+    asked: Asked = NOTHING_ASKED,
+    on_progress: OnProgress = ignore_progress,
+) -> Collected:
+    """Return what the parts make up, one after another; DataError names the first row without an id
+    or a time, where rows without are not to be left out, or that no part has rows.
     """
     seen: set[str] = set()
     for part in parts:
@@ -54,33 +84,80 @@ def collect(parts: Sequence[Part], on_progress: OnProgress = ignore_progress) ->
         except (pl.exceptions.PolarsError, OSError) as error:
             raise part.refuse(error) from error
     words = {name: pl.Categorical(pl.Categories.random()) for name in _READINGS if name in seen}
+    reader = _Reader(words, tuple(asked.null_values))
     # What fits the first rows mostly fits all: one pass is enough then.
     head = parts[0]._replace(rows=parts[0].rows.head(_SAMPLE), numbers=None)
-    choice, _ = _fitting([head], dict.fromkeys(words, 0), words, ignore_progress)
-    choice, frame = _fitting(parts, choice, words, on_progress)
-    if any(frame[name].null_count() for name in _NEEDED):
-        raise _first_bad(parts, choice, words)
+    choice, frame = _fitting([head], dict.fromkeys(words, 0), reader, ignore_progress)
+    if frame.is_empty():
+        choice = dict.fromkeys(words, 0)
+    choice, frame = _fitting(parts, choice, reader, on_progress)
+    if frame.is_empty():
+        raise DataError("no_interactions", path=parts[0].path)
+    rows = len(frame)
+    left_out = {name: frame[name].null_count() for name in _NEEDED if frame[name].null_count()}
+    if left_out:
+        _refuse_odd(parts)
+        whole = frame.drop_nulls(_NEEDED)
+        if (
+            whole.is_empty()
+            or not asked.drop_invalid
+            or _are_of_another_kind(parts, choice, reader)
+        ):
+            raise _first_bad(parts, choice, reader, rows - len(whole), rows)
+        frame = whole
     time = frame["time"]
     if time.dtype == pl.Float64 and time.max() < 2**53 and (time == time.floor()).all():  # type: ignore[operator]
         frame = frame.with_columns(time.cast(pl.Int64))
-    return frame
+    return Collected(frame, _DATE_UNITS.get(choice["time"]), rows - len(frame), left_out)
 
 
-_Words = Mapping[str, pl.Categorical]
+def unit_of(collected: Collected) -> tuple[int | None, dict[str, int]]:
+    """Return how many units of its times a second has, None where they are of no clock or of
+    several; and of several, how many times are of which.
+    """
+    time = collected.frame["time"]
+    if collected.unit is not None:
+        return collected.unit, {}
+    least, most = (clock_unit(float(bound)) for bound in (time.min(), time.max()))  # type: ignore[arg-type]
+    if least == most:
+        return most, {}
+    counts = {name: time.is_between(*span_of(unit), closed="left").sum() for name, unit in UNITS}
+    mixed = {name: int(count) for name, count in counts.items() if count}
+    return (None, mixed) if len(mixed) > 1 else (most, {})
 
 
-def _columns(rows: pl.LazyFrame, choice: Mapping[str, int], words: _Words) -> list[pl.Expr]:
-    """Return the columns that `rows` have, as the chosen readings read them."""
-    schema = rows.collect_schema()
-    return [
-        _READINGS[name][choice[name]](pl.col(name), schema[name], word).alias(name)
-        for name, word in words.items()
-        if name in schema
-    ]
+class _Reader(NamedTuple):
+    """The dictionary of each column, and the texts that are no values."""
+
+    words: Mapping[str, pl.Categorical]
+    nulls: tuple[str, ...]
+
+    def columns(
+        self, rows: pl.LazyFrame, choice: Mapping[str, int], names: Sequence[str] | None = None
+    ) -> list[pl.Expr]:
+        """Return the columns (`names`) that `rows` have, as the chosen readings read them."""
+        schema = rows.collect_schema()
+        return [
+            _READINGS[name][choice[name]](
+                self._known(name, choice[name], schema[name]), schema[name], word
+            ).alias(name)
+            for name, word in self.words.items()
+            if name in (schema if names is None else names)
+        ]
+
+    def _known(self, name: str, place: int, dtype: pl.DataType) -> pl.Expr:
+        """Return a column, null where its text stands for a missing value."""
+        column = pl.col(name)
+        # What has no digit is no number and no date in any case.
+        as_words = _READINGS[name][place] is _id_text or re.search(r"\d", "".join(self.nulls))
+        if name not in _NEEDED or not self.nulls or dtype != pl.String or not as_words:
+            return column
+        text = column.str.strip_chars()
+        return pl.when(~text.is_in(list(self.nulls))).then(column)
 
 
 def _fitting(
-    parts: Sequence[Part], choice: Mapping[str, int], words: _Words, on_progress: OnProgress
+    parts: Sequence[Part], choice: Mapping[str, int], reader: _Reader, on_progress: OnProgress
 ) -> tuple[dict[str, int], pl.DataFrame]:
     """Return the first readings from `choice` on that leave no value out, or those that leave out
     the fewest; and the rows as the last ones tried read them.
@@ -89,7 +166,7 @@ def _fitting(
     as_numbers = not choice["time"]
     while True:
         frame = pl.concat(
-            _batches(parts, choice, as_numbers, words, on_progress), how="diagonal_relaxed"
+            _batches(parts, choice, as_numbers, reader, on_progress), how="diagonal_relaxed"
         )
         if as_numbers and frame["time"].null_count():
             as_numbers = False  # one is none, or a line is blank: read as text
@@ -112,16 +189,18 @@ def _batches(
     parts: Sequence[Part],
     choice: Mapping[str, int],
     as_numbers: bool,
-    words: _Words,
+    reader: _Reader,
     on_progress: OnProgress,
 ) -> Iterator[pl.DataFrame]:
     rows = 0
     for part in parts:
-        before, scanned = rows, part.rows
+        scanned = part.rows
         if as_numbers and part.numbers is not None:
             scanned = part.numbers
         try:
-            for batch in scanned.select(_columns(scanned, choice, words)).collect_batches(
+            columns = reader.columns(scanned, choice)
+            yield scanned.head(0).select(columns).collect()  # of a part without rows
+            for batch in scanned.select(columns).collect_batches(
                 chunk_size=_BATCH, maintain_order=True, engine="streaming"
             ):
                 yield batch
@@ -129,34 +208,67 @@ def _batches(
                 on_progress("read", rows)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise part.refuse(error) from error
-        if rows == before:
-            raise DataError("no_interactions", path=part.path)
 
 
-def _first_bad(parts: Sequence[Part], choice: Mapping[str, int], words: _Words) -> DataError:
-    """Return the error that names the first row, of all parts, without an id or a time."""
+def _refuse_odd(parts: Sequence[Part]) -> None:
+    """Raise DataError where a line has other fields than it should."""
+    for part in parts:
+        if "odd" not in part.rows.collect_schema():
+            continue
+        odd = part.rows.filter(pl.col("odd").is_not_null()).select("line", "odd").head(1)
+        for line, text in odd.collect(engine="streaming").rows():
+            expected = part.fields
+            raise DataError(
+                "bad_line", path=part.path, line=line, text=text[:80], expected=expected
+            )
+
+
+def _are_of_another_kind(parts: Sequence[Part], choice: Mapping[str, int], reader: _Reader) -> bool:
+    """Whether some times that the chosen reading leaves out are dates where numbers are read, or
+    numbers where dates are.
+    """
+    for part in parts:
+        readings = [
+            reader.columns(part.rows, {**choice, "time": place}, ("time",))[0].alias(f"by {place}")
+            for place in range(len(_READINGS["time"]))
+        ]
+        read = pl.any_horizontal(pl.all().is_not_null())
+        left = pl.col(f"by {choice['time']}").is_null()
+        if len(part.rows.select(readings).filter(left, read).head(1).collect(engine="streaming")):
+            return True
+    return False
+
+
+def _first_bad(
+    parts: Sequence[Part], choice: Mapping[str, int], reader: _Reader, count: int, rows: int
+) -> DataError:
+    """Return the error that names the first row, of all parts, without an id or a time, and how
+    many of the rows there are.
+    """
     found: list[tuple[Part, dict[str, Any]]] = []
     for part in parts:
-        made = [column.name.prefix("made ") for column in _columns(part.rows, choice, words)]
+        made = [column.name.prefix("made ") for column in reader.columns(part.rows, choice)]
         missing = pl.any_horizontal(pl.col(f"made {name}").is_null() for name in _NEEDED)
         first = part.rows.with_columns(made).filter(missing).head(1).collect(engine="streaming")
         if len(first):
             found.append((part, first.row(0, named=True)))
             break
     part, row = found[0]
-    if row.get("odd") is not None:
-        text = row["odd"][:80]
-        return DataError(
-            "bad_line", path=part.path, line=row["line"], text=text, expected=part.fields
-        )
     column = next(name for name in _NEEDED if row[f"made {name}"] is None)
+    value = "" if row[column] is None else str(row[column])[:80]
+    expected = _good_time(row[column]) if column == "time" else _GOOD_ID
+    if column != "time" and value.strip() in reader.nulls:
+        expected = Phrase("good_id_known", value=value.strip())
+    of_another_kind = expected.key in ("good_time_number", "good_time_date")
     return DataError(
-        "bad_value_in_row",
+        "bad_time_in_row" if of_another_kind else "bad_values_in_rows",
         path=part.path,
         line=row["line"],
         column=column,
-        value="" if row[column] is None else str(row[column])[:80],
-        expected=_good_time(row[column]) if column == "time" else _GOOD_ID,
+        value=value,
+        expected=expected,
+        count=count,
+        rows=rows,
     )
 
 
@@ -222,9 +334,7 @@ def _id_text(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
 
 
 def _whole_time(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
-    if dtype in (pl.Date, pl.Datetime):
-        times = column.cast(pl.Datetime("us")).dt.timestamp("us")
-    elif dtype == pl.String:
+    if dtype == pl.String:
         times = column.str.strip_chars().cast(pl.Int64, strict=False)
     elif dtype.is_integer():
         times = column.cast(pl.Int64, strict=False)
@@ -242,19 +352,44 @@ def _broken_time(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.E
     return pl.when(times.is_between(0, _LATEST)).then(times)
 
 
-def _date(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
-    """Read dates, the year first, as microseconds; those without a zone are taken as UTC."""
-    if dtype != pl.String:
-        return _broken_time(column, dtype, word)
-    times = _timestamps(column)
+def _micros(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
+    """Read dates as microseconds; none that are finer."""
+    if dtype == pl.String:
+        coarse = ~column.str.contains(_FINER)
+        return pl.when(coarse).then(_since_epoch(column, dtype, "us"))
+    times = _since_epoch(column, dtype, "us")
+    if dtype == pl.Datetime("ns") or (isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns"):
+        return pl.when(column.dt.timestamp("ns") % 1000 == 0).then(times)
+    return times
+
+
+def _nanos(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
+    """Read dates as nanoseconds: those from the year 2262 on are none."""
+    return _since_epoch(column, dtype, "ns")
+
+
+def _since_epoch(column: pl.Expr, dtype: pl.DataType, unit: Literal["us", "ns"]) -> pl.Expr:
+    """Read dates, the year first; those without a zone are taken as UTC."""
+    if dtype == pl.String:
+        times = _timestamps(column, unit)
+    elif isinstance(dtype, pl.Date | pl.Datetime):
+        times = column.cast(pl.Datetime(unit), strict=False).dt.timestamp(unit)
+    else:
+        return pl.lit(None, pl.Int64)
     return pl.when(times >= 0).then(times)
 
 
-def _timestamps(column: pl.Expr) -> pl.Expr:
-    text = column.str.strip_chars().str.replace("T", " ").str.replace("(Z| UTC)$", "+00:00")
-    naive = [text.str.to_datetime(form, strict=False, time_unit="us") for form in _DATES]
-    zoned = text.str.to_datetime(_ZONED, strict=False, time_unit="us").dt.replace_time_zone(None)
-    return pl.coalesce(*naive, zoned).dt.timestamp("us")
+def _timestamps(column: pl.Expr, unit: Literal["us", "ns"] = "us") -> pl.Expr:
+    text = (
+        column.str.strip_chars().str.replace("T", " ").str.replace("( ?Z| ?UTC| ?GMT)$", "+00:00")
+    )
+    text = text.str.replace(_OFFSET, "${1}${2}:${3}").str.replace(":$", ":00")
+    naive = [text.str.to_datetime(form, strict=False, time_unit=unit) for form in _DATES]
+    zoned = [
+        text.str.to_datetime(form, strict=False, time_unit=unit).dt.replace_time_zone(None)
+        for form in _ZONED
+    ]
+    return pl.coalesce(*naive, *zoned).dt.timestamp(unit)
 
 
 _Reading = Callable[[pl.Expr, pl.DataType, pl.DataType], pl.Expr]
@@ -262,7 +397,8 @@ _Reading = Callable[[pl.Expr, pl.DataType, pl.DataType], pl.Expr]
 _READINGS: dict[str, tuple[_Reading, ...]] = {
     "user": (_number, _id_text),
     "item": (_number, _id_text),
-    "time": (_whole_time, _broken_time, _date),
+    "time": (_whole_time, _broken_time, _micros, _nanos),
     "category": (_number, _word),
     "title": (_word,),
 }
+_DATE_UNITS = {2: 10**6, 3: 10**9}  # of the readings of the time, those of dates

@@ -1,15 +1,17 @@
-"""JSON lines: a record a line. The first lines tell the fields; every value of those in question is
-read as text, whatever its neighbours are, so that 5, 5.5 and "5b" may stand in one field.
+"""JSON lines: a record a line. The first lines tell the fields; those of usual names, and those
+that the user names, may come first in any line. Every value of the fields in question is read as
+text, whatever its neighbours are, so that 5, 5.5 and "5b" may stand in one field.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from reprise.data.readers.columns import ROW
+from reprise.data.readers.columns import ROW, USUAL, plain
 from reprise.data.readers.texts import lines_of, unreadable
 from reprise.errors import DataError
 from reprise.text.messages import Phrase
@@ -21,9 +23,10 @@ _NESTED = float("inf")
 _GOOD = {"user": Phrase("good_id"), "item": Phrase("good_id"), "time": Phrase("good_time")}
 
 
-def fields_of(path: Path) -> dict[str, pl.DataType]:
-    """Return the fields that the first records have, and the types to read them as: text, or lists
-    of text; those with records inside are left out. DataError names the first line that is none.
+def fields_of(path: Path, named: Collection[str] = ()) -> dict[str, pl.DataType]:
+    """Return the fields that the first records have, and those `named` or of usual names that any
+    has, and the types to read them as: text, or lists of text; those with records inside are left
+    out. DataError names the first line that is none.
     """
     try:
         first = lines_of(path).head(_SAMPLE).select("line", "text").collect().rows()
@@ -35,7 +38,40 @@ def fields_of(path: Path) -> dict[str, pl.DataType]:
     for line, text in first:
         for name, value in _record(path, line, text).items():
             depths[name] = max(depths.get(name, 0), _depth(value))
+    for name, value in _later(path, depths, named).items():
+        depths[name] = _depth(value)
     return {name: _text(int(depth)) for name, depth in depths.items() if depth != _NESTED}
+
+
+def _later(path: Path, known: Collection[str], named: Collection[str]) -> dict[str, Any]:
+    """Return fields that records have behind the first ones, and a value of each: Spark leaves out
+    those that are null.
+    """
+    words = [
+        word
+        for word in sorted({word for usual in USUAL.values() for word in usual.split()})
+        if not any(plain(name) == word for name in known)
+    ]
+    # A name in any case and with any signs between its letters, as `columns.find` takes it.
+    signs = r"[^a-zA-Z0-9\"]*"
+    likely = [signs.join(f"[{sign}{sign.upper()}]" for sign in word) for word in words]
+    given = [re.escape(json.dumps(name, ensure_ascii=False)[1:-1]) for name in named]
+    unknown = [name for name, real in zip(given, named, strict=True) if real not in known]
+    pattern = "|".join([f"{signs}(?:{'|'.join(likely)}){signs}", *unknown])
+    field = rf'"({pattern})"\s*:'
+    lines = lines_of(path).filter(pl.col("text").str.contains(field))
+    found: dict[str, Any] = {}
+    try:
+        for batch in lines.collect_batches(chunk_size=_BATCH, maintain_order=True):
+            names = set(batch["text"].str.extract_all(field).explode().drop_nulls())
+            for name in {json.loads(text.rpartition(":")[0]) for text in names} - {*known, *found}:
+                own = batch["text"].str.json_path_match(f"$[{json.dumps(name)}]")
+                text = batch["text"].filter(own.is_not_null()).head(1)
+                if len(text):
+                    found[name] = json.loads(text[0])[name]
+    except (pl.exceptions.PolarsError, OSError, ValueError):
+        pass  # a line that is no record is named when it is read
+    return found
 
 
 def scan(path: Path, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:

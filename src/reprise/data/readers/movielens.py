@@ -35,7 +35,7 @@ def read(source: Path, asked: Asked) -> Found:
         raise DataError("file_missing", path=folder / "ratings.dat")
     if source.name.startswith("ratings.csv"):
         about = next(iter(matching(folder, "movies.csv*")), None)
-        return tables_with_items([source], about, asked.columns)
+        return tables_with_items([(source, {})], about, asked)
     if asked.columns.given:
         option = f"{next(iter(asked.columns.given))}-col"
         raise UsageError("option_unused", option=option, layout=source.name, used=_NAMED_COLUMNS)
@@ -43,7 +43,9 @@ def read(source: Path, asked: Asked) -> Found:
     shown = [name or "..." for name in fields]
     part = scan_fields(source, lines_of(source), "::", fields, shown)
     about = folder / "movies.dat"
-    return Found([part], items_of(_movies(about)) if about.is_file() else None)
+    if not about.is_file():
+        return Found([part])
+    return Found([part], items_of(_movies(about)), about=about)
 
 
 def _movies(path: Path) -> pl.DataFrame:

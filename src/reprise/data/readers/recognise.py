@@ -5,29 +5,49 @@ parts are a set: the result does not depend on how many there are, on their name
 are in which.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from reprise.data.readers import FORMATS
 from reprise.data.readers.columns import Columns, refuse_one_for_two
+from reprise.data.readers.dialect import dialect_of
 from reprise.data.readers.format import (
     NOTHING_ASKED,
+    NULLS,
     Asked,
     Format,
+    Found,
     OnProgress,
     ignore_progress,
 )
-from reprise.data.readers.interactions import Interactions, collect
+from reprise.data.readers.interactions import Collected, Interactions, collect, unit_of
 from reprise.errors import UsageError
+
+_NAMED_FILES = 20  # of a source, that meta.json names
 
 
 def asked_of(
-    format_name: str | None = None, behaviours: str | None = None, **columns: str | None
+    format_name: str | None = None,
+    behaviours: str | None = None,
+    separator: str | None = None,
+    quote: str | None = None,
+    encoding: str | None = None,
+    null_values: str | None = None,
+    drop_invalid: bool = False,
+    **columns: str | None,
 ) -> Asked:
-    """Return what a command line asks: columns as <what>_col, behaviours separated by commas."""
+    """Return what a command line asks: columns as <what>_col, behaviours and texts that are no
+    values separated by commas ("none": every text is one).
+    """
     named = Columns(**{name.removesuffix("_col"): given for name, given in columns.items()})
     counted = None if behaviours is None else tuple(map(str.strip, behaviours.split(",")))
-    return Asked(format_name, named, counted)
+    nulls = NULLS
+    if null_values is not None:
+        nulls = () if null_values == "none" else tuple(map(str.strip, null_values.split(",")))
+    dialect = dialect_of(separator, quote, encoding)
+    return Asked(format_name, named, counted, dialect, nulls, drop_invalid)
 
 
 def get_format(name: str) -> Format:
@@ -54,8 +74,43 @@ def read(
     reader = get_format(name).read
     assert reader is not None
     found = reader(source, asked)
-    frame = collect(found.parts, on_progress)
-    return Interactions(name, frame, found.items, found.ordered, found.clocked)
+    collected = collect(found.parts, asked, on_progress)
+    unit, mixed = unit_of(collected) if found.clocked else (None, {})
+    return Interactions(
+        name,
+        collected.frame,
+        found.items,
+        found.ordered,
+        found.clocked,
+        unit,
+        taken=_taken(source, found, collected),
+        warnings=[{"warning": "mixed_times", **_mixed(mixed)}] if mixed else [],
+    )
+
+
+def _mixed(counts: Mapping[str, int]) -> dict[str, str]:
+    return {"counts": ", ".join(f"{count} {unit}" for unit, count in counts.items())}
+
+
+def _taken(source: Path, found: Found, collected: Collected) -> dict[str, Any]:
+    """Return what was read, and how: `Part.told` of the first part, and whatever separators, quotes
+    and encodings the parts have.
+    """
+    folder = source if source.is_dir() else source.parent
+    names = [str(part.path.relative_to(folder)) for part in found.parts]
+    told: dict[str, Any] = dict(found.parts[0].told)
+    for what in ("separator", "quote", "encoding"):
+        if what in told:
+            told[what] = sorted({part.told[what] for part in found.parts})
+    if found.about is not None:
+        told["about"] = found.about.name
+    return {
+        "files": names[:_NAMED_FILES],
+        "num_files": len(names),
+        **told,
+        "rows": len(collected.frame) + collected.left_out_rows,
+        "left_out": dict(collected.left_out),
+    }
 
 
 def refuse_unused(name: str, asked: Asked) -> None:

@@ -1,11 +1,13 @@
 """Which files of a folder make up a source: its parts, its texts, and the metadata beside them.
 
-Hidden files are no data: macOS and editors leave them beside what they copy.
+Hidden files are no data: macOS and editors leave those that begin with a dot beside what they copy,
+Spark and Hive those that begin with an underscore.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from reprise.data.readers import tables
 from reprise.errors import DataError
@@ -13,6 +15,9 @@ from reprise.errors import DataError
 _SPLITS = ("train",), ("valid", "val", "dev"), ("test",)
 _IN_SPLITS = frozenset(sum(_SPLITS, ()))
 _NUMBERS = re.compile(r"\s*\d+(\s+\d+)+\s*")
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+# What tells a folder that has old files beside those that count, and what has written it.
+_LAKES = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata/*.metadata.json": "Iceberg"}
 _TEXT = re.compile(r"\.(txt|dat)(\.|$)")  # which need not be a table
 
 
@@ -30,8 +35,9 @@ def sequences_in(folder: Path) -> list[Path]:
 def parts_of(folder: Path) -> list[Path]:
     """Return the tables of a folder by name, or if it has none, of the folders in it; those of
     splits in their order; texts that need not be tables and metadata are left out. DataError where
-    they are of several kinds.
+    they are of several kinds, one is there twice, or a log that is not read tells which count.
     """
+    _refuse_lakes(folder)
     found = _tables(matching(folder, "*"))
     if not found:
         found = [
@@ -43,12 +49,51 @@ def parts_of(folder: Path) -> list[Path]:
     if len({tables.kind(path) for path in parts}) > 1:
         names = ", ".join(path.name for path in parts)
         raise DataError("parts_differ", path=folder, files=names)
+    _refuse_copies(parts)
     return sorted(parts, key=_place)
+
+
+def _refuse_lakes(folder: Path) -> None:
+    """Raise DataError where a log tells which of a folder's files count."""
+    kinds = [kind for sign, kind in _LAKES.items() if list(folder.glob(sign))]
+    if kinds:
+        raise DataError("lake_folder", path=folder, kind=kinds[0])
+
+
+def _refuse_copies(paths: Iterable[Path]) -> None:
+    """Raise DataError where a file is there twice, plain and packed."""
+    known: dict[Path, Path] = {}
+    for path in paths:
+        plain = path.with_suffix("") if path.suffix in tables.PACKED else path
+        if known.setdefault(plain, path) != path:
+            raise DataError("packed_copy", first=known[plain], second=path.name)
+
+
+def partition_of(path: Path, folder: Path) -> dict[str, str | None]:
+    """Return the columns, and their values, that the names of a part's folders tell, as Hive and
+    Spark write them: dt=2026-11-27.
+    """
+    found: dict[str, str | None] = {}
+    for part in path.relative_to(folder).parts[:-1]:
+        name, sign, value = part.partition("=")
+        if sign and name:
+            found[unquote(name)] = None if value == _NULL_PARTITION else unquote(value)
+    return found
 
 
 def are_ordered(paths: list[Path]) -> bool:
     """Whether the order of the parts' rows says anything: of one, or of those named by splits."""
     return len(paths) == 1 or all(_stem(path) in _IN_SPLITS for path in paths)
+
+
+def by_splits(paths: Sequence[Path]) -> list[Path]:
+    """Return files that are named after splits (x.train.inter) in the order of these; none where
+    one is not.
+    """
+    ends = {path: set(path.name.split(".")[1:-1]) & _IN_SPLITS for path in paths}
+    if not all(len(found) == 1 for found in ends.values()):
+        return []
+    return sorted(paths, key=lambda path: _place_of(*ends[path]))
 
 
 def metadata_of(source: Path) -> Path | None:
@@ -74,7 +119,7 @@ def _tables(paths: Iterable[Path]) -> list[Path]:
 
 
 def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+    return path.name.startswith((".", "_"))
 
 
 def _about(path: Path) -> str | None:
@@ -92,7 +137,11 @@ def _about(path: Path) -> str | None:
 
 def _place(path: Path) -> int:
     """Return where a part stands that is named after a split: time runs from train to test."""
-    return next((place for place, names in enumerate(_SPLITS) if _stem(path) in names), 0)
+    return _place_of(_stem(path))
+
+
+def _place_of(name: str) -> int:
+    return next((place for place, names in enumerate(_SPLITS) if name in names), 0)
 
 
 def _stem(path: Path) -> str:

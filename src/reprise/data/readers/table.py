@@ -5,7 +5,8 @@ metadata of their items beside them (`<x>_meta` or `meta_<x>`) for categories an
 from pathlib import Path
 
 from reprise.data.readers import amazon, sources, tables
-from reprise.data.readers.columns import UNNAMED, Columns, find
+from reprise.data.readers.columns import UNNAMED, find
+from reprise.data.readers.dialect import Dialect
 from reprise.data.readers.format import Asked, Format, Found, unknown_format
 from reprise.data.readers.items import tables_with_items
 from reprise.errors import DataError
@@ -23,22 +24,25 @@ def read(source: Path, asked: Asked) -> Found:
         raise unknown_format(source)
     about = sources.metadata_of(source)
     if about is not None and (source.is_file() or sources.may_describe(about)):
-        about = about if _tells_items(about, asked.columns) else None
-    found = tables_with_items(paths, about, asked.columns)
-    return found._replace(ordered=sources.are_ordered(paths))
+        about = about if _tells_items(about, asked) else None
+    ordered = sources.are_ordered(paths)
+    filled = [path for path in paths if not tables.is_empty(path)] or paths[:1]
+    folder = source if source.is_dir() else source.parent
+    parts = [(path, sources.partition_of(path, folder)) for path in filled]
+    return tables_with_items(parts, about, asked)._replace(ordered=ordered)
 
 
-def _tells_items(path: Path, columns: Columns) -> bool:
+def _tells_items(path: Path, asked: Asked) -> bool:
     """Whether a file by the name of metadata is a table with a column of items."""
     try:
         if amazon.is_metadata(path):
             return True
-        names = tables.names_of(path)
+        names = tables.names_of(path, Dialect(encoding=asked.dialect.encoding))
     except DataError:
         if sources.may_describe(path):
             return False
         raise
-    return columns.item in names or "item" in find(path, names, UNNAMED)
+    return asked.columns.item in names or "item" in find(path, names, UNNAMED)
 
 
 FORMAT = Format(recognises, read, named_columns="table")

@@ -4,21 +4,22 @@ Columns are found by the names that data sets of the field give them, or named b
 of text without a header are named by their place, from 1.
 """
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 
-from reprise.data.readers import json_lines
-from reprise.data.readers.columns import NEEDED, ROW, UNNAMED, Columns, find, some
+from reprise.data.readers import delimited, json_lines
+from reprise.data.readers.columns import NEEDED, ROW, UNNAMED, USUAL, Columns, find, no_column
+from reprise.data.readers.delimited import Layout
+from reprise.data.readers.dialect import UNTOLD, Dialect
 from reprise.data.readers.format import Part
-from reprise.data.readers.texts import lines_of, unreadable
+from reprise.data.readers.texts import unreadable
 from reprise.errors import DataError
-from reprise.text.messages import Phrase
 
-_PACKED = (".gz", ".zst")
+PACKED = (".gz", ".zst")
 _KINDS = {
     ".parquet": "parquet",
     ".jsonl": "lines",
@@ -29,62 +30,79 @@ _KINDS = {
     ".txt": "text",
     ".dat": "text",
 }
-_DELIMITERS = ("\t", ",", ";", "|")
-# What a text's times can be parsed as at once: 07 is 7, as it is of no id and no category.
-_NUMBERS: dict[str, type[pl.DataType]] = {"time": pl.Int64}
 
 
 def kind(path: Path) -> str | None:
     """Return what kind of table a file is by its name: parquet, lines or text; None: of none."""
-    suffix = Path(path.stem).suffix if path.suffix in _PACKED else path.suffix
+    suffix = Path(path.stem).suffix if path.suffix in PACKED else path.suffix
     return _KINDS.get(suffix.lower())
 
 
-def names_of(path: Path) -> list[str]:
+def names_of(path: Path, dialect: Dialect = UNTOLD) -> list[str]:
     """Return the names of a table's columns, told by its header."""
-    return list(_schema(path, UNNAMED))
+    return list(_schema(path, UNNAMED, dialect)[0])
 
 
-def scan(path: Path, columns: Columns, needed: Sequence[str] = NEEDED) -> Part:
+def is_empty(path: Path) -> bool:
+    """Whether a table that is a text has nothing in it, not even a header."""
+    return kind(path) != "parquet" and not opening(path)
+
+
+def scan(
+    path: Path,
+    columns: Columns,
+    needed: Sequence[str] = NEEDED,
+    dialect: Dialect = UNTOLD,
+    partition: Mapping[str, str | None] = MappingProxyType({}),
+    usual: Mapping[str, str] = USUAL,
+) -> Part:
     """Return the columns of `Columns` that the table has, under these names, as text or as stored,
     and line, the number of the row or line (from 1). DataError where one `needed` is not there.
 
     A column of lists of items makes a row a user (what an engine has aggregated): times are lists
-    as long, or where there are none, the places in the list.
+    as long, or where there are none, the places in the list. partition: columns that the names of
+    the table's folders tell, and their value in all its rows.
     """
-    schema = _schema(path, columns)
-    named = find(path, list(schema), columns)
+    schema, layout = _schema(path, columns, dialect)
+    schema |= {name: pl.String() for name in partition if name not in schema}
+    named = find(path, list(schema), columns, usual)
     types = {name: schema[name] for name in named.values()}
     listed = "item" in named and isinstance(types[named["item"]], pl.List | pl.Array)
     missing = [what for what in needed if what not in named]
     if missing and not (listed and missing == ["time"]):
-        raise DataError("no_column", path=path, what=missing[0], columns=some(list(schema)))
+        raise no_column(path, missing, list(schema), [*named.values()])
+    stored = {name: dtype for name, dtype in types.items() if name not in partition}
 
     def refuse(error: Exception) -> DataError:
-        return _refusal(path, types, named, error)
+        return _refusal(path, stored, named, layout, error)
 
     def chosen(table: pl.LazyFrame) -> pl.LazyFrame:
-        kept = [_lists(pl.col(name), types[name]).alias(what) for what, name in named.items()]
+        kept = [
+            _lists(pl.col(name), types[name]).alias(what)
+            if name in stored
+            else pl.lit(partition[name], pl.String).alias(what)
+            for what, name in named.items()
+        ]
         return table.select(pl.col(ROW).alias("line"), *kept)
 
+    told = _told(schema, named, columns, partition, layout)
+    if layout is not None:
+        numbers = [named["time"]] if named.get("time") in stored else []
+        rows, fast = (chosen(delimited.scan(path, layout, read)) for read in ((), numbers))
+        return Part(path, rows, refuse, numbers=fast if layout.plain else None, told=told)
     if kind(path) == "lines":
-        rows = chosen(json_lines.scan(path, types))
+        rows = chosen(json_lines.scan(path, stored))
     else:
-        rows = chosen(_scan(path, columns))
-    if listed:
-        return _a_row_an_item(Part(path, rows, refuse), named, types)
-    if kind(path) != "text":
-        return Part(path, rows, refuse)
-    given = {named[what]: dtype for what, dtype in _NUMBERS.items() if what in named}
-    numbers = chosen(_scan(path, columns, given))
-    # Blank lines say nothing.
-    rows = rows.filter(~pl.all_horizontal(pl.col(what).is_null() for what in needed))
-    return Part(path, rows, refuse, numbers=numbers)
+        rows = chosen(_scan_parquet(path))
+    part = Part(path, rows, refuse, told=told)
+    return _a_row_an_item(part, named, types) if listed else part
 
 
-def read(path: Path, needed: Sequence[str], columns: Columns = UNNAMED) -> pl.DataFrame:
+def read(
+    path: Path, needed: Sequence[str], columns: Columns = UNNAMED, dialect: Dialect = UNTOLD
+) -> pl.DataFrame:
     """Read a table of items as `scan` would, mostly by the columns' usual names."""
-    part = scan(path, columns, needed)
+    part = scan(path, columns, needed, dialect)
     try:
         frame = part.rows.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -92,6 +110,36 @@ def read(path: Path, needed: Sequence[str], columns: Columns = UNNAMED) -> pl.Da
     if frame.is_empty():
         raise DataError("no_interactions", path=path)
     return frame
+
+
+def _told(
+    schema: Mapping[str, pl.DataType],
+    named: Mapping[str, str],
+    columns: Columns,
+    partition: Mapping[str, str | None],
+    layout: Layout | None,
+) -> dict[str, Any]:
+    """Return what was taken of a table: its columns by what they are of, each with how it was
+    chosen, those that are not used, and how its text is written.
+    """
+
+    def how(what: str, name: str) -> str:
+        if what in columns.given:
+            return "named"
+        return "partition" if name in partition else "usual"
+
+    taken = {what: {"column": name, "by": how(what, name)} for what, name in named.items()}
+    told: dict[str, Any] = {
+        "columns": taken,
+        "unused": [name.partition("\0")[0] for name in schema if name not in named.values()],
+    }
+    if layout is not None:
+        told |= {
+            "separator": layout.separator,
+            "quote": layout.quote or "none",
+            "encoding": layout.encoding,
+        }
+    return told
 
 
 def _lists(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -130,115 +178,46 @@ def _exploded(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def opening(path: Path) -> str:
     """Return the first line of a text that is not blank, or "" where there is none."""
-    return _opening(path)[1]
+    return delimited.opening(path)
 
 
-def _opening(path: Path) -> tuple[int, str]:
-    """Return the first line that is not blank, and its number."""
-    try:
-        first = lines_of(path).select("line", "text").head(1).collect(engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise unreadable(path, error) from error
-    return first.row(0) if len(first) else (1, "")
-
-
-def delimiter(line: str) -> str:
-    """Return what separates the fields of a line: the likeliest of a tab, comma, semicolon, bar."""
-    return max(_DELIMITERS, key=line.count)
-
-
-def _schema(path: Path, columns: Columns) -> dict[str, pl.DataType]:
-    """Return a table's columns and their types, as they are scanned."""
+def _schema(
+    path: Path, columns: Columns, dialect: Dialect
+) -> tuple[dict[str, pl.DataType], Layout | None]:
+    """Return a table's columns and their types, as they are scanned, and how a text is written."""
     if not path.is_file():
         raise DataError("file_missing", path=path)
     if kind(path) == "lines":
-        return json_lines.fields_of(path)
+        return json_lines.fields_of(path, columns.given.values()), None
+    if kind(path) != "parquet":
+        layout = delimited.look(path, not columns.by_place, dialect)
+        return dict.fromkeys(layout.names, pl.String()), layout
     try:
-        schema = _scan(path, columns).collect_schema()
-    except pl.exceptions.NoDataError as error:
-        raise DataError("no_interactions", path=path) from error
+        schema = _scan_parquet(path).collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _refusal(path, {}, {}, error) from error
-    return {name: dtype for name, dtype in schema.items() if name != ROW}
+        raise _refusal(path, {}, {}, None, error) from error
+    return {name: dtype for name, dtype in schema.items() if name != ROW}, None
 
 
-def _scan(
-    path: Path, columns: Columns, numbers: Mapping[str, type[pl.DataType]] = MappingProxyType({})
-) -> pl.LazyFrame:
-    """Scan a table that is not of JSON lines; of a text, all is text but for the columns of
-    `numbers`, null where they are none.
-    """
-    if kind(path) == "parquet":
-        return pl.scan_parquet(path, row_index_name=ROW, row_index_offset=1, glob=False)
-    line, first = _opening(path)
-    header = not columns.by_place
-
-    def text(types: Mapping[str, type[pl.DataType]]) -> pl.LazyFrame:
-        return pl.scan_csv(
-            path,
-            has_header=header,
-            separator=delimiter(first),
-            infer_schema=False,  # everything else is text, and checked as such
-            schema_overrides=types,
-            ignore_errors=bool(types),
-            skip_lines=line - 1,
-            row_index_name=ROW,
-            row_index_offset=line + header,
-            glob=False,
-        )
-
-    if header:
-        return text(numbers)
-    own = [name for name in text({}).collect_schema().names() if name != ROW]
-    places = {name: str(place) for place, name in enumerate(own, start=1)}
-    types = {name: numbers[place] for name, place in places.items() if place in numbers}
-    return text(types).rename(places)
+def _scan_parquet(path: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(
+        path, row_index_name=ROW, row_index_offset=1, glob=False, hive_partitioning=False
+    )
 
 
 def _refusal(
-    path: Path, types: Mapping[str, pl.DataType], named: Mapping[str, str], error: Exception
+    path: Path,
+    types: Mapping[str, pl.DataType],
+    named: Mapping[str, str],
+    layout: Layout | None,
+    error: Exception,
 ) -> DataError:
     """Return the error to show for what could not be read: the first line that is to blame, if one
     is, else what the reader says.
     """
+    if layout is not None:
+        return unreadable(path, error)  # its rows are as they should be
     if kind(path) == "lines":
         return json_lines.refusal(path, types, {name: what for what, name in named.items()}, error)
-    if kind(path) == "parquet":
-        reason = str(error).partition("\n")[0]
-        return DataError("unreadable_parquet", path=path, reason=reason)
-    try:
-        first, text = _opening(path)
-        separator = delimiter(text)
-        long = _first_long(path, separator)
-    except (pl.exceptions.PolarsError, OSError, csv.Error, DataError):
-        long = None
-    if long is None:
-        return unreadable(path, error)
-    expected = Phrase("good_fields", separator=separator, line=first)
-    return DataError("bad_line", path=path, line=long[0], text=long[1][:80], expected=expected)
-
-
-def _first_long(path: Path, separator: str) -> tuple[int, str] | None:
-    """Return the first row with more fields than the first one, and the line that it begins in.
-    Separators and line ends in quotes are text.
-    """
-    begun = 1
-    lines: dict[int, str] = {}  # of the row that is being read
-
-    def each() -> Iterator[str]:
-        batches = pl.scan_lines(path, glob=False).collect_batches(maintain_order=True)
-        texts = (text for batch in batches for text in batch["line"])
-        for number, text in enumerate(texts, start=1):
-            lines[number] = text
-            yield text.removeprefix("\ufeff") + "\n"
-
-    width = 0
-    rows = csv.reader(each(), delimiter=separator)
-    for fields in rows:
-        if not width and any(map(str.strip, fields)):  # the header, behind blank lines
-            width = len(fields)
-        if width and len(fields) > width:
-            return begun, lines[begun]
-        begun = rows.line_num + 1
-        lines.clear()
-    return None
+    reason = str(error).partition("\n")[0]
+    return DataError("unreadable_parquet", path=path, reason=reason)

@@ -26,7 +26,7 @@ def read(source: Path, asked: Asked) -> Found:
     path = source
     if source.is_dir():
         path = next(iter(sorted(source.glob("UserBehavior.csv*"))), source / "UserBehavior.csv")
-    part = tables.scan(path, _COLUMNS)
+    part = tables.scan(path, _COLUMNS, dialect=asked.dialect)
     counted = asked.behaviours or (VIEWED,)
     known = _behaviours(part.rows.select("behaviour").head(_GLANCE), part)
     if not set(counted) & known:  # none among the first: look at all

@@ -1,0 +1,46 @@
+"""How a text is written, as far as the user says."""
+
+import re
+from typing import NamedTuple
+
+from reprise.errors import UsageError
+from reprise.text.messages import Phrase
+
+QUOTES = {"none": "", '"': '"', "'": "'"}
+_NAMED = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|", "\\t": "\t"}
+
+
+class Dialect(NamedTuple):
+    """How a text is written, as far as the user says; None: to be found by looking at it.
+
+    quote: "" where nothing is quoted.
+    """
+
+    separator: str | None = None
+    quote: str | None = None
+    encoding: str | None = None
+
+
+UNTOLD = Dialect()
+
+
+def dialect_of(separator: str | None, quote: str | None, encoding: str | None) -> Dialect:
+    """Return the dialect that a command line gives; UsageError where a value is none."""
+    if separator is not None:
+        separator = _NAMED.get(separator, separator)
+        if re.fullmatch(r"\\x[0-9a-fA-F]{2}", separator):
+            separator = chr(int(separator[2:], 16))
+        if len(separator) != 1 or not separator.isascii() or separator in "\r\n\"'":
+            raise _bad_value("separator", separator, "good_separator")
+    if quote is not None and quote not in QUOTES:
+        raise _bad_value("quote", quote, "good_quote")
+    if encoding is not None:
+        try:
+            "".encode(encoding)
+        except (LookupError, UnicodeError) as error:
+            raise _bad_value("encoding", encoding, "good_encoding") from error
+    return Dialect(separator, None if quote is None else QUOTES[quote], encoding)
+
+
+def _bad_value(option: str, value: str, expected: str) -> UsageError:
+    return UsageError("bad_value", option=option, value=value, expected=Phrase(expected))
