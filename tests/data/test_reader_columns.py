@@ -101,7 +101,7 @@ def test_the_columns_of_recbole_can_be_named(tmp_path: Path) -> None:
     assert rows_of(path, "recbole", asked) == EXPECTED
     assert "--user-col bogus" in said(path, asked_of(user_col="bogus"))
     # What is said to be the users' is not the items' too.
-    assert "no column of the item; " in said(path, asked_of(user_col="item_id"))
+    assert "no item column found; " in said(path, asked_of(user_col="item_id"))
 
 
 def test_what_recbole_tells_of_items_can_be_named(tmp_path: Path) -> None:
