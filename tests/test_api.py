@@ -232,7 +232,7 @@ def test_user_vectors_are_those_that_are_evaluated(trained: reprise.Run, small_d
 def test_user_vectors_count_unknown_items_in_a_warning(trained: reprise.Run) -> None:
     model = reprise.load(trained)
     one, two = model.item_ids[:2]
-    with pytest.warns(UnknownItemsWarning, match="3 of 5 items are not known") as caught:
+    with pytest.warns(UnknownItemsWarning, match="3 of 5 items are unknown") as caught:
         vectors = model.user_vectors([[one, "?", two], ["?", "!"]])
     assert caught[0].filename == __file__
     with warnings.catch_warnings():

@@ -323,5 +323,5 @@ def test_bad_requests_are_one_clear_line(
 
 def test_without_optuna_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UsageError, match=r"pip install 'reprise\[sweep\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'reprise-rec\[sweep\]'"):
         sweep_command.main(["show", "s"], standalone_mode=False)
