@@ -56,16 +56,17 @@ def prepare(
     asked: Asked = NOTHING_ASKED,
     cut: Sequence[str] | None = None,
     on_progress: OnProgress = ignore_progress,
+    overwrite: bool = False,
 ) -> Path:
     """Turn `source` into the dataset folder `data_dir/name`, and return it; the arguments are those
-    of `read_source`. An interrupted or failed preparation leaves nothing under that name.
+    of `read_source`. A failed preparation leaves under that name what was there, an interrupted one
+    that or nothing. overwrite: whether that may be a dataset, which is replaced.
     """
     folder = data_dir / name
-    if folder.exists():
-        raise DataError("dataset_exists", folder=folder)
+    _refuse_existing(folder, overwrite)
     draft = read_source(source, protocol, core, asked, cut, on_progress)
     on_progress("write", sum(len(split.items) for split in draft.splits.values()))
-    return publish(draft, name, folder)
+    return publish(draft, name, folder, overwrite)
 
 
 def read_source(
@@ -132,16 +133,25 @@ def _recognised(source: Path) -> str:
     return name
 
 
-def publish(draft: "Draft", name: str, folder: Path) -> Path:
-    """Write `draft` as the dataset folder `folder`, all or nothing; DataError where it exists."""
+def _refuse_existing(folder: Path, overwrite: bool) -> None:
+    """Raise DataError where a folder is there that is not to be replaced, or is no dataset."""
+    if folder.exists() and not (overwrite and (folder / "meta.json").is_file()):
+        raise DataError("dataset_exists", folder=folder)
+
+
+def publish(draft: "Draft", name: str, folder: Path, overwrite: bool = False) -> Path:
+    """Write `draft` as the dataset folder `folder`, all or nothing, in the place of one that is
+    there where that may be; DataError where it exists.
+    """
     from reprise.data.draft import write_dataset
 
-    if folder.exists():
-        raise DataError("dataset_exists", folder=folder)
+    _refuse_existing(folder, overwrite)
 
     def fill(target: Path) -> None:
         write_dataset(draft, target, name)
         durable.sync_tree(target)
+        if folder.exists():
+            durable.discard(folder)
 
     durable.make_folder(folder.parent)
     durable.publish_folder(folder, fill)

@@ -20,6 +20,7 @@ from reprise.text.messages import Messages, choose_language
 )
 @click.option("--k-core", "core", type=int, metavar="K")
 @click.option("--cut", metavar="VALID,TEST")
+@click.option("--overwrite", is_flag=True)
 @source_options
 @sets_option
 @common_options
@@ -29,6 +30,7 @@ def prepare(
     protocol: str,
     core: int | None,
     cut: str | None,
+    overwrite: bool,
     data_dir: Path,
     lang: str | None,
     **asked: Any,
@@ -46,7 +48,8 @@ def prepare(
     times = None if cut is None else cut.split(",")
     with shown_stages(messages) as tell:
         wanted = asked_of(**asked)
-        dataset = open_dataset(make(source, name, data_dir, protocol, core, wanted, times, tell))
+        folder = make(source, name, data_dir, protocol, core, wanted, times, tell, overwrite)
+        dataset = open_dataset(folder)
     users, interactions = totals(dataset)
     click.echo(
         messages.text(

@@ -381,7 +381,9 @@ def _since_epoch(column: pl.Expr, dtype: pl.DataType, unit: Literal["us", "ns"])
 
 def _timestamps(column: pl.Expr, unit: Literal["us", "ns"] = "us") -> pl.Expr:
     text = (
-        column.str.strip_chars().str.replace("T", " ").str.replace("( ?Z| ?UTC| ?GMT)$", "+00:00")
+        column.str.strip_chars()
+        .str.replace(r"^(\d{4}-\d{2}-\d{2})T", "${1} ")
+        .str.replace("( ?Z| ?UTC| ?GMT)$", "+00:00")
     )
     text = text.str.replace(_OFFSET, "${1}${2}:${3}").str.replace(":$", ":00")
     naive = [text.str.to_datetime(form, strict=False, time_unit=unit) for form in _DATES]
