@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from helpers.builders_data import write_comirec
 from helpers.commands import Done, check_refusal, reprise
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.data.prepare import prepare
@@ -441,3 +442,24 @@ def test_a_dataset_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
     assert sequences(open_dataset(tmp_path / "x")) == EVERYONE
     (tmp_path / "x" / "meta.json").unlink()  # no data set: perhaps something of the user's
     check_refusal(made_of(path, "--overwrite"), 3, "already exists")
+
+
+@pytest.mark.parametrize("name", ["ratings.dat", "x.jsonl", "x.parquet", "x.txt"])
+def test_how_a_text_is_written_is_refused_where_nothing_is(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "x.parquet":
+        frame(ROWS).write_parquet(path)
+    elif name == "x.jsonl":
+        frame(ROWS).write_ndjson(path)
+    else:
+        lines = ["::".join((user, item, "5", str(time))) for user, item, time in ROWS]
+        path.write_text("\n".join(lines) if name == "ratings.dat" else "u0 i0 i1 i2\n")
+    assert "--separator does not apply to the format" in refusal(path, separator=",")
+
+
+def test_rows_that_are_left_out_are_refused_of_what_is_split(tmp_path: Path) -> None:
+    source = write_comirec(tmp_path / "c")
+    assert "--drop-invalid does not apply to the format comirec" in refusal(
+        source, drop_invalid=True
+    )
+    assert "--null-values does not apply to the format comirec" in refusal(source, null_values="x")

@@ -411,6 +411,7 @@ def test_too_few_users_are_an_error() -> None:
     with pytest.raises(DataError) as caught:
         make_sampler(short, NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 1)
     assert caught.value.key == "too_few_users"
+    assert "--min-history" in str(caught.value)
     assert caught.value.values == {"users": BATCH - 1, "needed": 5, "batch_size": BATCH}
 
 

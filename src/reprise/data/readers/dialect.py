@@ -20,6 +20,11 @@ class Dialect(NamedTuple):
     quote: str | None = None
     encoding: str | None = None
 
+    @property
+    def given(self) -> list[str]:
+        """The options that tell it."""
+        return [name for name, value in self._asdict().items() if value is not None]
+
 
 UNTOLD = Dialect()
 

@@ -36,8 +36,9 @@ def read(source: Path, asked: Asked) -> Found:
     if source.name.startswith("ratings.csv"):
         about = next(iter(matching(folder, "movies.csv*")), None)
         return tables_with_items([(source, {})], about, asked)
-    if asked.columns.given:
-        option = f"{next(iter(asked.columns.given))}-col"
+    unused = [*(f"{what}-col" for what in asked.columns.given), *asked.dialect.given]
+    if unused:
+        option = unused[0]
         raise UsageError("option_unused", option=option, layout=source.name, used=_NAMED_COLUMNS)
     fields = ("user", "item", "", "time")
     shown = [name or "..." for name in fields]

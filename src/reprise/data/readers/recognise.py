@@ -122,6 +122,12 @@ def refuse_unused(name: str, asked: Asked) -> None:
         used = [get_format(other).named_columns for other in FORMATS]
         option = f"{next(iter(asked.columns.given))}-col"
         raise _unused(option, name, [named for named in used if named])
+    told = asked.dialect.given
+    if told and not (own.named_columns or own.behaviours):
+        raise _unused(told[0], name, [one for one in FORMATS if get_format(one).named_columns])
+    if own.read is None and (asked.drop_invalid or asked.null_values != NULLS):
+        option = "drop-invalid" if asked.drop_invalid else "null-values"
+        raise _unused(option, name, [one for one in FORMATS if get_format(one).read])
     if asked.behaviours is not None and not own.behaviours:
         raise _unused("behaviours", name, [one for one in FORMATS if get_format(one).behaviours])
     refuse_one_for_two(asked.columns)

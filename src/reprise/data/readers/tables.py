@@ -17,7 +17,7 @@ from reprise.data.readers.delimited import Layout
 from reprise.data.readers.dialect import UNTOLD, Dialect
 from reprise.data.readers.format import Part
 from reprise.data.readers.texts import unreadable
-from reprise.errors import DataError
+from reprise.errors import DataError, UsageError
 
 PACKED = (".gz", ".zst")
 _KINDS = {
@@ -187,6 +187,10 @@ def _schema(
     """Return a table's columns and their types, as they are scanned, and how a text is written."""
     if not path.is_file():
         raise DataError("file_missing", path=path)
+    # An encoding may be told for the metadata alone.
+    options = [option for option in dialect.given if option != "encoding"]
+    if options and kind(path) in ("lines", "parquet"):
+        raise UsageError("option_unused", option=options[0], layout=path.name, used="CSV, TSV")
     if kind(path) == "lines":
         return json_lines.fields_of(path, columns.given.values()), None
     if kind(path) != "parquet":
