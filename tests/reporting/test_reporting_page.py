@@ -160,7 +160,7 @@ def test_several_runs_lie_over_each_other_with_their_differences_marked(
 
 def test_what_an_evaluation_lacks_is_said_in_its_place(eventful: RunFolder, tmp_path: Path) -> None:
     page = make_page(tmp_path / "1.html", eventful.path, "--data-dir", tmp_path, "--lang", "en")
-    assert '<p class="note">The data set &#39;small&#39; that small_t was' in page
+    assert '<p class="note">The dataset &#39;small&#39; that small_t was' in page
     assert str(tmp_path.parent) not in page
     assert "groups-popularity" not in embedded(page, "figures")
     assert RECALL in embedded(page, "figures")

@@ -111,5 +111,5 @@ def test_items_unknown_to_the_model_are_counted_and_not_found(
 
 def test_a_data_set_of_other_items_is_refused(stored: StoredModel, tmp_path: Path) -> None:
     other = renumbered(stored, tmp_path, lost=stored.num_items)
-    with pytest.raises(DataError, match="No item of the histories"):
+    with pytest.raises(DataError, match="knows none of the items in the histories"):
         measure_on(stored, other, "test", no_warning)
