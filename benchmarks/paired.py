@@ -2,16 +2,16 @@
 
 BASE is a commit. Its code and the working tree's each have a process that holds a model at Books'
 shape; they take turns, block by block, at training steps and at evaluations. Then each starts in
-processes of its own, with bytecode as an installed program has it: help, a training on the demo
-data until its first step, and a training of one step until its results are stored. A row is the
-median over rounds of both, and of the ratio of the two in the same round.
+processes of its own, with bytecode as an installed program has it: help, and a training of one
+step on the demo data until its results are stored. A row is the median over rounds of both, and of
+the ratio of the two in the same round.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -23,7 +23,6 @@ from reprise.data.synthetic import make_demo
 
 ROOT = Path(__file__).parents[1]
 PROMISED = 1.03
-COMMAND = ("-m", "reprise")
 BYTECODE = tempfile.TemporaryDirectory()
 # Answers each line "step" or "evaluate" with the seconds it took. BASE may lie before the modules
 # moved to where they are.
@@ -82,19 +81,6 @@ for line in sys.stdin:
     print((time.perf_counter() - began) / (len(batches) if work is steps else 1), flush=True)
 """
 
-# A command that ends once its first step is made.
-FIRST_STEP = """
-import os
-from reprise.__main__ import main
-try:
-    from reprise.show.run import RunConsole
-except ImportError:
-    from reprise.console import RunConsole
-
-RunConsole.stepped = lambda *_: os._exit(0)
-main()
-"""
-
 
 def main() -> None:
     parser = make_parser(__doc__)
@@ -129,14 +115,12 @@ def _measure(base: str, rounds: int, folder: Path) -> list[dict[str, str | int |
     for worker in workers.values():
         worker.communicate()
     take_turns("reprise --help", lambda name: _seconds(sources[name], "--help"))
-    train = "train --dataset demo --name paired --steps 1 --test-iter 1 --data-dir".split()
+    train = "train --dataset demo --name paired --steps 1 --test-iter 1 --quiet --data-dir".split()
 
-    def one_step(name: str, *program: str) -> float:
+    def one_step(name: str) -> float:
         runs = tempfile.mkdtemp(dir=folder)
-        words = (*train, folder / "data", "--runs-dir", runs)
-        return _seconds(sources[name], *words, program=program or COMMAND)
+        return _seconds(sources[name], *train, folder / "data", "--runs-dir", runs)
 
-    take_turns("start to the first step", lambda name: one_step(name, "-c", FIRST_STEP))
     take_turns("a training of one step", one_step)
     return [_row(what, own) for what, own in times.items()]
 
@@ -172,9 +156,9 @@ def _ask(worker: "subprocess.Popen[str]", what: str) -> float:
     return float(worker.stdout.readline())
 
 
-def _seconds(source: Path, *words: object, program: Sequence[str] = COMMAND) -> float:
+def _seconds(source: Path, *words: object) -> float:
     """Return how long a command of the code at `source` takes."""
-    command = [sys.executable, *program, *map(str, words)]
+    command = [sys.executable, "-m", "reprise", *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(source / "src")}
     environment |= {"PYTHONPYCACHEPREFIX": BYTECODE.name, "PYTHONDONTWRITEBYTECODE": ""}
     return seconds_of(
