@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import reprise
-from helpers.commands import check_same_end, state_digest
+from helpers.commands import SIZES, check_same_end, state_digest
 from helpers.commands import reprise as command
 from reprise.data.dataset import Dataset
 from reprise.errors import ConfigMismatchError, DataError, RepriseError, UsageError
@@ -22,17 +22,7 @@ from reprise.serving.recommender import UnknownItemsWarning
 from reprise.show.run import RunConsole
 from reprise.training.state import TrainState
 
-SMALL: dict[str, Any] = {
-    "model": "ComiRec-SA",
-    "batch_size": 16,
-    "maxlen": 6,
-    "embedding_dim": 8,
-    "hidden_size": 8,
-    "num_interest": 2,
-    "negatives": 16,
-    "test_iter": 5,
-    "top_n": 10,
-}
+SMALL: dict[str, Any] = {**SIZES, "test_iter": 5}
 
 
 def train(data: Path, runs: Path, **settings: Any) -> reprise.Run:
