@@ -124,7 +124,7 @@ def test_the_unit_of_lambda_is_the_spread_of_the_scores(
         stored = load(runs[name], "best", no_warning, demo_data.joinpath)
         users = stored.dataset.evaluation_users("test", stored.config.maxlen)
         made = stored.retriever.interests(users.history, users.lengths)
-        items = np.asarray(stored.retriever.values)[1:, :8].astype(np.float64)
+        items = np.asarray(stored.retriever.rows)[1:, :8].astype(np.float64)
         if name == "one":
             items /= np.linalg.norm(items, axis=1, keepdims=True)
         deviations = [np.std(np.sort((items @ own.T).max(axis=1))[-50:]) for own in made]

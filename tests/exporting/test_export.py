@@ -29,7 +29,7 @@ from reprise.data.sequences import Sequences
 from reprise.errors import CheckpointError, DataError, RepriseError, UsageError, WriteError
 from reprise.evaluation.evaluate import evaluate
 from reprise.models.scoring import REPEAT_BIAS
-from reprise.retrieval.vectors import Retriever, user_vectors
+from reprise.retrieval.vectors import user_vectors
 from reprise.runs.folder import RunFolder
 from reprise.runs.stored import StoredModel, load
 from reprise.serving.export import write
@@ -51,7 +51,8 @@ def switched(plain: StoredModel, worth: float) -> StoredModel:
     """The same model, by cosines, and with something that repeats are worth."""
     config = replace(plain.config, temperature=0.1, repeat_bias=True)
     params = {**plain.retriever.params, REPEAT_BIAS: jnp.float32(worth)}
-    retriever = Retriever(model_of(config), config.scoring, plain.retriever.values, params)
+    model, scoring = model_of(config), config.scoring
+    retriever = replace(plain.retriever, model=model, scoring=scoring, params=params)
     return replace(plain, config=config, retriever=retriever)
 
 
@@ -291,7 +292,7 @@ def test_a_folder_that_is_there_is_left_alone(plain: StoredModel, tmp_path: Path
 def test_vectors_that_are_not_finite_are_not_served(plain: StoredModel, tmp_path: Path) -> None:
     whole = plain.retriever
     for broken in (
-        replace(whole, values=whole.values.at[5, 0].set(np.nan)),
+        replace(whole, rows=whole.rows.at[5, 0].set(np.nan)),
         replace(whole, params={name: value * np.nan for name, value in whole.params.items()}),
     ):
         stored = replace(plain, retriever=broken)

@@ -66,7 +66,7 @@ def spoiled_by(function: Interests) -> Retriever:
     class By(Spoiled):
         spoil = staticmethod(function)
 
-    return By(MODEL, COMIREC, retriever().values, retriever().params)
+    return By(**vars(retriever()))
 
 
 @cache
@@ -250,7 +250,7 @@ class World(NamedTuple):
     category: NDArray[np.int32]
 
     def retriever(self, kind: type[Retriever]) -> Retriever:
-        return kind(MODEL, COMIREC, self.arrays.rows[:, :3], {})
+        return kind(MODEL, COMIREC, self.arrays.rows, 3, {})
 
 
 def random_world(rng: np.random.Generator, num_users: int, num_items: int) -> World:
@@ -276,7 +276,7 @@ class FirstItems(Retriever):
     """Interests that are the first items of the history; padding's is zero."""
 
     def interests(self, history: Any, lengths: Any) -> NDArray[np.float32]:
-        made: NDArray[np.float32] = np.asarray(self.values)[history[:, :3]]
+        made: NDArray[np.float32] = np.asarray(self.rows)[:, : self.width][history[:, :3]]
         return made
 
 

@@ -21,7 +21,12 @@ def test_bounds_are_those_of_the_loop(seed: int, users: int, resamples: int, lev
     values = {"a": rng.random(users), "b": rng.integers(0, 2, users).astype(np.float64)}
     values["a"][rng.random(users) < 0.5] = 0
     values["difference"] = values["b"] - values["a"]
-    drawn = [intervals.resample(users, seed, number).tolist() for number in range(resamples)]
+    drawn = [
+        np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
+        .integers(users, size=users, dtype=np.uint32)
+        .tolist()
+        for number in range(resamples)
+    ]
     computed = intervals.bootstrap(values, level, resamples, seed)
     for name, own in values.items():
         expected = oracles.bootstrap(own.tolist(), drawn, level)

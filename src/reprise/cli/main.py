@@ -1,35 +1,40 @@
 """The `reprise` command: its group, its exit codes, and how a mistake ends."""
 
+import importlib
 import io
 import re
 import signal
 import sys
+from collections import UserDict
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import NoReturn
 
 import click
 
 from reprise import __version__
-from reprise.cli.commands.comirec import comirec
-from reprise.cli.commands.config import config
-from reprise.cli.commands.data import data
-from reprise.cli.commands.demo import demo
-from reprise.cli.commands.evaluate import evaluate
-from reprise.cli.commands.export import export
-from reprise.cli.commands.import_tf import import_tf
-from reprise.cli.commands.inspect import inspect
-from reprise.cli.commands.prepare import prepare
-from reprise.cli.commands.report import report
-from reprise.cli.commands.resume import resume
-from reprise.cli.commands.runs import runs
-from reprise.cli.commands.sweep import sweep
-from reprise.cli.commands.train import train
 from reprise.cli.help import Group, use_language, with_type_translated
 from reprise.errors import RepriseError, WriteError
 from reprise.runtime.setup import setup
 from reprise.text.messages import Messages, Phrase, choose_language
 
 OUT_OF_MEMORY = 8
+COMMANDS = (
+    "comirec",
+    "config",
+    "data",
+    "demo",
+    "evaluate",
+    "export",
+    "import-tf",
+    "inspect",
+    "prepare",
+    "report",
+    "resume",
+    "runs",
+    "sweep",
+    "train",
+)
 _LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # as XLA says it
 
 
@@ -67,9 +72,26 @@ def _tell(messages: Messages, mistake: Phrase) -> None:
     click.echo(messages.text("error_line", mistake=mistake), err=True)
 
 
+class Commands(UserDict[str, click.Command]):
+    """The commands by name; the module of one that is used is imported, which saves time."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        self.data = dict.fromkeys(names)  # type: ignore[assignment]
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self.data:
+            raise KeyError(name)
+        own = name.replace("-", "_")
+        module = importlib.import_module(f"reprise.cli.commands.{own}")
+        command: click.Command = getattr(module, own)
+        return command
+
+
 @click.group(
     "reprise",
     cls=Group,
+    commands=Commands(COMMANDS),
     epilog="exit_codes",
     # ComiRec spells its flags with underscores: both spellings are understood.
     context_settings={
@@ -81,22 +103,6 @@ def _tell(messages: Messages, mistake: Phrase) -> None:
 @click.version_option(__version__, prog_name="reprise")
 def cli() -> None:
     """Train multi-interest recommenders that stop at any instant and resume exactly."""
-
-
-cli.add_command(comirec)
-cli.add_command(config)
-cli.add_command(data)
-cli.add_command(demo)
-cli.add_command(evaluate)
-cli.add_command(export)
-cli.add_command(import_tf)
-cli.add_command(inspect)
-cli.add_command(prepare)
-cli.add_command(report)
-cli.add_command(resume)
-cli.add_command(runs)
-cli.add_command(sweep)
-cli.add_command(train)
 
 
 def _asked_language(arguments: list[str]) -> str | None:
@@ -115,4 +121,6 @@ def main() -> NoReturn:
 
 def main_of_comirec() -> NoReturn:
     """Run ComiRec's command line by itself."""
+    from reprise.cli.commands.comirec import comirec
+
     run_guarded(comirec)

@@ -1,6 +1,7 @@
 """Confidence intervals of mean metrics: the percentile bootstrap over users (Efron 1979)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,18 +39,25 @@ def bootstrap(
     means = np.empty((resamples, columns.shape[1]))
     rows = max(1, min(resamples, _BLOCK // max(1, len(marked))))
     counts = np.empty((rows, len(marked)))
+    drawn = resampled(users, seed)
     for start in range(0, resamples, rows):
         block = counts[: resamples - start]
-        for number, times in enumerate(block, start=start):
-            drawn = np.bincount(resample(users, seed, number), minlength=users)
-            times[:] = drawn[marked]
+        for times in block:
+            times[:] = np.bincount(next(drawn), minlength=users)[marked]
         means[start : start + len(block)] = block @ columns / users
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(means, [tail, 100 - tail], axis=0)
     return {name: (float(low[n]), float(high[n])) for n, name in enumerate(values)}
 
 
-def resample(users: int, seed: int, number: int) -> NDArray[np.uint32]:
-    """Draw `users` of so many users with replacement, [users]: a pure function of the arguments."""
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
-    return generator.integers(users, size=users, dtype=np.uint32)
+def resampled(users: int, seed: int) -> Iterator[NDArray[np.uint32]]:
+    """Yield one resample after the other, [users]: `users` of so many users with replacement. Each
+    is a pure function of the arguments and its place.
+    """
+    # One generator, set to each key, as NumPy takes longer to make one than to draw few users.
+    bits = np.random.Philox(key=0)
+    generator, fresh = np.random.Generator(bits), bits.state
+    for number in count():
+        fresh["state"]["key"] = np.array([seed, number], np.uint64)
+        bits.state = fresh
+        yield generator.integers(users, size=users, dtype=np.uint32)

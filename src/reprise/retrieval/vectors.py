@@ -33,13 +33,16 @@ class Retriever:
     Attributes:
         model: The network.
         scoring: How interests and items are compared.
-        values: [V+1, width] float32 values of the item rows; row 0 is padding.
+        rows: [V+1, at least width] float32 item rows, which begin with the item's values; row 0 is
+            padding.
+        width: Numbers per item value.
         params: The network's parameters.
     """
 
     model: "Model"
     scoring: Scoring
-    values: "Array"
+    rows: "Array"
+    width: int
     params: "Params"
 
     def interests(
@@ -48,12 +51,16 @@ class Retriever:
         """Return the interests [U, K, d] of histories [U, L] of item numbers, right-padded with 0,
         with `lengths` [U], for inner products with `item_vectors`.
         """
-        made = _make_interests(self.model, self.scoring)(self.values, self.params, history, lengths)
-        return np.asarray(made)
+        interests = _make_interests(self.model, self.scoring, self.width)
+        return np.asarray(interests(self.rows, self.params, history, lengths))
 
     def item_vectors(self) -> NDArray[np.float32]:
-        """Return the item vectors [V+1, d] for inner products with interests; row 0 is padding."""
-        return np.asarray(_make_items(self.scoring)(self.values))
+        """Return the item vectors [V+1, d] for inner products with interests; row 0 is padding.
+        A view of the rows where they are compared as they are stored.
+        """
+        if self.scoring.tied and not self.scoring.cosine:  # a program for it takes time to compile
+            return np.asarray(self.rows)[:, : self.width]
+        return np.asarray(_make_items(self.scoring, self.width)(self.rows))
 
     @property
     def repeat_bias(self) -> float:
@@ -63,7 +70,7 @@ class Retriever:
 
 def retriever_of(model: "Model", scoring: Scoring, arrays: "Arrays") -> Retriever:
     """Return the retriever of a state whose pending updates are applied."""
-    return Retriever(model, scoring, item_table.values(arrays.rows), arrays.params)
+    return Retriever(model, scoring, arrays.rows, item_table.width(arrays.rows), arrays.params)
 
 
 def user_vectors(
@@ -98,14 +105,15 @@ def added_to_seen(retriever: Retriever, filter_seen: bool) -> float:
 
 
 @cache  # compiled once per process
-def _make_interests(model: "Model", scoring: Scoring) -> Callable[..., "Array"]:
-    """Return interests(values, params, history, lengths), see `Retriever.interests`."""
+def _make_interests(model: "Model", scoring: Scoring, width: int) -> Callable[..., "Array"]:
+    """Return interests(rows, params, history, lengths), see `Retriever.interests`."""
     import jax
 
     from reprise.models.items import as_compared, in_history
     from reprise.models.registry import prefix_mask
 
-    def interests(values: "Array", params: "Params", history: "Array", lengths: "Array") -> "Array":
+    def interests(rows: "Array", params: "Params", history: "Array", lengths: "Array") -> "Array":
+        values = rows[:, :width]
         mask = prefix_mask(lengths, history.shape[1], values.dtype)
         made = model.interests(params, in_history(values[history], scoring), mask)
         return as_compared(made, scoring)
@@ -114,12 +122,10 @@ def _make_interests(model: "Model", scoring: Scoring) -> Callable[..., "Array"]:
 
 
 @cache
-def _make_items(scoring: Scoring) -> Callable[["Array"], "Array"]:
-    """Return items(values), see `Retriever.item_vectors`; without a copy where possible."""
+def _make_items(scoring: Scoring, width: int) -> Callable[["Array"], "Array"]:
+    """Return items(rows), see `Retriever.item_vectors`."""
     import jax
 
     from reprise.models.items import as_candidate, as_compared
 
-    if scoring.tied and not scoring.cosine:
-        return lambda values: values
-    return jax.jit(lambda values: as_compared(as_candidate(values, scoring), scoring))
+    return jax.jit(lambda rows: as_compared(as_candidate(rows[:, :width], scoring), scoring))

@@ -44,7 +44,7 @@ class StoredModel:
     @property
     def num_items(self) -> int:
         """Items of the catalogue, V."""
-        return len(self.retriever.values) - 1
+        return len(self.retriever.rows) - 1
 
     @cached_property
     def items(self) -> "pl.DataFrame":
@@ -91,7 +91,7 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
         if name.startswith("params.")
     }
     values = _values(snapshot, config)
-    retriever = Retriever(model_of(config), config.scoring, values, params)
+    retriever = Retriever(model_of(config), config.scoring, values, values.shape[1], params)
     return StoredModel(checkpoint, config, retriever, locate)
 
 

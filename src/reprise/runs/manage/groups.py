@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from reprise.errors import CheckpointError, UsageError
@@ -68,6 +67,8 @@ def statistics(runs: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str
     """Return mean and deviation (that of a sample; None of one run) of each metric that all of a
     group's runs have.
     """
+    from statistics import fmean, stdev  # it imports much
+
     found: dict[str, dict[str, float | None]] = {}
     for key in runs[0]:
         values = [value for run in runs if (value := run.get(key)) is not None]
