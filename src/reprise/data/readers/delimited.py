@@ -445,7 +445,9 @@ class _Blocks:
     def _cut(self, whole: bytes) -> int:
         """Return where the last row ends, of a block that is not the last."""
         end = whole.rfind(b"\n")
-        quotes = whole.count(self.quote, 0, end) if self.quote and end > 0 else 0
+        # To look for what is mostly not there is ten times as quick as to count it.
+        quoted = self.quote and end > 0 and self.quote in whole
+        quotes = whole.count(self.quote, 0, end) if quoted else 0
         place = end
         for _ in range(_TRIED):
             if place < 0 or not quotes % 2:
