@@ -6,6 +6,7 @@ their ids, and a user's items of one time by popularity: nothing depends on the 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,19 @@ from reprise.data.draft import Draft, totals_of
 from reprise.data.ordering import (
     Codes,
     Mask,
-    are_of,
     by_popularity,
-    chosen,
     chunks_of,
-    codes_of,
     counts_of,
     first_rows,
     gathered,
     in_order,
     k_core,
-    looked_up,
     numbering,
     size_of,
 )
 from reprise.data.readers.format import FoundSplit, OnProgress, ignore_progress
 from reprise.data.readers.interactions import Interactions, described
+from reprise.data.rows import Rows
 from reprise.data.sequences import Sequences
 from reprise.data.splits import (
     CUT,
@@ -46,6 +44,7 @@ from reprise.data.splits import (
     leave_one_out,
     shuffled,
 )
+from reprise.data.store import Portion, Store
 from reprise.errors import DataError
 
 FILTER_SIZE = 5  # one filtering pass, as ComiRec's
@@ -55,8 +54,8 @@ _EVALUATION = dict(zip(PROTOCOLS, (SHARE, LAST, LATER), strict=True))
 class _Column:
     """Users or items of a frame: their codes, and what these stand for."""
 
-    def __init__(self, column: pl.Series, ordered: bool) -> None:
-        self.codes: Codes = codes_of(column)
+    def __init__(self, column: pl.Series, ordered: bool, store: Store) -> None:
+        self.codes: Codes = store.codes(column)
         self.size = size_of(self.codes)
         self.rows = first_rows(self.codes, self.size)
         self._column = column
@@ -88,53 +87,103 @@ def of_interactions(
     comirec: users split 8:1:1, shuffled with seed 1230. leave-one-out: users in their order.
     time-split: popularity is that before the first cut, and items not met before it are left out.
     """
-    on_progress("filter", len(found.frame))
-    frame = found.frame
-    users, items = _columns(frame, found.ordered)
+    on_progress("filter", 0, len(found.frame))
+    frame, store = found.frame, found.store
+    users, items = _columns(frame, found)
     read = {"users": users.count, "items": items.count, "interactions": len(frame)}
     if core is not None:
-        frame = frame.filter(pl.Series(k_core(users.codes, items.codes, core)))
+        of_core = k_core(users.codes, items.codes, core)
+        frame = store.filtered(frame, _rows(frame, users, items, *of_core))
         if frame.is_empty():
             raise DataError("no_core", path=path, size=core)
-        users, items = _columns(frame, found.ordered)
-    counts, kept, active = _filtered(users, items, FILTER_SIZE if core is None else 1)
-    if not kept.any():
+        users, items = _columns(frame, found)
+    counts, active = _filtered(users, items, FILTER_SIZE if core is None else 1)
+    if not active.any():
         raise DataError("empty_split", split=SPLITS[0], where=path)
 
-    on_progress("order", len(frame))
-    times = chosen(chunks_of(frame["time"]), kept)
+    on_progress("order", 0, len(frame))
+    rows = _rows(frame, users, items, active, counts > 0)
     facts: dict[str, Any] = {}
     if protocol == "time-split":
-        facts["cut"] = list(cut_times(cut or CUT, times, found.unit))
-        counts, kept, times = _met_before(facts["cut"][0], items, kept, times)
+        facts["cut"] = list(cut_times(cut or CUT, rows.all_times(), found.unit))
+        counts = rows.counts_before(facts["cut"][0])
+        rows = replace(rows, popular=counts > 0)
     catalogue = by_popularity(counts, items.ties)
+    raw_items = items.names(catalogue)
+    about = _about(found, frame, items, catalogue, raw_items)
+    matched = _matched(found, raw_items, path)
     order = _user_order(protocol, users, active)
-    ranks = looked_up(numbering(order, users.size, 0), users.codes, kept)
-    ids = looked_up(numbering(catalogue, items.size, 1), items.codes, kept)
-    offsets, rows = in_order(ranks, times, len(order), None if found.ordered else ids)
-    whole = Users(users.names(order), Sequences(offsets, gathered(ids, rows)))
-    splits = _split(protocol, whole, times, rows, facts.get("cut"))
-    about = _about(found, frame, items, catalogue)
-    matched = _matched(found, items.names(catalogue), path)
+    made = _Made(found, protocol, users.names(order), facts, on_progress)
+    numbers = numbering(order, users.size, 0), numbering(catalogue, items.size, 1)
+    splits = store.joined(map(made.splits_of, store.portions(rows, *numbers, len(order))))
+    kept = {"users": made.users, "items": len(catalogue), "interactions": made.interactions}
     return _draft(
         protocol,
         _evaluable(splits, path),
-        raw_items=items.names(catalogue),
+        raw_items=raw_items,
         category=_codes(about, len(catalogue)),
         source={
             "format": found.format_name,
             "path": str(path),
             "protocol": _done(protocol, core),
             **facts,
-            "times": [times.min().item(), times.max().item()],
+            "times": made.times,
             "time_unit": found.unit,
             "read": read,
-            "kept": (kept_of_all := _kept(splits, len(catalogue))),
+            "kept": kept,
             "taken": dict(found.taken) | matched,
-            "warnings": _warnings(found, read, kept_of_all, matched),
+            "warnings": _warnings(found, read, kept, matched),
         },
         about_items=about,
     )
+
+
+class _Made:
+    """The splits of portions of users, and what all of them together are."""
+
+    def __init__(
+        self,
+        found: Interactions,
+        protocol: str,
+        raw_ids: pl.Series,
+        facts: Mapping[str, Any],
+        on_progress: OnProgress,
+    ) -> None:
+        self._rows, self._on_progress = 0, on_progress
+        self._found, self._protocol, self._raw_ids = found, protocol, raw_ids
+        self._cut = facts.get("cut")
+        self.users = self.interactions = 0
+        self.times: list[Any] = []  # the first and the last
+
+    def splits_of(self, portion: Portion) -> dict[str, Users]:
+        """Return a protocol's splits of the users of a portion."""
+        ties = None if self._found.ordered else portion.ids
+        offsets, rows = in_order(portion.ranks, portion.times, portion.users, ties)
+        raw_ids = self._raw_ids[portion.first : portion.first + portion.users]
+        whole = Users(raw_ids, Sequences(offsets, gathered(portion.ids, rows)))
+        splits = self._split(whole, portion, rows)
+        users, interactions = totals_of(
+            (own.raw_ids, own.sequences.lengths) for own in splits.values()
+        )
+        self.users, self.interactions = self.users + users, self.interactions + interactions
+        self._rows += len(rows)
+        self._on_progress("order", self._rows, portion.total_rows)
+        if len(rows):
+            seen = [portion.times.min().item(), portion.times.max().item(), *self.times]
+            self.times = [min(seen), max(seen)]
+        return splits
+
+    def _split(self, whole: Users, portion: Portion, rows: NDArray[np.integer]) -> dict[str, Users]:
+        if self._protocol == "comirec":
+            return by_users(whole, portion.first, portion.total)
+        if self._protocol == "leave-one-out":
+            return leave_one_out(whole)
+        assert self._cut is not None
+        return by_time(whole, gathered(portion.times, rows), (self._cut[0], self._cut[1]))
+
+
+def _rows(frame: pl.DataFrame, users: _Column, items: _Column, active: Mask, popular: Mask) -> Rows:
+    return Rows(users.codes, items.codes, chunks_of(frame["time"]), active, popular)
 
 
 def _user_order(protocol: str, users: _Column, active: Mask) -> NDArray[np.int64]:
@@ -144,40 +193,13 @@ def _user_order(protocol: str, users: _Column, active: Mask) -> NDArray[np.int64
     return np.array(shuffled(order.tolist())) if protocol == "comirec" else order
 
 
-def _split(
-    protocol: str, whole: Users, times: NDArray[Any], rows: NDArray[np.integer], cut: Any
-) -> dict[str, Users]:
-    """Return a protocol's splits of all users, whose interactions are the `rows` of the times."""
-    if protocol == "comirec":
-        return by_users(whole)
-    if protocol == "leave-one-out":
-        return leave_one_out(whole)
-    return by_time(whole, gathered(times, rows), cut)
-
-
-def _filtered(users: _Column, items: _Column, least: int) -> tuple[NDArray[np.int64], Mask, Mask]:
-    """Return how often each item occurs (0: fewer than `least`), and which rows and which users are
-    kept: those with so many rows of such items.
+def _filtered(users: _Column, items: _Column, least: int) -> tuple[NDArray[np.int64], Mask]:
+    """Return how often each item occurs (0: fewer than `least`), and which users have so many rows
+    of such items.
     """
     counts = counts_of(items.codes, items.size)
     counts[counts < least] = 0
-    kept = are_of(items.codes, counts > 0)
-    active = counts_of(users.codes, users.size, kept) >= least
-    kept &= are_of(users.codes, active)
-    return counts, kept, active
-
-
-def _met_before(
-    time: float, items: _Column, kept: Mask, times: NDArray[Any]
-) -> tuple[NDArray[np.int64], Mask, NDArray[Any]]:
-    """Return how often each item occurs before `time`, the rows of items that do, and their times.
-    times: of the rows `kept`.
-    """
-    early = kept.copy()
-    early[kept] = times < time
-    counts = counts_of(items.codes, items.size, early)
-    known = are_of(items.codes, counts > 0)
-    return counts, kept & known, times[known[kept]]
+    return counts, counts_of(users.codes, users.size, items.codes, counts > 0) >= least
 
 
 def of_split(found: FoundSplit, name: str, path: Path, protocol: str = PROTOCOLS[0]) -> Draft:
@@ -249,42 +271,35 @@ def _evaluable(splits: dict[str, Users], where: Path) -> dict[str, Users]:
     return splits
 
 
-def _columns(frame: pl.DataFrame, ordered: bool) -> tuple[_Column, _Column]:
-    return _Column(frame["user"], ordered), _Column(frame["item"], ordered)
+def _columns(frame: pl.DataFrame, found: Interactions) -> tuple[_Column, _Column]:
+    users, items = (_Column(frame[name], found.ordered, found.store) for name in ("user", "item"))
+    return users, items
 
 
 def _about(
-    found: Interactions, frame: pl.DataFrame, items: _Column, catalogue: NDArray[np.int64]
+    found: Interactions,
+    frame: pl.DataFrame,
+    items: _Column,
+    catalogue: NDArray[np.int64],
+    raw_items: pl.Series,
 ) -> pl.DataFrame:
     """Return what is known of items 1..V beside their ids: category, title, both or none. Of what
     the rows themselves tell, an item's first row counts, or the least text where they have no
     order; what they do not tell, the table of items does.
     """
-    about = pl.DataFrame({"item": items.names(catalogue)})
-    told = [name for name in ("category", "title") if name in frame.columns]
+    about = pl.DataFrame({"item": raw_items})
+    told = found.store.told(frame)
     tables = [] if found.items is None else [found.items.drop(told, strict=False)]
     if told and found.ordered:
-        about = about.hstack(described(_first_told(frame, items, catalogue, told)))
+        rows = items.rows[catalogue]
+        about = about.hstack(
+            described(found.store.first_told(frame, items.codes, rows, items.size))
+        )
     elif told:
-        rows = frame.lazy().select("item", *told).unique().cast(pl.String)
-        tables.append(described(rows.group_by("item").min().collect(engine="streaming")))
+        tables.append(described(found.store.least_told(frame, items.codes)))
     for table in tables:
         about = about.join(table, on="item", how="left", maintain_order="left")
     return about.drop("item")
-
-
-def _first_told(
-    frame: pl.DataFrame, items: _Column, catalogue: NDArray[np.int64], told: Sequence[str]
-) -> pl.DataFrame:
-    """Return what the first row of each item that tells it has in the columns `told`."""
-    found = frame[items.rows[catalogue]].select("item", *told)
-    for name in told:
-        if found[name].null_count():
-            rows = frame.lazy().select("item", name).filter(pl.col(name).is_not_null())
-            first = rows.unique("item", keep="first", maintain_order=True).collect()
-            column = found.select("item").join(first, on="item", how="left", maintain_order="left")
-            found = found.with_columns(column[name])
-    return found.drop("item")
 
 
 def _matched(found: Interactions, items: pl.Series, path: Path) -> dict[str, int]:
@@ -346,8 +361,3 @@ def _done(protocol: str, core: int | None) -> str:
     filtered = f"items >= {FILTER_SIZE}, users >= {FILTER_SIZE}" if core is None else f"{core}-core"
     split = f"users 8:1:1 (seed {SHUFFLE_SEED})" if protocol == "comirec" else protocol
     return f"{filtered}, {split}"
-
-
-def _kept(splits: Mapping[str, Users], num_items: int) -> dict[str, int]:
-    users, interactions = totals_of((own.raw_ids, own.sequences.lengths) for own in splits.values())
-    return {"users": users, "items": num_items, "interactions": interactions}

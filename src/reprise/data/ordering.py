@@ -24,17 +24,24 @@ _WIDTH = 63  # bits of a sort key
 
 def codes_of(column: pl.Series) -> Codes:
     """Return one number for each value of a column of `Interactions`: small ones, that arrays can
-    be indexed by. The column has no nulls.
+    be indexed by, in the chunks that the column has. The column has no nulls.
     """
     codes = chunks_of(column if column.dtype == pl.UInt32 else column.to_physical())
     if size_of(codes) <= _SPARSE * len(column) + _ALLOWANCE:
         return codes
-    return [np.unique(np.concatenate(codes), return_inverse=True)[1].astype(np.uint32)]
+    small = np.unique(np.concatenate(codes), return_inverse=True)[1].astype(np.uint32)
+    return np.split(small, np.cumsum([len(chunk) for chunk in codes])[:-1])
 
 
 def chunks_of(column: pl.Series) -> list[NDArray[Any]]:
     """Return the numbers of a column without nulls in its chunks, which are not copied."""
     return [chunk.to_numpy() for chunk in column.get_chunks()]
+
+
+def aligned(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose columns are all in the same chunks."""
+    lengths = {tuple(map(len, column.get_chunks())) for column in frame}
+    return frame if len(lengths) < 2 else frame.rechunk()
 
 
 def size_of(codes: Codes) -> int:
@@ -52,11 +59,19 @@ def blocks(chunks: Sequence[NDArray[Any]]) -> Iterator[tuple[slice, NDArray[Any]
         start += len(chunk)
 
 
-def counts_of(codes: Codes, size: int, among: Mask | None = None) -> NDArray[np.int64]:
-    """Return how often each of the codes below `size` occurs, [size]; in the rows `among` [N]."""
+def counts_of(
+    codes: Codes, size: int, others: Codes = (), wanted: Mask | None = None
+) -> NDArray[np.int64]:
+    """Return how often each of the codes below `size` occurs, [size]: in the rows whose code among
+    `others` is `wanted`, where these are given.
+    """
     counts = np.zeros(size, np.int64)
-    for rows, block in blocks(codes):
-        np.add.at(counts, block if among is None else block[among[rows]], 1)
+    if wanted is None:
+        for _, block in blocks(codes):
+            np.add.at(counts, block, 1)
+    else:
+        for (_, block), (_, other) in zip(blocks(codes), blocks(others), strict=True):
+            np.add.at(counts, block[wanted[other]], 1)
     return counts
 
 
@@ -118,18 +133,20 @@ def first_rows(codes: Codes, size: int) -> NDArray[np.int64]:
     return first
 
 
-def k_core(users: Codes, items: Codes, size: int) -> Mask:
-    """Return which rows are of the largest set of users and items that have `size` rows of the set
-    each, [N]: none where there is no such set.
+def k_core(users: Codes, items: Codes, size: int) -> tuple[Mask, Mask]:
+    """Return which users and which items are of the largest set that have `size` rows of the set
+    each: none where there is no such set.
     """
-    kept = np.ones(sum(map(len, users)), np.bool_)
-    left = len(kept)
+    num_users, num_items = size_of(users), size_of(items)
+    active = np.ones(num_users, np.bool_)
+    left = sum(map(len, users))
     while True:
-        for codes in (items, users):
-            kept &= are_of(codes, counts_of(codes, size_of(codes), kept) >= size)
-        before, left = left, int(np.count_nonzero(kept))
+        popular = counts_of(items, num_items, users, active) >= size
+        counts = counts_of(users, num_users, items, popular)
+        active = counts >= size
+        before, left = left, int(counts[active].sum())
         if left in (before, 0):
-            return kept
+            return active, popular
 
 
 def by_popularity(counts: NDArray[np.int64], ties: NDArray[np.int64]) -> NDArray[np.int64]:

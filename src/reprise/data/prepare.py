@@ -4,7 +4,9 @@ Runs look here for their data set. What reads tables is imported only where ther
 prepare: training, whose data mostly is, starts half a second sooner.
 """
 
-from collections.abc import Sequence
+import re
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,16 @@ from reprise.data.readers.format import (
     unknown_format,
 )
 from reprise.errors import DataError, UsageError, WriteError
-from reprise.text.messages import Phrase
+from reprise.runtime.memory import available_memory
+from reprise.text.messages import Phrase, Say, unsaid
 
 if TYPE_CHECKING:
     from reprise.data.draft import Draft
+    from reprise.data.store import Store
+
+
+_LEAST_MEMORY = 10**9
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def locate(data_dir: Path, name: str) -> Path:
@@ -57,16 +65,39 @@ def prepare(
     cut: Sequence[str] | None = None,
     on_progress: OnProgress = ignore_progress,
     overwrite: bool = False,
+    max_memory: str | int | None = None,
+    say: Say = unsaid,
 ) -> Path:
     """Turn `source` into the dataset folder `data_dir/name`, and return it; the arguments are those
     of `read_source`. A failed preparation leaves under that name what was there, an interrupted one
-    that or nothing. overwrite: whether that may be a dataset, which is replaced.
+    that or nothing. overwrite: whether that may be a dataset, which is replaced. max_memory: the
+    bytes of memory that may be used ("8GB"), with the rows on disk; None: all is done in memory.
     """
     folder = data_dir / name
     _refuse_existing(folder, overwrite)
-    draft = read_source(source, protocol, core, asked, cut, on_progress)
-    on_progress("write", sum(len(split.items) for split in draft.splits.values()))
-    return publish(draft, name, folder, overwrite)
+    asks = source, protocol, core, asked, cut, on_progress
+    if max_memory is None:
+        draft = read_source(*asks)
+        on_progress("write", 0, _num_items(draft))
+        return publish(draft, name, folder, overwrite)
+    memory = _memory_of(max_memory)
+
+    def fill(target: Path) -> None:
+        from reprise.data.draft import write_dataset
+        from reprise.data.spill import Spill
+
+        rows = target / ".rows"
+        rows.mkdir()
+        draft = read_source(*asks, Spill(rows, memory, say))
+        on_progress("write", 0, _num_items(draft))
+        write_dataset(draft, target, name)
+        shutil.rmtree(rows)
+
+    return _publish(fill, folder, overwrite)
+
+
+def _num_items(draft: "Draft") -> int:
+    return sum(len(split.items) for split in draft.splits.values())
 
 
 def read_source(
@@ -76,10 +107,11 @@ def read_source(
     asked: Asked = NOTHING_ASKED,
     cut: Sequence[str] | None = None,
     on_progress: OnProgress = ignore_progress,
+    store: "Store | None" = None,
 ) -> "Draft":
     """Read a source of one of FORMATS, split by a protocol of PROTOCOLS; with `core`, of the
     `core`-core of its interactions; at the times of `cut` (`splits.cut_times`), where time-split is
-    asked for.
+    asked for. store: what holds its rows; None: memory.
     """
     from reprise.data import build
     from reprise.data.readers import recognise
@@ -95,8 +127,10 @@ def read_source(
             raise UsageError("core_of_split", path=source)
         if protocol == "time-split":
             raise UsageError("no_times", path=source)
+        if store is not None:
+            raise UsageError("memory_of_split", path=source)
         return build.of_split(split_reader(source), name, source, protocol)
-    found = recognise.read(source, name, asked, on_progress)
+    found = recognise.read(source, name, asked, on_progress, store)
     if protocol == "time-split" and not found.clocked:
         raise UsageError("no_times", path=source)
     return build.of_interactions(found, source, protocol, core, cut, on_progress)
@@ -114,6 +148,20 @@ def _refuse_bad_values(
         raise _bad_value("cut", ",".join(cut), Phrase("good_cut_protocol"))
     if asked.format_name is not None and asked.format_name not in FORMATS:
         raise _bad_value("format", asked.format_name, " | ".join(FORMATS))
+
+
+def _memory_of(asked: str | int) -> int:
+    """Return the bytes that a size means; UsageError where it is none, too small, or more than the
+    machine has free.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)B?", str(asked).strip(), re.IGNORECASE)
+    memory = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if memory < _LEAST_MEMORY:
+        raise _bad_value("max-memory", asked, Phrase("good_memory", least=_LEAST_MEMORY // 10**9))
+    available = available_memory()
+    if available is not None and memory > available:
+        raise UsageError("memory_not_free", asked=asked, free=f"{available / 10**9:.1f}")
+    return memory
 
 
 def _bad_value(option: str, value: object, expected: str | Phrase) -> UsageError:
@@ -145,10 +193,15 @@ def publish(draft: "Draft", name: str, folder: Path, overwrite: bool = False) ->
     """
     from reprise.data.draft import write_dataset
 
+    return _publish(lambda target: write_dataset(draft, target, name), folder, overwrite)
+
+
+def _publish(write: Callable[[Path], None], folder: Path, overwrite: bool) -> Path:
+    """Make the dataset folder `folder` of what `write` puts into one, as `publish` does."""
     _refuse_existing(folder, overwrite)
 
     def fill(target: Path) -> None:
-        write_dataset(draft, target, name)
+        write(target)
         durable.sync_tree(target)
         if folder.exists():
             durable.discard(folder)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from reprise.data.clock import clock_unit
 from reprise.data.dataset import SPLITS
+from reprise.data.rows import Times
 from reprise.data.sequences import Sequences, slices
 from reprise.errors import UsageError
 from reprise.text.messages import Phrase
@@ -51,17 +52,21 @@ def shuffled(users: Sequence[Name]) -> list[Name]:
     return order
 
 
-def by_users(users: Users) -> dict[str, Users]:
-    """Return the splits of ComiRec's protocol, users 8:1:1 in the order they stand in."""
+def by_users(users: Users, first: int = 0, total: int | None = None) -> dict[str, Users]:
+    """Return the splits of ComiRec's protocol, users 8:1:1 in the order they stand in. users: those
+    from number `first` on, of `total`.
+    """
     offsets, items = users.sequences.offsets, users.sequences.items
-    count = len(users.raw_ids)
-    bounds = [0, *(int(count * share) for share in SPLIT_SHARES), count]
+    own = len(users.raw_ids)
+    count = own if total is None else total
+    ends = [0, *(int(count * share) for share in SPLIT_SHARES), count]
+    bounds = [min(max(end - first, 0), own) for end in ends]
     splits = {}
-    for split, first, end in zip(SPLITS, bounds, bounds[1:], strict=False):
-        own = Sequences(
-            offsets[first : end + 1] - offsets[first], items[offsets[first] : offsets[end]]
+    for split, start, end in zip(SPLITS, bounds, bounds[1:], strict=False):
+        sequences = Sequences(
+            offsets[start : end + 1] - offsets[start], items[offsets[start] : offsets[end]]
         )
-        splits[split] = Users(users.raw_ids[first:end], own)
+        splits[split] = Users(users.raw_ids[start:end], sequences)
     return splits
 
 
@@ -108,9 +113,7 @@ def by_time(users: Users, times: NDArray[Any], cut: tuple[Any, Any]) -> dict[str
     return splits
 
 
-def cut_times(
-    asked: Sequence[str], times: NDArray[Any], unit: int | None = None
-) -> tuple[Any, Any]:
+def cut_times(asked: Sequence[str], times: Times, unit: int | None = None) -> tuple[Any, Any]:
     """Return the two times that a cut means: shares of the interactions' `times` [N], numbers as
     these are, or dates (UTC where they have no zone). unit: how many of the times' a second has.
     """
@@ -122,7 +125,7 @@ def cut_times(
     return found[0], found[1]
 
 
-def _cut_time(text: str, times: NDArray[Any], unit: int | None, asked: Sequence[str]) -> Any:
+def _cut_time(text: str, times: Times, unit: int | None, asked: Sequence[str]) -> Any:
     try:
         number = float(text)
     except ValueError:
@@ -134,8 +137,7 @@ def _cut_time(text: str, times: NDArray[Any], unit: int | None, asked: Sequence[
         time = round(date.timestamp() * 10**6) * (unit or clock_unit(times.max()) or 1)
         return time / 10**6 if time % 10**6 else time // 10**6
     if 0 < number < 1:
-        place = int(number * len(times))
-        return np.partition(times, place)[place].item()
+        return times.nth(int(number * len(times)))
     return number
 
 

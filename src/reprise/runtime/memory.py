@@ -5,6 +5,7 @@ step with large score arrays spends much of its time on new pages, zeroed each t
 """
 
 import ctypes
+from pathlib import Path
 
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
@@ -26,6 +27,17 @@ def keep_freed_memory() -> bool:
     their size in the heap. Return whether the C library supports it.
     """
     return _set(_MMAP_MAX, 0) and _set(_TRIM_THRESHOLD, 2**31 - 1) and _set(_TOP_PAD, 2**26)
+
+
+def available_memory() -> int | None:
+    """Return the bytes that programs may still allocate; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next(
+        (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None
+    )
 
 
 def _set(parameter: int, value: int) -> bool:

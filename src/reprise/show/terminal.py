@@ -3,8 +3,10 @@ lines; piped output is not limited in width and has no progress lines.
 """
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,12 +22,13 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from reprise.text.messages import Messages
+from reprise.text.messages import Messages, Phrase
 
 if TYPE_CHECKING:
     from reprise.data.download import Heard
     from reprise.data.readers.format import OnProgress
 
+PLAIN_SECONDS = 60.0  # between plain lines
 _PLAIN_WIDTH = 200  # columns of piped output
 _STAGES = {
     "read": "stage_read",
@@ -44,19 +47,35 @@ def make_console() -> Console:
 @contextmanager
 def shown_stages(messages: Messages) -> Iterator["OnProgress"]:
     """Show the stage of `prepare` and its number of rows in a transient progress line; yield the
-    callback.
+    callback. Elsewhere than on a terminal, print a line a minute.
     """
-    console = Console(stderr=True)
+    console, live = Console(stderr=True), sys.stderr.isatty()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not sys.stderr.isatty()
-    ) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not live) as progress:
         task = progress.add_task("", total=None)
+        began: dict[str, float] = {}
+        shown = time.monotonic()
 
-        def tell(stage: str, rows: int) -> None:
-            progress.update(task, description=messages.text(_STAGES[stage], rows=f"{rows:,}"))
+        def tell(stage: str, rows: int, of: int) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            text = _stage_text(messages, stage, rows, of, now - began.setdefault(stage, now))
+            progress.update(task, description=text)
+            if not live and now - shown >= PLAIN_SECONDS:
+                print(text, file=sys.stderr, flush=True)
+                shown = now
 
         yield tell
+
+
+def _stage_text(messages: Messages, stage: str, rows: int, of: int, seconds: float) -> str:
+    """Return a stage's line: how many rows of how many it has seen, and how long it goes on."""
+    if not rows or not of:
+        return messages.text(_STAGES[stage], rows=f"{rows or of:,}")
+    counted = Phrase("stage_rows", rows=f"{rows:,}", of=f"{of:,}", percent=100 * rows // of)
+    text = messages.text(_STAGES[stage], rows=counted)
+    left = timedelta(seconds=round(seconds * (of - rows) / rows))
+    return f"{text}  {messages.text('live_left', time=left)}" if seconds and rows < of else text
 
 
 @contextmanager

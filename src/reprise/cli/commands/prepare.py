@@ -21,6 +21,7 @@ from reprise.text.messages import Messages, choose_language
 @click.option("--k-core", "core", type=int, metavar="K")
 @click.option("--cut", metavar="VALID,TEST")
 @click.option("--overwrite", is_flag=True)
+@click.option("--max-memory", metavar="SIZE")
 @source_options
 @sets_option
 @common_options
@@ -31,6 +32,7 @@ def prepare(
     core: int | None,
     cut: str | None,
     overwrite: bool,
+    max_memory: str | None,
     data_dir: Path,
     lang: str | None,
     **asked: Any,
@@ -47,8 +49,19 @@ def prepare(
     messages = Messages(choose_language(lang))
     times = None if cut is None else cut.split(",")
     with shown_stages(messages) as tell:
-        wanted = asked_of(**asked)
-        folder = make(source, name, data_dir, protocol, core, wanted, times, tell, overwrite)
+        folder = make(
+            source,
+            name,
+            data_dir,
+            protocol,
+            core,
+            asked_of(**asked),
+            times,
+            tell,
+            overwrite,
+            max_memory,
+            lambda key, **values: click.echo(messages.text(key, **values), err=True),
+        )
         dataset = open_dataset(folder)
     users, interactions = totals(dataset)
     click.echo(

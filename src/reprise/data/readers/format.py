@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 # What stands for a missing value in exports of databases, R, Python and Spark.
 NULLS: tuple[str, ...] = ("\\N", "NULL", "null", "NA", "NaN", "nan", "None", "<NA>")
 Stage = Literal["read", "filter", "order", "write"]
-OnProgress = Callable[[Stage, int], None]  # called with a stage and the rows it has seen
+# Called with a stage, the rows it has seen, and of how many (0: unknown).
+OnProgress = Callable[[Stage, int, int], None]
 
 
-def ignore_progress(stage: Stage, rows: int) -> None:
+def ignore_progress(stage: Stage, rows: int, of: int) -> None:
     """Report nothing."""
 
 
@@ -51,7 +52,8 @@ class Part(NamedTuple):
 
     refuse: returns the error for a failure to read them; fields: what a line should have; numbers:
     the same rows of a text with the time parsed as a number on the way, null where it is none,
-    which takes half the time; told: what was taken of the file.
+    which takes half the time; told: what was taken of the file; size: how many rows it has, before
+    any is left out, 0 where nobody has counted.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class Part(NamedTuple):
     fields: str = ""
     numbers: "pl.LazyFrame | None" = None
     told: Mapping[str, Any] = MappingProxyType({})
+    size: int = 0
 
     def changed(self, change: "Callable[[pl.LazyFrame], pl.LazyFrame]") -> "Part":
         """Return the part with its rows changed."""

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from reprise.data.clock import UNITS, clock_unit, span_of
+from reprise.data.ordering import aligned, blocks, chunks_of
 from reprise.data.readers.format import (
     NOTHING_ASKED,
     Asked,
@@ -21,13 +23,13 @@ from reprise.data.readers.format import (
     Part,
     ignore_progress,
 )
+from reprise.data.store import NEEDED, TOLD, Held, Memory, Store
 from reprise.errors import DataError
 from reprise.text.messages import Phrase
 
 _LATEST = 1e19  # of a time: nanoseconds reach it in the year 2286
 _GOOD_TIME = Phrase("good_time")
 _GOOD_ID = Phrase("good_id")
-_NEEDED = ("user", "item", "time")
 _SAMPLE, _BATCH = 1000, 1_000_000  # rows
 # Tried in this order on every value, wherever it stands: nothing is inferred from its neighbours.
 _DATES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
@@ -39,7 +41,8 @@ _FINER = r"\.\d{6}\d*[1-9]"  # than a microsecond
 @dataclass(frozen=True)
 class Interactions:
     """frame: user and item (UInt32: ids that are numbers, or Categorical), time (Int64 or Float64),
-    and category and title (as ids are, or null) where the rows tell them.
+    and category and title (as ids are, or null) where the rows tell them and `store`, which holds
+    the frame, does not have these apart.
 
     items: item (String), each once, with category and title (String) where they are known.
     ordered: whether the order of the rows says anything. That of a table in parts does not.
@@ -56,6 +59,7 @@ class Interactions:
     unit: int | None = None
     taken: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[Mapping[str, Any]] = ()
+    store: Store = field(default_factory=Memory)
 
 
 class Collected(NamedTuple):
@@ -73,9 +77,11 @@ def collect(
     parts: Sequence[Part],
     asked: Asked = NOTHING_ASKED,
     on_progress: OnProgress = ignore_progress,
+    store: Store | None = None,
 ) -> Collected:
-    """Return what the parts make up, one after another; DataError names the first row without an id
-    or a time, where rows without are not to be left out, or that no part has rows.
+    """Return what the parts make up, one after another, held by `store` (None: in memory);
+    DataError names the first row without an id or a time, where rows without are not to be left
+    out, or that no part has rows.
     """
     seen: set[str] = set()
     for part in parts:
@@ -87,17 +93,19 @@ def collect(
     reader = _Reader(words, tuple(asked.null_values))
     # What fits the first rows mostly fits all: one pass is enough then.
     head = parts[0]._replace(rows=parts[0].rows.head(_SAMPLE), numbers=None)
-    choice, frame = _fitting([head], dict.fromkeys(words, 0), reader, ignore_progress)
-    if frame.is_empty():
+    store = store or Memory()
+    store.expect(rows_of(parts), sum(name in seen for name in TOLD))
+    choice, held = _fitting([head], dict.fromkeys(words, 0), reader, ignore_progress, Memory())
+    if not held.rows:
         choice = dict.fromkeys(words, 0)
-    choice, frame = _fitting(parts, choice, reader, on_progress)
-    if frame.is_empty():
+    choice, held = _fitting(parts, choice, reader, on_progress, store)
+    frame, rows = held.frame, held.rows
+    if not rows:
         raise DataError("no_interactions", path=parts[0].path)
-    rows = len(frame)
-    left_out = {name: frame[name].null_count() for name in _NEEDED if frame[name].null_count()}
+    left_out = {name: held.nulls[name] for name in NEEDED if held.nulls[name]}
     if left_out:
         _refuse_odd(parts)
-        whole = frame.drop_nulls(_NEEDED)
+        whole = aligned(frame.drop_nulls(NEEDED))
         if (
             whole.is_empty()
             or not asked.drop_invalid
@@ -105,10 +113,16 @@ def collect(
         ):
             raise _first_bad(parts, choice, reader, rows - len(whole), rows)
         frame = whole
-    time = frame["time"]
-    if time.dtype == pl.Float64 and time.max() < 2**53 and (time == time.floor()).all():  # type: ignore[operator]
-        frame = frame.with_columns(time.cast(pl.Int64))
+    if frame["time"].dtype == pl.Float64 and _are_whole(frame["time"]):
+        frame = store.cast(frame, "time", pl.Int64)
     return Collected(frame, _DATE_UNITS.get(choice["time"]), rows - len(frame), left_out)
+
+
+def _are_whole(times: pl.Series) -> bool:
+    """Whether times are whole numbers, and small enough to tell."""
+    return bool(times.max() < 2**53) and all(  # type: ignore[operator]
+        (block == np.floor(block)).all() for _, block in blocks(chunks_of(times))
+    )
 
 
 def unit_of(collected: Collected) -> tuple[int | None, dict[str, int]]:
@@ -150,29 +164,31 @@ class _Reader(NamedTuple):
         column = pl.col(name)
         # What has no digit is no number and no date in any case.
         as_words = _READINGS[name][place] is _id_text or re.search(r"\d", "".join(self.nulls))
-        if name not in _NEEDED or not self.nulls or dtype != pl.String or not as_words:
+        if name not in NEEDED or not self.nulls or dtype != pl.String or not as_words:
             return column
         text = column.str.strip_chars()
         return pl.when(~text.is_in(list(self.nulls))).then(column)
 
 
 def _fitting(
-    parts: Sequence[Part], choice: Mapping[str, int], reader: _Reader, on_progress: OnProgress
-) -> tuple[dict[str, int], pl.DataFrame]:
+    parts: Sequence[Part],
+    choice: Mapping[str, int],
+    reader: _Reader,
+    on_progress: OnProgress,
+    store: Store,
+) -> tuple[dict[str, int], Held]:
     """Return the first readings from `choice` on that leave no value out, or those that leave out
     the fewest; and the rows as the last ones tried read them.
     """
     left_out: dict[str, dict[int, int]] = {name: {} for name in choice}
     as_numbers = not choice["time"]
     while True:
-        frame = pl.concat(
-            _batches(parts, choice, as_numbers, reader, on_progress), how="diagonal_relaxed"
-        )
-        if as_numbers and frame["time"].null_count():
+        held = store.hold(_batches(parts, choice, as_numbers, reader, on_progress))
+        if as_numbers and held.nulls["time"]:
             as_numbers = False  # one is none, or a line is blank: read as text
             continue
         for name, place in choice.items():
-            left_out[name][place] = frame[name].null_count()
+            left_out[name][place] = held.nulls[name]
         worse = {
             name: place + 1
             for name, place in choice.items()
@@ -182,7 +198,7 @@ def _fitting(
             break
         choice = {**choice, **worse}
     best = {name: min(tried, key=tried.__getitem__) for name, tried in left_out.items()}
-    return best, frame
+    return best, held
 
 
 def _batches(
@@ -192,7 +208,7 @@ def _batches(
     reader: _Reader,
     on_progress: OnProgress,
 ) -> Iterator[pl.DataFrame]:
-    rows = 0
+    rows, of = 0, rows_of(parts)
     for part in parts:
         scanned = part.rows
         if as_numbers and part.numbers is not None:
@@ -205,9 +221,14 @@ def _batches(
             ):
                 yield batch
                 rows += len(batch)
-                on_progress("read", rows)
+                on_progress("read", rows, of)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise part.refuse(error) from error
+
+
+def rows_of(parts: Sequence[Part]) -> int:
+    """Return how many rows the parts have, before any is left out; 0 where nobody knows."""
+    return sum(part.size for part in parts) if all(part.size for part in parts) else 0
 
 
 def _refuse_odd(parts: Sequence[Part]) -> None:
@@ -248,13 +269,13 @@ def _first_bad(
     found: list[tuple[Part, dict[str, Any]]] = []
     for part in parts:
         made = [column.name.prefix("made ") for column in reader.columns(part.rows, choice)]
-        missing = pl.any_horizontal(pl.col(f"made {name}").is_null() for name in _NEEDED)
+        missing = pl.any_horizontal(pl.col(f"made {name}").is_null() for name in NEEDED)
         first = part.rows.with_columns(made).filter(missing).head(1).collect(engine="streaming")
         if len(first):
             found.append((part, first.row(0, named=True)))
             break
     part, row = found[0]
-    column = next(name for name in _NEEDED if row[f"made {name}"] is None)
+    column = next(name for name in NEEDED if row[f"made {name}"] is None)
     value = "" if row[column] is None else str(row[column])[:80]
     expected = _good_time(row[column]) if column == "time" else _GOOD_ID
     if column != "time" and value.strip() in reader.nulls:

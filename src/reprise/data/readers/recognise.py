@@ -23,6 +23,7 @@ from reprise.data.readers.format import (
     ignore_progress,
 )
 from reprise.data.readers.interactions import Collected, Interactions, collect, unit_of
+from reprise.data.store import Memory, Store
 from reprise.errors import UsageError
 
 _NAMED_FILES = 20  # of a source, that meta.json names
@@ -66,15 +67,17 @@ def read(
     name: str,
     asked: Asked = NOTHING_ASKED,
     on_progress: OnProgress = ignore_progress,
+    store: Store | None = None,
 ) -> Interactions:
     """Read a source of a format that is not split already; DataError names what is wrong with it,
-    and where.
+    and where. store: what holds its rows; None: memory.
     """
     refuse_unused(name, asked)
     reader = get_format(name).read
     assert reader is not None
     found = reader(source, asked)
-    collected = collect(found.parts, asked, on_progress)
+    store = store or Memory()
+    collected = collect(found.parts, asked, on_progress, store)
     unit, mixed = unit_of(collected) if found.clocked else (None, {})
     return Interactions(
         name,
@@ -85,6 +88,7 @@ def read(
         unit,
         taken=_taken(source, found, collected),
         warnings=[{"warning": "mixed_times", **_mixed(mixed)}] if mixed else [],
+        store=store,
     )
 
 

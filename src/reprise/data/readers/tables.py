@@ -89,12 +89,16 @@ def scan(
     if layout is not None:
         numbers = [named["time"]] if named.get("time") in stored else []
         rows, fast = (chosen(delimited.scan(path, layout, read)) for read in ((), numbers))
-        return Part(path, rows, refuse, numbers=fast if layout.plain else None, told=told)
+        size = max(layout.last - layout.first + (not layout.header), 0) if layout.plain else 0
+        plain = fast if layout.plain else None
+        return Part(path, rows, refuse, numbers=plain, told=told, size=size)
+    size = 0
     if kind(path) == "lines":
         rows = chosen(json_lines.scan(path, stored))
     else:
         rows = chosen(_scan_parquet(path))
-    part = Part(path, rows, refuse, told=told)
+        size = 0 if listed else _num_rows(path)
+    part = Part(path, rows, refuse, told=told, size=size)
     return _a_row_an_item(part, named, types) if listed else part
 
 
@@ -207,6 +211,14 @@ def _scan_parquet(path: Path) -> pl.LazyFrame:
     return pl.scan_parquet(
         path, row_index_name=ROW, row_index_offset=1, glob=False, hive_partitioning=False
     )
+
+
+def _num_rows(path: Path) -> int:
+    """Return how many rows a Parquet file says that it has; 0 where it cannot be read."""
+    try:
+        return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, OSError):
+        return 0
 
 
 def _refusal(

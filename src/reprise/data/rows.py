@@ -1,0 +1,121 @@
+"""The rows of chosen users and items, looked at block by block: no array has an entry a row."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprise.data.ordering import Codes, Mask, are_of, blocks
+
+_BITS = 20  # of a time, that are told apart in one pass
+_SIGN = np.uint64(1 << 63)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a frame whose user is `active` and whose item is `popular`.
+
+    users, items, times: of all rows of the frame, in the same chunks; active, popular: by code.
+    """
+
+    users: Codes
+    items: Codes
+    times: Sequence[NDArray[Any]]
+    active: Mask
+    popular: Mask
+
+    def mask(self) -> Mask:
+        """Return which rows of the frame they are, [N]."""
+        return are_of(self.users, self.active) & are_of(self.items, self.popular)
+
+    def masks(self) -> Iterator[tuple[slice, Mask]]:
+        """Yield stretches of the frame's rows, in order, and which rows of them they are."""
+        for (rows, users), (_, items) in zip(blocks(self.users), blocks(self.items), strict=True):
+            yield rows, self.active[users] & self.popular[items]
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+        """Yield users, items and times of stretches of rows, in order."""
+        columns = zip(*(map(blocks, (self.users, self.items, self.times))), strict=True)
+        for (_, own), ((_, users), (_, items), (_, times)) in zip(
+            self.masks(), columns, strict=True
+        ):
+            yield users[own], items[own], times[own]
+
+    def all_times(self) -> "Times":
+        """Return their times."""
+        return Times(lambda: (times for _, _, times in self))
+
+    def counts_before(self, time: float) -> NDArray[np.int64]:
+        """Return how often each item occurs before `time`, by code."""
+        counts = np.zeros(len(self.popular), np.int64)
+        for _, items, times in self:
+            np.add.at(counts, items[times < time], 1)
+        return counts
+
+    def counts_of_users(self) -> NDArray[np.int64]:
+        """Return how many rows each user has, by code."""
+        counts = np.zeros(len(self.active), np.int64)
+        for users, _, _ in self:
+            np.add.at(counts, users, 1)
+        return counts
+
+
+class Times:
+    """Times [N] in blocks, which are made whenever they are looked at. There is one at least."""
+
+    def __init__(self, made: Callable[[], Iterable[NDArray[Any]]]) -> None:
+        self._made = made
+
+    def __len__(self) -> int:
+        return self._facts[0]
+
+    def max(self) -> Any:
+        """Return the latest."""
+        return self._facts[2]
+
+    @cached_property
+    def _facts(self) -> tuple[int, Any, Any]:
+        """How many there are, the first and the last."""
+        found = [(len(one), one.min(), one.max()) for one in self._made() if len(one)]
+        counts, least, most = zip(*found, strict=True)
+        return sum(counts), min(least), max(most)
+
+    def nth(self, place: int) -> Any:
+        """Return the time that has this place, from 0, among all in order: what
+        np.partition(times, place)[place] is.
+        """
+        _, first, last = self._facts
+        dtype = first.dtype
+        low, high = (int(_keys(np.array([time]))[0]) for time in (first, last))
+        while True:
+            shift = max((high - low).bit_length() - _BITS, 0)
+            counts = np.zeros(1 << _BITS, np.int64)
+            for times in self._made():
+                keys = _keys(times)
+                keys = keys[(keys >= np.uint64(low)) & (keys <= np.uint64(high))]
+                np.add.at(counts, (keys - np.uint64(low)) >> np.uint64(shift), 1)
+            ends = np.cumsum(counts)
+            bucket = int(np.searchsorted(ends, place, side="right"))
+            place -= int(ends[bucket] - counts[bucket])
+            low += bucket << shift
+            high = min(high, low + (1 << shift) - 1)
+            if not shift:
+                return _times(np.array([low], np.uint64), dtype)[0].item()
+
+
+def _keys(times: NDArray[Any]) -> NDArray[np.uint64]:
+    """Return numbers that stand as the times, whole or not, do."""
+    if times.dtype != np.float64:
+        return times.astype(np.int64).view(np.uint64) ^ _SIGN
+    bits = (times + 0.0).view(np.uint64)  # of two zeros, one
+    return np.where(bits & _SIGN, ~bits, bits ^ _SIGN)
+
+
+def _times(keys: NDArray[np.uint64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the times that have these `_keys`."""
+    if dtype != np.float64:
+        return (keys ^ _SIGN).view(np.int64)
+    return np.where(keys & _SIGN, keys ^ _SIGN, ~keys).view(np.float64)
