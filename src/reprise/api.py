@@ -51,6 +51,7 @@ def prepare(
     cut: Sequence[str] | None = None,
     format: str | None = None,  # noqa: A002 - as the flag is called
     behaviours: Sequence[str] | None = None,
+    max_memory: str | int | None = None,
     **told: Any,
 ) -> Dataset:
     """Turn interactions into the data set `name`, and open it.
@@ -60,6 +61,8 @@ def prepare(
             pandas or pyarrow with a row an interaction.
         data_dir: Folder of the data sets.
         protocol, k_core, cut, format, behaviours: As the flags of `reprise prepare`.
+        max_memory: Bytes of memory that may be used ("8GB"), with the rows on disk. None: all is
+            done in memory.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
             title_col, separator, quote, encoding, null_values and drop_invalid.
 
@@ -73,7 +76,7 @@ def prepare(
     asked = asked_of(format_name=format, **told)._replace(
         behaviours=None if behaviours is None else tuple(behaviours)
     )
-    make = partial(_prepared, name, Path(data_dir), protocol, k_core, asked, cut)
+    make = partial(_prepared, name, Path(data_dir), protocol, k_core, asked, cut, max_memory)
     with _as_file(source, name) as path:
         return make(path)
 
@@ -365,9 +368,13 @@ def _prepared(
     core: int | None,
     asked: Asked,
     cut: Sequence[str] | None,
+    max_memory: str | int | None,
     source: Path,
 ) -> Dataset:
-    return open_folder(prepare_folder(source, name, data_dir, protocol, core, asked, cut))
+    folder = prepare_folder(
+        source, name, data_dir, protocol, core, asked, cut, max_memory=max_memory
+    )
+    return open_folder(folder)
 
 
 @contextmanager
