@@ -179,7 +179,8 @@ def test_a_k_core_is_what_is_left_of_taking_out_one_by_one(
 ) -> None:
     events = [(f"u{user}", f"i{item}", float(time)) for time, (user, item) in enumerate(pairs)]
     codes = np.array(pairs, np.uint32).reshape(-1, 2)
-    kept = k_core([codes[:, 0]], [codes[:, 1]], size)
+    users, items = k_core([codes[:, 0]], [codes[:, 1]], size)
+    kept = users[codes[:, 0]] & items[codes[:, 1]]
     assert [event for event, own in zip(events, kept, strict=True) if own] == k_core_slowly(
         events, size
     )

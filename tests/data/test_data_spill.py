@@ -2,9 +2,11 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
-import time
+import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -88,6 +90,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spill, "_ALLOWANCE", 50)
     monkeypatch.setattr(ordering, "_BLOCK", 64)
     monkeypatch.setattr(interactions, "_BATCH", 50)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @examples(10)
@@ -208,39 +211,70 @@ def test_prepare_keeps_in_memory_what_is_split_already(tmp_path: Path) -> None:
 
 # Killed
 
+# Runs the command line, and kills it just before it changes or opens a file for the nth time.
+KILLED = """
+import os, runpy, signal, sys
 
-def check_kills(folder: Path, delays: list[float], count: int) -> None:
-    """Kill the command after each delay; then run it, and compare with a folder made in memory."""
-    frame = random_rows(random.Random(1), "texts", "whole", count)
-    frame.write_csv(folder / "x.csv")
+data, number = sys.argv[1], int(sys.argv[2])
+seen = 0
+
+def watch(event, arguments):
+    global seen
+    if event in CHANGES and str(arguments[0]).startswith(data):
+        seen += 1
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+CHANGES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"}
+sys.addaudithook(watch)
+sys.argv[:] = ["reprise", *sys.argv[3:]]
+runpy.run_module("reprise", run_name="__main__")
+"""
+
+
+def check_kills(folder: Path, instants: Iterable[int]) -> int:
+    """Kill the command at instants, until one is none; run it, and compare with a folder made in
+    memory. Return how often it was killed.
+    """
+    random_rows(random.Random(1), "texts", "whole", 2000).write_csv(folder / "x.csv")
     expected = contents(prepare(folder / "x.csv", "x", folder / "expected"), "")
     data = folder / "data"
-    command = reprise_command(
-        "prepare", folder / "x.csv", "--name", "x", "--data-dir", data, "--max-memory", "1.5GB"
-    )
-    environment = ENVIRONMENT
-    for delay in delays:
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    data.mkdir()
+    given_data = ["prepare", folder / "x.csv", "--name", "x", "--data-dir", data]
+    command = [*map(str, given_data), "--max-memory", "1GB"]
+    killed = 0
+    for number in instants:
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(data), str(number), *command],
+            env=ENVIRONMENT,
+            capture_output=True,
+            check=False,
+            timeout=120,
         )
-        time.sleep(delay)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
         if (data / "x").exists():  # whole, or not there
             assert contents(data / "x", "") == expected
-            (data / "x").rename(folder / f"whole-{delay}")
-    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+            shutil.rmtree(data / "x")
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        killed += 1
+    done = subprocess.run(
+        reprise_command(*command), env=ENVIRONMENT, capture_output=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert contents(data / "x", "") == expected
     assert [path.name for path in data.iterdir()] == ["x"]
+    return killed
 
 
-def test_prepare_killed_at_any_instant_leaves_the_same_folder_when_run_again(
+def test_prepare_killed_at_some_instants_leaves_the_same_folder_when_run_again(
     tmp_path: Path,
 ) -> None:
-    check_kills(tmp_path, [0.6, 1.0, 1.4], 20_000)
+    assert check_kills(tmp_path, [8, 20, 45]) == 3
 
 
 @pytest.mark.long
-def test_prepare_killed_at_many_instants(tmp_path: Path) -> None:
-    check_kills(tmp_path, [0.3 + 0.05 * n for n in range(40)], 300_000)
+def test_prepare_killed_at_any_instant_leaves_the_same_folder_when_run_again(
+    tmp_path: Path,
+) -> None:
+    assert check_kills(tmp_path, range(1, 1000)) > 45

@@ -91,6 +91,7 @@ def prepare(
         draft = read_source(*asks, Spill(rows, memory, say))
         on_progress("write", 0, _num_items(draft))
         write_dataset(draft, target, name)
+        del draft  # which maps files there
         shutil.rmtree(rows)
 
     return _publish(fill, folder, overwrite)
