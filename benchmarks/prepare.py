@@ -8,6 +8,11 @@ a plain Python program that does what ComiRec's two preprocessing scripts do, wi
 --order grouped (default): as the original file, user by user and by time. scattered: in any order,
 as a log has it. "us/row" is wall time over all rows of the file; "cpu us" counts all cores, which
 a machine that others use, too, changes less. "ratio" is Python's time over ours.
+
+--max-memory SIZE: measure `reprise prepare --max-memory SIZE` beside it, on the same file; the two
+must make the same data set. "own GB" is the most that was allocated ("peak GB" has mapped files,
+too), "disk GB" the most that the folder took. --parquet: the file as parts of Parquet, in any
+order, which plain Python does not read; --only-disk: without the one in memory.
 """
 
 import argparse
@@ -16,6 +21,8 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +30,7 @@ import numpy as np
 import polars as pl
 
 from common import machine, make_parser, print_facts, print_table, write_json
+from reprise.data.dataset import stored_fingerprint
 
 ROWS, TENTH = 100_000_000, 10
 USERS_ITEMS = 101, 24  # rows a user, rows an item
@@ -41,18 +49,27 @@ def main() -> None:
     parser.add_argument("--order", choices=["grouped", "scattered"], default="grouped")
     parser.add_argument("--folder", type=Path, help="Where the files lie while it runs.")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--max-memory", metavar="SIZE")
+    parser.add_argument("--parquet", action="store_true")
+    parser.add_argument("--only-disk", action="store_true", help="With --parquet, --max-memory.")
     parser.add_argument("--plain", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.plain is not None:
         prepare_plainly(options.plain, options.plain.parent)
         return
     with TemporaryDirectory(dir=options.folder) as name:
-        table = measure(Path(name), options.rows, options.order, options.seed)
+        if options.parquet:
+            table = measure_parts(Path(name), options)
+        else:
+            table = measure(Path(name), options)
     facts = machine()
     print_facts(facts)
     print(f"order {options.order}\n")
     print_table(table)
-    ours, plain = table
+    if options.parquet:
+        write_json(options.json, facts, table)
+        return
+    ours, plain = table[0], table[-1]
     ratio = float(plain["us/row"]) / float(ours["us/row"])
     cpu_ratio = float(plain["cpu us"]) / float(ours["cpu us"])
     print(f"\nratio {ratio:.1f} (of processor time {cpu_ratio:.1f}); promise:", end=" ")
@@ -61,25 +78,60 @@ def main() -> None:
     write_json(options.json, facts | {"order": options.order, "ratio": ratio}, table)
 
 
-def measure(folder: Path, rows: int, order: str, seed: int) -> list[dict[str, str | int | float]]:
-    """Return a row of the table for `reprise prepare`, and one for plain Python."""
+Row = dict[str, str | int | float]
+
+
+def measure(folder: Path, options: argparse.Namespace) -> list[Row]:
+    """Return rows of the table for `reprise prepare`, and one for plain Python."""
     whole, tenth = folder / "UserBehavior.csv", folder / "tenth" / "UserBehavior.csv"
     tenth.parent.mkdir()
-    made = generate(whole, rows, order, seed)
-    made_tenth = generate(tenth, rows // TENTH, order, seed)
-    ours = [sys.executable, "-m", "reprise", "prepare", whole]
+    made = generate(whole, options.rows, options.order, options.seed)
+    made_tenth = generate(tenth, options.rows // TENTH, options.order, options.seed)
     plain = [sys.executable, __file__, "--plain", tenth]
     return [
-        row("reprise prepare", made, [*ours, "--name", "big", "--data-dir", folder / "data"]),
+        *measure_ours(folder, whole, made, options),
         row("Python dictionaries", made_tenth, plain),
     ]
 
 
-def row(name: str, rows: int, command: list[object]) -> dict[str, str | int | float]:
-    """Run a command and return its figures."""
+def measure_parts(folder: Path, options: argparse.Namespace) -> list[Row]:
+    """Return rows of the table for `reprise prepare` of Parquet."""
+    parts = folder / "parts"
+    parts.mkdir()
+    made = 0
+    for number, frame in enumerate(chunks(options.rows, options.seed)):
+        rows = frame.drop("behaviour").sample(fraction=1, shuffle=True, seed=number)
+        rows.write_parquet(parts / f"{number:04}.parquet", row_group_size=1 << 20)
+        made += len(rows)
+    return measure_ours(folder, parts, made, options)
+
+
+def measure_ours(folder: Path, source: Path, rows: int, options: argparse.Namespace) -> list[Row]:
+    """Return rows of the table for `reprise prepare` in memory and on disk."""
+    ours = [sys.executable, "-m", "reprise", "prepare", source, "--data-dir", folder / "data"]
+    found, made = [], []
+    if not options.only_disk:
+        found.append(row("reprise prepare", rows, [*ours, "--name", "big"], folder / "data"))
+        made.append(folder / "data" / "big")
+    if options.max_memory:
+        command = [*ours, "--name", "disk", "--max-memory", options.max_memory]
+        found.append(row(f"--max-memory {options.max_memory}", rows, command, folder / "data"))
+        made.append(folder / "data" / "disk")
+    if len({stored_fingerprint(one) for one in made}) > 1:
+        raise SystemExit("the data sets differ")
+    return found
+
+
+def row(name: str, rows: int, command: list[object], folder: Path | None = None) -> Row:
+    """Run a command and return its figures; folder: what it writes into."""
     start = time.perf_counter()
+    before = size_of(folder)
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    own = disk = 0
+    while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+        own, disk = max(own, allocated(process.pid)), max(disk, size_of(folder) - before)
+        time.sleep(0.1)
+    _, status, used = ended
     seconds = time.perf_counter() - start
     if os.waitstatus_to_exitcode(status):
         raise SystemExit(f"{name} failed")
@@ -91,18 +143,33 @@ def row(name: str, rows: int, command: list[object]) -> dict[str, str | int | fl
         "us/row": 1e6 * seconds / rows,
         "cpu us": 1e6 * (used.ru_utime + used.ru_stime) / rows,
         "peak GB": used.ru_maxrss / unit,
+        "own GB": own / 1e9,
+        "disk GB": disk / 1e9,
     }
+
+
+def allocated(pid: int) -> int:
+    """Return the bytes that a process has allocated, without mapped files; 0 where unknown."""
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("RssAnon")))
+    return 0
+
+
+def size_of(folder: Path | None) -> int:
+    """Return the bytes of all files below a folder that changes."""
+    total = 0
+    for path in folder.rglob("*") if folder is not None and folder.is_dir() else ():
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
 
 
 def generate(path: Path, rows: int, order: str, seed: int) -> int:
     """Write about `rows` interactions, chunk by chunk of whole users; return how many."""
-    users, items = max(rows // USERS_ITEMS[0], 1), max(rows // USERS_ITEMS[1], 1)
     written = 0
     with open(path, "wb") as file:
-        for number, first in enumerate(range(0, users, CHUNK // USERS_ITEMS[0])):
-            rng = np.random.default_rng([seed, number])
-            count = min(CHUNK // USERS_ITEMS[0], users - first)
-            frame = chunk(rng, np.arange(first + 1, first + count + 1), items)
+        for number, frame in enumerate(chunks(rows, seed)):
             if order == "grouped":
                 frame = frame.sort("user", "time")
             else:
@@ -110,6 +177,15 @@ def generate(path: Path, rows: int, order: str, seed: int) -> int:
             frame.write_csv(file, include_header=False)
             written += len(frame)
     return written
+
+
+def chunks(rows: int, seed: int) -> Iterator[pl.DataFrame]:
+    """Yield about `rows` interactions, chunk by chunk of whole users."""
+    users, items = max(rows // USERS_ITEMS[0], 1), max(rows // USERS_ITEMS[1], 1)
+    for number, first in enumerate(range(0, users, CHUNK // USERS_ITEMS[0])):
+        rng = np.random.default_rng([seed, number])
+        count = min(CHUNK // USERS_ITEMS[0], users - first)
+        yield chunk(rng, np.arange(first + 1, first + count + 1), items)
 
 
 def chunk(rng: np.random.Generator, users: np.ndarray, items: int) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from reprise.runs.folder import RunFolder
 from reprise.runs.session import Request
 from reprise.show.progress import Pace, ProgressLine
 from reprise.show.run import RunConsole, Voice
+from reprise.show.terminal import shown_stages
 from reprise.text.messages import Messages
 from reprise.training.state import Best, Progress
 
@@ -115,3 +116,20 @@ def test_quiet_shows_evaluations_and_the_end_and_logs_the_rest(
     for line in (f"Run: {folder}", "Data: small: 60 training users, 40 items", "Model: ComiRec-SA"):
         assert line in log
     assert "Plan: 8 steps of 16 examples, evaluation every 4, patience 50" in log
+
+
+def test_stages_of_prepare_tell_how_much_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no terminal, a line a minute."""
+    clock = iter([0.0, 0.0, 61.0, 62.0, 140.0])
+    monkeypatch.setattr("reprise.show.terminal.time.monotonic", lambda: next(clock))
+    with shown_stages(Messages("en")) as tell:
+        tell("read", 1_000, 4_000)
+        tell("read", 2_000, 4_000)
+        tell("filter", 0, 4_000)
+        tell("order", 4_000, 4_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "Reading: 2,000 of 4,000 rows  50%  0:01:01 left",
+        "Ordering 4,000 of 4,000 rows  100%",
+    ]

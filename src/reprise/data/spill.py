@@ -27,8 +27,9 @@ from reprise.text.messages import Say, unsaid
 _SPARSE, _ALLOWANCE = 4, 1 << 24  # numbers a value that occurs, that arrays over all numbers hold
 _NOT_TOLD = -1
 _MOST_PORTIONS = 200  # files that are open at once
-# Bytes: of a row while its portion is sorted; of a user or an item, in all that has an entry each.
-_SORTED, _OF_ID = 64, 200
+# Bytes: of a row while its portion is sorted; of a code, in all arrays of an entry a code; of a
+# user or item that is kept, in what is made of them once the rows are parted.
+_SORTED, _OF_CODE, _OF_ID = 64, 48, 64
 _SPARE = 300_000_000  # for blocks, and what the threads that sort need beside the portion
 _PORTION = 1_000_000, 1 << 25  # rows: at least, at most
 # Bytes of a row on disk, at most: columns (again where a core is taken of them), portions, items of
@@ -109,10 +110,13 @@ class Spill:
         codes = chunks_of(column if column.dtype == pl.UInt32 else column.to_physical())
         size = size_of(codes)
         if size <= _ALLOWANCE:
+            self._refuse_too_much(_OF_CODE * size)
             return codes
         occurring = _Occurring(codes, size)
         if size <= _SPARSE * occurring.count:
+            self._refuse_too_much(_OF_CODE * size)
             return codes
+        self._refuse_too_much(_OF_CODE * occurring.count)
         path = self._new("codes")
         _append(path, (occurring.places(block) for _, block in blocks(codes)))
         return [self._mapped(path, np.uint32)]
@@ -174,7 +178,7 @@ class Spill:
         counts = counts_of(rows.users, len(rows.active), rows.items, rows.popular)
         ends[ranks[rows.active] + 1] = counts[rows.active]
         ends = np.cumsum(ends)
-        most = self._rows_of_portion(len(ranks) + len(ids), int(ends[-1]))
+        most = self._rows_of_portion(total + int(ids.max()), int(ends[-1]))
         bounds = [0]
         while bounds[-1] < total:
             end = int(np.searchsorted(ends, ends[bounds[-1]] + most, side="right")) - 1

@@ -72,10 +72,12 @@ def _stage_text(messages: Messages, stage: str, rows: int, of: int, seconds: flo
     """Return a stage's line: how many rows of how many it has seen, and how long it goes on."""
     if not rows or not of:
         return messages.text(_STAGES[stage], rows=f"{rows or of:,}")
-    counted = Phrase("stage_rows", rows=f"{rows:,}", of=f"{of:,}", percent=100 * rows // of)
-    text = messages.text(_STAGES[stage], rows=counted)
-    left = timedelta(seconds=round(seconds * (of - rows) / rows))
-    return f"{text}  {messages.text('live_left', time=left)}" if seconds and rows < of else text
+    counted = Phrase("stage_rows", rows=f"{rows:,}", of=f"{of:,}")
+    parts = [messages.text(_STAGES[stage], rows=counted), f"{100 * rows // of}%"]
+    if seconds and rows < of:
+        left = timedelta(seconds=round(seconds * (of - rows) / rows))
+        parts.append(messages.text("live_left", time=left))
+    return "  ".join(parts)
 
 
 @contextmanager
