@@ -1,4 +1,4 @@
-"""What `reprise train` and `reprise resume` have in common: a start of a run from a shell."""
+"""Start runs from a shell: shared by `reprise train` and `reprise resume`."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from reprise.text.messages import Messages, choose_language
 
 @dataclass(frozen=True)
 class Watch:
-    """How a run is watched: the options of `options.watch_options`, the language, the preset."""
+    """Output and trackers of a run: the values of `options.watch_options`, language, preset."""
 
     quiet: bool
     track: tuple[str, ...]
@@ -28,20 +28,20 @@ class Watch:
 
     @property
     def words(self) -> list[str]:
-        """The options that ask for it, for the command that goes on."""
+        """The same options as arguments of the command that resumes the run."""
         tracked = [word for name in self.track for word in ("--track", name)]
         spoken = [] if self.lang is None else ["--lang", self.lang]
         return [*tracked, *(["--quiet"] if self.quiet else []), *spoken]
 
 
 def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> NoReturn:
-    """See a run through from where it stands, and end the process.
+    """Start or resume a run, and exit the process with its exit code.
 
     Args:
         named: The run.
-        watch: How it is watched.
-        data_dir: The folder of the data sets, None where none was given.
-        asked: The other fields of a `Request`.
+        watch: Its output and trackers.
+        data_dir: The folder of the data sets; None if not given.
+        asked: The other fields of the `Request`.
     """
     voice = Voice(Messages(choose_language(watch.lang)), quiet=watch.quiet)
     if named.taken is not None:
@@ -56,8 +56,8 @@ def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> No
 def start_group(
     runs: Sequence[Named], watch: Watch, data_dir: Path | None, resume_from: Any, command: str
 ) -> NoReturn:
-    """See runs through one after the other, show the mean and deviation of what they reach, and end
-    the process; `command` goes on with all of them.
+    """Start or resume runs one after the other, print the mean and standard deviation of their
+    metrics, and exit the process. `command` resumes all of them.
     """
     messages = Messages(choose_language(watch.lang))
     reached: dict[Split, list[dict[str, float]]] = {}
@@ -70,7 +70,7 @@ def start_group(
             outcome = run_session(request, console)
         finally:
             console.close()
-        # What one run has reached needs no command to train it longer.
+        # No command to train one run of a group longer.
         console.ended(outcome, command if outcome.exit_code else None)
         if outcome.exit_code:
             sys.exit(outcome.exit_code)

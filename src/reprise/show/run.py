@@ -54,7 +54,14 @@ class Voice:
         quiet: bool = False,
         silent: bool = False,
     ) -> None:
-        """quiet: without the lines of _CHATTER; silent: warnings only."""
+        """Create a voice.
+
+        Args:
+            messages: The messages of the user's language.
+            to_stderr: Whether to print to stderr.
+            quiet: Whether to leave out the lines of _CHATTER.
+            silent: Whether to print warnings only.
+        """
         self.messages = messages
         self.quiet = quiet
         self.silent = silent
@@ -78,7 +85,7 @@ class Voice:
         stream = sys.stderr if self.to_stderr else sys.stdout
         try:
             print(text, file=stream, flush=True)
-        except OSError:  # the reader of our output has gone, or its disk is full: keep training
+        except OSError:  # the reader of the output has gone, or its disk is full: keep training
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), stream.fileno())
 

@@ -22,7 +22,7 @@ _COLUMNS = ("run", "folder", "dataset", "model", "split", "metric", "value", "lo
 
 
 def show_table(facts: Mapping[str, Any], page: Page, messages: Messages) -> None:
-    """Print the table of `runs.manage.table.table`; the best of each row stands out."""
+    """Print the table of `runs.manage.table.table`, with the best value of each row in bold."""
     if not facts["same_data"]:
         page.line(page.text("compare_other_data"), style="yellow")
     page.line(_title(facts, messages), style="bold")
@@ -31,7 +31,7 @@ def show_table(facts: Mapping[str, Any], page: Page, messages: Messages) -> None
 
 
 def as_text(facts: Mapping[str, Any], form: Format, messages: Messages) -> str:
-    """Return the table in a form that other programs take."""
+    """Return the table as Markdown, LaTeX or CSV."""
     return {"markdown": _markdown, "latex": _latex, "csv": _csv}[form](facts, messages)
 
 
@@ -61,7 +61,7 @@ def _latex(facts: Mapping[str, Any], messages: Messages) -> str:
 
 
 def _csv(facts: Mapping[str, Any], messages: Messages) -> str:
-    """Return a line a run and metric, by the metric's key, numbers as they are."""
+    """Return one line per run and metric, with metric keys and unrounded numbers."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -77,7 +77,7 @@ def _csv(facts: Mapping[str, Any], messages: Messages) -> str:
 def _cells(
     facts: Mapping[str, Any], messages: Messages, mark: Callable[[str], Any]
 ) -> tuple[list[str], list[list[Any]]]:
-    """Return the heads and the rows: a metric's name, and each run's value with its interval."""
+    """Return the header and the rows: a metric's name, and each run's value with its interval."""
     called = {metric.name: messages.metric(metric.name, metric.label) for metric in METRICS}
     rows = []
     for key, cells in facts["metrics"].items():

@@ -45,8 +45,8 @@ def train(
     lang: str | None,
     **values: Any,
 ) -> None:
-    """Train a model, or take up its run where it stands: the same command does both."""
-    end_at_once_on_interrupt()  # until the training takes signals over
+    """Train a model, or resume its run: the same command does both."""
+    end_at_once_on_interrupt()  # until training installs its own signal handlers
     given = run_values(preset, config_file, max_iter, max_steps, values)
 
     from reprise.runs.folder import RunFolder
@@ -54,7 +54,7 @@ def train(
     from reprise.runs.manage.survey import path_of
     from reprise.runs.naming import for_final_fit, for_training
 
-    # A mistake is told before JAX is loaded.
+    # Wrong settings are refused before JAX is imported.
     if seeds is not None:
         _refuse_beside_seeds(new, fit_of, best_metric, change_learning_rate)
         named = [for_training(one, runs_dir) for one in members(given, seeds_of(seeds))]
@@ -88,7 +88,7 @@ def _refuse_beside_seeds(
     best_metric: float | None,
     change_learning_rate: float | None,
 ) -> None:
-    """Refuse what is of one run alone."""
+    """Raise UsageError for options that apply to a single run only."""
     of_one = {
         "--new": new,
         "--final-fit": fit_of is not None,
