@@ -59,8 +59,8 @@ def prepare(
         source: A file or folder in a format of `reprise prepare`, or a polars, pandas or pyarrow
             frame with one row per interaction.
         data_dir: Folder of the data sets.
-        protocol, k_core, cut, format, behaviours: See the flags of `reprise prepare`.
-        told: The other flags that describe a source: user_col, item_col, time_col, category_col,
+        protocol, k_core, cut, format, behaviours: As the flags of `reprise prepare`.
+        told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
             title_col, separator, quote, encoding, null_values and drop_invalid.
 
     Raises:

@@ -71,7 +71,7 @@ def test_delete_says_what_cannot_be_removed(runs: Path, monkeypatch: pytest.Monk
 def test_rename_gives_the_run_another_name_and_folder(small_data: Path, runs: Path) -> None:
     before = state_digest(find(runs, "t"))
     where = ("--runs-dir", runs)
-    assert f"t is named better now: {runs / 'small_better'}" in told(
+    assert f"Renamed t to better: {runs / 'small_better'}" in told(
         "runs", "rename", "t", "better", *where
     )
     assert [folder.path for folder in folders(runs)] == [runs / "small_better"]

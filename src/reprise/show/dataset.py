@@ -147,8 +147,8 @@ def _done(source: dict[str, Any], messages: Messages) -> str:
 
 
 def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
-    """Return the lines on what the filter kept, the range of times, and the times of the split, as
-    far as meta.json has them.
+    """Return the lines of what the filter kept, of its times, and of those it was split at, where
+    the source tells.
     """
     lines = []
     if {"read", "kept"} <= source.keys():
