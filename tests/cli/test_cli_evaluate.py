@@ -229,7 +229,7 @@ def test_a_metric_that_the_data_cannot_give_is_named(workspace: Path) -> None:
         ([RUN, "--cutoffs", ","], "Missing: --cutoffs."),
         ([RUN, "--top-n", "0"], "top_n = 0 is invalid: expected an integer >= 1."),
         ([RUN, "--metrics", "recal"], "metrics = 'recal' is invalid: expected recall | ndcg | "),
-        ([], "Nothing to evaluate: RUN, or --lists FILE with --dataset NAME."),
+        ([], "Nothing to evaluate: give RUN, or --lists FILE with --dataset NAME."),
         (["--lists", "a.csv"], "Nothing to evaluate: give "),
         ([RUN, "--dataset", "tiny"], "Nothing to evaluate: give "),
         (
