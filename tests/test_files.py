@@ -10,7 +10,7 @@ from reprise import durable
 from reprise.errors import WriteError
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_publish_folder_is_all_or_nothing(tmp_path: Path) -> None:
     def half(draft: Path) -> None:
         durable.write_file(draft / "a", b"1")
         raise KeyboardInterrupt
@@ -24,7 +24,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (tmp_path / "x" / "a").read_bytes() == b"12"
 
 
-def test_a_draft_whose_writer_died_is_cleared_and_a_living_one_is_not(tmp_path: Path) -> None:
+def test_sweep_deletes_drafts_of_dead_writers_only(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     abandoned = tmp_path / f".draft-{ended.pid}-x"
@@ -36,7 +36,7 @@ def test_a_draft_whose_writer_died_is_cleared_and_a_living_one_is_not(tmp_path: 
     assert sorted(tmp_path.iterdir()) == sorted([living, of_another, tmp_path / "x"])
 
 
-def test_two_may_replace_a_file_at_once(tmp_path: Path) -> None:
+def test_replace_file_allows_concurrent_writers(tmp_path: Path) -> None:
     others = tmp_path / ".draft-1-report.html"  # of process 1, which always runs
     others.write_bytes(b"half")
     durable.replace_file(tmp_path / "report.html", b"whole")
@@ -44,7 +44,7 @@ def test_two_may_replace_a_file_at_once(tmp_path: Path) -> None:
     assert others.read_bytes() == b"half"
 
 
-def test_replacing_leaves_the_old_content_where_the_new_cannot_be_written(
+def test_replace_file_keeps_the_old_content_on_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "run.json"
@@ -59,7 +59,7 @@ def test_replacing_leaves_the_old_content_where_the_new_cannot_be_written(
     assert path.read_bytes() == b"old"
 
 
-def test_refusals_name_the_path(tmp_path: Path) -> None:
+def test_write_errors_name_the_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="file: File exists"):
         durable.make_folder(tmp_path / "file" / "below")
