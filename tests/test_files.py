@@ -24,7 +24,7 @@ def test_publish_folder_is_all_or_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "x" / "a").read_bytes() == b"12"
 
 
-def test_sweep_deletes_drafts_of_dead_writers_only(tmp_path: Path) -> None:
+def test_a_draft_whose_writer_died_is_cleared_and_a_living_one_is_not(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     abandoned = tmp_path / f".draft-{ended.pid}-x"
@@ -36,7 +36,7 @@ def test_sweep_deletes_drafts_of_dead_writers_only(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([living, of_another, tmp_path / "x"])
 
 
-def test_replace_file_allows_concurrent_writers(tmp_path: Path) -> None:
+def test_two_may_replace_a_file_at_once(tmp_path: Path) -> None:
     others = tmp_path / ".draft-1-report.html"  # of process 1, which always runs
     others.write_bytes(b"half")
     durable.replace_file(tmp_path / "report.html", b"whole")

@@ -56,8 +56,8 @@ def prepare(
     """Prepare interactions as the data set `name`, and open it.
 
     Args:
-        source: A file or folder in a format of `reprise prepare`, or a polars, pandas or pyarrow
-            frame with one row per interaction.
+        source: A file or folder in a format that `reprise prepare` knows, or a frame of polars,
+            pandas or pyarrow with a row an interaction.
         data_dir: Folder of the data sets.
         protocol, k_core, cut, format, behaviours: As the flags of `reprise prepare`.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
@@ -101,7 +101,7 @@ def train(
     lang: str | None = None,
     **settings: Any,
 ) -> "Run":
-    """Train a model, or resume its run: the same call does both.
+    """Train a model, or take up its run where it stands: the same call does both.
 
     A run is identified by its name and data set. Settings that are not given are taken from the
     stored run; different settings are refused, except steps and patience.
@@ -109,11 +109,11 @@ def train(
     Args:
         data: A data set, or its name under `data_dir`.
         name: The experiment's name.
-        new: If a run of that name exists, start a new one under the next free name ("first-2").
-        final_fit: Train on all users, including valid and test, with the settings and the best
-            step of this run; nothing is evaluated.
-        preset: Name of a preset, such as "modern".
-        config: A TOML file of settings, which override the preset's.
+        new: Make a new run, with the next free name ("first-2"), where there is one of that name.
+        final_fit: Train on all users, valid and test too, with the settings of this run and for as
+            many steps as it was best at; nothing is evaluated.
+        preset: Settings that are good together, such as "modern".
+        config: A TOML file of settings, which win over the preset's.
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets. None: the folder that the run stored, or else "data".
         resume_from: The checkpoint that an existing run resumes from.
@@ -273,7 +273,7 @@ def run_request(request: "Request", console: "RunConsole", command: str | None) 
 
 @dataclass(frozen=True)
 class Run:
-    """A run in its folder; `data_dir`: the folder that contains its data set's folder."""
+    """A run in its folder. data_dir: the folder of its data set's folder."""
 
     path: Path
     data_dir: Path
@@ -285,13 +285,13 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings by name."""
+        """The settings, by name."""
         return self._survey.config
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The best evaluation on the validation users: step, branch and metrics by key; None before
-        the first one. The final state counts, too, if the run ended between two evaluations.
+        """The best evaluation on the validation users: step, branch, and each metric by its key;
+        None before the first. Where the run ended between two evaluations, its end can be it.
         """
         survey = self._survey
         best = survey.best_known
@@ -309,8 +309,8 @@ class Run:
 
     @property
     def results(self) -> dict[str, dict[str, Any] | None]:
-        """The best model's results by split, as stored in results.json: metrics by key, intervals,
-        users; None for splits that were not evaluated.
+        """What the best model was measured to be, by split, as results.json has it: metrics by key,
+        intervals, users; None where it was not measured on the split.
         """
         from reprise.runs.manage.survey import measured
 
@@ -319,7 +319,7 @@ class Run:
 
     @property
     def history(self) -> "pl.DataFrame":
-        """The evaluations so far, one row each: step, branch, train_loss, validation metrics."""
+        """The evaluations so far, a row each: step, branch, train_loss and validation metrics."""
         import polars as pl
 
         return pl.DataFrame(self._survey.evaluations, infer_schema_length=None)
@@ -354,7 +354,7 @@ class Run:
 
 
 def _best(best: dict[str, Any] | None, metric: str | None) -> str:
-    """Return "recall@50 0.123456 @ 2000", or "-" before the first evaluation."""
+    """Return "recall@50 0.123456 @ 2000"; "-" where nothing was rated."""
     value = None if best is None or metric is None else best.get(metric)
     return "-" if best is None or value is None else f"{metric} {value:.6f} @ {best['step']}"
 
@@ -415,7 +415,7 @@ def _settings(
 def _place(
     run: Run | str | Path, runs_dir: Path, data_dir: str | Path | None
 ) -> tuple[Path, "Locate"]:
-    """Return the path of a run, and the function that locates its data set."""
+    """Return the path of a run, and what finds its data set."""
     from reprise.runs.manage.survey import path_of
     from reprise.runs.where import locator
 
@@ -428,7 +428,7 @@ def _place(
 def _final_fit(
     source: Run | str | Path | None, given: dict[str, Any], runs_dir: Path, new: bool
 ) -> "Named | None":
-    """Return the final fit of a run; None if none is requested."""
+    """Return the final fit after a run; None where none is asked for."""
     from reprise.runs.folder import RunFolder
     from reprise.runs.naming import for_final_fit
 

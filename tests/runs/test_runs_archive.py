@@ -58,7 +58,7 @@ def test_archive_round_trip_restores_the_run(
         archive.export(at_step_12, file, no_warning)
 
 
-def test_archive_import_resumes_exactly(
+def test_an_imported_run_goes_on_as_if_it_had_never_moved(
     small_data: Path, undisturbed: RunFolder, packed: Path, tmp_path: Path
 ) -> None:
     folder = archive.import_(packed, tmp_path / "runs")

@@ -364,7 +364,7 @@ def test_import_reports_damage_in_one_line(
     check_refused("tf_damaged", small_data, tmp_path, folder, "ComiRec-DR")
 
 
-def test_find_prefix_finds_the_checkpoint(tmp_path: Path) -> None:
+def test_finding_the_checkpoint(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.index").touch()
     (tmp_path / "b.data-00000-of-00001").touch()
@@ -379,7 +379,7 @@ def test_find_prefix_finds_the_checkpoint(tmp_path: Path) -> None:
             find_prefix(path)
 
 
-def test_import_reports_missing_tensorflow(
+def test_missing_tensorflow_is_told(
     small_data: Path,
     tmp_path: Path,
     trained: Callable[..., Trained],

@@ -116,7 +116,7 @@ def test_seeds_refuse_what_is_no_group(
     assert not list(tmp_path.iterdir())
 
 
-def test_seeds_are_each_taken_once() -> None:
+def test_seeds_are_taken_once_each() -> None:
     assert seeds_of("19, 20,19") == (19, 20)
 
 
@@ -176,7 +176,7 @@ def test_compare_pairs_groups_and_runs_on_the_same_users(
     assert f"{difference['difference']:.6f} [{low:.6f}, {high:.6f}]" in shown
 
 
-def test_compare_refuses_to_pair_a_single_group(
+def test_compare_refuses_one_group_paired_with_nothing(
     trained: tuple[Path, Done], small_data: Path
 ) -> None:
     shown = compare(trained[0], small_data, "t")  # two runs

@@ -26,10 +26,7 @@ STEPS, TEST_ITER, LEARNING_RATE = 4000, 250, 0.005
 
 
 def run_demo(folder: Path, lang: str | None) -> int:
-    """Run the demonstration in `folder`, replacing an earlier one.
-
-    Return the exit code: 0 if the killed and resumed run equals the uninterrupted one.
-    """
+    """Run the demonstration in `folder`, in place of an earlier one; return 0 if all is equal."""
     for made_before in [folder / "data" / "demo", *(folder / "runs").glob("demo_*")]:
         shutil.rmtree(made_before, ignore_errors=True)
     publish(make_demo(), "demo", folder / "data" / "demo")

@@ -49,7 +49,7 @@ def run_guarded(command: click.Command) -> NoReturn:
         sys.exit(command.main(standalone_mode=False, obj=messages.language))
     except click.Abort as abort:
         if isinstance(abort.__cause__, EOFError):
-            raise abort.__cause__ from None  # of a file, not of the prompt that Click assumes
+            raise abort.__cause__ from None  # of a file: click takes it for the end of a prompt
         sys.exit(128 + signal.SIGINT)
     except click.ClickException as error:
         with_type_translated(error).show()

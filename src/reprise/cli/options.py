@@ -176,7 +176,7 @@ def run_layers(
 
 
 def _say(key: str, **values: object) -> None:
-    """Print a message to stderr in the language of the running command."""
+    """Print a line for the user of the command that runs, in their language."""
     context = click.get_current_context(silent=True)
     asked = context.params.get("lang") if context is not None else None
     click.echo(Messages(choose_language(asked)).text(key, **values), err=True)
@@ -189,7 +189,7 @@ def run_values(
     max_steps: int | None,
     values: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the merged values of the layers of `run_layers`."""
+    """Return the values that the layers of `run_layers` make together."""
     layers = run_layers(preset, config_file, max_iter, max_steps, values)
     return dict(ChainMap(*(dict(layer.values) for layer in reversed(layers))))
 
@@ -205,12 +205,12 @@ def agreed(question: str, unasked: str) -> bool:
 
 
 def print_json(facts: Any) -> None:
-    """Print facts as JSON."""
+    """Print facts for programs."""
     click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
 
 
 def steps_of(thousands: float) -> int:
-    """Convert --max-iter, in thousands, to steps; raise UsageError if it is not finite."""
+    """Return the steps that --max-iter means; UsageError where it is not finite."""
     if not math.isfinite(thousands):
         raise UsageError(
             "bad_value", option="max_iter", value=thousands, expected=Phrase("good_positive")

@@ -56,8 +56,8 @@ def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> No
 def start_group(
     runs: Sequence[Named], watch: Watch, data_dir: Path | None, resume_from: Any, command: str
 ) -> NoReturn:
-    """Start or resume runs one after the other, print the mean and standard deviation of their
-    metrics, and exit the process. `command` resumes all of them.
+    """See runs through one after the other, show the mean and deviation of what they reach, and end
+    the process; `command` goes on with all of them.
     """
     messages = Messages(choose_language(watch.lang))
     reached: dict[Split, list[dict[str, float]]] = {}
@@ -70,7 +70,7 @@ def start_group(
             outcome = run_session(request, console)
         finally:
             console.close()
-        # No command to train one run of a group longer.
+        # What one run has reached needs no command to train it longer.
         console.ended(outcome, command if outcome.exit_code else None)
         if outcome.exit_code:
             sys.exit(outcome.exit_code)

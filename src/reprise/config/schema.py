@@ -334,5 +334,5 @@ def cutoffs_of(top_n: int) -> tuple[int, ...]:
 
 
 def check_value(name: str, value: Any) -> None:
-    """Raise UsageError if a setting's value has the wrong type or is out of range."""
+    """Refuse a value of the wrong type or out of range."""
     SETTINGS[name].check(value)

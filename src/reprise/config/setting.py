@@ -45,21 +45,19 @@ class Setting:
     """The declaration of a setting.
 
     Attributes:
-        help: Its help, one English sentence; "{choices}" is replaced by the choices.
-        default: Its default.
-        at_least, at_most, below: The range of a number; `below` (exclusive) replaces `at_most`.
-        choices: The allowed names, the default first.
-        zero_is_none: Whether 0 means None, so that a flag can unset a file's value.
-        names_folder: Whether it must be a valid folder name.
-        absent: The value implied by a checkpoint older than the setting.
-        untrained: The value for models without training.
-        extendable: Whether it may change between starts, because it affects only how long a run
-            trains.
-        flags: Its flags; by default --name with dashes.
-        formerly: Former names, accepted in flags, files and stored runs.
-        default_shown: The default in help texts, if it differs from the value.
-        name, kind, optional: The field's name and type, and whether it may be None; filled in by
-            `settings_of`.
+        help: What it does, one English sentence; "{choices}" stands for the choices.
+        default: What holds where it is not given.
+        at_least, at_most, below: The range of a number; `below` in the place of `at_most`.
+        choices: The names it may be, the default first.
+        zero_is_none: Whether 0 means None, so that a flag takes out a file's value.
+        names_folder: Whether it must be able to name a folder.
+        absent: What a checkpoint means that does not hold it, being older than the setting.
+        untrained: The value of a run of a model that is not trained.
+        extendable: Whether it may change between starts: it decides how long a run goes on, not
+            its path.
+        flags: The flags that give it; --name, with dashes, where none are declared.
+        formerly: Names it had, which are understood in flags, files and stored runs.
+        default_shown: The default in help texts, where the value does not say it.
     """
 
     help: str

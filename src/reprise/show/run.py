@@ -85,7 +85,7 @@ class Voice:
         stream = sys.stderr if self.to_stderr else sys.stdout
         try:
             print(text, file=stream, flush=True)
-        except OSError:  # the reader of the output has gone, or its disk is full: keep training
+        except OSError:  # the reader of our output has gone, or its disk is full: keep training
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), stream.fileno())
 

@@ -57,7 +57,7 @@ class Page:
         self._width = self._console.width
 
     def line(self, text: str | Text = "", style: str = "") -> None:
-        """Print a line without wrapping it, since programs may search for it."""
+        """Print a line as it is: one that a program may look for is not wrapped."""
         self._console.print(text, style=style, soft_wrap=True)
 
     def title(self, text: str) -> None:
@@ -128,7 +128,7 @@ def show_runs(runs: list[dict[str, Any]], page: Page) -> None:
 
 
 def label(runs: list[dict[str, Any]]) -> list[str]:
-    """Return each run's name, or its folder's name if several runs share the name."""
+    """Return what each run can be asked for by: its name, or its folder's where others share it."""
     names = [run["name"] for run in runs]
     return [
         name if names.count(name) == 1 else Path(run["folder"]).name

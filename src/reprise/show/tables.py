@@ -61,7 +61,7 @@ def _latex(facts: Mapping[str, Any], messages: Messages) -> str:
 
 
 def _csv(facts: Mapping[str, Any], messages: Messages) -> str:
-    """Return one line per run and metric, with metric keys and unrounded numbers."""
+    """Return a line a run and metric, by the metric's key, numbers as they are."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -77,7 +77,7 @@ def _csv(facts: Mapping[str, Any], messages: Messages) -> str:
 def _cells(
     facts: Mapping[str, Any], messages: Messages, mark: Callable[[str], Any]
 ) -> tuple[list[str], list[list[Any]]]:
-    """Return the header and the rows: a metric's name, and each run's value with its interval."""
+    """Return the heads and the rows: a metric's name, and each run's value with its interval."""
     called = {metric.name: messages.metric(metric.name, metric.label) for metric in METRICS}
     rows = []
     for key, cells in facts["metrics"].items():

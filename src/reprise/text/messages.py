@@ -62,7 +62,7 @@ class Messages:
         return called
 
     def text(self, key: str, **values: Any) -> str:
-        """Return the message `key` formatted with `values`; a Phrase among them is translated."""
+        """Return the line `key` filled in with `values`, of which a Phrase is a line itself."""
         sentence: str = catalogue(self.language)["messages"][key]
         said = {
             name: self.text(value.key, **value.values) if isinstance(value, Phrase) else value

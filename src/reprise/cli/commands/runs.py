@@ -152,7 +152,7 @@ def _paired(
 def _show_table(
     found: "list[Survey]", split: str, form: Any, as_json: bool, messages: Messages
 ) -> None:
-    """Print the runs' metrics on a split, as stored in results.json."""
+    """Print what runs were measured to be on a split, as results.json has it."""
     from reprise.runs.manage.table import table
     from reprise.show.runs import Page, label
     from reprise.show.tables import as_text, show_table

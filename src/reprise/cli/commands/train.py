@@ -45,8 +45,8 @@ def train(
     lang: str | None,
     **values: Any,
 ) -> None:
-    """Train a model, or resume its run: the same command does both."""
-    end_at_once_on_interrupt()  # until training installs its own signal handlers
+    """Train a model, or take up its run where it stands: the same command does both."""
+    end_at_once_on_interrupt()  # until the training takes signals over
     given = run_values(preset, config_file, max_iter, max_steps, values)
 
     from reprise.runs.folder import RunFolder
@@ -88,7 +88,7 @@ def _refuse_beside_seeds(
     best_metric: float | None,
     change_learning_rate: float | None,
 ) -> None:
-    """Raise UsageError for options that apply to a single run only."""
+    """Refuse what is of one run alone."""
     of_one = {
         "--new": new,
         "--final-fit": fit_of is not None,

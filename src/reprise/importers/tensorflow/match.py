@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 Sizes = Mapping[str, int]
 
 ROWS = "rows"
-_TABLE_WORDS = ("item", "mid", "embedding")  # words in names of item tables
+_TABLE_WORDS = ("item", "mid", "embedding")  # what an item table is called
 _FREE = ("maxlen", "hidden_size", "num_interest")  # the table's width is embedding_dim
 _MOST_READINGS = 2000  # with more, the match is ambiguous anyway
 
