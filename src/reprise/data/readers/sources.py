@@ -1,4 +1,4 @@
-"""Select the files of a folder that form a source: parts, text files, and item metadata.
+"""Which files of a folder make up a source: its parts, its texts, and the metadata beside them.
 
 Hidden files are no data: macOS and editors leave those that begin with a dot beside what they copy,
 Spark and Hive those that begin with an underscore.
