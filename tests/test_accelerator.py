@@ -1,4 +1,4 @@
-"""What is set for an accelerator, and only where there is one."""
+"""Settings for an accelerator, and that a CPU does not get them."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A step's memory is reused by the next one, and not asked of the kernel again."""
+"""A step's memory is reused by the next step instead of being allocated again."""
 
 import platform
 import subprocess

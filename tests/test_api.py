@@ -1,4 +1,4 @@
-"""The Python API: what `reprise.prepare`, `train`, `load` and `evaluate` return, and refuse."""
+"""The Python API: results and errors of `reprise.prepare`, `train`, `load` and `evaluate`."""
 
 import json
 import os

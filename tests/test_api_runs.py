@@ -1,4 +1,4 @@
-"""Runs as the Python API has them: found by name, refused, made anew, and their results."""
+"""Runs in the Python API: found by name, refused, started anew, and their results."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The configuration: what it refuses, and what it calls the run."""
+"""The configuration: what it refuses, its defaults, and the run's name."""
 
 import dataclasses
 from pathlib import Path

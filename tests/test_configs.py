@@ -1,4 +1,4 @@
-"""The configurations that are shipped: they load, say what they are, and what to expect of them."""
+"""The shipped configurations: they load, match their paths, and state expected results."""
 
 import re
 import shlex

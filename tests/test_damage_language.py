@@ -1,4 +1,4 @@
-"""What is damaged is told in Chinese throughout, and to programs in English."""
+"""Damage is reported in Chinese throughout, and to programs in English."""
 
 import io
 import json

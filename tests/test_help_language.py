@@ -1,4 +1,4 @@
-"""The help of the commands, and what is said of their wrong use, in both languages."""
+"""Help and usage errors of the commands in both languages."""
 
 import ast
 import gettext

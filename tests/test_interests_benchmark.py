@@ -1,4 +1,4 @@
-"""What several interests are worth: the benchmark's numbers against those of `evaluate`."""
+"""The benchmark of single and multiple interests: its numbers against those of `evaluate`."""
 
 import json
 from collections.abc import Mapping

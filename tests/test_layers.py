@@ -1,4 +1,4 @@
-"""Imports point one way, and no package is part of a circle."""
+"""Imports point to lower layers only, without cycles."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""The progress line, and the times it tells; a log stays plain whatever the environment says."""
+"""The progress line and its timings; a log file stays plain in any environment."""
 
 import re
 from pathlib import Path

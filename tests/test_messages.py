@@ -1,4 +1,4 @@
-"""The sentences that users read: in en.toml and zh.toml alone, complete in both, used by key."""
+"""Messages: only in en.toml and zh.toml, complete in both, and all used."""
 
 import ast
 import re

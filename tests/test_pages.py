@@ -1,4 +1,4 @@
-"""The documents do what they say: followed literally, and the same in both languages."""
+"""The documents: followed literally, and equal in both languages."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""A configuration's values and where they come from; as a file they are the same again."""
+"""A configuration's values and their sources; written as a file, it reads back the same."""
 
 from pathlib import Path
 from typing import Any

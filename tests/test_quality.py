@@ -1,4 +1,4 @@
-"""The demo data, whose right answer is known: what trained models must reach on it."""
+"""Quality on the demo data, whose interests are known."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

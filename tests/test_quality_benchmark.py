@@ -1,4 +1,4 @@
-"""The quality benchmark drives the ordinary commands, and trains nothing twice."""
+"""The quality benchmark runs the ordinary commands, and trains nothing twice."""
 
 import json
 from pathlib import Path

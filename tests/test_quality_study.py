@@ -1,4 +1,4 @@
-"""The study's variants are runs one can ask for, and its table says what each changes."""
+"""The study's variants are runs with other settings, compared seed by seed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The quality benchmark's table, verdict and headers, from results by hand."""
+"""The quality benchmark's table, verdicts and headers, from constructed results."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The commands' own texts: every option told, with its unit and default, and docs/commands.md."""
+"""docs/commands.md: up to date, with every option, its help and its default."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""`runtime.setup`: what a process is set up with, and whether it came in time."""
+"""`runtime.setup`: what it sets, and whether it was called in time."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The step benchmark's counts against sums by hand, and what it hands to other programs."""
+"""The step benchmark: its counts against sums by hand, and its input to other programs."""
 
 from itertools import pairwise
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A sweep: what is searched, proposals that depend on nothing but the past, and goings-on."""
+"""Sweeps: search spaces, deterministic proposals, and resuming."""
 
 import json
 import os

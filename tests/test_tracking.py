@@ -1,4 +1,4 @@
-"""Trackers: every evaluation once, whatever was killed, rewound or damaged in between."""
+"""Trackers: every evaluation once, despite kills, rewinds and damage."""
 
 import json
 import signal

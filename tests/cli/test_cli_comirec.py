@@ -1,4 +1,4 @@
-"""`python src/train.py`: the original's flags and prompt, and the seed's lines word for word."""
+"""`python src/train.py`: the original's flags, prompt and output."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How a command ends that cannot go on."""
+"""Exit codes and error lines of commands that fail."""
 
 import os
 import signal

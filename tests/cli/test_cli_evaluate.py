@@ -1,4 +1,4 @@
-"""What `reprise evaluate` and `-p test` tell of a trained model, against one user at a time."""
+"""`reprise evaluate` and `-p test`, against brute force, one user at a time."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`reprise export` from outside: what it writes and says, and what it refuses."""
+"""`reprise export` as a process: files, output and refusals."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`reprise import-tf` from outside, and both command lines going on from what it made."""
+"""`reprise import-tf` as a process, and both command lines continuing the imported run."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The `reprise` command from outside: what it prints, its exit codes, and every bad input."""
+"""The `reprise` command as a process: output, exit codes, and every bad input."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`reprise runs` and `reprise config show` as a user has them."""
+"""`reprise runs` and `reprise config show` as a process."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""An exported model: its vectors score as retrieval does, by the page's own code, and are whole."""
+"""Exported models: scored by the documented code, their vectors give the lists of `evaluate`."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""ComiRec-SA: what its attention sees, and what it starts from."""
+"""ComiRec-SA: its attention and its initial parameters."""
 
 import jax
 import numpy as np

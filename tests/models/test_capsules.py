@@ -1,4 +1,4 @@
-"""ComiRec-DR: how its routing competes, its gradient, and what it starts from."""
+"""ComiRec-DR: its routing, its gradient and its initial parameters."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The encoder, against attention in plain loops, and models that stand on it."""
+"""The encoder, against attention in plain loops, and models on top of it."""
 
 from functools import partial
 from typing import Any

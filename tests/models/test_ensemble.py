@@ -1,4 +1,4 @@
-"""Members: each as it is alone, their vectors side by side, scored by the mean of their cosines."""
+"""Ensembles: each member equals the model alone; scores are the mean of the members' cosines."""
 
 from dataclasses import replace
 

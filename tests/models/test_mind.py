@@ -1,4 +1,4 @@
-"""MIND: its noise in training, its gradient, and what it starts from."""
+"""MIND: its noise in training, its gradient and its initial parameters."""
 
 from typing import Any
 

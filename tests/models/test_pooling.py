@@ -1,4 +1,4 @@
-"""DNN: the order of a history does not count; what it starts from."""
+"""DNN: independence of the order of the history, and initial parameters."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Queries: what its tokens attend to, and what they start from."""
+"""Queries: the attention of its tokens, and initial parameters."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""GRU4REC, against PyTorch's cell where it is installed; what it starts from."""
+"""GRU4REC, against PyTorch's cell if it is installed, and initial parameters."""
 
 from typing import Any
 

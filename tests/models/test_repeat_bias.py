@@ -1,4 +1,4 @@
-"""What repeats are worth: in the loss, in the lists, and as it is learned."""
+"""The repeat bias in the loss and in the lists, and how it is learned."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The page in a real browser: what is drawn where, and that nothing goes wrong there."""
+"""The page in a real browser: positions of what is drawn, and no console errors."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a run's folder tells of its course."""
+"""The training history read from a run's folder."""
 
 import json
 from pathlib import Path

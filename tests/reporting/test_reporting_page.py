@@ -1,4 +1,4 @@
-"""The page of `reprise report`: what it embeds, what it says of what is missing, and bad input."""
+"""The page of `reprise report`: embedded data, notes on missing data, and bad input."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Evaluation over the whole catalogue, against one user at a time by brute force."""
+"""Evaluation over the full catalogue, against brute force, one user at a time."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Many steps by one dispatch, as an accelerator is given them."""
+"""Several steps per dispatch, as on an accelerator."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A fresh state is the same however its program was compiled."""
+"""A fresh state does not depend on how its program was compiled."""
 
 from pathlib import Path
 from typing import Any

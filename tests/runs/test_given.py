@@ -1,4 +1,4 @@
-"""Lists of another system, on a run's users: against the run's own evaluation, and by hand."""
+"""Lists of another system, against the run's own evaluation and by hand."""
 
 import json
 import shutil

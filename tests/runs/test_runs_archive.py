@@ -1,4 +1,4 @@
-"""A run in one file: the same run comes out of it, or none."""
+"""Archives: a run is imported completely or not at all."""
 
 import io
 import json

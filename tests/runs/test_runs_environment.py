@@ -1,4 +1,4 @@
-"""Moves and versions: a run goes on anywhere; another environment is said and recorded."""
+"""Moved runs resume exactly; a changed environment is reported and recorded."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""`reprise train --final-fit`: all users, the steps that were best, and no metric."""
+"""`reprise train --final-fit`: all users, the best number of steps, and no metrics."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A run's course by its events and evaluations."""
+"""A run's training history, from its events and evaluations."""
 
 from typing import Any
 

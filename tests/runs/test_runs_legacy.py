@@ -1,4 +1,4 @@
-"""Checkpoints of older schemas, lifted to today's."""
+"""Migration of checkpoints of older schemas."""
 
 import json
 import shutil

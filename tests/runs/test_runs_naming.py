@@ -1,4 +1,4 @@
-"""A run is its name: which run a name means, what a start takes from it, and what is refused."""
+"""Runs by name: which run a name selects, which settings are stored, and what is refused."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What prune removes, and that a run can always go on from what it leaves."""
+"""Prune: what it deletes, and that the run can always be resumed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""results.json: what stored models were measured to be, and the rating of where a run ended."""
+"""results.json: results of stored models, and the evaluation of the last step."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Whole sessions in this process: best, patience, branches, budgets, over restarts."""
+"""Complete sessions in this process: best, patience, branches and budgets over restarts."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The store: what is saved comes back bit for bit, damage is found, latest and best are derived."""
+"""The store: exact round trips, detection of damage, and how latest and best are derived."""
 
 import json
 import shutil

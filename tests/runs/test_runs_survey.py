@@ -1,4 +1,4 @@
-"""What a run's folder tells: its state, where it stands, and that a look changes nothing."""
+"""Survey of a run's folder: its state and progress, without changing anything."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""Importing TensorFlow's checkpoints, written here by TensorFlow itself."""
+"""Import of TensorFlow checkpoints, written here by TensorFlow itself."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Finding parameters among variables by shape; TensorFlow is not needed."""
+"""Matching parameters with variables by shape; TensorFlow is not needed."""
 
 import itertools
 import random

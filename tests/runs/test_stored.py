@@ -1,4 +1,4 @@
-"""A stored model for use: without a trainer, and where the data are not."""
+"""Loading a stored model: without a trainer, and without its data."""
 
 import json
 import shutil

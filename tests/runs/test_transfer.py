@@ -1,4 +1,4 @@
-"""A model measured on another data set: renumbered, nothing changes; what is unknown is counted."""
+"""Evaluation on another data set: renumbered items change nothing; unknown ones are counted."""
 
 import shutil
 from dataclasses import replace

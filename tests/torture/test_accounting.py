@@ -1,4 +1,4 @@
-"""Every scenario of the list has its test, and every test names where the scenario comes from."""
+"""Every scenario of the list has a test, and every test names the scenario's source."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Scenarios 1-11: the best metric, the best weights and the patience used survive every restart."""
+"""Scenarios 1-11: best metric, best weights and used patience survive every restart."""
 
 import math
 import os

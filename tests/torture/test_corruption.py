@@ -1,4 +1,4 @@
-"""Every file of a run damaged in every way: what loads is what was saved, or it is refused."""
+"""Every file of a run damaged in every way: it is loaded as saved, or refused."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Power loss: whatever a disk keeps of a run's operations, the run goes on and ends the same."""
+"""Power loss: in every state that a disk may be left in, the run resumes to the same end."""
 
 import os
 import shutil

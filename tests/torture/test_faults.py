@@ -1,4 +1,4 @@
-"""`reprise train` against failing and full disks, interrupts, rivals and clocks that jump."""
+"""`reprise train` with failing and full disks, interrupts, rivals and jumping clocks."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Killed at random instants and restarted each time, a run ends in the very same bytes."""
+"""A run killed at random instants and restarted ends bitwise identical."""
 
 import os
 import random

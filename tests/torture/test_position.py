@@ -1,4 +1,4 @@
-"""Scenarios 32-39, 41, 42: the resumed run stands where it stood, in data, schedule and weights."""
+"""Scenarios 32-39, 41, 42: a resumed run continues with the same data, schedule and weights."""
 
 import os
 import random

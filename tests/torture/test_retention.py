@@ -1,4 +1,4 @@
-"""Scenarios 12-19: what is kept, what is deleted, and that nothing else is unique_rows."""
+"""Scenarios 12-19: what is kept, what is deleted, and that other files are not touched."""
 
 import errno
 import hashlib

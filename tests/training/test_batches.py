@@ -1,4 +1,4 @@
-"""Batches: a pure function of (seed, branch, step), with ids local to the rows unique_rows."""
+"""Batches: a pure function of (seed, branch, step), with ids local to their unique rows."""
 
 import dataclasses
 import hashlib

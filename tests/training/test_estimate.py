@@ -1,4 +1,4 @@
-"""What a run is said to take before it begins, and that finding out costs the run nothing."""
+"""The estimate of a run's size and memory before it starts, at no extra cost."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""Every way of training, stopped and resumed, ends as one that was never stopped."""
+"""Every way of training, stopped and resumed, ends bitwise as if never stopped."""
 
 import os
 import signal

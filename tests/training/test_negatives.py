@@ -1,4 +1,4 @@
-"""Negatives: the log-uniform draw and its expected counts, as TensorFlow's."""
+"""Negatives: the log-uniform draw and its expected counts, against TensorFlow's."""
 
 from collections.abc import Iterator
 

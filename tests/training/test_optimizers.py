@@ -1,4 +1,4 @@
-"""Adam over item rows: dense, lazy, and row-wise with the steps sat out made up for."""
+"""Adam over item rows: dense, lazy, and row-wise with pending updates."""
 
 from functools import cache
 from typing import Any

@@ -1,4 +1,4 @@
-"""Packed item rows."""
+"""The packed item table."""
 
 from unittest.mock import patch
 

@@ -1,4 +1,4 @@
-"""Train state: snapshots are copies, restore is exact, the digest sees all that matters."""
+"""The training state: snapshots are copies, restoring is exact, the digest is complete."""
 
 from collections.abc import Callable
 from dataclasses import replace
