@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import TrainConfig, check_value
