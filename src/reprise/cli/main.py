@@ -35,7 +35,7 @@ COMMANDS = (
     "sweep",
     "train",
 )
-_LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # XLA's wording
+_LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # as XLA says it
 
 
 def run_guarded(command: click.Command) -> NoReturn:
