@@ -44,8 +44,9 @@ class Interactions:
     items: item (String), each once, with category and title (String) where they are known.
     ordered: whether the order of the rows says anything. That of a table in parts does not.
     clocked: whether times are of a clock, and not places. unit: of times that were dates, how many
-    a second has. taken: what was read, and how, as meta.json keeps it; warnings: what of it may be
-    wrong, each its message's key (warning) and its values.
+    a second has. ties: what orders a user's items of one time (`data.ties`). taken: what was read,
+    and how, as meta.json keeps it; warnings: what of it may be wrong, each its message's key
+    (warning) and its values.
     """
 
     format_name: str
@@ -54,6 +55,7 @@ class Interactions:
     ordered: bool = True
     clocked: bool = True
     unit: int | None = None
+    ties: str = "order"
     taken: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[Mapping[str, Any]] = ()
 
