@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from reprise.data.clock import UNITS, clock_unit, span_of
+from reprise.data.ids import spelled
 from reprise.data.readers.format import (
     NOTHING_ASKED,
     Asked,
@@ -319,16 +320,12 @@ def _word(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
 
 
 def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    if dtype.is_float():  # which ids get where one is missing
-        whole = pl.when(column == column.floor()).then(column.cast(pl.Int64, strict=False))
-        known = pl.when(column.is_not_nan()).then(column)
-        return pl.coalesce(whole.cast(pl.String), known.cast(pl.String))
     if isinstance(dtype, pl.List):
         inner = dtype.inner
         return _text(column.list.last(), inner if isinstance(inner, pl.DataType) else inner())
     if dtype.is_nested():
         return pl.lit(None, pl.String)
-    return column.cast(pl.String).str.strip_chars()
+    return spelled(column, dtype)
 
 
 def _id_text(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:

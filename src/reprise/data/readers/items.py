@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import polars as pl
 
+from reprise.data.ids import spelled
 from reprise.data.readers import amazon, tables
 from reprise.data.readers.columns import Columns
 from reprise.data.readers.dialect import Dialect
@@ -20,7 +21,7 @@ _TOLD = ("category", "title")
 
 def items_of(frame: pl.DataFrame, category_ends: str = "|") -> pl.DataFrame:
     """Return item, category and title as text, each item once, its first row counting."""
-    item = pl.col("item").cast(pl.String).str.strip_chars()
+    item = spelled(pl.col("item"), frame.schema["item"])
     frame = described(frame.drop("line", strict=False).with_columns(item), category_ends)
     return frame.unique("item", keep="first", maintain_order=True)
 
