@@ -23,6 +23,7 @@ _CHOSEN = {
     "named": "taken_by_named",
     "usual": "taken_by_usual",
     "partition": "taken_by_partition",
+    "finest": "taken_by_finest",
 }
 # Older versions do not name the rule.
 _TIES = {
@@ -87,7 +88,12 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         }
         lines.append(text("taken_text", **written))
     columns = [
-        text(_CHOSEN[column["by"]], what=text(_ROLES[what]), column=column["column"])
+        text(
+            _CHOSEN[column["by"]],
+            what=text(_ROLES[what]),
+            column=column["column"],
+            others=", ".join(column.get("others", ())),
+        )
         for what, column in taken.get("columns", {}).items()
     ]
     if columns:

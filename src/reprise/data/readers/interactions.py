@@ -9,7 +9,7 @@ apart by a dictionary.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -22,19 +22,15 @@ from reprise.data.readers.format import (
     Part,
     ignore_progress,
 )
+from reprise.data.readers.times import broken_time, micros, nanos, timestamps, whole_time
 from reprise.errors import DataError
 from reprise.text.messages import Phrase
 
-_LATEST = 1e19  # of a time: nanoseconds reach it in the year 2286
 _GOOD_TIME = Phrase("good_time")
 _GOOD_ID = Phrase("good_id")
 _NEEDED = ("user", "item", "time")
+_Reading: TypeAlias = Callable[[pl.Expr, pl.DataType, pl.DataType], pl.Expr]
 _SAMPLE, _BATCH = 1000, 1_000_000  # rows
-# Tried in this order on every value, wherever it stands: nothing is inferred from its neighbours.
-_DATES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-_ZONED = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
-_OFFSET = r"(\d:\d{2}(?::\d{2}(?:\.\d+)?)?) ?([+-]\d{2}):?(\d{2})?$"  # behind a time of day
-_FINER = r"\.\d{6}\d*[1-9]"  # than a microsecond
 
 
 @dataclass(frozen=True)
@@ -280,10 +276,10 @@ def _good_time(bad: object) -> Phrase:
     those of another kind.
     """
     text = "" if bad is None else str(bad)
-    date = pl.select(_timestamps(pl.lit(text))).item()
+    date = pl.select(timestamps(pl.lit(text))).item()
     if date is not None:
         return Phrase("good_time_since_epoch") if date < 0 else Phrase("good_time_number")
-    number = pl.select(_broken_time(pl.lit(text), pl.String(), pl.Null())).item()
+    number = pl.select(broken_time(pl.lit(text), pl.String())).item()
     return _GOOD_TIME if number is None else Phrase("good_time_date")
 
 
@@ -332,73 +328,15 @@ def _id_text(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
     return pl.lit(None, word) if dtype.is_nested() else _word(column, dtype, word)
 
 
-def _whole_time(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
-    if dtype == pl.String:
-        times = column.str.strip_chars().cast(pl.Int64, strict=False)
-    elif dtype.is_integer():
-        times = column.cast(pl.Int64, strict=False)
-    else:
-        return pl.lit(None, pl.Int64)
-    return pl.when(times >= 0).then(times)
+def _time(read: Callable[[pl.Expr, pl.DataType], pl.Expr]) -> _Reading:
+    return lambda column, dtype, word: read(column, dtype)
 
 
-def _broken_time(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
-    if dtype == pl.String:
-        column = column.str.strip_chars()
-    elif not dtype.is_numeric():
-        return pl.lit(None, pl.Float64)
-    times = column.cast(pl.Float64, strict=False)
-    return pl.when(times.is_between(0, _LATEST)).then(times)
-
-
-def _micros(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
-    """Read dates as microseconds; none that are finer."""
-    if dtype == pl.String:
-        coarse = ~column.str.contains(_FINER)
-        return pl.when(coarse).then(_since_epoch(column, dtype, "us"))
-    times = _since_epoch(column, dtype, "us")
-    if dtype == pl.Datetime("ns") or (isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns"):
-        return pl.when(column.dt.timestamp("ns") % 1000 == 0).then(times)
-    return times
-
-
-def _nanos(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
-    """Read dates as nanoseconds: those from the year 2262 on are none."""
-    return _since_epoch(column, dtype, "ns")
-
-
-def _since_epoch(column: pl.Expr, dtype: pl.DataType, unit: Literal["us", "ns"]) -> pl.Expr:
-    """Read dates, the year first; those without a zone are taken as UTC."""
-    if dtype == pl.String:
-        times = _timestamps(column, unit)
-    elif isinstance(dtype, pl.Date | pl.Datetime):
-        times = column.cast(pl.Datetime(unit), strict=False).dt.timestamp(unit)
-    else:
-        return pl.lit(None, pl.Int64)
-    return pl.when(times >= 0).then(times)
-
-
-def _timestamps(column: pl.Expr, unit: Literal["us", "ns"] = "us") -> pl.Expr:
-    text = (
-        column.str.strip_chars()
-        .str.replace(r"^(\d{4}-\d{2}-\d{2})T", "${1} ")
-        .str.replace("( ?Z| ?UTC| ?GMT)$", "+00:00")
-    )
-    text = text.str.replace(_OFFSET, "${1}${2}:${3}").str.replace(":$", ":00")
-    naive = [text.str.to_datetime(form, strict=False, time_unit=unit) for form in _DATES]
-    zoned = [
-        text.str.to_datetime(form, strict=False, time_unit=unit).dt.replace_time_zone(None)
-        for form in _ZONED
-    ]
-    return pl.coalesce(*naive, *zoned).dt.timestamp(unit)
-
-
-_Reading = Callable[[pl.Expr, pl.DataType, pl.DataType], pl.Expr]
 # Of each column, the likeliest and cheapest first.
 _READINGS: dict[str, tuple[_Reading, ...]] = {
     "user": (_number, _id_text),
     "item": (_number, _id_text),
-    "time": (_whole_time, _broken_time, _micros, _nanos),
+    "time": tuple(map(_time, (whole_time, broken_time, micros, nanos))),
     "category": (_number, _word),
     "title": (_word,),
 }
