@@ -27,6 +27,8 @@ from reprise.errors import DataError
 from reprise.text.messages import Phrase
 
 _GOOD_TIME = Phrase("good_time")
+# What is a time by itself, but not beside the others.
+_OTHER_TIMES = ("good_time_number", "good_time_date", "good_time_precision")
 _GOOD_ID = Phrase("good_id")
 _NEEDED = ("user", "item", "time")
 _Reading: TypeAlias = Callable[[pl.Expr, pl.DataType, pl.DataType], pl.Expr]
@@ -255,10 +257,12 @@ def _first_bad(
     part, row = found[0]
     column = next(name for name in _NEEDED if row[f"made {name}"] is None)
     value = "" if row[column] is None else str(row[column])[:80]
-    expected = _good_time(row[column]) if column == "time" else _GOOD_ID
+    expected = _GOOD_ID
+    if column == "time":
+        expected = _good_time(row[column], choice["time"] in _DATE_UNITS)
     if column != "time" and value.strip() in reader.nulls:
         expected = Phrase("good_id_known", value=value.strip())
-    of_another_kind = expected.key in ("good_time_number", "good_time_date")
+    of_another_kind = expected.key in _OTHER_TIMES
     return DataError(
         "bad_time_in_row" if of_another_kind else "bad_values_in_rows",
         path=part.path,
@@ -271,14 +275,16 @@ def _first_bad(
     )
 
 
-def _good_time(bad: object) -> Phrase:
+def _good_time(bad: object, among_dates: bool) -> Phrase:
     """Return what should stand in the place of a bad time: what is a time by itself is none among
-    those of another kind.
+    those of another kind, and a date none among dates of a precision that does not reach it.
     """
     text = "" if bad is None else str(bad)
     date = pl.select(timestamps(pl.lit(text))).item()
+    if date is not None and date < 0:
+        return Phrase("good_time_since_epoch")
     if date is not None:
-        return Phrase("good_time_since_epoch") if date < 0 else Phrase("good_time_number")
+        return Phrase("good_time_precision" if among_dates else "good_time_number")
     number = pl.select(broken_time(pl.lit(text), pl.String())).item()
     return _GOOD_TIME if number is None else Phrase("good_time_date")
 

@@ -8,7 +8,10 @@ _LATEST = 1e19  # of a time: nanoseconds reach it in the year 2286
 # Tried in this order on every value, wherever it stands: nothing is inferred from its neighbours.
 _DATES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _ZONED = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
-_OFFSET = r"(\d:\d{2}(?::\d{2}(?:\.\d+)?)?) ?([+-]\d{2}):?(\d{2})?$"  # behind a time of day
+_NAME = r"(?: ?[A-Z]{2,5}|\[[\w/+-]+\])?$"  # of a zone, behind its offset: Go, Java
+_OFFSET = r"(\d:\d{2}(?::\d{2}(?:\.\d+)?)?) ?([+-]\d{2}):?(\d{2})?" + _NAME  # of a time of day
+_UTC = "( ?Z| ?UTC| ?GMT)" + r"(?:\[[\w/+-]+\])?$"
+_TOO_FINE = r"\.\d{10}"
 _FINER = r"\.\d{6}\d*[1-9]"  # than a microsecond
 
 
@@ -65,9 +68,11 @@ def timestamps(column: pl.Expr, unit: Literal["us", "ns"] = "us") -> pl.Expr:
     text = (
         column.str.strip_chars()
         .str.replace(r"^(\d{4}-\d{2}-\d{2})T", "${1} ")
-        .str.replace("( ?Z| ?UTC| ?GMT)$", "+00:00")
+        .str.replace(_OFFSET, "${1}${2}:${3}")
+        .str.replace(":$", ":00")
+        .str.replace(_UTC, "+00:00")
     )
-    text = text.str.replace(_OFFSET, "${1}${2}:${3}").str.replace(":$", ":00")
+    text = pl.when(~text.str.contains(_TOO_FINE)).then(text)
     naive = [text.str.to_datetime(form, strict=False, time_unit=unit) for form in _DATES]
     zoned = [
         text.str.to_datetime(form, strict=False, time_unit=unit).dt.replace_time_zone(None)
