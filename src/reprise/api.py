@@ -64,7 +64,7 @@ def prepare(
         max_memory: Bytes of memory that may be used ("8GB"), with the rows on disk. None: all is
             done in memory.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
-            title_col, separator, quote, encoding, null_values and drop_invalid.
+            title_col, separator, quote, encoding, null_values, drop_invalid and ties.
 
     Raises:
         DataError: The source cannot be used; the message states what is wrong, and where.

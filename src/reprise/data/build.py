@@ -2,11 +2,12 @@
 
 Of ordered interactions, equally popular items and the users stand in order of first appearance, and
 a user's items of one time as they stand. Of others, equally popular items and the users stand by
-their ids, and a user's items of one time by popularity: nothing depends on the order of the rows.
+their ids, and a user's items of one time by a hash: nothing depends on the order of the rows.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from reprise.data.draft import Draft, totals_of
 from reprise.data.ordering import (
     Codes,
     Mask,
+    TieKeys,
     by_popularity,
     chunks_of,
     counts_of,
@@ -45,6 +47,7 @@ from reprise.data.splits import (
     shuffled,
 )
 from reprise.data.store import Portion, Store
+from reprise.data.ties import hashes_of, tie_hashes
 from reprise.errors import DataError
 
 FILTER_SIZE = 5  # one filtering pass, as ComiRec's
@@ -113,7 +116,8 @@ def of_interactions(
     about = _about(found, frame, items, catalogue, raw_items)
     matched = _matched(found, raw_items, path)
     order = _user_order(protocol, users, active)
-    made = _Made(found, protocol, users.names(order), facts, on_progress)
+    raw_ids = users.names(order), raw_items
+    made = _Made(found, protocol, raw_ids, facts, on_progress)
     numbers = numbering(order, users.size, 0), numbering(catalogue, items.size, 1)
     splits = store.joined(map(made.splits_of, store.portions(rows, *numbers, len(order))))
     kept = {"users": made.users, "items": len(catalogue), "interactions": made.interactions}
@@ -129,6 +133,7 @@ def of_interactions(
             **facts,
             "times": made.times,
             "time_unit": found.unit,
+            "ties": found.ties,
             "read": read,
             "kept": kept,
             "taken": dict(found.taken) | matched,
@@ -145,21 +150,22 @@ class _Made:
         self,
         found: Interactions,
         protocol: str,
-        raw_ids: pl.Series,
+        raw_ids: tuple[pl.Series, pl.Series],
         facts: Mapping[str, Any],
         on_progress: OnProgress,
     ) -> None:
         self._rows, self._on_progress = 0, on_progress
-        self._found, self._protocol, self._raw_ids = found, protocol, raw_ids
+        self._found, self._protocol = found, protocol
+        self._raw_ids, self._raw_items = raw_ids
         self._cut = facts.get("cut")
         self.users = self.interactions = 0
         self.times: list[Any] = []  # the first and the last
 
     def splits_of(self, portion: Portion) -> dict[str, Users]:
         """Return a protocol's splits of the users of a portion."""
-        ties = None if self._found.ordered else portion.ids
-        offsets, rows = in_order(portion.ranks, portion.times, portion.users, ties)
         raw_ids = self._raw_ids[portion.first : portion.first + portion.users]
+        ties = self._tie_keys(portion, raw_ids)
+        offsets, rows = in_order(portion.ranks, portion.times, portion.users, ties)
         whole = Users(raw_ids, Sequences(offsets, gathered(portion.ids, rows)))
         splits = self._split(whole, portion, rows)
         users, interactions = totals_of(
@@ -172,6 +178,25 @@ class _Made:
             seen = [portion.times.min().item(), portion.times.max().item(), *self.times]
             self.times = [min(seen), max(seen)]
         return splits
+
+    def _tie_keys(self, portion: Portion, raw_ids: pl.Series) -> TieKeys | None:
+        """Return what sorts rows of one user and time by a rule of `data.ties`; None: they stay."""
+        ranks, ids, times = portion.ranks, portion.ids, portion.times
+        if self._found.ties == "order":
+            return None
+        if self._found.ties == "popularity":
+            return lambda rows: [ids[rows]]
+        of_users, of_items = hashes_of(raw_ids), self._item_hashes
+
+        def keys(rows: NDArray[np.integer]) -> list[NDArray[Any]]:
+            own, met = ranks[rows], ids[rows]
+            return [tie_hashes(of_users[own], of_items[met - 1], times[rows]), met]
+
+        return keys
+
+    @cached_property
+    def _item_hashes(self) -> NDArray[np.uint64]:
+        return hashes_of(self._raw_items)
 
     def _split(self, whole: Users, portion: Portion, rows: NDArray[np.integer]) -> dict[str, Users]:
         if self._protocol == "comirec":
@@ -214,7 +239,7 @@ def of_split(found: FoundSplit, name: str, path: Path, protocol: str = PROTOCOLS
     else:
         splits = {split: _users_of(frame) for split, frame in found.frames.items()}
         done = "as split in the source"
-    source = {"format": name, "path": str(path), "protocol": done}
+    source = {"format": name, "path": str(path), "protocol": done, "ties": "order"}
     return _draft(protocol, splits, found.raw_items, found.category, source)
 
 

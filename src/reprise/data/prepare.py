@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reprise import durable
-from reprise.data import PROTOCOLS
+from reprise.data import PROTOCOLS, TIES
 from reprise.data.readers import FORMATS
 from reprise.data.readers.format import (
     NOTHING_ASKED,
@@ -149,6 +149,8 @@ def _refuse_bad_values(
         raise _bad_value("cut", ",".join(cut), Phrase("good_cut_protocol"))
     if asked.format_name is not None and asked.format_name not in FORMATS:
         raise _bad_value("format", asked.format_name, " | ".join(FORMATS))
+    if asked.ties not in (None, *TIES):
+        raise _bad_value("ties", asked.ties, " | ".join(TIES))
 
 
 def _memory_of(asked: str | int) -> int:
