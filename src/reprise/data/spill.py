@@ -264,8 +264,8 @@ class Spill:
         self._files[name] = path, empty
 
     def _frame(self) -> pl.DataFrame:
-        """Return users, items and times, which stay in their files."""
-        return pl.DataFrame([self._series(name) for name in NEEDED if name in self._files])
+        """Return the columns but TOLD, which stay in their files."""
+        return pl.DataFrame([self._series(name) for name in self._files if name not in TOLD])
 
     def _series(self, name: str) -> pl.Series:
         path, empty = self._files[name]
