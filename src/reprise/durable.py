@@ -14,8 +14,9 @@ from typing import Literal, TextIO
 
 from reprise.errors import WriteError
 
-_DRAFT, _TRASH = ".draft-", ".trash-"
+_DRAFT, _TRASH, _ASIDE = ".draft-", ".trash-", ".aside-"
 _OWNED_DRAFT = re.compile(re.escape(_DRAFT) + r"(\d+)-(.+)")
+_OWNED_ASIDE = re.compile(re.escape(_ASIDE) + r"(\d+)-(.+)")
 
 
 class Disk:
@@ -128,6 +129,46 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
         fill(draft)
 
 
+def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Create the folder `path` as `publish_folder` does, in the place of one of that name if there
+    is one. A crash leaves the old or the new one, under its name or where `restore` finds it.
+    """
+    restore(path)
+    if not path.exists():
+        publish_folder(path, fill)
+        return
+    aside = path.with_name(f"{_ASIDE}{os.getpid()}-{path.name}")
+
+    def fill_and_make_room(draft: Path) -> None:
+        fill(draft)
+        disk.sync(draft)
+        disk.rename(path, aside)
+
+    try:
+        publish_folder(path, fill_and_make_room)
+    except BaseException:
+        with suppress(OSError):
+            if not path.exists():
+                disk.rename(aside, path)
+                disk.sync(path.parent)
+        raise
+    _discard(aside, _trash_of(path))
+
+
+def restore(path: Path) -> None:
+    """Finish what a crash left of `replace_folder`: a folder that was set aside gets its name back
+    where no new one has it, and is deleted where one has.
+    """
+    if not path.parent.is_dir():
+        return
+    for aside in _abandoned(path, _OWNED_ASIDE):
+        if path.exists():
+            _discard(aside, _trash_of(path))
+        else:
+            move(aside, path)
+    _delete(_trash_of(path))
+
+
 def publish_file(path: Path, fill: Callable[[Path], None]) -> None:
     """Create the file `path` atomically: `fill` creates a temporary file, which is then renamed. If
     it fails, nothing is left.
@@ -141,7 +182,8 @@ def _draft_of(path: Path) -> Iterator[Path]:
     """Yield a temporary path that is then renamed to `path` durably, or deleted on failure."""
     draft = path.with_name(f"{_DRAFT}{os.getpid()}-{path.name}")
     with _refusals_named(path):
-        _delete_abandoned_drafts(path)
+        for other in _abandoned(path, _OWNED_DRAFT):
+            _delete(other)
         try:
             yield draft
             disk.sync(draft)
@@ -164,7 +206,14 @@ def discard(path: Path) -> None:
     """Delete a file or folder after renaming it to a trash name. Never raise: `sweep` deletes what
     is left, and a failed clean-up must not stop a run.
     """
-    trash = path.with_name(f"{_TRASH}{path.name.lstrip('.')}")
+    _discard(path, _trash_of(path))
+
+
+def _trash_of(path: Path) -> Path:
+    return path.with_name(f"{_TRASH}{path.name.lstrip('.')}")
+
+
+def _discard(path: Path, trash: Path) -> None:
     try:
         if trash.exists():
             _delete(trash)
@@ -204,12 +253,14 @@ def sync_tree(folder: Path) -> None:
         disk.sync(Path(parent))
 
 
-def _delete_abandoned_drafts(path: Path) -> None:
-    """Delete the temporary names of `path` whose writing processes have ended."""
-    for other in path.parent.iterdir():
-        match = _OWNED_DRAFT.fullmatch(other.name)
-        if match is not None and match[2] == path.name and not _is_running(int(match[1])):
-            _delete(other)
+def _abandoned(path: Path, owned: re.Pattern[str]) -> list[Path]:
+    """Return the names beside `path` that are its own, by `owned`, and whose processes ended."""
+    found = ((other, owned.fullmatch(other.name)) for other in path.parent.iterdir())
+    return [
+        other
+        for other, match in found
+        if match is not None and match[2] == path.name and not _is_running(int(match[1]))
+    ]
 
 
 def _is_running(pid: int) -> bool:

@@ -30,6 +30,8 @@ def locate(data_dir: Path, name: str) -> Path:
     folder `data_dir/<name>_data` (the original's place) or `data_dir/<name>`.
     """
     prepared = data_dir / name
+    if not prepared.exists():
+        durable.restore(prepared)
     if (prepared / "meta.json").is_file():
         return prepared
     for source, target in (
@@ -59,10 +61,11 @@ def prepare(
     overwrite: bool = False,
 ) -> Path:
     """Turn `source` into the dataset folder `data_dir/name`, and return it; the arguments are those
-    of `read_source`. A failed preparation leaves under that name what was there, an interrupted one
-    that or nothing. overwrite: whether that may be a dataset, which is replaced.
+    of `read_source`. A failed or interrupted preparation leaves under that name what was there.
+    overwrite: whether that may be a dataset, which is replaced.
     """
     folder = data_dir / name
+    durable.restore(folder)
     _refuse_existing(folder, overwrite)
     draft = read_source(source, protocol, core, asked, cut, on_progress)
     on_progress("write", sum(len(split.items) for split in draft.splits.values()))
@@ -150,9 +153,7 @@ def publish(draft: "Draft", name: str, folder: Path, overwrite: bool = False) ->
     def fill(target: Path) -> None:
         write_dataset(draft, target, name)
         durable.sync_tree(target)
-        if folder.exists():
-            durable.discard(folder)
 
     durable.make_folder(folder.parent)
-    durable.publish_folder(folder, fill)
+    (durable.replace_folder if overwrite else durable.publish_folder)(folder, fill)
     return folder
