@@ -98,7 +98,7 @@ def test_prepare_names_the_columns_of_a_frame_that_lacks_some(tmp_path: Path) ->
         "The frame has no column of user, item, time; "
         f"its columns are the customer, sku, created_at. Name it: {options}."
     )
-    named = dict(part.split("=") for part in options.replace('"', "").split(", "))
+    named: dict[str, Any] = dict(part.split("=") for part in options.replace('"', "").split(", "))
     reprise.prepare(clicks().rename(names), name="c", data_dir=tmp_path, **named)
     missing = clicks().with_columns(pl.lit(None, pl.String).alias("item_id"))
     with pytest.raises(DataError, match=r"^the frame, row 1: the item is ''"):

@@ -387,7 +387,7 @@ def _of_frame(error: RepriseError, table: Path) -> RepriseError:
     if error.key not in _OF_FRAMES:
         return type(error)(error.key, **values)
     # As flags name columns, so do keywords.
-    words = shlex.split(values["options"])
+    words = shlex.split(str(values["options"]))
     values["options"] = ", ".join(
         f'{flag[2:].replace("-", "_")}="{name}"'
         for flag, name in zip(words[::2], words[1::2], strict=True)
