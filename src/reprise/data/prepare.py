@@ -125,6 +125,7 @@ def _bad_value(option: str, value: object, expected: str | Phrase) -> UsageError
 
 def _recognised(source: Path) -> str:
     """Return the name of a source's format; DataError where it has none."""
+    from reprise.data.readers import foreign
     from reprise.data.readers.recognise import recognise
 
     try:
@@ -132,6 +133,7 @@ def _recognised(source: Path) -> str:
     except PermissionError as error:
         raise DataError("unreadable", path=source, reason=error.strerror) from error
     if name is None:
+        foreign.refuse(source)
         raise unknown_format(source)
     return name
 

@@ -4,7 +4,7 @@ metadata of their items beside them (`<x>_meta` or `meta_<x>`) for categories an
 
 from pathlib import Path
 
-from reprise.data.readers import amazon, sources, tables
+from reprise.data.readers import amazon, foreign, sources, tables
 from reprise.data.readers.columns import UNNAMED, find
 from reprise.data.readers.dialect import Dialect
 from reprise.data.readers.format import Asked, Format, Found, unknown_format
@@ -20,6 +20,8 @@ def recognises(path: Path) -> bool:
 def read(source: Path, asked: Asked) -> Found:
     """Scan the parts; read the metadata of items beside them."""
     paths = sources.parts_of(source) if source.is_dir() else [source]
+    if not paths or source.is_file():
+        foreign.refuse(source)
     if not paths:
         raise unknown_format(source)
     about = sources.metadata_of(source)
