@@ -24,6 +24,7 @@ from reprise.data.dataset import Dataset
 from reprise.data.dataset import open_dataset as open_folder
 from reprise.data.prepare import locate
 from reprise.data.prepare import prepare as prepare_folder
+from reprise.data.readers.given import Given, Source
 from reprise.errors import RepriseError
 from reprise.runtime.setup import setup
 from reprise.text.messages import Messages, Phrase, choose_language
@@ -58,8 +59,9 @@ def prepare(
     """Turn interactions into the data set `name`, and open it.
 
     Args:
-        source: A file or folder in a format that `reprise prepare` knows, or a frame of polars,
-            pandas or pyarrow with a row an interaction.
+        source: A file or folder in a format that `reprise prepare` knows, a pattern of names, a
+            list of these, which are read together, or a frame of polars, pandas or pyarrow with a
+            row an interaction.
         data_dir: Folder of the data sets.
         protocol, k_core, cut, format, behaviours, overwrite: As the flags of `reprise prepare`.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
@@ -75,9 +77,9 @@ def prepare(
     asked = asked_of(format_name=format, **told)._replace(
         behaviours=None if behaviours is None else tuple(behaviours)
     )
-    with _as_file(source, "frame") as path:
+    with _as_source(source) as read:
         folder = prepare_folder(
-            path, name, Path(data_dir), protocol, k_core, asked, cut, overwrite=overwrite
+            read, name, Path(data_dir), protocol, k_core, asked, cut, overwrite=overwrite
         )
     return open_folder(folder)
 
@@ -360,6 +362,17 @@ def _best(best: dict[str, Any] | None, metric: str | None) -> str:
     """Return "recall@50 0.123456 @ 2000"; "-" where nothing was rated."""
     value = None if best is None or metric is None else best.get(metric)
     return "-" if best is None or value is None else f"{metric} {value:.6f} @ {best['step']}"
+
+
+@contextmanager
+def _as_source(source: Any) -> Iterator[Source]:
+    """Yield what is to be prepared: paths as they are, a frame as a file that is called so."""
+    paths = source if isinstance(source, list | tuple) else [source]
+    if paths and all(isinstance(path, str | Path) for path in paths):
+        yield source
+    else:
+        with _as_file(source, "frame") as table:
+            yield Given((table,), table.parent, "frame")
 
 
 @contextmanager
