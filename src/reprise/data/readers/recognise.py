@@ -114,7 +114,7 @@ def read(
         found.clocked,
         unit,
         taken=_taken(whole, found, collected),
-        warnings=[*_split_anew(whole, found), *_mixed(mixed)],
+        warnings=[*_split_anew(whole, found), *_in_some(whole, found), *_mixed(mixed)],
     )
 
 
@@ -132,6 +132,21 @@ def _split_anew(source: Given, found: Found) -> list[dict[str, str]]:
         return []
     files = ", ".join(source.name_of(part.path) for part in found.parts)
     return [{"warning": "split_anew", "files": files}]
+
+
+def _in_some(source: Given, found: Found) -> list[dict[str, Any]]:
+    """Return the warnings of columns that some parts have and others have not."""
+    columns = [part.told.get("columns", {}) for part in found.parts]
+    known = () if found.items is None else found.items.columns
+    warnings = []
+    for what in sorted(set().union(*columns).difference(known)):
+        without = [
+            part.path for part, own in zip(found.parts, columns, strict=True) if what not in own
+        ]
+        if without:
+            facts = {"what": what, "without": len(without), "first": source.name_of(without[0])}
+            warnings.append({"warning": "in_some", "files": len(columns), **facts})
+    return warnings
 
 
 def _mixed(counts: Mapping[str, int]) -> list[dict[str, str]]:
