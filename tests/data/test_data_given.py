@@ -309,7 +309,9 @@ def test_columns_that_look_useful_are_named_with_what_takes_them(tmp_path: Path)
     assert "Look useful and are not used: score (--rating-col score --min-rating X), price" in said
 
 
-@pytest.mark.parametrize("name", ["colour", "session_id", "platform", "stars_in", "catalogue"])
+@pytest.mark.parametrize(
+    "name", ["colour", "session_id", "platform", "stars_in", "catalogue", "event_type", "types"]
+)
 def test_other_columns_do_not_look_useful(tmp_path: Path, name: str) -> None:
     path = tmp_path / "x.csv"
     path.write_text(f"{HEADER},{name}\n" + "".join(f"{u},{i},{t},x\n" for u, i, t in EVENTS))

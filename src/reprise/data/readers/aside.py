@@ -12,7 +12,7 @@ from reprise.errors import DataError
 _NAMED = 3  # of the files of a reason
 # What a column may tell, by its name; of price no option makes use.
 _LOOKS = {
-    "category": r"categor|(^|_)cat(_|$)|genre|brand|department|(^|_)(type|class|tags?)$",
+    "category": r"categor|(^|_)cat(_|$)|genre|brand|department|(item|product)_type|^(class|tags?)$",
     "title": r"title|headline|(product|item|article)_?name|^name$",
     "rating": r"rating|^stars?$|^score$|^overall$",
     "price": r"price|amount|revenue",

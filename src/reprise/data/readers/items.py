@@ -37,7 +37,7 @@ def tables_with_items(parts: Sequence[Source], about: Path | None, asked: Asked)
             tables.scan(path, columns, dialect=dialect, partition=partition)
             for path, partition in parts
         ]
-        _refuse_other_columns(found)
+        _refuse_other_times(found)
         return found
 
     if about is None:
@@ -55,17 +55,18 @@ def tables_with_items(parts: Sequence[Source], about: Path | None, asked: Asked)
     return Found(rows, items, about=about)
 
 
-def _refuse_other_columns(parts: Sequence[Part]) -> None:
-    """Raise DataError where parts have the same in columns of several names: they may mean several
-    things.
+def _refuse_other_times(parts: Sequence[Part]) -> None:
+    """Raise DataError where parts have their times in columns of several names: they may mean
+    several things.
     """
-    found: dict[str, tuple[str, Path]] = {}
+    found: dict[str, Path] = {}
     for part in parts:
-        for what, taken in part.told["columns"].items():
-            column, path = found.setdefault(what, (taken["column"], part.path))
-            if taken["column"] != column:
-                there = {"second": part.path, "other": taken["column"]}
-                raise DataError("other_columns", what=what, first=path, column=column, **there)
+        time = part.told["columns"].get("time")
+        if time is not None:
+            found.setdefault(time["column"], part.path)
+    if len(found) > 1:
+        (first, here), (second, there) = list(found.items())[:2]
+        raise DataError("other_times", first=here, column=first, second=there, other=second)
 
 
 def _named_of(parts: Sequence[Source], about: Path, asked: Asked) -> Columns:

@@ -2,12 +2,13 @@
 and metadata of their items beside them (`<x>_meta` or `meta_<x>`) for categories and titles.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from reprise.data.readers import amazon, foreign, sources, tables
 from reprise.data.readers.columns import UNNAMED, find
 from reprise.data.readers.dialect import Dialect
-from reprise.data.readers.format import Asked, Format, Found, unknown_format
+from reprise.data.readers.format import Asked, Format, Found, Part, unknown_format
 from reprise.data.readers.given import Given, given
 from reprise.data.readers.items import tables_with_items
 from reprise.errors import DataError
@@ -37,7 +38,22 @@ def read_together(source: Given, asked: Asked) -> Found:
     ordered = sources.are_ordered(paths)
     filled = [path for path in paths if not tables.is_empty(path)] or paths[:1]
     parts = [(path, sources.partition_of(path, source.root)) for path in filled]
-    return tables_with_items(parts, about, asked)._replace(ordered=ordered)
+    found = tables_with_items(parts, about, asked)
+    _refuse_other_columns(found.parts)
+    return found._replace(ordered=ordered)
+
+
+def _refuse_other_columns(parts: Sequence[Part]) -> None:
+    """Raise DataError where parts have the same in columns of several names: they may mean several
+    things.
+    """
+    found: dict[str, tuple[str, Path]] = {}
+    for part in parts:
+        for what, taken in part.told["columns"].items():
+            column, path = found.setdefault(what, (taken["column"], part.path))
+            if taken["column"] != column:
+                there = {"second": part.path, "other": taken["column"]}
+                raise DataError("other_columns", what=what, first=path, column=column, **there)
 
 
 def _tells_items(path: Path, asked: Asked) -> bool:
