@@ -155,8 +155,11 @@ def test_what_cannot_be_read_together_is_refused(tmp_path: Path, months: list[Pa
     inter.write_text("user_id:token\titem_id:token\ttimestamp:float\na\tb\t1\n")
     assert refusal([january, inter]) == (
         f"{january} has the format table, {inter} the format recbole: they cannot be read "
-        "together. Prepare them apart, or read both as tables: --format table."
+        "together. Prepare them apart, or, if both are tables, add --format table."
     )
+    ratings = write(tmp_path / "ratings.csv", EVENTS[:9])
+    assert "the format movielens" in refusal([january, ratings])
+    assert len(rows([january, ratings], format_name="table")) == 9 + len(EVENTS[0::3])
     assert "The format recbole is read from one file or folder" in refusal([inter, inter])
     split = write_comirec(tmp_path / "c")
     assert "The format comirec is read from one file or folder" in refusal([split, split])
@@ -220,7 +223,12 @@ def test_metadata_beside_several_files_are_read_if_there_is_one(
         assert draft.source["read"]["interactions"] == len(EVENTS)
     other = write(tmp_path / "b" / "log-apr.csv", EVENTS[:9])
     (other.parent / "meta.csv").write_text(about)
-    assert "both describe items" in refusal([*months, other])
+    assert "both describe items. Put them together in one file named metadata" in refusal(
+        [*months, other]
+    )
+    (other.parent / "meta.csv").unlink()
+    (tmp_path / "meta.csv").rename(tmp_path / "metadata.csv")
+    assert "items_told" in read_source([*months, other]).source["taken"]
 
 
 def test_prepare_takes_several_sources_by_command_and_call(
@@ -338,6 +346,28 @@ def test_a_benchmark_split_that_is_not_kept_is_warned_of(tmp_path: Path) -> None
     assert draft.source["read"]["interactions"] == len(EVENTS)
     (warning,) = [one for one in draft.source["warnings"] if one["warning"] == "split_anew"]
     assert warning["files"] == "ml.train.inter, ml.valid.inter, ml.test.inter"
+
+
+def test_a_benchmark_of_last_items_can_be_made_again(tmp_path: Path) -> None:
+    """As the warning says: by leave-one-out, with all that there is."""
+    folder = tmp_path / "ml"
+    folder.mkdir()
+    own = {f"u{n}": [f"i{(n * k + k) % 11}" for k in range(3 + n % 4)] for n in range(30)}
+    for name, chosen in (("train", slice(-2)), ("valid", slice(-2, -1)), ("test", slice(-1, None))):
+        lines = [
+            f"{user}\t{item}\t{time}"
+            for user, items in own.items()
+            for time, item in list(enumerate(items))[chosen]
+        ]
+        header = "user_id:token\titem_id:token\ttimestamp:float"
+        (folder / f"ml.{name}.inter").write_text("\n".join([header, *lines]))
+    draft = read_source(folder, "leave-one-out", 1)
+    for split, last in (("valid", -2), ("test", -1)):
+        met = draft.splits[split]
+        for number, user in enumerate(draft.raw_users[split]):
+            items = met.items[met.offsets[number] : met.offsets[number + 1]]
+            assert draft.raw_items[int(items[-1]) - 1] == own[user][last]
+    assert set(draft.raw_users["test"]) == set(own)
 
 
 def test_benchmark_files_with_histories_are_refused(tmp_path: Path) -> None:
