@@ -65,7 +65,7 @@ def prepare(
         data_dir: Folder of the data sets.
         protocol, k_core, cut, format, behaviours, overwrite: As the flags of `reprise prepare`.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
-            title_col, separator, quote, encoding, null_values and drop_invalid.
+            title_col, separator, quote, encoding, null_values, drop_invalid and ties.
 
     Raises:
         DataError: The source cannot be used; the message says what is wrong, and where.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reprise import durable
-from reprise.data import PROTOCOLS
+from reprise.data import PROTOCOLS, TIES
 from reprise.data.readers import FORMATS
 from reprise.data.readers.format import (
     NOTHING_ASKED,
@@ -118,6 +118,8 @@ def _refuse_bad_values(
         raise _bad_value("cut", ",".join(cut), Phrase("good_cut_protocol"))
     if asked.format_name is not None and asked.format_name not in FORMATS:
         raise _bad_value("format", asked.format_name, " | ".join(FORMATS))
+    if asked.ties not in (None, *TIES):
+        raise _bad_value("ties", asked.ties, " | ".join(TIES))
 
 
 def _bad_value(option: str, value: object, expected: str | Phrase) -> UsageError:

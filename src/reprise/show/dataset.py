@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from reprise.data.readers import FORMATS
 from reprise.text.messages import Messages
 
 if TYPE_CHECKING:
@@ -23,6 +24,14 @@ _CHOSEN = {
     "named": "taken_by_named",
     "usual": "taken_by_usual",
     "partition": "taken_by_partition",
+    "finest": "taken_by_finest",
+}
+# Older versions do not name the rule.
+_TIES = {
+    "order": "data_ties_order",
+    "hash": "data_ties_hash",
+    "popularity": "data_ties_popularity",
+    "older": "data_ties_older",
 }
 _ASIDE = {
     "hidden": "aside_hidden",
@@ -96,7 +105,12 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         }
         lines.append(text("taken_text", **written))
     columns = [
-        text(_CHOSEN[column["by"]], what=text(_ROLES[what]), column=column["column"])
+        text(
+            _CHOSEN[column["by"]],
+            what=text(_ROLES[what]),
+            column=column["column"],
+            others=", ".join(column.get("others", ())),
+        )
         for what, column in taken.get("columns", {}).items()
     ]
     if columns:
@@ -180,8 +194,8 @@ def _done(source: dict[str, Any], messages: Messages) -> str:
 
 
 def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
-    """Return the lines of what the filter kept, of its times, and of those it was split at, where
-    the source tells.
+    """Return the lines of what the filter kept, of its times, of those it was split at, and of the
+    order of items of one time, where the source tells.
     """
     lines = []
     if {"read", "kept"} <= source.keys():
@@ -191,6 +205,8 @@ def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         if what in source:
             first, last = (_day(time, source) for time in source[what])
             lines.append(messages.text(key, first=first, last=last))
+    if source.get("format") in FORMATS and (rule := source.get("ties", "older")) in _TIES:
+        lines.append(messages.text(_TIES[rule]))
     return lines
 
 

@@ -35,7 +35,7 @@ def read(source: Path, asked: Asked) -> Found:
         columns = columns._replace(category=None, title=None)
     for path in paths:
         _refuse_histories(path, asked.dialect)
-    return Found([scan_inter(path, columns, asked.dialect) for path in paths], items, about=used)
+    return Found(scan_inter(paths, columns, asked), items, about=used)
 
 
 def _refuse_histories(path: Path, dialect: Dialect) -> None:
@@ -69,11 +69,12 @@ def _dialect(asked: Dialect) -> Dialect:
     )
 
 
-def scan_inter(path: Path, columns: Columns, dialect: Dialect) -> Part:
-    """Return the rows of an `.inter` file (header `name:type`), its columns user_id, item_id and
+def scan_inter(paths: Sequence[Path], columns: Columns, asked: Asked) -> list[Part]:
+    """Return the rows of `.inter` files (header `name:type`), their columns user_id, item_id and
     timestamp, or those named instead or besides, as written.
     """
-    return tables.scan(path, columns, dialect=_dialect(dialect), usual=_USUAL)
+    sources: list[tables.Source] = [(path, {}) for path in paths]
+    return tables.scan_all(sources, columns, _dialect(asked.dialect), _USUAL, asked.null_values)
 
 
 FORMAT = Format(recognises, read, named_columns="recbole")

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from reprise.data import TIES
 from reprise.data.readers import FORMATS, foreign
 from reprise.data.readers.aside import left_aside, useful
 from reprise.data.readers.columns import Columns, refuse_one_for_two
@@ -39,6 +40,7 @@ def asked_of(
     encoding: str | None = None,
     null_values: str | None = None,
     drop_invalid: bool = False,
+    ties: str | None = None,
     **columns: str | None,
 ) -> Asked:
     """Return what a command line asks: columns as <what>_col, behaviours and texts that are no
@@ -50,7 +52,7 @@ def asked_of(
     if null_values is not None:
         nulls = () if null_values == "none" else tuple(map(str.strip, null_values.split(",")))
     dialect = dialect_of(separator, quote, encoding)
-    return Asked(format_name, named, counted, dialect, nulls, drop_invalid)
+    return Asked(format_name, named, counted, dialect, nulls, drop_invalid, ties)
 
 
 def get_format(name: str) -> Format:
@@ -104,6 +106,8 @@ def read(
     else:
         assert own.read is not None
         found = own.read(only_one(whole, name), asked)
+    if found.ordered and asked.ties is not None:
+        raise UsageError("ties_of_order", path=whole.where)
     collected = collect(found.parts, asked, on_progress)
     unit, mixed = unit_of(collected) if found.clocked else (None, {})
     return Interactions(
@@ -113,6 +117,7 @@ def read(
         found.ordered,
         found.clocked,
         unit,
+        ties="order" if found.ordered else asked.ties or TIES[0],
         taken=_taken(whole, found, collected),
         warnings=[*_split_anew(whole, found), *_in_some(whole, found), *_mixed(mixed)],
     )
@@ -194,6 +199,8 @@ def refuse_unused(name: str, asked: Asked) -> None:
     if own.read is None and (asked.drop_invalid or asked.null_values != NULLS):
         option = "drop-invalid" if asked.drop_invalid else "null-values"
         raise _unused(option, name, [one for one in FORMATS if get_format(one).read])
+    if own.read is None and asked.ties is not None:
+        raise _unused("ties", name, ["table"])
     if asked.behaviours is not None and not own.behaviours:
         raise _unused("behaviours", name, [one for one in FORMATS if get_format(one).behaviours])
     refuse_one_for_two(asked.columns)
