@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reprise import durable
 from reprise.data.readers import foreign, sources, tables
 from reprise.data.readers.given import Given, is_hidden, is_hidden_below
 from reprise.errors import DataError
@@ -37,7 +38,11 @@ def left_aside(given: Given, used: Collection[Path]) -> dict[str, dict[str, Any]
 
 def _unused(folder: Path, used: Collection[Path], deep: bool) -> Iterator[Path]:
     """Yield the files that are not used, and the folders as they are where none below is read."""
-    for path in folder.iterdir():
+    try:
+        found = durable.entries(folder)
+    except OSError:  # nothing below is read
+        found = []
+    for path in found:
         if path.is_dir() and deep and not is_hidden(path):
             yield from _unused(path, used, deep)
         elif path not in used:
