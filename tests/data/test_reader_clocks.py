@@ -196,6 +196,13 @@ def test_a_column_without_any_time_is_none(tmp_path: Path) -> None:
     assert taken(path)["column"] == "date"
 
 
+def test_dates_may_be_missing_in_the_first_rows(tmp_path: Path) -> None:
+    times = [f"{1_600_000_000 + n},{'' if n < 1_500 else '2020-09-13'}" for n in range(1_600)]
+    lines = ["user,item,ts,date", *(f"{n},{n},{time}" for n, time in enumerate(times))]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    assert taken(tmp_path / "x.csv") == {"column": "ts", "by": "finest", "others": ["date"]}
+
+
 def test_parts_agree_together(tmp_path: Path) -> None:
     """Milliseconds of one part are whole seconds: alone it would not tell which is finer."""
     rows = [(user, item, time // 1000 * 1000) for user, item, time in ROWS]

@@ -16,7 +16,8 @@ _SECOND = 10**9  # nanoseconds, that all is compared in
 _CUTS = tuple(_SECOND * unit for unit in (86_400, 3_600, 60, 1))
 _CUTS += tuple(_SECOND // 10**digits for digits in range(1, 10))  # the coarsest first
 _DAY_NUMBERS = 19_700_101, 22_000_000  # 20261127
-_KINDS = len(UNITS)  # a date, and behind it a number of a day
+_DAY, _DATE = len(UNITS), len(UNITS) + 1  # kinds of times that are of no clock
+_SAMPLE = 1000  # rows, that tell whether a column's texts are dates
 
 
 class Finest(NamedTuple):
@@ -63,7 +64,6 @@ def _facts(part: Part, names: Sequence[str], nulls: Sequence[str]) -> dict[str, 
     """Return what a part tells of its columns of times: kind and last kind of their values, whether
     some are bad, are no multiples of a cut, and differ from another column's at a cut.
     """
-    rows = _nanoseconds(part, names, nulls)
     wanted = []
     for name in names:
         time, kind = pl.col(f"time {name}"), pl.col(f"kind {name}")
@@ -77,6 +77,7 @@ def _facts(part: Part, names: Sequence[str], nulls: Sequence[str]) -> dict[str, 
                 if other != name
             ]
     try:
+        rows = _nanoseconds(part, names, nulls)
         return rows.select(wanted).collect(engine="streaming").row(0, named=True)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise part.refuse(error) from error
@@ -92,45 +93,56 @@ def _differs(name: str, other: str, cut: int) -> pl.Expr:
 
 def _nanoseconds(part: Part, names: Sequence[str], nulls: Sequence[str]) -> pl.LazyFrame:
     """Return of each column its time in nanoseconds, its kind (the place in UNITS of its number's
-    clock, or beyond: a date, a number of a day) and whether it is bad: there, and none of these.
+    clock, or beyond: a number of a day, a date) and whether it is bad: there, and none of these.
     """
     schema = part.rows.collect_schema()
-    made = []
+    if any(schema[name].is_nested() for name in names):
+        raise _several(part, names)
+    read, made = [], []
     for name in names:
         column, dtype = pl.col(name), schema[name]
-        if dtype.is_nested():
-            raise _several(part, names)
-        readings = _readings(column, dtype)
-        missing = column.is_null()
+        known = column.is_not_null()
         if dtype == pl.String:
-            missing |= column.str.strip_chars().is_in(["", *nulls])
+            known &= ~column.str.strip_chars().is_in(["", *nulls])
         if dtype.is_float():
-            missing |= column.is_nan()
-        kinds = [pl.when(time.is_not_null()).then(kind) for time, kind in readings]
-        time = pl.coalesce(time for time, _ in readings)
-        made += [
-            pl.when(~missing).then(time).alias(f"time {name}"),
-            pl.when(~missing).then(pl.coalesce(kinds)).alias(f"kind {name}"),
-            (~missing & time.is_null()).alias(f"bad {name}"),
-        ]
-    return part.rows.with_columns(made)
+            known &= column.is_not_nan()
+        date = since_epoch(column, dtype, "ns")
+        head = part.rows.filter(known).head(_SAMPLE).select(date.is_not_null().any())
+        if head.collect(engine="streaming").item():
+            read.append(pl.when(known).then(date).alias(f"time {name}"))
+            kind: pl.Expr = pl.when(pl.col(f"time {name}").is_not_null()).then(_DATE)
+        else:
+            whole, broken = whole_time(column, dtype), broken_time(column, dtype)
+            read.append(pl.when(known).then(whole).alias(f"time {name}"))
+            read.append(pl.when(known).then(broken).alias(f"number {name}"))
+            time, kind = _of_numbers(pl.col(f"time {name}"), pl.col(f"number {name}"))
+            made.append(time.alias(f"time {name}"))
+        read.append(known.alias(f"known {name}"))
+        made.append(kind.alias(f"kind {name}"))
+    bad = [
+        (pl.col(f"known {name}") & pl.col(f"kind {name}").is_null()).alias(f"bad {name}")
+        for name in names
+    ]
+    return part.rows.with_columns(read).with_columns(made).with_columns(bad)
 
 
-def _readings(column: pl.Expr, dtype: pl.DataType) -> list[tuple[pl.Expr, int]]:
-    """Return the times that values may be, in nanoseconds, and of what kind they then are."""
-    whole, broken = whole_time(column, dtype), broken_time(column, dtype)
-    found = []
-    for kind, (_, unit) in enumerate(UNITS):
+def _of_numbers(whole: pl.Expr, broken: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Return the times of numbers in nanoseconds, and of what kind they are: of the clock of their
+    size, or of a day. whole: where they fit into 64 bits.
+    """
+    day = broken.is_between(*_DAY_NUMBERS) & (broken == broken.floor())
+    date = pl.when(day).then(broken).cast(pl.Int64).cast(pl.String)
+    of_day = date.str.to_date("%Y%m%d", strict=False).cast(pl.Datetime("ns")).dt.timestamp("ns")
+    time: pl.Expr = of_day
+    kind: pl.Expr = pl.when(of_day.is_not_null()).then(_DAY)
+    for place, (_, unit) in enumerate(UNITS):
         first, end = span_of(unit)
-        exact = pl.when(whole.is_between(first, end, closed="left")).then(whole)
-        rough = pl.when(broken.is_between(first, end, closed="left")).then(broken)
-        micros = (rough * (10**6 / unit)).round().cast(pl.Int64)
-        found.append((pl.coalesce(exact * (_SECOND // unit), micros * 1_000), kind))
-    found.append((since_epoch(column, dtype, "ns"), _KINDS))
-    number = pl.when(broken.is_between(*_DAY_NUMBERS) & (broken == broken.floor())).then(broken)
-    date = number.cast(pl.Int64).cast(pl.String).str.to_date("%Y%m%d", strict=False)
-    found.append((date.cast(pl.Datetime("ns")).dt.timestamp("ns"), _KINDS + 1))
-    return found
+        fits = broken.is_between(first, end, closed="left")
+        micros = (broken * (10**6 / unit)).round().cast(pl.Int64, strict=False)
+        nanos = pl.coalesce(whole * (_SECOND // unit), micros * 1_000)
+        time = pl.when(fits).then(nanos).otherwise(time)
+        kind = pl.when(fits).then(place).otherwise(kind)
+    return time, kind
 
 
 def _several(part: Part, names: Sequence[str]) -> UsageError:

@@ -1,5 +1,6 @@
 """How a time is read: a number from 0, or a date with the year first; null where it is neither."""
 
+from functools import partial
 from typing import Literal
 
 import polars as pl
@@ -65,17 +66,24 @@ def since_epoch(column: pl.Expr, dtype: pl.DataType, unit: Literal["us", "ns"]) 
 
 def timestamps(column: pl.Expr, unit: Literal["us", "ns"] = "us") -> pl.Expr:
     """Read texts that are dates, those before 1970 too."""
+    read = partial(_stamps, unit=unit)
+    return column.map_batches(read, return_dtype=pl.Int64, is_elementwise=True)
+
+
+def _stamps(texts: pl.Series, unit: Literal["us", "ns"]) -> pl.Series:
+    """Return what dates are since 1970. A form is only tried while some are of none before it."""
     text = (
-        column.str.strip_chars()
+        texts.str.strip_chars()
         .str.replace(r"^(\d{4}-\d{2}-\d{2})T", "${1} ")
         .str.replace(_OFFSET, "${1}${2}:${3}")
         .str.replace(":$", ":00")
         .str.replace(_UTC, "+00:00")
     )
-    text = pl.when(~text.str.contains(_TOO_FINE)).then(text)
-    naive = [text.str.to_datetime(form, strict=False, time_unit=unit) for form in _DATES]
-    zoned = [
-        text.str.to_datetime(form, strict=False, time_unit=unit).dt.replace_time_zone(None)
-        for form in _ZONED
-    ]
-    return pl.coalesce(*naive, *zoned).dt.timestamp(unit)
+    text = text.set(text.str.contains(_TOO_FINE), None)
+    found = pl.repeat(None, len(text), dtype=pl.Int64, eager=True)
+    for form in (*_DATES, *_ZONED):
+        dates = text.str.to_datetime(form, strict=False, time_unit=unit)
+        found = found.fill_null(dates.dt.timestamp(unit))
+        if found.null_count() == text.null_count():
+            break
+    return found
