@@ -21,7 +21,7 @@ from helpers.commands import (
     stopping_at,
     train,
 )
-from reprise import api, durable
+from reprise import api, durable, views
 from reprise.checkpoints import store
 from reprise.errors import WriteError
 from reprise.runs import results
@@ -197,7 +197,7 @@ def test_a_better_end_is_the_best_until_the_run_is_extended(
     assert not found.best_lost
     assert summary(found)["best"] == {"metric": 0.5, "step": 10, "branch": 0}
     assert summary(found)["results"]["test"]["checkpoint"] == "ckpt-10"
-    assert api.Run(folder.path, small_data).best == {"step": 10, "branch": 0, "recall@10": 0.5}
+    assert views.Run(folder.path, small_data).best == {"step": 10, "branch": 0, "recall@10": 0.5}
     done = reprise("evaluate", folder.path, "--data-dir", small_data, "--json")
     assert json.loads(done.stdout)["step"] == 10
 
