@@ -35,6 +35,7 @@ _EVENTS = {
     "imported": "event_imported",
     "environment changed": "event_environment",
     "learning rate changed": "event_rate",
+    "renamed": "event_renamed",
 }
 _SOURCES: dict[Kind, str] = {
     "default": "source_default",
