@@ -27,6 +27,7 @@ from reprise.errors import WriteError
 from reprise.runs import results
 from reprise.runs.evaluation import evaluate_run, evaluation_facts
 from reprise.runs.folder import RunFolder, find_checkpoint
+from reprise.runs.manage.groups import Group
 from reprise.runs.manage.survey import summary, survey
 from reprise.runs.manage.table import table
 from reprise.tracking.tensorboard import read_events
@@ -239,7 +240,7 @@ def test_a_table_of_results_and_its_forms(
     small_data: Path, tmp_path: Path, ended: RunFolder
 ) -> None:
     _, _, other = run_small(small_data, tmp_path / "runs", max_steps=4, name="a_b|c")
-    facts = table([survey(ended), survey(other)], "test")
+    facts = table([Group("t", (ended,)), Group("a_b|c", (other,))], "test")
     assert facts["same_data"]
     assert [run["users"] for run in facts["runs"]] == [20, 20]
     cell = facts["metrics"]["recall@10"][0]
@@ -264,7 +265,7 @@ def test_a_table_of_results_and_its_forms(
     lines = list(csv.DictReader(compare("--csv", "--split", "valid").splitlines()))
     assert {line["run"] for line in lines} == {"t", "a_b|c"}
     assert {line["split"] for line in lines} == {"valid"}
-    valid = table([survey(ended)], "valid")["metrics"]
+    valid = table([Group("t", (ended,))], "valid")["metrics"]
     for line in lines:
         if line["run"] == "t":
             assert float(line["value"]) == valid[line["metric"]][0]["value"]
@@ -273,8 +274,18 @@ def test_a_table_of_results_and_its_forms(
     told = reprise("runs", "compare", "t", "a_b|c", "--csv", "--runs-dir", tmp_path / "runs")
     assert "reprise evaluate t --split test" in told.stderr
     assert "t,small_t" not in told.stdout
-    alone = ("t", "--split", "test", "--runs-dir", tmp_path / "runs")
-    check_refusal(reprise("runs", "compare", *alone), 2, "two runs")
+
+
+def test_a_table_of_one_run_is_its_results(ended: RunFolder) -> None:
+    where = ("--runs-dir", ended.path.parent)
+    cell = table([Group("t", (ended,))], "test")["metrics"]["recall@10"][0]
+    shown = reprise("runs", "compare", "t", "--markdown", *where).stdout.splitlines()
+    assert shown[0] == "|  | t |"
+    value = f"{cell['value']:.6f} [{cell['low']:.6f}, {cell['high']:.6f}]"
+    assert f"| Recall@10 | {value} |" in shown
+    assert value in reprise("runs", "compare", "t", "--split", "test", *where).stdout
+    check_refusal(reprise("runs", "compare", "t", *where), 2, "at least two", "runs show")
+    check_refusal(reprise("runs", "compare", "--csv", *where), 2, "at least two")
 
 
 def test_what_is_shown_of_a_run_has_its_results(

@@ -1,9 +1,11 @@
 """Runs of several seeds as one group: trained and resumed by one command, compared as one."""
 
+import csv
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 from pathlib import Path
 from statistics import fmean, stdev
@@ -17,7 +19,7 @@ from helpers.checkpoints import no_warning
 from helpers.commands import QUICK, Done, check_refusal, inspect_json, reprise, train
 from reprise.errors import CheckpointError, UsageError
 from reprise.evaluation import intervals
-from reprise.runs import session
+from reprise.runs import results, session
 from reprise.runs.evaluation import evaluate_run
 from reprise.runs.folder import RunFolder
 from reprise.runs.loop import evaluate_state
@@ -184,6 +186,53 @@ def test_compare_pairs_groups_and_runs_on_the_same_users(
     assert "The best models on the same 20 test users" in shown
     low, high = difference["interval"]
     assert f"{difference['difference']:.6f} [{low:.6f}, {high:.6f}]" in shown
+
+
+def test_a_table_shows_a_group_as_its_mean_and_deviation(
+    trained: tuple[Path, Done], small_data: Path
+) -> None:
+    runs, _ = trained
+    facts = json.loads(compare(runs, small_data, "t-s3", "t", "--split", "test", "--json"))
+    assert [run["name"] for run in facts["runs"]] == ["t-s3", "t-s3", "t-s4"]
+    assert [group["runs"] for group in facts["groups"]] == [["t-s3"], ["t-s3", "t-s4"]]
+    first, *values = [cell["value"] for cell in facts["metrics"]["recall@10"]]
+    assert first == values[0]
+    mean, deviation = fmean(values), stdev(values)
+    found = facts["groups"][1]["metrics"]["recall@10"]
+    assert found == {"mean": mean, "deviation": deviation}
+
+    beside = compare(runs, small_data, "t-s4", "t", "--markdown").splitlines()
+    assert beside[0] == "|  | t-s4 | t |"
+    (row,) = [line for line in beside if line.startswith("| Recall@10 |")]
+    assert f"{mean:.6f} ± {deviation:.6f}" in row
+    alone = compare(runs, small_data, "t", "--latex").splitlines()
+    assert alone[2] == r" & t-s3 & t-s4 & t \\"
+    (row,) = [line for line in alone if line.startswith("Recall@10")]
+    assert row.endswith(rf" & {mean:.6f} ± {deviation:.6f} \\")
+    assert "textbf" not in "".join(alone)
+    shown = compare(runs, small_data, "t", "--split", "test")
+    assert "groups: mean ± standard deviation over seeds" in shown
+    assert f"{mean:.6f} ± {deviation:.6f}" in shown
+
+    text = compare(runs, small_data, "t-s3", "t", "--csv")
+    lines = [line for line in csv.DictReader(text.splitlines()) if line["metric"] == "recall@10"]
+    assert [(line["run"], line["seeds"]) for line in lines] == [
+        *(("t-s3", "1"), ("t-s3", "1"), ("t-s4", "1"), ("t", "2"))
+    ]
+    assert (float(lines[-1]["value"]), float(lines[-1]["deviation"])) == (mean, deviation)
+    assert (lines[-1]["folder"], lines[-1]["users"], lines[-1]["low"]) == ("", "20", "")
+
+
+def test_a_table_has_no_mean_of_a_group_that_is_not_measured_whole(
+    trained: tuple[Path, Done], small_data: Path, tmp_path: Path
+) -> None:
+    runs = Path(shutil.copytree(trained[0], tmp_path / "runs"))
+    (runs / "small_t-s4" / results.FILE).unlink()
+    done = reprise("runs", "compare", "t", "--markdown", "--runs-dir", runs)
+    assert done.returncode == 0
+    assert "reprise evaluate t-s4 --split test" in done.stderr
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("| Recall@10 |")]
+    assert row.endswith(" | - | - |")
 
 
 def test_compare_refuses_one_group_paired_with_nothing(
