@@ -315,7 +315,8 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
             patience=_plain(run["patience"]),
         )
     )
-    if run.get("config", {}).get("train_users") == "all":
+    final_fit = run.get("config", {}).get("train_users") == "all"
+    if final_fit:
         page.line(text("show_final_fit"))
     elif best is None:
         page.line(text("show_no_best_of_any" if run["evaluations"] else "show_no_best"))
@@ -333,7 +334,8 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
     if run["state"] == "interrupted":
         page.line(text("show_resume", command=command))
     elif run["state"] in ("finished", "stopped early") and run["model"] not in UNTRAINED:
-        page.line(text("show_longer", command=longer(command, run["state"], run)))
+        key = "show_longer_unmeasured" if final_fit else "show_longer"
+        page.line(text(key, command=longer(command, run["state"], run)))
 
 
 def _config_rows(config: dict[str, Any]) -> list[tuple[str, str, str]]:

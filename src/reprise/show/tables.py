@@ -124,4 +124,4 @@ def _title(facts: Mapping[str, Any], messages: Messages) -> str:
     title = messages.text("compare_results", split=facts["split"], users=users)
     if all(len(group["runs"]) == 1 for group in facts["groups"]):
         return title
-    return f"{title}; {messages.text('compare_of_groups')}"
+    return title + "; " + messages.text("compare_of_groups")
