@@ -57,6 +57,12 @@ def test_what_matters_least_gives_way_to_a_narrow_terminal(
     assert "patience" not in line._line(progress, 1.5, False, 60)
 
 
+def test_a_final_fit_shows_no_patience() -> None:
+    config = small_config(train_users="all")
+    line = ProgressLine(config, Progress(0.01), Messages("en"), print)
+    assert "patience" not in line._line(Progress(0.01, step=6), 1.5, False, None)
+
+
 def test_no_time_is_said_to_be_left_where_it_is_beyond_all_bounds() -> None:
     """And it ends no training."""
     now = [0.0]
