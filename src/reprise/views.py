@@ -94,8 +94,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one configuration but for their seeds, by rising seed, each an ordinary run named
-    NAME-s19. A deviation is that of a sample, None of one run.
+    """Runs of one configuration but for their seeds, each an ordinary run named NAME-s19. A
+    deviation is that of a sample, None of one run.
     """
 
     name: str
