@@ -53,7 +53,7 @@ def train(
     from reprise.runs.manage.survey import path_of
     from reprise.runs.naming import for_final_fit, for_training
 
-    # A mistake is told before JAX is loaded.
+    # Wrong settings are refused before JAX is imported.
     if seeds is not None:
         of_one_run = {
             "--new": new,
