@@ -59,6 +59,7 @@ def _record_name(folder: RunFolder, name: str) -> None:
 
 def remove_folder(path: Path) -> None:
     """Remove a folder, all of it; WriteError where that cannot be."""
+    durable.restore(path)  # what is left of an older one would come back
     durable.discard(path)
     if path.exists():
         raise WriteError("write_refused", path=path, reason=Phrase("not_removed"))
