@@ -61,7 +61,8 @@ def prepare(
         data_dir: Folder of the data sets.
         protocol, k_core, cut, format, behaviours: As the flags of `reprise prepare`.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
-            title_col, separator, quote, encoding, null_values and drop_invalid.
+            title_col, event_col, events, target_events, rating_col, min_rating, separator, quote,
+            encoding, null_values and drop_invalid.
 
     Raises:
         DataError: The source cannot be used; the message says what is wrong, and where.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from reprise.show.choice import choice_lines
 from reprise.text.messages import Messages
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ _ROLES = {
     "time": "role_time",
     "category": "role_category",
     "title": "role_title",
-    "behaviour": "role_behaviour",
+    "event": "role_event",
+    "rating": "role_rating",
 }
 _CHOSEN = {
     "named": "taken_by_named",
@@ -92,6 +94,7 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
             for what, count in taken["left_out"].items()
         ]
         lines.append(text("taken_left_out", reasons=", ".join(reasons), rows=taken["rows"]))
+    lines += choice_lines(taken, messages)
     if "items_told" in taken:
         told, items = taken["items_told"], source["kept"]["items"]
         lines.append(text("taken_about", file=taken.get("about", "?"), told=told, items=items))

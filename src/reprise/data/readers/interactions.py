@@ -39,7 +39,8 @@ _FINER = r"\.\d{6}\d*[1-9]"  # than a microsecond
 @dataclass(frozen=True)
 class Interactions:
     """frame: user and item (UInt32: ids that are numbers, or Categorical), time (Int64 or Float64),
-    and category and title (as ids are, or null) where the rows tell them.
+    category and title (as ids are, or null) where the rows tell them, and target (Boolean) where
+    not all rows are to be found.
 
     items: item (String), each once, with category and title (String) where they are known.
     ordered: whether the order of the rows says anything. That of a table in parts does not.
@@ -290,7 +291,7 @@ def described(frame: pl.DataFrame, category_ends: str = "|") -> pl.DataFrame:
     """
     numbers = frame.schema.get("category", pl.UInt32()).is_integer()
     frame = frame.with_columns(
-        _text(pl.col(name), frame.schema[name])
+        as_text(pl.col(name), frame.schema[name])
         for name in ("category", "title")
         if name in frame.columns
     )
@@ -312,18 +313,19 @@ def _number(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
 
 def _word(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
     """Read any ids, by a dictionary."""
-    text = _text(column, dtype)
+    text = as_text(column, dtype)
     return pl.when(text != "").then(text).cast(word)
 
 
-def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def as_text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Return a column as text, without blanks around it; null of what is nested."""
     if dtype.is_float():  # which ids get where one is missing
         whole = pl.when(column == column.floor()).then(column.cast(pl.Int64, strict=False))
         known = pl.when(column.is_not_nan()).then(column)
         return pl.coalesce(whole.cast(pl.String), known.cast(pl.String))
     if isinstance(dtype, pl.List):
         inner = dtype.inner
-        return _text(column.list.last(), inner if isinstance(inner, pl.DataType) else inner())
+        return as_text(column.list.last(), inner if isinstance(inner, pl.DataType) else inner())
     if dtype.is_nested():
         return pl.lit(None, pl.String)
     return column.cast(pl.String).str.strip_chars()
@@ -394,6 +396,10 @@ def _timestamps(column: pl.Expr, unit: Literal["us", "ns"] = "us") -> pl.Expr:
     return pl.coalesce(*naive, *zoned).dt.timestamp(unit)
 
 
+def _as_is(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
+    return column
+
+
 _Reading = Callable[[pl.Expr, pl.DataType, pl.DataType], pl.Expr]
 # Of each column, the likeliest and cheapest first.
 _READINGS: dict[str, tuple[_Reading, ...]] = {
@@ -402,5 +408,6 @@ _READINGS: dict[str, tuple[_Reading, ...]] = {
     "time": (_whole_time, _broken_time, _micros, _nanos),
     "category": (_number, _word),
     "title": (_word,),
+    "target": (_as_is,),
 }
 _DATE_UNITS = {2: 10**6, 3: 10**9}  # of the readings of the time, those of dates

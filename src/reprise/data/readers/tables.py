@@ -12,7 +12,16 @@ from typing import Any
 import polars as pl
 
 from reprise.data.readers import delimited, json_lines
-from reprise.data.readers.columns import NEEDED, ROW, UNNAMED, USUAL, Columns, find, no_column
+from reprise.data.readers.columns import (
+    NEEDED,
+    ON_REQUEST,
+    ROW,
+    UNNAMED,
+    USUAL,
+    Columns,
+    find,
+    no_column,
+)
 from reprise.data.readers.delimited import Layout
 from reprise.data.readers.dialect import UNTOLD, Dialect
 from reprise.data.readers.format import Part
@@ -68,9 +77,11 @@ def scan(
     named = find(path, list(schema), columns, usual)
     types = {name: schema[name] for name in named.values()}
     listed = "item" in named and isinstance(types[named["item"]], pl.List | pl.Array)
-    missing = [what for what in needed if what not in named]
+    missing = [what for what in (*needed, *columns.sought) if what not in named]
     if missing and not (listed and missing == ["time"]):
         raise no_column(path, missing, list(schema), [*named.values()])
+    if listed and (told_by := [what for what in ON_REQUEST if what in named]):
+        raise DataError("choice_of_lists", path=path, what=told_by[0], item=named["item"])
     stored = {name: dtype for name, dtype in types.items() if name not in partition}
 
     def refuse(error: Exception) -> DataError:
