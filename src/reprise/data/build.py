@@ -6,6 +6,7 @@ their ids, and a user's items of one time by popularity: nothing depends on the 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from reprise.data.splits import (
     leave_one_out,
     shuffled,
 )
+from reprise.data.targets import targets_told, with_targets
 from reprise.errors import DataError
 
 FILTER_SIZE = 5  # one filtering pass, as ComiRec's
@@ -113,6 +115,8 @@ def of_interactions(
     ids = looked_up(numbering(catalogue, items.size, 1), items.codes, kept)
     offsets, rows = in_order(ranks, times, len(order), None if found.ordered else ids)
     whole = Users(users.names(order), Sequences(offsets, gathered(ids, rows)))
+    sequences = with_targets(whole.sequences, frame, kept, rows, times, found.ordered)
+    whole = replace(whole, sequences=sequences)
     splits = _split(protocol, whole, times, rows, facts.get("cut"))
     about = _about(found, frame, items, catalogue)
     matched = _matched(found, items.names(catalogue), path)
@@ -126,6 +130,7 @@ def of_interactions(
             "path": str(path),
             "protocol": _done(protocol, core),
             **facts,
+            **targets_told(splits, _EVALUATION[protocol], found.taken, path),
             "times": [times.min().item(), times.max().item()],
             "time_unit": found.unit,
             "read": read,

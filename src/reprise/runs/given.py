@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise.config.schema import SETTINGS, cutoffs_of
-from reprise.data.dataset import LEAST_ITEMS, Dataset
+from reprise.data.dataset import Dataset
 from reprise.data.readers import tables
 from reprise.data.readers.columns import UNNAMED, find, plain, some
 from reprise.errors import DataError
@@ -104,7 +104,7 @@ def _lists(
     items, repeated items of a list, and users without a list. An item that the data set does not
     know keeps its place, as 0.
     """
-    known = np.flatnonzero(dataset.splits[split].lengths >= LEAST_ITEMS)
+    known, _ = dataset.evaluated(split)
     raw_users = dataset.raw_users(split).gather(known).cast(pl.String)
     users = pl.DataFrame({"user": raw_users, "row": pl.int_range(len(known), eager=True)})
     items = dataset.about_items().select("item", raw_id=pl.col("raw_id").cast(pl.String))

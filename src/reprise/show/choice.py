@@ -25,6 +25,16 @@ def choice_lines(taken: Mapping[str, Any], messages: Messages) -> list[str]:
     return lines
 
 
+def target_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
+    """Return the lines of which interactions are to be found, where not all are."""
+    targets = source.get("targets")
+    if not targets:
+        return []
+    values = {f"{split}_targets": count for split, count in targets["interactions"].items()}
+    shown = messages.text("data_targets", events=", ".join(targets["events"]), **values)
+    return [shown, messages.text("data_without_targets", **targets["without"])]
+
+
 def _counts(counted: Sequence[tuple[str | None, int]], messages: Messages) -> str:
     others = messages.text("taken_others")
     return ", ".join(f"{others if event is None else event} {n:,}" for event, n in counted)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reprise.show.choice import choice_lines
+from reprise.show.choice import choice_lines, target_lines
 from reprise.text.messages import Messages
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         if what in source:
             first, last = (_day(time, source) for time in source[what])
             lines.append(messages.text(key, first=first, last=last))
-    return lines
+    return lines + target_lines(source, messages)
 
 
 def _day(time: float, source: Mapping[str, Any]) -> str:

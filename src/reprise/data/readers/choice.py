@@ -72,6 +72,8 @@ def choose(found: Found, asked: Asked) -> Chosen:
     if has_events:
         _refuse_unknown(found.parts[0], names[0].event, counts.events, asked, events)
         taken["events"] = {"column": names[0].event} | _told(counts.events, events)
+        if asked.target_events:
+            taken["events"]["targets"] = list(asked.target_events)
     missing = low = 0
     if has_ratings:
         missing = _refuse_bad_ratings(names, asked, counts, events)
