@@ -12,6 +12,7 @@ import pytest
 
 from data.test_data_taken import made_of
 from helpers.builders_data import item_lists
+from helpers.commands import QUICK, RUN, reprise
 from reprise.data.dataset import SPLITS, Dataset, open_dataset
 from reprise.data.prepare import prepare
 from reprise.data.readers.recognise import asked_of
@@ -204,3 +205,35 @@ def test_a_split_without_targets_is_refused(tmp_path: Path) -> None:
     events = [one._replace(kind="view") if one.time > 50 else one for one in random_events(7)]
     with pytest.raises(DataError, match="no user with one of the --target-events"):
         data_of(write(tmp_path / "x.csv", events), "time-split")
+
+
+def test_a_run_trains_on_targets_and_is_measured_on_them(tmp_path: Path) -> None:
+    source = write(tmp_path / "x.csv", random_events(8, 1500))
+    here = ("--data-dir", tmp_path / "data", "--lang", "en")
+    made = ("--protocol", "leave-one-out", "--target-events", "buy,cart")
+    done = reprise("prepare", source, "--name", "small", *made, *here)
+    assert done.returncode == 0, done.stderr
+    data = open_dataset(tmp_path / "data" / "small")
+    runs = ("--runs-dir", tmp_path / "runs")
+    small = ("--steps", 5, "--targets", 2, "--min-history", 1, "--next-n", 2)
+    done = reprise("train", *QUICK, *small, *runs, *here)
+    assert done.returncode == 0, done.stderr
+    said = "Only buy, cart events count and are to be found"
+    done = reprise("evaluate", RUN, *runs, *here)
+    assert said in done.stdout, done.stderr
+    entries = json.loads((tmp_path / "runs" / RUN / "results.json").read_text())["results"]
+    assert all(entry["target_events"] == ["buy", "cart"] for entry in entries)
+    # Lists of what is to be found, and of no more, find it all.
+    items = pl.read_parquet(data.folder / "items.parquet")["raw_id"]
+    users = data.evaluation_users("test", 4)
+    rows, _ = data.evaluated("test")
+    found = items.gather(users.target_items - 1)
+    lists = pl.DataFrame({"user": data.raw_users("test").gather(rows), "item": found, "rank": 1})
+    lists.write_csv(tmp_path / "lists.csv")
+    own = ("--lists", tmp_path / "lists.csv", "--dataset", "small", "--json")
+    facts = json.loads(reprise("evaluate", *own, *here).stdout)
+    assert facts["recall@20"] == 1
+    assert facts["users"] == len(found) == len(rows)
+    assert facts["target_events"] == ["buy", "cart"]
+    done = reprise("train", *QUICK[:-2], "--name", "f", "--final-fit", RUN, *runs, *here)
+    assert done.returncode == 0, done.stderr

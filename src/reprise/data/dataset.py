@@ -123,6 +123,12 @@ class Dataset:
         category = np.asarray(self.item_category)
         return category if (category >= 0).any() else None
 
+    @property
+    def target_events(self) -> dict[str, list[str]]:
+        """The events to be found, as facts of an evaluation tell it; nothing where all are."""
+        told = self.meta.get("source", {}).get("targets")
+        return {"target_events": list(told["events"])} if told else {}
+
     @cached_property
     def training_counts(self) -> NDArray[np.int64]:
         """Training interactions of each item, [V+1]."""

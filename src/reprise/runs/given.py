@@ -56,6 +56,7 @@ def measure_lists(
         "lists": str(path),
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint,
+        **dataset.target_events,
         "seen_items": "given",
         "unknown": {name.removeprefix("unknown_"): count for name, count in counted.items()},
     }

@@ -289,7 +289,9 @@ def _measure(
     )
     counts = dataset.training_counts
     hidden, category = dataset.evaluation, task.item_category
-    return Measured(checkpoint, evaluation, users, task.config.cutoffs, hidden, counts, category)
+    about = dataset.target_events
+    cutoffs = task.config.cutoffs
+    return Measured(checkpoint, evaluation, users, cutoffs, hidden, counts, category, about)
 
 
 def _say_finished(progress: Progress, config: TrainConfig, say: Say) -> None:
