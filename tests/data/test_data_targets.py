@@ -218,9 +218,12 @@ def test_a_run_trains_on_targets_and_is_measured_on_them(tmp_path: Path) -> None
     small = ("--steps", 5, "--targets", 2, "--min-history", 1, "--next-n", 2)
     done = reprise("train", *QUICK, *small, *runs, *here)
     assert done.returncode == 0, done.stderr
+    assert "--top-n 50: the catalogue has 20 items" in done.stdout
     said = "Only buy, cart events count and are to be found"
     done = reprise("evaluate", RUN, *runs, *here)
     assert said in done.stdout, done.stderr
+    assert "At 20, 50, lists hold the whole catalogue (20 items)" in done.stderr
+    assert "--cutoffs" not in reprise("evaluate", RUN, "--cutoffs", 5, *runs, *here).stderr
     entries = json.loads((tmp_path / "runs" / RUN / "results.json").read_text())["results"]
     assert all(entry["target_events"] == ["buy", "cart"] for entry in entries)
     # Lists of what is to be found, and of no more, find it all.

@@ -321,6 +321,9 @@ def _warnings(
     if 2 * kept["interactions"] < read["interactions"]:
         shares = {"kept": kept["interactions"], "read": read["interactions"]}
         warnings.append({"warning": "few_kept", **shares})
+    if 2 * kept["users"] < read["users"]:
+        shares = {"kept": kept["users"], "read": read["users"]}
+        warnings.append({"warning": "few_users_kept", **shares})
     if matched and 2 * matched["items_told"] < kept["items"]:
         told = {"told": matched["items_told"], "items": kept["items"]}
         warnings.append({"warning": "few_told", **told})

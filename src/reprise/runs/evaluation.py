@@ -134,6 +134,13 @@ def measure_users(
     return Measured(stored.checkpoint, evaluation, users, cutoffs, hidden, counts, category)
 
 
+def warn_of_whole_lists(measured: Measured, say: Say) -> None:
+    """Warn of cutoffs at which lists hold all items, and so whatever is to be found."""
+    items = len(measured.training_counts) - 1
+    if whole := [n for n in measured.cutoffs if n >= items]:
+        say("cutoffs_of_all", cutoffs=", ".join(map(str, whole)), items=items)
+
+
 def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> dict[str, Any]:
     """Return what was measured, as JSON holds it: numbers that are not finite are None.
 
