@@ -60,7 +60,7 @@ class _Places:
     @classmethod
     def of(cls, split: Sequences, users: NDArray[np.int64], rule: "TargetRule") -> "_Places":
         """Return the places of `users`."""
-        size = split.lengths[users]
+        size = split.offsets[users + 1] - split.offsets[users]
         own = split.slices(split.offsets[users], size)
         assert own.targets is not None
         starts, owner = own.offsets[:-1], np.repeat(np.arange(len(users)), size)

@@ -107,15 +107,16 @@ class _Names:
 
     def read(self, asked: Asked) -> list[pl.Expr]:
         """Return event, rating, and what that is."""
-        event, rating, kind = pl.lit(None, pl.String), pl.lit(None, pl.Float64), pl.lit(_GOOD)
+        event, kind = pl.lit(None, pl.String), pl.lit(_GOOD)
         if "event" in self.columns:
-            event = _known(as_text(pl.col("event"), self.columns["event"]), asked)
+            event = self._text("event", asked)
+        rating = self.rating_of(asked)
         if "rating" in self.columns:
-            dtype = self.columns["rating"]
-            text = _known(as_text(pl.col("rating"), dtype), asked)
-            whole = pl.col("rating") if dtype.is_numeric() else text
-            rating = whole.cast(pl.Float64, strict=False)
-            missing = pl.col("rating").is_null() if dtype.is_nested() else text.is_null()
+            missing = pl.col("rating").is_null()
+            if self.columns["rating"] == pl.String:
+                missing = self._text("rating", asked).is_null()
+            elif self.columns["rating"].is_numeric():
+                missing |= rating.is_nan()
             kind = (
                 pl.when(missing)
                 .then(_MISSING)
@@ -127,6 +128,22 @@ class _Names:
             )
         return [event.alias("event"), rating.alias("rating"), kind.cast(pl.Int8).alias("kind")]
 
+    def rating_of(self, asked: Asked) -> pl.Expr:
+        """Return the rating as a number, null of anything else."""
+        dtype = self.columns.get("rating")
+        if dtype is None or not (dtype == pl.String or dtype.is_numeric()):
+            return pl.lit(None, pl.Float64)
+        own = self._text("rating", asked) if dtype == pl.String else pl.col("rating")
+        return own.cast(pl.Float64, strict=False)
+
+    def _text(self, what: str, asked: Asked) -> pl.Expr:
+        """Return a column as text, null where it is empty or stands for a missing value."""
+        text = as_text(pl.col(what), self.columns[what])
+        known = text != ""
+        if self.columns[what] == pl.String:
+            known &= ~text.is_in(list(asked.null_values))
+        return pl.when(known).then(text)
+
     def rows(self) -> pl.LazyFrame:
         """Return the rows but for lines of other fields than they should have, which are named when
         the others are read.
@@ -135,8 +152,10 @@ class _Names:
 
     def chosen(self, asked: Asked, events: Sequence[str] | None) -> Part:
         """Return the part with the rows that are taken."""
-        event, _, kind = self.read(asked)
-        wanted = kind == _GOOD
+        event, rating = self.read(asked)[0], self.rating_of(asked)
+        wanted = pl.lit(True)
+        if "rating" in self.columns:  # all of which are numbers or missing, as is known by now
+            wanted = (rating.is_finite() & (rating >= asked.min_rating)).fill_null(value=False)
         if events is not None:
             wanted &= event.is_in(list(events)).fill_null(value=False)
 
@@ -151,11 +170,6 @@ class _Names:
 
     def _odd(self) -> pl.Expr:
         return pl.col("odd").is_not_null() if "odd" in self.columns else pl.lit(False)
-
-
-def _known(text: pl.Expr, asked: Asked) -> pl.Expr:
-    """Return a text, null where it stands for a missing value."""
-    return pl.when((text != "") & ~text.is_in(list(asked.null_values))).then(text)
 
 
 def _counts(names: Sequence[_Names], asked: Asked) -> _Counts:
