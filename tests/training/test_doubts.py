@@ -9,9 +9,10 @@ import pytest
 from reprise.config.schema import TrainConfig
 from reprise.data.sequences import Sequences
 from reprise.text.messages import Messages
-from reprise.training.batches import TargetRule, make_sampler
+from reprise.training.batches import make_sampler
 from reprise.training.doubts import doubts
 from reprise.training.setup import Task
+from reprise.training.targets import TargetRule
 
 
 def task_of(lengths: list[int], items: int, history: int, **settings: Any) -> Task:

@@ -12,7 +12,8 @@ from helpers.effort import examples
 from reprise.data.sequences import Sequences
 from reprise.errors import DataError
 from reprise.training import targets
-from reprise.training.batches import COMIREC, Batch, TargetRule, make_sampler, target_chance
+from reprise.training.batches import Batch, make_sampler, target_chance
+from reprise.training.targets import COMIREC, TargetRule
 
 STRIDE = 100  # item p of user u has the id 1 + u * STRIDE + p
 RULES = [

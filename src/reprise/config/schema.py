@@ -177,7 +177,7 @@ class TrainConfig:
         formerly=(Former("repeats", (("ignored", False), ("learned", True))),),
     )
 
-    # What is learned of a user: `training.batches.TargetRule`
+    # What is learned of a user: `training.targets.TargetRule`
     min_history: int = setting(
         4, "Minimum history length before a training target.", formerly=(Former("first_target"),)
     )

@@ -17,6 +17,7 @@ from reprise.data.sequences import Sequences
 from reprise.errors import DataError
 from reprise.training import negatives, targets
 from reprise.training.distinct import distinct
+from reprise.training.targets import COMIREC, TargetRule
 
 # Users per chunk in `target_chance`, which bounds its memory.
 _CHUNK = 65_536
@@ -54,27 +55,6 @@ class Batch(NamedTuple):
     log_q_target: NDArray[np.float32]
     log_q_negatives: NDArray[np.float32]
     key: NDArray[np.uint32]
-
-
-@dataclass(frozen=True)
-class TargetRule:
-    """How targets are drawn: `count` per user, each after a history of at least `first` items.
-
-    Each target is drawn from the next max(next_n, next_share * len(sequence)) items after its
-    history.
-    """
-
-    first: int = 4
-    count: int = 1
-    next_n: int = 1
-    next_share: float = 0.0
-
-    def reach(self, size: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Return the number of items that a target is drawn from, for sequences of `size` items."""
-        return np.maximum(self.next_n, (self.next_share * size).astype(np.int64))
-
-
-COMIREC = TargetRule()
 
 
 @dataclass(frozen=True)

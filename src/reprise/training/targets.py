@@ -1,20 +1,39 @@
-"""Draw targets where not all items are to be found (`Sequences.targets`): a history may end
-wherever one of the next items of its user is to be found, and the target is one of these.
+"""Which items are targets: the rule, and drawing where not all items are to be found
+(`Sequences.targets`): a history may end wherever one of the next items of its user is to be found,
+and the target is one of these.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data.sequences import Sequences
 
-if TYPE_CHECKING:
-    from reprise.training.batches import TargetRule
-
 _CHUNK = 65_536  # users at a time, which bounds memory
+
+
+@dataclass(frozen=True)
+class TargetRule:
+    """How targets are drawn: `count` per user, each after a history of at least `first` items.
+
+    Each target is drawn from the next max(next_n, next_share * len(sequence)) items after its
+    history.
+    """
+
+    first: int = 4
+    count: int = 1
+    next_n: int = 1
+    next_share: float = 0.0
+
+    def reach(self, size: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the number of items that a target is drawn from, for sequences of `size` items."""
+        return np.maximum(self.next_n, (self.next_share * size).astype(np.int64))
+
+
+COMIREC = TargetRule()
 
 
 class Drawn(NamedTuple):
@@ -58,7 +77,7 @@ class _Places:
     allowed: NDArray[np.int64]
 
     @classmethod
-    def of(cls, split: Sequences, users: NDArray[np.int64], rule: "TargetRule") -> "_Places":
+    def of(cls, split: Sequences, users: NDArray[np.int64], rule: TargetRule) -> "_Places":
         """Return the places of `users`."""
         size = split.offsets[users + 1] - split.offsets[users]
         own = split.slices(split.offsets[users], size)
@@ -97,7 +116,7 @@ class _Places:
 def draw(
     split: Sequences,
     users: NDArray[np.int64],
-    rule: "TargetRule",
+    rule: TargetRule,
     length: int,
     places_rng: np.random.Generator,
     ahead_rng: np.random.Generator,
@@ -138,7 +157,7 @@ def draw_prefixes(
 
 
 def target_chance(
-    split: Sequences, users: NDArray[np.int64], num_items: int, length: int, rule: "TargetRule"
+    split: Sequences, users: NDArray[np.int64], num_items: int, length: int, rule: TargetRule
 ) -> NDArray[np.float64]:
     """Return the probability [V+1] of each item being a target, exactly as `draw` draws it."""
     chance = np.zeros(num_items + 1)
@@ -154,7 +173,7 @@ def target_chance(
     return chance / len(users)
 
 
-def _chance_of_ends(places: _Places, rule: "TargetRule", length: int) -> NDArray[np.float64]:
+def _chance_of_ends(places: _Places, rule: TargetRule, length: int) -> NDArray[np.float64]:
     """Return the probability of a user's history ending at each allowed place."""
     allowed = places.allowed
     owner = places.owner[allowed]

@@ -109,12 +109,12 @@ class _Names:
         """Return event, rating, and what that is."""
         event, kind = pl.lit(None, pl.String), pl.lit(_GOOD)
         if "event" in self.columns:
-            event = self._text("event", asked)
+            event = self._known("event", asked)
         rating = self.rating_of(asked)
         if "rating" in self.columns:
             missing = pl.col("rating").is_null()
             if self.columns["rating"] == pl.String:
-                missing = self._text("rating", asked).is_null()
+                missing = self._known("rating", asked).is_null()
             elif self.columns["rating"].is_numeric():
                 missing |= rating.is_nan()
             kind = (
@@ -133,10 +133,10 @@ class _Names:
         dtype = self.columns.get("rating")
         if dtype is None or not (dtype == pl.String or dtype.is_numeric()):
             return pl.lit(None, pl.Float64)
-        own = self._text("rating", asked) if dtype == pl.String else pl.col("rating")
+        own = self._known("rating", asked) if dtype == pl.String else pl.col("rating")
         return own.cast(pl.Float64, strict=False)
 
-    def _text(self, what: str, asked: Asked) -> pl.Expr:
+    def _known(self, what: str, asked: Asked) -> pl.Expr:
         """Return a column as text, null where it is empty or stands for a missing value."""
         text = as_text(pl.col(what), self.columns[what])
         known = text != ""
