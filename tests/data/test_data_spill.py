@@ -209,6 +209,13 @@ def test_prepare_keeps_in_memory_what_is_split_already(tmp_path: Path) -> None:
         prepare(source, "x", tmp_path / "data", max_memory="2GB")
 
 
+def test_prepare_refuses_targets_on_disk(tmp_path: Path) -> None:
+    random_rows(random.Random(1), "small", "whole").write_parquet(tmp_path / "x.parquet")
+    asked = asked_of(target_events="buy")
+    with pytest.raises(UsageError, match="--target-events"):
+        prepare(tmp_path / "x.parquet", "x", tmp_path / "data", asked=asked, max_memory="1.5GB")
+
+
 # Killed
 
 # Runs the command line, and kills it just before it changes or opens a file for the nth time.

@@ -47,6 +47,7 @@ from reprise.data.splits import (
     shuffled,
 )
 from reprise.data.store import Portion, Store
+from reprise.data.targets import targets_told, with_targets
 from reprise.data.ties import hashes_of, tie_hashes
 from reprise.errors import DataError
 
@@ -118,6 +119,7 @@ def of_interactions(
     order = _user_order(protocol, users, active)
     raw_ids = users.names(order), raw_items
     made = _Made(found, protocol, raw_ids, facts, on_progress)
+    made.take_targets(frame, rows)
     numbers = numbering(order, users.size, 0), numbering(catalogue, items.size, 1)
     splits = store.joined(map(made.splits_of, store.portions(rows, *numbers, len(order))))
     kept = {"users": made.users, "items": len(catalogue), "interactions": made.interactions}
@@ -131,6 +133,7 @@ def of_interactions(
             "path": str(path),
             "protocol": _done(protocol, core),
             **facts,
+            **targets_told(splits, _EVALUATION[protocol], found.taken, path),
             "times": made.times,
             "time_unit": found.unit,
             "ties": found.ties,
@@ -158,15 +161,28 @@ class _Made:
         self._found, self._protocol = found, protocol
         self._raw_ids, self._raw_items = raw_ids
         self._cut = facts.get("cut")
+        self._kept: Mask | None = None
         self.users = self.interactions = 0
         self.times: list[Any] = []  # the first and the last
+
+    def take_targets(self, frame: pl.DataFrame, rows: Rows) -> None:
+        """Look in the rows of a frame for which are to be found. All are of one portion: what holds
+        rows on disk refuses targets.
+        """
+        if "target" in frame.columns:
+            self._frame, self._kept = frame, rows.mask()
 
     def splits_of(self, portion: Portion) -> dict[str, Users]:
         """Return a protocol's splits of the users of a portion."""
         raw_ids = self._raw_ids[portion.first : portion.first + portion.users]
         ties = self._tie_keys(portion, raw_ids)
         offsets, rows = in_order(portion.ranks, portion.times, portion.users, ties)
-        whole = Users(raw_ids, Sequences(offsets, gathered(portion.ids, rows)))
+        sequences = Sequences(offsets, gathered(portion.ids, rows))
+        if self._kept is not None:
+            in_file_order = self._found.ties == "order"
+            given_targets = self._frame, self._kept, rows, portion.times, in_file_order
+            sequences = with_targets(sequences, *given_targets)
+        whole = Users(raw_ids, sequences)
         splits = self._split(whole, portion, rows)
         users, interactions = totals_of(
             (own.raw_ids, own.sequences.lengths) for own in splits.values()
@@ -356,6 +372,9 @@ def _warnings(
     if 2 * kept["interactions"] < read["interactions"]:
         shares = {"kept": kept["interactions"], "read": read["interactions"]}
         warnings.append({"warning": "few_kept", **shares})
+    if 2 * kept["users"] < read["users"]:
+        shares = {"kept": kept["users"], "read": read["users"]}
+        warnings.append({"warning": "few_users_kept", **shares})
     if matched and 2 * matched["items_told"] < kept["items"]:
         told = {"told": matched["items_told"], "items": kept["items"]}
         warnings.append({"warning": "few_told", **told})

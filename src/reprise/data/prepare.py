@@ -4,6 +4,7 @@ Runs look here for their data set. What reads tables is imported only where ther
 prepare: training, whose data mostly is, starts half a second sooner.
 """
 
+import math
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -85,6 +86,8 @@ def prepare(
         on_progress("write", 0, _num_items(draft))
         return publish(draft, name, folder, overwrite)
     memory = _memory_of(max_memory)
+    if asked.target_events is not None:
+        raise UsageError("memory_of_targets")
 
     def fill(target: Path) -> None:
         from reprise.data.draft import write_dataset
@@ -151,6 +154,8 @@ def _refuse_bad_values(
         raise _bad_value("protocol", protocol, " | ".join(PROTOCOLS))
     if cut is not None and protocol != "time-split":
         raise _bad_value("cut", ",".join(cut), Phrase("good_cut_protocol"))
+    if asked.min_rating is not None and not math.isfinite(asked.min_rating):
+        raise _bad_value("min-rating", asked.min_rating, Phrase("good_number"))
     if asked.format_name is not None and asked.format_name not in FORMATS:
         raise _bad_value("format", asked.format_name, " | ".join(FORMATS))
     if asked.ties not in (None, *TIES):
