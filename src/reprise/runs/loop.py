@@ -83,7 +83,9 @@ def measure_best(
     state. As after every evaluation, the sum of the losses begins anew.
     """
     state = up_to_date(task, state)
-    metric = evaluate(task, state, stop)[task.selector] if known is None else known
+    metric = known
+    if metric is None:  # a final fit has no evaluation
+        metric = evaluate(task, state, stop).get(task.selector, math.nan)
     step, branch = state.progress.step, state.progress.branch
     arrays = state.arrays._replace(loss_sum=jnp.zeros((), jnp.float32))
     rated = _finite(metric)

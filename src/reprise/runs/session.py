@@ -10,6 +10,7 @@ from typing import Protocol
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import TrainConfig, check_value
+from reprise.data import texts
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
@@ -127,6 +128,9 @@ def run_session(
             finished=lambda latest: is_finished(latest, config),
         )
         announcer.began(task, folder, resumption)
+        if resumption is not None and (source := texts.replaced(request.data_folder)):
+            values = {"folder": request.data_folder, "source": source}
+            announcer.say("texts_replaced_since", **values, command=texts.command(**values))
         if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
             announcer.say("valid_sample", users=some, every=every)
         try:
