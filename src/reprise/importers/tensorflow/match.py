@@ -77,7 +77,7 @@ def find_reading(name: str, variables: tuple[Variable, ...], wanted: Wanted) -> 
         values = {"model": name, "parameters": parameters, "variables": listing(variables)}
         raise UsageError("tf_no_reading", **values)
     if not found.whole:
-        raise _unused(found.partial, found.suspects)
+        raise _unused(found.partial, found.suspects, variables)
     given = {size: value for size, value in wanted.given.items() if size in _SIZES}
     agreeing = [reading for reading in found.whole if given.items() <= reading.sizes.items()]
     if not agreeing:
@@ -99,7 +99,7 @@ def _search(
 ) -> tuple["_Found", Collection[str], tuple[str, ...]]:
     """Return all readings, the parameters that no variable fits, and the sizes that none tells."""
     found = _Found([], [], suspects)
-    lacking: dict[str, None] = {}
+    lacking: list[str] = []
     untold: tuple[str, ...] = ()
     kept = {**wanted.defaults, **wanted.given}
     for table in _tables(variables, wanted.num_items, fixed.get(ROWS)):
@@ -115,9 +115,25 @@ def _search(
             )
             for parameter in forms.parameters
         }
-        lacking |= {parameter: None for parameter in options if not options[parameter]}
+        lacking = _lacking(name, options)
         _collect(forms, table, options, found)
     return found, lacking, untold
+
+
+def _lacking(name: str, options: Mapping[str, list[tuple[Variable, dict[str, int]]]]) -> list[str]:
+    """Return the parameters left without a variable where those named as in the original, and then
+    the others, take one that fits.
+    """
+    original = ORIGINAL.get(name, {})
+    taken: dict[str, str] = {}
+    for by_name in (True, False):
+        for parameter in options:
+            for variable, _ in options[parameter]:
+                if by_name and not is_original(variable.name, original.get(parameter, "?")):
+                    continue
+                if parameter not in taken.values() and variable.key not in taken:
+                    taken[variable.key] = parameter
+    return [parameter for parameter in options if parameter not in taken.values()]
 
 
 def _refuse_other(name: str, variables: tuple[Variable, ...], suspects: frozenset[str]) -> None:
@@ -150,21 +166,26 @@ def _is_untrained(variable: Variable) -> bool:
     return any(is_original(alias, name) for alias in variable.aliases for name in UNTRAINED)
 
 
-def _unused(partial: list[Reading], suspects: frozenset[str]) -> UsageError:
-    """Return the refusal of readings that leave trained variables over; it names the fewest."""
+def _unused(
+    partial: list[Reading], suspects: frozenset[str], variables: tuple[Variable, ...]
+) -> UsageError:
+    """Return the refusal of readings that leave variables over, for the clearest of those that
+    leave the fewest.
+    """
 
     def left(reading: Reading) -> frozenset[str]:
         return suspects - {variable.key for variable in reading.variables.values()}
 
-    best = min(partial, key=lambda reading: (len(left(reading)), -likeness(reading)))
-    names = sorted(left(best))
-    options = " ".join(f"--ignore {name}" for name in names)
+    fewest = min(len(left(reading)) for reading in partial)
+    best = _clearest([reading for reading in partial if len(left(reading)) == fewest])
+    over = sorted(variable.name for variable in variables if variable.key in left(best))
+    told = any(variable.trained for variable in variables)
     return UsageError(
-        "tf_unused_trained",
+        "tf_unused_trained" if told else "tf_unused_perhaps",
         model=best.model,
-        names=", ".join(names),
-        count=len(names),
-        options=options,
+        names=", ".join(over),
+        count=len(over),
+        options=" ".join(f"--ignore {name}" for name in over),
     )
 
 

@@ -9,6 +9,7 @@ from reprise.models.registry import REGISTRY, UNTRAINED
 _RANKS = (
     "tf_no_reading",
     "tf_unused_trained",
+    "tf_unused_perhaps",
     "tf_sizes_differ",
     "tf_sizes_untold",
     "tf_ambiguous",
