@@ -10,11 +10,15 @@ import pytest
 from helpers.builders_data import write_comirec
 from helpers.commands import QUICK, comirec, reprise
 from reprise.data import texts
-from reprise.data.dataset import open_dataset
+from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import locate
 from reprise.errors import DataError
 
 YEARS = 10**9  # seconds
+LONGER = {
+    split: [(10 * place + user, (user + n) % 4 + 1, n) for user in range(3) for n in range(4)]
+    for place, split in enumerate(SPLITS)
+}
 
 
 def refused(data: Path, name: str = "mine") -> str:
@@ -94,6 +98,17 @@ def test_locate_notices_each_of_the_texts(tmp_path: Path) -> None:
             file.unlink()
         else:
             file.write_bytes(kept)
+
+
+def test_locate_tells_the_protocol_of_a_dataset_prepared_by_hand(tmp_path: Path) -> None:
+    source = write_comirec(tmp_path / "mine_data", LONGER, prefix="mine")
+    command = ["prepare", source, "--name", "mine", "--data-dir", tmp_path]
+    done = reprise(*command, "--protocol", "leave-one-out")
+    assert done.returncode == 0, done.stderr
+    add_line(source, "77,1,1\n77,2,2\n77,3,3\n")
+    assert "--protocol leave-one-out --overwrite" in refused(tmp_path)
+    forget(tmp_path / "mine")
+    assert "--protocol leave-one-out --overwrite" in refused(tmp_path)
 
 
 def test_locate_lets_other_sources_be(tmp_path: Path) -> None:

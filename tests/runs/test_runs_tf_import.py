@@ -430,3 +430,31 @@ def test_updates_from_the_power_of_beta2() -> None:
         power = power * np.float32(0.999)
     for unclear in (0.0, 1e-42, 0.99, 1.0, np.nan):
         assert updates_of(np.float32(unclear)) is None
+
+
+def test_train_loss_after_an_import_is_the_mean_over_the_steps_trained(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
+) -> None:
+    """Imported between two evaluations, the first of them is of few steps."""
+    source = trained("keras", "ComiRec-DR", 0.25).prefix
+    losses: dict[int, dict[int, float]] = {}
+    for test_iter in (1, 4):
+        asked: dict[str, Any] = {"values": {"test_iter": test_iter, "name": f"every-{test_iter}"}}
+        imported, _ = read(small_data, tmp_path, source, "ComiRec-DR", **asked)
+        recorder = Recorder()
+        run_session(Request(imported.config, small_data / "small", imported.folder), recorder)
+        losses[test_iter] = {line["step"]: line["train_loss"] for line in recorder.lines}
+    assert list(losses[4]) == [4, 8]
+    assert losses[4][4] == pytest.approx(losses[1][4])
+    assert losses[4][8] == pytest.approx(np.mean([losses[1][step] for step in (5, 6, 7, 8)]))
+
+
+def test_a_final_fit_has_nothing_to_measure(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
+) -> None:
+    said: list[str] = []
+    asked: dict[str, Any] = {"values": {"train_users": "all"}}
+    source = trained("keras", "ComiRec-DR", 0.25).prefix
+    imported, _ = read(small_data, tmp_path, source, "ComiRec-DR", said, **asked)
+    assert imported.progress.best is None
+    assert said == ["tf_model_given", "tf_rate_stored", "tf_step_stored"]

@@ -53,9 +53,9 @@ def test_find_prefix_names_the_v1_format(tmp_path: Path) -> None:
     (tmp_path / "model.ckpt").write_bytes(bytes(40) + V1_END)
     (tmp_path / "model.ckpt.meta").touch()
     for name in ("", "model.ckpt", "model.ckpt.meta"):
-        refused(tmp_path / name, "tf_v1_format")
+        refused(tmp_path / name, "tf_old_format")
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model.ckpt"\n')
-    refused(tmp_path, "tf_v1_format")
+    refused(tmp_path, "tf_old_format")
 
 
 def test_find_prefix_names_files_of_keras(tmp_path: Path) -> None:

@@ -14,11 +14,8 @@ from reprise.data.dataset import SPLITS, file_digest, fingerprint_of, read_meta
 from reprise.errors import DataError
 
 _KINDS = (*SPLITS, "item_cate", "item_map")
-# What a dataset of an older version, which remembers no texts, says of how it was made.
-_PROTOCOLS = {
-    "as split in the source": PROTOCOLS[0],
-    "users of the three files together, not filtered, leave-one-out": "leave-one-out",
-}
+# What a dataset's own words on its protocol say.
+_PROTOCOLS = {"as split": PROTOCOLS[0], "leave-one-out": "leave-one-out"}
 
 
 def facts_of(source: Path) -> dict[str, Any]:
@@ -57,7 +54,15 @@ def replaced(folder: Path) -> Path | None:
 def command(folder: Path, source: Path) -> str:
     """Return the command that prepares a dataset anew."""
     place = ["--name", folder.name, "--data-dir", str(folder.parent)]
-    return shlex.join(["reprise", "prepare", str(source), *place, "--overwrite"])
+    protocol = _protocol(read_meta(folder)["source"])
+    other = [] if protocol in (None, PROTOCOLS[0]) else ["--protocol", str(protocol)]
+    return shlex.join(["reprise", "prepare", str(source), *place, *other, "--overwrite"])
+
+
+def _protocol(about: Mapping[str, Any]) -> str | None:
+    """Return the protocol that a dataset was prepared by; None if it does not say."""
+    words = about.get("protocol", "")
+    return next((name for mark, name in _PROTOCOLS.items() if mark in words), None)
 
 
 def _beside(folder: Path) -> Path | None:
@@ -100,7 +105,7 @@ def _made_of(folder: Path, about: Mapping[str, Any], source: Path) -> bool:
     than it do; newer ones, which may be copies, are read.
     """
     made = (folder / "meta.json").stat().st_mtime_ns
-    protocol = _PROTOCOLS.get(about.get("protocol", ""))
+    protocol = _protocol(about)
     if protocol is None or all(changed <= made for _, changed in _looks(source).values()):
         return True
 

@@ -60,7 +60,7 @@ def _refuse_other(path: Path) -> None:
         file.seek(max(file.seek(0, 2) - len(_V1_END), 0))
         end = file.read()
     if end == _V1_END and path.suffix != ".index":
-        raise CheckpointError("tf_v1_format", path=path)
+        raise CheckpointError("tf_old_format", path=path)
     if start == _HDF5_START or (path.suffix == ".keras" and zipfile.is_zipfile(path)):
         raise CheckpointError("tf_keras_file", path=path)
 
