@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import TrainConfig, check_value
@@ -118,6 +119,8 @@ def run_session(
     dataset = open_dataset(request.data_folder)
     task = make_task(config, dataset)
     with stop_requests(own_process) as stop, locked(folder):
+        if not durable.can_sync_folder(folder.checkpoints):
+            announcer.say("folders_not_synced", path=folder.checkpoints)
         check_identity(folder, task.identity, announcer.say)
         items.keep(folder, dataset, announcer.say)
         resumption = resume(
