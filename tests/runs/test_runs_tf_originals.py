@@ -202,6 +202,17 @@ def test_step_of_two_adams_is_asked_for(small_data: Path, tmp_path: Path, same: 
     assert imported.reading.model == "ComiRec-DR"
 
 
+def test_a_trained_scalar_is_not_left_over_either(small_data: Path, tmp_path: Path) -> None:
+    source = tmp_path / "tf" / "model.ckpt"
+    with saved(source, {"temperature": []}) as (model, others, session):
+        trained = [*model, others["temperature"]]
+        update = v1.train.AdamOptimizer(0.01).minimize(square(trained), var_list=trained)
+        session.run(v1.global_variables_initializer())
+        session.run(update)
+    with pytest.raises(UsageError, match="unused: temperature"):
+        take(small_data, tmp_path, source)
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -131,7 +131,7 @@ def run_session(
             finished=lambda latest: is_finished(latest, config),
         )
         announcer.began(task, folder, resumption)
-        if resumption is not None and (source := texts.replaced(request.data_folder)):
+        if source := texts.replaced(request.data_folder):
             values = {"folder": request.data_folder, "source": source}
             announcer.say("texts_replaced_since", **values, command=texts.command(**values))
         if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
