@@ -232,15 +232,6 @@ def test_seconds_beside_milliseconds_are_warned_of(tmp_path: Path) -> None:
     assert source_of(prepared(write(tmp_path / "y.csv", HEADER, rows)))["warnings"] == []
 
 
-def test_several_columns_of_times_are_asked_about(tmp_path: Path) -> None:
-    rows = [(user, item, 20200913, 1000 * time) for user, item, time in ROWS[::-1]]
-    path = write(tmp_path / "log.csv", ("user_id", "video_id", "date", "time_ms"), rows)
-    assert "several columns could be the time: date, time_ms." in refusal(path, item_col="video_id")
-    data = prepared(path, item_col="video_id", time_col="time_ms")
-    assert sequences(data) == EVERYONE
-    assert source_of(data)["taken"]["columns"]["time"] == {"column": "time_ms", "by": "named"}
-
-
 def test_parts_have_their_times_in_one_column(tmp_path: Path) -> None:
     write(tmp_path / "p" / "a.csv", HEADER, ROWS[:9])
     write(tmp_path / "p" / "b.csv", ("user_id", "item_id", "date"), ROWS[9:])

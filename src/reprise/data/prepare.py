@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reprise import durable
-from reprise.data import PROTOCOLS, texts
+from reprise.data import PROTOCOLS, TIES, texts
 from reprise.data.dataset import stored_fingerprint
 from reprise.data.readers import FORMATS
 from reprise.data.readers.format import (
@@ -127,6 +127,8 @@ def _refuse_bad_values(
         raise _bad_value("cut", ",".join(cut), Phrase("good_cut_protocol"))
     if asked.format_name is not None and asked.format_name not in FORMATS:
         raise _bad_value("format", asked.format_name, " | ".join(FORMATS))
+    if asked.ties not in (None, *TIES):
+        raise _bad_value("ties", asked.ties, " | ".join(TIES))
 
 
 def _bad_value(option: str, value: object, expected: str | Phrase) -> UsageError:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from reprise.data.readers import FORMATS
 from reprise.text.messages import Messages
 
 if TYPE_CHECKING:
@@ -22,9 +23,17 @@ _CHOSEN = {
     "named": "taken_by_named",
     "usual": "taken_by_usual",
     "partition": "taken_by_partition",
+    "finest": "taken_by_finest",
+}
+# Older versions do not name the rule.
+_TIES = {
+    "order": "data_ties_order",
+    "hash": "data_ties_hash",
+    "popularity": "data_ties_popularity",
+    "older": "data_ties_older",
 }
 _SHOWN = 20  # names of columns that are not used
-# meta.json describes in English, part by part, what `prepare` did.
+# Descriptions of what `prepare` did, as meta.json stores them in English, and their messages.
 _DONE = (
     "done_as_split",
     "done_together",
@@ -55,7 +64,7 @@ def show_facts(facts: dict[str, Any], messages: Messages) -> None:
 
 
 def warning_lines(warnings: Sequence[Mapping[str, Any]], messages: Messages) -> list[str]:
-    """Return a line of each warning of a dataset."""
+    """Return one line per warning about a dataset."""
     lines = []
     for warning in warnings:
         values = {key: value for key, value in warning.items() if key != "warning"}
@@ -64,7 +73,7 @@ def warning_lines(warnings: Sequence[Mapping[str, Any]], messages: Messages) -> 
 
 
 def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
-    """Return the lines of what was read, and how it was understood, where meta.json tells."""
+    """Return the lines on what was read and how it was interpreted, as far as meta.json has it."""
     taken = source.get("taken")
     if not taken:
         return []
@@ -79,7 +88,12 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         }
         lines.append(text("taken_text", **written))
     columns = [
-        text(_CHOSEN[column["by"]], what=text(_ROLES[what]), column=column["column"])
+        text(
+            _CHOSEN[column["by"]],
+            what=text(_ROLES[what]),
+            column=column["column"],
+            others=", ".join(column.get("others", ())),
+        )
         for what, column in taken.get("columns", {}).items()
     ]
     if columns:
@@ -147,8 +161,8 @@ def _done(source: dict[str, Any], messages: Messages) -> str:
 
 
 def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
-    """Return the lines of what the filter kept, of its times, and of those it was split at, where
-    the source tells.
+    """Return the lines of what the filter kept, of its times, of those it was split at, and of the
+    order of items of one time, where the source tells.
     """
     lines = []
     if {"read", "kept"} <= source.keys():
@@ -158,14 +172,16 @@ def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         if what in source:
             first, last = (_day(time, source) for time in source[what])
             lines.append(messages.text(key, first=first, last=last))
+    if source.get("format") in FORMATS and (rule := source.get("ties", "older")) in _TIES:
+        lines.append(messages.text(_TIES[rule]))
     return lines
 
 
 def _day(time: float, source: Mapping[str, Any]) -> str:
-    """Return the day (UTC) of a time of a clock; any other number as it is."""
+    """Return the day (UTC) of a timestamp; any other number as it is."""
     from reprise.data.clock import clock_unit
 
-    # Data sets of older versions do not tell.
+    # Missing in data sets of older versions.
     unit = source["time_unit"] if "time_unit" in source else clock_unit(time)
     if unit is None:
         return f"{time:g}" if isinstance(time, float) else str(time)

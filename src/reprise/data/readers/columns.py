@@ -1,4 +1,4 @@
-"""Which columns of a table are meant: those the user names, or those of the field's usual names."""
+"""Find a table's columns: those named by the user, or those with usual names."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -62,6 +62,7 @@ def find(
 ) -> dict[str, str]:
     """Return which of a table's columns is of the user, of the item and so on, of those that it
     has; UsageError where one that is named is not there. RecBole's have their type behind the name.
+    Of several that could be the time (`could_be_time`), the likeliest.
     """
     untyped = {name.split(":")[0]: name for name in names[::-1]}
     given: dict[str, str] = {}
@@ -69,18 +70,33 @@ def find(
         if name not in names and name not in untyped:
             raise _no_such_column(path, names, what, name)
         given[what] = name if name in names else untyped[name]
-    # What the user says is of one is not of another as well.
-    taken = [name for what, name in given.items() if what in NEEDED]
-    free = [name for name in names if name not in taken]
-    by_plain = {plain(name.split(":")[0]): name for name in free[::-1]}
+    free = _free(names, [name for what, name in given.items() if what in NEEDED])
     found: dict[str, str] = {}
     for what in columns._fields:
-        fitting = _fitting(usual.get(what, "").split(), by_plain, what)
-        if what == "time" and what not in given and len(fitting) > 1:
-            raise UsageError("several_times", path=path, columns=", ".join(fitting))
+        fitting = _fitting(usual.get(what, "").split(), free, what)
         if what in given or fitting:
             found[what] = given[what] if what in given else fitting[0]
     return found
+
+
+def could_be_time(
+    names: Sequence[str], columns: Columns, usual: Mapping[str, str] = USUAL
+) -> list[str]:
+    """Return the columns of a table that could be the time by their names, the likeliest first;
+    none where it is named.
+    """
+    if columns.time is not None:
+        return []
+    given = [name for what, name in columns.given.items() if what in NEEDED]
+    taken = [name for name in names if name in given or name.split(":")[0] in given]
+    return _fitting(usual["time"].split(), _free(names, taken), "time")
+
+
+def _free(names: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
+    """Return the columns by their plain names, without those taken: what the user says is of one is
+    not of another as well.
+    """
+    return {plain(name.split(":")[0]): name for name in names[::-1] if name not in taken}
 
 
 def _fitting(likely: Sequence[str], names: Mapping[str, str], what: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a format is: how its sources are recognised and read, and what reading returns."""
+"""The interface of a format: recognise a source, read it, and the types that reading returns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ def ignore_progress(stage: Stage, rows: int) -> None:
 
 class Asked(NamedTuple):
     """What the user says of a source: its format (None: recognise it), its columns, the behaviours
-    that count (None: views), how its text is written, which texts are no values, and whether rows
-    without an id or a time are left out.
+    that count (None: views), how its text is written, which texts are no values, whether rows
+    without an id or a time are left out, and the rule of TIES for rows without an order.
     """
 
     format_name: str | None = None
@@ -39,6 +39,7 @@ class Asked(NamedTuple):
     dialect: Dialect = UNTOLD
     null_values: Sequence[str] = NULLS
     drop_invalid: bool = False
+    ties: str | None = None
 
 
 NOTHING_ASKED = Asked()

@@ -32,7 +32,7 @@ def read(source: Path, asked: Asked) -> Found:
         table = tables.read(about, ("item",), told, _dialect(asked.dialect))
         items = items_of(table, category_ends=" ")
         columns = columns._replace(category=None, title=None)
-    return Found([scan_inter(path, columns, asked.dialect) for path in paths], items, about=used)
+    return Found(scan_inter(paths, columns, asked), items, about=used)
 
 
 def _files(source: Path) -> Sequence[Path]:
@@ -59,11 +59,12 @@ def _dialect(asked: Dialect) -> Dialect:
     )
 
 
-def scan_inter(path: Path, columns: Columns, dialect: Dialect) -> Part:
-    """Return the rows of an `.inter` file (header `name:type`), its columns user_id, item_id and
+def scan_inter(paths: Sequence[Path], columns: Columns, asked: Asked) -> list[Part]:
+    """Return the rows of `.inter` files (header `name:type`), their columns user_id, item_id and
     timestamp, or those named instead or besides, as written.
     """
-    return tables.scan(path, columns, dialect=_dialect(dialect), usual=_USUAL)
+    sources: list[tables.Source] = [(path, {}) for path in paths]
+    return tables.scan_all(sources, columns, _dialect(asked.dialect), _USUAL, asked.null_values)
 
 
 FORMAT = Format(recognises, read, named_columns="recbole")

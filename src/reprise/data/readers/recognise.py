@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from reprise.data import TIES
 from reprise.data.readers import FORMATS
 from reprise.data.readers.columns import Columns, refuse_one_for_two
 from reprise.data.readers.dialect import dialect_of
@@ -36,6 +37,7 @@ def asked_of(
     encoding: str | None = None,
     null_values: str | None = None,
     drop_invalid: bool = False,
+    ties: str | None = None,
     **columns: str | None,
 ) -> Asked:
     """Return what a command line asks: columns as <what>_col, behaviours and texts that are no
@@ -47,7 +49,7 @@ def asked_of(
     if null_values is not None:
         nulls = () if null_values == "none" else tuple(map(str.strip, null_values.split(",")))
     dialect = dialect_of(separator, quote, encoding)
-    return Asked(format_name, named, counted, dialect, nulls, drop_invalid)
+    return Asked(format_name, named, counted, dialect, nulls, drop_invalid, ties)
 
 
 def get_format(name: str) -> Format:
@@ -74,6 +76,8 @@ def read(
     reader = get_format(name).read
     assert reader is not None
     found = reader(source, asked)
+    if found.ordered and asked.ties is not None:
+        raise UsageError("ties_of_order", path=source)
     collected = collect(found.parts, asked, on_progress)
     unit, mixed = unit_of(collected) if found.clocked else (None, {})
     return Interactions(
@@ -83,6 +87,7 @@ def read(
         found.ordered,
         found.clocked,
         unit,
+        ties="order" if found.ordered else asked.ties or TIES[0],
         taken=_taken(source, found, collected),
         warnings=[{"warning": "mixed_times", **_mixed(mixed)}] if mixed else [],
     )
@@ -128,6 +133,8 @@ def refuse_unused(name: str, asked: Asked) -> None:
     if own.read is None and (asked.drop_invalid or asked.null_values != NULLS):
         option = "drop-invalid" if asked.drop_invalid else "null-values"
         raise _unused(option, name, [one for one in FORMATS if get_format(one).read])
+    if own.read is None and asked.ties is not None:
+        raise _unused("ties", name, ["table"])
     if asked.behaviours is not None and not own.behaviours:
         raise _unused("behaviours", name, [one for one in FORMATS if get_format(one).behaviours])
     refuse_one_for_two(asked.columns)

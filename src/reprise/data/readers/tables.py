@@ -7,18 +7,30 @@ of text without a header are named by their place, from 1.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 
-from reprise.data.readers import delimited, json_lines
-from reprise.data.readers.columns import NEEDED, ROW, UNNAMED, USUAL, Columns, find, no_column
+from reprise.data.readers import clocks, delimited, json_lines
+from reprise.data.readers.clocks import Finest
+from reprise.data.readers.columns import (
+    NEEDED,
+    ROW,
+    UNNAMED,
+    USUAL,
+    Columns,
+    could_be_time,
+    find,
+    no_column,
+)
 from reprise.data.readers.delimited import Layout
 from reprise.data.readers.dialect import UNTOLD, Dialect
-from reprise.data.readers.format import Part
+from reprise.data.readers.format import NULLS, Part
 from reprise.data.readers.texts import unreadable
 from reprise.errors import DataError, UsageError
 
+# A table, and the columns that the names of its folders tell.
+Source: TypeAlias = tuple[Path, Mapping[str, str | None]]
 PACKED = (".gz", ".zst")
 _KINDS = {
     ".parquet": "parquet",
@@ -55,22 +67,82 @@ def scan(
     dialect: Dialect = UNTOLD,
     partition: Mapping[str, str | None] = MappingProxyType({}),
     usual: Mapping[str, str] = USUAL,
+    finest: Finest | None = None,
 ) -> Part:
     """Return the columns of `Columns` that the table has, under these names, as text or as stored,
     and line, the number of the row or line (from 1). DataError where one `needed` is not there.
 
     A column of lists of items makes a row a user (what an engine has aggregated): times are lists
     as long, or where there are none, the places in the list. partition: columns that the names of
-    the table's folders tell, and their value in all its rows.
+    the table's folders tell, and their value in all its rows. finest: the time, of several columns.
     """
-    schema, layout = _schema(path, columns, dialect)
-    schema |= {name: pl.String() for name in partition if name not in schema}
+    schema, layout = _opened(path, columns, dialect, partition)
     named = find(path, list(schema), columns, usual)
+    if finest is not None and finest.column in schema:
+        named["time"] = finest.column
     types = {name: schema[name] for name in named.values()}
     listed = "item" in named and isinstance(types[named["item"]], pl.List | pl.Array)
     missing = [what for what in needed if what not in named]
     if missing and not (listed and missing == ["time"]):
         raise no_column(path, missing, list(schema), [*named.values()])
+    told = _told(schema, named, columns, partition, layout, finest)
+    part = _part(path, named, types, partition, layout)._replace(told=told)
+    return _a_row_an_item(part, named, types) if listed else part
+
+
+def scan_all(
+    sources: Sequence[Source],
+    columns: Columns,
+    dialect: Dialect = UNTOLD,
+    usual: Mapping[str, str] = USUAL,
+    nulls: Sequence[str] = NULLS,
+) -> list[Part]:
+    """Scan the parts of a table. Their times are in one column: where several could be the time,
+    the finest, with which the others agree; UsageError or DataError where there is none. nulls:
+    texts that are no values.
+    """
+    several: dict[tuple[str, ...], list[Part]] = {}
+    finest: dict[Path, Finest] = {}
+    for path, partition in sources:
+        schema, layout = _opened(path, columns, dialect, partition)
+        times = could_be_time(list(schema), columns, usual)
+        if len(times) > 1:
+            named = {name: name for name in times}
+            part = _part(path, named, {name: schema[name] for name in times}, partition, layout)
+            several.setdefault(tuple(times), []).append(part)
+    for names, parts in several.items():
+        found = clocks.finest(parts, names, nulls)
+        finest |= {part.path: found for part in parts}
+    parts = [
+        scan(path, columns, NEEDED, dialect, partition, usual, finest.get(path))
+        for path, partition in sources
+    ]
+    _refuse_other_times(parts)
+    return parts
+
+
+def _refuse_other_times(parts: Sequence[Part]) -> None:
+    """Raise DataError where parts have their times in columns of several names: they may mean
+    several things.
+    """
+    found: dict[str, Path] = {}
+    for part in parts:
+        time = part.told["columns"].get("time")
+        if time is not None:
+            found.setdefault(time["column"], part.path)
+    if len(found) > 1:
+        (first, here), (second, there) = list(found.items())[:2]
+        raise DataError("other_times", first=here, column=first, second=there, other=second)
+
+
+def _part(
+    path: Path,
+    named: Mapping[str, str],
+    types: Mapping[str, pl.DataType],
+    partition: Mapping[str, str | None],
+    layout: Layout | None,
+) -> Part:
+    """Return columns of a table by what they are called, as text or as stored, and line."""
     stored = {name: dtype for name, dtype in types.items() if name not in partition}
 
     def refuse(error: Exception) -> DataError:
@@ -85,17 +157,12 @@ def scan(
         ]
         return table.select(pl.col(ROW).alias("line"), *kept)
 
-    told = _told(schema, named, columns, partition, layout)
     if layout is not None:
         numbers = [named["time"]] if named.get("time") in stored else []
         rows, fast = (chosen(delimited.scan(path, layout, read)) for read in ((), numbers))
-        return Part(path, rows, refuse, numbers=fast if layout.plain else None, told=told)
-    if kind(path) == "lines":
-        rows = chosen(json_lines.scan(path, stored))
-    else:
-        rows = chosen(_scan_parquet(path))
-    part = Part(path, rows, refuse, told=told)
-    return _a_row_an_item(part, named, types) if listed else part
+        return Part(path, rows, refuse, numbers=fast if layout.plain else None)
+    scanned = json_lines.scan(path, stored) if kind(path) == "lines" else _scan_parquet(path)
+    return Part(path, chosen(scanned), refuse)
 
 
 def read(
@@ -118,6 +185,7 @@ def _told(
     columns: Columns,
     partition: Mapping[str, str | None],
     layout: Layout | None,
+    finest: Finest | None,
 ) -> dict[str, Any]:
     """Return what was taken of a table: its columns by what they are of, each with how it was
     chosen, those that are not used, and how its text is written.
@@ -128,10 +196,16 @@ def _told(
             return "named"
         return "partition" if name in partition else "usual"
 
-    taken = {what: {"column": name, "by": how(what, name)} for what, name in named.items()}
+    taken: dict[str, Any] = {
+        what: {"column": name, "by": how(what, name)} for what, name in named.items()
+    }
+    used = [*named.values()]
+    if finest is not None:
+        taken["time"] |= {"by": "finest", "others": list(finest.others)}
+        used += finest.others
     told: dict[str, Any] = {
         "columns": taken,
-        "unused": [name.partition("\0")[0] for name in schema if name not in named.values()],
+        "unused": [name.partition("\0")[0] for name in schema if name not in used],
     }
     if layout is not None:
         told |= {
@@ -179,6 +253,14 @@ def _exploded(rows: pl.LazyFrame) -> pl.LazyFrame:
 def opening(path: Path) -> str:
     """Return the first line of a text that is not blank, or "" where there is none."""
     return delimited.opening(path)
+
+
+def _opened(
+    path: Path, columns: Columns, dialect: Dialect, partition: Mapping[str, str | None]
+) -> tuple[dict[str, pl.DataType], Layout | None]:
+    """Return what `_schema` does, and the columns that the names of the folders tell."""
+    schema, layout = _schema(path, columns, dialect)
+    return schema | {name: pl.String() for name in partition if name not in schema}, layout
 
 
 def _schema(
