@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -396,13 +397,19 @@ def test_what_was_taken_is_printed_kept_and_repeated(tmp_path: Path) -> None:
 
 
 def test_all_columns_that_are_missing_are_named_at_once(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.csv", ("customer", "sku", "created_at"), ROWS)
+    path = write(tmp_path / "x.csv", ("the customer", "sku", "created_at"), ROWS)
     said = refusal(path)
-    options = "--user-col customer --item-col sku --time-col created_at"
-    assert "no user, item, time column found; the columns are customer, sku, created_at." in said
+    options = "--user-col 'the customer' --item-col sku --time-col created_at"
+    columns = "the customer, sku, created_at"
+    assert f"no user, item, time column found; the columns are {columns}. Name it: " in said
     assert f"Name it: {options}" in said
-    named = dict(zip(("user_col", "item_col", "time_col"), options.split()[1::2], strict=True))
-    assert sequences(prepared(path, **named)) == EVERYONE
+    words = dict(zip(("user_col", "item_col", "time_col"), shlex.split(options)[1::2], strict=True))
+    assert sequences(prepared(path, **words)) == EVERYONE
+    wrong = refusal(path, user_col="customer", item_col="skew", time_col="created_at")
+    assert wrong == (
+        f"--user-col customer --item-col skew: {path} has no such column; its columns are "
+        f"{columns}. Did you mean 'the customer', 'sku'?"
+    )
 
 
 @pytest.mark.parametrize("value", ["::", "é", "\n", '"'])

@@ -326,7 +326,7 @@ def _matched(found: Interactions, items: pl.Series, path: Path) -> dict[str, int
         example = found.items["item"].drop_nulls()
         raise DataError(
             "no_item_matches",
-            path=path.with_name(found.taken.get("about", path.name)),
+            path=(path if path.is_dir() else path.parent) / found.taken.get("about", path.name),
             items=", ".join(items.head(2)),
             others=", ".join(example.head(2)),
         )

@@ -1,5 +1,6 @@
 """The output of `reprise data show`: a dataset's statistics, with bars."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,20 @@ _TIES = {
     "hash": "data_ties_hash",
     "popularity": "data_ties_popularity",
     "older": "data_ties_older",
+}
+_ASIDE = {
+    "hidden": "aside_hidden",
+    "empty": "aside_empty",
+    "metadata": "aside_metadata",
+    "folder": "aside_folder",
+    "foreign": "aside_foreign",
+    "other": "aside_other",
+}
+# What takes a column that looks useful.
+_TAKES = {
+    "category": " (--category-col {column})",
+    "title": " (--title-col {column})",
+    "rating": " (--rating-col {column} --min-rating X)",
 }
 _SHOWN = 20  # names of columns that are not used
 # Descriptions of what `prepare` did, as meta.json stores them in English, and their messages.
@@ -80,6 +95,8 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
     text, names = messages.text, taken["files"]
     more = taken["num_files"] - len(names)
     lines = [text("taken_files", files=", ".join(names) + (f", ... (+{more})" if more else ""))]
+    if taken.get("aside"):
+        lines.append(text("taken_aside", files=_aside(taken["aside"], messages)))
     if "separator" in taken:
         written = {
             "separator": " ".join(map(repr, taken["separator"])),
@@ -100,6 +117,12 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         lines.append(text("taken_columns", columns=", ".join(columns)))
     if taken.get("unused"):
         lines.append(text("taken_unused", columns=", ".join(taken["unused"][:_SHOWN])))
+    if taken.get("useful"):
+        shown = [
+            one["column"] + _TAKES.get(one["what"], "").format(column=shlex.quote(one["column"]))
+            for one in taken["useful"][:_SHOWN]
+        ]
+        lines.append(text("taken_useful", columns=", ".join(shown)))
     if taken["left_out"]:
         reasons = [
             text("taken_without", count=count, what=text(_ROLES[what]))
@@ -110,6 +133,16 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         told, items = taken["items_told"], source["kept"]["items"]
         lines.append(text("taken_about", file=taken.get("about", "?"), told=told, items=items))
     return lines
+
+
+def _aside(aside: Mapping[str, Mapping[str, Any]], messages: Messages) -> str:
+    """Return how many files were left aside, and the first names, by why."""
+    shown = []
+    for reason, own in aside.items():
+        names = [*own["names"], *(["..."] if own["count"] > len(own["names"]) else [])]
+        facts = {"count": own["count"], "names": ", ".join(names)}
+        shown.append(messages.text(_ASIDE[reason], **facts))
+    return "; ".join(shown)
 
 
 def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:

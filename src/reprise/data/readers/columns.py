@@ -1,6 +1,7 @@
 """Find a table's columns: those named by the user, or those with usual names."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -65,11 +66,14 @@ def find(
     Of several that could be the time (`could_be_time`), the likeliest.
     """
     untyped = {name.split(":")[0]: name for name in names[::-1]}
-    given: dict[str, str] = {}
-    for what, name in columns.given.items():
-        if name not in names and name not in untyped:
-            raise _no_such_column(path, names, what, name)
-        given[what] = name if name in names else untyped[name]
+    absent = {
+        what: name
+        for what, name in columns.given.items()
+        if name not in names and name not in untyped
+    }
+    if absent:
+        raise _no_such_columns(path, names, absent)
+    given = {what: name if name in names else untyped[name] for what, name in columns.given.items()}
     free = _free(names, [name for what, name in given.items() if what in NEEDED])
     found: dict[str, str] = {}
     for what in columns._fields:
@@ -118,17 +122,17 @@ def no_column(
     """Return the error for a table that lacks columns, all of them, with those likely meant of
     those that are not `taken`.
     """
-    options = []
+    options: list[str] = []
     for what in missing:
         free = (name for name in names if name not in taken)
         likely = (name for name in free if re.search(_GUESSES[what], name.lower()))
-        options.append(f"--{what}-col {next(likely, 'NAME').split(':')[0]}")
+        options += [f"--{what}-col", next(likely, "NAME").split(":")[0]]
     return DataError(
         "no_column",
         path=path,
         what=", ".join(missing),
         columns=some(names),
-        options=" ".join(options),
+        options=shlex.join(options),
     )
 
 
@@ -151,12 +155,13 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
-def _no_such_column(path: Path, names: Sequence[str], what: str, name: str) -> UsageError:
+def _no_such_columns(path: Path, names: Sequence[str], absent: Mapping[str, str]) -> UsageError:
     return UsageError(
         "column_missing",
-        option=f"{what}-col",
-        column=name,
+        options=shlex.join(
+            word for what, name in absent.items() for word in (f"--{what}-col", name)
+        ),
         path=path,
         columns=some(names),
-        suggestion=suggest(name, names),
+        suggestions=", ".join(repr(suggest(name, names)) for name in absent.values()),
     )

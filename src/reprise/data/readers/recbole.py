@@ -1,5 +1,6 @@
 """RecBole's atomic files: `<x>.inter`, and `<x>.item` beside it for categories and titles."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,16 @@ def read(source: Path, asked: Asked) -> Found:
         table = tables.read(about, ("item",), told, _dialect(asked.dialect))
         items = items_of(table, category_ends=" ")
         columns = columns._replace(category=None, title=None)
+    for path in paths:
+        _refuse_histories(path, asked.dialect)
     return Found(scan_inter(paths, columns, asked), items, about=used)
+
+
+def _refuse_histories(path: Path, dialect: Dialect) -> None:
+    """Raise DataError where rows have a list of the items before them: they are no interactions."""
+    for name in tables.names_of(path, _dialect(dialect)):
+        if re.fullmatch(r"item_id_list(:token_seq)?", name):
+            raise DataError("recbole_histories", path=path, column=name)
 
 
 def _files(source: Path) -> Sequence[Path]:

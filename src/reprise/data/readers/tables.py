@@ -1,17 +1,18 @@
-"""Tables of interactions or items: delimited text, Parquet or JSON lines, compressed or not.
+"""Tables of interactions or items: delimited text, Parquet, Arrow (Feather) or JSON lines.
 
 Columns are found by the names that data sets of the field give them, or named by the user; columns
 of text without a header are named by their place, from 1.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import polars as pl
 
-from reprise.data.readers import clocks, delimited, json_lines
+from reprise.data.readers import clocks, delimited, foreign, json_lines
 from reprise.data.readers.clocks import Finest
 from reprise.data.readers.columns import (
     NEEDED,
@@ -34,6 +35,9 @@ Source: TypeAlias = tuple[Path, Mapping[str, str | None]]
 PACKED = (".gz", ".zst")
 _KINDS = {
     ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
     ".jsonl": "lines",
     ".ndjson": "lines",
     ".json": "lines",
@@ -42,12 +46,33 @@ _KINDS = {
     ".txt": "text",
     ".dat": "text",
 }
+_SCANNED: Mapping[str, Callable[..., pl.LazyFrame]] = {
+    "parquet": pl.scan_parquet,
+    "arrow": pl.scan_ipc,
+}
+# A part without a suffix, as Hadoop and Hive name it.
+_NAKED = re.compile(r"(part-([mr]-)?\d+|\d{6}_\d+(_copy_\d+)?)")
+_PARQUET = b"PAR1"  # how it begins
 
 
 def kind(path: Path) -> str | None:
-    """Return what kind of table a file is by its name: parquet, lines or text; None: of none."""
-    suffix = Path(path.stem).suffix if path.suffix in PACKED else path.suffix
+    """Return what kind of table a file is by its name: parquet, arrow, lines or text; None: of
+    none. What Hive and Hadoop write has no suffix: its first bytes tell.
+    """
+    name = path.stem if path.suffix in PACKED else path.name
+    suffix = Path(name).suffix
+    if not suffix and _NAKED.fullmatch(name):
+        return _naked_kind(path)
     return _KINDS.get(suffix.lower())
+
+
+def _naked_kind(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            is_parquet = file.read(len(_PARQUET)) == _PARQUET
+        return "parquet" if is_parquet else None if foreign.is_of_another_kind(path) else "text"
+    except OSError:
+        return None
 
 
 def names_of(path: Path, dialect: Dialect = UNTOLD) -> list[str]:
@@ -57,7 +82,7 @@ def names_of(path: Path, dialect: Dialect = UNTOLD) -> list[str]:
 
 def is_empty(path: Path) -> bool:
     """Whether a table that is a text has nothing in it, not even a header."""
-    return kind(path) != "parquet" and not opening(path)
+    return kind(path) not in _SCANNED and not opening(path)
 
 
 def scan(
@@ -161,7 +186,7 @@ def _part(
         numbers = [named["time"]] if named.get("time") in stored else []
         rows, fast = (chosen(delimited.scan(path, layout, read)) for read in ((), numbers))
         return Part(path, rows, refuse, numbers=fast if layout.plain else None)
-    scanned = json_lines.scan(path, stored) if kind(path) == "lines" else _scan_parquet(path)
+    scanned = json_lines.scan(path, stored) if kind(path) == "lines" else _scanned(path)
     return Part(path, chosen(scanned), refuse)
 
 
@@ -271,24 +296,23 @@ def _schema(
         raise DataError("file_missing", path=path)
     # An encoding may be told for the metadata alone.
     options = [option for option in dialect.given if option != "encoding"]
-    if options and kind(path) in ("lines", "parquet"):
+    if options and (kind(path) == "lines" or kind(path) in _SCANNED):
         raise UsageError("option_unused", option=options[0], layout=path.name, used="CSV, TSV")
     if kind(path) == "lines":
         return json_lines.fields_of(path, columns.given.values()), None
-    if kind(path) != "parquet":
+    if kind(path) not in _SCANNED:
         layout = delimited.look(path, not columns.by_place, dialect)
         return dict.fromkeys(layout.names, pl.String()), layout
     try:
-        schema = _scan_parquet(path).collect_schema()
+        schema = _scanned(path).collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _refusal(path, {}, {}, None, error) from error
     return {name: dtype for name, dtype in schema.items() if name != ROW}, None
 
 
-def _scan_parquet(path: Path) -> pl.LazyFrame:
-    return pl.scan_parquet(
-        path, row_index_name=ROW, row_index_offset=1, glob=False, hive_partitioning=False
-    )
+def _scanned(path: Path) -> pl.LazyFrame:
+    scan = _SCANNED[kind(path) or ""]
+    return scan(path, row_index_name=ROW, row_index_offset=1, glob=False, hive_partitioning=False)
 
 
 def _refusal(
@@ -305,5 +329,8 @@ def _refusal(
         return unreadable(path, error)  # its rows are as they should be
     if kind(path) == "lines":
         return json_lines.refusal(path, types, {name: what for what, name in named.items()}, error)
+    if kind(path) == "arrow" and foreign.is_of_another_kind(path):
+        return foreign.refusal(path)
+    called = {"parquet": "Parquet", "arrow": "Arrow"}[kind(path) or ""]
     reason = str(error).partition("\n")[0]
-    return DataError("unreadable_parquet", path=path, reason=reason)
+    return DataError("unreadable_table", path=path, kind=called, reason=reason)
