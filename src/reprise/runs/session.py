@@ -42,6 +42,7 @@ from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runtime import environment
 from reprise.text.messages import Phrase, Say
+from reprise.training.doubts import doubts
 from reprise.training.setup import Task, fresh_state, make_task, up_to_date
 from reprise.training.state import Best, Progress, TrainState, restore, take_snapshot
 from reprise.training.stopping import out_of_patience
@@ -133,8 +134,12 @@ def run_session(
         )
         announcer.began(task, folder, resumption)
         if source := texts.replaced(request.data_folder):
-            values = {"folder": request.data_folder, "source": source}
-            announcer.say("texts_replaced_since", **values, command=texts.command(**values))
+            command = texts.command(request.data_folder, source)
+            folders = {"folder": request.data_folder, "source": source}
+            announcer.say("texts_replaced_since", **folders, command=command)
+        if resumption is None:
+            for key, values in doubts(task):
+                announcer.say(key, **values)
         if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
             announcer.say("valid_sample", users=some, every=every)
         try:
@@ -297,7 +302,9 @@ def _measure(
     )
     counts = dataset.training_counts
     hidden, category = dataset.evaluation, task.item_category
-    return Measured(checkpoint, evaluation, users, task.config.cutoffs, hidden, counts, category)
+    about = dataset.target_events
+    cutoffs = task.config.cutoffs
+    return Measured(checkpoint, evaluation, users, cutoffs, hidden, counts, category, about)
 
 
 def _say_finished(progress: Progress, config: TrainConfig, say: Say) -> None:
