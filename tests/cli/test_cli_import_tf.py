@@ -23,7 +23,7 @@ def test_import_tf_is_continued_by_either_command(demo_data: Path, tmp_path: Pat
     run = tmp_path / "runs" / RUN
     facts = inspect_json(run)
     assert facts["best"] == {"metric": 0.000031, "step": UPDATES, "branch": 0}
-    assert "  position     position_embedding [1, 20, 8]: value, m, v\n" in done.stdout
+    assert "  position    position_embedding [1, 20, 8]: value, m, v\n" in done.stdout
 
     again = reprise(*command)
     assert again.returncode == 2
@@ -53,7 +53,9 @@ def test_import_tf_run_resumes_with_comirecs_original_output(
         "zh",
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("⚠️ 旧 checkpoint 没有 best_metric")
+    assert done.stdout.startswith(
+        "模型 ComiRec-SA：按指定；与 checkpoint 的变量相符。\n学习率 0.001："
+    )
     sizes = ["--embedding_dim", 8, "--hidden_size", 8, "--num_interest", 2, "--max_iter", 0.005]
     went_on = comirec(*flags, *sizes, "--model_type", "ComiRec-SA", "--lang", "zh", cwd=tmp_path)
     assert went_on.returncode == 0, went_on.stderr

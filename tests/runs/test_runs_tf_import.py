@@ -31,8 +31,8 @@ from helpers.builders_tf import (
 from helpers.commands import Recorder, run_small, small_config
 from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
-from reprise.errors import CheckpointError, RepriseError, UsageError
-from reprise.importers.tensorflow.checkpoint import find_prefix, updates_of
+from reprise.errors import RepriseError, UsageError
+from reprise.importers.tensorflow.checkpoint import updates_of
 from reprise.importers.tensorflow.run import Imported, ImportRequest, import_checkpoint
 from reprise.models.registry import get_model
 from reprise.runs.evaluation import evaluate_run
@@ -44,16 +44,37 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 
 def read(
-    data: Path, runs: Path, source: Path, model: str, said: list[str] | None = None, **asked: Any
+    data: Path,
+    runs: Path,
+    source: Path,
+    model: str | None,
+    said: list[str] | dict[str, Any] | None = None,
+    **asked: Any,
 ) -> tuple[Imported, Snapshot]:
-    """Import into `runs` with the small run's settings, sizes left to the checkpoint."""
-    given = {"dataset": "small", "name": "t", "model": model, "batch_size": 16, "test_iter": 4}
+    """Import into `runs` with the small run's settings, sizes left to the checkpoint; `said` gets
+    the keys of what is said, or what is said by key.
+    """
+    given: dict[str, Any] = {"dataset": "small", "name": "t", "batch_size": 16, "test_iter": 4}
+    given |= {} if model is None else {"model": model}
     given |= {"negatives": 16, "top_n": 10, "max_steps": 8} | asked.pop("values", {})
     request = ImportRequest(source, given, data / "small", runs, **asked)
-    keys = [] if said is None else said
-    imported = import_checkpoint(request, lambda key, **values: keys.append(key))
+
+    def say(key: str, **values: object) -> None:
+        if isinstance(said, dict):
+            said[key] = values
+        elif said is not None:
+            said.append(key)
+
+    imported = import_checkpoint(request, say)
     stored = store.scan(imported.folder.checkpoints, on_damage=lambda path, reason: None)
     return imported, store.load(stored[-1])
+
+
+def measured(data: Path, imported: Imported) -> float:
+    """The imported model's recall, as `reprise evaluate` measures it."""
+    run = imported.folder.path
+    found = evaluate_run(run, lambda name: data / name, "valid", "best", lambda key, **_: None)
+    return found.evaluation.metrics["recall@10"]
 
 
 def our_interests(model: str, snapshot: Snapshot) -> Any:
@@ -115,9 +136,11 @@ def test_import_reads_keras_3_weights_moments_step_rate_and_best(
     assert (config.maxlen, config.embedding_dim) == (LENGTH, DIM)
     assert (config.num_interest, config.hidden_size) == (INTERESTS, HIDDEN)
     assert (config.learning_rate, progress.learning_rate) == (0.007, 0.007)
-    assert (progress.step, progress.best) == (UPDATES, Best(0.25, UPDATES, 0))
+    assert progress.best == Best(measured(small_data, imported), UPDATES, 0)
+    assert progress.step == UPDATES
     assert progress.is_best
-    assert (said, imported.unused, imported.without_moments) == (["tf_learning_rate"], (), ())
+    assert said == ["tf_model_given", "tf_rate_stored", "tf_step_stored", "tf_best_differs"]
+    assert (imported.unused, imported.without_moments) == ((), ())
     event = json.loads(imported.folder.record.read_text())["events"][-1]
     assert (event["event"], event["from"]) == ("imported", str(theirs.prefix))
 
@@ -150,7 +173,7 @@ def test_import_reads_checkpoints_of_the_original_code(
     assert np.abs(our_interests(model, snapshot) - theirs.interests).max() < 1e-5
     assert snapshot.progress.step == UPDATES
     assert [variable.name for variable in imported.unused] == ["bias_lookup_table"]
-    assert said == ["old_checkpoint"]
+    assert said == ["tf_model_given", "tf_rate_default", "tf_step_stored", "tf_best_measured"]
 
 
 def test_import_reads_names_under_a_scope(small_data: Path, tmp_path: Path) -> None:
@@ -213,16 +236,33 @@ def test_import_measures_the_model_without_a_stored_best(
         imported, _ = read(
             small_data, tmp_path, theirs.prefix, "ComiRec-SA", said, values={"name": name}
         )
-        assert "old_checkpoint" in said
-        measured = evaluate_run(
-            imported.folder.path,
-            lambda name: small_data / name,
-            "valid",
-            "best",
-            lambda key, **values: None,
-        )
-        recall = measured.evaluation.metrics["recall@10"]
-        assert imported.progress.best == Best(recall, UPDATES, 0)
+        assert said[-1] == "tf_best_measured"
+        assert imported.progress.best == Best(measured(small_data, imported), UPDATES, 0)
+
+
+@pytest.mark.parametrize("top_n", [10, 20])
+def test_a_stored_best_is_measured_again_and_both_are_told(
+    small_data: Path, tmp_path: Path, top_n: int
+) -> None:
+    """It may be another cutoff's, or of data with other item numbers."""
+    first = train_keras("ComiRec-SA", tmp_path / "first")
+    asked: dict[str, Any] = {"values": {"name": "first"}}
+    imported, _ = read(small_data, tmp_path, first.prefix, "ComiRec-SA", **asked)
+    at_10 = measured(small_data, imported)
+    best = tf.Variable(at_10 * (1 + 1e-5))  # rounded otherwise
+    stored = train_keras("ComiRec-SA", tmp_path / "stored", best_metric=best)
+    told: dict[str, Any] = {}
+    asked = {"values": {"name": "again", "top_n": top_n}}
+    imported, _ = read(small_data, tmp_path, stored.prefix, "ComiRec-SA", told, **asked)
+    mark = imported.progress.best
+    assert mark is not None
+    key = "tf_best_stored" if top_n == 10 else "tf_best_differs"
+    assert told[key] == {
+        "metric": f"recall@{top_n}",
+        "measured": f"{mark.metric:.6f}",
+        "known": f"{best.numpy():.6f}",
+    }
+    assert (mark.metric == at_10) == (top_n == 10)
 
 
 def test_import_takes_a_given_best_metric(
@@ -231,12 +271,13 @@ def test_import_takes_a_given_best_metric(
     said: list[str] = []
     source = trained("tf1", "ComiRec-DR").prefix
     imported, _ = read(small_data, tmp_path, source, "ComiRec-DR", said, best_metric=0.5, step=8)
-    assert (imported.progress.best, said) == (Best(0.5, 8, 0), [])
+    assert imported.progress.best == Best(0.5, 8, 0)
+    assert said[2:] == ["tf_step_overridden", "tf_best_given_differs"]
     source = trained("keras", "ComiRec-SA", 0.25).prefix
     asked: dict[str, Any] = {"values": {"name": "known"}, "best_metric": 0.5}
     imported, _ = read(small_data, tmp_path, source, "ComiRec-SA", said, **asked)
-    assert imported.progress.best == Best(0.25, UPDATES, 0)
-    assert "best_metric_unused" in said
+    assert imported.progress.best == Best(measured(small_data, imported), UPDATES, 0)
+    assert said[-2:] == ["tf_best_differs", "best_metric_unused"]
 
 
 @pytest.mark.parametrize("resume_from", ["latest", "best"])
@@ -328,8 +369,12 @@ def test_import_tells_two_tables_apart_by_name_or_map(small_data: Path, tmp_path
         ("by-hand", alike, {"rows": "model/net_rows2"}),
         ("by-name", stored("named", item_embedding=other), {}),
     ):
-        asked: dict[str, Any] = {"step": 4, "mapped": mapped, "values": {"name": name}}
-        _, snapshot = read(small_data, tmp_path, source, "ComiRec-SA", **asked)
+        asked: dict[str, Any] = {"step": 4, "mapped": mapped}
+        where = (small_data, tmp_path / name, source, "ComiRec-SA")
+        refused = check_refused("tf_unused_perhaps", *where, **asked)
+        assert refused.values["options"] == "--ignore model/net_rows"
+        asked |= {"ignored": frozenset({"model/net_rows"}), "values": {"name": name}}
+        _, snapshot = read(*where, **asked)
         assert (snapshot.arrays["rows"][1:, :DIM] == 1).all()
 
 
@@ -364,21 +409,6 @@ def test_import_reports_damage_in_one_line(
     check_refused("tf_damaged", small_data, tmp_path, folder, "ComiRec-DR")
 
 
-def test_finding_the_checkpoint(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / f"{name}.index").touch()
-    (tmp_path / "b.data-00000-of-00001").touch()
-    with pytest.raises(UsageError):
-        find_prefix(tmp_path)
-    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/moved/since/b"\n')
-    for path in (tmp_path, *(tmp_path / name for name in ("b", "b.index"))):
-        assert find_prefix(path) == tmp_path / "b"
-    assert find_prefix(tmp_path / "b.data-00000-of-00001") == tmp_path / "b"
-    for path in (tmp_path / "nothing", tmp_path / "checkpoint"):
-        with pytest.raises(CheckpointError):
-            find_prefix(path)
-
-
 def test_missing_tensorflow_is_told(
     small_data: Path,
     tmp_path: Path,
@@ -400,3 +430,31 @@ def test_updates_of_inverts_the_power_of_beta2() -> None:
         power = power * np.float32(0.999)
     for unclear in (0.0, 1e-42, 0.99, 1.0, np.nan):
         assert updates_of(np.float32(unclear)) is None
+
+
+def test_train_loss_after_an_import_is_the_mean_over_the_steps_trained(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
+) -> None:
+    """Imported between two evaluations, the first of them is of few steps."""
+    source = trained("keras", "ComiRec-DR", 0.25).prefix
+    losses: dict[int, dict[int, float]] = {}
+    for test_iter in (1, 4):
+        asked: dict[str, Any] = {"values": {"test_iter": test_iter, "name": f"every-{test_iter}"}}
+        imported, _ = read(small_data, tmp_path, source, "ComiRec-DR", **asked)
+        recorder = Recorder()
+        run_session(Request(imported.config, small_data / "small", imported.folder), recorder)
+        losses[test_iter] = {line["step"]: line["train_loss"] for line in recorder.lines}
+    assert list(losses[4]) == [4, 8]
+    assert losses[4][4] == pytest.approx(losses[1][4])
+    assert losses[4][8] == pytest.approx(np.mean([losses[1][step] for step in (5, 6, 7, 8)]))
+
+
+def test_a_final_fit_has_nothing_to_measure(
+    small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
+) -> None:
+    said: list[str] = []
+    asked: dict[str, Any] = {"values": {"train_users": "all"}}
+    source = trained("keras", "ComiRec-DR", 0.25).prefix
+    imported, _ = read(small_data, tmp_path, source, "ComiRec-DR", said, **asked)
+    assert imported.progress.best is None
+    assert said == ["tf_model_given", "tf_rate_stored", "tf_step_stored"]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reprise import durable
-from reprise.data import PROTOCOLS, TIES
+from reprise.data import PROTOCOLS, TIES, texts
+from reprise.data.dataset import stored_fingerprint
 from reprise.data.readers import FORMATS
 from reprise.data.readers.format import (
     NOTHING_ASKED,
@@ -35,10 +36,19 @@ _LEAST_MEMORY = 10**9
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-def locate(data_dir: Path, name: str) -> Path:
+def locate(data_dir: Path, name: str, trained_on: str | None = None) -> Path:
     """Return the prepared folder of dataset `name`, preparing it on first use from a ComiRec
-    folder `data_dir/<name>_data` (the original's place) or `data_dir/<name>`.
+    folder `data_dir/<name>_data` (the original's place) or `data_dir/<name>`. DataError where these
+    texts were replaced since, unless the folder has the fingerprint `trained_on`, of a run that
+    goes on.
     """
+    folder = _located(data_dir, name)
+    if trained_on is None or stored_fingerprint(folder) != trained_on:
+        texts.refuse_replaced(folder)
+    return folder
+
+
+def _located(data_dir: Path, name: str) -> Path:
     prepared = data_dir / name
     if not prepared.exists():
         durable.restore(prepared)
@@ -136,7 +146,9 @@ def read_source(
             raise UsageError("no_times", path=path)
         if store is not None:
             raise UsageError("memory_of_split", path=path)
-        return build.of_split(split_reader(path), name, path, protocol)
+        remembered = {"texts": texts.facts_of(path)} if name == "comirec" else {}
+        draft = build.of_split(split_reader(path), name, path, protocol)
+        return replace(draft, source={**draft.source, **remembered})
     found = recognise.read(whole, name, asked, on_progress, store)
     if protocol == "time-split" and not found.clocked:
         raise UsageError("no_times", path=whole.where)

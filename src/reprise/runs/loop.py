@@ -80,14 +80,14 @@ def measure_best(
     evaluate: Evaluate = evaluate_state,
 ) -> TrainState:
     """Set the best metric of a state from a checkpoint without one, to `known` or by evaluating the
-    state.
+    state. As after every evaluation, the sum of the losses begins anew.
     """
     state = up_to_date(task, state)
-    metric = evaluate(task, state, stop)[task.selector] if known is None else known
+    metric = known
+    if metric is None:  # a final fit has no evaluation
+        metric = evaluate(task, state, stop).get(task.selector, math.nan)
     step, branch = state.progress.step, state.progress.branch
-    arrays = state.arrays
-    if step % task.config.test_iter == 0:  # this evaluation replaces the one due at this step
-        arrays = arrays._replace(loss_sum=jnp.zeros((), jnp.float32))
+    arrays = state.arrays._replace(loss_sum=jnp.zeros((), jnp.float32))
     rated = _finite(metric)
     best = None if rated is None else Best(rated, step, branch)
     return state.at(arrays, evaluated_step=step, metric=rated, best=best)
@@ -205,7 +205,7 @@ def _record(
     task: Task, state: TrainState, metrics: dict[str, float]
 ) -> tuple[TrainState, dict[str, Any]]:
     """Return the state after the evaluation, with the loss sum reset, and the log line."""
-    loss = float(state.arrays.loss_sum) / task.config.test_iter
+    loss = float(state.arrays.loss_sum) / (state.progress.step - state.progress.evaluated_step)
     if task.config.is_final_fit:
         progress = pass_evaluation(state.progress)
     else:

@@ -11,6 +11,7 @@ from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import TrainConfig, check_value
+from reprise.data import texts
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
@@ -132,6 +133,10 @@ def run_session(
             finished=lambda latest: is_finished(latest, config),
         )
         announcer.began(task, folder, resumption)
+        if source := texts.replaced(request.data_folder):
+            command = texts.command(request.data_folder, source)
+            folders = {"folder": request.data_folder, "source": source}
+            announcer.say("texts_replaced_since", **folders, command=command)
         if resumption is None:
             for key, values in doubts(task):
                 announcer.say(key, **values)

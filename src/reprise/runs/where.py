@@ -51,9 +51,9 @@ def data_of(folder: RunFolder, dataset: str, data_dir: Path | None) -> Path:
     Raises:
         DataError: No candidate is a data set.
     """
-    record = _record(folder) if data_dir is None else {}
+    record = _record(folder)
     fingerprint = record.get("identity", {}).get("dataset_fingerprint")
-    kept, asked = _hinted(folder, record), data_dir or DATA
+    kept, asked = _hinted(folder, record) if data_dir is None else None, data_dir or DATA
     if kept is not None:
         found = [stored_fingerprint(place) for place in (kept, asked / dataset)]
         if fingerprint in found:
@@ -61,7 +61,7 @@ def data_of(folder: RunFolder, dataset: str, data_dir: Path | None) -> Path:
         if found[0] is not None:
             return kept
     try:
-        return locate(asked, dataset)
+        return locate(asked, dataset, trained_on=fingerprint)
     except DataError as error:
         if error.key != "dataset_not_found":
             raise

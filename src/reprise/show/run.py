@@ -414,17 +414,21 @@ def _of_lists(values: dict[str, str]) -> str:
 def show_import(voice: Voice, source: Path, imported: Imported) -> None:
     """Show the imported variables, and the command that continues the run."""
     lines = []
+    width = max(map(len, imported.reading.variables))
     for parameter, variable in imported.reading.variables.items():
         moments = "value" if parameter in imported.without_moments else "value, m, v"
-        lines.append(f"  {parameter:<12} {variable.name} {list(variable.shape)}: {moments}")
+        lines.append(f"  {parameter:<{width}} {variable.name} {list(variable.shape)}: {moments}")
     voice.say("tf_imported", source=source, path=imported.folder.path, variables="\n".join(lines))
     if imported.unused:
         voice.say("tf_unused", names=", ".join(variable.name for variable in imported.unused))
+    if imported.drawn:
+        voice.say("tf_drawn", names=", ".join(imported.drawn))
     best = imported.progress.best
     command = command_to_resume(imported.folder, imported.config.name)
     voice.say(
         "tf_standing",
         step=imported.progress.step,
-        metric="-" if best is None else f"{best.metric:.6f}",
+        metric=f"recall@{imported.config.top_n}",
+        value="-" if best is None else f"{best.metric:.6f}",
         command=command,
     )

@@ -121,12 +121,16 @@ def start_training(
     from reprise.data.prepare import locate
     from reprise.runs.folder import RunFolder
     from reprise.runs.session import Request
+    from reprise.runs.where import data_of
     from reprise.show.run import ComiRecConsole, Voice
 
+    folder, data_dir = RunFolder(options["runs_dir"] / config.run_name), options["data_dir"]
     request = Request(
         config=config,
-        data_folder=locate(options["data_dir"], config.dataset),
-        folder=RunFolder(options["runs_dir"] / config.run_name),
+        data_folder=data_of(folder, config.dataset, data_dir)
+        if folder.record.is_file()
+        else locate(data_dir, config.dataset),
+        folder=folder,
         resume_from=options["resume_from"],
         best_metric=options["best_metric"],
     )
@@ -139,11 +143,11 @@ def measure_or_output(
     """Print the best model's test metrics, or write its item embeddings to output/ (.npy)."""
     import numpy as np
 
-    from reprise.data.prepare import locate
     from reprise.runs import results
     from reprise.runs.evaluation import evaluate_run, evaluation_facts
     from reprise.runs.folder import RunFolder, find_checkpoint, refuse_difference
     from reprise.runs.stored import from_checkpoint
+    from reprise.runs.where import locator
     from reprise.show.run import Voice, comirec_results
 
     folder = RunFolder(options["runs_dir"] / config.run_name)
@@ -157,7 +161,7 @@ def measure_or_output(
     if task == "test":
         measured = evaluate_run(
             checkpoint.path,
-            lambda name: locate(options["data_dir"], name),
+            locator(folder.path, options["data_dir"]),
             "test",
             "best",
             warn,

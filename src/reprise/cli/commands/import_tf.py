@@ -19,6 +19,7 @@ from reprise.text.messages import Messages, choose_language
 @click.option("--step", type=int)
 @click.option("--best-metric", type=float)
 @click.option("--map", "mapped", multiple=True, metavar="PARAM=VARIABLE")
+@click.option("--ignore", "ignored", multiple=True, metavar="VARIABLE")
 @common_options
 def import_tf(
     source: Path,
@@ -29,6 +30,7 @@ def import_tf(
     step: int | None,
     best_metric: float | None,
     mapped: tuple[str, ...],
+    ignored: tuple[str, ...],
     runs_dir: Path,
     data_dir: Path | None,
     lang: str | None,
@@ -51,6 +53,7 @@ def import_tf(
         data_folder=data_for_new(config.dataset, data_dir, runs_dir),
         runs_folder=runs_dir,
         mapped=dict(parse_mapping(text) for text in mapped),
+        ignored=frozenset(ignored),
         step=step,
         best_metric=best_metric,
     )

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reprise.errors import CheckpointError, UsageError
 from reprise.importers.tensorflow import object_graph
-from reprise.importers.tensorflow.object_graph import Scalars, Stored, Variable
+from reprise.importers.tensorflow.locating import find_prefix
+from reprise.importers.tensorflow.object_graph import Scalars, Stored, Variable, is_adam
 
 _GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_AVERAGE = "ExponentialMovingAverage"  # a variable's average is no optimizer's state
 _LAST_NORMAL = np.finfo(np.float32).smallest_normal
 
 
@@ -32,6 +34,7 @@ class TfCheckpoint:
         path: The prefix of its files.
         variables: The model's floating-point variables.
         step, learning_rate, best_metric: None if missing or ambiguous.
+        several: Whether it holds the state of several optimizers.
         read: Loads an array.
     """
 
@@ -40,6 +43,7 @@ class TfCheckpoint:
     step: int | None
     learning_rate: float | None
     best_metric: float | None
+    several: bool
     read: Callable[[str], NDArray[np.float32]]
 
 
@@ -84,60 +88,72 @@ def open_checkpoint(path: Path) -> TfCheckpoint:
         step=int(updates) if updates is not None and updates > 0 else None,
         learning_rate=_positive(scalar(scalars.learning_rate)),
         best_metric=_recall(scalar(scalars.best_metric)),
+        several=scalars.several,
         read=read,
     )
 
 
-def find_prefix(path: Path) -> Path:
-    """Return the checkpoint's prefix: `path` itself, the prefix of a file, or a folder's latest
-    checkpoint by TensorFlow's `checkpoint` file, or its only one if that file is missing.
-    """
-    if path.is_dir():
-        found = sorted(file.with_suffix("") for file in path.glob("*.index"))
-        latest = _latest_name(path / "checkpoint")
-        # By name, not by path: the folder may have been moved since.
-        chosen = [prefix for prefix in found if prefix.name == latest] or found
-        if len(chosen) > 1:
-            names = ", ".join(prefix.name for prefix in chosen)
-            raise UsageError("tf_several", path=path, names=names)
-        if chosen:
-            return chosen[0]
-    else:
-        prefix = path.with_name(re.sub(r"\.(index|data-\d+-of-\d+)$", "", path.name))
-        if prefix.with_name(f"{prefix.name}.index").is_file():
-            return prefix
-    raise CheckpointError("tf_missing_checkpoint", path=path)
+class _Slot(NamedTuple):
+    """A value that an optimizer keeps for a variable; number: the how manyth of its kind."""
+
+    key: str
+    optimizer: str
+    number: int
 
 
 def read_names(stored: Mapping[str, Stored]) -> tuple[tuple[Variable, ...], Scalars]:
-    """Separate a TF1 checkpoint's variables from Adam's slots, X/Adam and X/Adam_1, which may be
-    under another scope.
+    """Separate a TF1 checkpoint's variables from their optimizers' slots: X/Adam and X/Adam_1, X
+    perhaps without its outer scopes, or Adam/X/m and Adam/X/v.
     """
-    names = set(stored)
-
-    def owner(key: str) -> str | None:
-        """Return the variable whose slot `key` is."""
-        parts = key.split("/")[:-1]
-        scopes = ("/".join(parts[start:]) for start in range(len(parts)))
-        return next((name for name in scopes if name in names), None)
-
-    moments: dict[str, tuple[str, str]] = {}
+    slots: dict[str, list[_Slot]] = {}
+    averages = set()
     for key in stored:
-        variable, second = owner(key), f"{key}_1"
-        if (
-            variable is not None
-            and "adam" in key.rpartition("/")[2].casefold()
-            and second in stored
-            and stored[key].shape == stored[second].shape == stored[variable].shape
-        ):
-            moments[variable] = key, second
+        owner = _owner(key, stored)
+        if owner is not None and _last(key) == _AVERAGE:
+            averages.add(key)
+        elif owner is not None:
+            slots.setdefault(owner, []).append(_slot(key, owner))
+    owned = averages | {slot.key for kept in slots.values() for slot in kept}
     variables = tuple(
-        Variable(key, key, entry.shape, frozenset({key}), moments.get(key))
+        _with_slots(key, entry.shape, slots.get(key, []))
         for key, entry in sorted(stored.items())
-        if entry.floating and entry.shape and owner(key) is None
+        if entry.floating and (entry.shape or key in slots) and key not in owned
     )
-    powers = [key for key in stored if key.rpartition("/")[2] == "beta2_power"]
-    return variables, Scalars(beta2_power=powers[0] if len(powers) == 1 else None)
+    powers = [key for key in stored if re.fullmatch(r"beta2_power(_\d+)?", _last(key))]
+    optimizers = {slot.optimizer for kept in slots.values() for slot in kept}
+    several = len(powers) > 1 or len(optimizers) > 1 or any(v.contested for v in variables)
+    one = powers[0] if len(powers) == 1 and not several else None
+    return variables, Scalars(beta2_power=one, several=several)
+
+
+def _owner(key: str, stored: Mapping[str, Stored]) -> str | None:
+    """Return the variable whose slot `key` is: named as its folder, and of its shape."""
+    parts = key.split("/")[:-1]
+    scopes = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((s for s in scopes if s in stored and stored[s].shape == stored[key].shape), None)
+
+
+def _slot(key: str, owner: str) -> _Slot:
+    last = _last(key)
+    scope = key.removesuffix(f"{owner}/{last}").rstrip("/")
+    if scope and last in "mv":  # as Keras names them
+        return _Slot(key, scope, "mv".index(last))
+    name, number = re.fullmatch(r"(.*?)(?:_(\d+))?", last).groups()  # type: ignore[union-attr]
+    return _Slot(key, name, int(number or 0))
+
+
+def _with_slots(name: str, shape: tuple[int, ...], slots: list[_Slot]) -> Variable:
+    """Return a variable with its slots; Adam's moments only where no other optimizer has any."""
+    optimizers = {slot.optimizer for slot in slots}
+    of_adam = any(is_adam(optimizer) for optimizer in optimizers)
+    contested = len(optimizers) > 1 or (of_adam and len(slots) > 2)
+    keys = [slot.key for slot in sorted(slots, key=lambda slot: slot.number)]
+    pair = (keys[0], keys[1]) if of_adam and len(keys) == 2 and not contested else None
+    return Variable(name, name, shape, frozenset({name}), pair, bool(slots), contested)
+
+
+def _last(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def updates_of(beta2_power: np.float32) -> int | None:
@@ -152,15 +168,6 @@ def updates_of(beta2_power: np.float32) -> int | None:
     while power > beta2_power and power > _LAST_NORMAL:
         power, updates = power * beta2, updates + 1
     return updates if power == beta2_power and power > _LAST_NORMAL else None
-
-
-def _latest_name(record: Path) -> str | None:
-    try:
-        text = record.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None
-    match = re.search(r'^model_checkpoint_path: "(.*)"', text, re.MULTILINE)
-    return None if match is None else Path(match[1]).name
 
 
 def _tensorflow() -> Any:

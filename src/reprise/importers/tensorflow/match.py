@@ -1,68 +1,113 @@
 """Match a model's parameters with variables that were named and shaped by other code.
 
-A reading assigns variables to parameters such that one set of sizes explains all shapes. Among
-several readings, the one with the most similar names wins; on a tie, the user must choose.
+A reading assigns variables to parameters such that one set of sizes explains all shapes, and no
+trained variable is left over. Among several readings, the one with the most similar names wins; on
+a tie, the user must choose.
 """
 
 import itertools
 import math
 import operator
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-import jax
-
 from reprise.errors import UsageError
+from reprise.importers.tensorflow.forms import Forms, Shape, Sizes, forms_of
+from reprise.importers.tensorflow.names import (
+    ORIGINAL,
+    ROWS,
+    TABLE,
+    UNTRAINED,
+    is_original,
+    named_of,
+)
 from reprise.importers.tensorflow.object_graph import Variable
-from reprise.models.registry import Model, ModelShape
+from reprise.models import registry
 
-Shape = tuple[int, ...]
-Sizes = Mapping[str, int]
-
-ROWS = "rows"
 _TABLE_WORDS = ("item", "mid", "embedding")  # what an item table is called
-_FREE = ("maxlen", "hidden_size", "num_interest")  # the table's width is embedding_dim
-_MOST_READINGS = 2000  # with more, the match is ambiguous anyway
+_SIZES = ("maxlen", "embedding_dim", "hidden_size", "num_interest")
+_MOST_READINGS = 20_000  # with more, the match is ambiguous anyway
+_SAME_NAME = 4.0  # a name of the original, against words in common
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A match: the model's sizes, and the variable of each parameter and of ROWS."""
+    """A match: the model, its sizes, and the variable of each parameter and of ROWS."""
 
+    model: str
     sizes: Sizes
     variables: Mapping[str, Variable]
 
 
-def find_reading(
-    model: Model,
-    variables: tuple[Variable, ...],
-    num_items: int,
-    given: Sizes,
-    chosen: Mapping[str, str],
-    defaults: Sizes,
-) -> Reading:
-    """Match `variables` with the model's parameters and item table.
+@dataclass(frozen=True)
+class Wanted:
+    """What a reading is asked for.
 
-    Args:
+    Attributes:
+        num_items: The dataset's items.
         given: Sizes that the user requested.
         chosen: Names of variables by parameter (--map).
-        defaults: Sizes that no shape depends on.
+        ignored: Names of trained variables that are no part of the model (--ignore).
+        defaults: Sizes that the model does not depend on.
+    """
+
+    num_items: int
+    given: Sizes
+    chosen: Mapping[str, str]
+    ignored: frozenset[str]
+    defaults: Sizes
+
+
+def find_reading(name: str, variables: tuple[Variable, ...], wanted: Wanted) -> Reading:
+    """Match `variables` with the parameters and the item table of a model.
 
     Raises:
-        UsageError: Nothing matches, or the match is ambiguous.
+        UsageError: Nothing matches, the match is ambiguous, a trained variable would be left over,
+            the variables are another model's by their names, or a size is told by no shape.
     """
-    fixed = {name: _named(variables, wanted) for name, wanted in chosen.items()}
-    readings: list[Reading] = []
-    lacking: dict[str, None] = {}
-    for table in _tables(variables, num_items, fixed.get(ROWS)):
-        forms = _forms(model, table.shape[-1], given, defaults)
-        if unknown := set(fixed) - {ROWS, *forms.parameters}:
-            raise UsageError(
-                "tf_unknown_parameter",
-                name=min(unknown),
-                known=", ".join([ROWS, *forms.parameters]),
-            )
+    if name in registry.UNTRAINED:
+        raise UsageError("tf_untrained_model", model=name)
+    fixed = {parameter: named(variables, one) for parameter, one in wanted.chosen.items()}
+    suspects = _left_over(variables, wanted.ignored)
+    _refuse_other(name, variables, suspects - {variable.key for variable in fixed.values()})
+    found, lacking, untold = _search(name, variables, wanted, fixed, suspects)
+    if not found.whole and not found.partial:
+        parameters = ", ".join(lacking) or "-"
+        values = {"model": name, "parameters": parameters, "variables": listing(variables)}
+        raise UsageError("tf_no_reading", **values)
+    if not found.whole:
+        raise _unused(found.partial, found.suspects, variables)
+    given = {size: value for size, value in wanted.given.items() if size in _SIZES}
+    agreeing = [reading for reading in found.whole if given.items() <= reading.sizes.items()]
+    if not agreeing:
+        differences = _differences(given, found.whole)
+        raise UsageError("tf_sizes_differ", model=name, differences=differences)
+    reading = _clearest(agreeing)
+    if missing := [size for size in untold if size not in given]:
+        options_missing = " ".join(f"--{size.replace('_', '-')} N" for size in missing)
+        raise UsageError("tf_sizes_untold", model=name, options=options_missing)
+    return reading
+
+
+def _search(
+    name: str,
+    variables: tuple[Variable, ...],
+    wanted: Wanted,
+    fixed: Mapping[str, Variable],
+    suspects: frozenset[str],
+) -> tuple["_Found", Collection[str], tuple[str, ...]]:
+    """Return all readings, the parameters that no variable fits, and the sizes that none tells."""
+    found = _Found([], [], suspects)
+    lacking: list[str] = []
+    untold: tuple[str, ...] = ()
+    kept = {**wanted.defaults, **wanted.given}
+    for table in _tables(variables, wanted.num_items, fixed.get(ROWS)):
+        forms = forms_of(name, table.shape[-1], kept, wanted.chosen)
+        untold = forms.untold
+        if unknown := set(fixed) - {ROWS, *forms.all_parameters}:
+            known = ", ".join([ROWS, *forms.all_parameters])
+            raise UsageError("tf_unknown_parameter", name=min(unknown), known=known)
         others = tuple(variable for variable in variables if variable is not table)
         options = {
             parameter: list(
@@ -70,16 +115,78 @@ def find_reading(
             )
             for parameter in forms.parameters
         }
-        lacking |= {parameter: None for parameter in options if not options[parameter]}
-        readings += _readings(forms, table, options)
-    if not readings:
-        raise UsageError(
-            "tf_no_reading", parameters=", ".join(lacking) or "-", variables=_listing(variables)
-        )
-    agreeing = [reading for reading in readings if given.items() <= reading.sizes.items()]
-    if not agreeing:
-        raise UsageError("tf_sizes_differ", differences=_differences(given, readings))
-    return _clearest(agreeing)
+        lacking = _lacking(name, options)
+        _collect(forms, table, options, found)
+    return found, lacking, untold
+
+
+def _lacking(name: str, options: Mapping[str, list[tuple[Variable, dict[str, int]]]]) -> list[str]:
+    """Return the parameters left without a variable where those named as in the original, and then
+    the others, take one that fits.
+    """
+    original = ORIGINAL.get(name, {})
+    taken: dict[str, str] = {}
+    for by_name in (True, False):
+        for parameter in options:
+            for variable, _ in options[parameter]:
+                if by_name and not is_original(variable.name, original.get(parameter, "?")):
+                    continue
+                if parameter not in taken.values() and variable.key not in taken:
+                    taken[variable.key] = parameter
+    return [parameter for parameter in options if parameter not in taken.values()]
+
+
+def _refuse_other(name: str, variables: tuple[Variable, ...], suspects: frozenset[str]) -> None:
+    """Raise UsageError where the suspects' names are those of another model alone."""
+    claims = {
+        variable.name: model
+        for variable in variables
+        if variable.key in suspects and (model := named_of(variable.aliases)) is not None
+    }
+    if claims and name not in claims.values():
+        others = " | ".join(sorted(set(claims.values())))
+        raise UsageError("tf_named_otherwise", model=name, others=others, names=", ".join(claims))
+
+
+def _left_over(variables: tuple[Variable, ...], ignored: frozenset[str]) -> frozenset[str]:
+    """Return the keys of the variables that a reading must use: those that are trained, or where
+    no optimizer tells, all but those that the original does not train.
+    """
+    told = any(variable.trained for variable in variables)
+    set_aside = {named(variables, name).key for name in ignored}
+    return frozenset(
+        variable.key
+        for variable in variables
+        if (variable.trained if told else not _is_untrained(variable))
+        and variable.key not in set_aside
+    )
+
+
+def _is_untrained(variable: Variable) -> bool:
+    return any(is_original(alias, name) for alias in variable.aliases for name in UNTRAINED)
+
+
+def _unused(
+    partial: list[Reading], suspects: frozenset[str], variables: tuple[Variable, ...]
+) -> UsageError:
+    """Return the refusal of readings that leave variables over, for the clearest of those that
+    leave the fewest.
+    """
+
+    def left(reading: Reading) -> frozenset[str]:
+        return suspects - {variable.key for variable in reading.variables.values()}
+
+    fewest = min(len(left(reading)) for reading in partial)
+    best = _clearest([reading for reading in partial if len(left(reading)) == fewest])
+    over = sorted(variable.name for variable in variables if variable.key in left(best))
+    told = any(variable.trained for variable in variables)
+    return UsageError(
+        "tf_unused_trained" if told else "tf_unused_perhaps",
+        model=best.model,
+        names=", ".join(over),
+        count=len(over),
+        options=" ".join(f"--ignore {name}" for name in over),
+    )
 
 
 def fits(variable: Shape, parameter: Shape) -> bool:
@@ -96,100 +203,31 @@ def _prefixes(shape: Shape) -> set[int]:
 
 
 @dataclass(frozen=True)
-class _Forms:
-    """The parameters' shapes as functions of the unknown sizes.
+class _Found:
+    """Readings found so far: `whole` use all `suspects`, `partial` leave some of them over."""
 
-    corners: the shapes by parameter with each unknown size at 1 or 2. Axes are multilinear in the
-    sizes (K*d, 4*h, d+h), so the corners determine all other shapes.
-    """
-
-    fixed: Sizes
-    unknown: tuple[str, ...]
-    corners: Mapping[tuple[int, ...], Mapping[str, Shape]]
-
-    @property
-    def parameters(self) -> list[str]:
-        return list(next(iter(self.corners.values())))
-
-    def sizes_of(self, parameter: str) -> tuple[str, ...]:
-        """Return the unknown sizes that the parameter's shape depends on."""
-        return tuple(
-            name
-            for place, name in enumerate(self.unknown)
-            if any(
-                shapes[parameter] != self.corners[_flipped(corner, place)][parameter]
-                for corner, shapes in self.corners.items()
-            )
-        )
-
-    def shape(self, parameter: str, sizes: Sizes) -> Shape:
-        """Return the parameter's shape; `sizes` must have all sizes it depends on."""
-        total = [0] * len(next(iter(self.corners.values()))[parameter])
-        for corner, shapes in self.corners.items():
-            weight = 1
-            for name, end in zip(self.unknown, corner, strict=True):
-                size = sizes.get(name, 1)
-                weight *= size - 1 if end == 2 else 2 - size
-            axes = shapes[parameter]
-            total = [before + weight * axis for before, axis in zip(total, axes, strict=True)]
-        return tuple(total)
+    whole: list[Reading]
+    partial: list[Reading]
+    suspects: frozenset[str]
 
 
-def _flipped(corner: tuple[int, ...], place: int) -> tuple[int, ...]:
-    return (*corner[:place], 3 - corner[place], *corner[place + 1 :])
-
-
-def _forms(model: Model, embedding_dim: int, given: Sizes, defaults: Sizes) -> _Forms:
-    """Return the model's forms. If the model refuses some sizes (a hidden_size other than
-    embedding_dim, a number of interests), try again with fewer unknown sizes.
-    """
-    width = {"embedding_dim": embedding_dim}
-    tied = width | {"hidden_size": embedding_dim}
-    kept = {**defaults, **given}
-    single = {"num_interest": kept["num_interest"]}
-    attempts = [width, tied, width | single, tied | single]
-    for fixed in attempts:
-        unknown = tuple(name for name in _FREE if name not in fixed)
-        try:
-            corners = {
-                corner: _shapes(model, fixed | dict(zip(unknown, corner, strict=True)))
-                for corner in itertools.product((1, 2), repeat=len(unknown))
-            }
-        except UsageError:
-            if fixed is attempts[-1]:
-                raise
-            continue
-        forms = _Forms(fixed, unknown, corners)
-        silent = {
-            name: kept[name]
-            for name in unknown
-            if all(name not in forms.sizes_of(parameter) for parameter in forms.parameters)
-        }
-        return _Forms({**fixed, **silent}, unknown, corners)
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _shapes(model: Model, sizes: Sizes) -> dict[str, Shape]:
-    shape = ModelShape(
-        sizes["maxlen"], sizes["embedding_dim"], sizes["hidden_size"], sizes["num_interest"]
-    )
-    made = jax.eval_shape(lambda key: model.init(key, shape), jax.random.key(0))
-    return {name: tuple(array.shape) for name, array in made.items()}
-
-
-def _readings(
-    forms: _Forms, table: Variable, options: Mapping[str, list[tuple[Variable, dict[str, int]]]]
-) -> list[Reading]:
-    """Return all consistent combinations of the parameters' options, with this table."""
+def _collect(
+    forms: Forms,
+    table: Variable,
+    options: Mapping[str, list[tuple[Variable, dict[str, int]]]],
+    found: _Found,
+) -> None:
+    """Add all consistent combinations of the parameters' options, with this table."""
     order = sorted(options, key=lambda parameter: len(options[parameter]))
-    found: list[Reading] = []
 
     def join(place: int, sizes: dict[str, int], taken: dict[str, Variable]) -> None:
-        if len(found) >= _MOST_READINGS:
+        if len(found.whole) + len(found.partial) >= _MOST_READINGS:
             return
         if place == len(order):
             variables = {ROWS: table} | {name: taken[name] for name in options}
-            found.append(Reading({**forms.fixed, **sizes}, variables))
+            used = {variable.key for variable in variables.values()}
+            readings = found.whole if found.suspects <= used else found.partial
+            readings.append(Reading(forms.model, {**forms.fixed, **sizes}, variables))
             return
         for variable, needed in options[order[place]]:
             free = all(variable is not other for other in taken.values())
@@ -197,11 +235,10 @@ def _readings(
                 join(place + 1, sizes | needed, taken | {order[place]: variable})
 
     join(0, {}, {})
-    return found
 
 
 def _options(
-    forms: _Forms, parameter: str, variables: tuple[Variable, ...]
+    forms: Forms, parameter: str, variables: tuple[Variable, ...]
 ) -> Iterator[tuple[Variable, dict[str, int]]]:
     """Yield each variable that fits the parameter for some sizes, with these sizes."""
     names = forms.sizes_of(parameter)
@@ -239,17 +276,18 @@ def _tables(
     return found
 
 
-def _named(variables: tuple[Variable, ...], wanted: str) -> Variable:
+def named(variables: tuple[Variable, ...], wanted: str) -> Variable:
+    """Return the variable of a name; UsageError where there is none, or several."""
     exact = [variable for variable in variables if variable.name == wanted]
     found = exact or [variable for variable in variables if wanted in variable.aliases]
     if len(found) != 1:
-        raise UsageError("tf_unknown_variable", name=wanted, variables=_listing(variables))
+        raise UsageError("tf_unknown_variable", name=wanted, variables=listing(variables))
     return found[0]
 
 
 def _clearest(readings: list[Reading]) -> Reading:
     """Return the reading with the most similar names; raise UsageError on a tie."""
-    scored = sorted(((_likeness(r), n) for n, r in enumerate(readings)), reverse=True)
+    scored = sorted(((likeness(r), n) for n, r in enumerate(readings)), reverse=True)
     if len(readings) == 1 or scored[0][0] > scored[1][0]:
         return readings[scored[0][1]]
     tied = [readings[n] for score, n in scored if score == scored[0][0]]
@@ -263,12 +301,15 @@ def _clearest(readings: list[Reading]) -> Reading:
     raise UsageError("tf_ambiguous", choices="\n".join(lines))
 
 
-def _likeness(reading: Reading) -> float:
+def likeness(reading: Reading) -> float:
     """Return the number of words that the names of parameters and variables share; a word that is a
-    prefix of the other counts half.
+    prefix of the other counts half, a name of the original more.
     """
     score = 0.0
+    original = {ROWS: TABLE, **ORIGINAL.get(reading.model, {})}
     for parameter, variable in reading.variables.items():
+        if any(is_original(alias, original.get(parameter, "")) for alias in variable.aliases):
+            score += _SAME_NAME
         words = _TABLE_WORDS if parameter == ROWS else tuple(_words(parameter))
         theirs = [word for alias in variable.aliases for word in _words(alias)]
         for word in words:
@@ -296,7 +337,8 @@ def _differences(given: Sizes, readings: list[Reading]) -> str:
     )
 
 
-def _listing(variables: tuple[Variable, ...]) -> str:
+def listing(variables: tuple[Variable, ...]) -> str:
+    """Return variables with their shapes, a line each."""
     return "\n".join(f"  {_line(variable)}" for variable in variables) or "  -"
 
 

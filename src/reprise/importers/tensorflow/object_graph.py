@@ -4,6 +4,7 @@
 stored value, and Keras's and TensorFlow's optimizers as nodes.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ _SUFFIX = f"/.ATTRIBUTES/{_VALUE}"
 _ORDER = "_trainable_variables"
 # Children that only an optimizer has: Keras 3 and 2.11+, Keras 2 before.
 _MARKS = ({"_iterations"}, {"_momentums", "_velocities"}, {"iter", "learning_rate"})
+_STEPS = ("_iterations", "iter", "iterations")
+# What Adam is called, as a part of a variable's name. AdamW, Nadam, RMSprop and others keep moments
+# of the same names and shapes that mean something else.
+_ADAM = re.compile(r"(.*[^a-z])?(lazy_?)?adam(_?optimizer)?(_\d+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Variable:
         shape: Its shape.
         aliases: All its names.
         moments: The keys of Adam's m and v; None if they are missing or ambiguous.
+        trained: Whether an optimizer trains it.
+        contested: Whether several optimizers keep state of it.
     """
 
     name: str
@@ -42,16 +49,27 @@ class Variable:
     shape: tuple[int, ...]
     aliases: frozenset[str]
     moments: tuple[str, str] | None
+    trained: bool = False
+    contested: bool = False
 
 
 @dataclass(frozen=True)
 class Scalars:
-    """The keys of a checkpoint's training state, where stored."""
+    """The keys of a checkpoint's training state, where stored.
+
+    several: Whether there are several optimizers, so that it is unclear whose state is the model's.
+    """
 
     iterations: str | None = None
     beta2_power: str | None = None
     learning_rate: str | None = None
     best_metric: str | None = None
+    several: bool = False
+
+
+def is_adam(name: str) -> bool:
+    """Return whether a part of this name between slashes is Adam's."""
+    return any(_ADAM.fullmatch(part) for part in name.split("/"))
 
 
 class Graph:
@@ -119,10 +137,16 @@ def read_graph(graph: Graph, stored: Mapping[str, Stored]) -> tuple[tuple[Variab
     for optimizer in optimizers:
         for node in graph.listed(optimizer, _ORDER).values():
             names.setdefault(node, graph.keys.get(node, "").removesuffix(_SUFFIX))
-    kept = {
+    named = {
         node: name
         for node, name in names.items()
-        if graph.keys.get(node) in stored and _is_weight(stored[graph.keys[node]])
+        if graph.keys.get(node) in stored and stored[graph.keys[node]].floating
+    }
+    trainers = {node: [one for one in optimizers if _trains(graph, one, node)] for node in named}
+    kept = {
+        node: name
+        for node, name in named.items()
+        if stored[graph.keys[node]].shape or trainers[node]
     }
     moments = _moments(graph, optimizers, kept, stored)
     variables = tuple(
@@ -133,22 +157,28 @@ def read_graph(graph: Graph, stored: Mapping[str, Stored]) -> tuple[tuple[Variab
             aliases=frozenset(
                 {name, graph.keys[node].removesuffix(_SUFFIX), graph.full_names[node]}
             ),
-            moments=moments.get(node),
+            moments=moments.get(node) if len(trainers[node]) == 1 else None,
+            trained=bool(trainers[node]),
+            contested=len(trainers[node]) > 1,
         )
         for node, name in sorted(kept.items(), key=lambda pair: pair[1])
     )
     return variables, _scalars(graph, optimizers, stored)
 
 
-def _is_weight(entry: Stored) -> bool:
-    return entry.floating and bool(entry.shape)
-
-
 def _scalars(graph: Graph, optimizers: list[int], stored: Mapping[str, Stored]) -> Scalars:
     def only(*names: str) -> str | None:
-        keys = {graph.child_key(node, *names) for node in optimizers} - {None}
-        return keys.pop() if len(keys) == 1 else None
+        return keys.pop() if len(keys := keys_of(*names)) == 1 else None
 
+    def keys_of(*names: str) -> set[str]:
+        found = (graph.child_key(node, *names) for node in optimizers)
+        return {key for key in found if key is not None}
+
+    def updates(node: int) -> str | None:
+        return graph.child_key(node, *_STEPS, "beta2_power")
+
+    several = len({updates(node) for node in optimizers if updates(node) is not None}) > 1
+    adam = all(_is_adam(graph, node) for node in optimizers)
     best = [
         graph.keys[node]
         for name, node in graph.children[0].items()
@@ -156,10 +186,38 @@ def _scalars(graph: Graph, optimizers: list[int], stored: Mapping[str, Stored]) 
     ]
     best = [key for key in best if stored[key] == Stored((), True)]
     return Scalars(
-        iterations=only("_iterations", "iter", "iterations"),
-        beta2_power=only("beta2_power"),
-        learning_rate=only("_learning_rate", "learning_rate"),
+        iterations=None if several else only(*_STEPS),
+        beta2_power=None if several else only("beta2_power"),
+        # Another optimizer's learning rate means nothing for Adam.
+        learning_rate=only("_learning_rate", "learning_rate") if adam and not several else None,
         best_metric=best[0] if len(best) == 1 else None,
+        several=several,
+    )
+
+
+def _is_adam(graph: Graph, optimizer: int) -> bool:
+    """Return whether the names of an optimizer's own variables say that it is Adam."""
+    own = {*graph.children[optimizer].values(), *_state(graph, optimizer)}
+    own |= {slot for slots in graph.slots[optimizer].values() for slot in slots.values()}
+    return any(is_adam(graph.full_names.get(node, "")) for node in own)
+
+
+def _state(graph: Graph, optimizer: int) -> set[int]:
+    """Return what an optimizer lists as its own: moments and the like."""
+    names = ("_variables", "_momentums", "_velocities")
+    return {node for name in names for node in graph.listed(optimizer, name).values()}
+
+
+def _trains(graph: Graph, optimizer: int, variable: int) -> bool:
+    """Return whether an optimizer lists a variable, or keeps state of it or of its name."""
+    name = graph.full_names[variable]
+    return (
+        variable in graph.listed(optimizer, _ORDER).values()
+        or variable in graph.slots[optimizer]
+        or any(
+            graph.full_names.get(node, "").endswith(f"/{name}")
+            for node in _state(graph, optimizer) - {variable}
+        )
     )
 
 
@@ -167,15 +225,18 @@ def _moments(
     graph: Graph, optimizers: list[int], variables: Iterable[int], stored: Mapping[str, Stored]
 ) -> dict[int, tuple[str, str]]:
     """Return the keys of each variable's m and v, found by, in this order: slots; lists in a
-    recorded order; names of the moments. Shapes must agree. A variable of two optimizers is
-    ambiguous and left out.
+    recorded order; names of the moments. Shapes must agree, and the names must be Adam's. A
+    variable of two optimizers is ambiguous and left out.
     """
     found: dict[int, set[tuple[str, str]]] = {}
     for optimizer in optimizers:
         for variable in variables:
             for pair in _pairs(graph, optimizer, variable):
                 keys = tuple(graph.keys.get(node, "") for node in (variable, *pair))
-                if all(key in stored for key in keys) and len({stored[k].shape for k in keys}) == 1:
+                own = graph.full_names[variable]
+                named = all(is_adam(graph.full_names.get(n, "").replace(own, "")) for n in pair)
+                there = all(key in stored for key in keys)
+                if named and there and len({stored[key].shape for key in keys}) == 1:
                     found.setdefault(variable, set()).add((keys[1], keys[2]))
                     break
     return {node: pairs.pop() for node, pairs in found.items() if len(pairs) == 1}

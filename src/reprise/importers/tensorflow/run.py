@@ -1,6 +1,7 @@
 """Convert a TensorFlow checkpoint into the first checkpoint of a run (`reprise import-tf`)."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ from reprise.config.schema import TrainConfig, check_value
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.errors import CheckpointError, UsageError
 from reprise.importers.tensorflow.checkpoint import TfCheckpoint, open_checkpoint
-from reprise.importers.tensorflow.match import ROWS, Reading, find_reading
+from reprise.importers.tensorflow.match import Reading, Wanted, find_reading
+from reprise.importers.tensorflow.names import DRAWN, ROWS
 from reprise.importers.tensorflow.object_graph import Variable
-from reprise.models.registry import canonical_name, get_model
+from reprise.importers.tensorflow.recognise import find_model
+from reprise.models.registry import canonical_name
 from reprise.runs.folder import RunFolder, locked, record_events
 from reprise.runs.loop import measure_best
 from reprise.runs.naming import called
@@ -27,9 +30,17 @@ from reprise.runs.where import hint
 from reprise.text.messages import Phrase, Say
 from reprise.training import item_table
 from reprise.training.setup import Task, fresh_state, make_task
-from reprise.training.state import Progress, Snapshot, restore, take_snapshot
+from reprise.training.state import (
+    Best,
+    Progress,
+    Snapshot,
+    TrainState,
+    restore,
+    take_snapshot,
+)
 
 Float32 = NDArray[np.float32]
+_ROUNDING = 1e-3  # float32 sums in another order reverse the rare near tie
 _SIZES = ("maxlen", "embedding_dim", "hidden_size", "num_interest")
 
 
@@ -43,6 +54,7 @@ class ImportRequest:
         data_folder: The dataset.
         runs_folder: Where to create the run.
         mapped: Names of variables by parameter.
+        ignored: Names of trained variables that are no part of the model.
         step, best_metric: Values that the checkpoint does not store.
     """
 
@@ -51,6 +63,7 @@ class ImportRequest:
     data_folder: Path
     runs_folder: Path
     mapped: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
     step: int | None = None
     best_metric: float | None = None
 
@@ -79,6 +92,7 @@ class Imported:
         reading: The variable of each parameter.
         unused: The other variables.
         without_moments: Parameters whose Adam moments start at zero.
+        drawn: Parameters that are drawn anew.
         progress: The run's progress.
     """
 
@@ -87,6 +101,7 @@ class Imported:
     reading: Reading
     unused: tuple[Variable, ...]
     without_moments: tuple[str, ...]
+    drawn: tuple[str, ...]
     progress: Progress
 
 
@@ -97,23 +112,19 @@ def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
     """
     dataset = open_dataset(request.data_folder)
     source = open_checkpoint(request.source)
+    step = _step(request, source)
     reading = _read_sizes(request, source, dataset)
-    config = _configure(request, source, reading, say)
+    config = _configure(request, source, reading)
     folder = RunFolder(request.runs_folder / config.run_name)
     for taken in called(request.runs_folder, config.dataset, config.name):
         raise UsageError("run_exists", path=taken.path)
+    _tell(request, source, config, step, say)
     task = make_task(config, dataset)
-    step = _step(request, source)
     arrays, without_moments = read_arrays(source, reading, task, step)
-    if without_moments:
-        say("tf_moments_missing", names=", ".join(without_moments))
+    _tell_moments(reading, without_moments, say)
     progress = Progress(learning_rate=config.learning_rate, step=step)
-    state = measure_best(
-        task,
-        restore(Snapshot(arrays, progress)),
-        StopRequest(),
-        _known_best(request, source, say),
-    )
+    state = measure_best(task, restore(Snapshot(arrays, progress)), StopRequest())
+    state = _rated(request, source, task, state, say)
     with locked(folder):
         if store.names(folder.checkpoints):  # another import was faster
             raise UsageError("run_exists", path=folder.path)
@@ -123,8 +134,15 @@ def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
         where_data_is = hint(folder, request.data_folder)
         record_events(folder, task.identity, values, task.environment, [event], where_data_is)
     used = {variable.key for variable in reading.variables.values()}
-    unused = tuple(variable for variable in source.variables if variable.key not in used)
-    return Imported(config, folder, reading, unused, without_moments, state.progress)
+    return Imported(
+        config=config,
+        folder=folder,
+        reading=reading,
+        unused=tuple(variable for variable in source.variables if variable.key not in used),
+        without_moments=without_moments,
+        drawn=tuple(sorted(DRAWN.get(reading.model, frozenset()) - set(reading.variables))),
+        progress=state.progress,
+    )
 
 
 def read_arrays(
@@ -138,12 +156,15 @@ def read_arrays(
     fresh = take_snapshot(fresh_state(task)).arrays
     arrays = dict(fresh)  # parameters not in the checkpoint, an encoder's, start as the identity
     without_moments = []
+    drawn = DRAWN.get(reading.model, frozenset())
     for parameter, variable in reading.variables.items():
         is_table = parameter == ROWS
         shape = variable.shape if is_table else fresh[f"params.{parameter}"].shape
         value = _sound(source, variable, variable.key).reshape(shape)
         m, v = np.zeros_like(value), np.zeros_like(value)
-        if variable.moments is None:
+        if parameter in drawn:
+            pass  # never trained
+        elif variable.moments is None:
             without_moments.append(parameter)
         else:
             m, v = (_sound(source, variable, key).reshape(shape) for key in variable.moments)
@@ -161,47 +182,93 @@ def read_arrays(
     return arrays, tuple(without_moments)
 
 
-def _read_sizes(request: ImportRequest, source: TfCheckpoint, dataset: Dataset) -> Reading:
-    defaults: dict[str, int] = {size: getattr(TrainConfig, size) for size in _SIZES}
-    name = canonical_name(request.values.get("model", TrainConfig.model))
-    return find_reading(
-        get_model(name),
-        source.variables,
-        dataset.num_items,
-        given={size: request.values[size] for size in _SIZES if size in request.values},
-        chosen=request.mapped,
-        defaults=defaults,
-    )
-
-
-def _configure(
-    request: ImportRequest, source: TfCheckpoint, reading: Reading, say: Say
-) -> TrainConfig:
-    values = {**request.values, **reading.sizes}
-    if "learning_rate" not in values and source.learning_rate is not None:
-        values["learning_rate"] = source.learning_rate
-        say("tf_learning_rate", rate=source.learning_rate)
-    return make_config(values)
-
-
 def _step(request: ImportRequest, source: TfCheckpoint) -> int:
     step = source.step if request.step is None else request.step
-    if step is None:
-        raise UsageError("tf_step_unknown", path=source.path)
-    return step
+    if step is not None:
+        return step
+    if source.several:
+        unclear = [variable.name for variable in source.variables if variable.contested]
+        key = "tf_step_and_moments_unclear" if unclear else "tf_step_unclear"
+        raise UsageError(key, path=source.path, names=", ".join(unclear))
+    raise UsageError("tf_step_unknown", path=source.path)
 
 
-def _known_best(request: ImportRequest, source: TfCheckpoint, say: Say) -> float | None:
-    """Return the best metric, or None to measure it. TensorFlow programs save when a model is the
-    best so far, so a stored best metric is the checkpoint's own.
+def _read_sizes(request: ImportRequest, source: TfCheckpoint, dataset: Dataset) -> Reading:
+    wanted = Wanted(
+        num_items=dataset.num_items,
+        given={size: request.values[size] for size in _SIZES if size in request.values},
+        chosen=request.mapped,
+        ignored=request.ignored,
+        defaults={size: getattr(TrainConfig, size) for size in _SIZES},
+    )
+    if "model" in request.values:
+        name = canonical_name(request.values["model"])
+        return find_reading(name, source.variables, wanted)
+    return find_model(source.variables, wanted)
+
+
+def _configure(request: ImportRequest, source: TfCheckpoint, reading: Reading) -> TrainConfig:
+    stored = {} if source.learning_rate is None else {"learning_rate": source.learning_rate}
+    return make_config({**stored, **request.values, **reading.sizes, "model": reading.model})
+
+
+def _tell(
+    request: ImportRequest, source: TfCheckpoint, config: TrainConfig, step: int, say: Say
+) -> None:
+    """Say of the model, the learning rate and the step where they are from."""
+    say("tf_model_given" if "model" in request.values else "tf_model_found", model=config.model)
+    rates = {"value": config.learning_rate, "stored": source.learning_rate}
+    if "learning_rate" in request.values:
+        say("tf_rate_given" if source.learning_rate is None else "tf_rate_overridden", **rates)
+    else:
+        say("tf_rate_default" if source.learning_rate is None else "tf_rate_stored", **rates)
+    if request.step is None:
+        say("tf_step_stored", value=step)
+    else:
+        key = "tf_step_given" if source.step is None else "tf_step_overridden"
+        say(key, value=step, stored=source.step)
+
+
+def _tell_moments(reading: Reading, without_moments: tuple[str, ...], say: Say) -> None:
+    """Say which parameters start without moments, and why."""
+    contested = [name for name in without_moments if reading.variables[name].contested]
+    missing = [name for name in without_moments if name not in contested]
+    if missing:
+        say("tf_moments_missing", names=", ".join(missing))
+    if contested:
+        say("tf_moments_contested", names=", ".join(contested))
+
+
+def _rated(
+    request: ImportRequest, source: TfCheckpoint, task: Task, state: TrainState, say: Say
+) -> TrainState:
+    """Say how the model does on the data at hand, against the best metric that the checkpoint or
+    the user knows, and return the state with the mark to beat: the user's, or else what was
+    measured.
     """
-    if source.best_metric is not None:
-        if request.best_metric is not None:
-            say("best_metric_unused")
-        return source.best_metric
-    if request.best_metric is None:
-        say("old_checkpoint")
-    return request.best_metric
+    if task.config.is_final_fit:  # all users are trained on: nothing to measure
+        return state
+    measured = state.progress.best
+    known = request.best_metric if source.best_metric is None else source.best_metric
+    values = {
+        "metric": task.selector,
+        "measured": "-" if measured is None else f"{measured.metric:.6f}",
+        "known": "-" if known is None else f"{known:.6f}",
+    }
+    if known is None:
+        say("tf_best_measured", **values)
+        return state
+    alike = measured is not None and math.isclose(
+        known, measured.metric, rel_tol=_ROUNDING, abs_tol=_ROUNDING**2
+    )
+    if source.best_metric is None:
+        say("tf_best_given" if alike else "tf_best_given_differs", **values)
+        best = Best(known, state.progress.step, state.progress.branch)
+        return state.at(state.arrays, metric=known, best=best)
+    say("tf_best_stored" if alike else "tf_best_differs", **values)
+    if request.best_metric is not None:
+        say("best_metric_unused")
+    return state
 
 
 def _sound(source: TfCheckpoint, variable: Variable, key: str) -> Float32:

@@ -1,0 +1,117 @@
+"""Notice that ComiRec's texts were replaced after a dataset was made of them.
+
+A dataset remembers each text's size, time of change and digest. Texts beside it that differ in size
+or time are read again, and count as replaced only if their digest differs, too.
+"""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reprise.data import PROTOCOLS
+from reprise.data.dataset import SPLITS, file_digest, fingerprint_of, read_meta
+from reprise.errors import DataError
+
+_KINDS = (*SPLITS, "item_cate", "item_map")
+# What a dataset's own words on its protocol say.
+_PROTOCOLS = {"as split": PROTOCOLS[0], "leave-one-out": "leave-one-out"}
+
+
+def facts_of(source: Path) -> dict[str, Any]:
+    """Return what a dataset remembers of the texts of a folder, by file."""
+    return {
+        name: {"size": size, "mtime_ns": changed, "sha256": file_digest(source / name)}
+        for name, (size, changed) in _looks(source).items()
+    }
+
+
+def refuse_replaced(folder: Path) -> None:
+    """Raise DataError if the texts that the dataset `folder` was made of were replaced."""
+    source = replaced(folder)
+    if source is not None:
+        raise DataError(
+            "texts_replaced", folder=folder, source=source, command=command(folder, source)
+        )
+
+
+def replaced(folder: Path) -> Path | None:
+    """Return the folder of the texts that the dataset `folder` was made of if they are others now,
+    else None.
+    """
+    source = _beside(folder)
+    try:
+        about = read_meta(folder)["source"]
+    except DataError:  # told where the dataset is opened
+        return None
+    if source is None or about.get("format") != "comirec" or not _same(about["path"], source):
+        return None
+    if "texts" in about:
+        return None if _unchanged(about["texts"], source) else source
+    return None if _made_of(folder, about, source) else source
+
+
+def command(folder: Path, source: Path) -> str:
+    """Return the command that prepares a dataset anew."""
+    place = ["--name", folder.name, "--data-dir", str(folder.parent)]
+    protocol = _protocol(read_meta(folder)["source"])
+    other = [] if protocol in (None, PROTOCOLS[0]) else ["--protocol", str(protocol)]
+    return shlex.join(["reprise", "prepare", str(source), *place, *other, "--overwrite"])
+
+
+def _protocol(about: Mapping[str, Any]) -> str | None:
+    """Return the protocol that a dataset was prepared by; None if it does not say."""
+    words = about.get("protocol", "")
+    return next((name for mark, name in _PROTOCOLS.items() if mark in words), None)
+
+
+def _beside(folder: Path) -> Path | None:
+    """Return where the texts of a dataset lie if it was prepared on first use."""
+    if not folder.name:
+        return None
+    name = folder.name.removesuffix("_prepared")
+    for source in (folder.with_name(f"{folder.name}_data"), folder.with_name(name)):
+        if source != folder and any(source.glob("*_train.txt")):
+            return source
+    return None
+
+
+def _same(recorded: str, source: Path) -> bool:
+    """Return whether the recorded folder is `source`, which may have been moved since."""
+    path = Path(recorded)
+    return path.samefile(source) if path.exists() else path.name == source.name
+
+
+def _looks(source: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of change of the texts of a folder, by file."""
+    found = [file for kind in _KINDS for file in source.glob(f"*_{kind}.txt") if file.is_file()]
+    stats = {file.name: file.stat() for file in sorted(found)}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def _unchanged(known: Mapping[str, Any], source: Path) -> bool:
+    looks = _looks(source)
+    if looks.keys() != known.keys():
+        return False
+    return all(
+        look == (known[name]["size"], known[name]["mtime_ns"])
+        or (look[0] == known[name]["size"] and file_digest(source / name) == known[name]["sha256"])
+        for name, look in looks.items()
+    )
+
+
+def _made_of(folder: Path, about: Mapping[str, Any], source: Path) -> bool:
+    """Return whether a dataset that remembers no texts has the content of `source`: texts older
+    than it do; newer ones, which may be copies, are read.
+    """
+    made = (folder / "meta.json").stat().st_mtime_ns
+    protocol = _protocol(about)
+    if protocol is None or all(changed <= made for _, changed in _looks(source).values()):
+        return True
+
+    from reprise.data import build
+    from reprise.data.readers.comirec import read_split
+
+    draft = build.of_split(read_split(source), "comirec", source, protocol)
+    now = fingerprint_of(draft.splits, draft.item_category, draft.evaluation, draft.known)
+    return bool(now == read_meta(folder)["fingerprint"])

@@ -1,0 +1,88 @@
+"""Find a TensorFlow checkpoint by its path, and name what is none."""
+
+import re
+import zipfile
+from pathlib import Path
+
+from reprise.errors import CheckpointError, UsageError
+
+_V1_END = (0xDB4775248B80FB57).to_bytes(8, "little")  # how a file of TensorFlow's V1 format ends
+_HDF5_START = b"\x89HDF\r\n\x1a\n"
+
+
+def find_prefix(path: Path) -> Path:
+    """Return the checkpoint's prefix: `path` itself, the prefix of a file, or a folder's latest
+    checkpoint by TensorFlow's `checkpoint` file, or its only one if that file is missing.
+
+    Raises:
+        UsageError: There are several, and nothing tells which.
+        CheckpointError: There is none; what is there is named.
+    """
+    if path.is_dir():
+        return _in_folder(path)
+    prefix = path.with_name(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name))
+    if _has_index(prefix):
+        return prefix
+    _refuse_other(prefix if prefix.is_file() else path)
+    if path.name == "checkpoint" and path.is_file():
+        return _in_folder(path.parent)
+    raise CheckpointError("tf_missing_checkpoint", path=path, found=_listed(path.parent))
+
+
+def _in_folder(folder: Path) -> Path:
+    found = _prefixes(folder)
+    latest = _latest(folder)
+    if latest is not None:
+        # By name first: the folder may have been moved since.
+        for prefix in (folder / Path(latest).name, folder / latest):
+            if _has_index(prefix):
+                return prefix
+            _refuse_other(prefix)
+        values = {"path": folder, "latest": latest, "found": _listed(folder)}
+        raise CheckpointError("tf_latest_gone", **values)
+    if len(found) > 1:
+        raise UsageError("tf_several", path=folder, names=_listed(folder))
+    if found:
+        return found[0]
+    if (folder / "saved_model.pb").is_file() or (folder / "saved_model.pbtxt").is_file():
+        raise CheckpointError("tf_saved_model", path=folder)
+    for file in sorted(folder.iterdir()):
+        _refuse_other(file)
+    raise CheckpointError("tf_missing_checkpoint", path=folder, found="-")
+
+
+def _refuse_other(path: Path) -> None:
+    """Raise CheckpointError if `path` is a file of another kind."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(len(_HDF5_START))
+        file.seek(max(file.seek(0, 2) - len(_V1_END), 0))
+        end = file.read()
+    if end == _V1_END and path.suffix != ".index":
+        raise CheckpointError("tf_old_format", path=path)
+    if start == _HDF5_START or (path.suffix == ".keras" and zipfile.is_zipfile(path)):
+        raise CheckpointError("tf_keras_file", path=path)
+
+
+def _has_index(prefix: Path) -> bool:
+    return prefix.with_name(f"{prefix.name}.index").is_file()
+
+
+def _prefixes(folder: Path) -> list[Path]:
+    """Return the prefixes of a folder's checkpoints."""
+    return sorted(file.with_suffix("") for file in folder.glob("*.index"))
+
+
+def _listed(folder: Path) -> str:
+    return ", ".join(prefix.name for prefix in _prefixes(folder)) or "-"
+
+
+def _latest(folder: Path) -> str | None:
+    """Return what the folder's `checkpoint` file names as its latest checkpoint."""
+    try:
+        text = (folder / "checkpoint").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    match = re.search(r'^model_checkpoint_path: "(.*)"', text, re.MULTILINE)
+    return None if match is None else match[1]
