@@ -16,6 +16,7 @@ from reprise import __version__
 from reprise.cli.help import Group, use_language, with_type_translated
 from reprise.errors import RepriseError, WriteError
 from reprise.runtime.setup import setup
+from reprise.runtime.streams import give_up
 from reprise.text.messages import Messages, Phrase, choose_language
 
 OUT_OF_MEMORY = 8
@@ -46,30 +47,36 @@ def run_guarded(command: click.Command) -> NoReturn:
     use_language(messages.language)
     try:
         setup()
-        sys.exit(command.main(standalone_mode=False, obj=messages.language))
+        try:
+            code = command.main(standalone_mode=False, obj=messages.language)
+        finally:
+            sys.stdout.flush()  # here, where a full disk ends in a line
     except click.Abort as abort:
         if isinstance(abort.__cause__, EOFError):
             raise abort.__cause__ from None  # of a file: click takes it for the end of a prompt
-        sys.exit(128 + signal.SIGINT)
+        code = 128 + signal.SIGINT
     except click.ClickException as error:
         with_type_translated(error).show()
-        sys.exit(error.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _LACKS_MEMORY.search(str(error)):
-            raise
-        _tell(messages, Phrase("out_of_memory", reason=str(error).partition("\n")[0]))
-        sys.exit(OUT_OF_MEMORY)
-    except RepriseError as error:
-        _tell(messages, error)
-        sys.exit(error.exit_code)
-    except OSError as error:
+        code = error.exit_code
+    except (MemoryError, RuntimeError, RepriseError, OSError) as error:
+        mistake, code = _mistake(error)
+        if isinstance(error, OSError):
+            give_up(sys.stdout)  # else Python, at its end, tries to write the rest again
+        click.echo(messages.text("error_line", mistake=mistake), err=True)
+    sys.exit(code)
+
+
+def _mistake(error: Exception) -> tuple[Phrase, int]:
+    """Return what is said of an error that the user can fix, and the exit code; raise others."""
+    if isinstance(error, RepriseError):
+        return error, error.exit_code
+    if isinstance(error, OSError):
         path, reason = error.filename or "?", error.strerror or error
-        _tell(messages, Phrase("os_refused", path=path, reason=reason))
-        sys.exit(WriteError.exit_code)
-
-
-def _tell(messages: Messages, mistake: Phrase) -> None:
-    click.echo(messages.text("error_line", mistake=mistake), err=True)
+        return Phrase("os_refused", path=path, reason=reason), WriteError.exit_code
+    if isinstance(error, MemoryError) or _LACKS_MEMORY.search(str(error)):
+        reason = str(error).partition("\n")[0]
+        return Phrase("out_of_memory", reason=reason), OUT_OF_MEMORY
+    raise error
 
 
 class Commands(UserDict[str, click.Command]):

@@ -1,7 +1,6 @@
 """The output of a run: Reprise's lines or ComiRec's, and train.log."""
 
 import dataclasses
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import is_finished
 from reprise.runs.results import Split
 from reprise.runs.session import Outcome
+from reprise.runtime.streams import give_up
 from reprise.show.commandline import command_to_resume, longer
 from reprise.show.progress import ProgressLine
 from reprise.text.messages import Messages
@@ -76,11 +76,12 @@ class Voice:
     def _print(self, text: str) -> None:
         # Looked up each time: a live progress line replaces the streams.
         stream = sys.stderr if self.to_stderr else sys.stdout
+        if stream is None or stream.closed:  # of a daemon's Python
+            return
         try:
             print(text, file=stream, flush=True)
         except OSError:  # the reader of our output has gone, or its disk is full: keep training
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), stream.fileno())
+            give_up(stream)
 
     def keep_in(self, log: Path) -> None:
         """Write all lines, past and future, to `log`."""

@@ -19,6 +19,7 @@ from reprise.config.load import make_config
 from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.runtime.streams import is_terminal
 from reprise.text.messages import Messages, choose_language
 
 # The original's settings: batch size, history length, steps between evaluations.
@@ -97,7 +98,7 @@ def ask_name(messages: Messages) -> str:
     """Ask for the experiment's name on standard input, which may be a pipe."""
     print(messages.text("prompt_name"), end="", flush=True)
     name = sys.stdin.readline().strip()
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         print(flush=True)
     if not name:
         raise UsageError("no_name")
