@@ -17,6 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from reprise.config.effect import say_without_effect
 from reprise.config.load import field_of, in_todays_names, read_preset, read_toml
 from reprise.config.schema import check_value
 from reprise.data import PROTOCOLS
@@ -138,6 +139,8 @@ def train(
     own = {"dataset": data.name if isinstance(data, Dataset) else data, "name": name}
     given, runs = _settings(preset, config, settings) | own, Path(runs_dir)
     named = _final_fit(final_fit, given, runs, new) or for_training(given, runs, new)
+    of_preset = read_preset(preset) if preset else {}
+    say_without_effect({k: v for k, v in given.items() if k not in of_preset}, named.config, _warn)
     folder = data.folder if isinstance(data, Dataset) else folder_for(named, _folder(data_dir))
     request = Request(named.config, folder, named.folder, resume_from, fit_of=named.fit_of)
     voice = Voice(Messages(choose_language(lang)), silent=not progress)

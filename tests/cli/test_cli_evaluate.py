@@ -225,9 +225,9 @@ def test_a_metric_that_the_data_cannot_give_is_named(workspace: Path) -> None:
     ("options", "said"),
     [
         ([RUN, "--cutoffs", "5,x"], "cutoffs = 'x' is invalid: expected an integer >= 1."),
-        ([RUN, "--cutoffs", "5,0"], "cutoffs = 0 is invalid: expected an integer >= 1."),
+        ([RUN, "--cutoffs", "5,0"], "--cutoffs = 0 is invalid: expected an integer from 1 to"),
         ([RUN, "--cutoffs", ","], "Missing: --cutoffs."),
-        ([RUN, "--top-n", "0"], "top_n = 0 is invalid: expected an integer >= 1."),
+        ([RUN, "--top-n", "0"], "--top-n = 0 is invalid: expected an integer from 1 to"),
         ([RUN, "--metrics", "recal"], "metrics = 'recal' is invalid: expected recall | ndcg | "),
         ([], "Say what to evaluate: RUN, or --lists FILE with --dataset NAME."),
         (["--lists", "a.csv"], "Say what to evaluate: "),

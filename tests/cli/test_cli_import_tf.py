@@ -72,7 +72,7 @@ def test_the_seeds_lines_follow_an_import(demo_data: Path, tmp_path: Path) -> No
         (["."], 6, "No TensorFlow checkpoint at ."),
         ([".", "--map", "rows"], 2, "map = 'rows' is invalid: expected PARAM=VARIABLE"),
         ([".", "--step", 0], 2, "step = 0 is invalid"),
-        ([".", "--best-metric", 7], 2, "best_metric = 7.0 is invalid"),
+        ([".", "--best-metric", 7], 2, "--best-metric = 7.0 is invalid"),
         ([".", "--maxlen", 0], 2, "maxlen = 0 is invalid"),
         ([".", "--model", "comirecdr"], 2, "Did you mean 'ComiRec-DR'?"),
     ],

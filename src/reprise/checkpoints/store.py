@@ -7,8 +7,8 @@
         MANIFEST.json           SHA-256, size (arrays: dtype, shape) of each file
     checkpoints/quarantine/     checkpoints that did not match their manifest
 
-No name is written twice: a step that is stored again with more information (an evaluation that was
-interrupted, a best metric that an older schema lacked) gets ".1" appended.
+No name is written twice: a step that is stored again (with an evaluation that was interrupted, a
+best metric that an older schema lacked, another learning rate) gets ".1" appended.
 
 After a crash at any instant, each checkpoint is complete or absent (`durable`). The rename is the
 commit, and superseded checkpoints are deleted after it: the newest two and the best stay.
@@ -215,10 +215,13 @@ def set_aside(path: Path, reason: Phrase, warn: Say) -> None:
 
 
 def _goodness(checkpoint: Checkpoint) -> tuple[float, int, int, int]:
-    """Return the sort key: metric, then the earlier branch and step, then the later repetition."""
+    """Return the sort key: metric, then the earlier branch, step and repetition. A step that was
+    rated is stored again only where the learning rate changed: the first has the one it was
+    trained with.
+    """
     branch, step, repetition = checkpoint.order
     metric = checkpoint.progress.metric
-    return -math.inf if metric is None else metric, -branch, -step, repetition
+    return -math.inf if metric is None else metric, -branch, -step, -repetition
 
 
 def parse_name(name: str) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ import click
 
 from reprise import __version__
 from reprise.cli.help import Group, use_language, with_type_translated
+from reprise.cli.typed import as_typed
 from reprise.errors import RepriseError, WriteError
 from reprise.runtime.setup import setup
 from reprise.runtime.streams import give_up
@@ -69,7 +70,7 @@ def run_guarded(command: click.Command) -> NoReturn:
 def _mistake(error: Exception) -> tuple[Phrase, int]:
     """Return what is said of an error that the user can fix, and the exit code; raise others."""
     if isinstance(error, RepriseError):
-        return error, error.exit_code
+        return as_typed(error, sys.argv[1:]), error.exit_code
     if isinstance(error, OSError):
         path, reason = error.filename or "?", error.strerror or error
         return Phrase("os_refused", path=path, reason=reason), WriteError.exit_code

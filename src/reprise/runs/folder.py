@@ -24,6 +24,7 @@ from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.load import in_todays_names, lift_identity
+from reprise.data.dataset import DATA_KEYS
 from reprise.errors import CheckpointError, ConfigMismatchError
 from reprise.runs import results
 from reprise.runs.events import is_event
@@ -97,8 +98,11 @@ def leftovers(folder: RunFolder) -> list[Path]:
     return durable.abandoned(folder.path) + durable.leftovers(folder.checkpoints)
 
 
-def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Say) -> None:
-    """Refuse, with the differences, a folder that holds a run of another identity.
+def check_identity(
+    folder: RunFolder, identity: Mapping[str, Any], warn: Say, data_folder: Path | None = None
+) -> None:
+    """Refuse, with the differences, a folder that holds a run of another identity; `data_folder`
+    is what a change of the data set is told of.
 
     The checkpoints know it, under their manifests; run.json decides between them, or alone where
     there are none.
@@ -109,6 +113,8 @@ def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Say) ->
     if found and recorded not in [checkpoint.identity for checkpoint in found]:
         stored = found[-1].identity
     if stored is not None:
+        if data_folder is not None and _other(stored, identity, "dataset_fingerprint"):
+            raise ConfigMismatchError("dataset_not_its", path=folder.path, dataset=data_folder)
         refuse_difference(folder, stored, identity)
 
 
@@ -117,7 +123,7 @@ def refuse_difference(
 ) -> None:
     """Raise ConfigMismatchError, with a line for each key, where the two differ."""
     differences = _difference(stored, asked)
-    if differences and all(line.startswith("item_ids: ") for line in differences):
+    if differences == ["item_ids"]:
         raise ConfigMismatchError("items_relabelled", path=folder.path)
     if differences:
         lines = "\n".join(f"  {line}" for line in differences)
@@ -125,14 +131,18 @@ def refuse_difference(
 
 
 def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Return "key: stored -> asked" for each key that differs; what an older version did not
-    store is no difference.
+    """Return "key: stored -> asked" for each key that differs, of a digest the key alone; what an
+    older version did not store is no difference.
     """
     return [
-        f"{key}: {value} -> {asked.get(key)}"
+        key if key in DATA_KEYS else f"{key}: {value} -> {asked.get(key)}"
         for key, value in sorted(stored.items())
-        if key not in asked or value != asked[key]
+        if _other(stored, asked, key)
     ]
+
+
+def _other(stored: Mapping[str, Any], asked: Mapping[str, Any], key: str) -> bool:
+    return key in stored and (key not in asked or stored[key] != asked[key])
 
 
 def record_events(

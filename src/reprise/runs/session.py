@@ -30,6 +30,7 @@ from reprise.runs.folder import (
 from reprise.runs.loop import (
     Evaluate,
     Observer,
+    evaluate_due,
     evaluate_state,
     is_finished,
     measure_best,
@@ -64,7 +65,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.new_learning_rate is not None:
-            check_value("learning_rate", self.new_learning_rate)
+            check_value("learning_rate", self.new_learning_rate, "change_learning_rate")
         if self.best_metric is not None and not 0 <= self.best_metric <= 1:
             expected = Phrase("good_within", low=0, high=1)
             raise UsageError(
@@ -117,7 +118,7 @@ def run_session(
     dataset = open_dataset(request.data_folder)
     task = make_task(config, dataset)
     with stop_requests(own_process) as stop, locked(folder):
-        check_identity(folder, task.identity, announcer.say)
+        check_identity(folder, task.identity, announcer.say, dataset.folder)
         items.keep(folder, dataset, announcer.say)
         resumption = resume(
             folder,
@@ -131,8 +132,10 @@ def run_session(
             announcer.say("valid_sample", users=some, every=every)
         try:
             state = _starting_state(request, task, resumption, stop, announcer, evaluate)
-        except InterruptedSearchError:  # while measuring an old checkpoint: nothing has changed
+        except InterruptedSearchError:  # while measuring a stored state: nothing has changed
             progress = _progress(resumption)
+            if request.new_learning_rate is not None:
+                announcer.say("learning_rate_unchanged")
             return Outcome(progress, progress.best, None, stop.exit_code)
         if resumption is not None:
             announcer.restored(state.progress)
@@ -197,6 +200,8 @@ def _starting_state(
         events.append({"event": "environment changed", "changes": changes, "step": progress.step})
     rate = request.new_learning_rate
     if rate is not None and rate != progress.learning_rate:
+        # What is rated, and may be the best, was trained with the old rate: it is stored with it.
+        state = evaluate_due(task, state, folder, stop, announcer, evaluate)
         change = {"old": progress.learning_rate, "new": rate, "step": progress.step}
         announcer.say("learning_rate_changed", **change)
         events.append({"event": "learning rate changed", **change})

@@ -283,15 +283,13 @@ class RunConsole:
             rated = outcome.progress.evaluated_step or outcome.results
             self.say("no_best_of_any" if rated else "no_best")
             return
-        stored = store.scan(self._folder.checkpoints)
+        best, stored = outcome.best, store.scan(self._folder.checkpoints)
         kept = results.best_of(stored, results.read(self._folder.path))
-        self.say(
-            "best_so_far",
-            n=self.config.top_n,
-            metric=outcome.best.metric,
-            step=outcome.best.step,
-            path="-" if kept is None else kept.path,
-        )
+        about = {"n": self.config.top_n, "metric": best.metric, "step": best.step}
+        if kept is not None and kept.order[:2] == (best.branch, best.step):
+            self.say("best_so_far", **about, path=kept.path)
+        else:
+            self.say("best_without_weights", **about)
 
     def _say_rewound(self, progress: RunProgress) -> None:
         rate = progress.learning_rate

@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, setting_option, steps_of
+from reprise.cli.options import common_options, say, setting_option, steps_of
+from reprise.config.effect import say_without_effect
 from reprise.config.load import make_config
 from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.errors import UsageError
@@ -82,7 +83,9 @@ def comirec(task: str, lang: str | None, name: str | None, **options: Any) -> No
     asked = name is None
     if name is None:
         name = ask_name(messages)
-    config = make_config(config_values(name, options))
+    given = config_values(name, options)
+    config = make_config(given)
+    say_without_effect(given, config, say)
     if task == "train":
         from reprise.show.commandline import resume_command
 
