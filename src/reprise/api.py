@@ -28,6 +28,7 @@ from reprise.data.prepare import prepare as prepare_folder
 from reprise.data.readers.format import Asked
 from reprise.runtime.setup import setup
 from reprise.text.messages import Messages, choose_language
+from reprise.text.shown import shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -342,10 +343,10 @@ class Run:
             "folder": self.path,
         }
         cells = "".join(
-            f"<tr><th style='text-align:left'>{key}</th><td>{escape(str(value))}</td></tr>"
+            f"<tr><th style='text-align:left'>{key}</th><td>{escape(shown(str(value)))}</td></tr>"
             for key, value in rows.items()
         )
-        return f"<table><caption>{escape(self.name)}</caption>{cells}</table>"
+        return f"<table><caption>{escape(shown(self.name))}</caption>{cells}</table>"
 
     @property
     def _survey(self) -> "Survey":

@@ -18,6 +18,7 @@ from reprise.config.setting import Setting
 from reprise.data.readers import FORMATS
 from reprise.errors import UsageError
 from reprise.text.messages import Messages, Phrase, choose_language
+from reprise.text.shown import shown_json
 from reprise.tracking import TRACKERS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -211,7 +212,7 @@ def agreed(question: str, unasked: str) -> bool:
 
 def print_json(facts: Any) -> None:
     """Print facts for programs."""
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    click.echo(shown_json(json.dumps(facts, indent=2, ensure_ascii=False)))
 
 
 def steps_of(thousands: float) -> int:

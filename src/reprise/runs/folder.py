@@ -30,6 +30,7 @@ from reprise.runs import results
 from reprise.runs.events import is_event
 from reprise.runs.lock import LOCK, held
 from reprise.text.messages import Phrase, Say, unsaid
+from reprise.text.shown import shown
 from reprise.training.state import Progress, Snapshot
 
 Source = Literal["latest", "best"]
@@ -126,7 +127,7 @@ def refuse_difference(
     if differences == ["item_ids"]:
         raise ConfigMismatchError("items_relabelled", path=folder.path)
     if differences:
-        lines = "\n".join(f"  {line}" for line in differences)
+        lines = "\n".join(f"  {shown(line)}" for line in differences)
         raise ConfigMismatchError("config_differs", path=folder.path, differences=lines)
 
 

@@ -22,6 +22,7 @@ from reprise.runtime.streams import give_up
 from reprise.show.commandline import command_to_resume, longer
 from reprise.show.progress import ProgressLine
 from reprise.text.messages import Messages
+from reprise.text.shown import shown
 from reprise.tracking import TrackedRun, Trackers, points_of, points_of_results, record_of
 from reprise.training.estimate import sizes_of
 from reprise.training.setup import Task
@@ -407,7 +408,7 @@ def show_import(voice: Voice, source: Path, imported: Imported) -> None:
     lines = []
     for parameter, variable in imported.reading.variables.items():
         moments = "value" if parameter in imported.without_moments else "value, m, v"
-        lines.append(f"  {parameter:<12} {variable.name} {list(variable.shape)}: {moments}")
+        lines.append(f"  {parameter:<12} {shown(variable.name)} {list(variable.shape)}: {moments}")
     voice.say("tf_imported", source=source, path=imported.folder.path, variables="\n".join(lines))
     if imported.unused:
         voice.say("tf_unused", names=", ".join(variable.name for variable in imported.unused))

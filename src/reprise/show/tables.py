@@ -11,6 +11,7 @@ from reprise.evaluation.metrics import METRICS
 from reprise.runs.manage.table import best_of
 from reprise.show.runs import Page, label
 from reprise.text.messages import Messages
+from reprise.text.shown import shown, shown_in_csv
 
 Format = Literal["markdown", "latex", "csv"]
 _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -39,7 +40,7 @@ def _markdown(facts: Mapping[str, Any], messages: Messages) -> str:
     heads, rows = _cells(facts, messages, lambda text: f"**{text}**")
     marks = [":--", *("--:" for _ in heads[1:])]
     lines = [
-        "| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |"
+        "| " + " | ".join(shown(str(cell)).replace("|", r"\|") for cell in row) + " |"
         for row in (heads, marks, *rows)
     ]
     return "\n".join(lines) + "\n"
@@ -50,7 +51,7 @@ def _latex(facts: Mapping[str, Any], messages: Messages) -> str:
     best = r"\textbf{%s}"
     heads, rows = _cells(facts, messages, lambda text: best % text)
     cells = [
-        [" ".join(word.translate(escaped) for word in head.split(" ")) for head in heads],
+        [" ".join(word.translate(escaped) for word in shown(head).split(" ")) for head in heads],
         *([row[0].translate(escaped), *row[1:]] for row in rows),
     ]
     lines = [" & ".join(row) + r" \\" for row in cells]
@@ -68,7 +69,9 @@ def _csv(facts: Mapping[str, Any], messages: Messages) -> str:
     for key, cells in facts["metrics"].items():
         for run, cell in zip(facts["runs"], cells, strict=True):
             if cell is not None:
-                about = [run[name] for name in ("name", "folder", "dataset", "model")]
+                about = [
+                    shown_in_csv(str(run[name])) for name in ("name", "folder", "dataset", "model")
+                ]
                 numbers = [cell[name] for name in ("value", "low", "high")]
                 writer.writerow([*about, facts["split"], key, *numbers, run["users"]])
     return file.getvalue()

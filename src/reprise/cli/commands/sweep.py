@@ -15,6 +15,7 @@ from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.sweeps.space import Search, parse_searches
 from reprise.text.messages import Messages, Phrase, choose_language
+from reprise.text.shown import shown
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -212,5 +213,6 @@ def print_table(facts: dict[str, Any], messages: Messages) -> None:
         value = "-" if trial["value"] is None else f"{trial['value']:.6f}"
         numbers = [trial["number"], value, trial["best_step"] or "-"]
         tried = [trial["params"][name] for name in params]
-        table.add_row(*map(str, [*numbers, *tried, trial["run"] or trial["reason"] or "-"]))
+        cells = [*numbers, *tried, trial["run"] or trial["reason"] or "-"]
+        table.add_row(*(shown(str(cell)) for cell in cells))
     make_console().print(table)
