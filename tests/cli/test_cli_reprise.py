@@ -29,7 +29,7 @@ from helpers.commands import (
     reprise_command,
     train,
 )
-from reprise.cli.main import OUT_OF_MEMORY, run_guarded
+from reprise.cli.main import run_guarded
 from reprise.data.dataset import SPLITS
 from reprise.show.commandline import resume_command
 
@@ -203,7 +203,7 @@ def test_memory_that_does_not_suffice_has_a_line_and_a_code(
 
     with patch.object(sys, "argv", ["reprise"]), pytest.raises(SystemExit) as end:
         run_guarded(failing)
-    assert end.value.code == OUT_OF_MEMORY
+    assert end.value.code == 8
     assert str(error).partition("\n")[0] in capsys.readouterr().err
 
 

@@ -305,7 +305,7 @@ def test_vectors_that_are_not_finite_are_not_served(plain: StoredModel, tmp_path
 @pytest.mark.parametrize("size", [600, 1000, 1450])  # less than interests, tables and items
 def test_a_full_disk_leaves_nothing(size: int, plain: StoredModel, tmp_path: Path) -> None:
     users = users_of_split(plain.dataset, "test", 6, as_evaluated=False)
-    with small_disk(size), refused(WriteError, "write_refused"):
+    with small_disk(size), refused(WriteError, "write_refused_new"):
         write(plain, users, tmp_path / "export")
     assert not list(tmp_path.iterdir())
 
@@ -324,7 +324,7 @@ def test_a_disk_that_fills_up_among_the_vectors_is_told(
         yield from others
 
     monkeypatch.setattr("reprise.serving.export.user_vectors", then_full)
-    with small_disk(resource.RLIM_INFINITY), refused(WriteError, "write_refused"):
+    with small_disk(resource.RLIM_INFINITY), refused(WriteError, "write_refused_new"):
         write(plain, users, tmp_path / "export")
     assert [path.name for path in tmp_path.iterdir()] == ["many.npy"]
 

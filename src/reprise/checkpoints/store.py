@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from reprise import durable
 from reprise.checkpoints.migrate import FIRST_SCHEMA_WITH_BEST, SCHEMA, lift_arrays, migrate
-from reprise.errors import CheckpointError
+from reprise.errors import CheckpointError, WriteError
 from reprise.text.messages import Phrase, Say
 from reprise.training.state import Best, Progress, Snapshot
 
@@ -89,7 +89,8 @@ def save(
     the run does not resume from them (the learning rate may have changed and changed back), and
     their updates may still be pending.
     """
-    for stored in scan(folder)[-1:]:
+    before = scan(folder)
+    for stored in before[-1:]:
         if stored.best_known and stored.progress.trajectory() == snapshot.progress.trajectory():
             durable.disk.sync(
                 folder
@@ -97,7 +98,12 @@ def save(
             return stored.path
     path = _free_path(folder, snapshot.progress)
     about = {"identity": dict(identity), "environment": dict(environment)}
-    durable.publish_folder(path, lambda draft: _fill(draft, snapshot, about))
+    try:
+        durable.publish_folder(path, lambda draft: _fill(draft, snapshot, about))
+    except WriteError as refused:
+        if not before or refused.key != "write_refused_new":
+            raise
+        raise WriteError("write_refused", **refused.values) from refused
     _retain(folder)
     return path
 

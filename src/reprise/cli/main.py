@@ -15,12 +15,11 @@ import click
 from reprise import __version__
 from reprise.cli.help import Group, use_language, with_type_translated
 from reprise.cli.typed import as_typed
-from reprise.errors import RepriseError, WriteError
+from reprise.errors import MemoryLimitError, RepriseError, WriteError
 from reprise.runtime.setup import setup
 from reprise.runtime.streams import give_up
 from reprise.text.messages import Messages, Phrase, choose_language
 
-OUT_OF_MEMORY = 8
 COMMANDS = (
     "comirec",
     "config",
@@ -37,6 +36,8 @@ COMMANDS = (
     "sweep",
     "train",
 )
+_REPEATED = re.compile("(?:Error dispatching computation: )+")  # by XLA, of one failure
+_CANNOT_LOAD = re.compile("failed to map|cannot allocate", re.IGNORECASE)
 _LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # as XLA says it
 
 
@@ -59,11 +60,11 @@ def run_guarded(command: click.Command) -> NoReturn:
     except click.ClickException as error:
         with_type_translated(error).show()
         code = error.exit_code
-    except (MemoryError, RuntimeError, RepriseError, OSError) as error:
+    except (MemoryError, RuntimeError, ImportError, RepriseError, OSError) as error:
         mistake, code = _mistake(error)
         if isinstance(error, OSError):
             give_up(sys.stdout)  # else Python, at its end, tries to write the rest again
-        click.echo(messages.text("error_line", mistake=mistake), err=True)
+        _tell(messages, mistake)
     sys.exit(code)
 
 
@@ -72,12 +73,23 @@ def _mistake(error: Exception) -> tuple[Phrase, int]:
     if isinstance(error, RepriseError):
         return as_typed(error, sys.argv[1:]), error.exit_code
     if isinstance(error, OSError):
-        path, reason = error.filename or "?", error.strerror or error
-        return Phrase("os_refused", path=path, reason=reason), WriteError.exit_code
+        key = "os_refused_unnamed" if error.filename is None else "os_refused"
+        values = {"path": error.filename, "reason": error.strerror or error}
+        return Phrase(key, **values), WriteError.exit_code
+    reason: str | Phrase = _REPEATED.sub("", str(error).partition("\n")[0]) or Phrase("memory_none")
+    if isinstance(error, ImportError) and _CANNOT_LOAD.search(str(error)):
+        return Phrase("memory_refused", reason=reason), MemoryLimitError.exit_code
     if isinstance(error, MemoryError) or _LACKS_MEMORY.search(str(error)):
-        reason = str(error).partition("\n")[0]
-        return Phrase("out_of_memory", reason=reason), OUT_OF_MEMORY
+        return Phrase("out_of_memory", reason=reason), MemoryLimitError.exit_code
     raise error
+
+
+def _tell(messages: Messages, mistake: Phrase) -> None:
+    try:
+        line = messages.text("error_line", mistake=mistake)
+    except MemoryError:  # there is none left for the catalogue either
+        line = "Error: Out of memory."
+    click.echo(line, err=True)
 
 
 class Commands(UserDict[str, click.Command]):
