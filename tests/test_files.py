@@ -1,11 +1,18 @@
 """Durable writing: all or nothing, and abandoned drafts are cleared away."""
 
+import errno
+import os
+import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from helpers.commands import ENVIRONMENT
+from helpers.drafts import left_draft, living_draft
 from reprise import durable
 from reprise.errors import WriteError
 
@@ -24,24 +31,160 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (tmp_path / "x" / "a").read_bytes() == b"12"
 
 
-def test_a_draft_whose_writer_died_is_cleared_and_a_living_one_is_not(tmp_path: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    abandoned = tmp_path / f".draft-{ended.pid}-x"
-    living = tmp_path / ".draft-1-x"  # process 1 always runs
-    of_another = tmp_path / f".draft-{ended.pid}-xy"
-    for draft in (abandoned, living, of_another):
+def test_publish_folder_clears_drafts_that_crashes_left_and_no_living_ones(tmp_path: Path) -> None:
+    left_draft(tmp_path, "x")
+    of_another = left_draft(tmp_path, "xy", 3)
+    with living_draft(tmp_path, "x") as living:
+        durable.publish_folder(tmp_path / "x", lambda draft: None)
+        assert {path for path in tmp_path.iterdir() if path.suffix != ".lock"} == {
+            living,
+            of_another,
+            tmp_path / "x",
+        }
+
+
+def test_publish_folder_leaves_a_draft_without_a_lock_for_a_day(tmp_path: Path) -> None:
+    # Older versions wrote no lock files, and their process's number may be taken in a container.
+    old, fresh = tmp_path / ".draft-1-x", tmp_path / ".draft-2-x"
+    for draft in (old, fresh):
         draft.mkdir()
-    durable.publish_folder(tmp_path / "x", lambda draft: None)
-    assert sorted(tmp_path.iterdir()) == sorted([living, of_another, tmp_path / "x"])
+    long_ago = time.time() - 2 * 86_400
+    os.utime(old, (long_ago, long_ago))
+    assert durable.abandoned(tmp_path) == [old]
 
 
-def test_two_may_replace_a_file_at_once(tmp_path: Path) -> None:
-    others = tmp_path / ".draft-1-report.html"  # of process 1, which always runs
-    others.write_bytes(b"half")
-    durable.replace_file(tmp_path / "report.html", b"whole")
-    assert (tmp_path / "report.html").read_bytes() == b"whole"
-    assert others.read_bytes() == b"half"
+def test_abandoned_goes_by_age_where_there_are_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, old = left_draft(tmp_path, "x"), left_draft(tmp_path, "x", 3)
+    long_ago = time.time() - 2 * 86_400
+    os.utime(old, (long_ago, long_ago))
+    monkeypatch.setattr("fcntl.flock", refusing(errno.ENOLCK))
+    assert old in durable.abandoned(tmp_path)
+    assert fresh not in durable.abandoned(tmp_path)
+    durable.publish_folder(tmp_path / "y", lambda draft: None)
+    assert (tmp_path / "y").is_dir()
+
+
+def test_publish_file_spares_the_draft_of_another_writer(tmp_path: Path) -> None:
+    with living_draft(tmp_path, "report.html") as others:
+        (others / "half").write_bytes(b"half")
+        durable.replace_file(tmp_path / "report.html", b"whole")
+        assert (tmp_path / "report.html").read_bytes() == b"whole"
+        assert (others / "half").read_bytes() == b"half"
+
+
+RACER = """
+import sys
+from pathlib import Path
+from reprise import durable
+from reprise.errors import WriteError
+def fill(draft):
+    for number in range(40):
+        durable.write_file(draft / str(number), b"%d" % number)
+target, rounds = Path(sys.argv[1]), int(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+won = []
+for number in range(rounds):
+    try:
+        durable.publish_folder(target / str(number), fill)
+        won.append(number)
+    except WriteError as error:
+        assert "not empty" in str(error) or "exists" in str(error), error
+print(*won)
+"""
+
+
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(10, id="few"), pytest.param(200, id="many", marks=pytest.mark.long)]
+)
+def test_publish_folder_lets_one_of_racing_writers_win_with_all_files(
+    tmp_path: Path, rounds: int
+) -> None:
+    command = [sys.executable, "-c", RACER, str(tmp_path), str(rounds)]
+    racers = [
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+        )
+        for _ in range(3)
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    won: list[int] = []
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    for racer in racers:
+        said, _ = racer.communicate(timeout=300)
+        assert racer.returncode == 0
+        won += map(int, said.split())
+    assert sorted(won) == list(range(rounds))
+    for number in range(rounds):
+        found = {path.name: path.read_bytes() for path in (tmp_path / str(number)).iterdir()}
+        assert found == {str(one): b"%d" % one for one in range(40)}
+    assert len(list(tmp_path.iterdir())) == rounds  # no draft and no lock file is left
+
+
+def test_publish_folder_says_which_file_vanished_while_it_was_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = durable.disk.rename
+
+    def losing(path: Path, target: Path) -> None:
+        (path / "b").unlink()
+        rename(path, target)
+
+    def fill(draft: Path) -> None:
+        for name in ("a", "b"):
+            durable.write_file(draft / name, b"1")
+
+    monkeypatch.setattr(durable.disk, "rename", losing)
+    with pytest.raises(WriteError, match="lacks b"):
+        durable.publish_folder(tmp_path / "x", fill)
+
+
+def refusing(number: int) -> Callable[..., None]:
+    """A system call that fails with an error's number."""
+
+    def call(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_disk_saves_where_folders_cannot_be_synced_and_pages_not_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    real = os.fsync
+
+    def of_files(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            refusing(number)()
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", of_files)
+    monkeypatch.setattr("os.posix_fadvise", refusing(errno.EINVAL))
+    durable.publish_folder(tmp_path / "x", lambda draft: durable.write_file(draft / "a", b"1"))
+    assert (tmp_path / "x" / "a").read_bytes() == b"1"
+    assert not durable.can_sync_folder(tmp_path)
+    monkeypatch.setattr("os.fsync", refusing(number))  # of files it is an error
+    with pytest.raises(WriteError):
+        durable.write_file(tmp_path / "b", b"1")
+
+
+def test_entries_tells_an_empty_folder_from_one_that_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert durable.entries(tmp_path) == durable.entries(tmp_path / "none") == []
+    assert durable.can_sync_folder(tmp_path)
+    monkeypatch.setattr("os.listdir", refusing(errno.EACCES))
+    monkeypatch.setattr("os.scandir", refusing(errno.EACCES))
+    with pytest.raises(PermissionError):
+        durable.entries(tmp_path)
 
 
 def test_replacing_leaves_the_old_content_where_the_new_cannot_be_written(

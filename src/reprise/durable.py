@@ -3,10 +3,17 @@
 The commit rule: write to a new temporary name, fsync the files and their folder, rename, fsync the
 parent. A name without a leading dot is complete or does not exist. Superseded files are durably
 renamed to a dotted name, then deleted. After a failed fsync the attempt is abandoned.
+
+Temporary names are random, since writers in two containers may have the same process id, and each
+has a lock file beside it that its writer holds: what nobody holds was left by a crash.
 """
 
+import errno
+import fcntl
 import os
 import re
+import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +22,11 @@ from typing import Literal, TextIO
 from reprise.errors import WriteError
 
 _DRAFT, _TRASH = ".draft-", ".trash-"
-_OWNED_DRAFT = re.compile(re.escape(_DRAFT) + r"(\d+)-(.+)")
+_OWN_DRAFT = re.compile(re.escape(_DRAFT) + r"(?P<token>[0-9a-f]{16})(-(?P<name>.+)|\.lock)")
+_FORGOTTEN = 86_400.0  # seconds since the last change, after which an unlocked draft is a leftover
+# Of file systems that cannot fsync a folder, or have no locks (some NFS, Lustre and FUSE mounts).
+_NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+NO_LOCKS = {*_NOT_SUPPORTED, errno.ENOLCK, errno.EBADF}
 
 
 class Disk:
@@ -35,14 +46,21 @@ class Disk:
             os.fsync(file.fileno())
             if hasattr(os, "posix_fadvise"):
                 # The file is not read soon: dropping its pages lets the next write reuse them,
-                # which is far cheaper than allocating new ones.
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                # which is far cheaper than allocating new ones. Some file systems refuse it.
+                with suppress(OSError):
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def sync(self, path: Path) -> None:
-        """Fsync a file's content or a folder's entries."""
+        """Fsync a file's content or a folder's entries, these where the file system can
+        (`can_sync_folder`).
+        """
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+            if not (is_folder and error.errno in _NOT_SUPPORTED):
+                raise
         finally:
             os.close(descriptor)
 
@@ -119,13 +137,16 @@ def make_folder(path: Path) -> None:
 
 def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Create the folder `path` atomically: `fill` writes into a temporary directory, which is then
-    renamed.
+    renamed; WriteError where a file of it is missing then.
 
     `fill` uses `write_file`, or calls `sync_tree` last. If it fails, nothing is left.
     """
     with _draft_of(path) as draft:
         disk.make_folder(draft)
         fill(draft)
+        written = _sizes(draft)
+    if missing := sorted(written.items() - _sizes(path).items()):
+        raise WriteError("published_incomplete", path=path, name=missing[0][0])
 
 
 def publish_file(path: Path, fill: Callable[[Path], None]) -> None:
@@ -139,17 +160,46 @@ def publish_file(path: Path, fill: Callable[[Path], None]) -> None:
 @contextmanager
 def _draft_of(path: Path) -> Iterator[Path]:
     """Yield a temporary path that is then renamed to `path` durably, or deleted on failure."""
-    draft = path.with_name(f"{_DRAFT}{os.getpid()}-{path.name}")
     with _refusals_named(path):
-        _delete_abandoned_drafts(path)
-        try:
-            yield draft
-            disk.sync(draft)
-            disk.rename(draft, path)
-        except BaseException:
-            _delete(draft)
-            raise
+        sweep(left for left in abandoned(path.parent) if _is_of(left, path.name))
+        with _locked_token(path.parent) as token:
+            draft = path.with_name(f"{_DRAFT}{token}-{path.name}")
+            try:
+                yield draft
+                disk.sync(draft)
+                disk.rename(draft, path)
+            except BaseException:
+                _delete(draft)
+                raise
         disk.sync(path.parent)
+
+
+@contextmanager
+def _locked_token(folder: Path) -> Iterator[str]:
+    """Yield the random part of a temporary name in `folder`, and hold its lock file."""
+    token = os.urandom(8).hex()
+    lock = _lock_of(folder, token)
+    with lock.open("x", encoding="ascii") as file:
+        with suppress(OSError):  # no locks there, or it is being tried: it counts by its age then
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            yield token
+        finally:
+            with suppress(OSError):
+                lock.unlink()
+
+
+def _lock_of(folder: Path, token: str) -> Path:
+    return folder / f"{_DRAFT}{token}.lock"
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the sizes of the files below `folder`, by their paths in it."""
+    return {
+        str(path.relative_to(folder)): path.lstat().st_size
+        for parent, _, names in os.walk(folder)
+        for path in (Path(parent, name) for name in names)
+    }
 
 
 def move(path: Path, target: Path) -> None:
@@ -181,19 +231,40 @@ def sweep(paths: Iterable[Path]) -> None:
         _delete(path)
 
 
+def entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted by name; nothing where it does not exist. OSError where it
+    cannot be listed: that it is empty is then not known.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def leftovers(folder: Path) -> list[Path]:
     """Return temporary and trash names in `folder`: crash leftovers if no process writes there."""
-    return [*folder.glob(f"{_DRAFT}*"), *folder.glob(f"{_TRASH}*")]
+    return [path for path in entries(folder) if path.name.startswith((_DRAFT, _TRASH))]
 
 
 def abandoned(folder: Path) -> list[Path]:
     """Return the leftovers of `folder` that no running process is writing."""
-    found = []
-    for path in leftovers(folder):
-        match = _OWNED_DRAFT.fullmatch(path.name)
-        if match is None or not _is_running(int(match[1])):
-            found.append(path)
-    return found
+    return [path for path in leftovers(folder) if not _is_being_written(path)]
+
+
+def can_sync_folder(folder: Path) -> bool:
+    """Whether the file system of an existing folder can make its entries durable; where it cannot,
+    what is renamed or deleted there may be lost with the power, not with the process.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def sync_tree(folder: Path) -> None:
@@ -204,22 +275,31 @@ def sync_tree(folder: Path) -> None:
         disk.sync(Path(parent))
 
 
-def _delete_abandoned_drafts(path: Path) -> None:
-    """Delete the temporary names of `path` whose writing processes have ended."""
-    for other in path.parent.iterdir():
-        match = _OWNED_DRAFT.fullmatch(other.name)
-        if match is not None and match[2] == path.name and not _is_running(int(match[1])):
-            _delete(other)
+def _is_of(leftover: Path, name: str) -> bool:
+    """Whether a leftover was to become `name`, or is a lock file, which does not tell."""
+    match = _OWN_DRAFT.fullmatch(leftover.name)
+    return match is not None and match["name"] in (name, None)
 
 
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+def _is_being_written(path: Path) -> bool:
+    """Whether a process may be writing a temporary name: its lock file is held, or there is none
+    that tells (that of an older version, say), and its last change is less than a day ago.
+    """
+    if path.name.startswith(_TRASH):
         return False
-    except PermissionError:
+    try:
+        if match := _OWN_DRAFT.fullmatch(path.name):
+            with _lock_of(path.parent, match["token"]).open("r+", encoding="ascii") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+    except BlockingIOError:
         return True
-    return pid != os.getpid()
+    except OSError:
+        pass  # it is missing, or another user's, or there are no locks
+    try:
+        return time.time() - path.lstat().st_mtime < _FORGOTTEN
+    except OSError:
+        return True  # gone
 
 
 def _delete(path: Path) -> None:

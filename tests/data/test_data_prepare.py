@@ -3,7 +3,6 @@
 import csv
 import errno
 import json
-import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from helpers.builders_data import (
     write_inter,
 )
 from helpers.commands import reprise
+from helpers.drafts import left_draft, living_draft
 from reprise.data import draft as drafting
 from reprise.data import prepare as preparing
 from reprise.data.dataset import SPLITS, open_dataset
@@ -204,10 +204,9 @@ def test_a_bad_source_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_draft_of_a_killed_preparation_is_not_in_the_way(tmp_path: Path) -> None:
-    # In a container a process often gets the number that the killed one had.
     source, data = write_comirec(tmp_path / "source"), tmp_path / "data"
-    draft = data / f".draft-{os.getpid()}-mine"
-    draft.mkdir(parents=True)
+    data.mkdir()
+    draft = left_draft(data, "mine")
     (draft / "meta.json").write_text("{}")
     assert open_dataset(prepare(source, "mine", data)).num_items == 4
     assert list(data.iterdir()) == [data / "mine"]
@@ -215,10 +214,10 @@ def test_the_draft_of_a_killed_preparation_is_not_in_the_way(tmp_path: Path) -> 
 
 def test_the_draft_of_a_running_preparation_is_left_alone(tmp_path: Path) -> None:
     source, data = write_comirec(tmp_path / "source"), tmp_path / "data"
-    draft = data / f".draft-{os.getppid()}-mine"
-    draft.mkdir(parents=True)
-    prepare(source, "mine", data)
-    assert draft.is_dir()
+    data.mkdir()
+    with living_draft(data, "mine") as draft:
+        prepare(source, "mine", data)
+        assert draft.is_dir()
 
 
 # Finding data by name
@@ -258,9 +257,7 @@ def test_two_first_uses_at_once_agree(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def write_second(draft: Draft, folder: Path, name: str) -> None:
         monkeypatch.setattr(drafting, "write_dataset", write_dataset)
-        with monkeypatch.context() as other:
-            other.setattr(os, "getpid", os.getppid)
-            publish(read_source(source), name, tmp_path / name)
+        publish(read_source(source), name, tmp_path / name)
         write_dataset(draft, folder, name)
 
     monkeypatch.setattr(drafting, "write_dataset", write_second)

@@ -4,6 +4,8 @@ import io
 import json
 import lzma
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers.checkpoints import harm_file, no_warning, warnings_into
-from helpers.commands import check_same_end, run_small, small_disk, state_digest
+from helpers.commands import ENVIRONMENT, check_same_end, run_small, small_disk, state_digest
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.errors import CheckpointError, DataError, UsageError, WriteError
@@ -54,6 +56,54 @@ def test_what_goes_in_comes_out(at_step_12: RunFolder, tmp_path: Path, suffix: s
         archive.import_(file, tmp_path / "runs")
     with pytest.raises(UsageError, match="already exists"):
         archive.export(at_step_12, file, no_warning)
+
+
+RACER = """
+import sys
+from pathlib import Path
+from reprise.errors import UsageError
+from reprise.runs.manage import archive
+source, runs, rounds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+print("ready", flush=True)
+sys.stdin.readline()
+won = 0
+for number in range(rounds):
+    try:
+        archive.import_(source, runs / str(number))
+        won += 1
+    except UsageError:
+        pass
+print(won)
+"""
+
+
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(4, id="few"), pytest.param(200, id="many", marks=pytest.mark.long)]
+)
+def test_import_lets_one_of_two_racing_processes_win_with_all_files(
+    at_step_12: RunFolder, packed: Path, tmp_path: Path, rounds: int
+) -> None:
+    command = [sys.executable, "-c", RACER, str(packed), str(tmp_path / "runs"), str(rounds)]
+    racers = [
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+        )
+        for _ in range(2)
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    won = [int(racer.communicate(timeout=600)[0]) for racer in racers]
+    assert sum(won) == rounds
+    expected = contents(at_step_12.path)
+    for number in range(rounds):
+        here = tmp_path / "runs" / str(number)
+        assert [path.name for path in here.iterdir()] == [at_step_12.path.name]
+        assert contents(here / at_step_12.path.name) == expected
 
 
 def test_an_imported_run_goes_on_as_if_it_had_never_moved(

@@ -13,6 +13,7 @@ from helpers.checkpoints import (
     rewrite_state,
     save_all,
 )
+from helpers.drafts import left_draft, living_draft
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.errors import RunInUseError, WriteError
@@ -69,12 +70,12 @@ def test_leftovers_go_and_the_quarantine_where_asked(folder: RunFolder) -> None:
         folder.checkpoints / "ckpt-10", Phrase("not_removed"), lambda key, **values: None
     )
     for leftover in (
-        folder.path / ".draft-99999999-run.json",
+        left_draft(folder.path, "run") / "run.json",
         folder.checkpoints / ".trash-ckpt-1",
     ):
         leftover.write_bytes(b"12345")
     removal = plan(folder)
-    assert (removal.size, len(removal.leftovers), removal.quarantine) == (10, 2, ())
+    assert (removal.size, len(removal.leftovers), removal.quarantine) == (10, 3, ())
     assert carry_out(removal) == 10
     assert not durable.leftovers(folder.path) + durable.leftovers(folder.checkpoints)
     assert (folder.checkpoints / "quarantine" / "ckpt-10").is_dir()
@@ -106,9 +107,9 @@ def test_what_cannot_be_removed_is_an_error(
 
 
 def test_imports_that_were_cut_short_are_found_unless_they_live(tmp_path: Path) -> None:
-    (tmp_path / ".draft-1-living").mkdir()  # process 1 lives
-    (tmp_path / ".draft-99999999-dead").mkdir()
-    removal = plan_beside(tmp_path)
-    assert [path.name for path in removal.paths] == [".draft-99999999-dead"]
-    carry_out(removal)
-    assert [path.name for path in tmp_path.iterdir()] == [".draft-1-living"]
+    dead = left_draft(tmp_path, "dead")
+    with living_draft(tmp_path, "living") as living:
+        removal = plan_beside(tmp_path)
+        assert [path for path in removal.paths if path.is_dir()] == [dead]
+        carry_out(removal)
+        assert [path for path in tmp_path.iterdir() if path.is_dir()] == [living]

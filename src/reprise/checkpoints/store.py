@@ -130,8 +130,15 @@ def scan(folder: Path, on_damage: Callable[[Path, Phrase], None] = ignore) -> li
 
 
 def names(folder: Path) -> list[Path]:
-    """Return the paths in `folder` with a checkpoint's name, intact or not."""
-    return sorted(path for path in folder.glob("ckpt-*") if _NAME.fullmatch(path.name))
+    """Return the paths in `folder` with a checkpoint's name, intact or not; CheckpointError where
+    the folder cannot be listed, and may hold some.
+    """
+    try:
+        found = durable.entries(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CheckpointError("folder_unreadable", path=folder, reason=reason) from error
+    return [path for path in found if _NAME.fullmatch(path.name)]
 
 
 def read_as_named(path: Path) -> Checkpoint:

@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.npy import open_array
+from reprise.data.npy import MAPPED_FROM, open_array
 from reprise.data.sequences import EvaluationUsers, Past, Sequences, slices
 from reprise.errors import ContentError, DataError
 from reprise.text.messages import Phrase
@@ -55,6 +55,14 @@ class Truth:
     user_interests: NDArray[np.int32]
 
 
+class Mark(NamedTuple):
+    """What tells whether a file has changed, without reading it."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
 @dataclass(frozen=True)
 class Dataset:
     """An opened dataset folder."""
@@ -68,6 +76,28 @@ class Dataset:
     meta: Mapping[str, Any]
     evaluation: str = SHARE
     known: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    marks: Mapping[Path, "Mark"] = field(default_factory=dict)
+
+    def refuse_short(self) -> None:
+        """Raise DataError where a file that is mapped is shorter than when it was opened: to read
+        what it lacks would end the process without a word.
+        """
+        for path, mark in self.marks.items():
+            if mark.size >= MAPPED_FROM and _mark_of(path).size < mark.size:
+                raise DataError("data_changed", folder=self.folder)
+
+    def refuse_changed(self, thoroughly: bool = False) -> None:
+        """Raise DataError where the files hold anything else than when they were opened: by their
+        marks, or if these differ or `thoroughly`, by their content.
+        """
+        if not thoroughly and all(_mark_of(path) == mark for path, mark in self.marks.items()):
+            return
+        try:
+            same = open_dataset(self.folder).fingerprint == self.fingerprint
+        except DataError as error:
+            raise DataError("data_changed", folder=self.folder) from error
+        if not same:
+            raise DataError("data_changed", folder=self.folder)
 
     def __repr__(self) -> str:
         users = ", ".join(f"{name} {len(own.lengths):,}" for name, own in self.splits.items())
@@ -214,6 +244,7 @@ def _damage_told(folder: Path) -> Iterator[None]:
 
 def _open_arrays(folder: Path, meta: Mapping[str, Any]) -> Dataset:
     """Open and check all arrays; ValueError or OSError for what is wrong with them."""
+    marks = {path: _mark_of(path) for path in sorted(folder.rglob("*.npy"))}
     splits = {
         split: Sequences(
             _open_array(folder / split / "offsets.npy", np.int64),
@@ -247,7 +278,17 @@ def _open_arrays(folder: Path, meta: Mapping[str, Any]) -> Dataset:
         meta=meta,
         evaluation=evaluation,
         known=known,
+        marks=marks,
     )
+
+
+def _mark_of(path: Path) -> Mark:
+    """Return a file's mark; one of no bytes where it cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return Mark(-1, 0, 0)
+    return Mark(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def _open_array(path: Path, dtype: type[np.generic], dimensions: int = 1) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from reprise.errors import ContentError
 from reprise.text.messages import Phrase
 
+MAPPED_FROM = 2**28  # bytes
 # What NumPy lets through of a file that is none of its own: a damaged header is parsed as Python.
 _DAMAGE = (
     ArithmeticError,
@@ -25,13 +26,26 @@ _DAMAGE = (
 
 
 def open_array(path: Path) -> NDArray[Any]:
-    """Map the array of a `.npy` file; ContentError, which names the file, where it holds anything
-    else, OSError where the system refuses it.
+    """Open the array of a `.npy` file, read-only: read where it is smaller than MAPPED_FROM, else
+    mapped; ContentError, which names the file, where it holds anything else, OSError where the
+    system refuses it.
+
+    A file that is cut short under a mapping ends the process without a word.
     """
     try:
-        # Mapped, not read: a damaged shape is held against the file's size, not asked of memory.
+        # Mapped first: a damaged shape is held against the file's size, not asked of memory.
         with np.errstate(over="raise"):
-            return np.lib.format.open_memmap(path, mode="r")
+            mapped = np.lib.format.open_memmap(path, mode="r")
+        if mapped.nbytes >= MAPPED_FROM:
+            return mapped
+        with path.open("rb") as file:
+            file.seek(mapped.offset)
+            read = np.fromfile(file, mapped.dtype, mapped.size)
+        if read.size != mapped.size:
+            raise ValueError(Phrase("unexpected_content"))
+        read = read.reshape(mapped.shape, order="F" if np.isfortran(mapped) else "C")
+        read.flags.writeable = False
+        return read
     except _DAMAGE as error:
         reason = str(error) or Phrase("unexpected_content")
         raise ContentError("file_reason", name=path.name, reason=reason) from error

@@ -95,8 +95,13 @@ def locked(folder: RunFolder) -> Iterator[None]:
 def leftovers(folder: RunFolder) -> list[Path]:
     """Return what crashes have left in a run that nobody else writes. Beside its checkpoints, which
     the lock guards, other processes may be at work: an export into the run's folder, its report.
+    CheckpointError where these folders cannot be listed.
     """
-    return durable.abandoned(folder.path) + durable.leftovers(folder.checkpoints)
+    try:
+        return durable.abandoned(folder.path) + durable.leftovers(folder.checkpoints)
+    except OSError as error:
+        path, reason = error.filename or folder.path, error.strerror or str(error)
+        raise CheckpointError("folder_unreadable", path=path, reason=reason) from error
 
 
 def check_identity(
@@ -211,7 +216,7 @@ def resume(
         _warn_of_lost_best(latest.progress, best, warn)
         rewound = chosen is not latest
         return Resumption(chosen, _rewind(snapshot, latest) if rewound else snapshot, rewound)
-    if list((folder.checkpoints / store.QUARANTINE).glob("*")):
+    if durable.entries(folder.checkpoints / store.QUARANTINE):
         warn("nothing_whole", path=folder.checkpoints)
     return None
 

@@ -25,7 +25,7 @@ from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
 from reprise.training.batches import prefetch
-from reprise.training.dispatch import RunAhead, make_work, portions
+from reprise.training.dispatch import RunAhead, Work, make_work, portions
 from reprise.training.schedules import schedule_of
 from reprise.training.setup import Task, up_to_date
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
@@ -128,9 +128,14 @@ def train(
     config = task.config
     started = time.monotonic() - state.progress.seconds
     at, ahead = state.progress, RunAhead()
-    make = make_work(
+    draw = make_work(
         task.step, task.sampler, at.branch, at.learning_rate, schedule_of(config), task.at_once
     )
+
+    def make(updates: range) -> Work:
+        task.dataset.refuse_short()
+        return draw(updates)
+
     work = prefetch(make, portions(at.step + 1, config.max_steps, config.test_iter, task.at_once))
 
     def write(snapshot: Snapshot) -> Path:
@@ -139,6 +144,7 @@ def train(
     with closing(work), BackgroundSaver(write, observer) as saver:
         while True:
             if _evaluation_due(state.progress, config):
+                task.dataset.refuse_changed()  # before anything that was trained on it is stored
                 state = up_to_date(task, state)
                 try:
                     metrics = evaluate(task, state, stop)
@@ -160,6 +166,7 @@ def train(
         if stop:
             observer.stopping(state.progress)
         saver.wait()
+        task.dataset.refuse_changed(thoroughly=not stop)
         state = state.at(state.arrays, seconds=time.monotonic() - started)
         saver.submit(state)
     return state

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint, DamagedCheckpointError
-from reprise.errors import WriteError
+from reprise.errors import RunInUseError, WriteError
 from reprise.runs.lock import briefly_held
 from reprise.text.messages import Phrase, Say, unsaid
 from reprise.training.state import Best
@@ -156,6 +156,10 @@ def keep(
             durable.replace_file(run / FILE, text.encode())
     except WriteError as error:
         warn("results_unwritten", path=run / FILE, reason=error.values["reason"])
+    except RunInUseError as error:
+        warn("results_unwritten", path=run / FILE, reason=error)
+    except OSError as error:
+        warn("results_unwritten", path=run / FILE, reason=error.strerror or str(error))
 
 
 def _entry(checkpoint: Checkpoint, facts: Entry) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import TrainConfig, check_value
@@ -118,6 +119,8 @@ def run_session(
     dataset = open_dataset(request.data_folder)
     task = make_task(config, dataset)
     with stop_requests(own_process) as stop, locked(folder):
+        if not durable.can_sync_folder(folder.checkpoints):
+            announcer.say("folders_not_synced", path=folder.checkpoints)
         check_identity(folder, task.identity, announcer.say, dataset.folder)
         items.keep(folder, dataset, announcer.say)
         resumption = resume(
@@ -202,16 +205,24 @@ def _starting_state(
     if rate is not None and rate != progress.learning_rate:
         # What is rated, and may be the best, was trained with the old rate: it is stored with it.
         state = evaluate_due(task, state, folder, stop, announcer, evaluate)
-        change = {"old": progress.learning_rate, "new": rate, "step": progress.step}
-        announcer.say("learning_rate_changed", **change)
-        events.append({"event": "learning rate changed", **change})
-        state = up_to_date(task, state)
-        state = state.at(state.arrays, learning_rate=rate)
+        state, change = _with_rate(task, state, rate, announcer.say)
+        events.append(change)
         save(state)
     config = dataclasses.asdict(task.config)
     hint = where.hint(folder, request.data_folder)
     record_events(folder, task.identity, config, task.environment, events, hint)
     return state
+
+
+def _with_rate(
+    task: Task, state: TrainState, rate: float, say: Say
+) -> tuple[TrainState, dict[str, object]]:
+    """Return the state with another learning rate, and the event."""
+    change = {"old": state.progress.learning_rate, "new": rate, "step": state.progress.step}
+    say("learning_rate_changed", **change)
+    state = up_to_date(task, state)
+    changed = state.at(state.arrays, learning_rate=rate)
+    return changed, {"event": "learning rate changed", **change}
 
 
 def _measure_ended(

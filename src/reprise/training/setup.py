@@ -37,6 +37,7 @@ class Task:
     """
 
     config: TrainConfig
+    dataset: Dataset
     identity: dict[str, Any]
     environment: dict[str, str]
     model: Model
@@ -68,6 +69,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     valid = dataset.evaluation_users("valid", config.maxlen)
     return Task(
         config=config,
+        dataset=dataset,
         identity=config.identity(dataset.fingerprint) | {"item_ids": dataset.item_ids_digest},
         environment=environment.current(),
         model=model,

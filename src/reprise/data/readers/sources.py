@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from reprise import durable
 from reprise.data.readers import tables
 from reprise.errors import DataError
 
@@ -23,7 +24,26 @@ _TEXT = re.compile(r"\.(txt|dat)(\.|$)")  # which need not be a table
 
 def matching(folder: Path, pattern: str) -> list[Path]:
     """Return what is in a folder by a pattern of names, sorted."""
-    return [path for path in sorted(folder.glob(pattern)) if not _is_hidden(path)]
+    return [path for path in _entries(folder) if path.match(pattern) and not _is_hidden(path)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted; DataError where it cannot be listed."""
+    try:
+        return durable.entries(folder)
+    except OSError as error:
+        raise DataError("unreadable", path=folder, reason=error.strerror) from error
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return all files below a folder, sorted; none in hidden folders; DataError as `_entries`."""
+    found = []
+    for path in _entries(folder):
+        if path.is_dir() and not _is_hidden(path):
+            found += _below(path)
+        elif not _is_hidden(path):
+            found.append(path)
+    return sorted(found)
 
 
 def sequences_in(folder: Path) -> list[Path]:
@@ -40,11 +60,7 @@ def parts_of(folder: Path) -> list[Path]:
     _refuse_lakes(folder)
     found = _tables(matching(folder, "*"))
     if not found:
-        found = [
-            path
-            for path in _tables(sorted(folder.rglob("*")))
-            if not any(_is_hidden(part) for part in (path, *path.relative_to(folder).parents))
-        ]
+        found = _tables(_below(folder))
     parts = [path for path in found if not (_about(path) or _TEXT.search(path.name))]
     if len({tables.kind(path) for path in parts}) > 1:
         names = ", ".join(path.name for path in parts)

@@ -115,7 +115,7 @@ def import_checkpoint(request: ImportRequest, say: Say) -> Imported:
         _known_best(request, source, say),
     )
     with locked(folder):
-        if any(folder.checkpoints.glob("ckpt-*")):  # another import was faster
+        if store.names(folder.checkpoints):  # another import was faster
             raise UsageError("run_exists", path=folder.path)
         store.save(folder.checkpoints, take_snapshot(state), task.identity, task.environment)
         event = {"event": "imported", "from": str(source.path), "step": step, "branch": 0}

@@ -26,7 +26,7 @@ import zstandard
 from reprise import __version__, durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import DamagedCheckpointError
-from reprise.errors import CheckpointError, DataError, UsageError
+from reprise.errors import CheckpointError, DataError, UsageError, WriteError
 from reprise.runs.folder import RunFolder
 from reprise.text.messages import Phrase, Say
 
@@ -133,7 +133,12 @@ def import_(source: Path, runs_folder: Path) -> RunFolder:
                 raise _damaged(source, Phrase("archive_no_checkpoint"))
             durable.sync_tree(draft)
 
-        durable.publish_folder(folder.path, fill)
+        try:
+            durable.publish_folder(folder.path, fill)
+        except WriteError:
+            if folder.path.exists():  # another import was faster
+                raise UsageError("import_exists", path=folder.path) from None
+            raise
     return folder
 
 
@@ -155,7 +160,7 @@ def _whole_checkpoints(folder: RunFolder, warn: Say) -> list[Path]:
 
 def _exported(folder: RunFolder, whole: list[Path]) -> Iterator[Path]:
     """Yield the run's files to export, run.json first."""
-    for parent, below, names in os.walk(folder.path, followlinks=True):
+    for parent, below, names in os.walk(folder.path, onerror=_refuse, followlinks=True):
         here = Path(parent)
         if here == folder.checkpoints:
             below[:] = [path.name for path in whole]
@@ -164,6 +169,15 @@ def _exported(folder: RunFolder, whole: list[Path]) -> Iterator[Path]:
         for name in sorted(names, key=lambda name: (name != folder.record.name, name)):
             if _is_plain(name) and here / name != folder.lock and (here / name).is_file():
                 yield here / name
+
+
+def _refuse(error: OSError) -> None:
+    """Raise CheckpointError where a folder that is there cannot be listed: what is in it would be
+    left out.
+    """
+    if isinstance(error, FileNotFoundError):
+        return
+    raise CheckpointError("folder_unreadable", path=error.filename, reason=error.strerror)
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint, DamagedCheckpointError
 from reprise.data.dataset import DATA_KEYS
@@ -167,7 +168,10 @@ def survey(folder: RunFolder, thorough: bool = False) -> Survey:
     byte by byte.
     """
     pid = writer_of(folder.path)
-    found = [_stored(path, thorough) for path in store.names(folder.checkpoints)]
+    try:
+        found = [_stored(path, thorough) for path in store.names(folder.checkpoints)]
+    except CheckpointError as error:  # of the folder
+        found = [Stored(folder.checkpoints, 0, None, _unread(error))]
     entries = _files(folder.path)
     quarantine = folder.checkpoints / store.QUARANTINE
     return Survey(
@@ -175,7 +179,7 @@ def survey(folder: RunFolder, thorough: bool = False) -> Survey:
         pid=pid,
         record=_record(folder),
         stored=tuple(sorted((entry for entry in found if entry is not None), key=_order)),
-        set_aside=tuple(sorted(quarantine.glob("*"))),
+        set_aside=tuple(_listed(quarantine)),
         results=results.read(folder.path),
         log=tuple(_read_log(folder.metrics)),
         size=sum(status.st_size for _, status in entries),
@@ -322,10 +326,24 @@ def _stored(path: Path, thorough: bool) -> Stored | None:
     except DamagedCheckpointError as error:
         damage = error
     except CheckpointError as error:  # unreadable
-        file = Path(error.values["path"])
-        damage = Phrase("file_reason", name=file.name, reason=error.values["reason"])
+        damage = _unread(error)
     size = sum(status.st_size for _, status in _files(path))
     return Stored(path, size, checkpoint, damage) if path.is_dir() else None
+
+
+def _unread(error: CheckpointError) -> Phrase:
+    """Return why a file or folder cannot be read, for the entry that it belongs to."""
+    return Phrase(
+        "file_reason", name=Path(error.values["path"]).name, reason=error.values["reason"]
+    )
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return what is in a folder, as far as it can be listed."""
+    try:
+        return durable.entries(folder)
+    except OSError:
+        return []
 
 
 def _order(entry: Stored) -> tuple[bool, tuple[int, int, int]]:
