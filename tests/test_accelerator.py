@@ -1,4 +1,4 @@
-"""What is set for an accelerator, and only where there is one."""
+"""Settings for an accelerator, and that a CPU does not get them."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ FLAG = "--xla_gpu_deterministic_ops"
         ("jax_cuda12_plugin", f"{FLAG}=false", f"{FLAG}=false"),
     ],
 )
-def test_a_gpu_is_asked_for_sums_in_a_fixed_order(
+def test_setup_asks_a_gpu_for_sums_in_a_fixed_order(
     tmp_path: Path, installed: str | None, given: str, expected: str
 ) -> None:
     if installed is not None:
@@ -43,7 +43,7 @@ def test_a_gpu_is_asked_for_sums_in_a_fixed_order(
     assert printed.stdout.strip() == expected
 
 
-def test_this_flag_is_known_to_xla() -> None:
+def test_setup_flag_is_known_to_xla() -> None:
     subprocess.run(
         [sys.executable, "-c", "import jax; jax.devices()"],
         env={**ENVIRONMENT, "XLA_FLAGS": f"{FLAG}=true"},
@@ -51,14 +51,14 @@ def test_this_flag_is_known_to_xla() -> None:
     )
 
 
-def test_a_cpu_is_given_single_steps_and_its_own_products() -> None:
+def test_device_runs_single_steps_with_default_products_on_a_cpu() -> None:
     before = jax.config.values["jax_default_matmul_precision"]
     device.multiply_in_float32()
     assert jax.config.values["jax_default_matmul_precision"] == before
     assert device.steps_at_once() == 1
 
 
-def test_an_accelerator_is_given_many_steps_and_whole_products(
+def test_device_runs_many_steps_with_float32_products_on_an_accelerator(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

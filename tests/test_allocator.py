@@ -1,4 +1,4 @@
-"""A step's memory is reused by the next one, and not asked of the kernel again."""
+"""A step's memory is reused by the next step instead of being allocated again."""
 
 import platform
 import subprocess
@@ -36,5 +36,5 @@ def faults(how: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
-def test_freed_memory_is_used_again() -> None:
+def test_keep_freed_memory_reuses_memory() -> None:
     assert faults("kept") < faults("left alone") / 4

@@ -1,4 +1,4 @@
-"""The Python API: what `reprise.prepare`, `train`, `load` and `evaluate` return, and refuse."""
+"""The Python API: results and errors of `reprise.prepare`, `train`, `load` and `evaluate`."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def test_prepare_takes_columns_of_any_name(tmp_path: Path) -> None:
 # ---- train ----
 
 
-def test_train_continues_where_the_run_stands(
+def test_train_continues_an_existing_run(
     small_data: Path, tmp_path: Path, trained: reprise.Run
 ) -> None:
     part = train(small_data, tmp_path, steps=10)
@@ -205,7 +205,9 @@ def test_load_needs_no_data_set(tmp_path: Path) -> None:
     assert model.user_vectors([[ids[3], ids[0]]]).any()
 
 
-def test_user_vectors_are_those_that_are_evaluated(trained: reprise.Run, small_data: Path) -> None:
+def test_user_vectors_equal_those_that_are_evaluated(
+    trained: reprise.Run, small_data: Path
+) -> None:
     model, data = reprise.load(trained), reprise.open_dataset("small", small_data)
     users = data.evaluation_users("test", SMALL["maxlen"])
     evaluated = np.concatenate(list(user_vectors(model.stored.retriever, users)))
@@ -259,7 +261,7 @@ def test_evaluate_returns_what_the_command_prints(trained: reprise.Run, small_da
         ({"dataset": "nowhere"}, DataError),
     ],
 )
-def test_errors_are_those_of_the_command_line(
+def test_errors_equal_those_of_the_command_line(
     settings: dict[str, Any], kind: type[RepriseError], small_data: Path, tmp_path: Path
 ) -> None:
     given = {"dataset": "small", "name": "t", **SMALL, **settings}
@@ -271,7 +273,7 @@ def test_errors_are_those_of_the_command_line(
     assert "many" in str(settings) or done.stderr == f"Error: {refusal.value}\n"
 
 
-def test_errors_name_a_keyword_that_was_meant(small_data: Path, tmp_path: Path) -> None:
+def test_errors_suggest_the_nearest_keyword(small_data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'pacience'\. Did you mean 'patience'"):
         train(small_data, tmp_path, pacience=3)
 
@@ -282,7 +284,7 @@ def test_errors_refuse_another_configuration(small_data: Path, tmp_path: Path) -
         train(small_data, tmp_path, num_interest=4)
 
 
-def test_a_dataset_is_accepted_as_it_was_opened(small_data: Path, tmp_path: Path) -> None:
+def test_open_dataset_is_accepted_wherever_a_name_is(small_data: Path, tmp_path: Path) -> None:
     data = reprise.open_dataset("small", small_data)
     assert isinstance(data, Dataset)
     run = reprise.train(data, name="t", runs_dir=tmp_path, steps=5, **SMALL)

@@ -1,4 +1,4 @@
-"""Runs as the Python API has them: found by name, refused, made anew, and their results."""
+"""Runs in the Python API: found by name, refused, started anew, and their results."""
 
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,7 @@ def train(data: Path, runs: Path, **changes: Any) -> Any:
     )
 
 
-def test_train_goes_on_with_what_the_run_of_that_name_stores(
-    small_data: Path, tmp_path: Path
-) -> None:
+def test_train_continues_with_the_stored_settings(small_data: Path, tmp_path: Path) -> None:
     first = train(small_data, tmp_path)
     assert first.path == tmp_path / "small_t"
     data = open_dataset(small_data / "small")
@@ -41,7 +39,7 @@ def test_train_goes_on_with_what_the_run_of_that_name_stores(
     assert (other.name, other.path) == ("t-2", tmp_path / "small_t-2")
 
 
-def test_evaluate_and_load_find_the_data_by_the_runs_hint(
+def test_evaluate_and_load_find_the_data_by_the_stored_hint(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = train(small_data, tmp_path)
@@ -51,14 +49,14 @@ def test_evaluate_and_load_find_the_data_by_the_runs_hint(
     assert reprise.load("t", runs_dir=tmp_path).item_ids is not None
 
 
-def test_final_fit_from_python(small_data: Path, tmp_path: Path) -> None:
+def test_train_final_fit_trains_on_all_users(small_data: Path, tmp_path: Path) -> None:
     best = train(small_data, tmp_path).best["step"]
     fit = reprise.train("small", name="prod", final_fit="t", runs_dir=tmp_path)
     assert (fit.config["train_users"], fit.config["max_steps"]) == ("all", best)
     assert (fit.best, fit.results) == (None, {"valid": None, "test": None})
 
 
-def test_the_original_command_line_keeps_its_folders(small_data: Path, tmp_path: Path) -> None:
+def test_comirec_keeps_its_folder_names(small_data: Path, tmp_path: Path) -> None:
     """And `reprise resume` goes on with what it made."""
     config = small_config(max_steps=4)
     older = RunFolder(tmp_path / config.run_name)

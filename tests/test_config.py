@@ -1,4 +1,4 @@
-"""The configuration: what it refuses, and what it calls the run."""
+"""The configuration: what it refuses, its defaults, and the run's name."""
 
 import dataclasses
 from pathlib import Path
@@ -68,19 +68,19 @@ GOOD: dict[str, Any] = {"dataset": "book", "name": "test85"}
         ("embedding_scale", 1e38),
     ],
 )
-def test_impossible_values_are_refused(key: str, value: Any) -> None:
+def test_config_refuses_impossible_values(key: str, value: Any) -> None:
     with pytest.raises(UsageError):
         TrainConfig(**(GOOD | {key: value}))
 
 
-def test_names_and_defaults_are_comirecs() -> None:
+def test_config_names_and_defaults_are_comirecs() -> None:
     config = make_config(GOOD | {"model": "comirec-dr", "learning_rate": 0.007})
     assert config.run_name == "book_ComiRec-DR_b128_lr0.007_d64_len20_test85"
     assert config.num_negatives == 1280
     assert make_config(GOOD | {"batch_size": 256}).num_negatives == 2560
 
 
-def test_a_temperature_or_scale_of_nothing_is_none() -> None:
+def test_config_temperature_or_scale_of_0_is_none() -> None:
     for none in (None, 0, 0.0):
         config = TrainConfig(**GOOD, temperature=none)
         assert (config.temperature, config.scoring.cosine) == (None, False)
@@ -92,13 +92,13 @@ def test_a_temperature_or_scale_of_nothing_is_none() -> None:
     assert warm.identity("f") != TrainConfig(**GOOD).identity("f")
 
 
-def test_no_selection_beside_scores_by_the_best_interest() -> None:
+def test_config_refuses_selection_with_neg_score_max() -> None:
     assert TrainConfig(**GOOD, neg_score="max").selection == "argmax"
     with pytest.raises(UsageError, match="selection"):
         TrainConfig(**GOOD, neg_score="max", selection="soft")
 
 
-def test_heads_divide_what_they_share() -> None:
+def test_config_heads_must_divide_the_embedding_dimension() -> None:
     assert TrainConfig(**GOOD, encoder_layers=1, encoder_heads=8).encoder_heads == 8
     with pytest.raises(UsageError, match="64"):
         TrainConfig(**GOOD, encoder_layers=1, encoder_heads=3)
@@ -106,13 +106,13 @@ def test_heads_divide_what_they_share() -> None:
         TrainConfig(**GOOD, ensemble=16, encoder_layers=1, encoder_heads=8)  # of four numbers each
 
 
-def test_without_an_encoder_its_settings_say_nothing() -> None:
+def test_config_resets_encoder_settings_without_an_encoder() -> None:
     assert TrainConfig(**GOOD, encoder_heads=3, dropout=0.5) == TrainConfig(**GOOD)
     untrained = TrainConfig(**GOOD, model="MostPop", encoder_layers=2, embedding_scale=1)
     assert untrained == TrainConfig(**GOOD, model="MostPop")
 
 
-def test_in_batch_the_negatives_are_the_batch() -> None:
+def test_config_in_batch_negatives_are_the_batchs_targets() -> None:
     config = TrainConfig(**GOOD, sampler="in-batch")
     assert config.num_negatives == config.batch_size
     assert TrainConfig(**GOOD, sampler="in-batch", negatives=128) == config
@@ -121,14 +121,14 @@ def test_in_batch_the_negatives_are_the_batch() -> None:
         TrainConfig(**GOOD, sampler="in-batch", negatives=1280)
 
 
-def test_identity_leaves_out_what_may_be_extended() -> None:
+def test_config_identity_omits_extendable_settings() -> None:
     short, long = (make_config(GOOD | {"max_steps": n, "patience": n}) for n in (10, 20))
     assert short.identity("f") == long.identity("f")
     assert short.identity("f") != short.identity("g")
     assert short.identity("f") != make_config(GOOD | {"test_iter": 7}).identity("f")
 
 
-def test_every_setting_is_an_option_and_a_flag_wins_over_the_file(tmp_path: Path) -> None:
+def test_config_every_setting_is_a_flag_that_overrides_the_file(tmp_path: Path) -> None:
     """So that each ingredient of a file can be taken out by a flag."""
     command = click.command()(run_options(lambda **_: None))
     assert {item.name for item in dataclasses.fields(TrainConfig)} <= {
@@ -170,9 +170,7 @@ def test_every_setting_is_an_option_and_a_flag_wins_over_the_file(tmp_path: Path
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_is_all_but_the_data_and_yields_to_file_and_flags(
-    preset: str, tmp_path: Path
-) -> None:
+def test_config_file_and_flags_override_the_preset(preset: str, tmp_path: Path) -> None:
     values = read_preset(preset)
     config = make_config(run_values(preset, None, None, None, dict(GOOD)))
     assert all(getattr(config, name) == value for name, value in values.items())
@@ -182,20 +180,20 @@ def test_a_preset_is_all_but_the_data_and_yields_to_file_and_flags(
     assert changed == dataclasses.replace(config, learning_rate=0.5, num_interest=3)
 
 
-def test_the_modern_preset_is_of_several_interests() -> None:
+def test_preset_modern_has_several_interests() -> None:
     modern = make_config(GOOD | read_preset("modern"))
     assert modern.num_interest > 1
     assert modern.scoring.cosine
     assert modern.neg_score == "max"
 
 
-def test_a_byte_order_mark_in_front_of_a_configuration_says_nothing(tmp_path: Path) -> None:
+def test_read_toml_accepts_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text('dataset = "book"\n', encoding="utf-8-sig")
     assert read_toml(path) == {"dataset": "book"}
 
 
-def test_toml_keys_read_as_the_flags(tmp_path: Path) -> None:
+def test_read_toml_takes_the_names_of_flags(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text('dataset = "book"\nlearning-rate = 0.5\ntest_iter = 7\n')
     assert read_toml(path) == {"dataset": "book", "learning_rate": 0.5, "test_iter": 7}

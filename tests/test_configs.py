@@ -1,4 +1,4 @@
-"""The configurations that are shipped: they load, say what they are, and what to expect of them."""
+"""The shipped configurations: they load, match their paths, and state expected results."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ def header(path: Path) -> list[str]:
     return [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
 
 
-def test_every_data_set_has_every_model() -> None:
+def test_shipped_configs_cover_every_data_set_and_model() -> None:
     named = {(path.parent.name, path.stem) for path in CONFIGS}
     trained = set(REGISTRY) - UNTRAINED - {"Queries"}  # which no paper has settings of
     assert {(dataset, model) for dataset in DATASETS for model in trained} <= named
@@ -30,7 +30,7 @@ def test_every_data_set_has_every_model() -> None:
 
 
 @each
-def test_it_loads_and_is_what_its_path_says(path: Path) -> None:
+def test_shipped_config_loads_and_matches_its_path(path: Path) -> None:
     config = make_config(run_values(None, path, None, None, {"name": "t"}))
     preset = read_preset(path.stem) if path.stem in PRESETS else {}
     assert (config.dataset, config.model) == (path.parent.name, preset.get("model", path.stem))
@@ -38,7 +38,7 @@ def test_it_loads_and_is_what_its_path_says(path: Path) -> None:
 
 
 @each
-def test_the_headers_command_runs_this_file(path: Path) -> None:
+def test_shipped_config_header_command_runs_the_file(path: Path) -> None:
     (command,) = (line for line in header(path) if line.startswith("reprise train "))
     words = shlex.split(command)
     assert words[2:] == [
@@ -48,7 +48,7 @@ def test_the_headers_command_runs_this_file(path: Path) -> None:
 
 
 @each
-def test_it_is_at_the_papers_settings(path: Path) -> None:
+def test_shipped_config_has_the_papers_settings(path: Path) -> None:
     if path.stem in {*UNTRAINED, *PRESETS}:
         pytest.skip("nothing is learned, or not as the paper did")
     config = make_config(run_values(None, path, None, None, {"name": "t"}))
@@ -61,7 +61,7 @@ def test_it_is_at_the_papers_settings(path: Path) -> None:
 
 
 @each
-def test_it_says_what_to_expect(path: Path) -> None:
+def test_shipped_config_states_expected_results(path: Path) -> None:
     """Measured by benchmarks/quality.py, which writes it here, or published."""
     lines = header(path)
     start = next(n for n, line in enumerate(lines) if line.startswith("Expected: on test, "))

@@ -1,4 +1,4 @@
-"""What is damaged is told in Chinese throughout, and to programs in English."""
+"""Damage is reported in Chinese throughout, and to programs in English."""
 
 import io
 import json
@@ -66,7 +66,7 @@ def lengthen_manifest(path: Path) -> None:
         ),
     ],
 )
-def test_a_checkpoint_that_is_set_aside(
+def test_damaged_checkpoint_is_reported_in_chinese(
     folder: RunFolder, damage: Callable[[Path], None], english: str
 ) -> None:
     save_all(folder, rated({1: 0.1, 2: 0.2}))
@@ -84,7 +84,9 @@ def test_a_checkpoint_that_is_set_aside(
     assert not english_in(reason), reason
 
 
-def test_a_run_is_shown_in_chinese_and_to_programs_in_english(twelve_steps: RunFolder) -> None:
+def test_runs_show_reports_damage_in_chinese_and_to_programs_in_english(
+    twelve_steps: RunFolder,
+) -> None:
     latest = twelve_steps.checkpoints / "ckpt-12"
     harm_file(latest / "rows.npy", "flip")
     asked = ("runs", "show", twelve_steps.path.name, "--runs-dir", twelve_steps.path.parent)
@@ -99,7 +101,7 @@ def test_a_run_is_shown_in_chinese_and_to_programs_in_english(twelve_steps: RunF
     assert not english_in(refused.stderr)
 
 
-def test_a_record_of_other_content(folder: RunFolder) -> None:
+def test_damaged_record_is_reported_in_chinese(folder: RunFolder) -> None:
     folder.record.write_text('{"identity": 1}')
     said: list[str] = []
     chinese = Messages("zh")
@@ -110,7 +112,7 @@ def test_a_record_of_other_content(folder: RunFolder) -> None:
 # Datasets
 
 
-def test_a_dataset(tmp_path: Path) -> None:
+def test_damaged_dataset_is_reported_in_chinese(tmp_path: Path) -> None:
     folder = publish(small_draft(), "small", tmp_path / "small")
     whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -144,7 +146,7 @@ def test_a_dataset(tmp_path: Path) -> None:
     assert "已损坏（" in shown.stderr
 
 
-def test_histories_of_another_kind(tmp_path: Path) -> None:
+def test_bad_histories_are_reported_in_chinese(tmp_path: Path) -> None:
     dataset = open_dataset(publish(small_draft(), "small", tmp_path / "small"))
     np.save(tmp_path / "h.npy", np.arange(3))
     with pytest.raises(DataError, match=r"an array of int64, \[3\]") as refused:
@@ -155,7 +157,7 @@ def test_histories_of_another_kind(tmp_path: Path) -> None:
 # Archives
 
 
-def test_an_archive(at_step_12: RunFolder, tmp_path: Path) -> None:
+def test_damaged_archive_is_reported_in_chinese(at_step_12: RunFolder, tmp_path: Path) -> None:
     packed, name = tmp_path / "run.tar", at_step_12.path.name
     archive.export(at_step_12, packed, no_warning)
     with tarfile.open(packed) as source:
@@ -194,7 +196,7 @@ def test_an_archive(at_step_12: RunFolder, tmp_path: Path) -> None:
     assert not english_in(refused.stderr)
 
 
-def test_an_error_is_a_phrase_and_english_as_a_string() -> None:
+def test_error_is_a_phrase_and_english_as_a_string() -> None:
     damage = store.DamagedCheckpointError("damage_unlisted", name="rows.npy")
     assert str(damage) == "rows.npy: not listed in the manifest"
     refusal = RepriseError("checkpoint_damaged", path="c", reason=damage)

@@ -17,7 +17,7 @@ from reprise import durable
 from reprise.errors import WriteError
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_publish_folder_is_all_or_nothing(tmp_path: Path) -> None:
     def half(draft: Path) -> None:
         durable.write_file(draft / "a", b"1")
         raise KeyboardInterrupt
@@ -187,7 +187,7 @@ def test_entries_tells_an_empty_folder_from_one_that_cannot_be_listed(
         durable.entries(tmp_path)
 
 
-def test_replacing_leaves_the_old_content_where_the_new_cannot_be_written(
+def test_replace_file_keeps_the_old_content_on_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "run.json"
@@ -202,7 +202,7 @@ def test_replacing_leaves_the_old_content_where_the_new_cannot_be_written(
     assert path.read_bytes() == b"old"
 
 
-def test_refusals_name_the_path(tmp_path: Path) -> None:
+def test_write_errors_name_the_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="file: File exists"):
         durable.make_folder(tmp_path / "file" / "below")

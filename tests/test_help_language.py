@@ -1,4 +1,4 @@
-"""The help of the commands, and what is said of their wrong use, in both languages."""
+"""Help and usage errors of the commands in both languages."""
 
 import ast
 import gettext
@@ -52,7 +52,7 @@ def helps(path: str, option: click.Option) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_command_and_option_has_its_help_and_no_other(language: Language) -> None:
+def test_help_of_every_command_and_option_is_complete(language: Language) -> None:
     tables = catalogue(language)
     assert set(tables["commands"]) == set(EVERY)
     found = {option_key(option, path, language) for path, option in OPTIONS}
@@ -71,7 +71,9 @@ def test_every_command_and_option_has_its_help_and_no_other(language: Language) 
         (Messages("en").text("exit_codes"), Messages("zh").text("exit_codes")),
     ],
 )
-def test_both_name_the_same_options_files_and_values(english: str, chinese: str) -> None:
+def test_help_names_the_same_options_files_and_values_in_both_languages(
+    english: str, chinese: str
+) -> None:
     assert re.search(r"[一-鿿。]", chinese)
     aside = {"SIGTERM", "JSON", "TOML", "HTML", "CSV", "TSV", "TF"}
     assert {*NAMES.findall(english)} - aside == {*NAMES.findall(chinese)} - aside
@@ -81,7 +83,7 @@ def test_both_name_the_same_options_files_and_values(english: str, chinese: str)
     assert "None" not in chinese  # no field was left empty
 
 
-def test_what_is_translated_are_clicks_own_words() -> None:
+def test_help_translations_are_of_clicks_own_words() -> None:
     said = set()
     for path in Path(str(find_spec("click").origin)).parent.glob("*.py"):  # type: ignore[union-attr]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -96,7 +98,7 @@ def test_what_is_translated_are_clicks_own_words() -> None:
         assert {name[:6] for name in known} <= {name[:6] for name in re.findall(FIELD, several)}
 
 
-def test_they_are_compiled_for_gettext() -> None:
+def test_help_translations_are_compiled_for_gettext() -> None:
     assert FILE.read_bytes() == compiled(WORDS), "the file is stale: make docs"
     with FILE.open("rb") as file:
         chinese = gettext.GNUTranslations(file)
@@ -106,13 +108,13 @@ def test_they_are_compiled_for_gettext() -> None:
         assert [chinese.ngettext(english, "", count) for count in (1, 2)] == [one, several]
 
 
-def test_nothing_of_click_is_private_or_replaced() -> None:
+def test_help_uses_only_public_parts_of_click() -> None:
     for path in Path(str(reprise.cli.__file__)).parent.rglob("*.py"):
         code = path.read_text()
         assert not re.search(r"click\.\w*\._|from click\._|click\._|setattr\(", code), path
 
 
-def test_lines_that_stay_as_they_are_fit_a_terminal() -> None:
+def test_help_lines_that_are_not_wrapped_fit_a_terminal() -> None:
     texts = [command_help(path, language) for path in EVERY for language in LANGUAGES]
     texts += [Messages(language).text("exit_codes") for language in LANGUAGES]
     kept = [part for text in texts for part in text.split("\n\n") if part.startswith("\b")]
@@ -123,7 +125,7 @@ def test_lines_that_stay_as_they_are_fit_a_terminal() -> None:
     assert all(part in kept for part in chinese.split("\n\n") if "\n" in part)  # Click adds blanks
 
 
-def test_chinese_help_fits_a_terminal_its_columns_in_line() -> None:
+def test_help_in_chinese_fits_a_terminal_with_aligned_columns() -> None:
     for name in ("train", "prepare", "runs"):
         lines = run(name, "--help", "--lang", "zh", COLUMNS="80").stdout.splitlines()
         assert max(map(cell_len, lines)) <= 80
@@ -132,7 +134,7 @@ def test_chinese_help_fits_a_terminal_its_columns_in_line() -> None:
         assert len(starts) == 1, starts
 
 
-def test_help_and_mistakes_are_told_in_the_language_asked_for(tmp_path: Path) -> None:
+def test_help_and_usage_errors_are_in_the_requested_language(tmp_path: Path) -> None:
     shown = run("train", "--help", "--lang", "zh").stdout
     assert shown.startswith("用法: ")
     assert "从上次中断处继续" in shown
@@ -155,7 +157,7 @@ def test_help_and_mistakes_are_told_in_the_language_asked_for(tmp_path: Path) ->
     assert run("train", "--help").stdout.startswith("Usage: ")
 
 
-def test_a_question_is_asked_again_in_chinese() -> None:
+def test_prompt_is_repeated_in_chinese() -> None:
     code = "from reprise.cli.help import use_language; use_language('zh'); import click"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; click.confirm('?')"],

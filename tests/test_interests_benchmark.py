@@ -1,4 +1,4 @@
-"""What several interests are worth: the benchmark's numbers against those of `evaluate`."""
+"""The benchmark of single and multiple interests: its numbers against those of `evaluate`."""
 
 import json
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def compared(
     return json.loads(file.read_text()), shown.getvalue()
 
 
-def test_every_number_is_what_evaluate_measures(
+def test_benchmark_numbers_equal_those_of_evaluate(
     compared: tuple[dict[str, Any], str], runs: dict[str, Path], demo_data: Path
 ) -> None:
     content, shown = compared
@@ -91,7 +91,9 @@ def test_every_number_is_what_evaluate_measures(
     assert [line.split(" | ")[0] for line in headers] == ["| run", "| beside", "| run"]
 
 
-def test_differences_are_paired_and_by_group(compared: tuple[dict[str, Any], str]) -> None:
+def test_benchmark_differences_are_paired_and_by_group(
+    compared: tuple[dict[str, Any], str],
+) -> None:
     content, _ = compared
     first, *others = content["runs"]
     for other in others:
@@ -116,7 +118,7 @@ def test_differences_are_paired_and_by_group(compared: tuple[dict[str, Any], str
         assert set(found) == {"mixture", "history_length"}
 
 
-def test_the_unit_of_lambda_is_the_spread_of_the_scores(
+def test_benchmark_scales_lambda_by_the_spread_of_the_scores(
     compared: tuple[dict[str, Any], str], runs: dict[str, Path], demo_data: Path
 ) -> None:
     for run in compared[0]["runs"]:
@@ -131,7 +133,7 @@ def test_the_unit_of_lambda_is_the_spread_of_the_scores(
         assert run["unit"] == pytest.approx(np.mean(deviations), rel=1e-4)
 
 
-def test_a_curve_is_read_between_its_points_and_not_beyond() -> None:
+def test_benchmark_interpolates_curves_and_never_extrapolates() -> None:
     points: list[dict[str, float | None]] = [
         {"diversity@50": 0.6, "recall@50": 0.1},
         {"diversity@50": 0.2, "recall@50": 0.3},
@@ -150,7 +152,7 @@ def test_a_curve_is_read_between_its_points_and_not_beyond() -> None:
     assert interests.recall_at([], {"diversity@50": 0.2}) is None
 
 
-def test_what_cannot_be_compared_is_refused(
+def test_benchmark_refuses_runs_that_cannot_be_compared(
     runs: dict[str, Path],
     demo_data: Path,
     small_data: Path,
@@ -170,7 +172,7 @@ def test_what_cannot_be_compared_is_refused(
         compare(monkeypatch, runs["two"], other.path, "--data-dir", data)
 
 
-def test_without_categories_there_is_no_curve(
+def test_benchmark_without_categories_has_no_curve(
     small_data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""Imports point one way, and no package is part of a circle."""
+"""Imports point to lower layers only, without cycles."""
 
 import ast
 import subprocess
@@ -54,13 +54,13 @@ def room(module: str) -> str:
     return module.split(".")[1]
 
 
-def test_the_package_has_few_modules_at_its_top() -> None:
+def test_package_has_few_modules_at_its_top() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= 8
     assert {room(module) for module in MODULES} == {*FLOOR, "__init__"}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "reprise.__init__"])
-def test_a_module_imports_only_its_package_and_floors_below(name: str) -> None:
+def test_imports_point_to_lower_layers_only(name: str) -> None:
     own = room(name)
     above = {
         other
@@ -70,13 +70,13 @@ def test_a_module_imports_only_its_package_and_floors_below(name: str) -> None:
     assert not above, f"{name} imports {above}"
 
 
-def test_no_module_is_part_of_a_circle() -> None:
+def test_imports_form_no_circle() -> None:
     order = TopologicalSorter({name: set(imported(path)) for name, path in MODULES.items()})
     assert set(order.static_order()) >= set(MODULES)  # CycleError names the modules of a circle
 
 
 @pytest.mark.parametrize("part", QUERY)
-def test_a_query_knows_of_training_only_states_and_item_rows(part: str) -> None:
+def test_serving_imports_only_states_and_item_rows_of_training(part: str) -> None:
     for path in sorted((PACKAGE / part).rglob("*.py")):
         of_training = {other for other in imported(path) if room(other) == "training"}
         assert of_training <= OF_TRAINING, path
@@ -90,7 +90,7 @@ def test_functions_stay_small() -> None:
                 assert node.end_lineno - node.lineno < 70, f"{path}: {node.name}"
 
 
-def test_training_loads_nothing_that_only_tables_need() -> None:
+def test_train_does_not_import_what_only_tables_need() -> None:
     """It starts quicker by half a second."""
     loaded = "import reprise.show.run, reprise.data.prepare, reprise.runs.session, sys"
     code = f"{loaded}; print(sorted({{'polars', 'scipy', 'pandas', 'plotly'}} & set(sys.modules)))"
@@ -100,7 +100,7 @@ def test_training_loads_nothing_that_only_tables_need() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_importing_the_package_changes_nothing() -> None:
+def test_import_of_the_package_changes_nothing() -> None:
     code = (
         "import os, sys; before = dict(os.environ), set(sys.modules)\n"
         "import reprise\n"

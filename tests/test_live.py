@@ -1,4 +1,4 @@
-"""The progress line, and the times it tells; a log stays plain whatever the environment says."""
+"""The progress line and its timings; a log file stays plain in any environment."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ from reprise.training.state import Best, Progress
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but tabs and ends of lines
 
 
-def test_speed_share_and_time_left_by_a_clock_of_ones_own() -> None:
+def test_pace_measures_speed_share_and_time_left_by_its_clock() -> None:
     now = [0.0]
     config = small_config(max_steps=20, test_iter=4, batch_size=16)
     pace = Pace(Progress(0.01), config, lambda: now[0])
@@ -39,7 +39,7 @@ def test_speed_share_and_time_left_by_a_clock_of_ones_own() -> None:
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_what_matters_least_gives_way_to_a_narrow_terminal(
+def test_progress_line_drops_the_least_important_parts_first(
     lang: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     messages = Messages("zh" if lang == "zh" else "en")
@@ -57,7 +57,7 @@ def test_what_matters_least_gives_way_to_a_narrow_terminal(
     assert "patience" not in line._line(progress, 1.5, False, 60)
 
 
-def test_no_time_is_said_to_be_left_where_it_is_beyond_all_bounds() -> None:
+def test_progress_line_shows_no_unbounded_time_left() -> None:
     """And it ends no training."""
     now = [0.0]
     config = small_config(max_steps=10**12)
@@ -80,7 +80,7 @@ def run_quietly(data: Path, runs: Path, quiet: bool, steps: int = 8) -> None:
     assert run_request(request, console, command) == 0
 
 
-def test_a_log_file_is_plain_though_the_environment_asks_for_colours(
+def test_log_file_stays_plain_if_the_environment_asks_for_colours(
     small_data: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""The sentences that users read: in en.toml and zh.toml alone, complete in both, used by key."""
+"""Messages: only in en.toml and zh.toml, complete in both, and all used."""
 
 import ast
 import re
@@ -37,7 +37,7 @@ def fields(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
 
 
-def test_both_files_have_the_same_keys_and_chinese_what_stands_elsewhere_in_english() -> None:
+def test_messages_have_the_same_keys_in_both_languages() -> None:
     assert set(ENGLISH) == {"messages", "commands", "options"}
     assert set(CHINESE) == {*ENGLISH, "settings", "metrics", "click"}
     assert set(CHINESE["metrics"]) <= {metric.name for metric in METRICS}
@@ -46,7 +46,7 @@ def test_both_files_have_the_same_keys_and_chinese_what_stands_elsewhere_in_engl
 
 
 @pytest.mark.parametrize(("table", "key"), BOTH)
-def test_both_languages_say_it_with_the_same_values(table: str, key: str) -> None:
+def test_messages_have_the_same_fields_in_both_languages(table: str, key: str) -> None:
     english, chinese = ENGLISH[table][key], CHINESE[table][key]
     assert english
     assert chinese
@@ -54,7 +54,7 @@ def test_both_languages_say_it_with_the_same_values(table: str, key: str) -> Non
         assert fields(english) == fields(chinese)
 
 
-def test_every_key_is_used_and_every_used_key_is_there() -> None:
+def test_messages_are_all_used_and_all_used_ones_exist() -> None:
     code = "\n".join(path.read_text() for path in SOURCES)
     quoted = set(re.findall(r'"([a-z_]+)"', code))
     assert set(ENGLISH["messages"]) <= quoted
@@ -62,7 +62,7 @@ def test_every_key_is_used_and_every_used_key_is_there() -> None:
     assert set(spoken) <= set(ENGLISH["messages"])
 
 
-def test_the_seeds_lines_word_for_word() -> None:
+def test_messages_of_comirecs_output_are_the_original_ones() -> None:
     chinese = Messages("zh")
     assert chinese.text("found_checkpoint", path=".../ckpt-11") == (
         "✅ 发现已有 checkpoint，自动恢复: .../ckpt-11"
@@ -72,7 +72,9 @@ def test_the_seeds_lines_word_for_word() -> None:
     assert chinese.text("saved_best", metric=0.031) == ("   💾 保存新的最优模型，recall: 0.031000")
 
 
-def test_language_by_flag_then_variable_then_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choose_language_prefers_flag_then_variable_then_locale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("LC_ALL", "LC_MESSAGES", "REPRISE_LANG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANG", "zh_CN.UTF-8")
@@ -82,14 +84,14 @@ def test_language_by_flag_then_variable_then_locale(monkeypatch: pytest.MonkeyPa
     assert choose_language("zh") == "zh"
 
 
-def test_the_chinese_lines_are_chinese() -> None:
+def test_messages_in_chinese_are_chinese() -> None:
     for key, chinese in CHINESE["messages"].items():
         if not re.search(r"[一-鿿]", chinese):  # names, and words the original leaves as they are
             words = re.findall("[A-Za-z]{2,}", re.sub("{[^}]*}", "", chinese))
             assert len(words) <= 2 or key == "prompt_name", key
 
 
-def test_what_is_printed_comes_from_the_catalogue() -> None:
+def test_printed_text_comes_from_the_messages() -> None:
     """No words of a sentence stand where something is printed or put into a table."""
     printing = {"print", "echo", "add_row", "add_column", "Table", "Panel", "line"}
     for path in MODULES:
@@ -103,7 +105,7 @@ def test_what_is_printed_comes_from_the_catalogue() -> None:
                     assert said in ALIKE, f"{path}, line {node.lineno}: {said}"
 
 
-def test_the_help_of_options_comes_from_the_catalogue() -> None:
+def test_option_help_comes_from_the_messages() -> None:
     for path in (PACKAGE / "cli").rglob("*.py"):
         if path.relative_to(PACKAGE).as_posix() in SETTINGS:
             continue
@@ -112,7 +114,7 @@ def test_the_help_of_options_comes_from_the_catalogue() -> None:
                 assert not words_of(node.value), f"{path}, line {node.value.lineno}"
 
 
-def test_no_other_file_holds_a_sentence() -> None:
+def test_modules_hold_no_sentences() -> None:
     """Four words in a row, outside docstrings and assertions of the code about itself."""
     for path in MODULES:
         if path.relative_to(PACKAGE.parent).as_posix().removeprefix("reprise/") in ELSEWHERE:
@@ -134,7 +136,7 @@ def texts_of(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def test_what_is_wrong_comes_from_the_catalogue() -> None:
+def test_error_reasons_come_from_the_messages() -> None:
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             said: list[ast.expr] = []
@@ -146,7 +148,7 @@ def test_what_is_wrong_comes_from_the_catalogue() -> None:
                 assert not any(map(words_of, said)), f"{path}: {ast.unparse(node)}"
 
 
-def test_what_a_value_should_have_been_comes_from_the_catalogue() -> None:
+def test_expected_values_come_from_the_messages() -> None:
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.keyword) and node.arg == "expected":
@@ -159,7 +161,7 @@ def test_what_a_value_should_have_been_comes_from_the_catalogue() -> None:
             assert not said, f"{path}: {said}"
 
 
-def test_a_phrase_within_a_line_is_said_in_its_language() -> None:
+def test_phrase_within_a_message_is_translated() -> None:
     refusal = UsageError("bad_value", option="seed", value=-1, expected=Phrase("good_whole", low=0))
     assert str(refusal) == "seed = -1 is invalid: expected an integer >= 0."
     chinese = Messages("zh").text(refusal.key, **refusal.values)

@@ -1,4 +1,4 @@
-"""The documents do what they say: followed literally, and the same in both languages."""
+"""The documents: followed literally, and equal in both languages."""
 
 import ast
 import json
@@ -33,7 +33,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 IGNORED = shutil.ignore_patterns("__pycache__", "samples", "torture")
 
 
-def test_add_a_model_followed_literally(demo_data: Path, tmp_path: Path) -> None:
+def test_add_a_model_page_followed_literally(demo_data: Path, tmp_path: Path) -> None:
     """In a copy of the source tree: the module, its line in the registry, and every command."""
     page = DOCS / "add-a-model.md"
     for name in ("src", "tests"):
@@ -134,14 +134,14 @@ def is_shown(line: str, printed: str, exact: bool) -> bool:
     return same and [float(one) for one in fraction.findall(line)] == near
 
 
-def test_both_readmes_name_the_same_commands() -> None:
+def test_readmes_name_the_same_commands() -> None:
     english, chinese = ROOT / "README.md", ROOT / "README.zh-CN.md"
     assert len(commands(english)) > 10
     assert commands(chinese) == commands(english)
 
 
 @pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
-def test_a_page_in_chinese_has_the_commands_and_names_of_the_english_one(page: Path) -> None:
+def test_pages_in_chinese_have_the_commands_and_names_of_the_english_ones(page: Path) -> None:
     """Its commands and code in order; its tables row by row, by the names that are code."""
     english = DOCS / page.name
     assert commands(page) == commands(english)
@@ -218,7 +218,7 @@ def test_every_metric_is_explained(undisturbed: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("page", [DOCS / "from-comirec.md", DOCS / "zh" / "from-comirec.md"])
-def test_every_flag_of_comirecs_line_has_its_equivalent(page: Path) -> None:
+def test_comirec_page_maps_every_flag(page: Path) -> None:
     named = {name for row in named_in_tables(page) for name in row}
     first = {name.split()[0] for name in named}
     assert {option.opts[0] for option in options(comirec_line.comirec)} <= first

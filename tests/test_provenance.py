@@ -1,4 +1,4 @@
-"""A configuration's values and where they come from; as a file they are the same again."""
+"""A configuration's values and their sources; written as a file, it reads back the same."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def by_key(*layers: Layer) -> dict[str, Value]:
     return {setting.key: setting for setting in resolve(layers)}
 
 
-def test_the_stronger_layer_is_the_source(tmp_path: Path) -> None:
+def test_resolve_names_the_strongest_layer_as_source(tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     file.write_text('preset = "modern"\nlearning-rate = 1\nmodel = "QUERIES"\n')
     flags = {"temperature": 0.0, "seed": None, "patience": 3}
@@ -37,7 +37,7 @@ def test_the_stronger_layer_is_the_source(tmp_path: Path) -> None:
         assert found[key].value == getattr(config, key)
 
 
-def test_what_a_value_overrides_is_not_its_askers() -> None:
+def test_resolve_marks_values_that_follow_from_others() -> None:
     found = by_key(Layer("flag", {"model": "mostpop", "max_steps": 9}))
     assert found["model"] == Value("model", "MostPop", "flag")
     assert found["max_steps"] == Value("max_steps", 1, "derived")
@@ -55,7 +55,7 @@ def test_what_a_value_overrides_is_not_its_askers() -> None:
         [Layer("flag", {"dataset": '"中 文"\\', "name": "😀", "learning_rate": 1e-07})],
     ],
 )
-def test_as_a_file_it_is_the_same_configuration(layer: list[Layer], tmp_path: Path) -> None:
+def test_as_toml_reads_back_to_the_same_configuration(layer: list[Layer], tmp_path: Path) -> None:
     values: dict[str, Any] = {}
     for one in layer:
         values |= one.values

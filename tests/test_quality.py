@@ -1,4 +1,4 @@
-"""The demo data, whose right answer is known: what trained models must reach on it."""
+"""Quality on the demo data, whose interests are known."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,7 +97,7 @@ def most_popular(data: Path) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("model", REGISTRY)
-def test_known_interests_are_found(demo_data: Path, model: str) -> None:
+def test_training_finds_the_known_interests_of_the_demo_data(demo_data: Path, model: str) -> None:
     """Recall@50 three times MostPopular's; and, by a model of several interests, a list that
     serves more of a user's true interests (a tenth of the list or more each) than one by a single
     vector of the same model.
@@ -129,7 +129,7 @@ def test_row_adam_learns_what_dense_adam_learns(demo_data: Path) -> None:
     assert recall["lazy-adam"] < recall["adam"] - 0.005
 
 
-def test_most_pop_is_the_most_popular(demo_data: Path) -> None:
+def test_most_pop_ranks_by_popularity(demo_data: Path) -> None:
     known = most_popular(demo_data)
     measured = trained_metrics(demo_data, "MostPop")
     assert {name: measured[name] for name in known} == known

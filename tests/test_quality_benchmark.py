@@ -1,4 +1,4 @@
-"""The quality benchmark drives the ordinary commands, and trains nothing twice."""
+"""The quality benchmark runs the ordinary commands, and trains nothing twice."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ test_iter = 5
 """
 
 
-def test_a_run_is_trained_once_and_measured_as_the_commands_do(
+def test_benchmark_trains_each_run_once_and_measures_as_the_commands_do(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
@@ -51,7 +51,7 @@ def test_a_run_is_trained_once_and_measured_as_the_commands_do(
     assert "Already finished at step 10 of 10" in log.read_text()
 
 
-def test_a_command_that_fails_is_named_with_its_log(
+def test_benchmark_names_a_failed_command_with_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))

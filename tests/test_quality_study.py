@@ -1,4 +1,4 @@
-"""The study's variants are runs one can ask for, and its table says what each changes."""
+"""The study's variants are runs with other settings, compared seed by seed."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def result(seed: int, recall: float, variant: str = "", seconds: float = 10.0) -
 
 
 @pytest.mark.parametrize("variant", VARIANTS[1:], ids=str)
-def test_a_variant_is_another_run_than_the_preset(variant: dict[str, str]) -> None:
+def test_study_variants_differ_from_the_preset(variant: dict[str, str]) -> None:
     named = {key.replace("-", "_"): text for key, text in variant.items()}
     changed = {name: SETTINGS[name].parse(text) for name, text in named.items()}
     preset, other = (
@@ -28,7 +28,7 @@ def test_a_variant_is_another_run_than_the_preset(variant: dict[str, str]) -> No
     assert other.identity("f") != preset.identity("f")
 
 
-def test_the_table_sets_each_variant_beside_the_preset_seed_by_seed() -> None:
+def test_study_table_compares_each_variant_with_the_preset_by_seed() -> None:
     results = [
         *(result(seed, recall) for seed, recall in ((19, 0.10), (20, 0.12), (21, 0.11))),
         *(result(seed, recall, "x=1", 20) for seed, recall in ((19, 0.09), (20, 0.10), (21, 0.10))),
@@ -47,5 +47,5 @@ def test_the_table_sets_each_variant_beside_the_preset_seed_by_seed() -> None:
     assert single["grocery: change"] == "+0.0100"
 
 
-def test_runs_without_a_seed_in_common_are_not_compared() -> None:
+def test_study_does_not_compare_runs_without_a_common_seed() -> None:
     assert difference([result(19, 0.1)], [result(20, 0.1)]) == "-"

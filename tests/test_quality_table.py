@@ -1,4 +1,4 @@
-"""The quality benchmark's table, verdict and headers, from results by hand."""
+"""The quality benchmark's table, verdicts and headers, from constructed results."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ def result(recall: float, seed: int, model: str = "DNN", variant: str = "") -> R
     return Result("ml-1m", model, variant, seed, {"recall@50": 0.2}, test, 900, 1000, 12.5)
 
 
-def test_a_row_is_the_mean_over_seeds_of_one_model_and_variant() -> None:
+def test_table_row_is_the_mean_over_seeds_of_one_model_and_variant() -> None:
     recalls = (0.25, 0.26, 0.28)
     runs = [result(recall, seed) for seed, recall in enumerate(recalls)]
     others = [result(0.1, 19, variant="optimizer=adam"), result(0.2, 19, model="MIND")]
@@ -53,11 +53,11 @@ def test_a_row_is_the_mean_over_seeds_of_one_model_and_variant() -> None:
         (0.2399, "BELOW"),
     ],
 )
-def test_verdicts(recall: float, said: str) -> None:
+def test_verdict_compares_with_the_reference(recall: float, said: str) -> None:
     assert verdict(recall, 0.25) == said
 
 
-def test_the_promise_counts_models_as_configured_only() -> None:
+def test_promise_counts_models_as_configured_only() -> None:
     good, variant = result(0.2574, 19), result(0.01, 19, variant="optimizer=adam")
     assert promise(summarise([good, variant])).endswith("kept by 1")
     bad = result(0.2, 19, model="GRU4REC")
@@ -66,13 +66,13 @@ def test_the_promise_counts_models_as_configured_only() -> None:
     assert row(summarise([unmeasured])[0])["verdict"] == "-"
 
 
-def test_markdown_leaves_out_columns_in_which_nothing_stands() -> None:
+def test_markdown_leaves_out_empty_columns() -> None:
     lines = markdown([row(one) for one in summarise([result(0.25, 19)])]).splitlines()
     assert "variant" not in lines[0]
     assert {line.count("|") for line in lines} == {lines[0].count("|")}
 
 
-def test_headers_are_written_measured_or_published_and_again(tmp_path: Path) -> None:
+def test_headers_are_written_from_measured_or_published_numbers(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("ml-1m/DNN.toml", "book/MIND.toml", "ml-1m/MIND.toml")]
     for path in paths:
         path.parent.mkdir(exist_ok=True)
@@ -91,7 +91,7 @@ def test_headers_are_written_measured_or_published_and_again(tmp_path: Path) -> 
     assert write_headers(tmp_path, summarise([result(0.26, 19)])) == [paths[0]]
 
 
-def test_references_are_whole_and_ordered() -> None:
+def test_references_are_complete_and_ordered() -> None:
     """Slips of transcription show as metrics that cannot be: recall over hit rate, @20 over @50."""
     for kind, sets in REFERENCE.items():
         for dataset, models in sets.items():

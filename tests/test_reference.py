@@ -1,4 +1,4 @@
-"""The commands' own texts: every option told, with its unit and default, and docs/commands.md."""
+"""docs/commands.md: up to date, with every option, its help and its default."""
 
 import dataclasses
 import re
@@ -33,12 +33,12 @@ def told(option: click.Option, path: str = "reprise") -> tuple[str, str]:
     return match[1], match[2] or ""
 
 
-def test_the_page_is_what_the_commands_say() -> None:
+def test_reference_page_is_up_to_date() -> None:
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert page == reference(cli), "docs/commands.md is stale: make docs"
 
 
-def test_the_page_has_every_command_and_option() -> None:
+def test_reference_page_has_every_command_and_option() -> None:
     page = reference(cli)
     for path, command in COMMANDS.items():
         section = page.partition(f"\n## `{path}`\n")[2].partition("\n## ")[0]
@@ -50,7 +50,7 @@ def test_the_page_has_every_command_and_option() -> None:
 
 
 @every_option
-def test_it_says_what_it_is_and_what_holds_without_it(path: str, option: click.Option) -> None:
+def test_reference_option_states_its_help_and_default(path: str, option: click.Option) -> None:
     text, bracket = told(option, path)
     assert text.endswith("."), text
     if option.is_flag:
@@ -59,7 +59,7 @@ def test_it_says_what_it_is_and_what_holds_without_it(path: str, option: click.O
         assert bracket.startswith(("[default: ", "[required")), (path, option.opts, bracket)
 
 
-def test_defaults_of_a_run_are_as_told() -> None:
+def test_reference_defaults_of_a_run_are_true() -> None:
     fields = {item.name: item for item in dataclasses.fields(TrainConfig)}
     checked = set()
     for option in options(run_options(click.Command(""))):
@@ -80,7 +80,7 @@ def test_defaults_of_a_run_are_as_told() -> None:
 
 
 @pytest.mark.parametrize(("path", "command"), COMMANDS.items())
-def test_a_mistyped_option_suggests_the_nearest(path: str, command: click.Command) -> None:
+def test_usage_error_suggests_the_nearest_option(path: str, command: click.Command) -> None:
     option = max(options(command), key=lambda option: len(option.opts[0]))
     mistyped = option.opts[0][:-2] + option.opts[0][-1]  # a letter missing
     with pytest.raises(click.NoSuchOption) as caught:
@@ -89,7 +89,7 @@ def test_a_mistyped_option_suggests_the_nearest(path: str, command: click.Comman
     assert option.opts[0] in caught.value.format_message()
 
 
-def test_help_of_every_command_loads_nothing_heavy_and_is_quick() -> None:
+def test_help_of_every_command_imports_nothing_heavy() -> None:
     asked = [path.split()[1:] for path in COMMANDS]
     code = (
         "import sys\n"

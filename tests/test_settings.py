@@ -70,7 +70,7 @@ def shown(package: Path, *options: object) -> tuple[dict[str, Any], str]:
     return json.loads(done.stdout), done.stderr
 
 
-def test_a_declared_setting_is_a_flag_with_its_help_and_default(package: Path) -> None:
+def test_setting_declares_a_flag_with_its_help_and_default(package: Path) -> None:
     told = " ".join(python(package, "-m", "reprise", "train", "--help").stdout.split())
     text = "Share of the target's weight for all others. [default: 0.25]"
     assert f"--label-smoothing FLOAT {text}" in told
@@ -81,7 +81,9 @@ def test_a_declared_setting_is_a_flag_with_its_help_and_default(package: Path) -
     assert "- `--unit-norm / --no-unit-norm`: Scale the items of a history to one norm.\n" in page
 
 
-def test_its_value_comes_from_flags_and_files_and_is_checked(package: Path, tmp_path: Path) -> None:
+def test_setting_value_comes_from_flags_and_files_and_is_checked(
+    package: Path, tmp_path: Path
+) -> None:
     values, said = shown(package)
     assert values["label_smoothing"] == {"value": 0.25, "source": "default", "name": None}
     assert said == ""
@@ -103,7 +105,7 @@ def test_its_value_comes_from_flags_and_files_and_is_checked(package: Path, tmp_
         assert expected in done.stderr
 
 
-def test_an_older_checkpoint_means_what_is_declared_and_a_sweep_may_search(
+def test_setting_declares_its_value_for_older_checkpoints_and_may_be_searched(
     package: Path, tmp_path: Path
 ) -> None:
     old = tmp_path / "ckpt-8"
@@ -139,7 +141,7 @@ for text in ("label_smoothing=0..0.5", "order=time,chance", "norm=raw,unit", "un
     ]
 
 
-def test_a_former_name_is_understood_and_the_new_one_told(package: Path, tmp_path: Path) -> None:
+def test_setting_former_name_is_accepted_with_a_note(package: Path, tmp_path: Path) -> None:
     values, said = shown(package, "--norm", "unit", "--breadth", 5)
     assert (values["unit_norm"]["value"], values["wide"]["value"]) == (True, 5)
     assert said.splitlines() == [
@@ -161,7 +163,7 @@ def test_a_former_name_is_understood_and_the_new_one_told(package: Path, tmp_pat
     assert "Give only one of norm, unit_norm." in done.stderr
 
 
-def test_a_record_of_a_run_is_read_by_the_names_of_today(package: Path, tmp_path: Path) -> None:
+def test_setting_former_names_in_stored_runs_are_converted(package: Path, tmp_path: Path) -> None:
     run = tmp_path / "r"
     (run / "checkpoints").mkdir(parents=True)
     record = {"identity": {"norm": "unit"}, "config": {"name": "r", "breadth": 3}, "events": []}
@@ -175,14 +177,14 @@ def test_a_record_of_a_run_is_read_by_the_names_of_today(package: Path, tmp_path
     assert done.stdout == "True {'name': 'r', 'wide': 3}\n", done.stderr
 
 
-def test_names_flags_and_former_names_are_told_apart() -> None:
+def test_setting_names_flags_and_former_names_are_distinct() -> None:
     flags = [flag for setting in SETTINGS.values() for flag in setting.flags]
     former = [one.name for setting in SETTINGS.values() for one in setting.formerly]
     assert len(set(flags)) == len(flags)
     assert len({*former, *SETTINGS}) == len(former) + len(SETTINGS)
 
 
-def test_every_default_and_absent_value_is_possible() -> None:
+def test_setting_defaults_and_absent_values_are_valid() -> None:
     for name, setting in SETTINGS.items():
         assert setting.name == name
         for value in (setting.default, setting.absent, setting.untrained):
@@ -191,12 +193,12 @@ def test_every_default_and_absent_value_is_possible() -> None:
     assert set(SETTINGS) - set(IDENTITY) == {"name", "max_steps", "patience"}
 
 
-def test_a_mistyped_key_suggests_the_nearest_setting() -> None:
+def test_read_toml_suggests_the_nearest_setting() -> None:
     with pytest.raises(UsageError, match="Did you mean 'learning_rate'"):
         make_config({"dataset": "d", "name": "n", "Learning_rat": 1})
 
 
-def test_a_bool_is_no_number_and_a_number_no_bool() -> None:
+def test_setting_bool_is_not_a_number_nor_a_number_a_bool() -> None:
     number = Setting(help="", default=1, name="n", kind=int)
     truth = Setting(help="", default=False, name="t", kind=bool)
     for setting, value in ((number, True), (truth, 1), (truth, "true")):
@@ -207,13 +209,13 @@ def test_a_bool_is_no_number_and_a_number_no_bool() -> None:
         truth.parse("yes")
 
 
-def test_former_values_are_matched_as_flags_give_them() -> None:
+def test_setting_former_values_match_the_text_of_flags() -> None:
     former = Former("old", ((1, "one"), (True, "yes")))
     assert [former.today(value) for value in (1, "1", True, "TRUE", 2)] == [
         *("one", "one", "yes", "yes", 2)
     ]
 
 
-def test_a_configuration_is_frozen() -> None:
+def test_config_is_frozen() -> None:
     with pytest.raises(AttributeError):
         TrainConfig("d", "n").seed = 3  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""`runtime.setup`: what a process is set up with, and whether it came in time."""
+"""`runtime.setup`: what it sets, and whether it was called in time."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def test_setup_leaves_a_jax_that_has_started_as_it_is_and_reports_it() -> None:
     assert printed(STARTED.format(started=True)) == "False None False False"
 
 
-def test_setup_is_content_with_a_jax_that_started_with_the_same_threads() -> None:
+def test_setup_accepts_a_jax_that_started_with_the_same_threads() -> None:
     assert printed(STARTED.format(started=True), NPROC="2") == "True 2 True True"
 
 

@@ -1,4 +1,4 @@
-"""The step benchmark's counts against sums by hand, and what it hands to other programs."""
+"""The step benchmark: its counts against sums by hand, and its input to other programs."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -27,18 +27,18 @@ READOUT = {1: 2 * 5 * 2, 2: 2 * 5 * 2 * 2}
         ("GRU4REC", READOUT[1] + 3 * 2 * 5 * 3 * 4 * 6),
     ],
 )
-def test_the_products_of_a_step_are_counted(model: str, expected: int) -> None:
+def test_benchmark_counts_the_products_of_a_step(model: str, expected: int) -> None:
     assert step.flops(model, SHAPE, batch=5, negatives=7) == SCORES + expected
 
 
-def test_every_model_has_peers_and_every_peer_a_script() -> None:
+def test_benchmark_has_peers_for_every_model_and_a_script_for_every_peer() -> None:
     assert set(step.PEERS) == set(step.MODELS)
     for spec in {spec for specs in step.PEERS.values() for spec in specs}:
         assert spec.environment in peers.REQUIREMENTS
         assert (peers.HERE / f"peer_{spec.environment}.py").is_file()
 
 
-def test_peers_are_handed_ids_of_the_catalogue(tmp_path: Path) -> None:
+def test_benchmark_peers_get_ids_of_the_catalogue(tmp_path: Path) -> None:
     split = synthetic_split(50, 40, seed=3)
     sampler = make_sampler(split, 50, batch_size=8, history_length=6, num_negatives=9, seed=4)
     batches = [sampler.batch(0, number) for number in (1, 2)]

@@ -1,4 +1,4 @@
-"""A sweep: what is searched, proposals that depend on nothing but the past, and goings-on."""
+"""Sweeps: search spaces, deterministic proposals, and resuming."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def whole(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_searches_are_read_with_their_types() -> None:
+def test_parse_searches_converts_values_to_their_types() -> None:
     rate = parse_search("learning-rate=1e-4..1e-2:log")
     assert (rate.field, rate.low, rate.high, rate.log) == ("learning_rate", 1e-4, 1e-2, True)
     assert (rate.settle(0.00123456), rate.settle(0.01000001)) == (0.001235, 0.01)
@@ -116,14 +116,14 @@ def test_searches_are_read_with_their_types() -> None:
         ("sampler=uniform,unifrom", "sampler = 'unifrom' is invalid"),
     ],
 )
-def test_searches_that_mean_nothing_are_refused(text: str, said: str) -> None:
+def test_parse_searches_refuses_invalid_searches(text: str, said: str) -> None:
     with pytest.raises(RepriseError) as refusal:
         parse_search(text)
     assert refusal.value.exit_code == 2
     assert said in str(refusal.value)
 
 
-def test_a_proposal_depends_on_the_seed_and_the_past_alone(whole: Path) -> None:
+def test_propose_depends_on_the_seed_and_past_trials_alone(whole: Path) -> None:
     searches = parse_searches(SEARCHES)
     first = propose(searches, 19, [])
     propose(searches, 3, [])
@@ -134,7 +134,7 @@ def test_a_proposal_depends_on_the_seed_and_the_past_alone(whole: Path) -> None:
     assert len({json.dumps(params) for params in found}) == TRIALS
 
 
-def test_trials_are_ordinary_runs_rated_by_their_best_validation(whole: Path) -> None:
+def test_sweep_trials_are_ordinary_runs_rated_by_their_best_validation(whole: Path) -> None:
     facts = results(whole / "sweeps" / "s")
     assert facts["metric"] == "recall@10"
     for number, trial in enumerate(facts["trials"]):
@@ -150,7 +150,7 @@ def test_trials_are_ordinary_runs_rated_by_their_best_validation(whole: Path) ->
     assert facts["best"] == values.index(max(values))
 
 
-def test_a_sweep_that_was_stopped_and_killed_ends_as_if_it_was_not(
+def test_sweep_stopped_and_killed_ends_as_if_uninterrupted(
     small_data: Path, tmp_path: Path, whole: Path
 ) -> None:
     sweep = sweep_of(small_data, tmp_path)
@@ -201,7 +201,7 @@ def kill_in_trial_1(sweep: Sweep, data: Path, place: Path) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_lost_study_is_made_anew_from_the_runs(
+def test_sweep_rebuilds_a_lost_study_from_the_runs(
     small_data: Path, tmp_path: Path, whole: Path
 ) -> None:
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
@@ -218,7 +218,9 @@ def test_a_lost_study_is_made_anew_from_the_runs(
     assert trained.lines == []  # nothing was trained again
 
 
-def test_another_sweep_and_a_second_writer_are_refused(small_data: Path, tmp_path: Path) -> None:
+def test_sweep_refuses_another_definition_and_a_second_writer(
+    small_data: Path, tmp_path: Path
+) -> None:
     sweep = sweep_of(small_data, tmp_path, "learning_rate=0.01,0.1", max_steps=4)
     run_sweep(sweep, 1, Watcher())
     for other, said in (
@@ -231,7 +233,7 @@ def test_another_sweep_and_a_second_writer_are_refused(small_data: Path, tmp_pat
         run_sweep(sweep, 2, Watcher())
 
 
-def test_the_same_values_are_not_trained_twice_and_bad_ones_fail_alone(
+def test_sweep_trains_the_same_values_once_and_fails_bad_ones_alone(
     small_data: Path, tmp_path: Path
 ) -> None:
     """Three members cannot share the eight dimensions out."""
@@ -252,7 +254,7 @@ def test_the_same_values_are_not_trained_twice_and_bad_ones_fail_alone(
 
 
 @pytest.mark.parametrize("search", ["batch_size=16,5000", "min_history=2,900"])
-def test_values_that_the_data_are_too_few_for_fail_alone(
+def test_sweep_fails_only_the_trials_with_too_few_users(
     search: str, small_data: Path, tmp_path: Path
 ) -> None:
     sweep = sweep_of(small_data, tmp_path, search, max_steps=4)
@@ -265,14 +267,14 @@ def test_values_that_the_data_are_too_few_for_fail_alone(
     assert bad["params"] in ({"batch_size": 5000}, {"min_history": 900})
 
 
-def test_a_batch_that_no_trial_can_fill_ends_the_sweep(small_data: Path, tmp_path: Path) -> None:
+def test_sweep_ends_if_no_trial_can_fill_a_batch(small_data: Path, tmp_path: Path) -> None:
     sweep = sweep_of(small_data, tmp_path, "learning_rate=0.1,0.2", batch_size=5000)
     with pytest.raises(DataError, match="Only"):
         run_sweep(sweep, 2, Watcher())
     assert results(sweep.folder)["trials"] == []
 
 
-def test_results_are_a_table_a_picture_and_json(
+def test_sweep_results_are_a_table_a_plot_and_json(
     whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = whole / "sweeps" / "s"
@@ -305,7 +307,7 @@ def test_results_are_a_table_a_picture_and_json(
         (["show", "none"], 6, "No sweep at"),
     ],
 )
-def test_bad_requests_are_one_clear_line(
+def test_sweep_refuses_bad_requests_in_one_line(
     arguments: list[str],
     code: int,
     said: str,
@@ -321,7 +323,7 @@ def test_bad_requests_are_one_clear_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_without_optuna_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_without_optuna_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UsageError, match=r"pip install 'reprise-rec\[sweep\]'"):
         sweep_command.main(["show", "s"], standalone_mode=False)

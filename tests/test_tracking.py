@@ -1,4 +1,4 @@
-"""Trackers: every evaluation once, whatever was killed, rewound or damaged in between."""
+"""Trackers: every evaluation once, despite kills, rewinds and damage."""
 
 import json
 import signal
@@ -126,7 +126,7 @@ def killed_before_saving(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     return start
 
 
-def test_each_point_once_after_kills_and_rewinds(
+def test_tensorboard_has_each_point_once_after_kills_and_rewinds(
     small_data: Path,
     tmp_path: Path,
     falling: None,
@@ -153,7 +153,7 @@ def test_each_point_once_after_kills_and_rewinds(
     ]
 
 
-def test_each_point_once_after_a_real_kill_9(small_data: Path, tmp_path: Path) -> None:
+def test_tensorboard_has_each_point_once_after_sigkill(small_data: Path, tmp_path: Path) -> None:
     where = "--data-dir", small_data, "--runs-dir", tmp_path
     command = reprise_command("train", *QUICK, "--steps", 9999999, "--patience", 999999, *where)
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
@@ -172,7 +172,7 @@ RECORD = {0: {4: {"a": 0.5, MARKER: 0.0}, 8: {"a": 0.25, MARKER: 1.0}}, 1: {8: {
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "deleted", "folder", "doubled", "older"])
-def test_a_harmed_file_heals_and_keeps_its_times(tmp_path: Path, harm: str) -> None:
+def test_tensorboard_rewrites_a_damaged_file_with_its_times(tmp_path: Path, harm: str) -> None:
     log = TensorBoardLog(tmp_path, 0, {0: {}})
     for step, points in RECORD[0].items():
         log.log(step, points | {"time/seconds": step / 2})
@@ -208,7 +208,7 @@ def test_a_harmed_file_heals_and_keeps_its_times(tmp_path: Path, harm: str) -> N
             assert list(spent.values()) == [2.0, 4.0]
 
 
-def test_a_sound_branch_of_the_past_is_left_alone(tmp_path: Path) -> None:
+def test_tensorboard_leaves_intact_files_of_past_branches_alone(tmp_path: Path) -> None:
     TensorBoardLog(tmp_path, 0, RECORD).close()
     before = {path: path.read_bytes() for path in tmp_path.glob("branch-1/events.*")}
     TensorBoardLog(tmp_path, 0, RECORD).close()
@@ -315,7 +315,7 @@ def service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     sys.modules.pop(f"reprise.tracking.{fake.name}", None)
 
 
-def test_a_service_has_each_evaluation_once(
+def test_tracker_has_each_evaluation_once(
     small_data: Path,
     tmp_path: Path,
     service: Any,
@@ -336,7 +336,7 @@ def test_a_service_has_each_evaluation_once(
     assert service.steps() == {"": [4, 8, 12, 16, 20, 24]}
 
 
-def test_a_rewound_run_is_another_run_of_the_service(
+def test_tracker_has_a_separate_run_per_branch(
     small_data: Path,
     tmp_path: Path,
     service: Any,
@@ -352,7 +352,7 @@ def test_a_rewound_run_is_another_run_of_the_service(
     assert service.steps() == {"": [4, 8, 12], "-b1": [8, 12, 16]}
 
 
-def test_a_service_that_fails_is_left_out_and_filled_in_later(
+def test_tracker_that_fails_is_dropped_and_completed_later(
     small_data: Path,
     tmp_path: Path,
     falling: None,
@@ -382,7 +382,7 @@ def test_a_service_that_fails_is_left_out_and_filled_in_later(
 
 
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
-def test_a_missing_package_is_named_with_its_extra(
+def test_tracker_that_is_not_installed_is_named_with_its_extra(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)

@@ -1,4 +1,4 @@
-"""The package as it is distributed: what a wheel holds, and what it is called."""
+"""The wheel: its content and its name."""
 
 import subprocess
 import sys

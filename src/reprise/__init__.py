@@ -1,7 +1,7 @@
-"""Reprise: train multi-interest recommenders, stop at any instant, take up again exactly.
+"""Reprise: train multi-interest recommenders, stop at any instant, resume exactly.
 
-Importing it changes nothing and loads nothing; a name of the Python API (`reprise.api`) is loaded
-when it is first used.
+Importing it is fast and changes nothing in the process; the names of the Python API (`reprise.api`)
+are imported on first use.
 """
 
 from importlib import import_module

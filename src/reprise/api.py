@@ -1,4 +1,4 @@
-"""The Python API: prepare, train, load and evaluate, as the command line does.
+"""The Python API: prepare, train, load and evaluate; the command line uses it, too.
 
 import reprise
 data = reprise.prepare("clicks.parquet", name="clicks")
@@ -55,7 +55,7 @@ def prepare(
     behaviours: Sequence[str] | None = None,
     **told: Any,
 ) -> Dataset:
-    """Turn interactions into the data set `name`, and open it.
+    """Prepare interactions as the data set `name`, and open it.
 
     Args:
         source: A file or folder in a format that `reprise prepare` knows, or a frame of polars,
@@ -66,8 +66,8 @@ def prepare(
             title_col, separator, quote, encoding, null_values and drop_invalid.
 
     Raises:
-        DataError: The source cannot be used; the message says what is wrong, and where.
-        UsageError: A value or a column is not possible.
+        DataError: The source cannot be used; the message states what is wrong, and where.
+        UsageError: A value is invalid, or a column does not exist.
     """
     from reprise.data.readers.recognise import asked_of
 
@@ -81,7 +81,7 @@ def prepare(
 
 
 def open_dataset(name: str | Path, data_dir: str | Path = "data") -> Dataset:
-    """Open a prepared data set: by its name under `data_dir`, or by the path of its folder."""
+    """Open a prepared data set by its name under `data_dir` or by its folder's path."""
     path = Path(name)
     here = (path / "meta.json").is_file()
     return open_folder(path if here else locate(Path(data_dir), path.name))
@@ -105,8 +105,8 @@ def train(
 ) -> "Run":
     """Train a model, or take up its run where it stands: the same call does both.
 
-    A run is its name: what a run of that name and data set stores holds for all that is not given.
-    Other settings than its own are refused, but for steps and patience.
+    A run is identified by its name and data set. Settings that are not given are taken from the
+    stored run; different settings are refused, except steps and patience.
 
     Args:
         data: A data set, or its name under `data_dir`.
@@ -117,18 +117,18 @@ def train(
         preset: Settings that are good together, such as "modern".
         config: A TOML file of settings, which win over the preset's.
         runs_dir: Folder of the runs.
-        data_dir: Folder of the data sets. None: where the run's data was, or else "data".
-        resume_from: What an existing run goes on from.
-        track: "mlflow" and "wandb", beside TensorBoard.
-        progress: Whether to print what `reprise train` prints; else warnings only.
-        lang: Language of what is printed.
-        settings: Any setting of a run by its name or its flag's (steps=2000), which wins over the
+        data_dir: Folder of the data sets. None: the folder that the run stored, or else "data".
+        resume_from: The checkpoint that an existing run resumes from.
+        track: Trackers besides TensorBoard: "mlflow", "wandb".
+        progress: Whether to print the output of `reprise train`; otherwise warnings only.
+        lang: Language of the output.
+        settings: Any setting of a run by its name or its flag's (steps=2000); they override the
             file's and the preset's.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C stopped the training; all is saved, and the same call goes on.
-        ConfigMismatchError: The run has other settings, or other data.
-        RepriseError: What the command line refuses, in the same words.
+        KeyboardInterrupt: Ctrl-C stopped the training; all is saved, and the same call resumes it.
+        ConfigMismatchError: The run has different settings or data.
+        RepriseError: Any other error of the command line, with the same message.
     """
     from reprise.runs.naming import for_training
     from reprise.runs.session import Request
@@ -165,10 +165,10 @@ def load(
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
 ) -> "Recommender":
-    """Load a run's model: of a Run, the path of a run or a checkpoint, or a run's name.
+    """Load a run's model, given a Run, the path of a run or a checkpoint, or a run's name.
 
-    Neither the data set nor anything that trains is needed; `data_dir` is looked at for runs of
-    older versions, which do not keep what their items are.
+    The data set is not needed, except for runs of older versions, which do not store their item
+    ids: it is then looked up in `data_dir`.
     """
     from reprise.runs.stored import load as load_stored
     from reprise.serving.recommender import Recommender
@@ -190,17 +190,18 @@ def evaluate(
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Measure a run's stored model on the whole catalogue; return what `reprise evaluate --json`
-    prints: each metric by its key ("recall@50"), its intervals, and groups of users and items.
+    """Evaluate a run's stored model on the full catalogue, and return the content of
+    `reprise evaluate --json`: metrics by key ("recall@50"), confidence intervals, and metrics by
+    groups of users and items.
 
     Args:
         run: A Run, the path of a run or a checkpoint, or a run's name.
-        split: The users to measure on.
-        which: The model of a run to measure.
-        cutoffs: Where metrics are taken; None: at 20, 50 and the run's own.
+        split: The users to evaluate.
+        which: The run's best or latest model.
+        cutoffs: The cutoffs of the metrics; None: 20, 50 and the run's own.
         metrics: The metrics to return, such as ("recall", "ndcg"); None: all.
-        filter_seen: Whether to leave out what a user has interacted with already.
-        on: Another data set to measure on, whose items have the same ids, or its name.
+        filter_seen: Whether to exclude items that the user has interacted with.
+        on: Another data set that shares raw item ids, or its name.
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets.
     """
@@ -239,14 +240,14 @@ def evaluate_lists(
     metrics: Sequence[str] | None = None,
     data_dir: str | Path = "data",
 ) -> dict[str, Any]:
-    """Measure lists that any other system made, on the users and by the metrics of `evaluate`.
+    """Evaluate another system's lists on the same users and by the same metrics as `evaluate`.
 
     Args:
-        lists: A Parquet, CSV or JSON lines file, or a frame of polars, pandas or pyarrow: user,
-            item, and rank or score, a row an item; or user and items (best first), a row a user.
-        data: The data set whose users they are for, or its name under `data_dir`.
-        split: The users to measure on; who has no list counts with 0.
-        cutoffs: Where metrics are taken; None: at 20 and 50.
+        lists: A Parquet, CSV or JSON lines file, or a polars, pandas or pyarrow frame, with one
+            row per item (user, item, and rank or score) or per user (user and items, best first).
+        data: The data set of the users, or its name under `data_dir`.
+        split: The users to evaluate; users without a list count as 0.
+        cutoffs: The cutoffs of the metrics; None: 20 and 50.
         metrics: The metrics to return; None: all.
         data_dir: Folder of the data sets.
     """
@@ -261,8 +262,8 @@ def evaluate_lists(
 
 
 def run_request(request: "Request", console: "RunConsole", command: str | None) -> int:
-    """See a run through, show its end, and return the exit code. `command` resumes the run from a
-    shell; None: it was not started from one, whose process it is not to end.
+    """Run a request to its end, show the result, and return the exit code. `command` resumes the
+    run from a shell; None if it was not started from a shell.
     """
     from reprise.runs.session import run_session
 
@@ -376,7 +377,7 @@ def _prepared(
 
 @contextmanager
 def _as_file(source: Any, name: str) -> Iterator[Path]:
-    """Yield the path of a source, which a frame is written to."""
+    """Yield the path of a source; a frame is written to a temporary file."""
     if isinstance(source, str | Path):
         yield Path(source)
         return
@@ -387,17 +388,17 @@ def _as_file(source: Any, name: str) -> Iterator[Path]:
 
 
 def _as_polars(frame: Any) -> "pl.DataFrame":
-    """Return a frame of polars, pandas or pyarrow as one of polars."""
+    """Convert a polars, pandas or pyarrow frame to polars."""
     import polars as pl
 
     try:
         return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
-    except ImportError:  # of pandas' strings, where pyarrow is not installed
+    except ImportError:  # for pandas' strings if pyarrow is not installed
         return pl.DataFrame({str(name): _values(column) for name, column in frame.items()})
 
 
 def _values(column: Any) -> Any:
-    """Return what a column of pandas holds, None where a value is missing."""
+    """Return the values of a pandas column, None for missing ones."""
     values = column.to_numpy()
     if values.dtype.kind != "O":
         return values
@@ -407,7 +408,7 @@ def _values(column: Any) -> Any:
 def _settings(
     preset: str | None, config: str | Path | None, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the values of a preset, a file and a call together, the later ones stronger."""
+    """Merge the values of a preset, a file and a call, in increasing order of precedence."""
     from_file = {} if config is None else read_toml(Path(config), _warn)
     named = preset or from_file.pop("preset", None)
     from_file.pop("preset", None)

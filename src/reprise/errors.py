@@ -10,7 +10,7 @@ class RepriseError(Phrase, Exception):
 
 
 class ContentError(Phrase, ValueError):
-    """What is wrong with the content of a file, for the error that names the file."""
+    """A problem with a file's content; callers add the file's name in an error of their own."""
 
 
 class UsageError(RepriseError):

@@ -1,4 +1,4 @@
-"""`python src/train.py`: the original's flags and prompt, and the seed's lines word for word."""
+"""`python src/train.py`: the original's flags, prompt and output."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ def workspace(tmp_path: Path, demo_data: Path) -> Path:
     return tmp_path
 
 
-def test_the_seeds_procedure_in_its_own_words(workspace: Path) -> None:
+def test_comirec_trains_resumes_and_rewinds_with_its_original_output(workspace: Path) -> None:
     first = comirec(
         *FLAGS, *QUICK, "--max_iter", 0.02, cwd=workspace, typed="test85\n", LC_ALL="zh_CN.UTF-8"
     )
@@ -71,7 +71,7 @@ def test_the_seeds_procedure_in_its_own_words(workspace: Path) -> None:
     ("dataset", "expected"),
     [("book", (128, 20, 1000)), ("taobao", (256, 50, 500)), ("ml-1m", (128, 20, 1000))],
 )
-def test_book_and_taobao_keep_the_originals_settings(
+def test_comirec_defaults_for_book_and_taobao_are_the_originals(
     dataset: str, expected: tuple[int, int, int]
 ) -> None:
     options = {option.name: option.default for option in comirec_line.comirec.params}
@@ -81,7 +81,7 @@ def test_book_and_taobao_keep_the_originals_settings(
     assert config.max_steps == 1_000_000
 
 
-def test_english_lines_and_a_name_by_flag(workspace: Path) -> None:
+def test_comirec_prints_english_and_takes_the_name_by_flag(workspace: Path) -> None:
     for budget in (0.01, 0.02):
         done = comirec(*FLAGS, *QUICK, "--max_iter", budget, "--name", "test85", cwd=workspace)
         assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ def test_english_lines_and_a_name_by_flag(workspace: Path) -> None:
     )
 
 
-def test_comirec_below_reprise_is_the_same_command_line(workspace: Path) -> None:
+def test_comirec_subcommand_is_the_same_command_line(workspace: Path) -> None:
     """So it is there where the package is installed without `src/train.py`."""
     line = [*FLAGS, *QUICK, "--max_iter", 0.01]
     beside = reprise("comirec", *line, "--name", "beside", cwd=workspace)
@@ -102,7 +102,7 @@ def test_comirec_below_reprise_is_the_same_command_line(workspace: Path) -> None
     assert without_times(beside.stdout) == without_times(alone.stdout).replace("alone", "beside")
 
 
-def test_comirec_below_reprise_asks_and_names_itself(
+def test_comirec_subcommand_asks_for_the_name_and_prints_itself(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = reprise("comirec", *FLAGS, cwd=workspace, REPRISE_LANG="zh")
@@ -149,7 +149,7 @@ def test_test_and_output_as_the_original(workspace: Path) -> None:
     assert np.load(path).shape == (3001, 8)
 
 
-def test_no_name_no_data_no_model(workspace: Path) -> None:
+def test_comirec_refuses_a_missing_name_data_set_or_model(workspace: Path) -> None:
     cases: list[tuple[list[object], str, int, str]] = [
         (FLAGS, "", 2, "No experiment name: give --name NAME"),
         (["--dataset", "toy"], "", 2, "Missing: --model_type."),

@@ -1,4 +1,4 @@
-"""`reprise demo`: what it tells people to do next works."""
+"""`reprise demo`: the commands that it prints at the end work."""
 
 import shlex
 import shutil

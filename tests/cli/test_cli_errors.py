@@ -1,4 +1,4 @@
-"""How a command ends that cannot go on."""
+"""Exit codes and error lines of commands that fail."""
 
 import os
 import signal
@@ -12,7 +12,9 @@ from helpers.commands import check_refusal, comirec, reprise
 from reprise.cli.main import run_guarded
 
 
-def test_a_file_s_end_is_not_taken_for_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_main_does_not_report_the_end_of_a_file_as_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Click ends a command the same way for both, and without a word."""
     monkeypatch.setattr("sys.argv", ["reprise"])
 
@@ -26,7 +28,7 @@ def test_a_file_s_end_is_not_taken_for_an_interrupt(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, click.Abort])
-def test_an_interrupt_has_its_exit_code(
+def test_main_exits_with_130_on_an_interrupt(
     interrupt: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["reprise"])
@@ -41,20 +43,20 @@ def test_an_interrupt_has_its_exit_code(
     assert ended.value.code == 130
 
 
-def test_the_bare_command_shows_its_help() -> None:
+def test_main_without_arguments_shows_help() -> None:
     done = reprise()
     assert "Traceback" not in done.stderr
     assert "Commands:" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("threads", ["two", "0", "-1", "1.5", "1" * 5000, "1000"])
-def test_threads_that_are_no_number_are_refused(threads: str) -> None:
+def test_xla_threads_that_are_not_a_number_are_refused(threads: str) -> None:
     done = reprise("data", "--help", REPRISE_XLA_THREADS=threads)
     check_refusal(done, 2, f"REPRISE_XLA_THREADS = '{threads}' is invalid: expected an integer")
     assert done.stderr.count("\n") == 1
 
 
-def test_threads_are_refused_in_chinese_and_by_comirec_s_command(tmp_path: Path) -> None:
+def test_xla_threads_are_refused_in_chinese_and_by_comirec(tmp_path: Path) -> None:
     done = reprise("data", "--help", REPRISE_XLA_THREADS="two", REPRISE_LANG="zh")
     check_refusal(done, 2, "REPRISE_XLA_THREADS = 'two' 无效: 应为 1 至 999 的整数")
     check_refusal(
@@ -63,7 +65,7 @@ def test_threads_are_refused_in_chinese_and_by_comirec_s_command(tmp_path: Path)
 
 
 @pytest.mark.parametrize("threads", ["", " 3 "])
-def test_threads_that_are_a_number_or_not_given_do(threads: str) -> None:
+def test_xla_threads_may_be_a_number_or_unset(threads: str) -> None:
     done = reprise("data", "--help", REPRISE_XLA_THREADS=threads, own_process=True)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -77,7 +79,7 @@ def test_threads_that_are_a_number_or_not_given_do(threads: str) -> None:
         ("trian",),
     ],
 )
-def test_a_command_ends_the_same_in_the_tests_process_and_leaves_it_alone(
+def test_reprise_helper_equals_a_process_of_its_own_and_leaves_no_trace(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     def own() -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""What `reprise evaluate` and `-p test` tell of a trained model, against one user at a time."""
+"""`reprise evaluate` and `-p test`, against brute force, one user at a time."""
 
 import json
 import re
@@ -95,7 +95,7 @@ def evaluate(workspace: Path, *options: object) -> str:
 @pytest.mark.parametrize(
     ("coef", "filter_seen"), [(None, False), (COEF, False), (None, True), (COEF, True)]
 )
-def test_evaluate_is_the_oracle_from_data_to_output(
+def test_evaluate_equals_the_oracle_from_data_to_output(
     workspace: Path, coef: float | None, filter_seen: bool
 ) -> None:
     options: list[object] = [] if coef is None else ["--lambda", coef]
@@ -110,7 +110,7 @@ def test_evaluate_is_the_oracle_from_data_to_output(
     assert facts["lambda"] == coef
 
 
-def test_comirecs_test_with_a_coefficient_is_the_oracles_greedy_loop(workspace: Path) -> None:
+def test_comirec_test_with_coef_equals_the_greedy_loop(workspace: Path) -> None:
     for options, coef in (([], None), (["--coef", COEF], COEF)):
         done = comirec("-p", "test", *FLAGS, *options, cwd=workspace)
         assert done.returncode == 0, done.stderr
@@ -127,7 +127,7 @@ def test_comirecs_test_with_a_coefficient_is_the_oracles_greedy_loop(workspace: 
         )
 
 
-def test_the_json_keeps_its_layout(workspace: Path) -> None:
+def test_evaluate_json_keeps_its_layout(workspace: Path) -> None:
     facts: dict[str, Any] = json.loads(evaluate(workspace, "--json", "--topN", 10))
     assert facts["checkpoint"].startswith(f"{RUN}/checkpoints/ckpt-")
     assert (facts["split"], facts["is_best"], facts["users"]) == ("test", True, 30)
@@ -159,7 +159,7 @@ def test_the_json_keeps_its_layout(workspace: Path) -> None:
     assert json.loads(evaluate(workspace, "--json", "--topN", 10)) == facts
 
 
-def test_the_report_says_what_was_measured_and_how(workspace: Path) -> None:
+def test_evaluate_prints_what_was_evaluated_and_how(workspace: Path) -> None:
     facts = json.loads(evaluate(workspace, "--json"))
     text = evaluate(workspace)
     assert f"Model: {facts['checkpoint']} (step {facts['step']})" in text
@@ -186,7 +186,7 @@ def test_the_report_says_what_was_measured_and_how(workspace: Path) -> None:
     assert "历史类别: 多样（" in other
 
 
-def test_cutoffs_and_metrics_say_what_is_shown(workspace: Path) -> None:
+def test_evaluate_shows_the_requested_cutoffs_and_metrics(workspace: Path) -> None:
     everything = json.loads(evaluate(workspace, "--json"))
     options = ["--cutoffs", "20,5", "--metrics", "map,recall,gini"]
     facts = json.loads(evaluate(workspace, "--json", *options))
@@ -208,14 +208,14 @@ def test_cutoffs_and_metrics_say_what_is_shown(workspace: Path) -> None:
     ]
 
 
-def test_metrics_that_are_not_shown_are_kept(workspace: Path) -> None:
+def test_evaluate_stores_metrics_that_are_not_shown(workspace: Path) -> None:
     evaluate(workspace, "--cutoffs", 6, "--metrics", "recall")
     kept = json.loads((workspace / RUN / "results.json").read_text())["results"][-1]
     assert kept["cutoffs"] == [6]
     assert {"recall@6", "map@6", "gini@6", "novelty@6"} <= set(kept)
 
 
-def test_a_metric_that_the_data_cannot_give_is_named(workspace: Path) -> None:
+def test_evaluate_names_metrics_that_the_data_lacks(workspace: Path) -> None:
     done = reprise("evaluate", RUN, "--metrics", "recall,interest_coverage", cwd=workspace)
     assert done.returncode == 0
     assert "Not shown: interest_coverage." in done.stderr
@@ -229,22 +229,24 @@ def test_a_metric_that_the_data_cannot_give_is_named(workspace: Path) -> None:
         ([RUN, "--cutoffs", ","], "Missing: --cutoffs."),
         ([RUN, "--top-n", "0"], "--top-n = 0 is invalid: expected an integer from 1 to"),
         ([RUN, "--metrics", "recal"], "metrics = 'recal' is invalid: expected recall | ndcg | "),
-        ([], "Say what to evaluate: RUN, or --lists FILE with --dataset NAME."),
-        (["--lists", "a.csv"], "Say what to evaluate: "),
-        ([RUN, "--dataset", "tiny"], "Say what to evaluate: "),
+        ([], "Nothing to evaluate: give RUN, or --lists FILE with --dataset NAME."),
+        (["--lists", "a.csv"], "Nothing to evaluate: give "),
+        ([RUN, "--dataset", "tiny"], "Nothing to evaluate: give "),
         (
             [RUN, "--lists", "a.csv", "--dataset", "tiny", "--which", "latest"],
             "--lists cannot be combined with RUN, --which.",
         ),
     ],
 )
-def test_what_cannot_be_measured_is_refused(workspace: Path, options: list[str], said: str) -> None:
+def test_evaluate_refuses_what_cannot_be_evaluated(
+    workspace: Path, options: list[str], said: str
+) -> None:
     done = reprise("evaluate", *options, cwd=workspace)
     assert done.returncode == 2
     assert said in done.stderr
 
 
-def test_unknown_categories_are_a_group_of_their_own_or_none(
+def test_evaluate_groups_unknown_categories_separately_or_not_at_all(
     small_data: Path, undisturbed: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = evaluate_run(
@@ -260,7 +262,7 @@ def test_unknown_categories_are_a_group_of_their_own_or_none(
     assert re.search("^Categories of the history: unknown +20 ", capsys.readouterr().out, re.M)
 
 
-def test_every_evaluation_of_the_training_logs_the_interests_health(workspace: Path) -> None:
+def test_train_logs_interest_health_at_every_evaluation(workspace: Path) -> None:
     for line in (workspace / RUN / "metrics.jsonl").read_text().splitlines():
         logged = json.loads(line)
         shares = [logged[f"valid_interest_share_{k}@50"] for k in (1, 2, 3)]

@@ -1,4 +1,4 @@
-"""`reprise export` from outside: what it writes and says, and what it refuses."""
+"""`reprise export` as a process: files, output and refusals."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,9 @@ from reprise.errors import UsageError
 from reprise.runs.folder import RunFolder
 
 
-def test_it_writes_and_says_what(undisturbed: RunFolder, small_data: Path, tmp_path: Path) -> None:
+def test_export_writes_and_prints_what_it_wrote(
+    undisturbed: RunFolder, small_data: Path, tmp_path: Path
+) -> None:
     arguments = ("export", undisturbed.path, tmp_path / "export", "--data-dir", small_data)
     done = reprise(*arguments, "--which", "latest", "--split", "all", "--lang", "zh")
     assert done.returncode == 0, done.stderr
@@ -32,7 +34,7 @@ def test_it_writes_and_says_what(undisturbed: RunFolder, small_data: Path, tmp_p
         (["--as-evaluated", "--split", "train"], "evaluated_of_what"),
     ],
 )
-def test_what_does_not_go_together(options: list[str], key: str) -> None:
+def test_export_refuses_contradictory_options(options: list[str], key: str) -> None:
     done = CliRunner().invoke(cli, ["export", "run", "folder", *options])
     assert isinstance(done.exception, UsageError)
     assert done.exception.key == key

@@ -1,4 +1,4 @@
-"""`reprise import-tf` from outside, and both command lines going on from what it made."""
+"""`reprise import-tf` as a process, and both command lines continuing the imported run."""
 
 import shlex
 from pathlib import Path
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 RUN = "demo_ComiRec-SA_b128_lr0.001_d8_len20_test85"
 
 
-def test_import_then_go_on_with_either_command(demo_data: Path, tmp_path: Path) -> None:
+def test_import_tf_is_continued_by_either_command(demo_data: Path, tmp_path: Path) -> None:
     train_tf1("ComiRec-SA", tmp_path / "best_model", items=3000, length=20)
     where = ["--data-dir", demo_data, "--runs-dir", tmp_path / "runs"]
     flags = ["--dataset", "demo", "--name", "test85", "--steps", 10, "--test-iter", 5, *where]
@@ -37,7 +37,9 @@ def test_import_then_go_on_with_either_command(demo_data: Path, tmp_path: Path) 
     assert inspect_json(run)["step"] == 10
 
 
-def test_the_seeds_lines_follow_an_import(demo_data: Path, tmp_path: Path) -> None:
+def test_import_tf_run_resumes_with_comirecs_original_output(
+    demo_data: Path, tmp_path: Path
+) -> None:
     train_tf1("ComiRec-SA", tmp_path / "best_model", items=3000, length=20)
     where = ["--data-dir", demo_data, "--runs-dir", tmp_path / "runs"]
     flags = ["--dataset", "demo", "--name", "test85", "--test-iter", 5, *where]
@@ -77,7 +79,7 @@ def test_the_seeds_lines_follow_an_import(demo_data: Path, tmp_path: Path) -> No
         ([".", "--model", "comirecdr"], 2, "Did you mean 'ComiRec-DR'?"),
     ],
 )
-def test_mistakes_are_one_line(
+def test_import_tf_refuses_mistakes_in_one_line(
     small_data: Path, tmp_path: Path, arguments: list[object], code: int, said: str
 ) -> None:
     options = ["--dataset", "small", "--name", "t", "--data-dir", small_data]

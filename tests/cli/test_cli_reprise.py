@@ -1,4 +1,4 @@
-"""The `reprise` command from outside: what it prints, its exit codes, and every bad input."""
+"""The `reprise` command as a process: output, exit codes, and every bad input."""
 
 import json
 import os
@@ -34,7 +34,7 @@ from reprise.data.dataset import SPLITS
 from reprise.show.commandline import resume_command
 
 
-def test_help_and_mistakes_answer_without_jax() -> None:
+def test_help_and_usage_errors_do_not_import_jax() -> None:
     code = (
         "import sys; sys.argv = ['reprise', *sys.argv[1:]]\n"
         "from reprise.cli.main import main\n"
@@ -57,7 +57,7 @@ def test_help_and_mistakes_answer_without_jax() -> None:
         assert time.monotonic() - began < 5  # generous: the machine may be busy
 
 
-def test_prepare_train_evaluate_inspect(small_data: Path, tmp_path: Path) -> None:
+def test_reprise_prepares_trains_evaluates_and_inspects(small_data: Path, tmp_path: Path) -> None:
     done = train(small_data, tmp_path, "--steps", 10, own_process=True)
     assert done.returncode == 0, done.stderr
     assert f"Run: {tmp_path / RUN}" in done.stdout
@@ -92,7 +92,7 @@ def test_prepare_train_evaluate_inspect(small_data: Path, tmp_path: Path) -> Non
             assert metrics[name] == line[f"valid_{name}"]
 
 
-def test_a_run_is_known_by_its_name_where_the_runs_are(small_data: Path, tmp_path: Path) -> None:
+def test_runs_are_found_by_name_in_the_runs_folder(small_data: Path, tmp_path: Path) -> None:
     train(small_data, tmp_path / "runs", "--steps", 5)
     named, by_path = (
         reprise("inspect", run, "--json", cwd=tmp_path) for run in ("t", tmp_path / "runs" / RUN)
@@ -102,7 +102,7 @@ def test_a_run_is_known_by_its_name_where_the_runs_are(small_data: Path, tmp_pat
     check_refusal(refused, 6, "Did you mean 't'")
 
 
-def test_leave_one_out_from_preparing_to_recall_at_10(tmp_path: Path) -> None:
+def test_leave_one_out_works_from_prepare_to_recall_at_10(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     items = iter(rng.integers(1, 41, 60 * 12).tolist())
     rows: dict[str, list[Row]] = {
@@ -133,7 +133,7 @@ def test_leave_one_out_from_preparing_to_recall_at_10(tmp_path: Path) -> None:
         assert facts["ndcg@10"] > 0
 
 
-def test_lists_chosen_by_category_are_more_diverse(small_data: Path, tmp_path: Path) -> None:
+def test_lambda_makes_lists_more_diverse(small_data: Path, tmp_path: Path) -> None:
     train(small_data, tmp_path, "--steps", 5)
 
     def evaluate(*options: object) -> subprocess.CompletedProcess[str]:
@@ -147,7 +147,7 @@ def test_lists_chosen_by_category_are_more_diverse(small_data: Path, tmp_path: P
         assert "lambda" in refused.stderr
 
 
-def test_a_finished_run_says_so(small_data: Path, tmp_path: Path) -> None:
+def test_train_reports_a_finished_run(small_data: Path, tmp_path: Path) -> None:
     train(small_data, tmp_path, "--steps", 5)
     digest = inspect_json(tmp_path / RUN)["state_digest"]
     done = train(small_data, tmp_path, "--max-iter", 0.005)
@@ -156,7 +156,7 @@ def test_a_finished_run_says_so(small_data: Path, tmp_path: Path) -> None:
     assert inspect_json(tmp_path / RUN)["state_digest"] == digest
 
 
-def test_lines_that_nobody_reads_do_not_end_the_run(small_data: Path, tmp_path: Path) -> None:
+def test_train_survives_a_closed_stdout(small_data: Path, tmp_path: Path) -> None:
     command = reprise_command(
         *("train", *QUICK, "--steps", 10),
         *("--data-dir", small_data, "--runs-dir", tmp_path),
@@ -169,16 +169,14 @@ def test_lines_that_nobody_reads_do_not_end_the_run(small_data: Path, tmp_path: 
     assert inspect_json(tmp_path / RUN)["step"] == 10
 
 
-def test_a_terminal_that_lacks_our_characters_does_not_end_the_run(
-    small_data: Path, tmp_path: Path
-) -> None:
+def test_train_survives_a_terminal_that_lacks_characters(small_data: Path, tmp_path: Path) -> None:
     done = train(small_data, tmp_path, "--steps", 5, "--lang", "zh", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Recall@50" in done.stdout
     assert "💾" in (tmp_path / RUN / "train.log").read_text()
 
 
-def test_a_training_that_diverged_is_said_to_have(small_data: Path, tmp_path: Path) -> None:
+def test_train_reports_a_training_that_diverged(small_data: Path, tmp_path: Path) -> None:
     done = train(small_data, tmp_path, "--steps", 10, "--learning-rate", "1e30", "--lang", "en")
     assert done.returncode == 0, done.stderr
     assert "The training diverged" in done.stdout
@@ -194,7 +192,7 @@ def test_a_training_that_diverged_is_said_to_have(small_data: Path, tmp_path: Pa
         RuntimeError("INTERNAL: Error dispatching computation: Out of memory allocating 5 bytes"),
     ],
 )
-def test_memory_that_does_not_suffice_has_a_line_and_a_code(
+def test_train_reports_out_of_memory_with_its_exit_code(
     error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @click.command()
@@ -207,14 +205,12 @@ def test_memory_that_does_not_suffice_has_a_line_and_a_code(
     assert str(error).partition("\n")[0] in capsys.readouterr().err
 
 
-def test_the_printed_command_goes_on_from_where_the_run_stands() -> None:
+def test_train_prints_a_command_that_resumes_the_run() -> None:
     asked = ["train", "--resume-from", "best", "--name", "a b", "--resume_from=best"]
     assert resume_command("reprise", asked) == "reprise train --name 'a b'"
 
 
-def test_on_a_terminal_lines_stand_apart_from_the_progress_line(
-    small_data: Path, tmp_path: Path
-) -> None:
+def test_train_prints_lines_apart_from_the_progress_line(small_data: Path, tmp_path: Path) -> None:
     command = reprise_command(
         *("train", *QUICK, "--steps", 10),
         *("--data-dir", small_data, "--runs-dir", tmp_path),
@@ -247,7 +243,7 @@ def comirec_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_bad_data_is_named_with_file_and_line(comirec_folder: Path, tmp_path: Path) -> None:
+def test_prepare_names_file_and_line_of_bad_data(comirec_folder: Path, tmp_path: Path) -> None:
     def prepare() -> Any:
         return reprise("prepare", comirec_folder, "--name", "x", "--data-dir", tmp_path / "data")
 
@@ -266,7 +262,7 @@ def test_bad_data_is_named_with_file_and_line(comirec_folder: Path, tmp_path: Pa
     check_refusal(reprise("prepare", tmp_path / "no", "--name", "x"), 3, "No such file or folder")
 
 
-def test_bad_usage(small_data: Path, tmp_path: Path) -> None:
+def test_reprise_refuses_bad_usage(small_data: Path, tmp_path: Path) -> None:
     check_refusal(train(small_data, tmp_path, "--model", "ComiRec-DS"), 2, "Did you mean")
     check_refusal(train(small_data, tmp_path, "--patienc", 3), 2, "--patience")
     check_refusal(reprise("trian"), 2, "train")
@@ -289,7 +285,7 @@ def test_bad_usage(small_data: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("small_*"))
 
 
-def test_settings_from_toml_and_flags_win(small_data: Path, tmp_path: Path) -> None:
+def test_train_flags_override_settings_from_toml(small_data: Path, tmp_path: Path) -> None:
     settings = tmp_path / "run.toml"
     settings.write_text("max-steps = 5\nlearning_rate = 0.25\nseed = 7\n")
     done = train(small_data, tmp_path, "--config", settings, "--learning-rate", 0.5)
@@ -298,7 +294,7 @@ def test_settings_from_toml_and_flags_win(small_data: Path, tmp_path: Path) -> N
     assert (facts["step"], facts["identity"]["seed"]) == (5, 7)
 
 
-def test_the_package_runs_where_only_src_is_on_the_path(tmp_path: Path) -> None:
+def test_reprise_runs_with_only_src_on_the_path(tmp_path: Path) -> None:
     """`python src/train.py` needs no installed package, only its libraries."""
     copy = tmp_path / "src"
     shutil.copytree(ROOT / "src", copy, ignore=shutil.ignore_patterns("__pycache__"))

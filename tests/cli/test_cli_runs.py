@@ -1,4 +1,4 @@
-"""`reprise runs` and `reprise config show` as a user has them."""
+"""`reprise runs` and `reprise config show` as a process."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def refused(kind: type[RepriseError], *arguments: object) -> str:
     return str(done.exception)
 
 
-def test_the_list(two: Path) -> None:
+def test_runs_lists_states_and_damage(two: Path) -> None:
     lines = told("runs", "--runs-dir", two).splitlines()
     assert lines[0].split()[:3] == ["Name", "State", "Dataset"]
     assert "Best Recall@10" in lines[0]
@@ -76,7 +76,7 @@ def test_the_list(two: Path) -> None:
     assert answer("runs", "--runs-dir", two / "none") == []
 
 
-def test_one_run(two: Path) -> None:
+def test_runs_show_prints_one_run(two: Path) -> None:
     shown = told("runs", "show", "short", "--runs-dir", two)
     for part in ("State: finished", "Step 12 of 12, branch 0", "ckpt-12", "latest", "started at"):
         assert part in shown
@@ -95,7 +95,7 @@ def test_one_run(two: Path) -> None:
     )
 
 
-def test_the_history_tells_resumes_rewinds_and_changes(two: Path) -> None:
+def test_runs_show_history_has_resumes_rewinds_and_changes(two: Path) -> None:
     short = RunFolder(two / "x_short")
     record = json.loads(short.record.read_text())
     record["events"] += [
@@ -118,7 +118,7 @@ def test_the_history_tells_resumes_rewinds_and_changes(two: Path) -> None:
     assert said["f"] == "event of a later version, what 5"
 
 
-def test_runs_side_by_side(two: Path) -> None:
+def test_runs_compare_prints_runs_side_by_side(two: Path) -> None:
     shown = told("runs", "compare", "t", "short", "--runs-dir", two, "--metric", "ndcg@20")
     rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.split()}
     assert rows["max_steps"] == ["20", "12"]
@@ -138,7 +138,7 @@ def test_runs_side_by_side(two: Path) -> None:
     assert (len(shown_steps), shown_steps[0], shown_steps[-1]) == (20, 0, 999)
 
 
-def test_pruning_tells_asks_and_removes(two: Path) -> None:
+def test_runs_prune_lists_asks_and_deletes(two: Path) -> None:
     def stored() -> list[str]:
         return sorted(str(path) for path in two.glob("*/checkpoints/*"))
 
@@ -164,7 +164,7 @@ def test_pruning_tells_asks_and_removes(two: Path) -> None:
     assert "Nothing to remove" in told("runs", "prune", "--yes", "--runs-dir", two)
 
 
-def test_export_and_import(two: Path, tmp_path: Path) -> None:
+def test_runs_export_and_import_round_trip(two: Path, tmp_path: Path) -> None:
     shown = told("runs", "export", "short", tmp_path / "s.tgz", "--runs-dir", two)
     assert "Exported x_short" in shown
     assert "ckpt-12" in shown
@@ -177,7 +177,7 @@ def test_export_and_import(two: Path, tmp_path: Path) -> None:
     refused(UsageError, "runs", "import", tmp_path / "s.tgz", "--runs-dir", there)
 
 
-def test_config_show(two: Path, tmp_path: Path) -> None:
+def test_config_show_prints_values_and_sources(two: Path, tmp_path: Path) -> None:
     shown = told("config", "show", "--preset", "modern", "--seed", 7)
     rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines()[1:]}
     assert rows["seed"] == ["7", "flag"]
@@ -193,7 +193,7 @@ def test_config_show(two: Path, tmp_path: Path) -> None:
     assert "--toml, --json" in refused(UsageError, "config", "show", "--toml", "--json")
 
 
-def test_from_outside_without_jax_and_with_clear_refusals(two: Path, tmp_path: Path) -> None:
+def test_runs_works_without_jax_and_refuses_clearly(two: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['reprise', *sys.argv[1:]]\n"
         "from reprise.cli.main import main\n"

@@ -1,4 +1,4 @@
-"""An exported model: its vectors score as retrieval does, by the page's own code, and are whole."""
+"""Exported models: scored by the documented code, their vectors give the lists of `evaluate`."""
 
 import hashlib
 import json
@@ -67,7 +67,7 @@ def the_pages_code(monkeypatch: pytest.MonkeyPatch, where: Path) -> dict[str, An
 
 
 @pytest.mark.parametrize("worth", [None, 0.3, -0.3])
-def test_the_pages_code_finds_the_lists_of_evaluate(
+def test_export_scored_as_documented_gives_the_lists_of_evaluate(
     worth: float | None,
     plain: StoredModel,
     tmp_path: Path,
@@ -91,7 +91,7 @@ def test_the_pages_code_finds_the_lists_of_evaluate(
         assert names["recommend_by_index"](user, N) == expected
 
 
-def test_what_the_folder_holds(plain: StoredModel, tmp_path: Path) -> None:
+def test_export_folder_has_the_documented_content(plain: StoredModel, tmp_path: Path) -> None:
     users = users_of_split(plain.dataset, "test", 6, as_evaluated=False)
     write(plain, users, tmp_path / "new" / "export")
     folder = tmp_path / "new" / "export"
@@ -119,14 +119,16 @@ def test_what_the_folder_holds(plain: StoredModel, tmp_path: Path) -> None:
     assert np.load(folder / "interests.npy").shape == (20, 2, 8)
 
 
-def test_items_alone(plain: StoredModel, tmp_path: Path) -> None:
+def test_export_writes_items_alone(plain: StoredModel, tmp_path: Path) -> None:
     made = write(plain, None, tmp_path / "export")
     assert (made.users, made.interests) == (0, 0)
     names = {path.name for path in (tmp_path / "export").iterdir()}
     assert names == {"items.npy", "items.parquet", "manifest.json"}
 
 
-def test_histories_of_a_file_are_those_of_the_split(plain: StoredModel, tmp_path: Path) -> None:
+def test_export_histories_of_a_file_equal_those_of_the_split(
+    plain: StoredModel, tmp_path: Path
+) -> None:
     """A split's users, given by hand in each form, have the same vectors to the bit."""
     dataset = plain.dataset
     lists = item_lists(dataset.splits["valid"])
@@ -157,7 +159,7 @@ def whole(past: Any) -> Sequences:
     return split
 
 
-def test_unknown_items_are_left_out_and_told(plain: StoredModel, tmp_path: Path) -> None:
+def test_export_drops_and_reports_unknown_items(plain: StoredModel, tmp_path: Path) -> None:
     rows = [["i3", "gone", "i1"], ["gone", "lost"], [], None]
     pl.DataFrame({"user": ["a", "b", "c", "d"], "raw_ids": rows}).write_parquet(tmp_path / "h")
     said: list[tuple[str, dict[str, Any]]] = []
@@ -224,7 +226,7 @@ def write_bad(path: Path, name: str) -> Path:
         ("none.npy", "no_interactions", "none.npy"),
     ],
 )
-def test_bad_histories_are_told_by_what_and_where(
+def test_export_refuses_bad_histories_with_their_place(
     name: str, key: str, told: str, plain: StoredModel, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError) as caught:
@@ -233,7 +235,7 @@ def test_bad_histories_are_told_by_what_and_where(
     assert told in str(caught.value)
 
 
-def test_users_of_another_dataset_are_found(tmp_path: Path) -> None:
+def test_export_finds_users_of_another_dataset(tmp_path: Path) -> None:
     users = {"train": {"a": [1, 2]}, "valid": {"b": [1, 2]}, "test": {"c": [1, 2]}}
     dataset = of_users(users, SHARE, tmp_path)
     pl.DataFrame({"name": ["a"]}).write_parquet(dataset.folder / "users.parquet")
@@ -242,7 +244,7 @@ def test_users_of_another_dataset_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("evaluation", [SHARE, LAST])
-def test_everyone_once_with_all_that_is_known(evaluation: str, tmp_path: Path) -> None:
+def test_export_all_users_once_with_full_histories(evaluation: str, tmp_path: Path) -> None:
     """Of leave-one-out a user is in three splits, once with all his items."""
     dataset = of_users(
         {"train": {"a": [1, 2], "b": [3]}, "valid": {"a": [1, 2, 3]}, "test": {"a": [1, 2, 3, 4]}}
@@ -281,7 +283,7 @@ def refused(error: type[RepriseError], key: str) -> Iterator[None]:
     assert caught.value.key == key
 
 
-def test_a_folder_that_is_there_is_left_alone(plain: StoredModel, tmp_path: Path) -> None:
+def test_export_refuses_an_existing_folder(plain: StoredModel, tmp_path: Path) -> None:
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "mine").write_text("mine")
     with refused(UsageError, "export_exists"):
@@ -289,7 +291,7 @@ def test_a_folder_that_is_there_is_left_alone(plain: StoredModel, tmp_path: Path
     assert (tmp_path / "export" / "mine").read_text() == "mine"
 
 
-def test_vectors_that_are_not_finite_are_not_served(plain: StoredModel, tmp_path: Path) -> None:
+def test_export_refuses_non_finite_vectors(plain: StoredModel, tmp_path: Path) -> None:
     whole = plain.retriever
     for broken in (
         replace(whole, rows=whole.rows.at[5, 0].set(np.nan)),
@@ -303,14 +305,16 @@ def test_vectors_that_are_not_finite_are_not_served(plain: StoredModel, tmp_path
 
 
 @pytest.mark.parametrize("size", [600, 1000, 1450])  # less than interests, tables and items
-def test_a_full_disk_leaves_nothing(size: int, plain: StoredModel, tmp_path: Path) -> None:
+def test_export_on_a_full_disk_leaves_nothing(
+    size: int, plain: StoredModel, tmp_path: Path
+) -> None:
     users = users_of_split(plain.dataset, "test", 6, as_evaluated=False)
     with small_disk(size), refused(WriteError, "write_refused_new"):
         write(plain, users, tmp_path / "export")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_that_fills_up_among_the_vectors_is_told(
+def test_export_reports_a_disk_that_fills_up_while_writing(
     plain: StoredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is when they come, not when the file is laid out, that the disk must have room."""
@@ -329,7 +333,7 @@ def test_a_disk_that_fills_up_among_the_vectors_is_told(
     assert [path.name for path in tmp_path.iterdir()] == ["many.npy"]
 
 
-def test_arrays_are_written_as_numpy_writes_them(plain: StoredModel, tmp_path: Path) -> None:
+def test_save_parts_writes_the_bytes_of_numpy(plain: StoredModel, tmp_path: Path) -> None:
     np.save(tmp_path / "many.npy", np.full((5000, 1), 3))
     users = users_of_file(tmp_path / "many.npy", plain, no_warning)
     write(plain, users, tmp_path / "export")  # in several parts

@@ -1,4 +1,4 @@
-"""Building source files and small datasets, and slow, obvious readings of both formats."""
+"""Builders of source files and small datasets, and slow, obvious readers of both formats."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""Stored checkpoints without training: small states to save, and changes made to stored ones."""
+"""Checkpoints without training: small states to save, and changes to stored ones."""
 
 import json
 from collections.abc import Callable

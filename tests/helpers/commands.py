@@ -1,4 +1,4 @@
-"""Running the two command lines, in this process or in one of their own, and small runs."""
+"""Run the two command lines, in this process or in their own, and small runs."""
 
 import io
 import json

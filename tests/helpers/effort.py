@@ -1,4 +1,4 @@
-"""How much is tried: a little by `make test`, more of the same by `make test-long`."""
+"""Number of examples: few in `make test`, more in `make test-long`."""
 
 from hypothesis import settings
 

@@ -1,4 +1,4 @@
-"""Faults injected into system calls by strace: SIGKILL before a call, a refusal."""
+"""Faults injected into system calls by strace: SIGKILL before a call, errors."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The documents' blocks of code, to be run as they stand."""
+"""Extract the code blocks of the documents, to run them as printed."""
 
 import re
 from pathlib import Path

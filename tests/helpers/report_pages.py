@@ -1,4 +1,4 @@
-"""Making a report in this process, and reading what its page embeds."""
+"""Make a report in this process, and read the data embedded in its page."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Sources in every format, what they should give, and how they are refused."""
+"""Sources in every format, the expected results, and the refusals."""
 
 import gzip
 from collections.abc import Callable, Sequence

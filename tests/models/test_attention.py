@@ -1,4 +1,4 @@
-"""ComiRec-SA: what its attention sees, and what it starts from."""
+"""ComiRec-SA: its attention and its initial parameters."""
 
 import jax
 import numpy as np
@@ -31,7 +31,7 @@ exposed = jax.jit(attention.interests_and_attention)
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
-def test_the_attention_exposed_is_what_made_the_interests(seed: int, scale: float) -> None:
+def test_self_attention_exposed_is_the_one_of_the_interests(seed: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     params = random_params(rng, SHAPES)
     history, lengths, mask = random_histories(rng, scale, DIM)
@@ -46,7 +46,7 @@ def test_the_attention_exposed_is_what_made_the_interests(seed: int, scale: floa
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
-def test_positions_are_left_out_of_the_values(seed: int) -> None:
+def test_self_attention_values_have_no_positions(seed: int) -> None:
     """A single item is pooled as it is, whatever its position's vector."""
     rng = np.random.default_rng(seed)
     history, _, _ = random_histories(rng, 1.0, DIM)
@@ -57,7 +57,7 @@ def test_positions_are_left_out_of_the_values(seed: int) -> None:
         np.testing.assert_allclose(computed[:, head], history[:, 0], rtol=1e-6)
 
 
-def test_positions_steer_the_attention() -> None:
+def test_self_attention_logits_depend_on_positions() -> None:
     rng = np.random.default_rng(1)
     params = random_params(rng, SHAPES)
     history, _, mask = random_histories(rng, 1.0, DIM)
@@ -69,7 +69,9 @@ def test_positions_steer_the_attention() -> None:
 
 @relaxed
 @given(seeds, scales)
-def test_interests_lie_within_the_histories(seed: int, scale: float) -> None:
+def test_self_attention_interests_are_convex_combinations_of_the_history(
+    seed: int, scale: float
+) -> None:
     rng = np.random.default_rng(seed)
     history, lengths, mask = random_histories(rng, scale, DIM)
     computed = np.asarray(interests(random_params(rng, SHAPES), history, mask))
@@ -80,7 +82,7 @@ def test_interests_lie_within_the_histories(seed: int, scale: float) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_fresh_parameters_are_glorot_uniform_with_zero_biases() -> None:
+def test_self_attention_init_is_glorot_uniform_with_zero_biases() -> None:
     shape = ModelShape(history_length=30, embedding_dim=20, hidden_size=16, num_interest=12)
     params = {k: np.asarray(v) for k, v in attention.init(jax.random.key(3), shape).items()}
     sizes = {"position": (30, 20), "hidden": (20, 64), "heads": (64, 12)}

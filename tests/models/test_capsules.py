@@ -1,4 +1,4 @@
-"""ComiRec-DR: how its routing competes, its gradient, and what it starts from."""
+"""ComiRec-DR: its routing, its gradient and its initial parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def random_maps(rng: np.random.Generator) -> NDArray[np.float32]:
 
 @relaxed
 @given(seeds, scales)
-def test_interests_are_shorter_than_one(seed: int, scale: float) -> None:
+def test_capsules_have_norms_below_one(seed: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     history, _, mask = random_histories(rng, scale, DIM)
     lengths = np.linalg.norm(interests({"bilinear": random_maps(rng)}, history, mask), axis=-1)
@@ -42,7 +42,7 @@ def test_interests_are_shorter_than_one(seed: int, scale: float) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_weights_compete_over_interests_not_over_the_sequence() -> None:
+def test_routing_softmax_is_over_interests_not_over_the_sequence() -> None:
     """A single interest has no rival: it takes every vote whole, however many there are."""
     rng = np.random.default_rng(2)
     maps = random_maps(rng)[:, :1]
@@ -58,7 +58,7 @@ def test_weights_compete_over_interests_not_over_the_sequence() -> None:
 @pytest.mark.compiled_quickly
 @examples(5)
 @given(seeds)
-def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
+def test_routing_gradient_holds_the_weights_constant(seed: int) -> None:
     rng = np.random.default_rng(seed)
     maps = random_maps(rng)
     history, lengths, mask = random_histories(rng, 1.0, DIM)
@@ -79,7 +79,7 @@ def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_fresh_maps_are_standard_normal_one_per_position_and_interest() -> None:
+def test_capsules_init_is_standard_normal_per_position_and_interest() -> None:
     shape = ModelShape(history_length=5, embedding_dim=16, hidden_size=16, num_interest=3)
     params = capsules.init(jax.random.key(4), shape)
     assert list(params) == ["bilinear"]

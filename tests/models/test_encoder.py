@@ -1,4 +1,4 @@
-"""The encoder, against attention in plain loops, and models that stand on it."""
+"""The encoder, against attention in plain loops, and models on top of it."""
 
 from functools import partial
 from typing import Any
@@ -62,7 +62,7 @@ dropping = jax.jit(partial(encode, DROPPING))
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales, st.sampled_from(sorted(by_heads)))
-def test_items_are_encoded_as_by_the_loops(seed: int, scale: float, heads: int) -> None:
+def test_encoder_equals_attention_in_loops(seed: int, scale: float, heads: int) -> None:
     rng = np.random.default_rng(seed)
     distances = {f"encoder.{layer}.distance": (heads, LENGTH) for layer in range(LAYERS)}
     params = random_params(rng, SHAPES | distances)
@@ -78,7 +78,7 @@ def test_items_are_encoded_as_by_the_loops(seed: int, scale: float, heads: int) 
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
-def test_dropout_is_the_loops_times_its_factors(seed: int, scale: float) -> None:
+def test_encoder_dropout_equals_the_loops_times_its_factors(seed: int, scale: float) -> None:
     """At every place where there is dropout, and nowhere else."""
     rng = np.random.default_rng(seed)
     params = random_params(rng, SHAPES)
@@ -95,7 +95,7 @@ def test_dropout_is_the_loops_times_its_factors(seed: int, scale: float) -> None
         np.testing.assert_allclose(made[user, :length], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_dropout_keeps_the_mean_and_is_a_function_of_key_and_place() -> None:
+def test_dropout_keeps_the_mean_and_depends_on_key_and_place_alone() -> None:
     one, two = jax.random.split(jax.random.key(4))
     size = (200, 100)
     factors = np.asarray(keep_factors(one, 1, 0.2, size))
@@ -109,7 +109,7 @@ def test_dropout_keeps_the_mean_and_is_a_function_of_key_and_place() -> None:
 
 @relaxed
 @given(seeds)
-def test_at_inference_nothing_is_dropped(seed: int) -> None:
+def test_encoder_drops_nothing_at_inference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     params = random_params(rng, SHAPES)
     history, _, mask = random_histories(rng, 1.0, DIM)
@@ -122,7 +122,7 @@ def test_at_inference_nothing_is_dropped(seed: int) -> None:
 @pytest.mark.compiled_quickly
 @examples(2)
 @given(seeds)
-def test_gradient_is_that_of_the_loops(seed: int) -> None:
+def test_encoder_gradient_equals_that_of_the_loops(seed: int) -> None:
     rng = np.random.default_rng(seed)
     history, lengths, mask = random_histories(rng, 1.0, DIM)
 
@@ -139,7 +139,7 @@ def test_gradient_is_that_of_the_loops(seed: int) -> None:
 
 @relaxed
 @given(seeds, st.integers(1, LENGTH - 1))
-def test_no_item_hears_of_those_after_it(seed: int, kept: int) -> None:
+def test_encoder_is_causal(seed: int, kept: int) -> None:
     """Nor of how many come: every prefix is encoded as it is alone."""
     rng = np.random.default_rng(seed)
     params = random_params(rng, SHAPES)
@@ -157,7 +157,7 @@ def test_no_item_hears_of_those_after_it(seed: int, kept: int) -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_on_an_encoder_ignores_padding_to_the_bit(name: str, training: bool) -> None:
+def test_encoder_model_ignores_padding_bitwise(name: str, training: bool) -> None:
     model, params = stirred(name, DROPPING)
     interests = jax.jit(model.interests)
     key = jax.random.key(7) if training else None
@@ -172,7 +172,7 @@ def test_a_model_on_an_encoder_ignores_padding_to_the_bit(name: str, training: b
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_users_do_not_touch_each_other(name: str) -> None:
+def test_encoder_keeps_users_independent(name: str) -> None:
     model, params = stirred(name, PLAIN)
     interests = jax.jit(model.interests)
     rng = np.random.default_rng(4)
@@ -184,7 +184,7 @@ def test_users_do_not_touch_each_other(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_on_a_fresh_encoder_starts_as_it_does_alone(name: str) -> None:
+def test_encoder_starts_as_the_identity(name: str) -> None:
     """Parameters and interests, whatever the scale of the items: all of it is still to learn."""
     alone, model = get_model(name), with_encoder(get_model(name), PLAIN)
     params, own = (one.init(jax.random.key(1), SHAPE) for one in (model, alone))
@@ -199,7 +199,7 @@ def test_a_model_on_a_fresh_encoder_starts_as_it_does_alone(name: str) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_the_attention_exposed_is_over_the_encoded_history() -> None:
+def test_encoder_model_exposes_attention_over_the_encoded_history() -> None:
     model, params = stirred("ComiRec-SA", PLAIN)
     drawn, _, items = random_histories(np.random.default_rng(6), 1.0, DIM)
     history, mask = jnp.asarray(drawn), jnp.asarray(items)
@@ -211,7 +211,7 @@ def test_the_attention_exposed_is_over_the_encoded_history() -> None:
     assert with_encoder(get_model("DNN"), PLAIN).interests_and_attention is None
 
 
-def test_one_request_is_one_model() -> None:
+def test_with_encoder_returns_the_same_model_for_the_same_request() -> None:
     """So that a step compiled for it is found again; without layers, it is the model alone."""
     model = get_model("ComiRec-SA")
     assert with_encoder(model, Encoder(2)) is with_encoder(get_model("comirec-sa"), Encoder(2))
@@ -219,7 +219,7 @@ def test_one_request_is_one_model() -> None:
     assert with_encoder(model, Encoder(0, 2, 0.5)) is model
 
 
-def test_fresh_parameters_are_glorot_uniform_or_start_at_nothing() -> None:
+def test_encoder_init_is_glorot_uniform_or_zero() -> None:
     shape = ModelShape(20, 40, 40, num_interest=2)
     params = {name: np.asarray(v) for name, v in init(jax.random.key(3), shape, PLAIN).items()}
     limit, drawn = (6 / 80) ** 0.5, []

@@ -1,4 +1,4 @@
-"""Members: each as it is alone, their vectors side by side, scored by the mean of their cosines."""
+"""Ensembles: each member equals the model alone; scores are the mean of the members' cosines."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def base(model: str) -> Model:
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("model", ["ComiRec-SA", "Queries", "MIND", "GRU4REC"])
-def test_each_member_is_the_model_alone(model: str) -> None:
+def test_ensemble_members_equal_the_model_alone(model: str) -> None:
     several, one = with_ensemble(base(model), MEMBERS), base(model)
     params = moved(several.init(jax.random.key(3), SHAPE))
     mask = prefix_mask(LENGTHS[:, 0], 5, jnp.float32)
@@ -61,7 +61,7 @@ def test_each_member_is_the_model_alone(model: str) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_members_start_apart_and_drop_apart() -> None:
+def test_ensemble_members_have_their_own_parameters_and_dropout() -> None:
     dropping = with_encoder(get_model("Queries"), Encoder(layers=1, dropout=0.5))
     model = with_ensemble(dropping, 2)
     params = model.init(jax.random.key(3), SHAPE)
@@ -73,7 +73,7 @@ def test_members_start_apart_and_drop_apart() -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_attention_is_every_member_s() -> None:
+def test_ensemble_exposes_the_attention_of_every_member() -> None:
     model, one = with_ensemble(base("Queries"), MEMBERS), base("Queries")
     assert model.interests_and_attention is not None
     assert one.interests_and_attention is not None
@@ -118,7 +118,7 @@ def a_batch() -> Batch:
     ],
     ids=["untied", "penalty", "hard"],
 )
-def test_the_loss_is_the_mean_of_the_members_own(own: losses.Objective) -> None:
+def test_ensemble_loss_is_the_mean_of_the_members_losses(own: losses.Objective) -> None:
     """Each member's by a run of its own, on its stretches of the items' vectors."""
     objective = replace(own, scoring=replace(own.scoring, ensemble=MEMBERS))
     model = with_ensemble(base("Queries"), MEMBERS)
@@ -142,7 +142,7 @@ def test_the_loss_is_the_mean_of_the_members_own(own: losses.Objective) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_the_product_of_joined_vectors_is_the_mean_of_the_members_cosines() -> None:
+def test_ensemble_product_is_the_mean_of_the_members_cosines() -> None:
     """As evaluation and export have them: interests and candidates of length 1."""
     config = small_config(ensemble=2, embedding_dim=6, hidden_size=6, temperature=0.1)
     scoring = config.scoring
@@ -170,6 +170,6 @@ def test_the_product_of_joined_vectors_is_the_mean_of_the_members_cosines() -> N
     )
 
 
-def test_one_member_is_the_model_itself() -> None:
+def test_ensemble_of_one_member_is_the_model_itself() -> None:
     model = base("Queries")
     assert with_ensemble(model, 1) is model

@@ -78,7 +78,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 @examples(25)
 @given(seed=seeds, scale=scales)
-def test_interests_are_those_of_the_loops(name: str, seed: int, scale: float) -> None:
+def test_interests_equal_the_loops(name: str, seed: int, scale: float) -> None:
     case, rng = CASES[name], np.random.default_rng(seed)
     params = random_params(rng, shapes_of(name))
     history, lengths, mask = random_histories(rng, scale, DIM)
@@ -94,7 +94,7 @@ def test_interests_are_those_of_the_loops(name: str, seed: int, scale: float) ->
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].has_gradient_of_loops])
 @examples(5)
 @given(seed=seeds)
-def test_gradient_is_that_of_the_loops(name: str, seed: int) -> None:
+def test_interests_gradient_equals_that_of_the_loops(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     history, lengths, mask = random_histories(rng, 1.0, DIM)
 
@@ -107,7 +107,7 @@ def test_gradient_is_that_of_the_loops(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].of_nothing is not None])
-def test_nothing_but_padding_gives_what_no_history_says(name: str) -> None:
+def test_interests_of_padding_alone_are_those_of_an_empty_history(name: str) -> None:
     of_nothing, rng = CASES[name].of_nothing, np.random.default_rng(1)
     assert of_nothing is not None
     params = random_params(rng, shapes_of(name))

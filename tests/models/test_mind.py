@@ -1,4 +1,4 @@
-"""MIND: its noise in training, its gradient, and what it starts from."""
+"""MIND: its noise in training, its gradient and its initial parameters."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ interests = compiled("MIND")
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
-def test_interests_in_training_start_from_the_keys_noise(seed: int, scale: float) -> None:
+def test_mind_routing_starts_from_the_keys_noise(seed: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     params = random_params(rng, SHAPES)
     history, lengths, mask = random_histories(rng, scale, DIM)
@@ -51,7 +51,7 @@ def test_interests_in_training_start_from_the_keys_noise(seed: int, scale: float
 
 
 @pytest.mark.compiled_quickly
-def test_noise_is_standard_normal_within_two_deviations() -> None:
+def test_mind_noise_is_standard_normal_within_two_deviations() -> None:
     noise = np.asarray(mind._noise(jax.random.key(1), (40, 50, 60)))
     assert noise.dtype == np.float32
     assert 1.99 < np.abs(noise).max() <= 2
@@ -60,7 +60,7 @@ def test_noise_is_standard_normal_within_two_deviations() -> None:
     assert len(np.unique(noise)) > 0.9 * noise.size
 
 
-def test_noise_is_a_function_of_the_key_and_differs_between_users() -> None:
+def test_mind_noise_depends_on_the_key_and_differs_between_users() -> None:
     rng = np.random.default_rng(2)
     params = random_params(rng, SHAPES)
     history, _, mask = random_histories(rng, 1.0, DIM)
@@ -73,7 +73,7 @@ def test_noise_is_a_function_of_the_key_and_differs_between_users() -> None:
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("size", [1, 2, 7, 256])
-def test_inference_depends_neither_on_the_batch_nor_on_the_place_in_it(size: int) -> None:
+def test_mind_inference_depends_neither_on_batch_nor_place(size: int) -> None:
     rng = np.random.default_rng(3)
     params = random_params(rng, SHAPES)
     history, _, mask = random_histories(rng, 1.0, DIM)
@@ -86,7 +86,7 @@ def test_inference_depends_neither_on_the_batch_nor_on_the_place_in_it(size: int
 
 
 @pytest.mark.compiled_quickly
-def test_interests_are_never_negative() -> None:
+def test_mind_interests_are_never_negative() -> None:
     rng = np.random.default_rng(4)
     history, _, mask = random_histories(rng, 1.0, DIM)
     computed = np.asarray(interests(random_params(rng, SHAPES), history, mask))
@@ -97,7 +97,7 @@ def test_interests_are_never_negative() -> None:
 @pytest.mark.compiled_quickly
 @examples(5)
 @given(seeds)
-def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
+def test_mind_gradient_holds_the_routing_weights_constant(seed: int) -> None:
     rng = np.random.default_rng(seed)
     params = random_params(rng, SHAPES)
     history, lengths, mask = random_histories(rng, 1.0, DIM)
@@ -123,7 +123,7 @@ def test_gradient_holds_the_routing_weights_constant(seed: int) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_no_gradient_reaches_the_logits_of_inference() -> None:
+def test_mind_inference_logits_get_no_gradient() -> None:
     rng = np.random.default_rng(6)
     history, _, mask = random_histories(rng, 1.0, DIM)
     gradient_of = jax.grad(lambda *of: jnp.sum(interests(*of)))
@@ -134,7 +134,7 @@ def test_no_gradient_reaches_the_logits_of_inference() -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_fresh_parameters_are_tensorflows_defaults() -> None:
+def test_mind_init_has_tensorflows_defaults() -> None:
     shape = ModelShape(history_length=50, embedding_dim=64, hidden_size=64, num_interest=40)
     params = {k: np.asarray(v) for k, v in mind.init(jax.random.key(3), shape).items()}
     assert {array.dtype for array in params.values()} == {np.dtype(np.float32)}

@@ -29,7 +29,7 @@ SHAPE = ModelShape(
 @pytest.mark.parametrize("name", NETWORKS)
 @settings(deadline=None, max_examples=10, derandomize=True)  # MIND's ReLU has a kink to stay off
 @given(seed=seeds, scale=scales, training=st.booleans())
-def test_interests_and_gradients_are_tensorflows(
+def test_interests_and_gradients_equal_tensorflows(
     name: str, seed: int, scale: float, training: bool
 ) -> None:
     model = get_model(name)

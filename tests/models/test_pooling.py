@@ -1,4 +1,4 @@
-"""DNN: the order of a history does not count; what it starts from."""
+"""DNN: independence of the order of the history, and initial parameters."""
 
 import jax
 import numpy as np
@@ -28,7 +28,7 @@ interests = compiled("DNN")
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
-def test_order_does_not_count(seed: int) -> None:
+def test_pooling_ignores_the_order_of_the_history(seed: int) -> None:
     rng = np.random.default_rng(seed)
     params = random_params(rng, SHAPES)
     history, _, mask = random_histories(rng, 1.0, DIM)
@@ -38,7 +38,7 @@ def test_order_does_not_count(seed: int) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_fresh_parameters_are_glorot_uniform_with_zero_bias() -> None:
+def test_pooling_init_is_glorot_uniform_with_zero_bias() -> None:
     shape = ModelShape(history_length=5, embedding_dim=48, hidden_size=48, num_interest=3)
     params = {k: np.asarray(v) for k, v in pooling.init(jax.random.key(3), shape).items()}
     assert {k: v.shape for k, v in params.items()} == {"dense": (48, 48), "dense_bias": (48,)}

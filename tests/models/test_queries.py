@@ -1,4 +1,4 @@
-"""Queries: what its tokens attend to, and what they start from."""
+"""Queries: the attention of its tokens, and initial parameters."""
 
 import jax
 import numpy as np
@@ -38,7 +38,7 @@ exposed = jax.jit(queries.interests_and_attention)
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
-def test_attention_is_over_the_items(seed: int, scale: float) -> None:
+def test_queries_attend_to_the_items(seed: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     params = random_params(rng, SHAPES)
     history, lengths, mask = random_histories(rng, scale, DIM)
@@ -52,7 +52,7 @@ def test_attention_is_over_the_items(seed: int, scale: float) -> None:
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.integers(1, LENGTH - 1))
-def test_distance_counts_from_the_last_item(seed: int, length: int) -> None:
+def test_queries_distance_counts_from_the_last_item(seed: int, length: int) -> None:
     """By distance alone, the last items of a long history weigh as a short one's do."""
     rng = np.random.default_rng(seed)
     params = random_params(rng, SHAPES) | {"token": np.zeros((COUNT, DIM), np.float32)}
@@ -66,7 +66,7 @@ def test_distance_counts_from_the_last_item(seed: int, length: int) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_fresh_interests_are_means_of_the_history() -> None:
+def test_queries_initial_interests_are_means_of_the_history() -> None:
     shape = ModelShape(LENGTH, 40, 40, num_interest=COUNT)
     params = queries.init(jax.random.key(3), shape)
     assert {name: value.shape for name, value in params.items()} == {

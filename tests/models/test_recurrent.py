@@ -1,4 +1,4 @@
-"""GRU4REC, against PyTorch's cell where it is installed; what it starts from."""
+"""GRU4REC, against PyTorch's cell if it is installed, and initial parameters."""
 
 from typing import Any
 
@@ -41,9 +41,7 @@ def gradient_by_history(params: Any, history: Any, mask: Any, direction: Any) ->
 @pytest.mark.parametrize("agreement", ["diagonal candidate", "one reset gate for all"])
 @relaxed
 @given(seed=seeds, scale=scales)
-def test_pytorch_gives_the_same_where_the_two_cells_agree(
-    agreement: str, seed: int, scale: float
-) -> None:
+def test_gru_equals_pytorchs_where_the_cells_agree(agreement: str, seed: int, scale: float) -> None:
     """PyTorch resets after the candidate's product with the state, TensorFlow before: the same
     where that product is diagonal, the gates' being full, and where the reset gate is one number
     for the whole state, all kernels being full. As functions of the history the two are then
@@ -83,7 +81,7 @@ def test_pytorch_gives_the_same_where_the_two_cells_agree(
     np.testing.assert_allclose(gradient, items.grad.numpy(), rtol=1e-3, atol=1e-4)
 
 
-def test_order_counts() -> None:
+def test_gru_depends_on_the_order_of_the_history() -> None:
     rng = np.random.default_rng(2)
     params = random_params(rng, SHAPES)
     history, _, mask = random_histories(rng, 1.0, DIM)
@@ -92,7 +90,7 @@ def test_order_counts() -> None:
     assert np.abs(np.asarray(interests(params, history, mask) - turned)).max() > 1e-2
 
 
-def test_fresh_parameters_are_tensorflows_defaults() -> None:
+def test_gru_init_has_tensorflows_defaults() -> None:
     shape = ModelShape(history_length=5, embedding_dim=40, hidden_size=40, num_interest=3)
     params = {k: np.asarray(v) for k, v in recurrent.init(jax.random.key(3), shape).items()}
     sizes = {"gates": (80, 80), "candidate": (80, 40)}

@@ -36,7 +36,7 @@ def fresh(name: str) -> tuple[Model, Params]:
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_names_are_known_in_any_case(name: str) -> None:
+def test_get_model_ignores_case(name: str) -> None:
     assert canonical_name(name) == name
     assert canonical_name(name.upper()) == name
     assert canonical_name(name.lower()) == name
@@ -57,7 +57,7 @@ def test_names_are_known_in_any_case(name: str) -> None:
         ("MINT", "MIND"),
     ],
 )
-def test_an_unknown_name_gets_a_suggestion(typed: str, suggestion: str) -> None:
+def test_get_model_suggests_a_name_for_an_unknown_one(typed: str, suggestion: str) -> None:
     with pytest.raises(UsageError) as caught:
         get_model(typed)
     assert caught.value.key == "unknown_model"
@@ -70,7 +70,7 @@ def test_an_unknown_name_gets_a_suggestion(typed: str, suggestion: str) -> None:
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", REGISTRY)
-def test_every_model_makes_finite_interests_of_the_asked_shape(name: str) -> None:
+def test_models_return_finite_interests_of_the_requested_shape(name: str) -> None:
     model, params = fresh(name)
     history = jax.random.normal(jax.random.key(2), (2, 5, 4))
     for key in (None, jax.random.key(3)):
@@ -81,7 +81,7 @@ def test_every_model_makes_finite_interests_of_the_asked_shape(name: str) -> Non
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", REGISTRY)
-def test_padding_is_ignored_to_the_bit(name: str, training: bool) -> None:
+def test_models_ignore_padding_bitwise(name: str, training: bool) -> None:
     model, params = fresh(name)
     key = jax.random.key(7) if training else None
     interests = jax.jit(model.interests)
@@ -98,7 +98,7 @@ def test_padding_is_ignored_to_the_bit(name: str, training: bool) -> None:
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("encoder", [Encoder(0), Encoder(2)], ids=["alone", "encoded"])
 @pytest.mark.parametrize("name", REGISTRY)
-def test_a_prefix_has_the_interests_it_has_alone(name: str, encoder: Encoder) -> None:
+def test_of_prefixes_equals_the_model_on_each_prefix(name: str, encoder: Encoder) -> None:
     model = with_encoder(get_model(name), encoder)
     params = dict(model.init(jax.random.key(1), SHAPE))
     rng = np.random.default_rng(3)
@@ -115,7 +115,7 @@ def test_a_prefix_has_the_interests_it_has_alone(name: str, encoder: Encoder) ->
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_users_do_not_touch_each_other(name: str) -> None:
+def test_models_keep_users_independent(name: str) -> None:
     """At inference a user's interests are the same, to the bit, at any place of the batch."""
     model, params = fresh(name)
     interests = jax.jit(model.interests)
@@ -130,7 +130,7 @@ def test_users_do_not_touch_each_other(name: str) -> None:
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", REGISTRY)
-def test_hidden_size_may_differ_only_where_items_are_still_comparable(name: str) -> None:
+def test_models_refuse_a_hidden_size_that_makes_items_incomparable(name: str) -> None:
     shape = ModelShape(history_length=5, embedding_dim=16, hidden_size=8, num_interest=3)
     model = get_model(name)
     try:
@@ -145,7 +145,7 @@ def test_hidden_size_may_differ_only_where_items_are_still_comparable(name: str)
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_fresh_parameters_are_a_function_of_the_key(name: str) -> None:
+def test_models_init_is_a_function_of_the_key(name: str) -> None:
     init = get_model(name).init
     one, same, other = (init(jax.random.key(seed), SHAPE) for seed in (1, 1, 2))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one, same))
@@ -161,7 +161,7 @@ def test_fresh_parameters_are_a_function_of_the_key(name: str) -> None:
         ("import reprise.models.registry as m; m.get_model('ComiRec-SA')", True),
     ],
 )
-def test_jax_loads_only_with_a_model(code: str, loaded: bool) -> None:
+def test_registry_imports_jax_only_with_a_model(code: str, loaded: bool) -> None:
     program = f"import sys; {code}; print(any(m.split('.')[0] == 'jax' for m in sys.modules))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
@@ -176,7 +176,7 @@ def test_jax_loads_only_with_a_model(code: str, loaded: bool) -> None:
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", ["ComiRec-DR", "ComiRec-SA", "Queries"])
-def test_short_histories_have_fewer_interests(name: str) -> None:
+def test_by_length_gives_short_histories_fewer_interests(name: str) -> None:
     shape = dataclasses.replace(SHAPE, history_length=33, num_interest=4)
     plain, model = get_model(name), with_dynamic_interests(get_model(name))
     assert with_dynamic_interests(plain) is model
@@ -212,7 +212,7 @@ class WiderModel(Model):
     ids=["dynamic", "repeats", "encoder", "members"],
 )
 @pytest.mark.parametrize("name", ["ComiRec-SA", "MostPop"])
-def test_a_wrapped_model_keeps_what_its_wrapper_does_not_know(
+def test_wrapped_model_keeps_attributes_that_its_wrapper_does_not_know(
     name: str, wrap: Callable[[Model], Model]
 ) -> None:
     model = get_model(name)

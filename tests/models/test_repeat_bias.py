@@ -1,4 +1,4 @@
-"""What repeats are worth: in the loss, in the lists, and as it is learned."""
+"""The repeat bias in the loss and in the lists, and how it is learned."""
 
 import math
 from dataclasses import replace
@@ -77,7 +77,7 @@ def loop_loss(value: NDArray[Any], made: NDArray[Any], worth: float, temperature
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("most_scores", [2**24, 20])
-def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
+def test_repeat_bias_is_added_in_the_loss_to_items_of_the_history(
     most_scores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All targets at once or a few at a time; the gradient is that of the loss."""
@@ -119,7 +119,7 @@ def test_the_loss_adds_the_worth_to_what_stands_before_the_target(
     ],
     ids=["comirec", "soft", "members"],
 )
-def test_a_worth_of_zero_changes_no_bit_of_the_loss(objective: losses.Objective) -> None:
+def test_repeat_bias_of_zero_keeps_the_loss_bitwise(objective: losses.Objective) -> None:
     """(Operation by operation: no compiler has a say in what is added to what.)"""
     plain = with_ensemble(get_model("Queries"), objective.scoring.ensemble)
     model = with_repeat_bias(plain)
@@ -144,7 +144,7 @@ def test_a_worth_of_zero_changes_no_bit_of_the_loss(objective: losses.Objective)
     st.integers(1, 20),
     st.sampled_from([-100.0, -2.0, -1.0, 1.0, 3.0, -math.inf]),
 )
-def test_lists_are_of_scores_with_the_worth_of_repeats(
+def test_repeat_bias_is_added_to_the_scores_of_the_lists(
     seed: int, users: int, count: int, num_items: int, top_n: int, worth: float
 ) -> None:
     rng = np.random.default_rng(seed)  # small whole numbers: scores are exact, ties frequent
@@ -163,7 +163,9 @@ def test_lists_are_of_scores_with_the_worth_of_repeats(
 
 
 @pytest.mark.parametrize(("again", "sign"), [(False, -1), (True, 1)])
-def test_it_is_learned_from_what_users_do(tmp_path: Path, again: bool, sign: int) -> None:
+def test_repeat_bias_is_learned_from_repeat_behaviour(
+    tmp_path: Path, again: bool, sign: int
+) -> None:
     """It falls where nobody comes back to an item, and rises where everybody does; evaluation
     ranks by it.
     """
@@ -185,6 +187,6 @@ def test_it_is_learned_from_what_users_do(tmp_path: Path, again: bool, sign: int
     assert recorder.lines[-1]["valid_recall@10"] > plain.lines[-1]["valid_recall@10"]
 
 
-def test_a_model_that_learns_nothing_has_no_worth_to_learn() -> None:
+def test_repeat_bias_is_ignored_by_models_without_training() -> None:
     assert not small_config(model="MostPop", repeat_bias=True).repeat_bias
     assert small_config(repeat_bias=True).scoring.repeat_bias

@@ -1,4 +1,4 @@
-"""The page in a real browser: what is drawn where, and that nothing goes wrong there."""
+"""The page in a real browser: positions of what is drawn, and no console errors."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def near(places: list[tuple[float, float]]) -> list[Any]:
     return [pytest.approx(place, abs=0.02) for place in places]
 
 
-def test_events_and_best_are_drawn_at_their_steps_without_a_console_error(
+def test_page_draws_events_and_best_at_their_steps_without_errors(
     eventful: RunFolder, small_data: Path, tmp_path: Path
 ) -> None:
     page = tmp_path / "page.html"

@@ -1,4 +1,4 @@
-"""What a run's folder tells of its course."""
+"""The training history read from a run's folder."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def logged(folder: RunFolder) -> list[dict[str, Any]]:
     return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
 
 
-def test_every_start_is_told_with_where_it_went_on_from(eventful: RunFolder) -> None:
+def test_facts_list_every_start_and_where_it_resumed(eventful: RunFolder) -> None:
     starts = [
         (start.number, start.event, start.step, start.branch, start.came_from, start.parent)
         for start in read(eventful).starts
@@ -43,7 +43,7 @@ def test_every_start_is_told_with_where_it_went_on_from(eventful: RunFolder) -> 
     ]
 
 
-def test_the_way_to_where_it_stands_and_what_was_left_behind(eventful: RunFolder) -> None:
+def test_facts_separate_the_current_path_from_discarded_branches(eventful: RunFolder) -> None:
     run = read(eventful)
     assert [dict(line) for line in run.lines] == logged(eventful)
     assert run.best == Best(0.4, 16, 1)
@@ -62,7 +62,7 @@ def test_the_way_to_where_it_stands_and_what_was_left_behind(eventful: RunFolder
     ]
 
 
-def test_a_place_between_evaluations_is_on_the_line_that_joins_them(eventful: RunFolder) -> None:
+def test_facts_interpolate_between_evaluations(eventful: RunFolder) -> None:
     run = read(eventful)
     assert facts.height(run, RECALL, 0, 8) == 0.3
     assert facts.height(run, RECALL, 0, 14) == pytest.approx(0.225)
@@ -72,7 +72,7 @@ def test_a_place_between_evaluations_is_on_the_line_that_joins_them(eventful: Ru
     assert facts.height(run, "valid_unknown@10", 0, 8) is None
 
 
-def test_a_branch_that_was_lost_is_told_but_led_nowhere(harmed: RunFolder) -> None:
+def test_facts_list_a_lost_branch_without_a_path(harmed: RunFolder) -> None:
     """Killed before it saved anything, and gone on from the branch before."""
     record = json.loads(harmed.record.read_text())
     lost = {"event": "resumed", "from": "ckpt-16-b1", "step": 16, "branch": 3}
@@ -84,7 +84,7 @@ def test_a_branch_that_was_lost_is_told_but_led_nowhere(harmed: RunFolder) -> No
     assert kept_path(run.starts, run.lines) == [(0, 8), (1, 16), (2, None)]
 
 
-def test_a_line_that_is_being_written_does_not_count(harmed: RunFolder) -> None:
+def test_facts_ignore_a_line_that_is_being_written(harmed: RunFolder) -> None:
     whole = logged(harmed)
     with harmed.metrics.open("a") as file:
         file.write('{"step": 28, "bra')
@@ -92,7 +92,7 @@ def test_a_line_that_is_being_written_does_not_count(harmed: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "nonsense\n", "[1]\n", '{"step": 4, "branch": null}\n'])
-def test_damaged_metrics_are_those_of_the_checkpoint(
+def test_facts_take_damaged_metrics_from_the_checkpoint(
     harmed: RunFolder, content: str | None
 ) -> None:
     whole = logged(harmed)
@@ -105,7 +105,7 @@ def test_damaged_metrics_are_those_of_the_checkpoint(
 
 
 @pytest.mark.parametrize("content", ["{", '{"identity": {}, "events": [{"step": "x"}]}'])
-def test_a_damaged_record_leaves_what_the_checkpoints_know(harmed: RunFolder, content: str) -> None:
+def test_facts_take_a_damaged_record_from_the_checkpoints(harmed: RunFolder, content: str) -> None:
     harmed.record.write_text(content)
     run = read(harmed, "page_record_damaged")
     assert run.starts == ()
@@ -114,7 +114,7 @@ def test_a_damaged_record_leaves_what_the_checkpoints_know(harmed: RunFolder, co
     assert [line["branch"] for line in kept_lines(run.starts, run.lines)] == [2, 2]
 
 
-def test_a_damaged_checkpoint_is_named_without_the_place_of_the_run(harmed: RunFolder) -> None:
+def test_facts_name_a_damaged_checkpoint_by_its_relative_path(harmed: RunFolder) -> None:
     (harmed.checkpoints / "ckpt-24-b2" / "state.json").write_text("{}")
     run = read(harmed, "damaged_ignored")
     ((_, values),) = run.notes
@@ -122,7 +122,7 @@ def test_a_damaged_checkpoint_is_named_without_the_place_of_the_run(harmed: RunF
     assert run.best == Best(0.4, 16, 1)
 
 
-def test_runs_are_told_apart_by_the_shortest_names(
+def test_facts_label_runs_by_the_shortest_distinct_names(
     eventful: RunFolder, undisturbed: RunFolder, harmed: RunFolder
 ) -> None:
     def labels(*folders: RunFolder) -> list[str]:
@@ -139,7 +139,7 @@ def test_runs_are_told_apart_by_the_shortest_names(
     assert labels(eventful, other) == [name, "other"]
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_facts_refuse_what_is_not_a_run(tmp_path: Path) -> None:
     for made, key in (("nowhere", "run_missing"), ("empty/checkpoints", "no_checkpoint")):
         if key == "no_checkpoint":
             (tmp_path / made).mkdir(parents=True)

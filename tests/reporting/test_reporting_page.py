@@ -1,4 +1,4 @@
-"""The page of `reprise report`: what it embeds, what it says of what is missing, and bad input."""
+"""The page of `reprise report`: embedded data, notes on missing data, and bad input."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def logged(folder: RunFolder) -> list[dict[str, Any]]:
     return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
 
 
-def test_what_is_embedded_is_what_the_run_has(page: str, eventful: RunFolder) -> None:
+def test_report_embeds_what_the_run_has(page: str, eventful: RunFolder) -> None:
     (run,) = embedded(page, "facts")["runs"]
     assert run["evaluations"] == logged(eventful)
     assert run["best"] == {"metric": 0.4, "step": 16, "branch": 1}
@@ -46,9 +46,7 @@ def test_what_is_embedded_is_what_the_run_has(page: str, eventful: RunFolder) ->
     ]
 
 
-def test_every_curve_is_the_logs_with_best_and_events_in_their_places(
-    page: str, eventful: RunFolder
-) -> None:
+def test_report_curves_equal_the_log_with_best_and_events(page: str, eventful: RunFolder) -> None:
     figures, lines = embedded(page, "figures"), logged(eventful)
     keys = [key for key in lines[0] if key == "train_loss" or key.startswith("valid_")]
     for key in keys:
@@ -76,7 +74,7 @@ def test_every_curve_is_the_logs_with_best_and_events_in_their_places(
         assert points(rewound) == [(8, value[0, 8]), (16, value[1, 16])]
 
 
-def test_the_interests_health_is_along_the_way(page: str, eventful: RunFolder) -> None:
+def test_report_health_follows_the_current_path(page: str, eventful: RunFolder) -> None:
     figures, lines = embedded(page, "figures"), logged(eventful)
     way = [line for line in lines if (line["branch"], line["step"]) in {(0, 4), (0, 8)}]
     way += [line for line in lines if line["branch"] == 1 and line["step"] <= 16]
@@ -95,7 +93,7 @@ def test_the_interests_health_is_along_the_way(page: str, eventful: RunFolder) -
         assert points(trace) == [(line["step"], line[key]) for line in way]
 
 
-def test_the_best_model_is_measured_as_evaluate_does(
+def test_report_results_equal_those_of_evaluate(
     page: str, eventful: RunFolder, small_data: Path
 ) -> None:
     def measure(coef: float | None) -> dict[str, Any]:
@@ -119,7 +117,7 @@ def test_the_best_model_is_measured_as_evaluate_does(
     assert f"{plain['recall@10']:.4f} [{low:.4f}, {high:.4f}]" in page
 
 
-def test_the_same_bytes_that_need_nothing_from_outside(
+def test_report_is_deterministic_and_self_contained(
     page: str, eventful: RunFolder, small_data: Path, tmp_path: Path
 ) -> None:
     again = make_page(
@@ -133,7 +131,7 @@ def test_the_same_bytes_that_need_nothing_from_outside(
     assert str(small_data) not in page
 
 
-def test_several_runs_lie_over_each_other_with_their_differences_marked(
+def test_report_overlays_runs_and_marks_their_differences(
     harmed: RunFolder, small_data: Path, tmp_path: Path
 ) -> None:
     _, _, other = run_small(small_data, tmp_path, max_steps=8, seed=3, name="<b>o&'\"")
@@ -158,7 +156,7 @@ def test_several_runs_lie_over_each_other_with_their_differences_marked(
     assert embedded(page, "facts")["measured"] == []
 
 
-def test_what_an_evaluation_lacks_is_said_in_its_place(eventful: RunFolder, tmp_path: Path) -> None:
+def test_report_states_what_an_evaluation_lacks(eventful: RunFolder, tmp_path: Path) -> None:
     page = make_page(tmp_path / "1.html", eventful.path, "--data-dir", tmp_path, "--lang", "en")
     assert '<p class="note">The dataset &#39;small&#39; that small_t was' in page
     assert str(tmp_path.parent) not in page
@@ -166,7 +164,7 @@ def test_what_an_evaluation_lacks_is_said_in_its_place(eventful: RunFolder, tmp_
     assert RECALL in embedded(page, "figures")
 
 
-def test_a_lost_best_is_named_and_the_next_one_measured(
+def test_report_names_a_lost_best_and_evaluates_the_next(
     harmed: RunFolder, small_data: Path, tmp_path: Path
 ) -> None:
     (harmed.checkpoints / "ckpt-16-b1" / "MANIFEST.json").unlink()
@@ -177,7 +175,7 @@ def test_a_lost_best_is_named_and_the_next_one_measured(
     assert embedded(page, "facts")["runs"][0]["best"]["step"] == 16
 
 
-def test_without_categories_there_is_no_lambda_curve_but_all_else(tmp_path: Path) -> None:
+def test_report_without_categories_has_all_but_the_lambda_curve(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     lists = {split: [rng.integers(1, 41, 9).tolist() for _ in range(30)] for split in SPLITS}
     splits = {split: split_of(own) for split, own in lists.items()}
@@ -191,7 +189,7 @@ def test_without_categories_there_is_no_lambda_curve_but_all_else(tmp_path: Path
     assert "groups-mixture" not in figures
 
 
-def test_a_run_without_an_evaluation_says_so(small_data: Path, tmp_path: Path) -> None:
+def test_report_states_that_a_run_has_no_evaluation(small_data: Path, tmp_path: Path) -> None:
     run_small(small_data, tmp_path, stopping_at(2), max_steps=4)
     _, _, folder = run_small(small_data, tmp_path, stopping_at(3), max_steps=4)
     page = make_page(tmp_path / "1.html", folder.path, "--no-evaluation", "--lang", "en")
@@ -200,9 +198,7 @@ def test_a_run_without_an_evaluation_says_so(small_data: Path, tmp_path: Path) -
     assert embedded(page, "facts")["runs"][0]["best"] is None
 
 
-def test_a_page_without_measuring_has_what_the_run_was_measured_to_be(
-    small_data: Path, tmp_path: Path
-) -> None:
+def test_report_without_evaluation_uses_stored_results(small_data: Path, tmp_path: Path) -> None:
     _, _, folder = run_small(small_data, tmp_path, max_steps=2)  # before the first evaluation
     page = make_page(tmp_path / "1.html", folder.path, "--no-evaluation", "--lang", "en")
     facts = embedded(page, "facts")
@@ -212,9 +208,7 @@ def test_a_page_without_measuring_has_what_the_run_was_measured_to_be(
     assert f"{entry['recall@10']:.4f} [" in page
 
 
-def test_bad_input_is_refused_before_anything_is_measured(
-    eventful: RunFolder, tmp_path: Path
-) -> None:
+def test_report_refuses_bad_input_before_evaluating(eventful: RunFolder, tmp_path: Path) -> None:
     for options, key, code in (
         ([tmp_path / "none"], "run_missing", 6),
         ([eventful.path, "--output", tmp_path], "page_is_folder", 2),
@@ -229,7 +223,7 @@ def test_bad_input_is_refused_before_anything_is_measured(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_lands_in_the_runs_folder_or_of_several_runs_here(
+def test_report_is_written_to_the_run_or_for_several_to_the_current_folder(
     harmed: RunFolder, undisturbed: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = reprise("report", harmed.path, "--no-evaluation")
@@ -242,7 +236,7 @@ def test_it_lands_in_the_runs_folder_or_of_several_runs_here(
     check_refusal(reprise("report", tmp_path / "none"), 6, "No run at")
 
 
-def test_its_help_loads_nothing_that_takes_time() -> None:
+def test_report_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['reprise', 'report', '--help']\n"
         "from reprise.cli.main import main\n"

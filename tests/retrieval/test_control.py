@@ -42,7 +42,7 @@ def origin(ids: NDArray[np.int64]) -> NDArray[np.int32]:
 
 @relaxed
 @given(seeds, st.integers(1, 5), st.integers(1, 16), st.integers(1, 20), coefs)
-def test_selection_is_the_greedy_loop(
+def test_select_equals_the_greedy_loop(
     seed: int, users: int, width: int, top_n: int, coef: float
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ def test_selection_is_the_greedy_loop(
 
 @relaxed
 @given(seeds, st.integers(1, 16), st.integers(1, 20))
-def test_coefficient_zero_keeps_the_order(seed: int, width: int, top_n: int) -> None:
+def test_select_with_coefficient_zero_keeps_the_order(seed: int, width: int, top_n: int) -> None:
     rng = np.random.default_rng(seed)
     category = rng.integers(-1, 4, ITEMS + 1).astype(np.int32)
     ranking, lists = random_ranking(rng, 3, width)
@@ -73,14 +73,14 @@ def test_coefficient_zero_keeps_the_order(seed: int, width: int, top_n: int) -> 
         assert [item for item in chosen.ids[user].tolist() if item != NO_ITEM] == plain
 
 
-def test_a_large_coefficient_takes_the_categories_in_turn() -> None:
+def test_select_with_a_large_coefficient_alternates_categories() -> None:
     category = np.array([-1, 0, 0, 0, 1, 1, 1], np.int32)
     ids = np.arange(1, 7)[None]
     ranking = Ranking(ids, -ids.astype(np.float32), origin(ids))
     assert rerank.select(ranking, category, 6, 100.0).ids.tolist() == [[1, 4, 2, 5, 3, 6]]
 
 
-def test_the_ranking_is_left_as_it_was() -> None:
+def test_select_does_not_change_its_input() -> None:
     ranking, _ = random_ranking(np.random.default_rng(1), 3, 8)
     before = [array.tobytes() for array in ranking]
     rerank.select(ranking, np.zeros(ITEMS + 1, np.int32), 5, 0.5)

@@ -1,4 +1,4 @@
-"""Evaluation over the whole catalogue, against one user at a time by brute force."""
+"""Evaluation over the full catalogue, against brute force, one user at a time."""
 
 import math
 from collections import Counter
@@ -131,7 +131,7 @@ def truth_of(count: int) -> Truth:
 
 
 @pytest.mark.parametrize("count", [1, 255, 256, 257])
-def test_chunks_change_nothing(count: int) -> None:
+def test_evaluate_does_not_depend_on_the_chunk_size(count: int) -> None:
     computed = evaluate(
         retriever(),
         first(count),
@@ -145,7 +145,7 @@ def test_chunks_change_nothing(count: int) -> None:
 
 
 @pytest.mark.parametrize("coef", [0.0, 0.02, 0.2])
-def test_a_coefficient_chooses_from_the_merged_lists(coef: float) -> None:
+def test_evaluate_selects_from_the_merged_lists(coef: float) -> None:
     computed = evaluate(
         retriever(), first(30), CUTOFFS, CATEGORY, truth_of(30), coef, metrics=METRICS
     )
@@ -160,7 +160,7 @@ def test_a_coefficient_chooses_from_the_merged_lists(coef: float) -> None:
     check_holds(computed.metrics, expected_metrics(lists))
 
 
-def test_diversity_and_coverage_come_only_with_what_they_need() -> None:
+def test_evaluate_gives_diversity_and_coverage_only_with_their_inputs() -> None:
     plain = evaluate(retriever(), first(5), CUTOFFS).metrics
     names = ("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr")
     healthy = ("interest_share_1", "interest_share_2", "interest_dead", "interests_used")
@@ -182,7 +182,7 @@ def test_diversity_and_coverage_come_only_with_what_they_need() -> None:
         assert plain.items() <= more.items()
 
 
-def test_parameters_that_are_not_numbers_make_every_metric_nan() -> None:
+def test_evaluate_gives_nan_for_non_finite_parameters() -> None:
     spoiled = jax.tree.map(lambda array: jnp.full_like(array, jnp.nan), arrays().params)
     computed = evaluate(
         retriever(arrays()._replace(params=spoiled)), first(9), CUTOFFS, CATEGORY, truth_of(9)
@@ -192,7 +192,7 @@ def test_parameters_that_are_not_numbers_make_every_metric_nan() -> None:
 
 
 @pytest.mark.parametrize("spoiled_chunk", [0, 1])
-def test_one_user_without_numbers_makes_every_metric_nan(spoiled_chunk: int) -> None:
+def test_evaluate_gives_nan_for_one_non_finite_user(spoiled_chunk: int) -> None:
     chunks = 0
 
     def spoiled(made: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -209,7 +209,7 @@ def test_one_user_without_numbers_makes_every_metric_nan(spoiled_chunk: int) -> 
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_one_interest_without_numbers_makes_every_metric_nan(value: float) -> None:
+def test_evaluate_gives_nan_for_one_non_finite_interest(value: float) -> None:
     def spoiled(made: NDArray[np.float32]) -> NDArray[np.float32]:
         made = made.copy()
         made[3, 1] = value
@@ -219,13 +219,13 @@ def test_one_interest_without_numbers_makes_every_metric_nan(value: float) -> No
     assert all(math.isnan(value) for value in computed.metrics.values())
 
 
-def test_selection_by_category_needs_categories() -> None:
+def test_evaluate_refuses_a_coefficient_without_categories() -> None:
     with pytest.raises(DataError, match="needs item categories"):
         evaluate(retriever(), first(5), CUTOFFS, coef=0.1)
 
 
 @pytest.mark.parametrize("answers", [0, 1])
-def test_a_stop_between_chunks_interrupts(answers: int) -> None:
+def test_evaluate_can_be_interrupted_between_chunks(answers: int) -> None:
     asked = 0
 
     def should_stop() -> bool:
@@ -293,7 +293,7 @@ class FirstItem(FirstItems):
     st.sampled_from([None, 0.0, 0.5, 100.0]),
     st.booleans(),
 )
-def test_an_evaluation_is_that_of_one_user_after_the_other(
+def test_evaluate_equals_brute_force_user_by_user(
     seed: int, num_users: int, num_items: int, coef: float | None, filter_seen: bool
 ) -> None:
     world = random_world(np.random.default_rng(seed), num_users, num_items)
@@ -345,7 +345,7 @@ def test_an_evaluation_is_that_of_one_user_after_the_other(
     assert found.metrics == pytest.approx(expected)
 
 
-def test_normalised_lists_are_by_cosine_and_padding_stays_zero() -> None:
+def test_evaluate_ranks_by_cosine_and_keeps_padding_zero() -> None:
     rng = np.random.default_rng(2)
     lengths = 10 ** rng.uniform(-3, 1, (ITEMS + 1, 1)).astype(np.float32)
     stretched = arrays()._replace(rows=jnp.asarray(arrays().rows * lengths))
@@ -365,14 +365,14 @@ def test_normalised_lists_are_by_cosine_and_padding_stays_zero() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_one_item_without_numbers_makes_every_metric_nan(value: float) -> None:
+def test_evaluate_gives_nan_for_one_non_finite_item(value: float) -> None:
     spoiled = arrays()._replace(rows=arrays().rows.at[ITEMS, 1].set(value))
     for scoring in (Scoring(), COSINE):
         found = evaluate(retriever(spoiled, scoring), first(3), CUTOFFS)
         assert all(math.isnan(one) for one in found.metrics.values())
 
 
-def test_a_single_interest_has_no_health() -> None:
+def test_evaluate_has_no_health_of_a_single_interest() -> None:
     world = random_world(np.random.default_rng(0), 3, 20)
     computed = evaluate(world.retriever(FirstItem), world.users, CUTOFFS)
     assert not [name for name in computed.metrics if name.startswith("interest")]

@@ -68,7 +68,7 @@ def expected_means(cases: Sequence[tuple[list[int], list[int]]]) -> dict[str, fl
 
 @relaxed
 @given(seeds, st.integers(1, 12))
-def test_users_are_grouped_by_their_whole_history(seed: int, count: int) -> None:
+def test_groups_of_users_are_by_their_whole_history(seed: int, count: int) -> None:
     users, lists = random_case(np.random.default_rng(seed), count)
     by_user = metrics_of(users, lists)
     computed = {group.name: group for group in groups.by_history(users, by_user, CUTOFFS)}
@@ -87,7 +87,7 @@ def test_users_are_grouped_by_their_whole_history(seed: int, count: int) -> None
 
 @relaxed
 @given(seeds, st.integers(1, 30), st.integers(1, 4), st.integers(1, 8))
-def test_users_are_grouped_by_how_mixed_their_history_is(
+def test_groups_of_users_are_by_category_diversity(
     seed: int, count: int, categories: int, longest: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -114,7 +114,7 @@ def test_users_are_grouped_by_how_mixed_their_history_is(
         assert group.metrics == pytest.approx(expected_means(cases))
 
 
-def test_equal_mixtures_stay_together_whatever_their_sizes() -> None:
+def test_groups_keep_users_of_equal_diversity_together() -> None:
     """Shares 1/7, 2/7, 4/7 in any order and any multiple are one entropy, and one group."""
     category = np.array([-1, *[0] * 4, *[1] * 4, *[2] * 4, *[3] * 8], np.int32)
     first, second, third = [1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]
@@ -133,7 +133,7 @@ def test_equal_mixtures_stay_together_whatever_their_sizes() -> None:
 
 @relaxed
 @given(seeds, st.integers(1, 12))
-def test_targets_are_grouped_by_popularity(seed: int, count: int) -> None:
+def test_groups_of_targets_are_by_popularity(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     users, lists = random_case(rng, count)
     number = rng.integers(-1, 3, ITEMS + 1)
@@ -151,9 +151,7 @@ def test_targets_are_grouped_by_popularity(seed: int, count: int) -> None:
 
 @relaxed
 @given(seeds, st.integers(1, 30), st.integers(0, 5))
-def test_each_group_of_items_ends_where_a_third_is_passed(
-    seed: int, num_items: int, most: int
-) -> None:
+def test_groups_of_items_end_where_a_third_is_passed(seed: int, num_items: int, most: int) -> None:
     rng = np.random.default_rng(seed)
     counts = np.concatenate([[0], rng.integers(0, most + 1, num_items)])
     counts[rng.integers(1, num_items + 1)] += 1
@@ -162,9 +160,9 @@ def test_each_group_of_items_ends_where_a_third_is_passed(
     assert names == [expected[n] for n in range(1, num_items + 1)]
 
 
-def test_equal_items_fall_into_thirds() -> None:
+def test_groups_of_equally_popular_items_are_thirds() -> None:
     assert groups.popularity(np.array([0, *[7] * 9])).tolist() == [-1, *[0] * 3, *[1] * 3, *[2] * 3]
 
 
-def test_items_that_nobody_trained_on_are_the_tail() -> None:
+def test_groups_put_items_without_training_into_the_tail() -> None:
     assert groups.popularity(np.array([0, 0, 9, 0])).tolist() == [-1, 2, 0, 2]

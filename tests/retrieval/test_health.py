@@ -15,7 +15,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 @relaxed
 @given(seeds, st.integers(1, 6), st.integers(1, 12), st.integers(2, 12))
-def test_health_is_that_of_the_loops(seed: int, users: int, width: int, count: int) -> None:
+def test_health_equals_the_loops(seed: int, users: int, width: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     interests = (rng.integers(0, count, (users, width)) * rng.integers(0, 2)).astype(np.int32)
     interests[np.arange(width) >= rng.integers(0, 2 * width, users)[:, None]] = -1
@@ -27,7 +27,7 @@ def test_health_is_that_of_the_loops(seed: int, users: int, width: int, count: i
     assert health.of_lists(interests, count, (3, 8)) == pytest.approx(expected)
 
 
-def test_an_interest_is_dead_below_a_tenth_of_its_equal_share() -> None:
+def test_health_counts_interests_below_a_tenth_of_an_equal_share_as_dead() -> None:
     interests = np.zeros((1, 40), np.int32)
     interests[0, 0] = 1  # 1 of 40 is a tenth of a quarter: alive
     interests[0, 1:4] = 2
@@ -43,7 +43,9 @@ def test_an_interest_is_dead_below_a_tenth_of_its_equal_share() -> None:
 
 @relaxed
 @given(seeds, st.integers(1, 6), st.integers(2, 5), st.integers(1, 4))
-def test_cosines_are_those_of_the_pairs(seed: int, users: int, count: int, dim: int) -> None:
+def test_health_cosine_equals_the_loop_over_pairs(
+    seed: int, users: int, count: int, dim: int
+) -> None:
     rng = np.random.default_rng(seed)
     interests = rng.normal(size=(users, count, dim)).astype(np.float32)
     interests[rng.random((users, count)) < 0.2] = 0

@@ -16,7 +16,9 @@ seeds = st.integers(0, 2**32 - 1)
 
 @examples(40)
 @given(seeds, st.integers(1, 12), st.integers(1, 30), st.sampled_from([0.5, 0.95]))
-def test_bounds_are_those_of_the_loop(seed: int, users: int, resamples: int, level: float) -> None:
+def test_bootstrap_bounds_equal_the_loop(
+    seed: int, users: int, resamples: int, level: float
+) -> None:
     rng = np.random.default_rng(seed)
     values = {"a": rng.random(users), "b": rng.integers(0, 2, users).astype(np.float64)}
     values["a"][rng.random(users) < 0.5] = 0
@@ -33,7 +35,7 @@ def test_bounds_are_those_of_the_loop(seed: int, users: int, resamples: int, lev
         assert computed[name] == pytest.approx(expected, abs=1e-7)
 
 
-def test_bounds_are_those_of_plain_resampling() -> None:
+def test_bootstrap_bounds_agree_with_plain_resampling() -> None:
     values = np.zeros(500)
     values[:60] = np.linspace(0.2, 1, 60)
     low, high = intervals.bootstrap({"a": values}, resamples=4000)["a"]
@@ -44,7 +46,7 @@ def test_bounds_are_those_of_plain_resampling() -> None:
     assert (low, high) == pytest.approx(expected, abs=0.1 * (high - low))
 
 
-def test_bounds_of_a_metric_depend_on_no_other() -> None:
+def test_bootstrap_bounds_of_a_metric_depend_on_no_other() -> None:
     rng = np.random.default_rng(5)
     values = {name: rng.random(200) * (rng.random(200) < 0.2) for name in "abc"}
     together = intervals.bootstrap(values)
@@ -54,7 +56,7 @@ def test_bounds_of_a_metric_depend_on_no_other() -> None:
     assert together != intervals.bootstrap(values, seed=20)
 
 
-def test_an_interval_is_about_two_standard_errors_each_way() -> None:
+def test_bootstrap_interval_spans_about_two_standard_errors() -> None:
     values = np.random.default_rng(3).random(2000)
     low, high = intervals.bootstrap({"a": values})["a"]
     error = 1.96 * values.std() / np.sqrt(len(values))
@@ -62,7 +64,7 @@ def test_an_interval_is_about_two_standard_errors_each_way() -> None:
     assert high == pytest.approx(values.mean() + error, abs=0.15 * error)
 
 
-def test_the_block_size_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_does_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"a": np.random.default_rng(4).random(300)}
     bounds = []
     for block in (1, 1000, 2**22):
@@ -71,13 +73,13 @@ def test_the_block_size_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bounds[0] == bounds[1] == bounds[2]
 
 
-def test_what_cannot_vary_has_no_width() -> None:
+def test_bootstrap_interval_of_a_constant_has_no_width() -> None:
     constant = {"none": np.zeros(9), "all": np.ones(9)}
     assert intervals.bootstrap(constant) == {"none": (0.0, 0.0), "all": (1.0, 1.0)}
     assert intervals.bootstrap({"none": np.zeros(9)}) == {"none": (0.0, 0.0)}
     assert intervals.bootstrap({}) == {}
 
 
-def test_values_that_are_not_numbers_have_no_bounds() -> None:
+def test_bootstrap_has_no_bounds_for_nan() -> None:
     low, high = intervals.bootstrap({"a": np.full(9, np.nan)})["a"]
     assert np.isnan([low, high]).all()

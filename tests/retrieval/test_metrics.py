@@ -50,7 +50,7 @@ def of_targets(
 
 @relaxed
 @given(seeds, st.integers(1, 6), st.integers(1, 12))
-def test_metrics_are_those_of_the_loops(seed: int, users: int, width: int) -> None:
+def test_metrics_equal_the_loops(seed: int, users: int, width: int) -> None:
     rng = np.random.default_rng(seed)
     ids = random_lists(rng, users, width)
     offsets, items = random_targets(rng, users)
@@ -65,7 +65,7 @@ def test_metrics_are_those_of_the_loops(seed: int, users: int, width: int) -> No
             assert found == pytest.approx(expected)
 
 
-def test_repeated_targets_count_once_as_hits_and_each_in_the_length() -> None:
+def test_metrics_count_repeated_targets_once_as_hits_but_each_in_the_length() -> None:
     ids = np.array([[4, 2, 9]])
     computed = of_targets(ids, np.array([0, 4]), np.array([4, 4, 4, 7], np.int32), (3,))
     assert computed["recall@3"][0] == 1 / 4
@@ -74,14 +74,14 @@ def test_repeated_targets_count_once_as_hits_and_each_in_the_length() -> None:
     assert computed["ndcg@3"][0] == pytest.approx(1 / (1 + 1 / np.log2(3)))
 
 
-def test_padding_hits_nothing() -> None:
+def test_metrics_never_count_padding_as_a_hit() -> None:
     computed = of_targets(np.zeros((1, 5), int), np.array([0, 1]), np.array([3]), (5,))
     assert {name: value[0] for name, value in computed.items()} == dict.fromkeys(computed, 0.0)
 
 
 @relaxed
 @given(seeds, st.integers(1, 6), st.integers(1, 12))
-def test_catalogue_coverage_counts_what_anyone_is_shown(seed: int, users: int, width: int) -> None:
+def test_catalogue_coverage_counts_the_items_in_any_list(seed: int, users: int, width: int) -> None:
     ids = random_lists(np.random.default_rng(seed), users, width)
     shown = {item for row in ids.tolist() for item in row if item != 0}
     assert metrics.catalogue_coverage(ids, ITEMS) == len(shown) / ITEMS
@@ -95,7 +95,7 @@ def test_gini_is_half_the_mean_difference_of_exposures(seed: int, users: int, wi
     assert metrics.gini(ids, ITEMS) == pytest.approx(oracles.gini(exposure))
 
 
-def test_gini_is_0_of_even_exposure_and_near_1_of_one_item_for_all() -> None:
+def test_gini_is_0_for_even_exposure_and_near_1_for_one_item() -> None:
     everything = np.arange(1, ITEMS + 1)[None]
     assert metrics.gini(everything, ITEMS) == 0
     assert metrics.gini(np.full((9, 1), 3), ITEMS) == pytest.approx(1 - 1 / ITEMS)
@@ -104,7 +104,7 @@ def test_gini_is_0_of_even_exposure_and_near_1_of_one_item_for_all() -> None:
 
 @relaxed
 @given(seeds, st.integers(1, 6), st.integers(1, 12))
-def test_novelty_and_popularity_are_those_of_the_loops(seed: int, users: int, width: int) -> None:
+def test_novelty_and_popularity_equal_the_loops(seed: int, users: int, width: int) -> None:
     rng = np.random.default_rng(seed)
     counts = np.concatenate([[0], rng.integers(0, 5, ITEMS)])
     counts[1] += 1  # training is of something
@@ -122,9 +122,7 @@ def test_novelty_and_popularity_are_those_of_the_loops(seed: int, users: int, wi
 
 
 @pytest.mark.parametrize(("language", "page"), [("en", "metrics.md"), ("zh", "zh/metrics.md")])
-def test_metrics_are_explained_under_the_label_they_are_shown_by(
-    language: Language, page: str
-) -> None:
+def test_metrics_are_documented_under_their_labels(language: Language, page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([^|]+) \| `(\w+)@n` \| .+ \| .*\|$", text, re.MULTILINE)
     messages = Messages(language)
@@ -132,7 +130,7 @@ def test_metrics_are_explained_under_the_label_they_are_shown_by(
     assert [row for row in rows if row[1] in metrics.BY_NAME] == labels
 
 
-def test_training_takes_the_metrics_that_its_log_has_always_had() -> None:
+def test_metrics_in_the_training_log_are_fixed() -> None:
     """Their keys are part of the bytes of metrics.jsonl and of every checkpoint."""
     assert [metric.name for metric in metrics.IN_TRAINING] == [
         *("recall", "ndcg", "ndcg_comirec", "hitrate", "mrr", "diversity", "interest_coverage"),
@@ -142,7 +140,7 @@ def test_training_takes_the_metrics_that_its_log_has_always_had() -> None:
 
 @relaxed
 @given(seeds, st.integers(1, 6), st.integers(1, 12))
-def test_metrics_are_those_of_trec_eval(seed: int, users: int, width: int) -> None:
+def test_metrics_equal_those_of_trec_eval(seed: int, users: int, width: int) -> None:
     """Recall, NDCG, MAP, precision and MRR, of targets that differ, as trec_eval's are."""
     trec = pytest.importorskip("pytrec_eval", reason="pytrec-eval-terrier is not installed")
     rng = np.random.default_rng(seed)
@@ -176,7 +174,7 @@ def test_metrics_are_those_of_trec_eval(seed: int, users: int, width: int) -> No
 
 @relaxed
 @given(seeds, st.integers(1, 6), st.integers(1, 12))
-def test_diversity_is_that_of_the_double_loop(seed: int, users: int, width: int) -> None:
+def test_diversity_equals_the_double_loop(seed: int, users: int, width: int) -> None:
     """Over the real items of a list; without a pair there is none."""
     rng = np.random.default_rng(seed)
     category = rng.integers(-1, 4, ITEMS + 1).astype(np.int32)
@@ -189,7 +187,7 @@ def test_diversity_is_that_of_the_double_loop(seed: int, users: int, width: int)
 
 @relaxed
 @given(seeds, st.integers(1, 6), st.integers(1, 12))
-def test_interest_coverage_is_that_of_the_loop(seed: int, users: int, width: int) -> None:
+def test_interest_coverage_equals_the_loop(seed: int, users: int, width: int) -> None:
     rng = np.random.default_rng(seed)
     item_interest = rng.integers(0, 5, ITEMS + 1).astype(np.int32)
     item_interest[0] = -1
@@ -204,7 +202,7 @@ def test_interest_coverage_is_that_of_the_loop(seed: int, users: int, width: int
     assert computed == pytest.approx(np.array(expected))
 
 
-def test_an_interest_is_covered_from_a_tenth_of_the_list() -> None:
+def test_interest_coverage_starts_at_a_tenth_of_the_list() -> None:
     item_interest = np.array([-1, 0, 1, 1, 2, 2, 2, *[3] * 14], np.int32)
     ids = np.arange(1, 21)[None]  # of twenty: one of interest 0, two of 1, three of 2, none of 4
     held = np.array([[0, 1, 2, 4, -1]], np.int32)

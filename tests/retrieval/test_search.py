@@ -57,7 +57,7 @@ def pairs(ranking: Ranking, user: int) -> list[tuple[int, float]]:
     tiles,
     st.booleans(),
 )
-def test_the_first_n_are_the_best_by_any_interest(
+def test_search_finds_the_best_n_by_any_interest(
     seed: int,
     users: int,
     count: int,
@@ -100,7 +100,7 @@ def test_the_first_n_are_the_best_by_any_interest(
     tiles,
     st.booleans(),
 )
-def test_seen_items_leave_and_the_next_best_come_in(
+def test_search_without_seen_items_returns_the_next_best(
     seed: int,
     users: int,
     count: int,
@@ -124,7 +124,7 @@ def test_seen_items_leave_and_the_next_best_come_in(
         assert not set(ranking.ids[user].tolist()) & set(seen[user].tolist())
 
 
-def test_items_that_all_tie_come_by_their_number() -> None:
+def test_search_breaks_ties_by_item_id() -> None:
     """Interests of zero: every item ties, block after block."""
     rng = np.random.default_rng(5)
     items = rng.normal(size=(3000, 8)).astype(np.float32)
@@ -134,7 +134,7 @@ def test_items_that_all_tie_come_by_their_number() -> None:
     assert (ranking.interests[:, :10] == 0).all()
 
 
-def test_many_equal_items_at_the_cutoff() -> None:
+def test_search_handles_many_ties_at_the_cutoff() -> None:
     rng = np.random.default_rng(6)
     items = rng.integers(-3, 4, (500, 8)).astype(np.float32)
     items[100:400] = items[100]
@@ -147,7 +147,7 @@ def test_many_equal_items_at_the_cutoff() -> None:
             assert any(100 < item <= 400 for item, _ in expected)
 
 
-def test_infinite_interests_are_borne() -> None:
+def test_search_accepts_infinite_interests() -> None:
     interests = np.full((3, 2, 3), np.inf, np.float32)
     interests[:, 1] = [1, 0, 0]
     items = np.eye(3, dtype=np.float32).repeat(30, axis=0)
@@ -157,7 +157,7 @@ def test_infinite_interests_are_borne() -> None:
 
 @relaxed
 @given(seeds, st.integers(1, 12), st.integers(1, 4), st.integers(1, 30), st.integers(1, 40))
-def test_a_ranking_holds_distinct_items_in_order(
+def test_search_lists_are_distinct_and_ordered(
     seed: int, users: int, count: int, num_items: int, top_n: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -172,7 +172,7 @@ def test_a_ranking_holds_distinct_items_in_order(
 
 
 @pytest.mark.parametrize("users", [1, 3, 64])
-def test_scores_of_real_vectors_are_inner_products(users: int) -> None:
+def test_search_scores_are_inner_products(users: int) -> None:
     rng = np.random.default_rng(users)
     interests = rng.normal(size=(users, 4, 16)).astype(np.float32)
     items = rng.normal(size=(300, 16)).astype(np.float32)
@@ -184,7 +184,7 @@ def test_scores_of_real_vectors_are_inner_products(users: int) -> None:
         assert ranking.scores[user, :20] == pytest.approx(np.array(scores), rel=1e-4, abs=1e-5)
 
 
-def test_more_results_than_items_are_all_items() -> None:
+def test_search_for_more_than_all_items_returns_all() -> None:
     rng = np.random.default_rng(2)
     interests = rng.normal(size=(5, 2, 3)).astype(np.float32)
     ranking = search_one(interests, rng.normal(size=(7, 3)).astype(np.float32), 50)
@@ -193,7 +193,7 @@ def test_more_results_than_items_are_all_items() -> None:
         assert (ranking.ids[user, 7:] == NO_ITEM).all()
 
 
-def test_the_number_of_workers_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_is_bitwise_equal_for_any_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     chunks = [rng.normal(size=(256, 4, 16)).astype(np.float32) for _ in range(6)]
     items = rng.normal(size=(3000, 16)).astype(np.float32)
@@ -206,14 +206,14 @@ def test_the_number_of_workers_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
     assert results[0] == results[1] == results[2]
 
 
-def test_rankings_come_in_the_order_of_their_chunks() -> None:
+def test_search_returns_chunks_in_order() -> None:
     items = np.eye(8, dtype=np.float32)
     chunks = [np.eye(8, dtype=np.float32)[[n % 8]][None] for n in range(40)]
     best = [int(ranking.ids[0, 0]) for ranking in search.search(chunks, items, 1)]
     assert best == [n % 8 + 1 for n in range(40)]
 
 
-def test_chunks_are_taken_only_as_needed() -> None:
+def test_search_reads_chunks_only_as_needed() -> None:
     taken = 0
 
     def endless() -> Iterator[NDArray[np.float32]]:
@@ -229,13 +229,13 @@ def test_chunks_are_taken_only_as_needed() -> None:
     assert not [one for one in threading.enumerate() if one.name.startswith("search")]
 
 
-def test_at_least_one_worker() -> None:
+def test_search_needs_at_least_one_worker() -> None:
     assert search.worker_threads() >= 1
 
 
 @relaxed
 @given(seeds, st.integers(1, 5), st.integers(1, 4), st.integers(1, 8))
-def test_merge_keeps_every_item_once_at_its_best(
+def test_merge_keeps_each_item_once_with_its_best_score(
     seed: int, users: int, count: int, length: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -260,7 +260,7 @@ def test_merge_keeps_every_item_once_at_its_best(
 
 @relaxed
 @given(seeds, st.integers(1, 6), st.integers(1, 12))
-def test_members_are_a_users_own(seed: int, users: int, width: int) -> None:
+def test_members_are_per_user(seed: int, users: int, width: int) -> None:
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, 9, (users, width))
     lists = [rng.integers(1, 12, rng.integers(0, 6)).tolist() for _ in range(users)]
@@ -268,7 +268,7 @@ def test_members_are_a_users_own(seed: int, users: int, width: int) -> None:
     assert members(ids, split_of(lists)).tolist() == expected
 
 
-def test_interests_that_are_not_numbers_find_nothing() -> None:
+def test_search_finds_nothing_for_nan_interests() -> None:
     interests = np.full((30, 2, 3), np.nan, np.float32)
     ranking = search_one(interests, np.ones((9, 3), np.float32), 4)
     assert (ranking.ids == NO_ITEM).all()

@@ -25,7 +25,7 @@ worths = st.sampled_from([-math.inf, -1.0, 2.0])
 
 @examples(120)
 @given(st.integers(0, 2**32 - 1), shapes, st.integers(0, 9), worths, st.booleans(), odd)
-def test_the_device_finds_the_same_lists(
+def test_device_search_finds_the_same_lists(
     seed: int,
     shape: tuple[int, int, int, int, int],
     most_seen: int,
@@ -56,7 +56,7 @@ def test_the_device_finds_the_same_lists(
     assert ranking.interests.tolist() == expected.interests.tolist()
 
 
-def test_real_vectors_have_the_same_lists_and_nearly_the_same_scores(
+def test_device_search_agrees_up_to_rounding_for_real_vectors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = np.random.default_rng(4)

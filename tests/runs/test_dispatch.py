@@ -1,4 +1,4 @@
-"""Many steps by one dispatch, as an accelerator is given them."""
+"""Several steps per dispatch, as on an accelerator."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ counts = st.integers(1, 40)
 
 
 @given(counts, counts, counts, counts)
-def test_portions_are_all_updates_in_order_and_end_where_something_is_due(
+def test_ranges_cover_all_updates_in_order_and_end_where_something_is_due(
     first: int, count: int, every: int, at_once: int
 ) -> None:
     last = first + count - 1
@@ -57,7 +57,7 @@ SWITCHED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("switched", SWITCHED)
-def test_how_updates_are_put_together_changes_no_bit(small_data: Path, switched: str) -> None:
+def test_dispatch_size_changes_no_bit(small_data: Path, switched: str) -> None:
     config = small_config(**SWITCHED[switched])
     task = make_task(config, open_dataset(small_data / "small"))
     together, apart = (
@@ -70,7 +70,7 @@ def test_how_updates_are_put_together_changes_no_bit(small_data: Path, switched:
         assert one == pytest.approx(np.asarray(other), rel=1e-3, abs=1e-5)
 
 
-def test_a_run_of_many_steps_a_dispatch_is_stopped_and_resumed_exactly(
+def test_dispatched_runs_stop_and_resume_exactly(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "steps_at_once", lambda: 3)

@@ -1,4 +1,4 @@
-"""A fresh state is the same however its program was compiled."""
+"""A fresh state does not depend on how its program was compiled."""
 
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,15 @@ def bits(arrays: Any) -> list[bytes]:
 
 
 @pytest.mark.parametrize("config", [{"model": "ComiRec-DR"}, {"model": "GRU4REC"}, MODERN])
-def test_little_effort_gives_the_same_bits(small_data: Path, config: dict[str, Any]) -> None:
+def test_fresh_state_is_bitwise_equal_at_low_compile_effort(
+    small_data: Path, config: dict[str, Any]
+) -> None:
     task = task_of(small_data, **config)
     whole_effort = jax.jit(lambda: tasks._initial_arrays(task))()
     assert bits(fresh_state(task).arrays) == bits(whole_effort)
 
 
-def test_an_xla_that_knows_no_such_option_is_not_asked(
+def test_fresh_state_works_with_an_xla_without_the_effort_option(
     small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = task_of(small_data)

@@ -1,4 +1,4 @@
-"""Lists of another system, on a run's users: against the run's own evaluation, and by hand."""
+"""Lists of another system, against the run's own evaluation and by hand."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ def measured(path: Path, dataset: Dataset, said: Said, *cutoffs: int) -> dict[st
     )
 
 
-def test_lists_of_a_run_score_as_the_run_does(
+def test_evaluate_lists_of_a_run_equals_evaluating_the_run(
     small_data: Path, undisturbed: RunFolder, dataset: Dataset, tmp_path: Path, said: Said
 ) -> None:
     of_run = evaluate_run(
@@ -73,7 +73,7 @@ def test_lists_of_a_run_score_as_the_run_does(
     assert {key for key, _ in said} <= {"lists_short"}
 
 
-def test_what_is_not_known_is_counted_and_said(
+def test_evaluate_lists_counts_and_reports_unknown_ids(
     dataset: Dataset, tmp_path: Path, said: Said
 ) -> None:
     users, items = dataset.raw_users("test").to_list(), dataset.about_items()["raw_id"].to_list()
@@ -113,7 +113,7 @@ def test_what_is_not_known_is_counted_and_said(
         ("user,item,score\nnobody,i1,1\n", "lists_of_others"),
     ],
 )
-def test_lists_that_cannot_be_used_are_refused(
+def test_evaluate_lists_refuses_unusable_files(
     dataset: Dataset, tmp_path: Path, said: Said, text: str, key: str
 ) -> None:
     path = tmp_path / "lists.csv"
@@ -124,7 +124,7 @@ def test_lists_that_cannot_be_used_are_refused(
     assert str(path) in str(refused.value)
 
 
-def test_equal_scores_rank_by_the_items_numbers(
+def test_evaluate_lists_ranks_equal_scores_by_item_id(
     dataset: Dataset, tmp_path: Path, said: Said
 ) -> None:
     user, items = dataset.raw_users("test")[0], dataset.about_items()["raw_id"].to_list()
@@ -136,7 +136,7 @@ def test_equal_scores_rank_by_the_items_numbers(
     assert not found.evaluation.ids[1:].any()
 
 
-def test_the_python_api_measures_a_frame_of_lists_and_another_data_set(
+def test_evaluate_lists_in_python_takes_frames_and_other_data_sets(
     small_data: Path, undisturbed: RunFolder, dataset: Dataset, tmp_path: Path
 ) -> None:
     user, items = dataset.raw_users("test")[0], dataset.about_items()["raw_id"].to_list()

@@ -1,4 +1,4 @@
-"""A run in one file: the same run comes out of it, or none."""
+"""Archives: a run is imported completely or not at all."""
 
 import io
 import json
@@ -41,7 +41,9 @@ def check_nothing_left(runs: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", archive.SUFFIXES)
-def test_what_goes_in_comes_out(at_step_12: RunFolder, tmp_path: Path, suffix: str) -> None:
+def test_archive_round_trip_restores_the_run(
+    at_step_12: RunFolder, tmp_path: Path, suffix: str
+) -> None:
     file = tmp_path / f"run{suffix}"
     facts = archive.export(at_step_12, file, no_warning)
     assert facts["bytes"] == file.stat().st_size
@@ -114,7 +116,7 @@ def test_an_imported_run_goes_on_as_if_it_had_never_moved(
     check_same_end(folder, undisturbed)
 
 
-def test_a_running_run_is_exported_without_what_is_damaged_or_cut_short(
+def test_archive_export_of_a_running_run_skips_damaged_and_partial_checkpoints(
     twelve_steps: RunFolder, tmp_path: Path
 ) -> None:
     digest = state_digest(twelve_steps)
@@ -133,7 +135,7 @@ def test_a_running_run_is_exported_without_what_is_damaged_or_cut_short(
     assert not [name for name in found if "ckpt-8" in name or "draft" in name or "gone" in name]
 
 
-def test_no_export_that_lacks_what_was_superseded_meanwhile(
+def test_archive_export_refuses_if_a_checkpoint_disappears_meanwhile(
     twelve_steps: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verify = store.verify
@@ -149,7 +151,9 @@ def test_no_export_that_lacks_what_was_superseded_meanwhile(
     assert not (tmp_path / "run.tar").exists()
 
 
-def test_no_export_of_nothing_to_no_place(twelve_steps: RunFolder, tmp_path: Path) -> None:
+def test_archive_export_refuses_a_bad_place_and_reports_a_full_disk(
+    twelve_steps: RunFolder, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=r"FILE\.tar\.zst"):
         archive.export(twelve_steps, tmp_path / "run.zip", no_warning)
     with pytest.raises(DataError, match="No such file"):
@@ -171,7 +175,7 @@ def test_no_export_of_nothing_to_no_place(twelve_steps: RunFolder, tmp_path: Pat
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.98])
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.zst"])
-def test_an_archive_cut_short_brings_nothing(
+def test_archive_import_of_a_truncated_file_imports_nothing(
     at_step_12: RunFolder, tmp_path: Path, suffix: str, share: float
 ) -> None:
     file = tmp_path / f"run{suffix}"
@@ -184,7 +188,7 @@ def test_an_archive_cut_short_brings_nothing(
 
 
 @pytest.mark.parametrize("content", [b"", b"user,item\n1,2\n"])
-def test_what_is_no_archive_is_said_in_a_line(tmp_path: Path, content: bytes) -> None:
+def test_archive_import_refuses_other_files_in_one_line(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "run.tar.gz"
     file.write_bytes(content)
     with pytest.raises(DataError, match="cannot be imported") as refusal:
@@ -193,7 +197,7 @@ def test_what_is_no_archive_is_said_in_a_line(tmp_path: Path, content: bytes) ->
     assert "\n" not in str(refusal.value)
 
 
-def test_a_packed_archive_that_hardly_begins_is_cut_short(
+def test_archive_import_reports_a_compressed_file_of_a_few_bytes_as_truncated(
     at_step_12: RunFolder, tmp_path: Path
 ) -> None:
     """So much of it that it opens, so little that nothing is unpacked."""
@@ -204,7 +208,7 @@ def test_a_packed_archive_that_hardly_begins_is_cut_short(
         archive.import_(file, tmp_path / "runs")
 
 
-def test_a_flipped_bit_is_named(packed: Path, tmp_path: Path) -> None:
+def test_archive_import_names_the_file_of_a_flipped_bit(packed: Path, tmp_path: Path) -> None:
     with tarfile.open(packed) as members:
         at = next(one for one in members if one.name.endswith("ckpt-12/rows.npy")).offset_data
     content = bytearray(packed.read_bytes())
@@ -216,7 +220,7 @@ def test_a_flipped_bit_is_named(packed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.zst"])
-def test_a_packed_archive_with_a_hole_brings_nothing(
+def test_archive_import_of_a_compressed_file_with_a_hole_imports_nothing(
     at_step_12: RunFolder, tmp_path: Path, suffix: str
 ) -> None:
     file = tmp_path / f"run{suffix}"
@@ -227,9 +231,7 @@ def test_a_packed_archive_with_a_hole_brings_nothing(
     check_nothing_left(tmp_path / "runs")
 
 
-def test_an_archive_packed_by_xz_is_taken_and_a_harmed_one_is_not(
-    packed: Path, tmp_path: Path
-) -> None:
+def test_archive_import_accepts_xz_and_refuses_a_damaged_one(packed: Path, tmp_path: Path) -> None:
     file = tmp_path / "run.tar.xz"
     file.write_bytes(lzma.compress(packed.read_bytes(), preset=0))
     assert archive.import_(file, tmp_path / "runs").record.is_file()
@@ -263,7 +265,7 @@ EVIL: dict[str, Callable[[str], tarfile.TarInfo]] = {
 
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("kind", EVIL)
-def test_nothing_leads_out_of_the_run(
+def test_archive_import_refuses_members_outside_the_run(
     packed: Path, at_step_12: RunFolder, tmp_path: Path, kind: str, first: bool
 ) -> None:
     evil, made = tmp_path / "evil.tar", EVIL[kind](at_step_12.path.name)
@@ -299,7 +301,7 @@ def rebuilt(packed: Path, change: Callable[[dict[str, object]], object]) -> None
         (lambda facts: [facts], "unexpected content"),
     ],
 )
-def test_the_digests_must_be_this_runs(
+def test_archive_import_refuses_checksums_of_another_run(
     packed: Path, tmp_path: Path, change: Callable[[dict[str, object]], object], said: str
 ) -> None:
     rebuilt(packed, change)
@@ -308,7 +310,9 @@ def test_the_digests_must_be_this_runs(
     check_nothing_left(tmp_path / "runs")
 
 
-def test_what_is_no_archive_and_a_full_disk(packed: Path, tmp_path: Path) -> None:
+def test_archive_import_refuses_garbage_and_reports_a_full_disk(
+    packed: Path, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match="No such file"):
         archive.import_(tmp_path / "none.tar", tmp_path / "runs")
     (tmp_path / "text.tar").write_text("no archive" * 200)

@@ -1,4 +1,4 @@
-"""Moves and versions: a run goes on anywhere; another environment is said and recorded."""
+"""Moved runs resume exactly; a changed environment is reported and recorded."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def digest(folder: RunFolder) -> str:
     return str(describe(folder.path, "latest", no_warning)["state_digest"])
 
 
-def test_the_environment_is_kept_in_every_checkpoint_and_in_run_json(
+def test_environment_is_stored_in_every_checkpoint_and_in_run_json(
     small_data: Path, tmp_path: Path
 ) -> None:
     _, _, folder = run_small(small_data, tmp_path, max_steps=8)
@@ -61,7 +61,7 @@ def test_another_environment_is_said_and_recorded_and_the_run_goes_on(
     assert "environment_changed" not in recorder.keys
 
 
-def test_an_unknown_environment_is_no_change() -> None:
+def test_environment_unknown_is_not_a_change() -> None:
     assert environment.changes({}, environment.current()) == []
     assert environment.changes({"jax": "1"}, {"jax": "1", "new": "2"}) == []
     assert environment.changes({"gone": "1"}, {}) == ["gone: 1 -> -"]

@@ -1,4 +1,4 @@
-"""`reprise train --final-fit`: all users, the steps that were best, and no metric."""
+"""`reprise train --final-fit`: all users, the best number of steps, and no metrics."""
 
 import json
 from dataclasses import replace
@@ -76,7 +76,7 @@ def test_final_fit_resumes_exactly_and_never_runs_out_of_patience(
     assert read_record(torn, no_warning)["config"]["train_users"] == "all"
 
 
-def test_final_fits_users_are_each_trained_on_once(small_data: Path, tmp_path: Path) -> None:
+def test_final_fit_trains_on_each_user_once(small_data: Path, tmp_path: Path) -> None:
     dataset = open_dataset(small_data / "small")
     task = make_task(small_config(train_users="all"), dataset)
     every = [one for split in SPLITS for one in item_lists(dataset.splits[split])]
@@ -84,7 +84,7 @@ def test_final_fits_users_are_each_trained_on_once(small_data: Path, tmp_path: P
     assert len(make_task(small_config(), dataset).sampler.split.lengths) == 60
 
 
-def test_final_fit_of_users_in_several_splits_takes_the_longest(tmp_path: Path) -> None:
+def test_final_fit_takes_the_longest_sequence_of_users_in_several_splits(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     whole = [rng.integers(1, 41, 12).tolist() for _ in range(30)]
     splits = {
@@ -97,7 +97,7 @@ def test_final_fit_of_users_in_several_splits_takes_the_longest(tmp_path: Path) 
     assert item_lists(task.sampler.split) == whole
 
 
-def test_a_model_that_nothing_trains_has_no_final_fit(small_data: Path, tmp_path: Path) -> None:
+def test_final_fit_refuses_models_without_training(small_data: Path, tmp_path: Path) -> None:
     run_small(small_data, tmp_path, model="MostPop")
     refused = reprise("train", "--final-fit", "t", "--name", "p", "--runs-dir", tmp_path)
     check_refusal(refused, 2, "no best step")

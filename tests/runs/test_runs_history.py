@@ -1,4 +1,4 @@
-"""A run's course by its events and evaluations."""
+"""A run's training history, from its events and evaluations."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def line(step: int, branch: int, recall: float, best: float, best_step: int) -> 
     }
 
 
-def test_the_best_is_of_the_branch_that_has_its_metric() -> None:
+def test_history_best_is_of_the_branch_that_has_its_metric() -> None:
     """A step may be evaluated on several branches."""
     lines = [line(5, 0, 0.3, 0.3, 5), line(10, 0, 0.1, 0.3, 5), line(10, 1, 0.4, 0.4, 10)]
     assert best_of(lines, None) == Best(0.4, 10, 1)
@@ -28,7 +28,7 @@ def test_the_best_is_of_the_branch_that_has_its_metric() -> None:
     assert best_of([line(5, 0, 0.3, 0.3, 5) | {"best_recall@50": "0.3"}], stored) == stored
 
 
-def test_what_a_second_rewind_to_the_first_branch_left_is_not_kept() -> None:
+def test_history_drops_what_a_second_rewind_to_the_first_branch_discarded() -> None:
     events: list[dict[str, Any]] = [
         {"event": "created", "from": None, "step": 0, "branch": 0},
         {"event": "resumed", "from": "ckpt-5", "step": 5, "branch": 1},
@@ -47,6 +47,6 @@ def test_what_a_second_rewind_to_the_first_branch_left_is_not_kept() -> None:
         *({"from": 5}, {"changes": "jax"}, {"changes": [1]}),
     ],
 )
-def test_what_is_no_event(event: Any) -> None:
+def test_history_ignores_what_is_not_an_event(event: Any) -> None:
     assert not is_event(event)
     assert is_event({"event": "of a later version", "more": 1})

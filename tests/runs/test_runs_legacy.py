@@ -1,4 +1,4 @@
-"""Checkpoints of older schemas, lifted to today's."""
+"""Migration of checkpoints of older schemas."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def _with_identity(identity: dict[str, Any], state: dict[str, Any]) -> dict[str,
     return state | {"identity": identity}
 
 
-def test_the_first_schema_gains_what_came_after_it() -> None:
+def test_migrate_completes_the_first_schema() -> None:
     first = stored_state(1)["identity"]
     lifted = migrate({"schema": 1, "progress": {"step": 7}, "identity": first})
     assert lifted == {
@@ -109,7 +109,7 @@ def test_the_first_schema_gains_what_came_after_it() -> None:
 
 
 @pytest.mark.parametrize("schema", range(1, SCHEMA))
-def test_checkpoints_as_older_versions_stored_them_go_on(
+def test_migrate_resumes_checkpoints_of_older_versions(
     small_data: Path, tmp_path: Path, schema: int
 ) -> None:
     """Scenario 42 (Reprise's own older schemas): samples written by the code of their time."""
@@ -141,7 +141,7 @@ def test_checkpoints_as_older_versions_stored_them_go_on(
 
 
 @pytest.mark.parametrize("schema", range(1, SCHEMA + 1))
-def test_a_setting_that_only_newer_versions_know_is_refused(schema: int) -> None:
+def test_migrate_refuses_a_setting_of_a_newer_version(schema: int) -> None:
     state = stored_state(min(schema, SCHEMA - 1))
     for value in (3, None):
         newer = state | {"schema": schema, "identity": state["identity"] | {"novelty": value}}
@@ -149,7 +149,9 @@ def test_a_setting_that_only_newer_versions_know_is_refused(schema: int) -> None
             migrate(newer)
 
 
-def test_a_newer_versions_run_is_refused_with_the_setting(small_data: Path, tmp_path: Path) -> None:
+def test_migrate_refuses_a_newer_versions_run_and_names_the_setting(
+    small_data: Path, tmp_path: Path
+) -> None:
     """Whatever its value: None, too, is not what this version does."""
     _, _, folder = run_small(small_data, tmp_path, max_steps=4)
     (checkpoint,) = folder.checkpoints.glob("ckpt-*")
@@ -163,14 +165,14 @@ def test_a_newer_versions_run_is_refused_with_the_setting(small_data: Path, tmp_
         assert names(folder) == [checkpoint.name]  # left as it is
 
 
-def test_an_encoder_of_schema_6_is_another_network() -> None:
+def test_migrate_refuses_an_encoder_of_schema_6() -> None:
     for layers, expected in ((0, 0), (2, "2, by added positions")):
         old = {"schema": 6, "progress": {"step": 7}, "identity": {"encoder_layers": layers}}
         assert migrate(old)["identity"]["encoder_layers"] == expected
 
 
 @pytest.mark.parametrize("schema", range(1, SCHEMA))
-def test_an_older_run_does_not_go_on_with_another_switch(
+def test_migrate_refuses_new_settings_for_an_older_run(
     small_data: Path, tmp_path: Path, schema: int
 ) -> None:
     folder = RunFolder(tmp_path / small_config(**CONFIG).folder_name)
@@ -182,7 +184,7 @@ def test_an_older_run_does_not_go_on_with_another_switch(
         assert f"{switch}: " in str(caught.value)
 
 
-def test_an_older_run_goes_on_with_the_optimizer_it_had(small_data: Path, tmp_path: Path) -> None:
+def test_migrate_keeps_the_optimizer_of_an_older_run(small_data: Path, tmp_path: Path) -> None:
     """Asked for by name, lazy Adam goes on from a sample as the code of its time would have."""
     config = {**CONFIG, "optimizer": "lazy-adam"}
     whole = run_small(small_data, tmp_path / "whole", **config, max_steps=12)[2]

@@ -30,7 +30,7 @@ with locked(RunFolder(Path(sys.argv[1]))):
 """
 
 
-def test_a_second_writer_is_refused_with_the_holders_pid(tmp_path: Path) -> None:
+def test_lock_refuses_a_second_writer_with_the_holders_pid(tmp_path: Path) -> None:
     """Scenario 31."""
     folder = RunFolder(tmp_path / "run")
     command = [sys.executable, "-c", HOLDER, str(folder.path)]
@@ -46,7 +46,7 @@ def test_a_second_writer_is_refused_with_the_holders_pid(tmp_path: Path) -> None
         assert (folder.path / "LOCK").read_text() == f"{os.getpid()}\n"
 
 
-def test_taking_the_lock_sweeps_what_crashes_left_and_spares_what_others_write(
+def test_lock_sweeps_crash_leftovers_and_spares_files_of_other_writers(
     tmp_path: Path,
 ) -> None:
     folder = RunFolder(tmp_path / "run")

@@ -38,7 +38,7 @@ def refused(kind: type[RepriseError], *arguments: object) -> str:
     return str(done.exception)
 
 
-def test_runs_list_is_runs(runs: Path) -> None:
+def test_runs_list_equals_runs(runs: Path) -> None:
     listed = told("runs", "list", "--runs-dir", runs)
     assert listed == told("runs", "--runs-dir", runs)
     assert json.loads(told("runs", "list", "--json", "--runs-dir", runs))[0]["name"] == "t"
@@ -57,7 +57,7 @@ def test_delete_asks_and_spares_a_running_run(runs: Path) -> None:
     assert list(runs.iterdir()) == []
 
 
-def test_delete_says_what_cannot_be_removed(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delete_reports_what_cannot_be_deleted(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, target: Path) -> None:
         raise OSError(13, "denied")
 
@@ -71,7 +71,7 @@ def test_delete_says_what_cannot_be_removed(runs: Path, monkeypatch: pytest.Monk
 def test_rename_gives_the_run_another_name_and_folder(small_data: Path, runs: Path) -> None:
     before = state_digest(find(runs, "t"))
     where = ("--runs-dir", runs)
-    assert f"t is named better now: {runs / 'small_better'}" in told(
+    assert f"Renamed t to better: {runs / 'small_better'}" in told(
         "runs", "rename", "t", "better", *where
     )
     assert [folder.path for folder in folders(runs)] == [runs / "small_better"]
@@ -89,7 +89,7 @@ def test_rename_gives_the_run_another_name_and_folder(small_data: Path, runs: Pa
         refused(RunInUseError, "runs", "rename", "better", "best", *where)
 
 
-def test_a_rename_that_was_cut_short_leaves_a_run_of_the_new_name(
+def test_rename_that_was_interrupted_leaves_a_run_of_the_new_name(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(path: Path, target: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_rename_that_was_cut_short_leaves_a_run_of_the_new_name(
     assert remove.rename(folder, "better").path == runs / "small_better"
 
 
-def test_data_is_listed_and_deleted_with_its_runs_named(
+def test_data_list_and_delete_name_the_runs_of_a_data_set(
     small_data: Path, demo_data: Path, tmp_path: Path, runs: Path
 ) -> None:
     data = tmp_path / "data"

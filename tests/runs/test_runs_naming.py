@@ -1,4 +1,4 @@
-"""A run is its name: which run a name means, what a start takes from it, and what is refused."""
+"""Runs by name: which run a name selects, which settings are stored, and what is refused."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ def twelve_steps(twelve_steps: RunFolder) -> RunFolder:
     return RunFolder(twelve_steps.path.rename(twelve_steps.path.with_name(older)))
 
 
-def test_train_takes_what_is_not_given_from_the_run_of_that_name(
+def test_train_takes_settings_that_are_not_given_from_the_named_run(
     runs: Path, twelve_steps: RunFolder
 ) -> None:
     named = for_training({**GIVEN, "max_steps": 20}, runs)
@@ -70,7 +70,7 @@ def test_train_takes_what_is_not_given_from_the_run_of_that_name(
         for_training({"dataset": "small"}, runs)
 
 
-def test_a_new_run_has_a_folder_without_settings_and_the_next_free_name(
+def test_train_new_gives_a_folder_without_settings_and_the_next_free_name(
     runs: Path, twelve_steps: RunFolder
 ) -> None:
     asked = {**GIVEN, "maxlen": 7}
@@ -84,7 +84,7 @@ def test_a_new_run_has_a_folder_without_settings_and_the_next_free_name(
     assert (other.config.name, other.taken, other.folder.path) == ("u", None, runs / "small_u")
 
 
-def test_a_folder_that_another_run_has_is_left_alone(runs: Path, twelve_steps: RunFolder) -> None:
+def test_train_leaves_the_folder_of_another_run_alone(runs: Path, twelve_steps: RunFolder) -> None:
     twelve_steps.path.rename(runs / "a_b_c")
     remake(RunFolder(runs / "a_b_c"), dataset="a", name="b_c")
     with_identity = json.loads((runs / "a_b_c" / "run.json").read_text())
@@ -96,7 +96,9 @@ def test_a_folder_that_another_run_has_is_left_alone(runs: Path, twelve_steps: R
     assert for_training({"dataset": "x", "name": "y"}, runs).folder.path == runs / "x_y"
 
 
-def test_of_several_older_runs_the_settings_tell_which(runs: Path, twelve_steps: RunFolder) -> None:
+def test_naming_selects_among_older_runs_by_their_settings(
+    runs: Path, twelve_steps: RunFolder
+) -> None:
     second = RunFolder(runs / twelve_steps.path.name.replace("lr0.01", "lr0.02"))
     shutil.copytree(twelve_steps.path, second.path)
     record = json.loads(second.record.read_text())
@@ -114,7 +116,7 @@ def test_of_several_older_runs_the_settings_tell_which(runs: Path, twelve_steps:
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text("{")])
-def test_a_run_that_lost_its_record_is_known_by_its_folder(
+def test_naming_finds_a_run_without_record_by_its_folder(
     runs: Path, twelve_steps: RunFolder, harm: Any
 ) -> None:
     harm(twelve_steps.record)
@@ -134,7 +136,7 @@ def test_a_run_that_lost_its_record_is_known_by_its_folder(
         assert for_training(asked, runs).folder == today
 
 
-def test_resume_ends_an_older_versions_run_in_the_same_bytes(
+def test_resume_of_an_older_versions_run_ends_bitwise_the_same(
     small_data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     """A run begun in a folder of the older scheme, whose run.json tells of no data folder."""
@@ -155,7 +157,7 @@ def test_resume_ends_an_older_versions_run_in_the_same_bytes(
     assert list((tmp_path / "runs").iterdir()) == [folder.path]
 
 
-def test_the_commands_of_a_shell_keep_to_one_run(small_data: Path, tmp_path: Path) -> None:
+def test_train_and_resume_in_a_shell_keep_to_one_run(small_data: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     done = train(small_data, runs, "--steps", 5, "--learning-rate", 0.5)
     assert done.returncode == 0, done.stderr
@@ -182,13 +184,13 @@ def test_the_commands_of_a_shell_keep_to_one_run(small_data: Path, tmp_path: Pat
         assert reprise(*command, "--runs-dir", runs, cwd=tmp_path).returncode == 0
 
 
-def test_the_hint_is_relative_within_a_project(tmp_path: Path) -> None:
+def test_data_hint_is_relative_within_a_project(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "project" / "runs" / "x")
     assert hint(run, tmp_path / "project" / "data" / "small") == "../../data/small"
     assert hint(run, tmp_path / "elsewhere" / "small") == str(tmp_path / "elsewhere" / "small")
 
 
-def test_a_runs_data_is_found_by_its_content(
+def test_data_of_a_run_is_found_by_its_content(
     small_data: Path, demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = tmp_path / "project"

@@ -1,4 +1,4 @@
-"""What prune removes, and that a run can always go on from what it leaves."""
+"""Prune: what it deletes, and that the run can always be resumed."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from reprise.text.messages import Phrase
 RATED = {5: 0.3, 10: 0.1, 15: 0.2}
 
 
-def test_latest_and_best_stay(folder: RunFolder) -> None:
+def test_prune_keeps_latest_and_best(folder: RunFolder) -> None:
     save_all(folder, rated(RATED))
     assert names(folder) == ["ckpt-10", "ckpt-15", "ckpt-5"]
     size = sum(file.stat().st_size for file in (folder.checkpoints / "ckpt-10").iterdir())
@@ -47,14 +47,18 @@ def test_latest_and_best_stay(folder: RunFolder) -> None:
         ("ckpt-5", ["ckpt-15", "ckpt-5"]),  # the next best is the latest
     ],
 )
-def test_what_is_damaged_is_not_relied_on(folder: RunFolder, harmed: str, left: list[str]) -> None:
+def test_prune_does_not_rely_on_damaged_checkpoints(
+    folder: RunFolder, harmed: str, left: list[str]
+) -> None:
     save_all(folder, rated(RATED))
     harm_file(folder.checkpoints / harmed / "rows.npy", "flip")  # that only its digest tells
     carry_out(plan(folder))
     assert names(folder) == left
 
 
-def test_nothing_goes_where_no_best_is_known_or_nothing_is_whole(folder: RunFolder) -> None:
+def test_prune_deletes_nothing_without_a_known_best_or_an_intact_checkpoint(
+    folder: RunFolder,
+) -> None:
     save_all(folder, rated(RATED))
     for name in names(folder):
         rewrite_state(folder.checkpoints / name, lambda state: state | {"schema": 1})
@@ -64,7 +68,7 @@ def test_nothing_goes_where_no_best_is_known_or_nothing_is_whole(folder: RunFold
     assert plan(folder).paths == ()
 
 
-def test_leftovers_go_and_the_quarantine_where_asked(folder: RunFolder) -> None:
+def test_prune_deletes_leftovers_and_on_request_the_quarantine(folder: RunFolder) -> None:
     save_all(folder, rated({5: 0.3, 10: 0.1}))
     store.set_aside(
         folder.checkpoints / "ckpt-10", Phrase("not_removed"), lambda key, **values: None
@@ -83,7 +87,7 @@ def test_leftovers_go_and_the_quarantine_where_asked(folder: RunFolder) -> None:
     assert [path.name for path in folder.checkpoints.iterdir()] == ["ckpt-5"]
 
 
-def test_a_running_run_is_refused_and_what_it_has_become_is_respected(folder: RunFolder) -> None:
+def test_prune_refuses_a_running_run_and_checks_again_before_deleting(folder: RunFolder) -> None:
     save_all(folder, rated(RATED))
     planned = plan(folder)
     with locked(folder), pytest.raises(RunInUseError):
@@ -93,7 +97,7 @@ def test_a_running_run_is_refused_and_what_it_has_become_is_respected(folder: Ru
     assert "ckpt-10" in names(folder)
 
 
-def test_what_cannot_be_removed_is_an_error(
+def test_prune_reports_what_cannot_be_deleted(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_all(folder, rated(RATED))

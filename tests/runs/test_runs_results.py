@@ -1,4 +1,4 @@
-"""results.json: what stored models were measured to be, and the rating of where a run ended."""
+"""results.json: results of stored models, and the evaluation of the last step."""
 
 import csv
 import json
@@ -41,7 +41,9 @@ def ended(undisturbed: RunFolder, tmp_path: Path) -> RunFolder:
     return RunFolder(Path(shutil.copytree(undisturbed.path, tmp_path / "runs" / "small_t")))
 
 
-def test_results_of_an_end_are_those_of_evaluate(small_data: Path, ended: RunFolder) -> None:
+def test_results_of_a_finished_run_equal_those_of_evaluate(
+    small_data: Path, ended: RunFolder
+) -> None:
     kept = results.read(ended.path, pytest.fail)
     assert [entry["split"] for entry in kept.entries] == ["valid", "test"]
     assert kept.final is None
@@ -58,7 +60,7 @@ def test_results_of_an_end_are_those_of_evaluate(small_data: Path, ended: RunFol
         assert (entry["branch"], entry["manifest"]) == (0, store.digest_of(best.path))
 
 
-def test_evaluate_keeps_each_way_of_measuring_once(small_data: Path, ended: RunFolder) -> None:
+def test_results_keep_one_entry_per_way_of_evaluating(small_data: Path, ended: RunFolder) -> None:
     def evaluate(*options: object) -> None:
         where = ("--runs-dir", ended.path.parent, "--data-dir", small_data)
         done = reprise("evaluate", "t", *where, *options)
@@ -92,7 +94,7 @@ def test_evaluate_keeps_each_way_of_measuring_once(small_data: Path, ended: RunF
     assert not list(ended.path.glob(".*"))
 
 
-def test_results_at_other_cutoffs_alone_are_none_for_the_report(
+def test_results_at_other_cutoffs_alone_are_not_used_by_the_report(
     small_data: Path, ended: RunFolder
 ) -> None:
     (ended.path / results.FILE).unlink()
@@ -101,7 +103,7 @@ def test_results_at_other_cutoffs_alone_are_none_for_the_report(
     assert done.returncode == 0, done.stderr
 
 
-def test_results_of_another_state_under_the_same_name_do_not_count(ended: RunFolder) -> None:
+def test_results_of_another_state_under_the_same_name_are_ignored(ended: RunFolder) -> None:
     best = find_checkpoint(ended.path, "best", no_warning)
     content = json.loads((ended.path / results.FILE).read_text())
     for entry in content["results"]:
@@ -111,7 +113,7 @@ def test_results_of_another_state_under_the_same_name_do_not_count(ended: RunFol
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": 99, "final": null, "results": []}'])
-def test_damaged_results_are_said_and_measured_anew(
+def test_results_that_are_damaged_are_reported_and_measured_again(
     small_data: Path, tmp_path: Path, ended: RunFolder, text: str
 ) -> None:
     (ended.path / results.FILE).write_text(text)
@@ -124,7 +126,7 @@ def test_damaged_results_are_said_and_measured_anew(
     assert len(results.read(ended.path, pytest.fail).entries) == 2
 
 
-def test_results_that_cannot_be_written_cost_no_evaluation(
+def test_results_that_cannot_be_written_do_not_fail_the_evaluation(
     ended: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, content: bytes) -> None:
@@ -137,7 +139,7 @@ def test_results_that_cannot_be_written_cost_no_evaluation(
     assert said == ["results_unwritten"]
 
 
-def test_two_writers_of_results_lose_nothing(ended: RunFolder) -> None:
+def test_results_of_two_writers_are_both_kept(ended: RunFolder) -> None:
     best = find_checkpoint(ended.path, "best", no_warning)
     facts = results.read(ended.path).entries[0]
 
@@ -153,7 +155,7 @@ def test_two_writers_of_results_lose_nothing(ended: RunFolder) -> None:
     assert kept == {None, *map(float, range(8))}
 
 
-def test_a_checkpoint_outside_a_run_is_measured_without_a_trace(
+def test_evaluate_of_a_checkpoint_outside_a_run_stores_nothing(
     ended: RunFolder, tmp_path: Path
 ) -> None:
     best = find_checkpoint(ended.path, "best", no_warning)
@@ -162,7 +164,7 @@ def test_a_checkpoint_outside_a_run_is_measured_without_a_trace(
     assert [path.name for path in tmp_path.rglob(results.FILE)] == [results.FILE]
 
 
-def test_an_end_between_two_evaluations_is_rated_and_leaves_no_trace(
+def test_final_evaluation_between_two_evaluations_does_not_affect_resuming(
     small_data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     for budget in (2, 7, 10, 12):
@@ -184,7 +186,7 @@ def test_an_end_between_two_evaluations_is_rated_and_leaves_no_trace(
     assert store.load(stored).digest() == store.load(expected).digest()
 
 
-def test_a_better_end_is_the_best_until_the_run_is_extended(
+def test_final_evaluation_may_be_the_best_until_the_run_is_extended(
     small_data: Path, tmp_path: Path, scripted: Scripted
 ) -> None:
     scripted({4: 0.3, 8: 0.2, 10: 0.5, 12: 0.4})
@@ -208,7 +210,7 @@ def test_a_better_end_is_the_best_until_the_run_is_extended(
     assert find_checkpoint(folder.path, "best", pytest.fail).path.name == "ckpt-12"
 
 
-def test_a_worse_end_is_rated_and_not_the_best(
+def test_final_evaluation_that_is_worse_is_not_the_best(
     small_data: Path, tmp_path: Path, scripted: Scripted
 ) -> None:
     scripted({4: 0.3, 6: 0.3})
@@ -219,7 +221,7 @@ def test_a_worse_end_is_rated_and_not_the_best(
     assert results.read(folder.path).final is not None
 
 
-def test_an_end_that_is_no_number_is_no_best(
+def test_final_evaluation_that_is_nan_is_not_the_best(
     small_data: Path, tmp_path: Path, scripted: Scripted
 ) -> None:
     scripted({2: float("nan")})
@@ -229,13 +231,13 @@ def test_an_end_that_is_no_number_is_no_best(
     assert summary(survey(folder))["best"] is None
 
 
-def test_a_stop_leaves_the_rating_to_the_end(small_data: Path, tmp_path: Path) -> None:
+def test_final_evaluation_is_left_to_the_end_after_a_stop(small_data: Path, tmp_path: Path) -> None:
     outcome, recorder, folder = run_small(small_data, tmp_path, stopping_at(6), max_steps=10)
     assert (outcome.results, recorder.measured_step) == (None, None)
     assert results.read(folder.path) == results.Results()
 
 
-def test_a_table_of_results_and_its_forms(
+def test_results_table_has_the_same_content_in_every_form(
     small_data: Path, tmp_path: Path, ended: RunFolder
 ) -> None:
     _, _, other = run_small(small_data, tmp_path / "runs", max_steps=4, name="a_b|c")
@@ -277,9 +279,7 @@ def test_a_table_of_results_and_its_forms(
     check_refusal(reprise("runs", "compare", *alone), 2, "two runs")
 
 
-def test_what_is_shown_of_a_run_has_its_results(
-    small_data: Path, tmp_path: Path, ended: RunFolder
-) -> None:
+def test_runs_show_includes_results(small_data: Path, tmp_path: Path, ended: RunFolder) -> None:
     best = find_checkpoint(ended.path, "best", no_warning)
     entry: Any = results.read(ended.path).of(best, "test")
     where = ("--runs-dir", ended.path.parent)
@@ -292,7 +292,7 @@ def test_what_is_shown_of_a_run_has_its_results(
     assert recorder.measured_step == 4
 
 
-def test_results_are_handed_to_the_trackers_once(small_data: Path, tmp_path: Path) -> None:
+def test_results_are_logged_to_trackers_once(small_data: Path, tmp_path: Path) -> None:
     where = ("--data-dir", small_data, "--runs-dir", tmp_path)
     assert train(small_data, tmp_path, "--steps", 5).returncode == 0
     folder = tmp_path / "small_t"

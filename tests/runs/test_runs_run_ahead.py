@@ -27,7 +27,7 @@ class Device:
 
 
 @pytest.mark.parametrize("seconds", [0.003, 0.1, 0.36, 2.0])
-def test_what_lies_ahead_is_a_quarter_of_a_second_or_a_step(
+def test_run_ahead_is_a_quarter_of_a_second_or_one_step(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = Device(seconds)
@@ -41,7 +41,7 @@ def test_what_lies_ahead_is_a_quarter_of_a_second_or_a_step(
     assert device.waits == pytest.approx(500 / max(1, math.ceil(0.25 / seconds)), abs=2)
 
 
-def test_a_pace_that_changes_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_ahead_follows_a_changing_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     device: Any = Device(0.001)
     monkeypatch.setattr("reprise.training.dispatch.time.monotonic", lambda: device.now)
     ahead = RunAhead()

@@ -1,4 +1,4 @@
-"""Whole sessions in this process: best, patience, branches, budgets, over restarts."""
+"""Complete sessions in this process: best, patience, branches and budgets over restarts."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from reprise.runs.stored import load
 from reprise.training.state import Best
 
 
-def test_stopped_at_any_step_and_resumed_equals_undisturbed(
+def test_session_stopped_at_any_step_resumes_bitwise_the_same(
     small_data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     for stop_at in (1, 4, 7, 19):
@@ -35,7 +35,7 @@ def test_stopped_at_any_step_and_resumed_equals_undisturbed(
         assert folder.metrics.read_bytes() == undisturbed.metrics.read_bytes()
 
 
-def test_extending_the_budget_equals_asking_for_it_at_once(
+def test_session_extended_equals_the_longer_budget_from_the_start(
     small_data: Path, tmp_path: Path
 ) -> None:
     _, _, whole = run_small(small_data, tmp_path / "a", max_steps=18)
@@ -45,7 +45,7 @@ def test_extending_the_budget_equals_asking_for_it_at_once(
     assert grown.metrics.read_bytes() == whole.metrics.read_bytes()
 
 
-def test_resuming_best_loads_it_opens_a_branch_and_keeps_the_record(
+def test_session_resumed_from_best_loads_it_and_opens_a_branch(
     small_data: Path, tmp_path: Path, scripted: Callable[[dict[int, float]], None]
 ) -> None:
     """The seed's scenario: the best at one evaluation, worse ones after it, stop, start again."""
@@ -67,7 +67,7 @@ def test_resuming_best_loads_it_opens_a_branch_and_keeps_the_record(
     assert describe(folder.path, "best", no_warning)["state_digest"] == before["state_digest"]
 
 
-def test_a_branch_takes_another_path_and_is_itself_resumable(
+def test_session_branch_takes_another_path_and_is_itself_resumable(
     small_data: Path, tmp_path: Path, scripted: Callable[[dict[int, float]], None]
 ) -> None:
     digests = []
@@ -83,7 +83,7 @@ def test_a_branch_takes_another_path_and_is_itself_resumable(
     assert digests[0] == digests[1] != original
 
 
-def test_resuming_best_where_it_is_the_latest_goes_on_exactly(
+def test_session_resumed_from_best_continues_exactly_if_it_is_the_latest(
     small_data: Path, tmp_path: Path, scripted: Callable[[dict[int, float]], None]
 ) -> None:
     scripted({4: 0.3, 8: 0.5, 12: 0.6})
@@ -97,7 +97,9 @@ def test_resuming_best_where_it_is_the_latest_goes_on_exactly(
     assert state_digest(grown) == state_digest(whole)
 
 
-def test_a_finished_run_says_so_and_writes_nothing(small_data: Path, tmp_path: Path) -> None:
+def test_session_of_a_finished_run_reports_so_and_writes_nothing(
+    small_data: Path, tmp_path: Path
+) -> None:
     _, _, folder = run_small(small_data, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in folder.checkpoints.rglob("*")}
     outcome, recorder, _ = run_small(small_data, tmp_path)
@@ -107,7 +109,7 @@ def test_a_finished_run_says_so_and_writes_nothing(small_data: Path, tmp_path: P
     assert {path: path.stat().st_mtime_ns for path in folder.checkpoints.rglob("*")} == before
 
 
-def test_a_finished_run_whose_best_is_older_is_not_rewound(
+def test_session_of_a_finished_run_does_not_rewind_to_an_older_best(
     small_data: Path, tmp_path: Path, scripted: Callable[[dict[int, float]], None]
 ) -> None:
     scripted({4: 0.5, 8: 0.4})
@@ -120,7 +122,7 @@ def test_a_finished_run_whose_best_is_older_is_not_rewound(
 @pytest.mark.parametrize(
     "asked", [{"new_learning_rate": math.nan}, {"new_learning_rate": -5.0}, {"best_metric": 7.0}]
 )
-def test_impossible_requests_are_refused(
+def test_session_refuses_impossible_requests(
     small_data: Path, tmp_path: Path, asked: dict[str, Any]
 ) -> None:
     with pytest.raises(UsageError):
@@ -129,13 +131,17 @@ def test_impossible_requests_are_refused(
 
 
 @pytest.mark.parametrize("model", ["ComiRec-DR", "MIND", "DNN"])
-def test_no_penalty_where_no_attention_learns(small_data: Path, tmp_path: Path, model: str) -> None:
+def test_session_refuses_a_penalty_on_models_without_attention(
+    small_data: Path, tmp_path: Path, model: str
+) -> None:
     with pytest.raises(UsageError, match=model):
         run_small(small_data, tmp_path, model=model, routing_penalty=3)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_learning_rate_change_is_recorded_and_carried(small_data: Path, tmp_path: Path) -> None:
+def test_session_records_and_keeps_a_changed_learning_rate(
+    small_data: Path, tmp_path: Path
+) -> None:
     run_small(small_data, tmp_path, max_steps=8)
     _, recorder, folder = run_small(small_data, tmp_path, max_steps=12, new_learning_rate=0.5)
     assert "learning_rate_changed" in recorder.keys
@@ -153,7 +159,7 @@ def test_a_learning_rate_change_is_recorded_and_carried(small_data: Path, tmp_pa
     ]
 
 
-def test_a_learning_rate_changed_back_before_any_step_is_what_stands(
+def test_session_keeps_a_learning_rate_changed_back_before_any_step(
     small_data: Path, tmp_path: Path
 ) -> None:
     """Though a checkpoint of the same step and rate is there from before the change."""
@@ -175,7 +181,7 @@ def test_a_learning_rate_changed_back_before_any_step_is_what_stands(
         shutil.rmtree(latest.path)  # back to where no step was made since the change
 
 
-def test_some_valid_users_choose_the_best_and_all_are_measured_at_the_end(
+def test_session_with_valid_users_selects_by_the_sample_and_ends_with_all(
     small_data: Path, tmp_path: Path
 ) -> None:
     """The sample is the same after a stop, and the output says that it is one."""

@@ -1,4 +1,4 @@
-"""The store: what is saved comes back bit for bit, damage is found, latest and best are derived."""
+"""The store: exact round trips, detection of damage, and how latest and best are derived."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ from reprise.runs.manage import survey
 from reprise.training.state import Best, Snapshot
 
 
-def test_what_is_saved_comes_back_bit_for_bit(folder: RunFolder) -> None:
+def test_store_round_trip_is_bitwise_identical(folder: RunFolder) -> None:
     saved = snapshot(7, 0.25, Best(0.25, 7, 0))
     path = store.save(folder.checkpoints, saved, IDENTITY)
     checkpoint = store.read(path)
@@ -46,7 +46,7 @@ def test_what_is_saved_comes_back_bit_for_bit(folder: RunFolder) -> None:
         assert np.array_equal(np.load(path / f"{name}.npy"), array)  # plain NumPy reads them too
 
 
-def test_the_same_state_is_stored_once_and_no_name_is_written_twice(folder: RunFolder) -> None:
+def test_store_keeps_a_state_once_and_never_reuses_a_name(folder: RunFolder) -> None:
     plain = snapshot(4)
     path = store.save(folder.checkpoints, plain, IDENTITY)
     assert store.save(folder.checkpoints, plain, IDENTITY) == path
@@ -55,7 +55,7 @@ def test_the_same_state_is_stored_once_and_no_name_is_written_twice(folder: RunF
     assert store.scan(folder.checkpoints, fail)[-1].progress.metric == 0.5
 
 
-def test_what_is_stored_again_of_a_step_comes_after_what_is_left_of_it(folder: RunFolder) -> None:
+def test_store_orders_a_repeated_step_after_its_earlier_checkpoint(folder: RunFolder) -> None:
     plain = snapshot(4)
     for repetition, rate in enumerate([0.1, 0.2, 0.1, 0.2]):
         again = Snapshot(plain.arrays, replace(plain.progress, learning_rate=rate))
@@ -68,7 +68,7 @@ def test_what_is_stored_again_of_a_step_comes_after_what_is_left_of_it(folder: R
 
 @pytest.mark.parametrize("place", ["start", "middle", "end"])
 @pytest.mark.parametrize("harm", ["flip", "cut", "zero", "delete"])
-def test_each_damaged_file_sets_the_checkpoint_aside(
+def test_store_sets_checkpoints_with_a_damaged_file_aside(
     folder: RunFolder, harm: str, place: str
 ) -> None:
     save_all(folder, rated({1: 0.1, 2: 0.2}))
@@ -84,7 +84,7 @@ def test_each_damaged_file_sets_the_checkpoint_aside(
         assert (trial.checkpoints / "quarantine" / "ckpt-2").is_dir()
 
 
-def test_what_is_superseded_while_a_reader_looks_is_no_damage(
+def test_store_does_not_report_a_checkpoint_superseded_while_read_as_damaged(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_all(folder, [snapshot(4), snapshot(8)])
@@ -103,7 +103,7 @@ def test_what_is_superseded_while_a_reader_looks_is_no_damage(
         load_checkpoint(found[0])
 
 
-def test_files_swapped_between_checkpoints_are_found(folder: RunFolder) -> None:
+def test_store_detects_files_swapped_between_checkpoints(folder: RunFolder) -> None:
     save_all(folder, rated({1: 0.1, 2: 0.2}))
     one, two = folder.checkpoints / "ckpt-1", folder.checkpoints / "ckpt-2"
     content = (one / "rows.npy").read_bytes(), (two / "rows.npy").read_bytes()
@@ -114,7 +114,7 @@ def test_files_swapped_between_checkpoints_are_found(folder: RunFolder) -> None:
     assert said == ["quarantined", "quarantined", "nothing_whole"]
 
 
-def test_a_renamed_checkpoint_is_not_taken_for_another(folder: RunFolder) -> None:
+def test_store_detects_a_renamed_checkpoint(folder: RunFolder) -> None:
     save_all(folder, rated({1: 0.1}))
     (folder.checkpoints / "ckpt-1").rename(folder.checkpoints / "ckpt-9")
     reasons: list[str] = []
@@ -122,7 +122,7 @@ def test_a_renamed_checkpoint_is_not_taken_for_another(folder: RunFolder) -> Non
     assert reasons == ["holds step 1"]
 
 
-def test_a_lost_best_is_said_its_metric_kept_and_the_next_best_used(folder: RunFolder) -> None:
+def test_store_reports_a_lost_best_keeps_its_metric_and_uses_the_next(folder: RunFolder) -> None:
     save_all(folder, rated({1: 0.2, 2: 0.5, 3: 0.3, 4: 0.4}))
     shutil.rmtree(folder.checkpoints / "ckpt-2")
     said: list[str] = []
@@ -134,7 +134,7 @@ def test_a_lost_best_is_said_its_metric_kept_and_the_next_best_used(folder: RunF
 
 
 @pytest.mark.parametrize("source", ["latest", "best"])
-def test_a_damaged_best_is_found_on_every_start(folder: RunFolder, source: Source) -> None:
+def test_store_finds_a_damaged_best_on_every_start(folder: RunFolder, source: Source) -> None:
     save_all(folder, rated({1: 0.2, 2: 0.5, 3: 0.3, 4: 0.4}))
     harm_file(folder.checkpoints / "ckpt-2" / "rows.npy", "flip", "middle")
     said: list[str] = []
@@ -145,7 +145,7 @@ def test_a_damaged_best_is_found_on_every_start(folder: RunFolder, source: Sourc
     assert names(folder) == ["ckpt-3", "ckpt-4"]
 
 
-def test_a_checkpoint_of_another_run_is_set_aside(folder: RunFolder) -> None:
+def test_store_sets_a_checkpoint_of_another_run_aside(folder: RunFolder) -> None:
     save_all(folder, rated({1: 0.1}))
     store.save(folder.checkpoints, snapshot(9), IDENTITY | {"seed": 20})
     said: list[str] = []
@@ -171,7 +171,7 @@ DAMAGED_RECORDS = [
 
 
 @pytest.mark.parametrize("content", DAMAGED_RECORDS)
-def test_run_json_is_no_authority_over_the_checkpoints(folder: RunFolder, content: str) -> None:
+def test_store_trusts_checkpoints_over_run_json(folder: RunFolder, content: str) -> None:
     save_all(folder, rated({1: 0.1}))
     folder.record.write_text(content)
     said: list[str] = []
@@ -186,14 +186,14 @@ def test_run_json_is_no_authority_over_the_checkpoints(folder: RunFolder, conten
         check_identity(folder, IDENTITY | {"seed": 18}, warnings_into(said))
 
 
-def test_an_unknown_schema_is_not_guessed_at(folder: RunFolder) -> None:
+def test_store_refuses_an_unknown_schema(folder: RunFolder) -> None:
     save_all(folder, rated({1: 0.1}))
     rewrite_state(folder.checkpoints / "ckpt-1", lambda state: state | {"schema": 99})
     with pytest.raises(store.DamagedCheckpointError, match="schema 99"):
         store.read(folder.checkpoints / "ckpt-1")
 
 
-def test_a_record_that_cannot_be_read_is_not_written_anew(folder: RunFolder) -> None:
+def test_record_that_cannot_be_read_is_not_overwritten(folder: RunFolder) -> None:
     folder.record.mkdir()  # refused to everyone, as a file without permission is not to root
     with pytest.raises(CheckpointError, match=r"run\.json: Is a directory"):
         record_events(folder, IDENTITY, {}, {}, [])

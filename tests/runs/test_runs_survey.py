@@ -1,4 +1,4 @@
-"""What a run's folder tells: its state, where it stands, and that a look changes nothing."""
+"""Survey of a run's folder: its state and progress, without changing anything."""
 
 import errno
 import fcntl
@@ -47,7 +47,7 @@ def tree(folder: Path) -> dict[str, Any]:
     }
 
 
-def test_states_by_what_is_stored(folder: RunFolder) -> None:
+def test_survey_states_follow_from_what_is_stored(folder: RunFolder) -> None:
     record(folder)
     assert state(folder) == "interrupted"  # stopped before its first checkpoint
     save_all(folder, rated(RATED))
@@ -64,7 +64,7 @@ def test_states_by_what_is_stored(folder: RunFolder) -> None:
     assert len(survey.survey(folder).stored) == 3
 
 
-def test_the_end_is_where_the_loop_has_it(folder: RunFolder) -> None:
+def test_survey_end_is_where_the_loop_ends(folder: RunFolder) -> None:
     config = small_config(max_steps=8, patience=2, test_iter=4)
     found = survey.survey(folder)
     seen = set()
@@ -79,7 +79,7 @@ def test_the_end_is_where_the_loop_has_it(folder: RunFolder) -> None:
     assert seen == {"interrupted", "finished", "stopped early"}
 
 
-def test_a_look_changes_nothing(twelve_steps: RunFolder) -> None:
+def test_survey_changes_nothing(twelve_steps: RunFolder) -> None:
     (latest := twelve_steps.checkpoints / "ckpt-12" / "rows.npy").touch()
     harm_file(latest, "flip")
     (twelve_steps.checkpoints / ".draft-1-ckpt-16").mkdir()
@@ -91,7 +91,7 @@ def test_a_look_changes_nothing(twelve_steps: RunFolder) -> None:
     assert tree(twelve_steps.path) == before
 
 
-def test_a_glance_tells_sizes_and_a_thorough_look_every_byte(folder: RunFolder) -> None:
+def test_survey_checks_sizes_or_thoroughly_every_byte(folder: RunFolder) -> None:
     save_all(folder, rated(RATED))
     record(folder)
     harm_file(folder.checkpoints / "ckpt-15" / "rows.npy", "flip")
@@ -110,7 +110,7 @@ def test_a_glance_tells_sizes_and_a_thorough_look_every_byte(folder: RunFolder) 
     assert found.best.path.name == "ckpt-10"
 
 
-def test_of_the_log_only_what_is_stored_counts_unless_it_is_being_written(
+def test_survey_counts_only_stored_log_lines_unless_one_is_being_written(
     twelve_steps: RunFolder,
 ) -> None:
     last = json.loads(twelve_steps.metrics.read_text().splitlines()[-1])
@@ -126,7 +126,7 @@ def test_of_the_log_only_what_is_stored_counts_unless_it_is_being_written(
         assert not found.best_lost
 
 
-def test_without_run_json_the_checkpoints_tell(twelve_steps: RunFolder) -> None:
+def test_survey_without_run_json_reads_the_checkpoints(twelve_steps: RunFolder) -> None:
     known = survey.survey(twelve_steps)
     assert (known.name, known.state) == ("t", "finished")
     twelve_steps.record.write_text("{")
@@ -138,7 +138,7 @@ def test_without_run_json_the_checkpoints_tell(twelve_steps: RunFolder) -> None:
     }
 
 
-def test_a_checkpoint_that_goes_while_it_is_read_is_none(
+def test_survey_skips_a_checkpoint_deleted_while_it_is_read(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_all(folder, rated({5: 0.1}))
@@ -147,7 +147,7 @@ def test_a_checkpoint_that_goes_while_it_is_read_is_none(
     assert [entry.path.name for entry in survey.survey(folder).stored] == ["ckpt-5"]
 
 
-def test_a_run_is_found_by_name_folder_and_path(tmp_path: Path) -> None:
+def test_find_accepts_name_folder_and_path(tmp_path: Path) -> None:
     for name, short in (("a_x", "one"), ("b_x", "two"), ("c_x", "two")):
         (tmp_path / name).mkdir()
         record(RunFolder(tmp_path / name), name=short)
@@ -164,7 +164,7 @@ def test_a_run_is_found_by_name_folder_and_path(tmp_path: Path) -> None:
         survey.find(tmp_path / "none", "one")
 
 
-def test_a_folder_that_cannot_be_looked_into_hides_no_other(
+def test_survey_lists_other_runs_despite_an_unreadable_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b"):
@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_looked_into_hides_no_other(
         survey.find(tmp_path, "a")
 
 
-def test_a_look_at_the_lock_refuses_no_writer(
+def test_survey_of_the_lock_blocks_no_writer(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with locked(folder):
@@ -210,7 +210,9 @@ def line(step: int, branch: int) -> dict[str, Any]:
     return {"step": step, "branch": branch, "evaluations_without_improvement": 0}
 
 
-def test_runs_compared(undisturbed: RunFolder, twelve_steps: RunFolder) -> None:
+def test_compare_lists_differences_and_metrics(
+    undisturbed: RunFolder, twelve_steps: RunFolder
+) -> None:
     facts = compare([survey.survey(undisturbed), survey.survey(twelve_steps)])
     assert facts["same_data"]
     assert facts["differences"] == {"max_steps": [20, 12]}

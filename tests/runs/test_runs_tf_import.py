@@ -1,4 +1,4 @@
-"""Importing TensorFlow's checkpoints, written here by TensorFlow itself."""
+"""Import of TensorFlow checkpoints, written here by TensorFlow itself."""
 
 import json
 import shutil
@@ -102,7 +102,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
 
 
 @pytest.mark.parametrize(("model", "layers"), [*((m, 0) for m in sorted(KERAS)), ("ComiRec-SA", 1)])
-def test_keras_3_weights_moments_step_rate_and_best(
+def test_import_reads_keras_3_weights_moments_step_rate_and_best(
     small_data: Path, tmp_path: Path, trained: Callable[..., Trained], model: str, layers: int
 ) -> None:
     theirs, said = trained("keras", model, 0.25), list[str]()
@@ -123,7 +123,7 @@ def test_keras_3_weights_moments_step_rate_and_best(
 
 
 @pytest.mark.parametrize("model", sorted(KERAS))
-def test_the_next_update_is_the_one_keras_makes(
+def test_import_continues_with_the_update_that_keras_makes(
     small_data: Path, tmp_path: Path, trained: Callable[..., Trained], model: str
 ) -> None:
     theirs = trained("keras", model, 0.25)
@@ -140,7 +140,7 @@ def test_the_next_update_is_the_one_keras_makes(
 
 
 @pytest.mark.parametrize("model", sorted(TF1_NAMES))
-def test_the_original_codes_checkpoints(
+def test_import_reads_checkpoints_of_the_original_code(
     small_data: Path, tmp_path: Path, trained: Callable[..., Trained], model: str
 ) -> None:
     theirs = trained("tf1", model)
@@ -153,14 +153,14 @@ def test_the_original_codes_checkpoints(
     assert said == ["old_checkpoint"]
 
 
-def test_names_under_a_scope(small_data: Path, tmp_path: Path) -> None:
+def test_import_reads_names_under_a_scope(small_data: Path, tmp_path: Path) -> None:
     theirs = train_tf1("ComiRec-SA", tmp_path / "tf", scope="tower")
     imported, snapshot = read(small_data, tmp_path, theirs.prefix, "ComiRec-SA")
     check_arrays(theirs, snapshot)
     assert imported.reading.variables["hidden"].name == "tower/self_atten/dense/kernel"
 
 
-def test_keras_2_moments_by_their_names(small_data: Path, tmp_path: Path) -> None:
+def test_import_reads_keras_2_moments_by_their_names(small_data: Path, tmp_path: Path) -> None:
     module, values = attention_module()
     checkpoint = tf.train.Checkpoint(model=module, optimizer=LegacyOptimizer(values))
     prefix = Path(checkpoint.save(str(tmp_path / "tf" / "ckpt")))
@@ -170,7 +170,7 @@ def test_keras_2_moments_by_their_names(small_data: Path, tmp_path: Path) -> Non
     assert (imported.progress.step, imported.without_moments) == (5, ())
 
 
-def test_keras_2_slots_under_the_variables(small_data: Path, tmp_path: Path) -> None:
+def test_import_reads_keras_2_slots_of_the_variables(small_data: Path, tmp_path: Path) -> None:
     module = attention_module()[0]
     optimizer = tf.compat.v1.train.AdamOptimizer(0.01)
     for scale in (1.0, 2.0):
@@ -190,7 +190,7 @@ def test_keras_2_slots_under_the_variables(small_data: Path, tmp_path: Path) -> 
     assert snapshot.progress.step == 2
 
 
-def test_moments_that_are_not_certain_start_at_zero_and_are_told(
+def test_import_starts_uncertain_moments_at_zero_and_reports_them(
     small_data: Path, tmp_path: Path
 ) -> None:
     module, values = attention_module()
@@ -204,7 +204,7 @@ def test_moments_that_are_not_certain_start_at_zero_and_are_told(
     assert "tf_moments_missing" in said
 
 
-def test_without_a_best_the_model_is_measured(
+def test_import_measures_the_model_without_a_stored_best(
     small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
 ) -> None:
     for name, best in (("absent", None), ("zero", 0.0)):
@@ -225,7 +225,7 @@ def test_without_a_best_the_model_is_measured(
         assert imported.progress.best == Best(recall, UPDATES, 0)
 
 
-def test_a_best_metric_by_hand(
+def test_import_takes_a_given_best_metric(
     small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
 ) -> None:
     said: list[str] = []
@@ -240,7 +240,7 @@ def test_a_best_metric_by_hand(
 
 
 @pytest.mark.parametrize("resume_from", ["latest", "best"])
-def test_training_goes_on_from_it(
+def test_import_can_be_trained_further(
     small_data: Path, tmp_path: Path, trained: Callable[..., Trained], resume_from: Any
 ) -> None:
     source = trained("keras", "ComiRec-DR", 0.25).prefix
@@ -255,7 +255,7 @@ def test_training_goes_on_from_it(
     assert (outcome.progress.step, outcome.exit_code) == (8, 0)
 
 
-def test_an_existing_run_is_not_imported_over(
+def test_import_refuses_an_existing_run(
     small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
 ) -> None:
     theirs = trained("keras", "ComiRec-SA", 0.25)
@@ -279,7 +279,7 @@ def check_refused(
     return refusal.value
 
 
-def test_what_does_not_fit_is_refused(
+def test_import_refuses_what_does_not_fit(
     small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
 ) -> None:
     theirs = trained("keras", "ComiRec-SA", 0.25).prefix
@@ -296,7 +296,7 @@ def test_what_does_not_fit_is_refused(
     check_refused("bad_value", *where, "ComiRec-SA", step=0)
 
 
-def test_another_catalogue_is_refused_by_both_numbers(
+def test_import_refuses_another_catalogue_with_both_sizes(
     demo_data: Path, tmp_path: Path, trained: Callable[..., Trained]
 ) -> None:
     request = ImportRequest(
@@ -312,7 +312,7 @@ def test_another_catalogue_is_refused_by_both_numbers(
     assert f"[{ITEMS + 1}, {DIM}]" in str(refusal.value)
 
 
-def test_two_tables_are_told_apart_by_name_or_by_hand(small_data: Path, tmp_path: Path) -> None:
+def test_import_tells_two_tables_apart_by_name_or_map(small_data: Path, tmp_path: Path) -> None:
     def stored(name: str, **tables: Any) -> Path:
         folder = tmp_path / "tf" / name
         module, _ = attention_module()
@@ -333,13 +333,13 @@ def test_two_tables_are_told_apart_by_name_or_by_hand(small_data: Path, tmp_path
         assert (snapshot.arrays["rows"][1:, :DIM] == 1).all()
 
 
-def test_an_unknown_step_is_asked_for(small_data: Path, tmp_path: Path) -> None:
+def test_import_asks_for_an_unknown_step(small_data: Path, tmp_path: Path) -> None:
     module, _ = attention_module()
     prefix = Path(tf.train.Checkpoint(model=module).save(str(tmp_path / "tf" / "ckpt")))
     check_refused("tf_step_unknown", small_data, tmp_path, prefix, "ComiRec-SA")
 
 
-def test_not_a_number_is_refused(small_data: Path, tmp_path: Path) -> None:
+def test_import_refuses_nan(small_data: Path, tmp_path: Path) -> None:
     module, _ = attention_module()
     module.net_heads.assign(module.net_heads * np.nan)
     prefix = Path(tf.train.Checkpoint(model=module).save(str(tmp_path / "tf" / "ckpt")))
@@ -347,7 +347,7 @@ def test_not_a_number_is_refused(small_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "no data", "index cut", "index flip"])
-def test_damage_is_one_clear_line(
+def test_import_reports_damage_in_one_line(
     small_data: Path, tmp_path: Path, trained: Callable[..., Trained], harm: str
 ) -> None:
     folder = tmp_path / "copy"
@@ -392,7 +392,7 @@ def test_missing_tensorflow_is_told(
     assert "pip install 'reprise-rec[tf]'" in str(refused)
 
 
-def test_updates_from_the_power_of_beta2() -> None:
+def test_updates_of_inverts_the_power_of_beta2() -> None:
     power = np.float32(0.999)
     for updates in range(2000):
         if updates in (0, 1, 7, 1999):

@@ -1,4 +1,4 @@
-"""Finding parameters among variables by shape; TensorFlow is not needed."""
+"""Matching parameters with variables by shape; TensorFlow is not needed."""
 
 import itertools
 import random
@@ -37,7 +37,7 @@ def nameless(model: str, sizes: dict[str, int], merged: bool) -> dict[str, Varia
 
 @pytest.mark.parametrize("merged", [False, True])
 @pytest.mark.parametrize("model", ["ComiRec-DR", "ComiRec-SA"])
-def test_sizes_and_parameters_follow_from_shapes_alone(model: str, merged: bool) -> None:
+def test_match_infers_sizes_and_parameters_from_shapes(model: str, merged: bool) -> None:
     for length, dim, hidden, interests in itertools.product(
         (20, 50), (16, 64), (16, 64), (2, 4, 8)
     ):
@@ -51,7 +51,7 @@ def test_sizes_and_parameters_follow_from_shapes_alone(model: str, merged: bool)
         assert dict(reading.variables) == made
 
 
-def test_flattened_shapes_need_the_sizes_told() -> None:
+def test_match_of_flattened_shapes_needs_given_sizes() -> None:
     variables = (variable("emb", ITEMS + 1, 8), variable("w", 6 * 4 * 8, 8))
     model = get_model("ComiRec-DR")
     with pytest.raises(UsageError) as refusal:
@@ -73,5 +73,7 @@ def test_flattened_shapes_need_the_sizes_told() -> None:
         ((6, 8, 1), (6, 8), True),
     ],
 )
-def test_fits(variable: tuple[int, ...], parameter: tuple[int, ...], expected: bool) -> None:
+def test_fits_allows_merged_axes_only(
+    variable: tuple[int, ...], parameter: tuple[int, ...], expected: bool
+) -> None:
     assert fits(variable, parameter) == expected

@@ -44,7 +44,7 @@ def numbers(line: str, metric: str) -> list[float]:
     return [float(number) for number in found.groups() if number]
 
 
-def test_each_seed_is_an_ordinary_run(
+def test_seeds_train_ordinary_runs(
     trained: tuple[Path, Done], small_data: Path, tmp_path: Path
 ) -> None:
     runs, _ = trained
@@ -58,7 +58,7 @@ def test_each_seed_is_an_ordinary_run(
     assert of_group["state_digest"] == of_itself["state_digest"]
 
 
-def test_the_end_shows_the_mean_and_deviation(trained: tuple[Path, Done]) -> None:
+def test_seeds_end_with_mean_and_deviation(trained: tuple[Path, Done]) -> None:
     lines = trained[1].stdout.splitlines()
     place = lines.index("Mean ± standard deviation of 2 seeds:")
     each = [line for line in lines[:place] if line.startswith("test  ")]
@@ -71,7 +71,7 @@ def test_the_end_shows_the_mean_and_deviation(trained: tuple[Path, Done]) -> Non
         assert deviation == pytest.approx(stdev(values), abs=2e-6)
 
 
-def test_a_stop_ends_the_group_and_the_same_command_goes_on(
+def test_seeds_stop_and_resume_by_the_same_command(
     trained: tuple[Path, Done], small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(request: Request, console: Any) -> Outcome:
@@ -109,7 +109,7 @@ def test_a_stop_ends_the_group_and_the_same_command_goes_on(
         (("--seeds", "3", "--new"), "Give only one of --seeds, --new."),
     ],
 )
-def test_seeds_that_make_no_group_are_refused(
+def test_seeds_refuse_what_is_no_group(
     small_data: Path, tmp_path: Path, options: tuple[object, ...], said: str
 ) -> None:
     check_refusal(train(small_data, tmp_path, *options), 2, said)
@@ -120,7 +120,7 @@ def test_seeds_are_taken_once_each() -> None:
     assert seeds_of("19, 20,19") == (19, 20)
 
 
-def test_a_group_is_found_by_its_name_and_a_run_before_it(trained: tuple[Path, Done]) -> None:
+def test_find_group_prefers_a_run_of_that_name(trained: tuple[Path, Done]) -> None:
     runs, _ = trained
     group = find_group(runs, "t")
     assert [folder.path.name for folder in group.folders] == ["small_t-s3", "small_t-s4"]
@@ -129,7 +129,7 @@ def test_a_group_is_found_by_its_name_and_a_run_before_it(trained: tuple[Path, D
         find_group(runs, "t-")
 
 
-def test_statistics_leave_out_what_a_run_does_not_have() -> None:
+def test_statistics_skip_metrics_that_a_run_lacks() -> None:
     found = statistics([{"a": 1.0, "b": 2.0}, {"a": 2.0, "b": None}])
     assert found == {"a": {"mean": 1.5, "deviation": pytest.approx(0.5**0.5)}}
     assert statistics([{"a": 1.0}]) == {"a": {"mean": 1.0, "deviation": None}}

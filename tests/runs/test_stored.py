@@ -1,4 +1,4 @@
-"""A stored model for use: without a trainer, and where the data are not."""
+"""Loading a stored model: without a trainer, and without its data."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def relabel(folder: Path, name: str = "x") -> None:
     write_dataset(type(draft)(**{**vars(draft), "raw_items": other}), folder, "small")
 
 
-def test_loading_builds_no_trainer_and_reads_no_table(alone: RunFolder) -> None:
+def test_load_builds_no_trainer_and_reads_no_table(alone: RunFolder) -> None:
     command = [sys.executable, "-c", LOADING, str(alone.path)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     training, tables = done.stdout.split("\n")[:2]
@@ -72,7 +72,7 @@ def test_loading_builds_no_trainer_and_reads_no_table(alone: RunFolder) -> None:
 
 @pytest.mark.parametrize("which", ["best", "latest"])
 @pytest.mark.parametrize("changes", [{}, {"temperature": 0.1, "embeddings": "untied"}])
-def test_a_loaded_model_is_the_one_that_training_evaluates(
+def test_load_returns_the_model_that_training_evaluates(
     small_data: Path, tmp_path: Path, which: Any, changes: dict[str, Any]
 ) -> None:
     """To the bit; the latest state is between evaluations, with pending updates."""
@@ -92,7 +92,7 @@ def test_a_loaded_model_is_the_one_that_training_evaluates(
     assert found.metrics == expected.metrics
 
 
-def test_a_run_knows_its_items_where_its_data_are_not(alone: RunFolder, small_data: Path) -> None:
+def test_load_knows_the_items_without_the_data(alone: RunFolder, small_data: Path) -> None:
     model = load(alone.path, "best", no_warning)
     assert model.num_items == 40
     about = model.items
@@ -103,7 +103,7 @@ def test_a_run_knows_its_items_where_its_data_are_not(alone: RunFolder, small_da
 
 
 @pytest.mark.parametrize("name", ["items.parquet", "item_category.npy", "MANIFEST.json"])
-def test_a_damaged_copy_is_refused_and_made_anew(
+def test_resume_rebuilds_a_damaged_item_file_that_load_refuses(
     name: str, undisturbed: RunFolder, small_data: Path, tmp_path: Path
 ) -> None:
     folder = RunFolder(Path(shutil.copytree(undisturbed.path, tmp_path / undisturbed.path.name)))
@@ -115,7 +115,7 @@ def test_a_damaged_copy_is_refused_and_made_anew(
     assert len(load(folder.path, "best", no_warning).items) == 40
 
 
-def test_a_run_of_an_older_version_has_its_items_from_the_data_and_then_keeps_them(
+def test_load_takes_items_of_an_older_run_from_the_data_until_it_resumes(
     undisturbed: RunFolder, small_data: Path, tmp_path: Path
 ) -> None:
     folder = RunFolder(Path(shutil.copytree(undisturbed.path, tmp_path / undisturbed.path.name)))
@@ -128,7 +128,7 @@ def test_a_run_of_an_older_version_has_its_items_from_the_data_and_then_keeps_th
     assert kept.items.equals(beside.items)
 
 
-def test_a_relabelled_data_set_is_refused(own_data: Path, tmp_path: Path) -> None:
+def test_load_refuses_a_relabelled_data_set(own_data: Path, tmp_path: Path) -> None:
     """Its arrays, and so its fingerprint, are the same: every answer would name wrong items."""
     _, _, folder = run_small(own_data, tmp_path / "runs", max_steps=4)
     before = open_dataset(own_data / "small")
@@ -142,7 +142,7 @@ def test_a_relabelled_data_set_is_refused(own_data: Path, tmp_path: Path) -> Non
     assert load(folder.path, "best", no_warning).items["raw_id"][0] == "i1"
 
 
-def test_the_same_data_prepared_again_is_the_same(own_data: Path, tmp_path: Path) -> None:
+def test_load_accepts_the_same_data_prepared_again(own_data: Path, tmp_path: Path) -> None:
     """Whatever bytes Parquet holds it in; and so is a folder of a version that kept no digests."""
     run_small(own_data, tmp_path / "runs", max_steps=4)
     folder = own_data / "small"
@@ -158,7 +158,7 @@ def test_the_same_data_prepared_again_is_the_same(own_data: Path, tmp_path: Path
     assert outcome.progress.step == 8
 
 
-def test_a_run_that_does_not_know_its_ids_goes_on_and_then_does(
+def test_resume_adds_the_items_to_a_run_without_raw_ids(
     own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from reprise.training import setup
@@ -177,7 +177,7 @@ def test_a_run_that_does_not_know_its_ids_goes_on_and_then_does(
     assert "item_ids" in find_checkpoint(folder.path, "latest", no_warning).identity
 
 
-def test_items_travel_with_an_archive(undisturbed: RunFolder, tmp_path: Path) -> None:
+def test_archive_includes_the_items(undisturbed: RunFolder, tmp_path: Path) -> None:
     packed = tmp_path / "run.tar"
     archive.export(undisturbed, packed, no_warning)
     there = archive.import_(packed, tmp_path / "there")

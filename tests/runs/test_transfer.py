@@ -1,4 +1,4 @@
-"""A model measured on another data set: renumbered, nothing changes; what is unknown is counted."""
+"""Evaluation on another data set: renumbered items change nothing; unknown ones are counted."""
 
 import shutil
 from dataclasses import replace
@@ -50,9 +50,7 @@ def renumbered(stored: StoredModel, folder: Path, lost: int = 0) -> Dataset:
     return open_dataset(folder / "other")
 
 
-def test_other_numbers_of_the_same_items_change_nothing(
-    stored: StoredModel, tmp_path: Path
-) -> None:
+def test_evaluate_on_renumbered_items_changes_nothing(stored: StoredModel, tmp_path: Path) -> None:
     other = renumbered(stored, tmp_path)
     facts = evaluation_facts(measure_on(stored, other, "test", no_warning), "test", None)
     assert facts.pop("dataset") == "other"
@@ -61,7 +59,7 @@ def test_other_numbers_of_the_same_items_change_nothing(
     assert facts == evaluation_facts(measure(stored, "test"), "test", None)
 
 
-def test_results_of_another_data_set_are_not_taken_for_the_runs_own(
+def test_evaluate_on_another_data_set_does_not_replace_the_runs_results(
     stored: StoredModel, undisturbed: RunFolder, tmp_path: Path
 ) -> None:
     other = renumbered(stored, tmp_path, lost=3)
@@ -76,7 +74,7 @@ def test_results_of_another_data_set_are_not_taken_for_the_runs_own(
 
 
 @pytest.mark.parametrize("filter_seen", [False, True])
-def test_items_unknown_to_the_model_are_counted_and_not_found(
+def test_evaluate_on_counts_unknown_items_as_misses(
     stored: StoredModel, tmp_path: Path, filter_seen: bool
 ) -> None:
     lost, said = 3, dict[str, Any]()  # the most popular ones
@@ -109,7 +107,7 @@ def test_items_unknown_to_the_model_are_counted_and_not_found(
     assert facts["catalogue_coverage@10"] <= 1
 
 
-def test_a_data_set_of_other_items_is_refused(stored: StoredModel, tmp_path: Path) -> None:
+def test_evaluate_on_refuses_a_data_set_of_other_items(stored: StoredModel, tmp_path: Path) -> None:
     other = renumbered(stored, tmp_path, lost=stored.num_items)
     with pytest.raises(DataError, match="knows none of the items in the histories"):
         measure_on(stored, other, "test", no_warning)

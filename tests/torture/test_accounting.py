@@ -1,4 +1,4 @@
-"""Every scenario of the list has its test, and every test names where the scenario comes from."""
+"""Every scenario of the list has a test, and every test names the scenario's source."""
 
 import ast
 import re
@@ -47,7 +47,7 @@ def headings() -> Iterator[tuple[str, str]]:
                     yield f"{path.name}::{node.name}", text
 
 
-def test_each_scenario_has_a_test_that_names_its_source() -> None:
+def test_accounting_has_a_test_with_its_source_for_each_scenario() -> None:
     tests: Counter[int] = Counter()
     for name, text in headings():
         heading = HEADING.match(text)
@@ -62,7 +62,7 @@ def test_each_scenario_has_a_test_that_names_its_source() -> None:
     assert len(tests) == 44
 
 
-def test_the_heading_demands_a_source() -> None:
+def test_accounting_heading_requires_a_source() -> None:
     assert HEADING.match("Scenario 1 (keras#17012): the best is kept.")
     assert HEADING.match("Scenarios 19, 20 (Orbax `save()` returning False, x#1): kept.")
     for wrong in ("Scenario 1: kept.", "Scenario 1 (): ", "Scenario (x#1): kept."):

@@ -1,4 +1,4 @@
-"""Scenarios 1-11: the best metric, the best weights and the patience used survive every restart."""
+"""Scenarios 1-11: best metric, best weights and used patience survive every restart."""
 
 import math
 import os
@@ -44,7 +44,7 @@ def best_weights(folder: RunFolder) -> Any:
     return describe(folder.path, "best", no_warning)["state_digest"]
 
 
-def test_the_best_metric_is_carried_through_a_restart_at_every_step(
+def test_best_metric_survives_a_restart_at_every_step(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Scenario 1 (keras#17012, tf-keras#430): the best is not -inf again after a resume."""
@@ -57,7 +57,7 @@ def test_the_best_metric_is_carried_through_a_restart_at_every_step(
     assert untimed(torn.progress) == untimed(whole.progress)
 
 
-def test_rewinding_past_a_lost_best_keeps_its_metric(folder: RunFolder) -> None:
+def test_best_metric_is_kept_by_a_rewind_past_lost_weights(folder: RunFolder) -> None:
     """Scenario 1 (keras#17012): the best's weights were lost, the next best is older than it."""
     one, two, three = rated({1: 0.2, 2: 0.5, 3: 0.1})
     save_all(folder, [one, two])
@@ -71,7 +71,7 @@ def test_rewinding_past_a_lost_best_keeps_its_metric(folder: RunFolder) -> None:
     assert resumption.snapshot.progress.best == Best(0.5, 2, 0)
 
 
-def test_a_worse_model_after_a_restart_never_takes_the_bests_place(
+def test_best_is_never_replaced_by_a_worse_model_after_a_restart(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Scenario 2 (Keras 3.15): the best's weights stay, byte for byte; only a better replaces."""
@@ -86,7 +86,7 @@ def test_a_worse_model_after_a_restart_never_takes_the_bests_place(
 
 
 @pytest.mark.parametrize("stops", [[], [4, 8, 13, 20]])
-def test_patience_runs_out_where_it_would_without_the_stops(
+def test_patience_runs_out_at_the_same_step_with_and_without_stops(
     small_data: Path, tmp_path: Path, scripted: Script, stops: list[int]
 ) -> None:
     """Scenario 3 (transformers#28544, lightning#1463, fairseq#3531): stops give no new patience."""
@@ -99,7 +99,7 @@ def test_patience_runs_out_where_it_would_without_the_stops(
     assert recorder.keys[-1] == "stopped_early"
 
 
-def test_each_checkpoint_holds_the_evaluation_at_its_own_step(
+def test_checkpoint_holds_the_evaluation_at_its_own_step(
     small_data: Path, tmp_path: Path, scripted: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 4 (lightning#1464): what is stored at step N counts N's evaluation, not N-1's."""
@@ -119,7 +119,7 @@ def test_each_checkpoint_holds_the_evaluation_at_its_own_step(
 
 
 @pytest.mark.parametrize("source", ["latest", "best"])
-def test_a_run_that_stopped_early_stays_stopped(
+def test_early_stopped_run_stays_stopped(
     small_data: Path, tmp_path: Path, scripted: Script, source: str
 ) -> None:
     """Scenario 5 (transformers#10290): the same command again trains not one step further."""
@@ -136,7 +136,7 @@ def test_a_run_that_stopped_early_stays_stopped(
         assert outcome.results == first.results
 
 
-def test_more_patience_goes_on_as_if_it_had_been_given_at_once(
+def test_patience_raised_later_equals_the_larger_patience_from_the_start(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Scenario 5 (transformers#10290): the decision is derived from the patience used, not kept."""
@@ -149,7 +149,7 @@ def test_more_patience_goes_on_as_if_it_had_been_given_at_once(
     assert torn.metrics.read_bytes() == whole.metrics.read_bytes()
 
 
-def test_the_rate_of_a_step_depends_on_learning_rate_and_step_alone(
+def test_learning_rate_depends_on_its_setting_and_the_step_alone(
     small_data: Path, tmp_path: Path, trained_on: list[tuple[str, Update]]
 ) -> None:
     """Scenario 6 (keras#9462): there is no schedule's state to lose; a changed rate is carried."""
@@ -163,7 +163,7 @@ def test_the_rate_of_a_step_depends_on_learning_rate_and_step_alone(
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_a_first_metric_that_is_not_a_number_does_not_block_the_best(
+def test_best_is_not_blocked_by_a_first_metric_of_nan(
     small_data: Path, tmp_path: Path, scripted: Script, restarted: bool
 ) -> None:
     """Scenario 7 (lightning#2636): NaN first, then numbers: the first number is the best."""
@@ -181,7 +181,7 @@ def test_a_first_metric_that_is_not_a_number_does_not_block_the_best(
     assert outcome.progress.evaluations_without_improvement == 1
 
 
-def test_a_run_of_nothing_but_nan_ends_by_patience_and_can_be_inspected(
+def test_early_stopping_ends_a_run_of_nothing_but_nan(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Scenario 7 (lightning#2636): no best is no crash, neither at the end nor on a restart."""
@@ -194,7 +194,7 @@ def test_a_run_of_nothing_but_nan_ends_by_patience_and_can_be_inspected(
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_metric_that_is_no_number_never_evicts_the_best(
+def test_best_is_never_evicted_by_nan(
     small_data: Path, tmp_path: Path, scripted: Script, bad: float
 ) -> None:
     """Scenario 8 (Orbax 0.12.8): the best stays stored through NaN and infinity, and a restart."""
@@ -212,7 +212,7 @@ def test_a_metric_that_is_no_number_never_evicts_the_best(
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_a_tie_keeps_the_first(
+def test_best_keeps_the_first_of_a_tie(
     small_data: Path, tmp_path: Path, scripted: Script, restarted: bool
 ) -> None:
     """Scenario 9 (the newest of equals, seen in best-N savers): the first stays, restart or not."""
@@ -225,7 +225,7 @@ def test_a_tie_keeps_the_first(
     assert describe(folder.path, "best", no_warning)["step"] == 4
 
 
-def test_a_tie_on_another_branch_keeps_the_first(
+def test_best_keeps_the_first_of_a_tie_on_another_branch(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Scenario 9 (the newest of equals, seen in best-N savers): nor does a new branch's tie win."""
@@ -237,7 +237,7 @@ def test_a_tie_on_another_branch_keeps_the_first(
     assert (facts["branch"], facts["step"]) == (0, 4)
 
 
-def test_a_run_moved_and_renamed_keeps_its_best(
+def test_best_survives_moving_and_renaming_the_run(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Scenario 10 (transformers#48315): no path is stored anywhere, so none can go stale."""
@@ -258,7 +258,7 @@ def test_a_run_moved_and_renamed_keeps_its_best(
 
 
 @pytest.mark.parametrize(("step", "chunk"), [(4, 0), (4, 2), (20, 4)])
-def test_an_interrupted_evaluation_is_done_anew_and_whole(
+def test_evaluation_that_was_interrupted_is_repeated_completely(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, chunk: int
 ) -> None:
     """Scenario 11 (lightning#19549): a stop inside an evaluation leaves no metric of its own."""
@@ -300,7 +300,7 @@ def test_an_interrupted_evaluation_is_done_anew_and_whole(
     assert folder.metrics.read_bytes() == whole.metrics.read_bytes()
 
 
-def test_the_unrated_state_of_an_interrupted_evaluation_is_never_the_best(
+def test_best_is_never_the_unrated_state_of_an_interrupted_evaluation(
     folder: RunFolder,
 ) -> None:
     """Scenario 11 (lightning#19549): the metric before is not taken for the newer state's."""

@@ -1,4 +1,4 @@
-"""Every file of a run damaged in every way: what loads is what was saved, or it is refused."""
+"""Every file of a run damaged in every way: it is loaded as saved, or refused."""
 
 import json
 import os
@@ -200,7 +200,7 @@ SOURCES: tuple[Source, ...] = ("latest", "best")
         pytest.param((128, 64), 1000, id="many", marks=pytest.mark.long),
     ],
 )
-def test_no_damage_to_a_checkpoints_file_is_loaded(
+def test_checkpoint_with_a_damaged_file_is_never_loaded(
     original: Original,
     fast_root: Path,
     name: str,
@@ -223,7 +223,7 @@ def test_no_damage_to_a_checkpoints_file_is_loaded(
     record_property("damages to files, survived", cases)
 
 
-def test_no_exchange_between_checkpoints_is_loaded(
+def test_checkpoint_with_a_file_of_another_is_never_loaded(
     original: Original, fast_root: Path, record_property: Count
 ) -> None:
     """Scenario 27 (torch.save, safetensors, Orbax): files of two checkpoints swapped, and names."""
@@ -277,7 +277,7 @@ FOLDER_HARMS = (shutil.rmtree, empty_folder, plain_file, link_to_nowhere, folder
 
 
 @pytest.mark.parametrize("harm", FOLDER_HARMS, ids=lambda harm: harm.__name__)
-def test_no_damage_to_checkpoints_folders_is_loaded(
+def test_checkpoint_with_a_damaged_folder_is_never_loaded(
     original: Original, fast_root: Path, harm: Harm, record_property: Count
 ) -> None:
     """Any one, any two and all of them, quarantined copies of earlier damage being there."""
@@ -293,7 +293,7 @@ def test_no_damage_to_checkpoints_folders_is_loaded(
 
 
 @pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "LOCK"])
-def test_no_damage_to_a_runs_own_files_changes_what_it_goes_on_from(
+def test_resume_does_not_depend_on_damaged_files_of_the_run(
     original: Original, fast_root: Path, name: str, record_property: Count
 ) -> None:
     """Scenarios 28, 43 (TensorFlow's pointer file, tensorboard#3732): the checkpoints alone say
@@ -341,7 +341,7 @@ def nothing(path: Path) -> None:
 SIDE_HARMS: tuple[Harm, ...] = (nothing, Path.unlink, as_folder, as_dangling_link, flipped(3))
 
 
-def test_no_damage_to_the_logs_reaches_the_training(
+def test_training_does_not_depend_on_damaged_logs(
     small_data: Path, tmp_path: Path, record_property: Count
 ) -> None:
     """Scenarios 18, 43 (transformers#17265, tensorboard#3732): train.log and TensorBoard's files,

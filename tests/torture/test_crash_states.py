@@ -1,4 +1,4 @@
-"""Power loss: whatever a disk keeps of a run's operations, the run goes on and ends the same."""
+"""Power loss: in every state that a disk may be left in, the run resumes to the same end."""
 
 import os
 import shutil
@@ -151,7 +151,7 @@ FEW, ALL = 7, 1
 @pytest.mark.parametrize(
     "one_in", [pytest.param(FEW, id="few"), pytest.param(ALL, id="all", marks=pytest.mark.long)]
 )
-def test_every_crash_state_opens_with_a_whole_best_and_a_whole_latest_and_resumes(
+def test_crash_states_all_have_an_intact_best_and_latest_and_resume(
     small_data: Path,
     memory: Path,
     name: str,

@@ -36,7 +36,7 @@ from reprise.training.state import Snapshot, TrainState, take_snapshot
 @pytest.mark.parametrize(
     ("name", "cut_to"), [("rows.npy", -1), ("state.json", 1), ("MANIFEST.json", 0)]
 )
-def test_a_truncated_latest_gives_way_to_the_one_before(
+def test_store_falls_back_from_a_truncated_latest_to_the_one_before(
     small_data: Path,
     tmp_path: Path,
     twelve_steps: RunFolder,
@@ -60,7 +60,7 @@ def test_a_truncated_latest_gives_way_to_the_one_before(
 
 
 @pytest.mark.parametrize("missing", ["m.", "metrics.jsonl", "MANIFEST.json", ""])
-def test_an_incomplete_newest_is_not_chosen(
+def test_store_does_not_choose_an_incomplete_newest(
     small_data: Path, tmp_path: Path, twelve_steps: RunFolder, undisturbed: RunFolder, missing: str
 ) -> None:
     """Scenario 21 (transformers#35782): a newest with a file missing, as a torn copy leaves it."""
@@ -74,7 +74,7 @@ def test_an_incomplete_newest_is_not_chosen(
     check_same_end(folder, undisturbed)
 
 
-def test_a_name_appears_when_all_behind_it_is_on_the_disk(
+def test_store_makes_a_name_visible_after_all_its_content_is_durable(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 22 (power loss under a pointer that moved too early): the name is the commit, and
@@ -116,7 +116,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("failing", ["write_file", "fsync", "rename"])
-def test_a_failed_background_save_ends_the_run_and_is_not_listed(
+def test_background_save_that_fails_ends_the_run_and_is_not_listed(
     small_data: Path,
     tmp_path: Path,
     undisturbed: RunFolder,
@@ -148,7 +148,7 @@ def test_a_failed_background_save_ends_the_run_and_is_not_listed(
 
 
 @pytest.mark.parametrize("stop", [None, 9, 14])
-def test_leaving_waits_for_the_save_under_way(
+def test_session_waits_at_its_end_for_the_save_in_progress(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int | None
 ) -> None:
     """Scenario 24 (Orbax 0.12.8): the last save is durable when the session returns."""
@@ -166,7 +166,7 @@ def test_leaving_waits_for_the_save_under_way(
     assert describe(folder.path, "latest", no_warning)["step"] == last
 
 
-def test_an_error_in_training_does_not_lose_the_save_under_way(
+def test_background_save_survives_an_error_in_training(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 24 (Orbax 0.12.8): nor does leaving by an error."""
@@ -192,7 +192,7 @@ def test_an_error_in_training_does_not_lose_the_save_under_way(
     assert recorder.resumption.snapshot.progress.step == 4
 
 
-def test_steps_during_a_save_do_not_reach_into_it(
+def test_background_save_is_not_affected_by_later_steps(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: RunFolder
 ) -> None:
     """Scenario 25 (torchtitan#930): the writer starts when the arrays it was given have been
@@ -225,7 +225,7 @@ def test_steps_during_a_save_do_not_reach_into_it(
 
 
 @pytest.mark.parametrize("size", ["zero-length", "zero-filled"])
-def test_files_that_a_power_loss_emptied_are_found(
+def test_store_detects_files_emptied_by_a_power_loss(
     small_data: Path, tmp_path: Path, twelve_steps: RunFolder, undisturbed: RunFolder, size: str
 ) -> None:
     """Scenario 26 (power loss): each file in turn, and all of them, of the right length or none."""
@@ -247,7 +247,7 @@ def test_files_that_a_power_loss_emptied_are_found(
 
 
 @pytest.mark.parametrize("which", ["latest", "best"])
-def test_a_bit_flip_is_found_on_resuming_from_either(
+def test_store_detects_a_bit_flip_when_resuming_from_either(
     small_data: Path,
     tmp_path: Path,
     scripted: Callable[[dict[int, float]], None],
@@ -270,7 +270,7 @@ def test_a_bit_flip_is_found_on_resuming_from_either(
 
 
 @pytest.mark.parametrize("harm", ["delete", "flip", "zero"])
-def test_there_is_no_pointer_file_to_lose(
+def test_store_has_no_pointer_file_to_lose(
     small_data: Path, tmp_path: Path, twelve_steps: RunFolder, undisturbed: RunFolder, harm: str
 ) -> None:
     """Scenario 28 (tf.train.CheckpointManager): latest and best are derived from what is there, so
@@ -291,7 +291,7 @@ def test_there_is_no_pointer_file_to_lose(
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
-def test_what_cannot_be_read_ends_the_start_and_stays(
+def test_resume_stops_at_an_unreadable_checkpoint_and_keeps_it(
     small_data: Path,
     tmp_path: Path,
     twelve_steps: RunFolder,
@@ -324,7 +324,7 @@ def test_what_cannot_be_read_ends_the_start_and_stays(
     assert recorder.resumption.snapshot.progress.step == 12
 
 
-def test_a_run_with_nothing_whole_says_so_and_keeps_the_pieces(
+def test_resume_without_an_intact_checkpoint_reports_so_and_keeps_the_pieces(
     small_data: Path, tmp_path: Path, twelve_steps: RunFolder, undisturbed: RunFolder
 ) -> None:
     """Scenario 29 (a restore's exception taken for a fresh start): starting again from step 0 is
@@ -350,7 +350,7 @@ def test_a_run_with_nothing_whole_says_so_and_keeps_the_pieces(
     check_same_end(folder, undisturbed)
 
 
-def test_a_full_disk_loses_nothing_and_the_same_command_goes_on(
+def test_train_on_a_full_disk_loses_nothing_and_resumes(
     small_data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     """Scenario 30 (disk full): the state before is whole, and there is no half file after it."""
@@ -364,7 +364,7 @@ def test_a_full_disk_loses_nothing_and_the_same_command_goes_on(
     check_same_end(folder, undisturbed)
 
 
-def test_a_full_disk_and_an_unwritable_place_are_named(small_data: Path, tmp_path: Path) -> None:
+def test_train_names_a_full_disk_and_an_unwritable_place(small_data: Path, tmp_path: Path) -> None:
     """Scenario 30 (disk full): the command says what could not be written; exit code 7."""
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -375,7 +375,7 @@ def test_a_full_disk_and_an_unwritable_place_are_named(small_data: Path, tmp_pat
     assert list((tmp_path / "full" / RUN / "checkpoints").iterdir()) == []
 
 
-def test_a_second_writer_is_turned_away_and_disturbs_nothing(
+def test_lock_refuses_a_second_writer_and_leaves_the_run_undisturbed(
     small_data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     """Scenario 31 (Orbax 0.12.8 has no writer lock): the second start names the first one's pid and

@@ -1,4 +1,4 @@
-"""`reprise train` against failing and full disks, interrupts, rivals and clocks that jump."""
+"""`reprise train` with failing and full disks, interrupts, rivals and jumping clocks."""
 
 import os
 import random
@@ -64,7 +64,7 @@ def check_goes_on(data: Path, runs: Path, undisturbed: dict[str, Any]) -> None:
 
 @needs_strace
 @pytest.mark.parametrize("number", [3, 30])
-def test_a_failing_disk_ends_in_one_line_and_the_same_command_goes_on(
+def test_train_on_a_failing_disk_ends_in_one_line_and_resumes(
     small_data: Path, tmp_path: Path, undisturbed: dict[str, Any], number: int
 ) -> None:
     """Scenarios 23, 24, 30 (failing disks): EIO from an fsync, in the start's own writes or in a
@@ -98,7 +98,7 @@ needs_mount = pytest.mark.skipif(shutil.which("mount") is None, reason="mount is
 
 @needs_mount
 @pytest.mark.parametrize("kilobytes", [0, 60, 200])
-def test_a_full_disk_ends_in_one_line_and_with_room_the_same_command_goes_on(
+def test_train_on_a_full_disk_ends_in_one_line_and_resumes_with_space(
     small_data: Path, small_disk: Path, undisturbed: dict[str, Any], kilobytes: int
 ) -> None:
     """Scenario 30 (full disks): the line names it; with room again the run ends the same."""
@@ -111,7 +111,7 @@ def test_a_full_disk_ends_in_one_line_and_with_room_the_same_command_goes_on(
 
 
 @needs_mount
-def test_a_read_only_disk_ends_in_one_line(
+def test_train_on_a_read_only_disk_ends_in_one_line(
     small_data: Path, small_disk: Path, undisturbed: dict[str, Any]
 ) -> None:
     assert train(small_data, small_disk, "--steps", 10).returncode == 0
@@ -122,7 +122,7 @@ def test_a_read_only_disk_ends_in_one_line(
     check_goes_on(small_data, small_disk, undisturbed)
 
 
-def test_a_folder_without_permission_ends_in_one_line(
+def test_train_in_a_folder_without_permission_ends_in_one_line(
     small_data: Path, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
     assert train(small_data, tmp_path, "--steps", 10).returncode == 0
@@ -149,7 +149,7 @@ def await_that(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def test_of_two_starts_at_once_one_is_refused_with_the_others_pid(
+def test_train_started_twice_is_refused_once_with_the_others_pid(
     small_data: Path, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
     """Scenario 31 (two jobs on one folder): one is refused with the other's pid."""
@@ -184,7 +184,7 @@ def test_of_two_starts_at_once_one_is_refused_with_the_others_pid(
 
 
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
-def test_a_clock_that_jumps_changes_nothing(
+def test_train_is_not_affected_by_a_jumping_clock(
     small_data: Path, tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
     """No decision is taken by wall-clock times, nor by those of files."""

@@ -65,7 +65,7 @@ def calls(saving: Saver, tmp_path_factory: pytest.TempPathFactory) -> list[Call]
 
 
 @needs_strace
-def test_there_are_calls_enough_to_be_killed_at(calls: list[Call]) -> None:
+def test_injection_finds_enough_calls_to_kill_at(calls: list[Call]) -> None:
     aimed = [call for call in calls if not call.is_output]
     assert len(aimed) >= LEAST_KILLS
     names = {call.name.removesuffix("at").removesuffix("at2") for call in aimed}
@@ -77,7 +77,7 @@ def test_there_are_calls_enough_to_be_killed_at(calls: list[Call]) -> None:
     "chunk",
     [*range(BRIEFLY), *(pytest.param(n, marks=pytest.mark.long) for n in range(BRIEFLY, CHUNKS))],
 )
-def test_killed_before_each_call_nothing_is_lost(
+def test_save_killed_before_any_call_loses_nothing(
     saving: Saver,
     calls: list[Call],
     chunk: int,
@@ -103,7 +103,7 @@ def acknowledgements(calls: list[Call]) -> list[str]:
 
 
 @needs_strace
-def test_a_failed_fsync_costs_no_more_than_its_attempt(
+def test_save_with_a_failed_fsync_costs_only_that_attempt(
     saving: Saver, calls: list[Call], tmp_path: Path
 ) -> None:
     """Scenarios 23, 30 (fsyncgate): EIO at each fsync of a save that deletes an older one."""
@@ -128,7 +128,7 @@ def test_a_failed_fsync_costs_no_more_than_its_attempt(
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's /proc")
-def test_a_save_repeated_after_a_failed_fsync_makes_the_name_durable(
+def test_save_repeated_after_a_failed_fsync_makes_the_name_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 22 (power loss): the rename was done, the folder's fsync failed, so that a power cut

@@ -1,4 +1,4 @@
-"""Killed at random instants and restarted each time, a run ends in the very same bytes."""
+"""A run killed at random instants and restarted ends bitwise identical."""
 
 import os
 import random
@@ -34,7 +34,7 @@ def start(data: Path, runs: Path, name: str, cores: int) -> subprocess.Popen[byt
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
 @pytest.mark.parametrize("most_kills", [3, pytest.param(20, marks=pytest.mark.long)])
-def test_killed_runs_equal_an_undisturbed_one(
+def test_train_killed_repeatedly_equals_an_uninterrupted_run(
     demo_data: Path, tmp_path: Path, most_kills: int
 ) -> None:
     """Scenarios 20, 36, 37, 43 (lightning#688, Keras BackupAndRestore, lightning#19367,

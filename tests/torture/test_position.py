@@ -1,4 +1,4 @@
-"""Scenarios 32-39, 41, 42: the resumed run stands where it stood, in data, schedule and weights."""
+"""Scenarios 32-39, 41, 42: a resumed run continues with the same data, schedule and weights."""
 
 import os
 import random
@@ -45,7 +45,7 @@ def restarted(data: Path, runs: Path) -> RunFolder:
     return run_small(data, runs)[2]
 
 
-def test_a_restart_does_not_replay_the_first_batches(
+def test_restart_does_not_replay_the_first_batches(
     small_data: Path, tmp_path: Path, trained_on: list[tuple[str, Update]]
 ) -> None:
     """Scenario 32 (nanoGPT#467, accelerate PR4233): every batch of the run is trained on once."""
@@ -70,7 +70,7 @@ for step in map(int, sys.argv[2:]):
 """
 
 
-def test_any_batch_is_the_same_in_any_order_and_process(
+def test_batches_are_the_same_in_any_order_and_process(
     small_data: Path, tmp_path: Path, trained_on: list[tuple[str, Update]]
 ) -> None:
     """Scenario 33 (skipping loaders whose skip shuffles anew): nothing is skipped, because batch
@@ -89,7 +89,7 @@ def test_any_batch_is_the_same_in_any_order_and_process(
     assert [drawn[step] for step in range(1, 21)] == [batch for batch, _ in trained_on]
 
 
-def test_no_generator_that_others_draw_from_is_used(
+def test_batches_do_not_use_global_random_generators(
     small_data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     """Scenario 34 (transformers PR46628): there is no generator's state to restore, too early or
@@ -113,7 +113,7 @@ def test_no_generator_that_others_draw_from_is_used(
     check_same_end(folder, undisturbed)
 
 
-def test_a_restart_draws_no_batch_before_its_own_first(
+def test_restart_draws_no_batch_before_its_own_first(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 35 (skipping loaders that skip twice): after two restarts at step 13 the first batch
@@ -145,7 +145,7 @@ def test_a_restart_draws_no_batch_before_its_own_first(
     assert drawn == list(range(15, 21))
 
 
-def test_twenty_steps_are_twenty_updates(
+def test_training_of_twenty_steps_makes_twenty_updates(
     small_data: Path, tmp_path: Path, undisturbed: RunFolder, trained_on: list[tuple[str, Update]]
 ) -> None:
     """Scenario 36 (Keras BackupAndRestore: 22 updates instead of 16): weights and position are one
@@ -157,7 +157,7 @@ def test_twenty_steps_are_twenty_updates(
 
 
 @pytest.mark.parametrize("stop", [1, 4, 7, 20])
-def test_a_stop_at_n_stores_the_state_after_exactly_n_updates(
+def test_stop_at_step_n_stores_the_state_after_n_updates(
     small_data: Path, tmp_path: Path, trained_on: list[tuple[str, Update]], stop: int
 ) -> None:
     """Scenario 37 (lightning#19367): step N is stored with N's weights, and N + 1 comes next."""
@@ -172,7 +172,7 @@ def test_a_stop_at_n_stores_the_state_after_exactly_n_updates(
     ]
 
 
-def test_the_schedule_goes_on(
+def test_restart_continues_the_schedule(
     small_data: Path, tmp_path: Path, trained_on: list[tuple[str, Update]]
 ) -> None:
     """Scenario 38 (keras#9462's other half, the schedule's restart): Adam's bias correction, the
@@ -184,7 +184,7 @@ def test_the_schedule_goes_on(
     assert len({update.rate for update in updates}) == 20
 
 
-def test_moments_and_step_come_back_exactly(small_data: Path, tmp_path: Path) -> None:
+def test_restart_restores_moments_and_step_exactly(small_data: Path, tmp_path: Path) -> None:
     """Scenario 39 (weights-only checkpoints): m and v of rows and parameters equal the undisturbed
     run's bit for bit, right after a restart and later on.
     """
@@ -225,7 +225,7 @@ def test_moments_and_step_come_back_exactly(small_data: Path, tmp_path: Path) ->
     ],
     ids=lambda changes: "+".join(changes),
 )
-def test_another_configuration_is_refused_with_the_difference(
+def test_resume_refuses_another_configuration_with_the_difference(
     small_data: Path, tmp_path: Path, twelve_steps: RunFolder, changes: dict[str, Any]
 ) -> None:
     """Scenario 41 (transformers#43708): whatever shapes the trajectory is compared, with run.json
@@ -245,7 +245,7 @@ def test_another_configuration_is_refused_with_the_difference(
     assert names(asked)[0] == "ckpt-12"
 
 
-def test_another_name_is_another_run(small_data: Path, tmp_path: Path) -> None:
+def test_train_under_another_name_is_another_run(small_data: Path, tmp_path: Path) -> None:
     """Scenario 41 (transformers#43708): other settings, too, where the name is another."""
     _, _, first = run_small(small_data, tmp_path, max_steps=8)
     before = state_digest(first)
@@ -255,7 +255,9 @@ def test_another_name_is_another_run(small_data: Path, tmp_path: Path) -> None:
     assert state_digest(first) == before
 
 
-def test_another_dataset_under_the_same_name_is_refused(small_data: Path, tmp_path: Path) -> None:
+def test_resume_refuses_another_dataset_under_the_same_name(
+    small_data: Path, tmp_path: Path
+) -> None:
     """Scenario 41 (transformers#43708): one item of one user differs; the command exits with 4."""
     data = tmp_path / "data"
     shutil.copytree(small_data, data)
@@ -292,7 +294,7 @@ def without_best(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("given", [None, 0.9])
-def test_an_old_checkpoint_loads_with_a_warning_and_its_best_is_measured(
+def test_restart_from_an_old_checkpoint_warns_and_measures_its_best(
     small_data: Path, tmp_path: Path, given: float | None
 ) -> None:
     """Scenario 42 (checkpoints older than the best they should hold): the best is measured or

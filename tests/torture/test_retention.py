@@ -1,4 +1,4 @@
-"""Scenarios 12-19: what is kept, what is deleted, and that nothing else is unique_rows."""
+"""Scenarios 12-19: what is kept, what is deleted, and that other files are not touched."""
 
 import errno
 import hashlib
@@ -31,7 +31,9 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def test_the_best_is_never_evicted(small_data: Path, tmp_path: Path, scripted: Script) -> None:
+def test_retention_never_deletes_the_best(
+    small_data: Path, tmp_path: Path, scripted: Script
+) -> None:
     """Scenario 12 (transformers#15089): ten worse evaluations and restarts later, it is there."""
     scripted({4: 0.5, **dict.fromkeys(range(8, 50, 4), 0.4)})
     for budget in (4, 12, 20, 44):
@@ -41,7 +43,7 @@ def test_the_best_is_never_evicted(small_data: Path, tmp_path: Path, scripted: S
     assert names(folder) == ["ckpt-4", "ckpt-40", "ckpt-44"]
 
 
-def test_keeping_the_best_does_not_cost_the_latest(
+def test_retention_keeps_the_latest_beside_the_best(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Scenario 13 (savers that keep the best only): the latest can always be resumed."""
@@ -54,7 +56,7 @@ def test_keeping_the_best_does_not_cost_the_latest(
     assert state_digest(folder) == state_digest(whole)
 
 
-def test_nothing_is_deleted_before_what_replaces_it_is_whole(
+def test_retention_deletes_nothing_before_its_replacement_is_intact(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 14 (lightning#1150): at every deletion two newer checkpoints and the best hold."""
@@ -77,7 +79,7 @@ def test_nothing_is_deleted_before_what_replaces_it_is_whole(
     assert len(deleted) == len(set(deleted)) >= 7
 
 
-def test_a_write_that_fails_leaves_all_that_was_there(
+def test_retention_keeps_everything_when_a_write_fails(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 14 (lightning#1150): a save that fails half-way deletes nothing, leaves nothing."""
@@ -100,7 +102,7 @@ def test_a_write_that_fails_leaves_all_that_was_there(
     assert names(folder) == sorted(path.name for path in folder.checkpoints.iterdir())
 
 
-def test_checkpoints_of_earlier_starts_are_still_managed(
+def test_retention_includes_checkpoints_of_earlier_starts(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Scenario 15 (lightning#18687): the rule is applied to what is there, whoever wrote it."""
@@ -118,7 +120,7 @@ def test_checkpoints_of_earlier_starts_are_still_managed(
     ]
 
 
-def test_runs_side_by_side_do_not_touch_each_other(small_data: Path, tmp_path: Path) -> None:
+def test_retention_of_one_run_does_not_touch_another(small_data: Path, tmp_path: Path) -> None:
     """Scenario 16 (lightning#11379): nor do names that are prefixes of each other mix them up."""
     folders = {}
     for name in ("t", "t2", "t-b1"):
@@ -131,7 +133,7 @@ def test_runs_side_by_side_do_not_touch_each_other(small_data: Path, tmp_path: P
         assert others == {other: contents(folders[other].path) for other in others}
 
 
-def test_files_that_are_not_the_stores_are_left_alone(small_data: Path, tmp_path: Path) -> None:
+def test_retention_leaves_other_files_alone(small_data: Path, tmp_path: Path) -> None:
     """Scenario 16 (lightning#11379): what a user put beside the checkpoints is not deleted."""
     _, _, folder = run_small(small_data, tmp_path, max_steps=8)
     mine = ["notes.txt", "checkpoints/ckpt-4-copy/x", "checkpoints/best/x", "checkpoints/my-ckpt-4"]
@@ -143,7 +145,7 @@ def test_files_that_are_not_the_stores_are_left_alone(small_data: Path, tmp_path
     assert [(folder.path / name).read_text() for name in mine] == ["mine"] * len(mine)
 
 
-def test_a_half_deleted_or_half_written_checkpoint_has_no_checkpoints_name(
+def test_retention_leaves_no_partial_checkpoint_under_a_checkpoints_name(
     small_data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     """Scenario 17 (Orbax): what a crash leaves of a deletion is no candidate, and is swept."""
@@ -161,7 +163,9 @@ def test_a_half_deleted_or_half_written_checkpoint_has_no_checkpoints_name(
     assert not list(folder.checkpoints.glob(".*"))
 
 
-def test_a_deletion_is_a_rename_first(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retention_renames_before_it_deletes(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Scenario 17 (Orbax): when the first file goes, the checkpoint's name has gone already."""
     save_all(folder, rated({1: 0.1, 2: 0.2}))
 
@@ -181,7 +185,7 @@ def test_a_deletion_is_a_rename_first(folder: RunFolder, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("refused", ["rename", "deletion"])
-def test_a_superseded_checkpoint_that_cannot_be_deleted_stops_nothing(
+def test_retention_survives_a_checkpoint_that_cannot_be_deleted(
     small_data: Path,
     tmp_path: Path,
     undisturbed: RunFolder,
@@ -219,7 +223,7 @@ def test_a_superseded_checkpoint_that_cannot_be_deleted_stops_nothing(
     assert len(names(folder)) <= 3
 
 
-def test_rewound_runs_save_under_names_of_their_own_and_are_resumable(
+def test_rewound_runs_save_under_new_names_and_are_resumable(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Scenario 19 (Orbax `save()` returning False): after a rewind every save takes place, is the
@@ -252,7 +256,7 @@ def test_rewound_runs_save_under_names_of_their_own_and_are_resumable(
     assert len(steps) == 5 + 1 + 2 + 1  # every evaluation of every branch
 
 
-def test_a_rewind_that_is_stopped_before_its_first_step_is_kept(
+def test_rewind_stopped_before_its_first_step_is_kept(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Scenario 19 (Orbax `save()` returning False): the rewound state itself is saved anew."""

@@ -96,7 +96,7 @@ def logged(
 
 
 @pytest.mark.parametrize("harm", ["deleted", "cut", "extended", "doubled"])
-def test_a_harmed_log_heals_from_the_checkpoint(
+def test_metrics_log_that_is_damaged_is_rewritten_from_the_checkpoint(
     small_data: Path, tmp_path: Path, harm: str
 ) -> None:
     """Scenario 43 (tensorboard#3732): on every start metrics.jsonl holds what the checkpoint
@@ -126,7 +126,7 @@ def kill_before_saving(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     monkeypatch.setattr(store, "save", save)
 
 
-def test_logged_points_are_neither_doubled_nor_missing(
+def test_tensorboard_points_are_neither_duplicated_nor_missing(
     logged: Callable[..., Counter[tuple[str, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 43 (tensorboard#3732): stopped, and killed when the logs were ahead of the store."""
@@ -141,7 +141,7 @@ def test_logged_points_are_neither_doubled_nor_missing(
         assert sorted(step for name, step in points if name == tag) == [4, 8, 12, 16, 20]
 
 
-def test_a_point_logged_after_an_interrupted_evaluation_is_not_doubled(
+def test_tensorboard_point_after_an_interrupted_evaluation_is_not_duplicated(
     logged: Callable[..., Counter[tuple[str, int]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenario 43 (tensorboard#3732): stopped inside the evaluation at 8, killed between doing it
@@ -161,7 +161,7 @@ def test_a_point_logged_after_an_interrupted_evaluation_is_not_doubled(
     assert set(logged().values()) == {1}
 
 
-def test_an_evaluations_points_are_in_the_file_when_it_was_told(
+def test_tensorboard_points_are_in_the_file_when_an_evaluation_is_reported(
     logged: Callable[..., Counter[tuple[str, int]]],
     flushed: list[tuple[int, Counter[tuple[str, int]]]],
 ) -> None:
@@ -204,7 +204,7 @@ def test_seconds_are_counted_over_all_starts(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_prints_the_command_and_has_its_exit_code(
+def test_signal_saves_prints_the_command_and_sets_the_exit_code(
     small_data: Path, tmp_path: Path, number: int, code: int
 ) -> None:
     """Scenario 45 (lightning#21623): SIGTERM does not end in 0, nor does Ctrl-C."""
@@ -246,9 +246,7 @@ main()
 """
 
 
-def test_a_second_interrupt_in_the_middle_of_a_save_leaves_at_once(
-    small_data: Path, tmp_path: Path
-) -> None:
+def test_signal_repeated_during_a_save_exits_immediately(small_data: Path, tmp_path: Path) -> None:
     """Scenario 45 (lightning#21623): the half save is no checkpoint, the one before is whole, and
     the same command ends in the bytes of a run that was never interrupted.
     """
@@ -277,7 +275,7 @@ def test_a_second_interrupt_in_the_middle_of_a_save_leaves_at_once(
     check_same_end(torn, whole)
 
 
-def test_a_signal_at_any_step_stores_the_state_between_two_steps(
+def test_signal_at_any_step_stores_the_state_between_two_steps(
     small_data: Path, tmp_path: Path
 ) -> None:
     """Scenario 45 (lightning#21623): what a stop at N stores is what a budget of N stores, byte
@@ -296,7 +294,7 @@ class StoppedBefore(Recorder):
         _terminate()
 
 
-def test_a_signal_before_the_first_step_loses_nothing(
+def test_signal_before_the_first_step_loses_nothing(
     small_data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     """Scenario 45 (lightning#21623): a run stopped at step 0, and once more where it resumed."""

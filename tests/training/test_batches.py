@@ -1,4 +1,4 @@
-"""Batches: a pure function of (seed, branch, step), with ids local to the rows unique_rows."""
+"""Batches: a pure function of (seed, branch, step), with ids local to their unique rows."""
 
 import dataclasses
 import hashlib
@@ -59,7 +59,7 @@ def digest(batch: Batch) -> str:
 
 @relaxed
 @given(st.integers(0, 3), steps)
-def test_users_are_distinct_and_have_a_target(branch: int, step: int) -> None:
+def test_batch_users_are_distinct_and_have_a_target(branch: int, step: int) -> None:
     batch = sampler().batch(branch, step)
     users, positions = np.divmod(batch.unique_rows[batch.target[:, 0]] - 1, STRIDE)
     assert len(set(users.tolist())) == BATCH
@@ -69,7 +69,7 @@ def test_users_are_distinct_and_have_a_target(branch: int, step: int) -> None:
 
 @relaxed
 @given(st.integers(0, 3), steps)
-def test_history_is_what_came_before_the_target(branch: int, step: int) -> None:
+def test_batch_history_precedes_the_target(branch: int, step: int) -> None:
     batch = sampler().batch(branch, step)
     targets = batch.unique_rows[batch.target[:, 0]]
     for target, row, length in zip(
@@ -81,7 +81,7 @@ def test_history_is_what_came_before_the_target(branch: int, step: int) -> None:
         assert row.tolist() == before + [0] * (HISTORY - len(before))
 
 
-def test_every_target_of_every_user_comes_up() -> None:
+def test_batches_cover_every_target_of_every_user() -> None:
     draw = sampler()
     seen = set()
     for step in range(1, 1500):
@@ -97,7 +97,9 @@ def test_every_target_of_every_user_comes_up() -> None:
 
 @relaxed
 @given(st.integers(0, 3), steps)
-def test_touched_rows_are_distinct_and_ascend_to_past_the_end(branch: int, step: int) -> None:
+def test_batch_unique_rows_are_distinct_and_ascending_to_past_the_end(
+    branch: int, step: int
+) -> None:
     batch = sampler().batch(branch, step)
     unique_rows = batch.unique_rows
     assert unique_rows.shape == (BATCH * HISTORY + BATCH + NEGATIVES,)
@@ -110,7 +112,7 @@ def test_touched_rows_are_distinct_and_ascend_to_past_the_end(branch: int, step:
 
 @relaxed
 @given(st.integers(0, 3), steps)
-def test_log_q_belongs_to_the_ids_drawn(branch: int, step: int) -> None:
+def test_batch_log_q_belongs_to_the_drawn_ids(branch: int, step: int) -> None:
     batch = sampler().batch(branch, step)
     ids = batch.unique_rows[batch.negatives]
     assert len(set(ids.tolist())) == NEGATIVES
@@ -129,7 +131,7 @@ def test_log_q_belongs_to_the_ids_drawn(branch: int, step: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["in-batch", "mixed"])
-def test_a_batchs_own_targets_are_its_first_negatives(kind: str) -> None:
+def test_batch_in_batch_negatives_start_with_its_targets(kind: str) -> None:
     lengths = LENGTHS[:8]
     items = np.concatenate([np.arange(length) % 9 + 1 for length in lengths]).astype(np.int32)
     split = Sequences(np.concatenate([[0], np.cumsum(lengths)]), items)
@@ -158,7 +160,7 @@ def test_a_batchs_own_targets_are_its_first_negatives(kind: str) -> None:
 
 @relaxed
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 9), seeds)
-def test_target_chances_are_those_of_the_loops(lengths: list[int], next_n: int, seed: int) -> None:
+def test_target_chances_equal_the_loops(lengths: list[int], next_n: int, seed: int) -> None:
     items = np.random.default_rng(seed).integers(1, 10, sum(lengths)).astype(np.int32)
     split = Sequences(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), items)
     users = np.flatnonzero(split.lengths > COMIREC.first)
@@ -172,7 +174,7 @@ def test_target_chances_are_those_of_the_loops(lengths: list[int], next_n: int, 
 
 @relaxed
 @given(st.integers(1, 9), st.integers(0, 3), steps)
-def test_the_target_is_among_the_next_and_the_history_ends_before_them(
+def test_batch_target_is_among_the_next_n_after_the_history(
     next_n: int, branch: int, step: int
 ) -> None:
     batch = following(next_n).batch(branch, step)
@@ -189,7 +191,7 @@ def test_the_target_is_among_the_next_and_the_history_ends_before_them(
     )
 
 
-def test_each_of_the_next_items_is_as_likely() -> None:
+def test_batch_targets_are_uniform_over_the_next_n() -> None:
     length, next_n = 12, 3
     draw = make_sampler(
         make_split([length] * 6), NUM_ITEMS, 6, length, 1, 4, rule=TargetRule(next_n=next_n)
@@ -220,7 +222,7 @@ def several(num_targets: int) -> Sampler:
 
 @relaxed
 @given(st.integers(2, 9), st.integers(0, 3), steps)
-def test_several_targets_are_items_of_one_stretch_each_after_its_prefix(
+def test_batch_of_several_targets_takes_one_window_each_after_its_prefix(
     num_targets: int, branch: int, step: int
 ) -> None:
     batch = several(num_targets).batch(branch, step)
@@ -243,7 +245,7 @@ def test_several_targets_are_items_of_one_stretch_each_after_its_prefix(
         assert len(set(prefixes.tolist())) == min(num_targets, len(choices))
 
 
-def test_every_place_of_a_stretch_is_a_target_as_often() -> None:
+def test_batch_targets_are_uniform_over_the_places_of_a_window() -> None:
     draw = several(2)
     counts: dict[int, int] = {}
     for step in range(1, 2001):
@@ -256,7 +258,7 @@ def test_every_place_of_a_stretch_is_a_target_as_often() -> None:
     assert shares == pytest.approx(np.full(len(counts), 1 / len(counts)), abs=0.02)
 
 
-def test_a_share_of_the_items_reaches_as_far_as_it_says() -> None:
+def test_next_share_reaches_its_fraction_of_the_items() -> None:
     rule = TargetRule(next_n=2, next_share=0.1)
     assert rule.reach(np.array([5, 29, 30, 165])).tolist() == [2, 2, 3, 16]
     assert COMIREC.reach(np.array([5, 1000])).tolist() == [1, 1]
@@ -272,7 +274,7 @@ def following(next_n: int) -> Sampler:
     ("next_n", "num_targets", "first", "share"),
     [(1, 1, 4, 0), (4, 1, 2, 0), (1, 3, 4, 0), (4, 2, 1, 0), (1, 2, 7, 0.2), (3, 1, 1, 0.5)],
 )
-def test_target_chances_are_how_often_targets_come(
+def test_target_chances_equal_the_frequencies_of_targets(
     next_n: int, num_targets: int, first: int, share: float
 ) -> None:
     split, kind = make_split([length + 4 for length in LENGTHS]), "in-batch"
@@ -290,14 +292,14 @@ def test_target_chances_are_how_often_targets_come(
     assert not drawn[draw.target_chance == 0].any()
 
 
-def test_as_many_negatives_as_items_are_all_items() -> None:
+def test_batch_with_as_many_negatives_as_items_has_all_items() -> None:
     batch = sampler(count=5000).batch(0, 1)
     assert batch.unique_rows[batch.negatives].tolist() == list(range(1, NUM_ITEMS + 1))
     assert not batch.log_q_negatives.any()
     assert not batch.log_q_target.any()
 
 
-def test_the_full_softmax_touches_every_row_by_its_id() -> None:
+def test_batch_of_the_full_softmax_has_every_row_in_order() -> None:
     draw = make_sampler(make_split(LENGTHS), NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, "full")
     batch, sampled = draw.batch(0, 1), sampler().batch(0, 1)
     assert batch.unique_rows.tolist() == list(range(NUM_ITEMS + 1))
@@ -313,7 +315,7 @@ def test_the_full_softmax_touches_every_row_by_its_id() -> None:
 @pytest.mark.parametrize("kind", ["log-uniform", "uniform", "in-batch", "mixed", "full"])
 @pytest.mark.parametrize("num_targets", [1, 3])
 @pytest.mark.parametrize("count", [NEGATIVES, NUM_ITEMS + 1])
-def test_shapes_and_types_never_change(kind: str, num_targets: int, count: int) -> None:
+def test_batch_shapes_and_dtypes_are_constant(kind: str, num_targets: int, count: int) -> None:
     rule = TargetRule(count=num_targets)
     draw = make_sampler(make_split(LENGTHS), NUM_ITEMS, BATCH, HISTORY, count, 19, kind, rule)
     batches = [draw.batch(0, step) for step in range(1, 20)]
@@ -326,7 +328,7 @@ def test_shapes_and_types_never_change(kind: str, num_targets: int, count: int) 
 
 
 @pytest.mark.parametrize("users", [96, 4000])
-def test_rows_come_in_few_sizes_none_of_them_much_too_large(users: int) -> None:
+def test_bucket_sizes_are_few_and_not_much_too_large(users: int) -> None:
     draw = make_sampler(make_split([50] * users), users * STRIDE, 96, 40, 200, 19)
     most = 96 * 40 + 96 + 200
     sizes = set()
@@ -342,13 +344,13 @@ def test_rows_come_in_few_sizes_none_of_them_much_too_large(users: int) -> None:
 
 @relaxed
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 20)), min_size=2, max_size=12))
-def test_a_batch_does_not_depend_on_what_was_drawn_before(calls: list[tuple[int, int]]) -> None:
+def test_batch_does_not_depend_on_earlier_draws(calls: list[tuple[int, int]]) -> None:
     one = sampler()
     for branch, step in calls:
         assert digest(one.batch(branch, step)) == digest(sampler().batch(branch, step))
 
 
-def test_another_process_draws_the_same_batches() -> None:
+def test_batch_is_the_same_in_another_process() -> None:
     code = (
         "import test_batches as t; s = t.sampler()\n"
         "print(' '.join(t.digest(s.batch(b, n)) for b, n in [(1, 7), (0, 3), (0, 1)]))"
@@ -362,7 +364,7 @@ def test_another_process_draws_the_same_batches() -> None:
     assert done.stdout.split() == [digest(here.batch(b, n)) for b, n in [(1, 7), (0, 3), (0, 1)]]
 
 
-def test_seed_branch_and_step_each_give_other_batches() -> None:
+def test_batch_depends_on_seed_branch_and_step() -> None:
     drawn = [
         digest(sampler(seed).batch(branch, step))
         for seed in (1, 2, 3)
@@ -372,14 +374,14 @@ def test_seed_branch_and_step_each_give_other_batches() -> None:
     assert len(set(drawn)) == len(drawn)
 
 
-def test_seed_branch_and_step_change_users_positions_and_negatives() -> None:
+def test_batch_users_positions_and_negatives_depend_on_seed_branch_and_step() -> None:
     first, second = sampler().batch(0, 1), sampler().batch(0, 2)
     for field in ("target", "negatives"):
         one, other = (b.unique_rows[getattr(b, field)] for b in (first, second))
         assert one.tolist() != other.tolist()
 
 
-def test_keys_are_distinct_and_spread_over_all_words() -> None:
+def test_batch_keys_are_distinct_and_spread_over_all_words() -> None:
     draw = sampler()
     keys = np.array([draw.batch(branch, step).key for branch in (0, 1) for step in range(1, 501)])
     assert len(np.unique(keys, axis=0)) == 1000
@@ -388,7 +390,7 @@ def test_keys_are_distinct_and_spread_over_all_words() -> None:
     assert np.abs(ones - 0.5).max() < 0.1  # six standard errors
 
 
-def test_users_positions_negatives_and_keys_are_drawn_independently() -> None:
+def test_batch_users_positions_negatives_and_keys_are_independent() -> None:
     length = 60
     draw = make_sampler(make_split([length] * 30), NUM_ITEMS * 3, BATCH, HISTORY, NEGATIVES, 1)
     numbers = []
@@ -404,7 +406,7 @@ def test_users_positions_negatives_and_keys_are_drawn_independently() -> None:
         assert correlation[one, other].max() < 0.2  # six standard errors
 
 
-def test_too_few_users_are_an_error() -> None:
+def test_sampler_refuses_too_few_users() -> None:
     enough = make_split([5] * BATCH)
     assert len(make_sampler(enough, NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 1).users) == BATCH
     short = make_split([5] * (BATCH - 1) + [4])
@@ -415,16 +417,14 @@ def test_too_few_users_are_an_error() -> None:
     assert caught.value.values == {"users": BATCH - 1, "needed": 5, "batch_size": BATCH}
 
 
-def test_users_too_short_to_train_on_are_never_drawn() -> None:
+def test_batch_never_has_users_with_too_few_items() -> None:
     users = sampler().users
     assert users.tolist() == [u for u, length in enumerate(LENGTHS) if length > COMIREC.first]
 
 
 @pytest.mark.parametrize("kind", ["log-uniform", "uniform", "in-batch", "mixed", "full"])
 @pytest.mark.parametrize("num_items", [NUM_ITEMS, 4 * NUM_ITEMS])
-def test_batches_together_are_the_single_ones_with_room_for_all_rows(
-    kind: str, num_items: int
-) -> None:
+def test_batches_stacked_equal_the_single_ones(kind: str, num_items: int) -> None:
     rule = TargetRule(count=2)
     draw = make_sampler(make_split(LENGTHS), num_items, BATCH, 90, 700, 1, kind, rule)
     together, sizes = draw.batches(1, [*range(5, 12), 11, 11]), set()
@@ -447,7 +447,7 @@ def test_batches_together_are_the_single_ones_with_room_for_all_rows(
 
 @pytest.mark.parametrize("count", [0, 1, 3, 8, 9, 40])
 @pytest.mark.parametrize("ahead", [1, 2, 8])
-def test_prefetch_yields_what_direct_calls_give_in_order(count: int, ahead: int) -> None:
+def test_prefetch_yields_the_same_batches_in_order(count: int, ahead: int) -> None:
     draw = sampler()
     fetched = prefetch(lambda step: draw.batch(0, step), range(5, 5 + count), ahead)
     direct = [digest(draw.batch(0, step)) for step in range(5, 5 + count)]
@@ -463,7 +463,7 @@ def test_prefetch_stays_close_to_its_consumer() -> None:
     batches.close()
 
 
-def test_prefetch_passes_an_exception_on_after_what_came_before_it() -> None:
+def test_prefetch_raises_an_exception_after_the_batches_before_it() -> None:
     def make(step: int) -> int:
         if step == 3:
             raise ValueError("step 3")
@@ -476,7 +476,7 @@ def test_prefetch_passes_an_exception_on_after_what_came_before_it() -> None:
     assert not _prefetching()
 
 
-def test_closing_prefetch_early_ends_its_thread() -> None:
+def test_prefetch_closed_early_ends_its_thread() -> None:
     made: list[int] = []
     batches = prefetch(_recording(made), range(1, 10**9), ahead=8)
     assert next(batches) == 1
@@ -486,7 +486,7 @@ def test_closing_prefetch_early_ends_its_thread() -> None:
     assert len(made) <= 9
 
 
-def test_a_sampler_cannot_be_changed() -> None:
+def test_sampler_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         sampler().seed = 3  # type: ignore[misc]
 

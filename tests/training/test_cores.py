@@ -41,7 +41,7 @@ for model, more in [*((model, {}) for model in REGISTRY), ("ComiRec-SA", encoder
 @pytest.mark.parametrize(
     "compiled", ["by the first", pytest.param("by each", marks=pytest.mark.long)]
 )
-def test_every_models_step_with_and_without_an_encoder_is_the_same_on_one_core_and_on_two(
+def test_step_is_bitwise_equal_on_one_core_and_two(
     demo_data: Path, tmp_path: Path, compiled: str
 ) -> None:
     cores = sorted(os.sched_getaffinity(0))

@@ -13,7 +13,9 @@ dtypes = st.sampled_from([np.int32, np.int64])
 
 
 @given(ids, dtypes)
-def test_distinct_is_unique_with_its_inverse(values: list[int], dtype: type[np.integer]) -> None:
+def test_distinct_equals_numpy_unique_with_its_inverse(
+    values: list[int], dtype: type[np.integer]
+) -> None:
     given_ids = np.array(values, dtype)
     found, index = distinct(given_ids)
     expected, inverse = np.unique(given_ids, return_inverse=True)

@@ -1,4 +1,4 @@
-"""What a run is said to take before it begins, and that finding out costs the run nothing."""
+"""The estimate of a run's size and memory before it starts, at no extra cost."""
 
 import logging
 import re
@@ -17,7 +17,7 @@ from reprise.training.setup import Task, fresh_state, make_task
 pytestmark = pytest.mark.compiled_quickly
 
 
-def test_the_plan_counts_what_the_state_then_holds(small_data: Path) -> None:
+def test_estimate_counts_what_the_state_holds(small_data: Path) -> None:
     task = make_task(small_config(), open_dataset(small_data / "small"))
     sizes = sizes_of(task)
     arrays = fresh_state(task).arrays
@@ -28,7 +28,7 @@ def test_the_plan_counts_what_the_state_then_holds(small_data: Path) -> None:
     assert larger.memory > sizes.memory
 
 
-def test_a_run_that_is_finished_needs_no_step(small_data: Path) -> None:
+def test_estimate_of_a_finished_run_leaves_the_step_out(small_data: Path) -> None:
     task = make_task(small_config(), open_dataset(small_data / "small"))
     assert sizes_of(task, trains=False).memory < sizes_of(task).memory
 
@@ -54,7 +54,7 @@ def compiled(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize(("at_once", "batch_size"), [(1, 17), (3, 18)])  # of no other test
-def test_the_training_finds_the_step_compiled(
+def test_estimate_compiles_the_step_that_training_uses(
     small_data: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,

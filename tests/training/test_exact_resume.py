@@ -1,4 +1,4 @@
-"""Every way of training, stopped and resumed, ends as one that was never stopped."""
+"""Every way of training, stopped and resumed, ends bitwise as if never stopped."""
 
 import os
 import signal
@@ -73,7 +73,7 @@ SWITCHED: list[dict[str, Any]] = [
 ]
 
 
-def test_every_choice_of_a_switch_is_among_them() -> None:
+def test_resume_tests_cover_every_choice_of_a_switch() -> None:
     defaults = small_config()
     for name, choices in CHOICES.items():
         tried = {getattr(defaults, name), *(asked.get(name) for asked in SWITCHED)}
@@ -85,7 +85,7 @@ def test_every_choice_of_a_switch_is_among_them() -> None:
     [*({"model": model} for model in sorted(set(REGISTRY) - UNTRAINED)), *SWITCHED],
     ids=lambda asked: "-".join(asked),
 )
-def test_stopped_again_and_again_equals_undisturbed(
+def test_resume_after_repeated_stops_is_bitwise_identical(
     small_data: Path, tmp_path: Path, asked: dict[str, Any]
 ) -> None:
     """For every model, and for every value of a switch but the default."""
@@ -147,7 +147,7 @@ def possible(asked: dict[str, Any]) -> bool:
     ).filter(possible),
     stop_at=st.integers(1, 9),
 )
-def test_any_combination_of_switches_resumes_exactly(
+def test_resume_of_any_combination_of_switches_is_bitwise_identical(
     small_data: Path, tmp_path_factory: pytest.TempPathFactory, asked: dict[str, Any], stop_at: int
 ) -> None:
     folder = tmp_path_factory.mktemp("drawn")
@@ -165,14 +165,14 @@ def test_any_combination_of_switches_resumes_exactly(
     assert resumed.metrics.read_bytes() == undisturbed.metrics.read_bytes()
 
 
-def test_every_switch_is_drawn() -> None:
+def test_resume_tests_draw_every_switch() -> None:
     """A new field of the configuration is a size, or is added here."""
     sizes = {"dataset", "name", "batch_size", "maxlen", "embedding_dim", "hidden_size"}
     sizes |= {"negatives", "learning_rate", "seed", "test_iter", "top_n", "max_steps", "patience"}
     assert {item.name for item in fields(TrainConfig)} == sizes | set(CHOICES) | set(AMOUNTS)
 
 
-def test_what_is_exported_is_what_retrieval_scores_by(small_data: Path, tmp_path: Path) -> None:
+def test_export_equals_what_retrieval_scores_by(small_data: Path, tmp_path: Path) -> None:
     """Of a run with a temperature, items at length 1; of another, their values."""
     for temperature in (None, 0.1):
         asked: dict[str, Any] = {"max_steps": 4, "temperature": temperature}
@@ -186,7 +186,9 @@ def test_what_is_exported_is_what_retrieval_scores_by(small_data: Path, tmp_path
         assert not shown[0].any()
 
 
-def test_rows_that_wait_are_stored_waiting(small_data: Path, tmp_path: Path) -> None:
+def test_checkpoint_between_evaluations_stores_updates_as_pending(
+    small_data: Path, tmp_path: Path
+) -> None:
     """Between evaluations a stop leaves the rows as they are; what looks at them catches them up,
     and so does another learning rate, at the old one.
     """

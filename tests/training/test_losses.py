@@ -57,7 +57,7 @@ def random_inputs(seed: int, scale: float = 1.0) -> tuple[Inputs, NDArray[np.boo
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from([0.01, 1.0, 30.0]))
-def test_sampled_softmax_is_the_softmax_over_target_and_negatives(seed: int, scale: float) -> None:
+def test_sampled_softmax_is_over_target_and_negatives(seed: int, scale: float) -> None:
     inputs, accidental = random_inputs(seed, scale)
     expected = oracles.sampled_softmax(*inputs, accidental)
     assert float(loss(*inputs, accidental)) == pytest.approx(expected, rel=1e-4, abs=1e-4)
@@ -66,7 +66,7 @@ def test_sampled_softmax_is_the_softmax_over_target_and_negatives(seed: int, sca
 @pytest.mark.compiled_quickly
 @examples(10)
 @given(seeds)
-def test_gradient_matches_finite_differences(seed: int) -> None:
+def test_sampled_softmax_gradient_equals_finite_differences(seed: int) -> None:
     inputs, accidental = random_inputs(seed)
     computed = gradients(*inputs, accidental)
     for number in range(3):
@@ -127,7 +127,7 @@ objective_gradients = {
 @pytest.mark.parametrize("name", OBJECTIVES)
 @relaxed
 @given(seeds, st.sampled_from([0.01, 1.0, 5.0]))
-def test_an_objective_is_what_the_loops_make_of_it(name: str, seed: int, scale: float) -> None:
+def test_objective_equals_the_loops(name: str, seed: int, scale: float) -> None:
     inputs, accidental = random_inputs(seed, scale)
     rng = np.random.default_rng(seed)
     interests = rng.normal(0, scale, (BATCH, INTERESTS, DIM)).astype(np.float32)
@@ -140,7 +140,7 @@ def test_an_objective_is_what_the_loops_make_of_it(name: str, seed: int, scale: 
 @pytest.mark.parametrize("name", OBJECTIVES)
 @examples(5)
 @given(seeds)
-def test_an_objectives_gradient_matches_finite_differences(name: str, seed: int) -> None:
+def test_objective_gradient_equals_finite_differences(name: str, seed: int) -> None:
     inputs, accidental = random_inputs(seed)
     interests = np.random.default_rng(seed).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
     moving: list[oracles.Floats] = [interests, inputs[1], inputs[2]]
@@ -159,9 +159,7 @@ def test_an_objectives_gradient_matches_finite_differences(name: str, seed: int)
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from([0.0, 1e-30, 1e-8, 1e-3, 1.0, 1e4]))
-def test_unit_vectors_have_length_one_unless_they_are_next_to_nothing(
-    seed: int, scale: float
-) -> None:
+def test_unit_normalises_all_but_tiny_vectors(seed: int, scale: float) -> None:
     vectors = np.random.default_rng(seed).normal(0, scale, (BATCH, DIM)).astype(np.float32)
     computed = np.asarray(unit(jnp.asarray(vectors)))
     assert computed == pytest.approx(oracles.unit(vectors), rel=1e-5, abs=1e-6)
@@ -169,7 +167,7 @@ def test_unit_vectors_have_length_one_unless_they_are_next_to_nothing(
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_all_zero_interests_and_items_keep_loss_and_gradient_finite(name: str) -> None:
+def test_loss_of_all_zero_vectors_has_a_finite_gradient(name: str) -> None:
     """Interests that a ReLU has cut off, and padding."""
     inputs, accidental = random_inputs(5)
     interests = np.zeros((BATCH, INTERESTS, DIM), np.float32)
@@ -181,7 +179,7 @@ def test_all_zero_interests_and_items_keep_loss_and_gradient_finite(name: str) -
 
 
 @pytest.mark.compiled_quickly
-def test_a_single_interest_scores_its_negatives_by_either_policy() -> None:
+def test_neg_score_does_not_matter_with_a_single_interest() -> None:
     inputs, accidental = random_inputs(7)
     interests = np.random.default_rng(7).normal(size=(BATCH, 1, DIM)).astype(np.float32)
     given_ = (interests, *inputs[1:], accidental, KEY)
@@ -189,7 +187,7 @@ def test_a_single_interest_scores_its_negatives_by_either_policy() -> None:
     assert float(best) == pytest.approx(float(selected), rel=1e-6)
 
 
-def test_an_interest_that_is_nobodys_best_has_no_gradient() -> None:
+def test_neg_score_max_gives_no_gradient_to_interests_that_are_never_best() -> None:
     inputs, accidental = random_inputs(8)
     interests = np.random.default_rng(8).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
     interests[:, 1] = 0.1 * interests[:, 0]  # between the first and its opposite
@@ -199,7 +197,7 @@ def test_an_interest_that_is_nobodys_best_has_no_gradient() -> None:
     assert np.asarray(gradient[:, 0]).any()
 
 
-def test_scores_by_the_best_interest_are_one_matrix_product() -> None:
+def test_neg_score_max_is_one_matrix_product() -> None:
     """K times the work, but not K products: the graph holds one of [B*K, d] and [d, S]."""
     interests, items = jnp.ones((BATCH, INTERESTS, DIM)), jnp.ones((NEGATIVES, DIM))
     text = jax.jit(losses.best_scores).lower(interests, items).as_text()
@@ -210,7 +208,7 @@ def test_scores_by_the_best_interest_are_one_matrix_product() -> None:
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from([0.1, 1.0, 10.0]))
-def test_hard_uniform_negatives_are_remis_loss(seed: int, hardness: float) -> None:
+def test_hard_negatives_with_uniform_sampling_are_remis_loss(seed: int, hardness: float) -> None:
     """As the paper writes it, for n uniform negatives and no correction of the target."""
     rng = np.random.default_rng(seed)
     positive, negative = rng.normal(size=BATCH), rng.normal(size=(BATCH, NEGATIVES))
@@ -227,7 +225,7 @@ def test_hard_uniform_negatives_are_remis_loss(seed: int, hardness: float) -> No
 
 
 @pytest.mark.compiled_quickly
-def test_the_harder_the_negatives_the_higher_the_loss_up_to_that_of_the_hardest() -> None:
+def test_hard_negatives_raise_the_loss_up_to_that_of_the_hardest() -> None:
     positive, negative = jnp.zeros(1), jnp.asarray([[-1.0, 0.5, 2.0, 1.0, 0.0]])
     log_q, kept = np.zeros(NEGATIVES), jnp.zeros((1, NEGATIVES), bool)
     given_ = (positive, negative, log_q, kept)
@@ -240,7 +238,7 @@ def test_the_harder_the_negatives_the_higher_the_loss_up_to_that_of_the_hardest(
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_no_objective_charges_for_accidental_hits(name: str) -> None:
+def test_objectives_ignore_accidental_hits(name: str) -> None:
     inputs, _ = random_inputs(4)
     interests = np.random.default_rng(4).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
     given_ = (interests, *inputs[1:], np.ones((BATCH, NEGATIVES), bool), KEY)
@@ -252,7 +250,7 @@ def test_no_objective_charges_for_accidental_hits(name: str) -> None:
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
-def test_the_penalty_is_the_squared_variance_over_the_items(seed: int) -> None:
+def test_routing_penalty_is_the_squared_variance_over_the_items(seed: int) -> None:
     rng = np.random.default_rng(seed)
     attention = rng.random((BATCH, INTERESTS, 6)).astype(np.float32)
     lengths = rng.integers(1, 7, BATCH)
@@ -265,7 +263,7 @@ def test_the_penalty_is_the_squared_variance_over_the_items(seed: int) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_lengths_do_not_matter_to_a_loss_with_a_temperature() -> None:
+def test_loss_with_a_temperature_ignores_norms() -> None:
     (_, target, negatives, *log_q), accidental = random_inputs(6)
     interests = np.random.default_rng(6).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
     loss = objective_losses["temperature"]
@@ -285,7 +283,7 @@ def finite_differences(
     return gradient
 
 
-def test_an_accidental_hit_has_no_influence() -> None:
+def test_accidental_hit_does_not_affect_the_loss() -> None:
     (user, target, negatives, log_q_target, log_q_negatives), _ = random_inputs(3)
     accidental = np.zeros((BATCH, NEGATIVES), bool)
     accidental[:, 1] = True
@@ -298,7 +296,7 @@ def test_an_accidental_hit_has_no_influence() -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_the_whole_catalogue_as_negatives_is_the_full_softmax() -> None:
+def test_sampled_softmax_over_the_catalogue_is_the_full_softmax() -> None:
     rng = np.random.default_rng(6)
     catalogue = rng.normal(size=(NEGATIVES, DIM)).astype(np.float32)
     user = rng.normal(size=(BATCH, DIM)).astype(np.float32)
@@ -318,7 +316,7 @@ def test_the_whole_catalogue_as_negatives_is_the_full_softmax() -> None:
 
 @relaxed
 @given(seeds)
-def test_readout_takes_the_nearest_interest_and_the_first_of_equals(seed: int) -> None:
+def test_readout_takes_the_nearest_interest_and_the_first_of_a_tie(seed: int) -> None:
     rng = np.random.default_rng(seed)
     interests = rng.integers(-1, 2, (BATCH, INTERESTS, DIM)).astype(np.float32)  # many exact ties
     target = rng.integers(-1, 2, (BATCH, DIM)).astype(np.float32)
@@ -326,20 +324,20 @@ def test_readout_takes_the_nearest_interest_and_the_first_of_equals(seed: int) -
     np.testing.assert_array_equal(chosen, oracles.readout(interests, target))
 
 
-def test_readout_passes_the_gradient_to_the_chosen_interest_only() -> None:
+def test_readout_passes_the_gradient_to_the_selected_interest_only() -> None:
     interests = np.array([[[1.0, 0.0], [3.0, 0.0], [2.0, 5.0]]], np.float32)
     target = np.array([[1.0, 0.0]], np.float32)
     gradient = jax.grad(lambda x: readouts["argmax"](x, target, KEY).sum())(interests)
     np.testing.assert_array_equal(gradient, [[[0, 0], [1, 1], [0, 0]]])
 
 
-def test_the_configuration_names_the_selections() -> None:
+def test_selections_are_the_choices_of_the_setting() -> None:
     assert sorted(SETTINGS["selection"].choices) == sorted(losses.READOUTS)
 
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("selection", SETTINGS["selection"].choices)
-def test_the_targets_own_embedding_selects(selection: str) -> None:
+def test_readout_selects_by_the_targets_own_embedding(selection: str) -> None:
     """Hand-made interests along the axes, far from one another: a target along an axis is given
     the interest of that axis, wherever it stands; only `item0` does not look at the target.
     """
@@ -355,7 +353,7 @@ def test_the_targets_own_embedding_selects(selection: str) -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_sampled_interests_come_as_often_as_their_softmax_says() -> None:
+def test_readout_sample_follows_the_softmax() -> None:
     draws = 20_000
     interests = np.random.default_rng(4).normal(size=(1, INTERESTS, DIM)).astype(np.float32)
     target = np.ones((1, DIM), np.float32)
@@ -371,7 +369,7 @@ def test_sampled_interests_come_as_often_as_their_softmax_says() -> None:
 @pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
-def test_the_soft_readout_is_the_weighted_mean_of_the_loops(seed: int) -> None:
+def test_readout_soft_equals_the_weighted_mean_of_the_loops(seed: int) -> None:
     rng = np.random.default_rng(seed)
     interests = rng.normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
     target = rng.normal(size=(BATCH, DIM)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Negatives: the log-uniform draw and its expected counts, as TensorFlow's."""
+"""Negatives: the log-uniform draw and its expected counts, against TensorFlow's."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def one_by_one(seed: int) -> Iterator[float]:
 
 @relaxed
 @given(st.integers(1, 5000))
-def test_probabilities_fall_with_rank_and_sum_to_one(num_items: int) -> None:
+def test_probability_falls_with_rank_and_sums_to_one(num_items: int) -> None:
     p = negatives.probability(np.arange(1, num_items + 1), num_items)
     assert p.sum() == pytest.approx(1.0, abs=1e-12)
     assert (p > 0).all()
@@ -36,7 +36,7 @@ def test_probabilities_fall_with_rank_and_sum_to_one(num_items: int) -> None:
 
 @relaxed
 @given(sizes, seeds)
-def test_draw_takes_the_uniform_stream_as_tensorflow(size: tuple[int, int], seed: int) -> None:
+def test_draw_maps_the_uniform_stream_as_tensorflow(size: tuple[int, int], seed: int) -> None:
     num_items, count = size
     drawn = negatives.draw(np.random.default_rng(seed), count, num_items)
     ids, tries = oracles.draw_unique(one_by_one(seed), count, num_items)
@@ -46,7 +46,7 @@ def test_draw_takes_the_uniform_stream_as_tensorflow(size: tuple[int, int], seed
 
 @relaxed
 @given(sizes, seeds)
-def test_drawn_ids_are_distinct_items(size: tuple[int, int], seed: int) -> None:
+def test_draw_returns_distinct_items(size: tuple[int, int], seed: int) -> None:
     num_items, count = size
     drawn = negatives.draw(np.random.default_rng(seed), count, num_items)
     assert len(set(drawn.ids.tolist())) == len(drawn.ids) == count
@@ -66,7 +66,7 @@ def test_draw_is_log_uniform() -> None:
 
 @relaxed
 @given(sizes, st.integers(0, 300))
-def test_expected_counts_match_tensorflow(size: tuple[int, int], rejected: int) -> None:
+def test_expected_count_equals_tensorflow(size: tuple[int, int], rejected: int) -> None:
     num_items, count = size
     tries = count + rejected
     ids = np.arange(1, num_items + 1)
@@ -75,13 +75,13 @@ def test_expected_counts_match_tensorflow(size: tuple[int, int], rejected: int) 
     assert q == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_draw_without_rejection_counts_p_times_s() -> None:
+def test_expected_count_without_rejection_is_p_times_s() -> None:
     ids = np.array([1, 7, 20])
     q = negatives.expected_count(ids, num_items=20, count=6, tries=6)
     assert q == pytest.approx(6 * negatives.probability(ids, 20), rel=1e-5)
 
 
-def test_expected_counts_are_the_frequencies_of_inclusion() -> None:
+def test_expected_count_equals_the_frequency_of_inclusion() -> None:
     num_items, count, draws = 50, 25, 3000
     rng = np.random.default_rng(1)
     ids = np.arange(1, num_items + 1)
@@ -95,7 +95,7 @@ def test_expected_counts_are_the_frequencies_of_inclusion() -> None:
     assert expected.sum() / draws == pytest.approx(count, rel=0.02)
 
 
-def test_the_configuration_names_the_kinds() -> None:
+def test_sampler_kinds_are_the_choices_of_the_setting() -> None:
     assert set(SAMPLERS) == set(negatives.KINDS)
     for name, kind in negatives.KINDS.items():
         config = TrainConfig("d", "n", sampler=name, negatives=7 if kind.draw else None)
@@ -107,7 +107,7 @@ def test_the_configuration_names_the_kinds() -> None:
 
 @relaxed
 @given(sizes, seeds)
-def test_uniform_ids_are_distinct_items(size: tuple[int, int], seed: int) -> None:
+def test_draw_uniform_returns_distinct_items(size: tuple[int, int], seed: int) -> None:
     num_items, count = size
     ids = negatives.draw_uniform(np.random.default_rng(seed), count, num_items).ids
     assert len(set(ids.tolist())) == len(ids) == count
@@ -116,7 +116,7 @@ def test_uniform_ids_are_distinct_items(size: tuple[int, int], seed: int) -> Non
 
 
 @pytest.mark.parametrize("kind", sorted(set(SAMPLERS) - {"log-uniform"}))
-def test_log_q_is_the_mean_count_over_many_batches(kind: str) -> None:
+def test_log_q_equals_the_mean_count_over_many_batches(kind: str) -> None:
     """The targets' chances are far from even, and the last item is never a target."""
     num_items, count, size, batches = 30, 8, 5, 6000
     rng = np.random.default_rng(2)
@@ -139,7 +139,7 @@ def test_log_q_is_the_mean_count_over_many_batches(kind: str) -> None:
     assert counts.sum() / batches == pytest.approx(q.sum(), rel=0.02)
 
 
-def test_in_batch_negatives_carry_the_targets_own_counts() -> None:
+def test_in_batch_negatives_have_the_targets_own_counts() -> None:
     """By hand: three targets, one of them twice, and two items of five drawn beside them."""
     chance = np.array([0, 0.5, 0.25, 0.25, 0, 0])
     target = np.array([1, 3, 1])
@@ -154,7 +154,7 @@ def test_in_batch_negatives_carry_the_targets_own_counts() -> None:
 
 
 @pytest.mark.parametrize("kind", ["uniform", "mixed"])
-def test_all_items_drawn_are_counted_once(kind: str) -> None:
+def test_draw_of_all_items_counts_each_once(kind: str) -> None:
     chance = np.array([0, 1.0, 0, 0])
     made = negatives.sample(kind, np.random.default_rng(0), np.array([1]), 9, 3, chance)
     assert made.drawn.tolist() == [1, 2, 3]
@@ -163,7 +163,9 @@ def test_all_items_drawn_are_counted_once(kind: str) -> None:
 
 @relaxed
 @given(st.integers(1, 60), st.integers(0, 20), seeds)
-def test_enough_negatives_are_the_whole_catalogue(num_items: int, more: int, seed: int) -> None:
+def test_draw_of_at_least_the_catalogue_returns_all_items(
+    num_items: int, more: int, seed: int
+) -> None:
     drawn = negatives.draw(np.random.default_rng(seed), num_items + more, num_items)
     assert drawn.ids.tolist() == list(range(1, num_items + 1))
     q = negatives.expected_count(drawn.ids, num_items, len(drawn.ids), drawn.tries)

@@ -1,4 +1,4 @@
-"""Adam over item rows: dense, lazy, and row-wise with the steps sat out made up for."""
+"""Adam over item rows: dense, lazy, and row-wise with pending updates."""
 
 from functools import cache
 from typing import Any
@@ -84,13 +84,13 @@ def values(table: Table) -> NDArray[np.float32]:
     return np.asarray(table.rows)[:, :DIM]
 
 
-def test_the_configuration_names_the_optimizers() -> None:
+def test_optimizers_are_the_choices_of_the_setting() -> None:
     assert sorted(SETTINGS["optimizer"].choices) == sorted(OPTIMIZERS)
 
 
 @few
 @given(seeds, st.sampled_from([1e-5, 1e-2, 1.0]), st.sampled_from(["row-adam", "adam"]))
-def test_thousands_of_sparse_steps_end_as_dense_adams(
+def test_row_adam_equals_dense_adam_after_thousands_of_sparse_steps(
     seed: int, scale: float, optimizer: str
 ) -> None:
     """Rows sit out from one step to all of them; looked at now and then, and at the end."""
@@ -113,7 +113,7 @@ def test_thousands_of_sparse_steps_end_as_dense_adams(
 
 @few
 @given(seeds, st.sampled_from(SCHEDULES), st.sampled_from(["row-adam", "adam"]))
-def test_scheduled_sparse_steps_end_as_dense_adams(
+def test_row_adam_with_a_schedule_equals_dense_adam(
     seed: int, schedule: Schedule, optimizer: str
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -136,7 +136,7 @@ def test_scheduled_sparse_steps_end_as_dense_adams(
     st.sampled_from([0, 1, 60, 850, 1990, 32_700, 49_900, 60_000]),
     st.integers(0, 300),
 )
-def test_catching_up_follows_the_schedule(
+def test_apply_pending_follows_the_schedule(
     seed: int, schedule: Schedule, last_update: int, waited: int
 ) -> None:
     """Across the warm-up's end, the decay's end, and that of the bias correction's table."""
@@ -157,7 +157,7 @@ def factor(number: int, schedule: Schedule) -> float:
     return oracles.schedule(number, schedule.warmup, schedule.decay, schedule.decay_steps)
 
 
-def test_lazy_adam_ends_elsewhere() -> None:
+def test_lazy_adam_differs_from_dense_adam() -> None:
     """The sequences above do tell the optimizers apart."""
     rng = np.random.default_rng(5)
     table, expected = start(rng)
@@ -170,7 +170,7 @@ def test_lazy_adam_ends_elsewhere() -> None:
 
 @relaxed
 @given(seeds, st.integers(0, 40_000), st.integers(0, 500), st.sampled_from([-12, -8, -4, 0]))
-def test_catching_up_is_so_many_steps_without_gradient(
+def test_apply_pending_equals_steps_without_gradient(
     seed: int, last_update: int, waited: int, exponent: int
 ) -> None:
     """From any step, for any while, at any size of gradient: within the bound of what epsilon
@@ -196,7 +196,7 @@ def test_catching_up_is_so_many_steps_without_gradient(
 
 @relaxed
 @given(seeds, st.integers(0, 10**6))
-def test_a_row_that_stands_at_its_step_keeps_its_bits(seed: int, last_update: int) -> None:
+def test_apply_pending_keeps_up_to_date_rows_bitwise(seed: int, last_update: int) -> None:
     rng = np.random.default_rng(seed)
     held = rng.normal(size=(3, 4, DIM)).astype(np.float32)
     held[2] **= 2
@@ -208,7 +208,7 @@ def test_a_row_that_stands_at_its_step_keeps_its_bits(seed: int, last_update: in
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("num_items", [1, 4095, 4096, 9001])
-def test_settling_again_changes_no_bit_whatever_the_blocks(optimizer: str, num_items: int) -> None:
+def test_apply_all_twice_changes_no_bit_for_any_block_size(optimizer: str, num_items: int) -> None:
     rng = np.random.default_rng(num_items)
     held = rng.normal(size=(num_items + 1, 6)).astype(np.float32)
     held[:, 4:] **= 2
@@ -228,7 +228,7 @@ def test_settling_again_changes_no_bit_whatever_the_blocks(optimizer: str, num_i
         assert np.asarray(once.rows).tobytes() == held.tobytes()
 
 
-def test_the_momentum_ahead_is_the_sum_of_the_steps_to_come() -> None:
+def test_momentum_ahead_is_the_sum_of_the_steps_to_come() -> None:
     """A(t), by its definition, from the first step to where the bias correction has faded."""
     for last_update in (0, 1, 10, 1000, 30_000, 40_000):
         terms = [
@@ -247,7 +247,7 @@ def test_the_momentum_ahead_is_the_sum_of_the_steps_to_come() -> None:
 
 @relaxed
 @given(seeds, st.sampled_from([1e-4, 1e-2, 1.0]), st.integers(1, 100_000))
-def test_adam_matches_tensorflows_form(seed: int, scale: float, first_step: int) -> None:
+def test_adam_equals_tensorflows_form(seed: int, scale: float, first_step: int) -> None:
     rng = np.random.default_rng(seed)
     begun = rng.normal(size=(2, DIM)).astype(np.float32)
     state = (begun, np.zeros_like(begun), np.zeros_like(begun))
@@ -260,7 +260,7 @@ def test_adam_matches_tensorflows_form(seed: int, scale: float, first_step: int)
         assert np.asarray(computed) == pytest.approx(wanted, rel=1e-4, abs=1e-6)
 
 
-def test_the_first_adam_step_is_the_learning_rate_against_the_gradient() -> None:
+def test_adam_first_step_is_the_learning_rate_against_the_gradient() -> None:
     gradient = np.array([[0.5, -2.0, 0.0]], np.float32)
     zero = np.zeros((1, 3), np.float32)
     value, _, _ = jitted_adam(zero, zero, zero, gradient, make_update(0.01, 1).rate)
@@ -268,7 +268,7 @@ def test_the_first_adam_step_is_the_learning_rate_against_the_gradient() -> None
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_row_without_gradient_or_history_stays_as_it_is(optimizer: str) -> None:
+def test_adam_keeps_a_row_without_gradient_or_history(optimizer: str) -> None:
     table, _ = start(np.random.default_rng(2))
     before = values(table).tobytes()
     unique_rows = np.arange(1, TOUCHED + 1, dtype=np.int32)

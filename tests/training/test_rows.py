@@ -1,4 +1,4 @@
-"""Packed item rows."""
+"""The packed item table."""
 
 from unittest.mock import patch
 
@@ -45,7 +45,7 @@ def test_pull_reads_value_and_moments_of_each_row(seed: int, real: int) -> None:
 
 @relaxed
 @given(seeds, st.integers(0, TOUCHED))
-def test_push_writes_the_touched_rows_and_no_other(seed: int, real: int) -> None:
+def test_push_writes_the_unique_rows_and_no_others(seed: int, real: int) -> None:
     rng = np.random.default_rng(seed)
     table, unique_rows = random_table(rng), random_touched(rng, real)
     value, m, v = rng.normal(size=(3, TOUCHED, DIM)).astype(np.float32)
@@ -68,7 +68,7 @@ def test_push_of_what_was_pulled_changes_nothing(seed: int, real: int) -> None:
     )
 
 
-def test_fresh_rows_are_glorot_uniform_with_zero_padding_and_moments() -> None:
+def test_init_of_rows_is_glorot_uniform_with_zero_padding_and_moments() -> None:
     table = np.asarray(item_table.init(jax.random.key(3), 500, 4))
     limit = (6 / (501 + 4)) ** 0.5
     assert table.shape == (501, 12)
@@ -82,7 +82,7 @@ def test_fresh_rows_are_glorot_uniform_with_zero_padding_and_moments() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.02, 1.0])
-def test_fresh_rows_of_a_scale_are_uniform_within_it(scale: float) -> None:
+def test_init_of_rows_with_a_scale_is_uniform_within_it(scale: float) -> None:
     """And the very numbers drawn for Glorot's limit, stretched."""
     glorot, table = (
         np.asarray(item_table.init(jax.random.key(3), 500, 4, s)) for s in (None, scale)
@@ -93,7 +93,7 @@ def test_fresh_rows_of_a_scale_are_uniform_within_it(scale: float) -> None:
     np.testing.assert_allclose(table, glorot * (scale / limit), rtol=1e-3, atol=1e-5 * scale)
 
 
-def test_fresh_rows_are_a_function_of_the_key() -> None:
+def test_init_of_rows_is_a_function_of_the_key() -> None:
     same = [
         np.asarray(item_table.init(jax.random.key(seed), 20, 4)).tobytes() for seed in (1, 1, 2)
     ]
@@ -102,7 +102,7 @@ def test_fresh_rows_are_a_function_of_the_key() -> None:
 
 @examples(10)  # few, as each is compiled
 @given(seeds, st.integers(1, 40), st.integers(1, 9), st.integers(1, 60))
-def test_rows_drawn_a_few_at_a_time_are_those_drawn_whole(
+def test_init_of_rows_in_parts_equals_init_at_once(
     seed: int, num_items: int, width: int, at_once: int
 ) -> None:
     key, limit = jax.random.key(seed), 0.3
@@ -114,7 +114,7 @@ def test_rows_drawn_a_few_at_a_time_are_those_drawn_whole(
     assert not table[:, width:].any()
 
 
-def test_places_past_32_bits_are_no_others() -> None:
+def test_positions_past_32_bits_do_not_collide() -> None:
     key, last = jax.random.key(5), jnp.uint32(2**32 - 8)
     across = item_table._uniform(key, jnp.uint32(2), last, 16, 1.0)
     after = item_table._uniform(key, jnp.uint32(3), jnp.uint32(0), 8, 1.0)

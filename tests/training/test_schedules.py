@@ -15,7 +15,7 @@ relaxed = examples(60)
 
 @relaxed
 @given(st.integers(0, 40), st.sampled_from(SETTINGS["decay"].choices), st.integers(1, 60))
-def test_factors_are_those_of_the_loops(warmup: int, decay: str, decay_steps: int) -> None:
+def test_schedule_factors_equal_the_loops(warmup: int, decay: str, decay_steps: int) -> None:
     schedule = Schedule(warmup, decay, decay_steps)
     numbers = np.arange(1, 100)
     computed = schedule.factor(numbers)
@@ -28,14 +28,14 @@ def test_factors_are_those_of_the_loops(warmup: int, decay: str, decay_steps: in
     assert float(schedule.factor(np.array(7))) == computed[6]
 
 
-def test_the_constant_one_changes_no_bit() -> None:
+def test_schedule_without_decay_changes_no_bit() -> None:
     assert (CONSTANT.factor(np.arange(1, 50)) == 1).all()
     assert CONSTANT.end == 0
     assert Schedule(decay_steps=9).end == 0  # of no decay
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine"])
-def test_a_decay_falls_to_the_floor_and_stays_there(decay: str) -> None:
+def test_decay_falls_to_the_floor_and_stays_there(decay: str) -> None:
     factors = Schedule(decay=decay, decay_steps=50).factor(np.arange(1, 80))
     assert (np.diff(factors[:50]) < 0).all()
     assert factors[49:] == pytest.approx(FLOOR)

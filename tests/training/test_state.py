@@ -1,4 +1,4 @@
-"""Train state: snapshots are copies, restore is exact, the digest sees all that matters."""
+"""The training state: snapshots are copies, restoring is exact, the digest is complete."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,7 +85,7 @@ def test_restore_keeps_a_state_without_parameters() -> None:
     assert contents(dict(take_snapshot(state).arrays)) == contents(bare)
 
 
-def test_a_snapshot_outlives_the_state_it_was_taken_from() -> None:
+def test_snapshot_outlives_the_state_it_was_taken_from() -> None:
     state = restore(snapshot(2))
     taken = take_snapshot(state)
     before = taken.digest()
@@ -120,7 +120,7 @@ def test_restored_arrays_outlive_the_snapshot() -> None:
 
 @relaxed
 @given(seeds, st.integers(0, BYTES - 1), st.integers(1, 255))
-def test_the_digest_sees_every_byte(seed: int, place: int, change: int) -> None:
+def test_digest_depends_on_every_byte(seed: int, place: int, change: int) -> None:
     first = snapshot(seed)
     arrays = dict(first.arrays)
     for name, array in arrays.items():
@@ -149,13 +149,13 @@ def test_the_digest_sees_every_byte(seed: int, place: int, change: int) -> None:
         {"evaluations_without_improvement": 3},
     ],
 )
-def test_the_digest_sees_what_decides_the_trajectory(changes: dict[str, Any]) -> None:
+def test_digest_depends_on_what_determines_the_trajectory(changes: dict[str, Any]) -> None:
     first = snapshot(4)
     assert Snapshot(first.arrays, replace(PROGRESS, **changes)).digest() != first.digest()
 
 
 @pytest.mark.parametrize("changes", [{"seconds": 99.0}, {"evaluations": ("a", "b")}])
-def test_the_digest_leaves_out_time_and_record(changes: dict[str, Any]) -> None:
+def test_digest_leaves_out_time_and_record(changes: dict[str, Any]) -> None:
     first = snapshot(4)
     assert Snapshot(first.arrays, replace(PROGRESS, **changes)).digest() == first.digest()
 
@@ -173,14 +173,14 @@ Change = Callable[[dict[str, NDArray[Any]]], object]
     ],
     ids=["name", "shape", "dtype", "swapped"],
 )
-def test_the_digest_sees_name_shape_and_type(change: Change) -> None:
+def test_digest_depends_on_name_shape_and_dtype(change: Change) -> None:
     first = snapshot(5)
     arrays = dict(first.arrays)
     change(arrays)
     assert Snapshot(arrays, PROGRESS).digest() != first.digest()
 
 
-def test_the_digest_does_not_depend_on_order_or_memory_layout() -> None:
+def test_digest_does_not_depend_on_order_or_memory_layout() -> None:
     first = snapshot(6)
     arrays = {name: np.array(a, order="F") for name, a in reversed(list(first.arrays.items()))}
     arrays["rows"] = arrays["rows"].byteswap().view(">f4")

@@ -145,7 +145,7 @@ def start(name: str, optimizer: str = "row-adam") -> tuple[Model, Arrays, TrainS
         ("ComiRec-SA", "row-adam", ITEMS),  # every item a negative, the targets too
     ],
 )
-def test_steps_follow_the_dense_gradient_and_adam(name: str, optimizer: str, count: int) -> None:
+def test_step_equals_the_dense_gradient_and_adam(name: str, optimizer: str, count: int) -> None:
     model, arrays, step = start(name, optimizer)
     apply_all = make_apply_pending(optimizer)
     oracle = DenseTrainer(model, arrays, lazy=optimizer == "lazy-adam")
@@ -167,7 +167,7 @@ def test_steps_follow_the_dense_gradient_and_adam(name: str, optimizer: str, cou
     ("name", "optimizer"),
     [*((name, "row-adam") for name in TRAINED), ("ComiRec-SA", "lazy-adam")],
 )
-def test_padding_stays_zero_and_untouched_rows_keep_their_bits(name: str, optimizer: str) -> None:
+def test_step_keeps_padding_zero_and_other_rows_bitwise(name: str, optimizer: str) -> None:
     _, arrays, step = start(name, optimizer)
     padded = 0
     for number, batch in enumerate(batches(), 1):
@@ -185,7 +185,7 @@ def test_padding_stays_zero_and_untouched_rows_keep_their_bits(name: str, optimi
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_step_lowers_the_loss_of_its_own_batch(name: str) -> None:
+def test_step_lowers_the_loss_of_its_own_batch(name: str) -> None:
     _, arrays, step = start(name)
     batch = batches()[0]
     seen: list[float] = []
@@ -196,7 +196,7 @@ def test_a_step_lowers_the_loss_of_its_own_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_steps_repeat_bit_for_bit_and_consume_their_input(name: str) -> None:
+def test_step_is_deterministic_and_donates_its_input(name: str) -> None:
     ends = []
     for _ in range(2):
         _, arrays, step = start(name)
@@ -208,7 +208,7 @@ def test_steps_repeat_bit_for_bit_and_consume_their_input(name: str) -> None:
     assert ends[0] == ends[1]
 
 
-def test_the_batchs_key_changes_the_step_of_a_model_that_draws_and_of_no_other() -> None:
+def test_step_depends_on_the_batchs_key_only_for_models_that_draw() -> None:
     batch = batches()[0]
     other = batch._replace(key=batch.key + np.uint32(1))
     for name in REGISTRY:
@@ -222,7 +222,7 @@ def test_the_batchs_key_changes_the_step_of_a_model_that_draws_and_of_no_other()
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_an_encoder_is_trained_with_its_model_and_draws_only_for_dropout(dropout: float) -> None:
+def test_step_trains_the_encoder_with_its_model(dropout: float) -> None:
     model = with_encoder(get_model("ComiRec-SA"), Encoder(1, 2, dropout))
     step = make_train_step(model, "row-adam")
     batch = batches()[0]
@@ -241,7 +241,7 @@ def test_an_encoder_is_trained_with_its_model_and_draws_only_for_dropout(dropout
     assert (ends[0] != ends[1]) == (dropout > 0)
 
 
-def test_minds_logits_of_inference_are_never_trained() -> None:
+def test_step_never_trains_minds_logits_of_inference() -> None:
     _, arrays, step = start("MIND")
     fresh = np.array(arrays.params["routing"])
     for number, batch in enumerate(batches(), 1):
@@ -250,7 +250,7 @@ def test_minds_logits_of_inference_are_never_trained() -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_a_step_follows_its_objective() -> None:
+def test_step_follows_its_objective() -> None:
     """Loss and gradient are those of `make_loss` over the whole table, ids as they are."""
     objective = losses.Objective(temperature=0.2, neg_score="max", scoring=Scoring(cosine=True))
     model, arrays, _ = start("ComiRec-SA")
@@ -290,7 +290,7 @@ def test_a_step_follows_its_objective() -> None:
     ],
     ids=["plain", "untied", "full", "one"],
 )
-def test_a_step_of_several_targets_is_the_mean_over_rows_of_one(
+def test_step_of_several_targets_is_the_mean_over_rows_of_one(
     targets: int, first: int, objective: losses.Objective, kind: str
 ) -> None:
     """Each target as a user of his own, whose history is its prefix; item rows of one vector or of
@@ -340,9 +340,7 @@ def some_sampler(kind: str, targets: int, first: int) -> Sampler:
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("most", [1, 30, 100, 10**9])
-def test_losses_in_chunks_are_the_losses_at_once(
-    most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loss_in_chunks_equals_the_loss_at_once(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """So few scores at a time that a chunk is one target, some with a rest, or all of them."""
     monkeypatch.setattr(step_module, "_MOST_SCORES", most)
     rng = np.random.default_rng(2)
@@ -376,7 +374,7 @@ def test_losses_in_chunks_are_the_losses_at_once(
 
 
 @pytest.mark.compiled_quickly
-def test_items_are_left_out_of_histories_and_of_nothing_else() -> None:
+def test_item_dropout_removes_items_from_histories_only() -> None:
     """As often as asked; seen in the gradient of items untied, whose vector in a history is their
     own.
     """
@@ -398,7 +396,7 @@ def test_items_are_left_out_of_histories_and_of_nothing_else() -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
+def test_routing_penalty_is_added_to_the_loss_and_evens_the_attention() -> None:
     model, arrays, _ = start("ComiRec-SA")
     assert model.interests_and_attention is not None
     batch = batches()[0]
@@ -421,7 +419,7 @@ def test_the_penalty_is_added_to_the_loss_and_evens_the_attention_out() -> None:
     assert spread[1] < spread[0]
 
 
-def test_how_many_rows_are_spare_changes_no_byte() -> None:
+def test_step_does_not_depend_on_the_bucket_size() -> None:
     _, arrays, step = start("ComiRec-DR")
     batch = batches()[0]
     used = batch.unique_rows[batch.unique_rows <= ITEMS]
@@ -436,7 +434,7 @@ def test_how_many_rows_are_spare_changes_no_byte() -> None:
 
 
 @pytest.mark.parametrize("optimizer", sorted(set(SETTINGS["optimizer"].choices) - {"adam"}))
-def test_a_steps_own_memory_does_not_grow_with_the_catalogue(optimizer: str) -> None:
+def test_step_memory_does_not_grow_with_the_catalogue(optimizer: str) -> None:
     step = make_train_step(get_model("DNN"), optimizer)
 
     def memory(num_items: int) -> int:
@@ -462,7 +460,7 @@ def test_initial_arrays_are_a_function_of_the_seed() -> None:
     assert described[0] == described[1] != described[2]
 
 
-def test_a_scale_is_that_of_fresh_rows_and_of_nothing_else() -> None:
+def test_embedding_scale_affects_initial_rows_only() -> None:
     model = get_model("ComiRec-SA")
     plain, scaled = (initial_arrays(model, SHAPE, ITEMS, 5, scale) for scale in (None, 0.01))
     assert np.abs(scaled.rows).max() <= 0.01 < np.abs(plain.rows).max()
@@ -471,7 +469,7 @@ def test_a_scale_is_that_of_fresh_rows_and_of_nothing_else() -> None:
 
 
 @pytest.mark.compiled_quickly
-def test_interests_for_evaluation_look_up_and_mask_the_history() -> None:
+def test_evaluation_interests_look_up_and_mask_the_history() -> None:
     model, arrays, _ = start("ComiRec-SA")
     history = np.array([[3, 9, 9, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7]], np.int32)
     lengths = np.array([3, 7], np.int32)

@@ -30,7 +30,7 @@ def evaluated(values: list[float]) -> list[Progress]:
 
 @relaxed
 @given(metrics, st.integers(0, 5))
-def test_any_sequence_is_rated_as_the_loop_rates_it(values: list[float], patience: int) -> None:
+def test_record_evaluation_equals_comirecs_loop(values: list[float], patience: int) -> None:
     expected = oracles.early_stopping(values, patience)
     for progress, (best, trials, stop) in zip(evaluated(values), expected, strict=True):
         assert progress.evaluations_without_improvement == trials
@@ -43,7 +43,7 @@ def test_any_sequence_is_rated_as_the_loop_rates_it(values: list[float], patienc
 
 @relaxed
 @given(metrics)
-def test_an_evaluation_records_its_step_and_metric_and_nothing_else(values: list[float]) -> None:
+def test_record_evaluation_changes_step_and_metric_only(values: list[float]) -> None:
     for number, progress in enumerate(evaluated(values)):
         assert progress.evaluated_step == progress.step == (number + 1) * EVERY
         metric = values[number]
@@ -52,18 +52,18 @@ def test_an_evaluation_records_its_step_and_metric_and_nothing_else(values: list
         assert progress.is_best == (progress.evaluations_without_improvement == 0)
 
 
-def test_a_tie_keeps_the_earlier() -> None:
+def test_record_evaluation_keeps_the_earlier_of_a_tie() -> None:
     *_, last = evaluated([0.25, 0.5, 0.5])
     assert last.best == Best(0.5, 2 * EVERY, BRANCH)
     assert last.evaluations_without_improvement == 1
 
 
-def test_a_first_metric_of_zero_is_the_best() -> None:
+def test_record_evaluation_takes_a_first_metric_of_zero_as_the_best() -> None:
     (progress,) = evaluated([0.0])
     assert progress.best == Best(0.0, EVERY, BRANCH)
 
 
-def test_patience_zero_stops_at_the_first_evaluation_without_improvement() -> None:
+def test_out_of_patience_at_zero_is_the_first_evaluation_without_improvement() -> None:
     better, worse = evaluated([0.5, 0.25])
     assert not out_of_patience(better, 0)
     assert out_of_patience(worse, 0)

@@ -71,7 +71,7 @@ def random_targets(rng: np.random.Generator, users: int, num_items: int) -> NDAr
 
 @relaxed
 @given(sizes, seeds)
-def test_expected_counts_are_tensorflows(size: tuple[int, int, int], seed: int) -> None:
+def test_expected_counts_equal_tensorflows(size: tuple[int, int, int], seed: int) -> None:
     """TensorFlow keeps its number of tries to itself: there must be one that explains all."""
     num_items, count, users = size
     targets = random_targets(np.random.default_rng(seed), users, num_items)
@@ -90,7 +90,7 @@ def test_expected_counts_are_tensorflows(size: tuple[int, int, int], seed: int) 
 
 @relaxed
 @given(sizes, seeds, st.sampled_from([0.01, 1.0, 10.0]))
-def test_loss_and_gradients_are_tensorflows(
+def test_loss_and_gradients_equal_tensorflows(
     size: tuple[int, int, int], seed: int, scale: float
 ) -> None:
     num_items, count, users = size
@@ -123,7 +123,7 @@ def test_accidental_hits_occur_in_these_comparisons() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_whole_step_has_tensorflows_loss_and_gradients(name: str, seed: int) -> None:
+def test_step_equals_tensorflows_loss_and_gradients(name: str, seed: int) -> None:
     """From items to loss, and back to every parameter and item row: after the first step Adam's
     first moment is a tenth of the gradient.
     """

@@ -1,4 +1,4 @@
-"""The demonstration: train on generated data, kill the training half-way, resume it, compare."""
+"""The demonstration: train on synthetic data, kill the training half-way, resume it, compare."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from reprise.data.prepare import publish
 from reprise.data.synthetic import make_demo
 from reprise.text.messages import Messages, choose_language
 
-Text = Callable[..., str]  # a line of the catalogue, by its key
+Text = Callable[..., str]  # Messages.text: a message by its key
 
 STEPS, TEST_ITER, LEARNING_RATE = 4000, 250, 0.005
 
@@ -82,7 +82,7 @@ def _run_demo(folder: Path, lang: str | None) -> int:
 
 
 def next_commands(folder: Path, killed: TrainConfig) -> list[list[str]]:
-    """Return what to do after the demonstration: the words of command lines behind `reprise`."""
+    """Return the arguments of the `reprise` commands to try after the demonstration."""
     data = ["--data-dir", str(folder / "data")]
     first = ["--dataset", "demo", *data, "--name", "first", "--learning-rate", str(LEARNING_RATE)]
     return [
@@ -93,7 +93,7 @@ def next_commands(folder: Path, killed: TrainConfig) -> list[list[str]]:
 
 
 def _program() -> str:
-    """Return what starts `reprise` in this shell."""
+    """Return the program name that starts `reprise` in this shell."""
     return "reprise" if shutil.which("reprise") else sys.argv[0]
 
 

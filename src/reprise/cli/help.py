@@ -1,7 +1,8 @@
-"""The help of commands and options: from the catalogue, in the user's language, when it is printed.
+"""Help texts of commands and options, looked up in the user's language when help is printed.
 
-A command's help is found by its name, an option's by its flag; the English of a run's settings
-stands where they are declared. Click asks gettext for its own words.
+The message files store a command's help by its name and an option's by its flag. The English help
+of a run's settings is in their declarations (`config.schema`). Click's own words are translated
+through gettext.
 """
 
 import gettext
@@ -15,15 +16,15 @@ import click
 from reprise.text.compiled import DOMAIN, FOLDER
 from reprise.text.messages import Language, Messages, catalogue
 
-# Stands for the second column of a wide character; a line that is cut between the two is a column
-# wider, of the two that Click leaves free.
+# Placeholder for the second column of a wide character. A line broken between the two is one column
+# too wide, which fits into the two columns that Click leaves free.
 _FILL = "\0"
 _DEFAULT = re.compile(r"\[(?:default: (?P<value>[^]]*)|required)\]$")
 _CHOICES = re.compile(r"[\w-]+(?: \| [\w-]+)+")
 
 
 class Formatter(click.HelpFormatter):
-    """Lays help out by columns, of which a Chinese character takes two: Click counts characters."""
+    """Lay out help by terminal columns: Click counts characters, but a Chinese one takes two."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         """Write the usage line."""
@@ -36,12 +37,12 @@ class Formatter(click.HelpFormatter):
     def write_dl(
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
-        """Write terms and what they mean, in two columns."""
+        """Write terms and their explanations in two columns."""
         filled = [(_filled(term), _filled(text)) for term, text in rows]
         super().write_dl(filled, col_max, col_spacing)
 
     def getvalue(self) -> str:
-        """Return what was written."""
+        """Return the text written so far."""
         return super().getvalue().replace(_FILL, "")
 
 
@@ -64,29 +65,29 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help is in the catalogue."""
+    """A command whose help is in the message files."""
 
     context_class = Context
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """Return the parts of the usage line."""
+        """Return the parts of the usage line, translated."""
         return list(map(gettext.gettext, super().collect_usage_pieces(ctx)))
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what the command does."""
+        """Write the command's help."""
         formatter.write_paragraph()
         with formatter.indentation():
             formatter.write_text(command_help(path_of(ctx), _language(ctx)))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options and what each is."""
+        """Write the options and their help."""
         path, language = path_of(ctx), _language(ctx)
         options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
         with formatter.section(gettext.gettext("Options")):
             formatter.write_dl([option_record(option, path, language, ctx) for option in options])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the message that `epilog` is the key of."""
+        """Write the message whose key is `epilog`."""
         if self.epilog:
             formatter.write_paragraph()
             with formatter.indentation():
@@ -94,17 +95,17 @@ class Command(click.Command):
 
 
 class Group(Command, click.Group):
-    """A command with commands below it."""
+    """A command with subcommands."""
 
     command_class = Command
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, and the commands below."""
+        """Write the options and the subcommands."""
         super().format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands below, and the first sentence of each."""
+        """Write the subcommands with the first sentence of their help."""
         names = self.list_commands(ctx)
         limit = formatter.width - 6 - max(map(len, names))
         with formatter.section(gettext.gettext("Commands")):
@@ -112,22 +113,22 @@ class Group(Command, click.Group):
 
     def _brief(self, ctx: click.Context, name: str, limit: int) -> str:
         text = command_help(f"{path_of(ctx)} {name}".strip(), _language(ctx))
-        if "。" in text:  # else Click knows where a sentence ends
+        if "。" in text:  # otherwise Click finds the end of the sentence
             return text.partition("。")[0]
         return click.Command(name, help=text).get_short_help_str(limit)
 
 
 def use_language(language: Language) -> None:
-    """Have Click's own words, for which it asks gettext, in a language."""
+    """Set the language of Click's own words, which it translates through gettext."""
     if language != "en":
-        os.environ["LANGUAGE"] = language  # what gettext goes by first
+        os.environ["LANGUAGE"] = language  # takes precedence in gettext
         gettext.bindtextdomain(DOMAIN, FOLDER)
         gettext.textdomain(DOMAIN)
 
 
 def with_type_translated(error: click.ClickException) -> click.ClickException:
-    """Return an error with the name of its option's type translated, as Click's message has it in
-    English ("integer") in any language.
+    """Return the error with the name of its option's type translated: Click leaves the type
+    ("integer") in English.
     """
     if type(error) is not click.BadParameter or error.param is None:
         return error
@@ -137,7 +138,7 @@ def with_type_translated(error: click.ClickException) -> click.ClickException:
 
 
 def path_of(ctx: click.Context) -> str:
-    """Return a command's name below `reprise`, as the catalogue has it."""
+    """Return a command's name without `reprise` ("data show"), its key in the message files."""
     names = []
     while ctx.parent is not None:
         names.append(ctx.command.name or "")
@@ -147,7 +148,7 @@ def path_of(ctx: click.Context) -> str:
 
 
 def command_help(path: str, language: Language) -> str:
-    """Return what a command does, by its name below `reprise`; "" is `reprise` itself."""
+    """Return the help of the command `path` (see `path_of`); "" is `reprise` itself."""
     text: str = catalogue(language)["commands"][path]
     return text.strip("\n")
 
@@ -155,9 +156,9 @@ def command_help(path: str, language: Language) -> str:
 def option_record(
     option: click.Option, path: str, language: Language, ctx: click.Context
 ) -> tuple[str, str]:
-    """Return an option's names and its help in the command `path`: the columns of its line.
+    """Return an option's names and its help in the command `path`: the two columns of its line.
 
-    The help ends with the option's default, unless it names one itself.
+    The help ends with the option's default, unless it states one itself.
     """
     names, stated = option.get_help_record(ctx) or ("", "")
     kind = option.type.name.upper()
@@ -170,12 +171,13 @@ def option_record(
     if own := _DEFAULT.search(declared):
         words = "required" if own["value"] is None else "default: {default}"
         return names, f"{text}[{gettext.gettext(words).format(default=own['value'])}]"
-    return names, f"{text}  {stated.removeprefix(declared).strip()}".rstrip()  # as Click has it
+    return names, f"{text}  {stated.removeprefix(declared).strip()}".rstrip()  # Click's layout
 
 
 def option_key(option: click.Option, path: str, language: Language) -> tuple[str, str] | None:
-    """Return the table and the key of an option's help in the command `path`: by its flag, in
-    [settings] by its name, of the command or of all. None: it stands where it is declared.
+    """Return the table and key of an option's help in the message files: the flag in [options], or
+    the setting's name in [settings]; an entry for the command `path` wins over a general one.
+    None if the help is in the declaration only.
     """
     flag = option.opts[0].lstrip("-").replace("_", "-")
     words = path.split()
@@ -188,7 +190,7 @@ def option_key(option: click.Option, path: str, language: Language) -> tuple[str
 
 
 def _option_help(option: click.Option, path: str, language: Language) -> str:
-    """Return an option's help; a translation has the choices of the English that declares it."""
+    """Return an option's help; the choices in a translation come from the declared English."""
     declared = option.help or ""
     found = option_key(option, path, language)
     if found is None:

@@ -1,4 +1,4 @@
-"""The `reprise` command: its group, its exit codes, and how a mistake ends."""
+"""The `reprise` command group, and the error lines and exit codes of its failures."""
 
 import importlib
 import io
@@ -42,9 +42,9 @@ _LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  #
 
 
 def run_guarded(command: click.Command) -> NoReturn:
-    """Run a click command; a user's mistake ends in one clear line and its exit code."""
+    """Run a Click command; an error that the user can fix ends in one line and its exit code."""
     messages = Messages(choose_language(_asked_language(sys.argv[1:])))
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack what a line is marked with
+    if isinstance(sys.stdout, io.TextIOWrapper):  # the encoding may lack a symbol
         sys.stdout.reconfigure(errors="replace")
     use_language(messages.language)
     try:
@@ -93,7 +93,7 @@ def _tell(messages: Messages, mistake: Phrase) -> None:
 
 
 class Commands(UserDict[str, click.Command]):
-    """The commands by name; the module of one that is used is imported, which saves time."""
+    """The commands by name; only the module of the command in use is imported, to start fast."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class Commands(UserDict[str, click.Command]):
     cls=Group,
     commands=Commands(COMMANDS),
     epilog="exit_codes",
-    # ComiRec spells its flags with underscores: both spellings are understood.
+    # Flags are accepted with underscores, too, as ComiRec spells them.
     context_settings={
         "help_option_names": ["-h", "--help"],
         "token_normalize_func": lambda token: token.replace("_", "-"),
@@ -140,7 +140,7 @@ def main() -> NoReturn:
 
 
 def main_of_comirec() -> NoReturn:
-    """Run ComiRec's command line by itself."""
+    """Run ComiRec's command line (`reprise comirec`) as a program of its own."""
     from reprise.cli.commands.comirec import comirec
 
     run_guarded(comirec)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the configuration values they give."""
+"""Options shared by several commands, and the configuration values given with them."""
 
 import json
 import math
@@ -25,13 +25,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def common_options(command: Command) -> Command:
-    """Add the options every command has."""
+    """Add the options of every command."""
     return click.option("--lang")(command)
 
 
 which_option = click.option("--which", type=click.Choice(["best", "latest"]), default="best")
 runs_option = click.option("--runs-dir", type=click.Path(path_type=Path), default="runs")
-# Of a run's data: where run.json says it was, unless a folder is given.
+# For a run's data; if not given, run.json's data folder is used.
 data_option = click.option("--data-dir", type=click.Path(path_type=Path))
 sets_option = click.option("--data-dir", type=click.Path(path_type=Path), default="data")
 
@@ -39,13 +39,13 @@ _MAX_ITER = click.option("--max-iter", type=float)
 
 
 def setting_option(name: str, *flags: str, default: Any = None) -> Callable[[Command], Command]:
-    """Return the option that gives a setting, as it is declared.
+    """Return the Click option of a setting, built from its declaration.
 
     Args:
         name: The setting, and the name of the option's parameter.
-        flags: The option's flags, in the place of those declared.
-        default: What holds without it; the configuration's own where it is None, so that a file
-            or a preset can give it.
+        flags: Flags that replace the declared ones.
+        default: The option's default. If None, the option has no default, so that a value from a
+            file or a preset is kept.
     """
     setting = SETTINGS[name]
     names = flags or setting.flags
@@ -63,7 +63,7 @@ def setting_option(name: str, *flags: str, default: Any = None) -> Callable[[Com
 
 
 def _options_of(setting: Setting) -> Iterator[Callable[[Any], Any]]:
-    """Yield all options of a setting, those of its former names hidden."""
+    """Yield the options of a setting, with hidden ones for its former names."""
     if setting.name == "max_steps":
         yield _MAX_ITER
     yield setting_option(setting.name)
@@ -109,14 +109,14 @@ _SOURCE_OPTIONS = (
 
 
 def source_options(command: Command) -> Command:
-    """Add the options that tell what a source of interactions looks like."""
+    """Add the options that describe the format of a source of interactions."""
     for option in reversed(_SOURCE_OPTIONS):
         command = option(command)
     return command
 
 
 def run_options(command: Command) -> Command:
-    """Add the options that make up a run's configuration, and where it and its data are."""
+    """Add the options of a run's configuration, and of its folder and its data's."""
     for option in reversed(_RUN_OPTIONS):
         command = option(command)
     return command
@@ -130,14 +130,14 @@ def longer_options(command: Command) -> Command:
 
 
 def watch_options(command: Command) -> Command:
-    """Add the options on how a run is watched."""
+    """Add the options on progress output and trackers."""
     for option in reversed(_WATCH_OPTIONS):
         command = option(command)
     return command
 
 
 def resume_options(command: Command) -> Command:
-    """Add the options on what an existing run goes on from."""
+    """Add the options that choose the state from which an existing run resumes."""
     for option in (
         click.option("--change-learning-rate", type=float),
         click.option("--best-metric", type=float),
@@ -148,7 +148,7 @@ def resume_options(command: Command) -> Command:
 
 
 def preset_name(preset: str | None, config_file: Path | None) -> str | None:
-    """Return the preset that a flag or the file names."""
+    """Return the name of the preset given by flag or in the file; None if there is none."""
     return preset or (read_toml(config_file).get("preset") if config_file is not None else None)
 
 
@@ -159,8 +159,8 @@ def run_layers(
     max_steps: int | None,
     values: dict[str, Any],
 ) -> list[Layer]:
-    """Return the configuration's given values by field name, the stronger last: the preset's, the
-    file's, the flags'. A file may name its preset.
+    """Return the given configuration values by field name, in increasing order of precedence:
+    preset, file, flags. A file may name its preset.
     """
     if max_iter is not None and max_steps is not None:
         raise UsageError("only_one", options="--max-iter, --steps")
@@ -201,7 +201,7 @@ def together(layers: Sequence[Layer]) -> dict[str, Any]:
 
 
 def agreed(question: str, unasked: str) -> bool:
-    """Ask; UsageError of the key `unasked` where nobody can answer."""
+    """Ask a yes/no question; raise UsageError(`unasked`) if stdin is at its end."""
     try:
         return click.confirm(question)
     except click.Abort as abort:

@@ -1,6 +1,4 @@
-"""The reference of all commands, made of the commands themselves: `python -m reprise.cli.reference`
-writes docs/commands.md.
-"""
+"""Generate docs/commands.md from the commands: `python -m reprise.cli.reference` prints it."""
 
 import sys
 import textwrap
@@ -17,16 +15,15 @@ _WIDTH = 120
 _RUN = "Options of a run"
 _HEADER = """# Commands
 
-Every command and option, as `reprise COMMAND --help` tells them. `make docs` makes this page of the
-commands themselves, and a test holds that it is not stale: mend a text in the code, not here.
+Every command and option, as `reprise COMMAND --help` prints them. `make docs` generates this page
+from the code, and a test checks that it is up to date: edit the texts in the code, not here.
 
-An option is given as `--option VALUE` or `--option=VALUE`, with `-` or `_` inside. INTEGER is a
-whole number, FLOAT a number, TEXT a word, PATH a file or folder. `[default: ...]` is what holds
-without the option."""
+An option is given as `--option VALUE` or `--option=VALUE`; in its name, `-` and `_` are the same.
+INTEGER is a whole number, FLOAT a number, TEXT a word, PATH a file or folder."""
 
 
 def reference(root: click.Group, name: str = "reprise") -> str:
-    """Return the page of `root` and of everything below it, Markdown."""
+    """Return the Markdown page of `root` and all its subcommands."""
     parts = [_HEADER, _contents(root, name)]
     parts += [_section(path, command) for path, command in walk(root, name)]
     parts.append(f"## {_RUN}\n\nThe settings that make up a run, and where it and its data are.")
@@ -36,8 +33,8 @@ def reference(root: click.Group, name: str = "reprise") -> str:
 
 
 def walk(root: click.Group, name: str = "reprise") -> Iterator[tuple[str, click.Command]]:
-    """Yield every command below `root` with its full name ("reprise data show"), of groups those
-    that do something by themselves.
+    """Yield the subcommands of `root` with their full names ("reprise data show"), without hidden
+    ones and without groups that do nothing by themselves.
     """
     for _, command in sorted(root.commands.items()):
         path = f"{name} {command.name}"
@@ -48,7 +45,7 @@ def walk(root: click.Group, name: str = "reprise") -> Iterator[tuple[str, click.
 
 
 def options(command: click.Command) -> list[click.Option]:
-    """Return the options of a command, in the order of its help; without --help and hidden ones."""
+    """Return the options of a command in help order, without --help and hidden options."""
     found = (parameter for parameter in command.params if isinstance(parameter, click.Option))
     return [option for option in found if not option.hidden]
 
@@ -73,7 +70,7 @@ def _run_options() -> list[str]:
 
 
 def _lines(command: click.Command, path: str) -> list[str]:
-    """Return a line of each option: its names, and what its help tells."""
+    """Return one line per option: its names and its help."""
     context = click.Context(command, show_default=True)
     lines = []
     for option in options(command):
@@ -84,7 +81,7 @@ def _lines(command: click.Command, path: str) -> list[str]:
 
 
 def _prose(text: str) -> Iterator[str]:
-    """Yield the paragraphs of a help text; those that click leaves as they are, as code."""
+    r"""Yield the paragraphs of a help text; those marked with \b (not rewrapped) as code."""
     for part in text.split("\n\n"):
         if part.startswith("\b\n"):
             yield textwrap.indent(part.removeprefix("\b\n"), "    ")

@@ -1,4 +1,4 @@
-"""What `reprise train` and `reprise resume` have in common: a start of a run from a shell."""
+"""Start runs from a shell: shared by `reprise train` and `reprise resume`."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from reprise.text.messages import Messages, choose_language
 
 @dataclass(frozen=True)
 class Watch:
-    """How a run is watched: the options of `options.watch_options`, the language, the preset."""
+    """Output and trackers of a run: the values of `options.watch_options`, language, preset."""
 
     quiet: bool
     track: tuple[str, ...]
@@ -28,20 +28,20 @@ class Watch:
 
     @property
     def words(self) -> list[str]:
-        """The options that ask for it, for the command that goes on."""
+        """The same options as arguments of the command that resumes the run."""
         tracked = [word for name in self.track for word in ("--track", name)]
         spoken = [] if self.lang is None else ["--lang", self.lang]
         return [*tracked, *(["--quiet"] if self.quiet else []), *spoken]
 
 
 def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> NoReturn:
-    """See a run through from where it stands, and end the process.
+    """Start or resume a run, and exit the process with its exit code.
 
     Args:
         named: The run.
-        watch: How it is watched.
-        data_dir: The folder of the data sets, None where none was given.
-        asked: The other fields of a `Request`.
+        watch: Its output and trackers.
+        data_dir: The folder of the data sets; None if not given.
+        asked: The other fields of the `Request`.
     """
     voice = Voice(Messages(choose_language(watch.lang)), quiet=watch.quiet)
     if named.taken is not None:

@@ -1,4 +1,4 @@
-"""Where each value of a configuration comes from: `reprise config show`."""
+"""Resolve the layers of a configuration, and record each value's source (`reprise config show`)."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ Kind = Literal["default", "run", "preset", "file", "flag", "derived", "needed"]
 
 @dataclass(frozen=True)
 class Layer:
-    """Values by field name, and whose they are: the preset, file or run `name`; flags have none."""
+    """Values by field name, and their source: the preset, file or run `name`; None for flags."""
 
     kind: Kind
     values: Mapping[str, Any]
@@ -22,8 +22,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Value:
-    """A value in force and its source: a layer, the default, what follows from other values
-    ("derived"), or nobody yet ("needed").
+    """A resolved value and its source: a layer, the default, other values ("derived"), or none yet
+    ("needed").
     """
 
     key: str
@@ -33,8 +33,13 @@ class Value:
 
 
 def resolve(layers: Iterable[Layer]) -> list[Value]:
-    """Return the whole configuration that the layers make, the stronger last; UsageError for what
-    is no configuration. Data set and name may be open yet.
+    """Return all values of the configuration that results from the layers.
+
+    Args:
+        layers: In increasing order of precedence. Data set and name may be missing.
+
+    Raises:
+        UsageError: The values are invalid.
     """
     given: dict[str, Any] = {}
     origin: dict[str, Layer] = {}
@@ -60,8 +65,8 @@ def resolve(layers: Iterable[Layer]) -> list[Value]:
 
 
 def as_toml(settings: list[Value]) -> str:
-    """Return the lines of a file that `--config` reads back to the same configuration."""
-    # A JSON text, number or truth value is TOML's too: names hold printable characters only.
+    """Return the TOML text of a file that `--config` reads back to the same configuration."""
+    # JSON strings of printable characters, numbers and booleans are valid TOML.
     return "".join(
         f"{setting.key} = {json.dumps(setting.value, ensure_ascii=False)}\n"
         for setting in settings

@@ -1,4 +1,4 @@
-"""Configurations read from flags, TOML files, presets and what older versions stored."""
+"""Load configurations from flags, TOML files, presets and runs of older versions."""
 
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from reprise.text.messages import Phrase, Say, unsaid
 from reprise.text.suggest import suggest
 
 _PRESETS = Path(__file__).parent / "presets"
-SHIPPED = Path(__file__).parent / "shipped"  # a folder a data set, a file a model
+SHIPPED = Path(__file__).parent / "shipped"  # one folder per data set, one file per model
 PRESETS = tuple(sorted(path.stem for path in _PRESETS.glob("*.toml")))
 NEEDED = tuple(name for name, declared in SETTINGS.items() if declared.default is Meaning.REQUIRED)
 _BY_FLAG = {
@@ -28,7 +28,11 @@ _FORMER = {
 
 
 def make_config(values: Mapping[str, Any]) -> TrainConfig:
-    """Build a config from values by field name (None: not given); UsageError for unknown names."""
+    """Build a config from values by field name; None means not given.
+
+    Raises:
+        UsageError: A name is unknown, a required value is missing, or a value is invalid.
+    """
     for key in values:
         if key not in SETTINGS:
             raise UsageError("unknown_key", option=key, suggestion=suggest(key, SETTINGS))
@@ -40,12 +44,17 @@ def make_config(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def read_toml(path: Path, say: Say = unsaid) -> dict[str, Any]:
-    """Read configuration values from a TOML file; keys as the flags of the run's own settings, with
-    - or _ (steps, or max_steps; not max_iter). Former names are understood, and `say` is told.
+    """Read configuration values from a TOML file.
+
+    A key is a setting's name or its flag's (max_steps or steps; not max-iter), with - or _. Former
+    names are accepted.
 
     Args:
-        path: A file, or the name of one that is shipped, such as book/ComiRec-DR.
-        say: Told of former names.
+        path: A file, or the name of a shipped one, such as book/ComiRec-DR.
+        say: Called with "setting_renamed" for each former name.
+
+    Raises:
+        UsageError: The file cannot be read, or gives a setting twice.
     """
     try:
         table = tomllib.loads(_file_of(path).read_text(encoding="utf-8-sig"))
@@ -61,7 +70,7 @@ def read_toml(path: Path, say: Say = unsaid) -> dict[str, Any]:
 
 
 def _file_of(path: Path) -> Path:
-    """Return the file that --config means: the path itself, or a shipped one's by its name."""
+    """Return the file of a --config value: a path, or the name of a shipped file."""
     if path.exists():
         return path
     shipped = {f"{file.parent.name}/{file.stem}": file for file in SHIPPED.glob("*/*.toml")}
@@ -71,27 +80,27 @@ def _file_of(path: Path) -> Path:
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """Read the configuration values of a preset, one of PRESETS; UsageError for another."""
+    """Read the configuration values of a preset; raise UsageError if it is not in PRESETS."""
     if name not in PRESETS:
         raise UsageError("bad_value", option="preset", value=name, expected=" | ".join(PRESETS))
     return read_toml(_PRESETS / f"{name}.toml")
 
 
 def field_of(key: str) -> str:
-    """Return the field of TrainConfig that a flag's name means, without its dashes before."""
+    """Return the field of TrainConfig for a flag's name without its leading dashes."""
     name = key.replace("-", "_")
     return _BY_FLAG.get(name, name)
 
 
 def in_todays_names(values: Mapping[str, Any], say: Say = unsaid) -> dict[str, Any]:
-    """Return values by name, those of settings that have been renamed by their names of today.
+    """Convert settings given by former names, and their former values, to the current ones.
 
     Args:
-        values: By name; what is no setting, today or formerly, stays as it is.
-        say: Told "setting_renamed" for each former name.
+        values: Values by name; unknown names are returned unchanged.
+        say: Called with "setting_renamed" for each former name.
 
     Raises:
-        UsageError: A setting is given by two of its names.
+        UsageError: A setting is given under two names.
     """
     lifted: dict[str, Any] = {}
     for given, value in values.items():
@@ -107,8 +116,8 @@ def in_todays_names(values: Mapping[str, Any], say: Say = unsaid) -> dict[str, A
 
 
 def lift_identity(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored identity as today's version would have stored it: settings by their names of
-    today, and where one is missing, what it means to be older than the setting.
+    """Convert a stored identity to the current version: current names, and for each missing
+    setting the value that checkpoints older than the setting imply (`Setting.absent`).
     """
     absent = {name: SETTINGS[name].absent for name in IDENTITY}
     known = {name: value for name, value in absent.items() if value is not Meaning.OPEN}

@@ -17,7 +17,7 @@ from reprise.models.scoring import Scoring
 from reprise.text.messages import Phrase
 
 NEGATIVES_PER_EXAMPLE = 10
-_SEEDS = 2**32  # JAX's keys and NumPy's streams tell these apart, and no more
+_SEEDS = 2**32  # more than 32 bits would not change JAX's keys and NumPy's streams
 _LONGEST = 10**12  # of steps
 
 
@@ -86,7 +86,7 @@ class TrainConfig:
         ("row-adam", "adam", "lazy-adam"),
         "Optimizer of the item embeddings: {choices}. row-adam equals dense Adam, at a cost that "
         "depends on the batch alone.",
-        # It was lazy Adam. All rows stand at the checkpoint's step, so that any can go on.
+        # Older versions used lazy Adam, which leaves no updates pending: any optimizer can go on.
         absent=Meaning.OPEN,
     )
 
@@ -119,7 +119,7 @@ class TrainConfig:
         untrained=Meaning.DEFAULT,
     )
 
-    # Sizes, and what an item is: `models.registry.ModelShape`, `models.scoring`
+    # Sizes and item vectors: `models.registry.ModelShape`, `models.scoring`
     batch_size: int = setting(128, "Batch size: users per step.")
     maxlen: int = setting(20, "Maximum history length; the last items are kept.")
     embedding_dim: int = setting(64, "Embedding dimension.")
@@ -162,7 +162,7 @@ class TrainConfig:
         0,
         "Causal self-attention blocks over the history, below the model.",
         at_least=0,
-        at_most=64,  # each is compiled by itself
+        at_most=64,  # each is compiled separately
         untrained=Meaning.DEFAULT,
     )
     encoder_heads: int = setting(1, "Attention heads of the encoder.", needs="encoder_layers")
@@ -183,7 +183,7 @@ class TrainConfig:
         formerly=(Former("repeats", (("ignored", False), ("learned", True))),),
     )
 
-    # What is learned of a user: `training.batches.TargetRule`
+    # Training targets: `training.batches.TargetRule`
     min_history: int = setting(
         4, "Minimum history length before a training target.", formerly=(Former("first_target"),)
     )
@@ -271,7 +271,9 @@ class TrainConfig:
             self._refuse("maxlen", Phrase("good_maxlen", first=self.min_history))
 
     def _settle_negatives(self) -> None:
-        """In-batch, the targets are the negatives; of a full softmax their number says nothing."""
+        """Derive the number of negatives: with in-batch negatives it is the number of targets; a
+        full softmax ignores it.
+        """
         in_batch, learned = self.sampler == "in-batch", self.batch_size * self.targets
         if self.sampler == "full" or self.negatives is None:
             self._set(negatives=learned if in_batch else NEGATIVES_PER_EXAMPLE * self.batch_size)
@@ -280,13 +282,13 @@ class TrainConfig:
 
     @property
     def num_negatives(self) -> int:
-        """Negatives of a step, shared by its batch."""
+        """Negatives per step, shared by the batch."""
         assert self.negatives is not None  # set in __post_init__
         return self.negatives
 
     @property
     def cutoffs(self) -> tuple[int, ...]:
-        """Where metrics are taken, see `cutoffs_of`."""
+        """Cutoffs of the metrics, see `cutoffs_of`."""
         return cutoffs_of(self.top_n)
 
     @property
@@ -302,13 +304,13 @@ class TrainConfig:
 
     @property
     def is_final_fit(self) -> bool:
-        """Whether all users are trained on, and no metric is taken."""
+        """Whether the run trains on all users, without evaluation."""
         return self.train_users == "all"
 
     @property
     def run_name(self) -> str:
-        """The run's name with its settings, as ComiRec forms it: its original command line's
-        folder, and that of runs of older versions.
+        """The run's name with its settings, as ComiRec forms it: the folder name of runs of
+        ComiRec's command line and of older versions.
         """
         return (
             f"{self.dataset}_{self.model}_b{self.batch_size}_lr{self.learning_rate}"
@@ -321,19 +323,19 @@ class TrainConfig:
         return f"{self.dataset}_{self.name}"
 
     def identity(self, fingerprint: str) -> dict[str, Any]:
-        """Return what must not change between starts of the run."""
+        """Return the values that must not change between starts of the run."""
         return {name: getattr(self, name) for name in IDENTITY} | {
             "dataset_fingerprint": fingerprint
         }
 
 
 SETTINGS: Mapping[str, Setting] = settings_of(TrainConfig)
-# A run is found by its name.
+# Without the name: runs can be renamed.
 IDENTITY = tuple(n for n, declared in SETTINGS.items() if not declared.extendable and n != "name")
 
 
 def cutoffs_of(top_n: int) -> tuple[int, ...]:
-    """Return where metrics are taken: at 20 and 50, as ComiRec, and at `top_n`."""
+    """Return the cutoffs of the metrics: 20 and 50, as in ComiRec, and `top_n`."""
     return tuple(sorted({20, 50, top_n}))
 
 

@@ -1,4 +1,4 @@
-"""What the declaration of one setting says: its type, range, default, help and names."""
+"""The declaration of one setting: its type, range, default, help and names."""
 
 import dataclasses
 import types
@@ -12,37 +12,37 @@ from typing import Any
 from reprise.errors import UsageError
 from reprise.text.messages import Phrase
 
-LARGEST = 1_000_000  # of any size: beyond it lies a mistyped number
-_LONGEST_NAME = 100  # bytes: the run's folder name holds two of them, and 255 is a file system's
+LARGEST = 1_000_000  # of any size: a larger number is a typing error
+_LONGEST_NAME = 100  # bytes: a run's folder name has two of them, and file systems allow 255
 _KEY = "setting"
 _TRUTH = {"true": True, "false": False}
 
 
 class Meaning(Enum):
-    """What stands in a declaration where no value does."""
+    """Placeholders for values in a declaration."""
 
     REQUIRED = "required"  # no default: it must be given
     DEFAULT = "default"  # the setting's default
-    OPEN = "open"  # not known: a run goes on with any value
-    KEPT = "kept"  # the value asked for
+    OPEN = "open"  # unknown: a run resumes with any value
+    KEPT = "kept"  # the given value
 
 
 @dataclass(frozen=True)
 class Former:
-    """A name that a setting had; `values`: former values and today's, where they differ."""
+    """A former name of a setting; `values`: pairs of former and current values that differ."""
 
     name: str
     values: tuple[tuple[Any, Any], ...] = ()
 
     def today(self, value: Any) -> Any:
-        """Return today's value for a former one, which a flag gives as text."""
+        """Convert a former value, which may be text from a flag, to the current one."""
         same = (new for old, new in self.values if _text(old) == _text(value))
         return next(same, value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """The declaration of a setting. The last three are its field's: `settings_of` fills them in.
+    """The declaration of a setting.
 
     Attributes:
         help: What it does, one English sentence; "{choices}" stands for the choices.
@@ -92,19 +92,21 @@ class Setting:
             raise UsageError("bad_name", option=called, value=value)
 
     def normalize(self, value: Any) -> Any:
-        """Return a checked value as a configuration holds it: floats as floats, no 0 for None."""
+        """Convert a checked value to its stored form: integers to floats where floats are due, and
+        0 to None where it means that.
+        """
         if value is None or (self.zero_is_none and value == 0):
             return None
         return float(value) if self.kind is float else value
 
     def parse(self, text: str) -> Any:
-        """Return the value that a text stands for; ValueError where it stands for none."""
+        """Convert text to a value; raise ValueError if it cannot be converted."""
         if self.kind is bool and text.casefold() not in _TRUTH:
             raise ValueError(text)
         return _TRUTH[text.casefold()] if self.kind is bool else self.kind(text)
 
     def words(self, value: Any) -> list[str]:
-        """Return the words of a command line that give a value, or the text of one."""
+        """Return the command line arguments that give a value, which may be text."""
         if self.kind is not bool:
             return [self.flags[0], str(value)]
         on = self.parse(str(value))
@@ -112,7 +114,7 @@ class Setting:
 
     @property
     def default_help(self) -> str:
-        """What holds without the setting, as the end of its help; empty for a flag that is off."""
+        """The default as the end of the help text; empty for a flag that is off."""
         if self.default is Meaning.REQUIRED:
             return "[required, here or in the file]"
         if self.kind is bool:
@@ -151,7 +153,9 @@ class Setting:
 
 
 def setting(default: Any, text: str, **about: Any) -> Any:
-    """Return a field of a configuration; `text` and `about`: see `Setting`."""
+    """Return a dataclass field that declares a setting; `text` is its help, `about` the other
+    attributes of `Setting`.
+    """
     declared = Setting(help=text, default=default, **about)
     return field(
         default=MISSING if default is Meaning.REQUIRED else default, metadata={_KEY: declared}
@@ -159,12 +163,12 @@ def setting(default: Any, text: str, **about: Any) -> Any:
 
 
 def choice(names: tuple[str, ...], text: str, **about: Any) -> Any:
-    """Return a field that is one of `names`, the first by default."""
+    """Return a field whose value is one of `names`; the first is the default."""
     return setting(names[0], text, choices=names, **about)
 
 
 def settings_of(config: type[Any]) -> Mapping[str, Setting]:
-    """Return the settings that the fields of a dataclass declare, by name."""
+    """Return the settings declared by the fields of a dataclass, by name."""
     return {item.name: _declared(item) for item in dataclasses.fields(config)}
 
 

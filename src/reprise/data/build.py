@@ -1,4 +1,4 @@
-"""From what a reader found to a draft: filtered, numbered by popularity, ordered by time, split.
+"""Build a dataset from a reader's result: filter, number by popularity, order by time, split.
 
 Of ordered interactions, equally popular items and the users stand in order of first appearance, and
 a user's items of one time as they stand. Of others, equally popular items and the users stand by

@@ -1,4 +1,4 @@
-"""The clocks that times may be of: seconds since 1970, or thousandths and so on of seconds."""
+"""Units of timestamps: seconds, milli-, micro- or nanoseconds since 1970."""
 
 _EARLIEST = 10**8  # seconds: 1973
 UNITS = (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9))  # how many a second has

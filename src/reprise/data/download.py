@@ -1,4 +1,4 @@
-"""Fetching a well-known data set: resumed where it was cut, verified, unpacked all or nothing."""
+"""Download a public data set: resumable, verified by checksum, unpacked all or nothing."""
 
 import re
 import shutil
@@ -20,10 +20,20 @@ _CHUNK, _PATIENCE = 1 << 16, 30  # bytes; seconds without an answer
 
 
 def fetch(known: KnownSet, folder: Path, command: str, heard: Heard, mirror: str | None) -> bool:
-    """See to it that the files of a set are in `folder`, whole and unpacked; return whether all of
-    them are as their owner says (else as they were met first). `mirror`: an address that holds the
-    files in place of the owner's. DataError says what is to be done by hand, and that `command`
-    comes next.
+    """Download and unpack the files of a data set into `folder`, as far as they are missing.
+
+    Args:
+        known: The data set.
+        folder: Where to download to.
+        command: The command to repeat, for error messages.
+        heard: Called with each file's name, its bytes here and its total bytes (0: unknown).
+        mirror: An address to download from instead of the publisher's.
+
+    Returns:
+        Whether all files match the publisher's checksums; otherwise those of the first download.
+
+    Raises:
+        DataError: A file cannot be downloaded or is damaged; the message states what to do.
     """
     durable.make_folder(folder)
     for file in known.files:
@@ -65,7 +75,7 @@ def _download(url: str, file: RemoteFile, path: Path, command: str, heard: Heard
 
 
 def _go_on(url: str, part: Path, heard: Callable[[int, int], None]) -> None:
-    """Download into `part`; what is there already is kept if the server still has that file."""
+    """Download into `part`, continuing a partial download if the server's file is unchanged."""
     import requests
 
     tag = part.with_name(f"{part.name}.tag")  # what the server calls this version of the file
@@ -97,8 +107,8 @@ def _go_on(url: str, part: Path, heard: Callable[[int, int], None]) -> None:
 
 
 def _verify(file: RemoteFile, path: Path, where: str) -> str:
-    """Return a file's digest; refuse one that is not what its owner says, or what it was when it
-    was met first. where: to get it from.
+    """Return a file's checksum; raise DataError unless it is the publisher's or, if there is none,
+    that of the first download. where: the address in the message.
     """
     import pooch
 
@@ -114,14 +124,14 @@ def _verify(file: RemoteFile, path: Path, where: str) -> str:
 
 
 def _recorded(sums: Path) -> dict[str, str]:
-    """Return the digests of the files that were met, by name; a line that is torn says nothing."""
+    """Return the recorded checksums by file name; incomplete lines are ignored."""
     text = sums.read_text(encoding="utf-8", errors="replace") if sums.exists() else ""
     lines = (re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line) for line in text.splitlines())
     return {line[2]: line[1] for line in lines if line}
 
 
 def _record(path: Path, digest: str) -> None:
-    """Keep the digest of a file that is met, as `sha256sum` writes it."""
+    """Record a file's checksum in the format of `sha256sum`."""
     sums = path.with_name(SUMS)
     recorded = _recorded(sums)
     if recorded.get(path.name) != digest:
@@ -130,7 +140,7 @@ def _record(path: Path, digest: str) -> None:
 
 
 def _unpack(path: Path, folder: Path, where: str) -> None:
-    """Put what a zip archive holds into the folder `UNPACKED`, all or nothing."""
+    """Unpack a zip archive into the folder `UNPACKED`, all or nothing."""
     if path.suffix != ".zip" or (folder / UNPACKED).exists():
         return
 

@@ -1,4 +1,4 @@
-"""A dataset about to be written, as `prepare` and `demo` make it, and its writing."""
+"""A dataset in memory, as made by `prepare` and `demo`, and how it is written to a folder."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Well-known data sets: where their owners keep them, on what terms, and how they are prepared."""
+"""Public data sets: download addresses, terms, and how to prepare them."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ UNPACKED = "unpacked"  # what an archive holds, below the set's folder
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a set. checksum: "md5:..." as its owner publishes it; None where he publishes none,
-    and what is met first is recorded. url: None where it must be fetched by hand.
+    """A file of a data set. checksum: the publisher's, "md5:..."; None if there is none (that of
+    the first download is recorded). url: None if it must be downloaded by hand.
     """
 
     name: str
@@ -18,8 +18,9 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class KnownSet:
-    """page: its owner's, with the terms; licence: the message that sums them up; source: what to
-    prepare, below the set's folder; options: and how.
+    """A public data set. page: the publisher's page with the terms; licence: key of the message
+    that summarises them; source: the path to prepare, relative to the set's folder; options: those
+    of `reprise prepare`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""`.npy` files: opened so that whatever is wrong with one is told, written a part at a time."""
+"""Open .npy files with validated headers; write them in chunks."""
 
 import tokenize
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Arranging interactions as arrays: counting, numbering, and each user's in the order of time.
+"""Arrange interactions as arrays: count, number, and order each user's by time.
 
 Everything is counting and moving over numbers, in blocks: no row is hashed, compared with a row of
 another user, or seen by Python.

@@ -1,9 +1,9 @@
-"""Protocols: who is trained on, and which items an evaluation hides.
+"""Protocols: which users are trained on, and which items are held out.
 
-comirec         users are apart: each is in one split, with all of his items
-leave-one-out   time is apart, user by user: everyone is trained on, but for his last two items
-time-split      time is apart, for all at once: what comes after a time is to be found from what
-                came before it
+comirec         split by users: each user is in one split, with all of their items
+leave-one-out   split by time per user: all users are trained on, without their last two items
+time-split      split by time for all users: items after a time are held out, those before it
+                are the history
 """
 
 import random

@@ -1,4 +1,4 @@
-"""What a dataset folder holds, in numbers, and what of it training may suffer from."""
+"""Dataset statistics, with warnings about data that hurts training."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""The demo data: generated users who hold a few true interests out of many, with a realistic
-popularity skew, so that the right answer is known.
+"""Demo data: synthetic users with a few known interests out of many, and a realistic popularity
+skew, so that the right answer is known.
 """
 
 import numpy as np

@@ -84,10 +84,10 @@ def measure_run(
 
 
 def measured_before(run: Run, split: Split, say: Say) -> Measured:
-    """Return what the run's results.json tells of its best model; nothing is computed."""
+    """Return the results of the best model stored in results.json; nothing is computed."""
     try:
         checkpoint = find_checkpoint(run.path, "best", say)
-    except CheckpointError:  # the page has said what is damaged
+    except CheckpointError:  # the page already reports damage
         return Measured(None, (), ())
     entry = results.read(run.path).of(checkpoint, split)
     if entry is None or f"recall@{run.cutoff}" not in entry:  # or at other cutoffs alone

@@ -55,7 +55,7 @@ def evaluate_run(
     coef: float | None = None,
     filter_seen: bool = False,
 ) -> Measured:
-    """Measure a run's stored model on a split, whole.
+    """Evaluate a run's stored model on a whole split.
 
     `locate` gives the folder of a dataset by its name; its content must be what the run was
     trained on. `top_n` adds a cutoff; `coef` and `filter_seen` as in `evaluate`.
@@ -66,7 +66,7 @@ def evaluate_run(
 
 
 def check_coef(coef: float | None) -> None:
-    """Refuse a lambda that is not possible."""
+    """Raise UsageError for an invalid lambda."""
     if coef is not None and not 0 <= coef < math.inf:
         raise UsageError(
             "bad_value", option="lambda", value=coef, expected=Phrase("good_from", low=0)
@@ -98,7 +98,7 @@ def measure(
     filter_seen: bool = False,
     cutoffs: tuple[int, ...] | None = None,
 ) -> Measured:
-    """Measure a stored model on a split of its data set, whole."""
+    """Evaluate a stored model on a whole split of its data set."""
     if stored.config.is_final_fit:
         raise UsageError("trained_on_all", path=stored.checkpoint.path)
     dataset = stored.dataset
@@ -116,7 +116,7 @@ def measure_users(
     filter_seen: bool = False,
     cutoffs: tuple[int, ...] | None = None,
 ) -> Measured:
-    """Measure a stored model on users, whose items are those of its data set."""
+    """Evaluate a stored model on users of its data set."""
     dataset = stored.dataset
     cutoffs = stored.config.cutoffs if cutoffs is None else cutoffs
     category, counts = dataset.known_categories, dataset.training_counts
@@ -188,7 +188,7 @@ def metrics_asked(names: Iterable[str] | None) -> tuple[Metric, ...]:
 
 
 def only(facts: dict[str, Any], metrics: Collection[Metric]) -> dict[str, Any]:
-    """Return the facts of an evaluation with no other metrics of lists; groups keep theirs."""
+    """Return the facts of an evaluation with only these metrics of lists; groups are unchanged."""
 
     def chosen(values: Mapping[str, Any]) -> dict[str, Any]:
         kept = {key: metric_of(key) for key in values}

@@ -72,8 +72,8 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Resumption:
-    """What a start goes on from: `checkpoint` is where the snapshot was stored, and `rewound`
-    tells that it was not the latest, so that a new branch begins.
+    """The snapshot that a start resumes from. checkpoint: where it was stored; rewound: whether it
+    was not the latest, so that a new branch begins.
     """
 
     checkpoint: Checkpoint
@@ -83,8 +83,8 @@ class Resumption:
 
 @contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
-    """Hold the run for writing; RunInUseError names the process that has it. The lock ends with
-    its process, however that ends.
+    """Lock the run for writing; raise RunInUseError with the process that holds the lock. The lock
+    ends with its process.
     """
     durable.make_folder(folder.checkpoints)
     with held(folder.path):
@@ -110,8 +110,8 @@ def check_identity(
     """Refuse, with the differences, a folder that holds a run of another identity; `data_folder`
     is what a change of the data set is told of.
 
-    The checkpoints know it, under their manifests; run.json decides between them, or alone where
-    there are none.
+    The identity is stored in the checkpoints; run.json decides between different ones, or alone if
+    there are no checkpoints.
     """
     recorded = read_record(folder, warn).get("identity")
     found = store.scan(folder.checkpoints)
@@ -127,7 +127,7 @@ def check_identity(
 def refuse_difference(
     folder: RunFolder, stored: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> None:
-    """Raise ConfigMismatchError, with a line for each key, where the two differ."""
+    """Raise ConfigMismatchError, with one line per key, if the two differ."""
     differences = _difference(stored, asked)
     if differences == ["item_ids"]:
         raise ConfigMismatchError("items_relabelled", path=folder.path)
@@ -159,8 +159,8 @@ def record_events(
     new_events: list[dict[str, Any]],
     data_folder: str | None = None,
 ) -> None:
-    """Add events (a start, a learning-rate change) to run.json, which is made where missing;
-    data_folder: where the data is, see `where`.
+    """Add events (a start, a learning-rate change) to run.json, which is created if missing;
+    data_folder: the folder of the data, see `where`.
     """
     record = read_record(folder, unsaid)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -184,12 +184,11 @@ def resume(
     warn: Say,
     finished: Callable[[Progress], bool] = lambda latest: False,
 ) -> Resumption | None:
-    """Return what to go on from, or None for a fresh start.
+    """Return the snapshot to resume from, or None for a fresh start.
 
-    Damaged checkpoints and those of another identity are set aside, and the next whole one is
-    used. From "best", a best that is not the latest opens a new branch, unless the latest is
-    `finished`: then there is nothing to rewind for. The record of evaluations is always the
-    latest's.
+    Damaged checkpoints and those of another identity are set aside, and the next intact one is
+    used. Resuming from "best" opens a new branch if the best is not the latest, unless the latest
+    is `finished`. The log of evaluations is always that of the latest.
     """
     checkpoints = store.scan(
         folder.checkpoints, lambda path, reason: store.set_aside(path, reason, warn)
@@ -222,15 +221,15 @@ def resume(
 
 
 def reset_metrics(folder: RunFolder, evaluations: tuple[str, ...]) -> None:
-    """Make metrics.jsonl hold exactly `evaluations`, dropping what a stopped start wrote after."""
+    """Rewrite metrics.jsonl to exactly `evaluations`, without later lines of a stopped start."""
     content = "".join(f"{line}\n" for line in evaluations).encode()
     if not folder.metrics.is_file() or folder.metrics.read_bytes() != content:
         durable.replace_file(folder.metrics, content)
 
 
 def find_checkpoint(path: Path, which: Source, warn: Say) -> Checkpoint:
-    """Return a run's latest or best checkpoint, or the checkpoint that `path` itself is, without
-    writing anything; CheckpointError where there is none.
+    """Return a run's latest or best checkpoint, or the one at `path`, without writing anything;
+    raise CheckpointError if there is none.
     """
     is_run = (path / "checkpoints").is_dir()
     if not is_run and ((path / store.MANIFEST).exists() or path.resolve().name.startswith("ckpt-")):
@@ -258,8 +257,8 @@ def find_checkpoint(path: Path, which: Source, warn: Say) -> Checkpoint:
 
 
 def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
-    """Load a checkpoint's arrays; CheckpointError where they do not match the manifest, or where
-    the run has superseded it meanwhile.
+    """Load a checkpoint's arrays; raise CheckpointError if they do not match the manifest, or if
+    the run has deleted the checkpoint meanwhile.
     """
     try:
         return store.load(checkpoint)
@@ -270,7 +269,9 @@ def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
 
 
 def _rewind(snapshot: Snapshot, latest: Checkpoint) -> Snapshot:
-    """Keep of `latest` what going back does not undo, and its best: the weights may be lost."""
+    """Return the progress after a rewind, with what is kept of `latest`: the log and the best,
+    whose weights may be lost.
+    """
     progress = replace(
         snapshot.progress,
         branch=latest.progress.branch + 1,
@@ -288,8 +289,8 @@ def _warn_of_lost_best(latest: Progress, best: Checkpoint, warn: Say) -> None:
 
 
 def read_record(folder: RunFolder, warn: Say) -> dict[str, Any]:
-    """Return run.json's content; where it is damaged, warn: the checkpoints know the identity.
-    CheckpointError where the system refuses to read it, as it may be whole.
+    """Return run.json's content; warn if it is damaged, since the checkpoints have the identity,
+    too. Raise CheckpointError if the system refuses to read it, since it may be intact.
     """
     reason: Phrase | Exception = Phrase("unexpected_content")
     try:
@@ -309,13 +310,13 @@ def read_record(folder: RunFolder, warn: Say) -> dict[str, Any]:
 
 
 def _lifted(content: dict[str, Any]) -> dict[str, Any]:
-    """Return run.json's content with the settings as today's version names them."""
+    """Return run.json's content with settings under their current names."""
     config = in_todays_names(content.get("config", {}))
     return content | {"identity": lift_identity(content["identity"]), "config": config}
 
 
 def _is_record(content: Any) -> bool:
-    """Whether a value is what run.json holds, as far as anything relies on it."""
+    """Return whether a value has the form of run.json's content, as far as it is used."""
     if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
         return False
     config, events = content.get("config", {}), content.get("events")

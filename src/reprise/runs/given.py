@@ -1,6 +1,4 @@
-"""Score recommended lists that any other system made, as a run's lists are: on the same users, by
-the same protocol and metrics.
-"""
+"""Evaluate another system's lists on the same users, by the same protocol and metrics as a run."""
 
 from pathlib import Path
 
@@ -25,19 +23,19 @@ _RANK, _SCORE = ("rank", "position", "place"), ("score", "prediction", "pred", "
 def measure_lists(
     path: Path, dataset: Dataset, split: Split, say: Say, cutoffs: tuple[int, ...] | None = None
 ) -> Measured:
-    """Measure the lists in a table on a split, whole; who has no list counts with 0.
+    """Evaluate the lists in a table on a split; users without a list count as 0.
 
     Args:
-        path: Parquet, CSV or JSON lines with the users' and the items' own ids: a row an item, with
-            a rank (1 is best) or a score (the greatest is best), or a row a user with their items,
-            best first.
-        dataset: The data set whose users they are for.
-        split: Users that are measured.
-        say: Called with what could not be used.
-        cutoffs: Where metrics are taken; None: at 20 and 50.
+        path: Parquet, CSV or JSON lines with raw user and item ids: one row per item, with a rank
+            (1 is best) or a score (highest is best), or one row per user with a list of items, best
+            first.
+        dataset: The data set of the users.
+        split: The users to evaluate.
+        say: Called with counts of rows that could not be used.
+        cutoffs: The cutoffs of the metrics; None: 20 and 50.
 
     Raises:
-        DataError: The table cannot be used, or knows none of the users.
+        DataError: The table cannot be used, or contains none of the users.
     """
     cutoffs = cutoffs or cutoffs_of(SETTINGS["top_n"].default)
     users = dataset.evaluation_users(split, 1)
@@ -64,7 +62,7 @@ def measure_lists(
 
 
 def _read(path: Path) -> pl.DataFrame:
-    """Read user, item (String), order (Float64, the least is best) and line, a row an item."""
+    """Read user, item (String), order (Float64, lowest is best) and line, one row per item."""
     names = tables.names_of(path)
     by_plain = {plain(name): name for name in names[::-1]}
     order = next((by_plain[name] for name in (*_RANK, *_SCORE) if name in by_plain), None)
@@ -101,8 +99,7 @@ def _lists(
     rows: pl.DataFrame, path: Path, dataset: Dataset, split: Split, length: int
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Return the lists [U, length] of item numbers, and counts of what could not be used: users,
-    items, repeated items of a list, and users without a list. An item that the data set does not
-    know keeps its place, as 0.
+    items, repeated items of a list, and users without a list. Unknown items keep their place, as 0.
     """
     known = np.flatnonzero(dataset.splits[split].lengths >= LEAST_ITEMS)
     raw_users = dataset.raw_users(split).gather(known).cast(pl.String)

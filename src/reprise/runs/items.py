@@ -1,11 +1,11 @@
-"""What a run's items are: raw ids, titles and categories, which a run keeps from its start.
+"""A run's copy of its items: raw ids, titles and categories, stored when the run starts.
 
     items/items.parquet        item, raw_id; category and title where known: the data set's own file
     items/item_category.npy    [V+1] int32, -1 where unknown
     items/MANIFEST.json        SHA-256 and size of both
 
-So a model is of use where its data set is not, and one that was relabelled meanwhile changes no
-answer.
+So a model can be used without its data set, and a data set that was relabelled meanwhile cannot
+change its results.
 """
 
 import io
@@ -29,8 +29,8 @@ _FILES = ("items.parquet", "item_category.npy")
 
 
 def keep(folder: RunFolder, dataset: Dataset, warn: Say) -> None:
-    """Copy what the data set tells of its items into the run, whole or not at all; nothing happens
-    where the run has it, and what is damaged there is made anew.
+    """Copy the data set's items into the run, all or nothing. An intact copy is kept, a damaged one
+    is replaced.
     """
     if folder.items.is_dir():
         try:
@@ -44,7 +44,7 @@ def keep(folder: RunFolder, dataset: Dataset, warn: Say) -> None:
 
 
 def read(folder: RunFolder, num_items: int) -> "pl.DataFrame":
-    """Return what the run knows of items 1..V, a row each, see `runs.stored.StoredModel.items`."""
+    """Return the run's items 1..V, one row each, see `runs.stored.StoredModel.items`."""
     import polars as pl
 
     if not folder.items.is_dir():
@@ -62,8 +62,8 @@ def read(folder: RunFolder, num_items: int) -> "pl.DataFrame":
 
 
 def with_codes(table: "pl.DataFrame", code: NDArray[np.int32]) -> "pl.DataFrame":
-    """Return a table of items 1..V with the numbers [V+1] of their categories behind its ids, where
-    any is known.
+    """Return a table of items 1..V with the column category_code from the codes [V+1], if any
+    category is known.
     """
     import polars as pl
 
@@ -72,6 +72,6 @@ def with_codes(table: "pl.DataFrame", code: NDArray[np.int32]) -> "pl.DataFrame"
 
 
 def _read(folder: RunFolder) -> dict[str, bytes]:
-    """Return the files' content, each held against the manifest."""
+    """Return the files' contents, verified against the manifest."""
     manifest = store.read_manifest(folder.items)
     return {name: store.verified(folder.items, name, manifest) for name in _FILES}

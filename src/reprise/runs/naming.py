@@ -1,4 +1,4 @@
-"""A run is its name: which run a name means, and with which settings a start goes on with it."""
+"""Find runs by name, and merge the given settings with the stored ones."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,14 +19,14 @@ _EXTENDABLE = tuple(name for name, declared in SETTINGS.items() if declared.exte
 
 @dataclass(frozen=True)
 class Known:
-    """A run, and what it stores of its settings, by name."""
+    """A run and its stored settings by name."""
 
     folder: RunFolder
     values: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """The experiment's name; where run.json does not tell it, as the folder's name has it."""
+        """The experiment's name, from run.json or else from the folder's name."""
         if "name" in self.values:
             return str(self.values["name"])
         called = self.folder.path.name
@@ -37,7 +37,7 @@ class Known:
 
 
 class FitOf(TypedDict):
-    """What a final fit was made after: the folder of a run, its name, and its best step."""
+    """The run that a final fit is based on: its folder, its name, and its best step."""
 
     run: str
     step: int
@@ -45,11 +45,11 @@ class FitOf(TypedDict):
 
 @dataclass(frozen=True)
 class Named:
-    """What a start is of.
+    """The run that a start creates or resumes.
 
-    known: the run that it goes on with; None: it is a new one. taken: the name asked for, where
-    another run has it and the new one was given the next. source, fit_of: of a final fit, the run
-    that it is made after, and what run.json is to tell of that.
+    known: the run to resume; None: a new one. taken: the requested name, if another run has it and
+    the new one got the next free name. source, fit_of: for a final fit, the run it is based on, and
+    what run.json records about it.
     """
 
     config: TrainConfig
@@ -61,7 +61,7 @@ class Named:
 
 
 def read(folder: RunFolder) -> Known:
-    """Return what a run stores of its settings: in run.json, or what its checkpoints know."""
+    """Return a run's stored settings, from run.json or else from its checkpoints."""
     try:
         record = read_record(folder, unsaid)
     except CheckpointError:  # the start says so, if it is of this run
@@ -80,11 +80,11 @@ def read(folder: RunFolder) -> Known:
 def for_final_fit(
     source: RunFolder, given: Mapping[str, Any], runs_folder: Path, new: bool = False
 ) -> Named:
-    """Return the final fit after a run: with its settings, over all users, for as many steps as it
-    was best at; `given` settings and `new` as in `for_training`.
+    """Return the final fit of a run: its settings, all users, and its best step as the number of
+    steps; `given` settings and `new` as in `for_training`.
 
     Raises:
-        UsageError: The run has no best, or a model that nothing trains, or another data set.
+        UsageError: The run has no best step, a model without training, or another data set.
     """
     known, best = read(source), survey(source).best_known
     if best is None or known.values["model"] in UNTRAINED:
@@ -98,8 +98,8 @@ def for_final_fit(
 
 
 def for_training(given: Mapping[str, Any], runs_folder: Path, new: bool = False) -> Named:
-    """Return the run that `given` settings are of: the one of that name and data set, with what it
-    stores for all that is not given; a new one, where there is none or `new` is asked for.
+    """Return the run for the `given` settings: the run of that name and data set, with its stored
+    values for settings that are not given; or a new one if there is none, or if `new`.
 
     Raises:
         UsageError: Several runs have the name.
@@ -123,11 +123,11 @@ def for_training(given: Mapping[str, Any], runs_folder: Path, new: bool = False)
 
 
 def for_resuming(name: str, given: Mapping[str, Any], runs_folder: Path) -> Named:
-    """Return the run of that name, folder or path, to go on with as it is stored, but for the
-    `given` settings, which are extendable.
+    """Return the run of that name, folder or path, with its stored settings, except the `given`
+    ones, which are extendable.
 
     Raises:
-        UsageError: run.json is lost, and with it how long the run was to go on: it must be given.
+        UsageError: run.json is lost, and with it the number of steps, which must be given.
     """
     known = read(find(runs_folder, name))
     if not known.values:
@@ -140,15 +140,15 @@ def for_resuming(name: str, given: Mapping[str, Any], runs_folder: Path) -> Name
 
 
 def called(runs_folder: Path, dataset: str, name: str) -> list[RunFolder]:
-    """Return the runs of that data set and name."""
+    """Return the runs with that data set and name."""
     every = [read(folder) for folder in folders(runs_folder)]
     asked = {"dataset": dataset, "name": name}
     return [known.folder for known in every if _is_called(known, asked)]
 
 
 def label_of(folder: RunFolder, name: str) -> str:
-    """Return what a run can be asked for by, among those beside it: its name, or its folder's where
-    another is called so.
+    """Return the name that identifies a run in its folder of runs: its own, or its folder's if
+    another run has the same name.
     """
     others = [other for other in folders(folder.path.parent) if other.path.name != folder.path.name]
     taken = any(name in (other.path.name, short_name(other)) for other in others)
@@ -162,8 +162,8 @@ def _continued(known: Known, given: Mapping[str, Any]) -> TrainConfig:
 
 
 def _fresh(given: Mapping[str, Any], runs_folder: Path) -> Named:
-    """Return a run to be made, in a folder that no run has: that of another data set and name can
-    be called the same.
+    """Return a new run with an unused folder: a run of another data set and name can have the same
+    folder name.
     """
     config = make_config(given)
     folder, number = RunFolder(runs_folder / config.folder_name), 1
@@ -174,8 +174,8 @@ def _fresh(given: Mapping[str, Any], runs_folder: Path) -> Named:
 
 
 def _is_called(known: Known, given: Mapping[str, Any]) -> bool:
-    """Whether a run has the given name and, where one is given, data set. One that has lost
-    run.json is called as its folder, by today's scheme or the one with settings in it.
+    """Return whether a run has the given name and, if given, data set. Without run.json, both come
+    from its folder's name, in the current scheme or the one that contains settings.
     """
     values, name, dataset = known.values, given["name"], given.get("dataset")
     if dataset is not None and values.get("dataset", dataset) != dataset:
@@ -194,8 +194,8 @@ def _folder_names(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _the_one(found: list[Known], given: Mapping[str, Any]) -> Known:
-    """Return the run that is meant, of those of a name: in older folders, whose names hold
-    settings, several can have it.
+    """Select a run from those of the same name: in older folders, whose names contain settings,
+    there can be several.
     """
     if len(found) == 1:
         return found[0]
@@ -207,13 +207,13 @@ def _the_one(found: list[Known], given: Mapping[str, Any]) -> Known:
 
 
 def ambiguous(name: str, found: Iterable[RunFolder]) -> UsageError:
-    """Return the refusal of a name that several runs have."""
+    """Return the error for a name shared by several runs."""
     known = ", ".join(folder.path.name for folder in found)
     return UsageError("run_ambiguous", name=name, known=known)
 
 
 def _differs(known: Known, given: Mapping[str, Any]) -> bool:
-    """Whether given settings change what the run cannot change."""
+    """Return whether given settings differ from those that the run cannot change."""
     try:
         asked, stored = _continued(known, given), _continued(known, {})
     except RepriseError:

@@ -23,21 +23,21 @@ Values = dict[str, NDArray[np.float64]]  # of each metric, the users' [U]
 def compare_paired(
     groups: Sequence[Group], split: Split, locate: Callable[[RunFolder], Locate], say: Say
 ) -> dict[str, Any]:
-    """Measure the best models and return what they differ by, as JSON holds it.
+    """Evaluate the best models, and return their differences as JSON values.
 
-    split, users; level and resamples of the intervals; subjects: name and runs of each group;
-    metrics: by key, values of each group, and of each but the first the difference from the first
-    with its interval. A user's value is the mean over the group's runs: intervals tell what other
-    users would have given, not other seeds.
+    Keys: split, users; level and resamples of the intervals; subjects: name and runs of each group;
+    metrics: by key, the values of each group, and for each but the first the difference from the
+    first with its interval. A user's value is the mean over the group's runs, so the intervals
+    cover the variation between users, not between seeds.
 
     Args:
-        groups: Runs, or runs of several seeds, two or more.
-        split: The users to measure on.
-        locate: Gives what finds the data set of a run.
-        say: Called with warnings, and with each model that is measured.
+        groups: Two or more runs or groups of runs that differ in their seeds.
+        split: The users to evaluate.
+        locate: locate(run) returns the function that locates a run's data set.
+        say: Called with warnings, and with each model that is evaluated.
 
     Raises:
-        UsageError: They were trained on different data, and so have different users.
+        UsageError: The runs were trained on different data, and so have different users.
     """
     models = [
         [load(folder.path, "best", say, locate(folder)) for folder in group.folders]

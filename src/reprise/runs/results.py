@@ -1,14 +1,14 @@
-"""What a run's stored models were measured to be: results.json, the source of all tables.
+"""Evaluation results of a run's stored models: results.json, the source of all tables.
 
 schema      1
-final       the rating of the run's last state, where the run ended between two evaluations:
+final       the evaluation of the run's last state, if the run ended between two evaluations:
             checkpoint, manifest, step, branch, metric (None: not a number)
-results     an entry an evaluation, the newest last: what `evaluate --json` prints, with the
-            checkpoint by its name; at (UTC), branch, manifest, dataset, dataset_fingerprint
+results     one entry per evaluation, newest last: the content of `evaluate --json`, with the
+            checkpoint's name; at (UTC), branch, manifest, dataset, dataset_fingerprint
 
-The final rating is no part of the state, so that a run which is extended goes on as if it had never
-ended: it counts as long as its checkpoint is the latest. manifest tells a checkpoint from another
-that came to have its name.
+The final evaluation is not part of the state, so that an extended run continues as if it had never
+ended: it counts as long as its checkpoint is the latest. manifest distinguishes checkpoints that
+have had the same name.
 """
 
 import json
@@ -37,7 +37,7 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Final:
-    """The rating of a run's last state; metric: None where it is not a number."""
+    """The evaluation of a run's last state; metric: None if it is not a number."""
 
     checkpoint: str
     manifest: str
@@ -46,20 +46,20 @@ class Final:
     metric: float | None
 
     def is_of(self, checkpoint: Checkpoint) -> bool:
-        """Whether it rates this checkpoint."""
+        """Return whether it is the evaluation of this checkpoint."""
         return self.checkpoint == checkpoint.path.name and self.manifest == _digest(checkpoint)
 
 
 @dataclass(frozen=True)
 class Results:
-    """What results.json holds."""
+    """The content of results.json."""
 
     final: Final | None = None
     entries: tuple[Entry, ...] = ()
 
     def of(self, checkpoint: Checkpoint, split: str) -> Entry | None:
-        """Return what a checkpoint was measured to be on a split of the run's own data, lists by
-        score and seen items as the model has them, all cutoffs together; None where it was not.
+        """Return a checkpoint's results on a split of the run's own data, for lists by score and
+        the model's default treatment of seen items, with all cutoffs; None if it was not evaluated.
         """
         merged: dict[str, Any] = {}
         for entry in self.entries:
@@ -75,9 +75,7 @@ class Results:
 
 
 def read(run: Path, warn: Say = unsaid) -> Results:
-    """Return a run's results; none where there is no file, and, with a warning, where it cannot be
-    read.
-    """
+    """Return a run's results: none without the file or, with a warning, if it cannot be read."""
     path = run / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -94,8 +92,8 @@ def read(run: Path, warn: Say = unsaid) -> Results:
 
 
 def best_of(checkpoints: list[Checkpoint], results: Results) -> Checkpoint | None:
-    """Return the best of a run's checkpoints, oldest first: `store.best_of`, or the last where its
-    final rating is higher.
+    """Return the best of a run's checkpoints, given oldest first: `store.best_of`, or the last one
+    if its final evaluation is better.
     """
     best, final = store.best_of(checkpoints), rating(checkpoints, results)
     if final is None:
@@ -105,13 +103,13 @@ def best_of(checkpoints: list[Checkpoint], results: Results) -> Checkpoint | Non
 
 
 def best_known(checkpoints: list[Checkpoint], results: Results, known: Best | None) -> Best | None:
-    """Return a run's best: as its state knows it, or the final rating where that is higher."""
+    """Return a run's best: the state's, or the final evaluation if that is better."""
     final = rating(checkpoints, results)
     return known if final is None or (known and known.metric >= final.metric) else final
 
 
 def rating(checkpoints: list[Checkpoint], results: Results) -> Best | None:
-    """Return the final rating, where it is of the latest checkpoint and a number."""
+    """Return the final evaluation if it is of the latest checkpoint and a number, else None."""
     final = results.final
     if final is None or final.metric is None or not checkpoints or not final.is_of(checkpoints[-1]):
         return None
@@ -119,7 +117,7 @@ def rating(checkpoints: list[Checkpoint], results: Results) -> Best | None:
 
 
 def final_of(checkpoint: Checkpoint, metric: float | None) -> Final:
-    """Return the final rating of a checkpoint."""
+    """Return the final evaluation of a checkpoint."""
     progress = checkpoint.progress
     digest = _digest(checkpoint)
     return Final(checkpoint.path.name, digest, progress.step, progress.branch, metric)
@@ -128,14 +126,14 @@ def final_of(checkpoint: Checkpoint, metric: float | None) -> Final:
 def keep(
     checkpoint: Checkpoint, found: Iterable[Entry], warn: Say, final: Final | None = None
 ) -> None:
-    """Add evaluations of a checkpoint to its run's results.json, in place of the same ones made
-    before. One that cannot be written costs no evaluation: it is said.
+    """Store evaluations of a checkpoint in its run's results.json, replacing earlier ones of the
+    same kind. A failure to write is a warning, not an error.
 
     Args:
-        checkpoint: What was measured; where it lies in no run, nothing is kept.
+        checkpoint: The evaluated checkpoint; outside a run, nothing is stored.
         found: `evaluation.evaluation_facts`.
-        warn: Told what is wrong.
-        final: The final rating, where this is its time.
+        warn: Called with warnings.
+        final: The final evaluation, if the run has just ended.
     """
     run = checkpoint.path.resolve().parent.parent
     if checkpoint.path.resolve().parent != run / "checkpoints":
@@ -187,7 +185,7 @@ def _is_plain(entry: Entry, checkpoint: Checkpoint, split: str) -> bool:
 
 
 def _joined(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the groups of evaluations at other cutoffs, each with the values of both."""
+    """Merge the groups of two evaluations at different cutoffs."""
     return {
         kind: {
             name: {**known.get(kind, {}).get(name, {}), **values} for name, values in found.items()
@@ -201,7 +199,7 @@ def _key(entry: Entry) -> str:
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether a value is an entry, as far as anything relies on it."""
+    """Return whether a value has the form of an entry, as far as it is used."""
     return (
         isinstance(entry, dict)
         and all(key in entry for key in ("at", "step", "branch", "users", *_KEY))
@@ -212,7 +210,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _digest(checkpoint: Checkpoint) -> str:
-    """Return what tells a checkpoint by its content; "" where it is gone or damaged."""
+    """Return the digest of a checkpoint's manifest; "" if it is missing or damaged."""
     try:
         return store.digest_of(checkpoint.path)
     except DamagedCheckpointError:

@@ -1,4 +1,4 @@
-"""One start of a run, from configuration to result: lock, resume, train, measure the best."""
+"""One start of a run, from configuration to result: lock, resume, train, evaluate the best."""
 
 import dataclasses
 import math
@@ -49,7 +49,7 @@ from reprise.training.stopping import out_of_patience
 
 @dataclass(frozen=True)
 class Request:
-    """What one start is asked for.
+    """The request of one start.
 
     data_folder: the prepared dataset. folder: the run's. best_metric: the metric of an old
     checkpoint that does not know its own. new_learning_rate: a change asked for by name. fit_of:
@@ -76,8 +76,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a start ended: where the run stands, its best, the metrics of its best model by split
-    (None where a signal stopped it) and the exit code.
+    """The outcome of a start: the run's progress and best, the metrics of its best model by split
+    (None if a signal stopped it) and the exit code.
     """
 
     progress: Progress
@@ -87,13 +87,13 @@ class Outcome:
 
 
 class Announcer(Observer, Protocol):
-    """An observer that is also told how the start begins."""
+    """An observer of training that is also called when the run starts and ends."""
 
     def say(self, key: str, **values: object) -> None:
-        """Show a line of the catalogue."""
+        """Show a message."""
 
     def began(self, task: Task, folder: RunFolder, resumption: Resumption | None) -> None:
-        """The run is locked, and what it goes on from is known."""
+        """The run is locked, and the checkpoint to resume from is known."""
 
     def restored(self, progress: Progress) -> None:
         """The resumed state's best is known."""
@@ -111,7 +111,8 @@ def run_session(
     evaluate: Evaluate = evaluate_state,
     own_process: bool = True,
 ) -> Outcome:
-    """Start or resume the run and see it through; RepriseError for what the user can fix.
+    """Start or resume the run, and train it to its end; raise RepriseError for errors that the user
+    can fix.
 
     evaluate: what rates a state while it trains; own_process: as `signals.stop_requests` takes it.
     """

@@ -30,10 +30,10 @@ Locate = Callable[[str], Path]  # the folder of a data set, by its name
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A checkpoint's model, and what it is of.
+    """A checkpoint's model with its configuration and items.
 
-    config: what it was trained by, its name aside. locate: gives the folder of a data set by its
-    name, for what needs the data; None: nothing does.
+    config: the training configuration, without the run's name. locate: returns the folder of a data
+    set by its name; None if the data is not needed.
     """
 
     checkpoint: Checkpoint
@@ -48,9 +48,9 @@ class StoredModel:
 
     @cached_property
     def items(self) -> "pl.DataFrame":
-        """What is known of items 1..V, a row each: item, raw_id, and where known category_code,
-        category and title. The run keeps it; runs of older versions do not: then the data set has
-        it. DataError where neither can be used.
+        """Items 1..V, one row each: item, raw_id, and where known category_code, category and
+        title. They are stored in the run or, for runs of older versions, taken from the data set;
+        DataError if neither can be used.
         """
         folder = RunFolder(self.checkpoint.path.resolve().parent.parent)
         if self.locate is not None and not folder.items.is_dir():
@@ -60,8 +60,8 @@ class StoredModel:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set that the model was trained on; ConfigMismatchError where the folder of that
-        name holds other data, or other ids of its items.
+        """The data set that the model was trained on; ConfigMismatchError if the folder of that
+        name contains other data or other item ids.
         """
         identity, path = self.checkpoint.identity, self.checkpoint.path
         assert self.locate is not None
@@ -75,7 +75,7 @@ class StoredModel:
 
 def load(path: Path, which: Source, say: Say, locate: Locate | None = None) -> StoredModel:
     """Load a run's latest or best model, or that of the checkpoint `path`; every file that is read
-    is held against its manifest. CheckpointError where there is none that can be used.
+    is verified. Raise CheckpointError if there is no usable checkpoint.
     """
     return from_checkpoint(find_checkpoint(path, which, say), locate)
 
@@ -96,8 +96,8 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
 
 
 def stored_config(checkpoint: Checkpoint) -> TrainConfig:
-    """Return the configuration of a stored model, its name aside. (One that does not name its
-    optimizer is given the default: its rows have no pending updates.)
+    """Return the configuration of a stored model, without the run's name. (If it has no optimizer,
+    the default is used: its rows have no pending updates.)
     """
     values: dict[str, Any] = dict(checkpoint.identity)
     for key in DATA_KEYS:
@@ -106,8 +106,8 @@ def stored_config(checkpoint: Checkpoint) -> TrainConfig:
 
 
 def _values(snapshot: Snapshot, config: TrainConfig) -> "Array":
-    """Return the values [V+1, width] of the item rows, pending updates applied: between evaluations
-    row-adam leaves some; after one, which is when the best model is stored, there are none.
+    """Return the values [V+1, width] of the item rows with pending updates applied. row-adam leaves
+    some between evaluations, but none at an evaluation, when the best model is stored.
     """
     progress = snapshot.progress
     behind = snapshot.arrays["row_steps"] != progress.step

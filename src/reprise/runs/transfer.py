@@ -1,4 +1,4 @@
-"""Measure a run's stored model on another data set, whose items it knows by their own ids."""
+"""Evaluate a run's stored model on another data set, matching items by raw id."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -17,8 +17,8 @@ from reprise.text.messages import Say
 
 
 class _Mapped(NamedTuple):
-    """Users in the model's item numbers, and what the model does not know: unknown, how many items
-    of targets; counted: items and interactions by name.
+    """Users in the model's item numbers. unknown: number of target items unknown to the model;
+    counted: counts of unknown items and interactions by name.
     """
 
     users: EvaluationUsers
@@ -35,11 +35,11 @@ def measure_on(
     filter_seen: bool = False,
     cutoffs: tuple[int, ...] | None = None,
 ) -> Measured:
-    """Measure a stored model on a split of another data set, whole. Items that the model does not
-    know are left out of histories; as targets they count, and are not found.
+    """Evaluate a stored model on a split of another data set. Items unknown to the model are
+    removed from histories; as targets they count, but cannot be hit.
 
     Raises:
-        DataError: No item of the users' histories is known to the model.
+        DataError: The model knows no item of the users' histories.
     """
     mapped = _mapped(stored, dataset, split)
     if mapped.counted["items"]:
@@ -60,8 +60,8 @@ def measure_on(
 
 
 def _mapped(stored: StoredModel, dataset: Dataset, split: Split) -> _Mapped:
-    """Return the users of a split in the model's item numbers; of targets that it does not know,
-    each item has a number of its own, beyond the model's.
+    """Return the users of a split in the model's item numbers; each unknown target item gets its
+    own number above the model's.
     """
     number = _numbers(stored, dataset)
     users = dataset.evaluation_users(split, 1)
@@ -91,7 +91,7 @@ def _mapped(stored: StoredModel, dataset: Dataset, split: Split) -> _Mapped:
 
 
 def _numbers(stored: StoredModel, dataset: Dataset) -> NDArray[np.int32]:
-    """Return the model's number of each item of a data set [V+1], 0 where it does not know it."""
+    """Return the model's number of each item of a data set [V+1], 0 for unknown items."""
     raw_id = pl.col("raw_id").cast(pl.String)
     of_model = stored.items.select(raw_id, number="item")
     shared = dataset.about_items().select("item", raw_id).join(of_model, on="raw_id", how="inner")

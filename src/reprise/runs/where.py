@@ -1,4 +1,4 @@
-"""Where a run's data is: run.json keeps its folder as a hint, and its content decides."""
+"""Locate a run's data: run.json stores the folder as a hint, the fingerprint is what counts."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -18,8 +18,8 @@ DATA = Path("data")  # the folder of the data sets, where none is given
 
 
 def hint(folder: RunFolder, data_folder: Path) -> str:
-    """Return the folder of a run's data as run.json keeps it: relative to the run's, where both are
-    in one project, which may be moved; else absolute.
+    """Return the folder of a run's data as stored in run.json: relative to the run's if both are in
+    one project, which may be moved; otherwise absolute.
     """
     run, data = _absolute(folder.path), _absolute(data_folder)
     project = run.parent.parent
@@ -27,17 +27,17 @@ def hint(folder: RunFolder, data_folder: Path) -> str:
 
 
 def locator(path: Path, data_dir: Path | None) -> Callable[[str], Path]:
-    """Return what gives the folder of a run's data set by its name.
+    """Return a function that returns the folder of a run's data set by its name.
 
     Args:
         path: The run, or one of its checkpoints.
-        data_dir: The folder of the data sets; None: where the run's data was, or else DATA.
+        data_dir: The folder of the data sets; None: the stored one, or else DATA.
     """
     return lambda name: data_of(run_of(path), name, data_dir)
 
 
 def folder_for(named: Named, data_dir: Path | None) -> Path:
-    """Return the folder of the data set of a start, see `data_of` and `data_for_new`."""
+    """Return the dataset folder for a start of a run, see `data_of` and `data_for_new`."""
     of_run = named.source if named.known is None else named.folder
     if of_run is None:
         return data_for_new(named.config.dataset, data_dir, named.folder.path.parent)
@@ -45,11 +45,11 @@ def folder_for(named: Named, data_dir: Path | None) -> Path:
 
 
 def data_of(folder: RunFolder, dataset: str, data_dir: Path | None) -> Path:
-    """Return the folder of a run's data set, see `locator`: the first place with the content that
-    the run was trained on, or else the first that holds anything, which is for the caller to check.
+    """Return the folder of a run's data set, see `locator`: the first candidate with the
+    fingerprint of the run, or else the first that is a data set, which the caller checks.
 
     Raises:
-        DataError: It is at none of these places.
+        DataError: No candidate is a data set.
     """
     record = _record(folder) if data_dir is None else {}
     fingerprint = record.get("identity", {}).get("dataset_fingerprint")
@@ -72,8 +72,8 @@ def data_of(folder: RunFolder, dataset: str, data_dir: Path | None) -> Path:
 
 
 def data_for_new(dataset: str, data_dir: Path | None, runs_folder: Path) -> Path:
-    """Return the folder of a data set for a new run. DataError where it is not in `data_dir`, which
-    names the place where another run has it.
+    """Return the dataset folder for a new run; raise DataError if it is not in `data_dir`, with the
+    place where another run has it.
     """
     asked = data_dir or DATA
     try:
@@ -94,13 +94,13 @@ def data_for_new(dataset: str, data_dir: Path | None, runs_folder: Path) -> Path
 
 
 def run_of(path: Path) -> RunFolder:
-    """Return the run of a path that is its own or one of its checkpoints'."""
+    """Return the run of a path to it or to one of its checkpoints."""
     is_checkpoint = (path / store.MANIFEST).exists() and not (path / "checkpoints").is_dir()
     return RunFolder(path.resolve().parent.parent if is_checkpoint else path)
 
 
 def _hinted(folder: RunFolder, record: Mapping[str, Any]) -> Path | None:
-    """Return where run.json says that the data was, as the shortest path from here."""
+    """Return the data's folder stored in run.json, as the shortest path from here."""
     kept = record.get("data_folder")
     if kept is None:
         return None
@@ -110,7 +110,7 @@ def _hinted(folder: RunFolder, record: Mapping[str, Any]) -> Path | None:
 
 
 def _absolute(path: Path) -> Path:
-    """Return a path from the root, by its names: links stay."""
+    """Return an absolute path without resolving links."""
     return Path(os.path.normpath(path.absolute()))
 
 

@@ -10,7 +10,7 @@ from reprise.runs.naming import label_of
 
 
 def without_options(words: list[str], flags: tuple[str, ...]) -> list[str]:
-    """Return a command line's words without these options and their values."""
+    """Return command line arguments without these options and their values."""
     kept: list[str] = []
     skipped = False
     for word in words:
@@ -22,7 +22,7 @@ def without_options(words: list[str], flags: tuple[str, ...]) -> list[str]:
 
 
 def command_to_resume(folder: RunFolder, name: str, options: Sequence[str] = ()) -> str:
-    """Return the command line that goes on with the run of that folder and experiment's name."""
+    """Return the command line that resumes the run `name` in `folder`."""
     label, runs_dir = label_of(folder, name), folder.path.parent
     if label.startswith("-"):  # an option, it seems
         label, runs_dir = str(folder.path), Path("runs")
@@ -31,11 +31,12 @@ def command_to_resume(folder: RunFolder, name: str, options: Sequence[str] = ())
 
 
 def longer(command: str, state: str, run: Mapping[str, Any]) -> str:
-    """Return the command that trains a run on that has ended: with twice as much of what ran out.
+    """Return the command that continues a finished run with twice the steps or the patience,
+    whichever ended it.
 
     Args:
-        command: Goes on with the run.
-        state: As `survey.Survey.state`.
+        command: The command that resumes the run.
+        state: See `survey.Survey.state`.
         run: The run's step, max_steps and patience.
     """
     if state == "stopped early":
@@ -45,7 +46,7 @@ def longer(command: str, state: str, run: Mapping[str, Any]) -> str:
 
 def resume_command(program: str, arguments: list[str]) -> str:
     """Return the command line that resumes from the latest state: `arguments` without the options
-    on resuming.
+    that choose another state.
     """
     kept = without_options(arguments, ("--resume-from",))
     return f"{program} {shlex.join(kept)}"

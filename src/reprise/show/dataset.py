@@ -24,7 +24,7 @@ _CHOSEN = {
     "partition": "taken_by_partition",
 }
 _SHOWN = 20  # names of columns that are not used
-# meta.json describes in English, part by part, what `prepare` did.
+# Descriptions of what `prepare` did, as meta.json stores them in English, and their messages.
 _DONE = (
     "done_as_split",
     "done_together",
@@ -55,7 +55,7 @@ def show_facts(facts: dict[str, Any], messages: Messages) -> None:
 
 
 def warning_lines(warnings: Sequence[Mapping[str, Any]], messages: Messages) -> list[str]:
-    """Return a line of each warning of a dataset."""
+    """Return one line per warning about a dataset."""
     lines = []
     for warning in warnings:
         values = {key: value for key, value in warning.items() if key != "warning"}
@@ -64,7 +64,7 @@ def warning_lines(warnings: Sequence[Mapping[str, Any]], messages: Messages) -> 
 
 
 def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
-    """Return the lines of what was read, and how it was understood, where meta.json tells."""
+    """Return the lines on what was read and how it was interpreted, as far as meta.json has it."""
     taken = source.get("taken")
     if not taken:
         return []
@@ -162,10 +162,10 @@ def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
 
 
 def _day(time: float, source: Mapping[str, Any]) -> str:
-    """Return the day (UTC) of a time of a clock; any other number as it is."""
+    """Return the day (UTC) of a timestamp; any other number as it is."""
     from reprise.data.clock import clock_unit
 
-    # Data sets of older versions do not tell.
+    # Missing in data sets of older versions.
     unit = source["time_unit"] if "time_unit" in source else clock_unit(time)
     if unit is None:
         return f"{time:g}" if isinstance(time, float) else str(time)

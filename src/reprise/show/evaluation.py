@@ -46,7 +46,7 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
 
 
 def _subject(facts: dict[str, Any], messages: Messages) -> list[str]:
-    """Return the lines that say what was measured."""
+    """Return the lines on what was evaluated."""
     text, path = messages.text, facts["checkpoint"]
     if path is None:
         lines = [text("report_lists", path=facts["lists"])]

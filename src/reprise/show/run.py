@@ -55,7 +55,14 @@ class Voice:
         quiet: bool = False,
         silent: bool = False,
     ) -> None:
-        """quiet: without the lines of _CHATTER; silent: warnings only."""
+        """Create a voice.
+
+        Args:
+            messages: The messages of the user's language.
+            to_stderr: Whether to print to stderr.
+            quiet: Whether to leave out the lines of _CHATTER.
+            silent: Whether to print warnings only.
+        """
         self.messages = messages
         self.quiet = quiet
         self.silent = silent

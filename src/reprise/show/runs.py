@@ -1,4 +1,4 @@
-"""What `reprise runs` and `reprise config` show; it is plain text where it is piped."""
+"""The output of `reprise runs` and `reprise config`; plain text if piped."""
 
 from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ _AGES = ((86400, "age_days"), (3600, "age_hours"), (60, "age_minutes"), (1, "age
 
 
 class Page:
-    """Lines and tables of plain words: nothing in a name is taken for markup."""
+    """Lines and tables of plain text: names are not interpreted as markup."""
 
     def __init__(self, messages: Messages) -> None:
         self.text = messages.text
@@ -73,8 +73,8 @@ class Page:
         left: int,
         folded: Container[int] = (0,),
     ) -> None:
-        """Print a table whose first `left` columns are words, the others numbers. Where it is
-        wider than the terminal, the `folded` columns give way, and no others.
+        """Print a table whose first `left` columns are text, the others numbers. If it is wider
+        than the terminal, only the `folded` columns are wrapped.
         """
         heads = list(map(shown, heads))
         cells = [
@@ -141,7 +141,7 @@ def label(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def show_run(run: dict[str, Any], page: Page) -> None:
-    """Print all that is known of a run, from its details."""
+    """Print a run's details."""
     text = page.text
     page.line(shown(run["folder"]), style="bold")
     _show_standing(run, page)
@@ -174,7 +174,7 @@ def show_run(run: dict[str, Any], page: Page) -> None:
 
 
 def show_comparison(facts: dict[str, Any], page: Page) -> None:
-    """Print what `comparison.compare` found."""
+    """Print the result of `compare.compare`."""
     text, runs = page.text, facts["runs"]
     heads = ["", *label(runs)]
     if not facts["same_data"]:
@@ -236,8 +236,8 @@ def _mean(found: dict[str, float | None] | None) -> str:
 
 
 def _show_paired(facts: dict[str, Any], page: Page) -> None:
-    """Print what `paired.compare_paired` found; a difference whose interval leaves out zero stands
-    out.
+    """Print the result of `paired.compare_paired`, with differences in bold whose interval excludes
+    zero.
     """
     text, subjects = page.text, facts["subjects"]
     first, *others = (subject["name"] for subject in subjects)
@@ -292,7 +292,7 @@ def show_settings(settings: list[Value], page: Page) -> None:
 
 
 def thinned(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return at most _CURVE_ROWS steps, evenly: those that two runs have, where there are any."""
+    """Return at most _CURVE_ROWS evenly spaced steps, if possible of those that two runs share."""
     common = [line for line in steps if sum(value is not None for value in line["values"]) > 1]
     chosen = common or steps
     if len(chosen) <= _CURVE_ROWS:
@@ -302,7 +302,7 @@ def thinned(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def age(time: str, text: Callable[..., str]) -> str:
-    """Return how long ago a time in ISO format was, in its largest unit."""
+    """Return the age of an ISO timestamp in its largest unit."""
     seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()))
     length, key = next(unit for unit in _AGES if seconds >= unit[0] or unit[0] == 1)
     return text(key, n=seconds // length)
@@ -355,7 +355,7 @@ def _config_rows(config: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _is_chosen(config: dict[str, Any], key: str) -> bool:
-    """Whether a setting would be another if it were not given."""
+    """Return whether a setting differs from the value it would have if not given."""
     others = {name: value for name, value in config.items() if name != key}
     try:
         return bool(getattr(make_config(others), key) != config[key])
@@ -390,7 +390,7 @@ def _show_checkpoints(run: dict[str, Any], page: Page) -> None:
 
 
 def _show_results(run: dict[str, Any], page: Page) -> None:
-    """Print what stored models were measured to be, the newest last."""
+    """Print the stored results of evaluations, newest last."""
     text, n = page.text, (run["metric"] or "recall@50").partition("@")[2]
     metrics = (f"recall@{n}", f"ndcg@{n}", f"hitrate@{n}")
     words = ("word_checkpoint", "word_split", "word_seen", "word_lambda")
@@ -472,7 +472,7 @@ def _best(run: dict[str, Any], named: bool) -> str:
 
 
 def _highest(name: str, values: list[float | None]) -> tuple[str | Text, ...]:
-    """Return a row whose highest value stands out."""
+    """Return a row with its highest value in bold."""
     known = [value for value in values if value is not None]
     most = max(known, default=None) if len(known) > 1 else None
     cells = (Text(_number(v), style="bold" if v is not None and v == most else "") for v in values)

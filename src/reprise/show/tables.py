@@ -23,7 +23,7 @@ _COLUMNS = ("run", "folder", "dataset", "model", "split", "metric", "value", "lo
 
 
 def show_table(facts: Mapping[str, Any], page: Page, messages: Messages) -> None:
-    """Print the table of `runs.manage.table.table`; the best of each row stands out."""
+    """Print the table of `runs.manage.table.table`, with the best value of each row in bold."""
     if not facts["same_data"]:
         page.line(page.text("compare_other_data"), style="yellow")
     page.line(_title(facts, messages), style="bold")
@@ -32,7 +32,7 @@ def show_table(facts: Mapping[str, Any], page: Page, messages: Messages) -> None
 
 
 def as_text(facts: Mapping[str, Any], form: Format, messages: Messages) -> str:
-    """Return the table in a form that other programs take."""
+    """Return the table as Markdown, LaTeX or CSV."""
     return {"markdown": _markdown, "latex": _latex, "csv": _csv}[form](facts, messages)
 
 

@@ -11,7 +11,7 @@ from reprise.text.messages import Phrase
 from reprise.text.suggest import suggest
 
 _FIXED = ("dataset", "name", "top_n")  # trials could not be compared, or would share a name
-_DIGITS = 4  # of a sampled number: more make no difference but longer names
+_DIGITS = 4  # of a sampled number: more would only make names longer
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Every sentence that a user reads."""
+"""Messages: all text that users read, in English and Chinese."""

@@ -1,6 +1,6 @@
-"""Click's own words in Chinese, compiled for gettext, which Click asks for them.
+"""Compile the Chinese translations of Click's own words into a gettext .mo file.
 
-`make docs` writes `FILE` (`python -m reprise.text.compiled`); a test holds that it is not stale.
+`make docs` writes `FILE` (`python -m reprise.text.compiled`); a test checks that it is up to date.
 """
 
 import struct
@@ -17,15 +17,15 @@ _MAGIC = 0x950412DE
 
 
 def compiled(words: Mapping[str, str | list[str]]) -> bytes:
-    """Return a .mo file of translations; a list has the forms of one and of several."""
+    """Return the bytes of a .mo file; a list value holds the singular and plural forms."""
     entries = {b"": _HEADER.encode()}
     for english, chinese in words.items():
         one, several = (chinese, chinese) if isinstance(chinese, str) else chinese
-        # gettext finds the first form of an entry of two as well as ngettext finds both.
+        # Always store both forms: gettext reads the first one, ngettext both.
         entries[f"{english}\0".encode()] = f"{one}\0{several}".encode()
     keys = sorted(entries)
     strings = [*keys, *(entries[key] for key in keys)]
-    start = 28 + 8 * len(strings)  # behind the head and the tables of lengths and offsets
+    start = 28 + 8 * len(strings)  # after the header and the tables of lengths and offsets
     table = bytearray()
     for string in strings:
         table += struct.pack("<2I", len(string), start)

@@ -1,4 +1,4 @@
-"""Every sentence that a user reads, by key: en.toml and zh.toml, and the choice between them."""
+"""Look up messages by key in en.toml or zh.toml, and choose the language."""
 
 import functools
 import locale
@@ -13,31 +13,33 @@ from reprise.text.shown import shown
 
 _FORMATTER = Formatter()
 Language = Literal["en", "zh"]
-# say(key, **values): how one who does something tells of it, in a language that others choose.
+# say(key, **values): a callback that reports a message; the caller chooses language and place.
 Say = Callable[..., None]
 
 
 @functools.cache
 def catalogue(language: Language) -> Mapping[str, Mapping[str, Any]]:
-    """Return the tables of a language's file; it is read when its first sentence is needed."""
+    """Return the tables of a language's file, which is read on first use."""
     path = Path(__file__).with_name(f"{language}.toml")
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def choose_language(asked: str | None = None) -> Language:
-    """Return the language: `asked`, else REPRISE_LANG, else the locale's; English otherwise."""
+    """Return the language: `asked`, else REPRISE_LANG, else the locale's; English by default."""
     name = asked or os.environ.get("REPRISE_LANG") or _locale_name()
     return "zh" if name.lower().startswith("zh") else "en"
 
 
 def unsaid(key: str, **values: object) -> None:
-    """Say nothing, to who need not be told."""
+    """Ignore a message: the `Say` of callers that report nothing."""
 
 
 class Phrase:
-    """A line, or a part of one, that is said in the user's language; in English as a string.
+    """A message, or part of one, that is translated when it is shown; `str` gives English.
 
-    `key` names a sentence of the catalogue; `values` fill it in.
+    Args:
+        key: The message's key in the language files.
+        values: The values of its fields.
     """
 
     def __init__(self, key: str, **values: Any) -> None:
@@ -53,13 +55,13 @@ class Phrase:
 
 
 class Messages:
-    """The sentences of one language."""
+    """The messages of one language."""
 
     def __init__(self, language: Language) -> None:
         self.language = language
 
     def metric(self, name: str, label: str) -> str:
-        """Return what a metric is called, whose English label is declared beside its formula."""
+        """Return a metric's translated name, by default `label`, the English one."""
         called: str = catalogue(self.language).get("metrics", {}).get(name, label)
         return called
 

@@ -59,7 +59,7 @@ class Tracker(Protocol):
         """Log an evaluation's metrics, durably enough to survive a kill."""
 
     def results(self, step: int, points: Points) -> None:
-        """Keep what the best model, of that step, was measured to be at the end."""
+        """Log the final metrics of the best model, at its step."""
 
     def close(self, finished: bool) -> None:
         """Close the run; one that is not `finished` may continue later."""
@@ -80,7 +80,7 @@ class Trackers:
             self._guarded(name, partial(tracker.log, step, points))
 
     def results(self, step: int, points: Points) -> None:
-        """Hand what the best model was measured to be to every tracker."""
+        """Log the final metrics of the best model to every tracker."""
         for name, tracker in list(self._open.items()):
             self._guarded(name, partial(tracker.results, step, points))
 
@@ -126,8 +126,8 @@ def points_of(line: Mapping[str, Any]) -> Points:
 
 
 def points_of_results(results: Mapping[Any, Mapping[str, float]]) -> Points:
-    """Return what the best model was measured to be, by split and metric, by tags:
-    result/test/recall@50; what is not a number is left out.
+    """Return the final metrics of the best model by tag (result/test/recall@50), without values
+    that are not numbers.
     """
     return {
         f"result/{split}/{name}": float(value)

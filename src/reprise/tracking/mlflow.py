@@ -43,7 +43,7 @@ class MLflowLog:
         self._known.add(step)
 
     def results(self, step: int, points: Points) -> None:
-        """Keep the results, each once."""
+        """Log the final metrics, each once."""
         now = int(time.time() * 1000)
         new = [tag for tag in points if not self._has(_name(tag), step)]
         metrics = [Metric(_name(tag), points[tag], now, step) for tag in new]

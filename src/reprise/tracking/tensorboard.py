@@ -43,7 +43,7 @@ class TensorBoardLog:
         self._writer.flush()
 
     def results(self, step: int, points: Points) -> None:
-        """Write the results into files of their own, in place of those of an earlier end."""
+        """Write the final metrics to separate files, replacing those of an earlier end."""
         _write_anew(self._folder / _RESULTS, {step: points}).close()
 
     def close(self, finished: bool = True) -> None:

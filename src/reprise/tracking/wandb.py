@@ -32,7 +32,7 @@ class WandbLog:
             self._run.log(points, step=step, commit=True)
 
     def results(self, step: int, points: Points) -> None:
-        """Keep the results in the summary, which a table of W&B runs shows."""
+        """Log the final metrics to the summary, which W&B shows in its table of runs."""
         self._run.summary.update({**points, "result/step": step})
 
     def close(self, finished: bool) -> None:

@@ -1,1 +1,3 @@
-"""The commands of `reprise`, a module each: parsing and printing. JAX loads in their bodies."""
+"""The commands of `reprise`, one module each: parse options, print results. JAX is imported inside
+the functions, so that help is fast.
+"""

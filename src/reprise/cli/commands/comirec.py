@@ -1,4 +1,4 @@
-"""ComiRec's command line: the flags, prompt and messages its users know, on Reprise's engine.
+"""ComiRec's command line (flags, prompt and output) for Reprise's training.
 
 reprise comirec --dataset book --model_type ComiRec-DR --learning_rate 0.007 --max_iter 20
 
@@ -26,7 +26,7 @@ from reprise.text.messages import Messages, choose_language
 # The original's settings: batch size, history length, steps between evaluations.
 BOOK = (128, 20, 1000)
 TAOBAO = (256, 50, 500)
-# What -p test and -p output must not say otherwise than the stored model.
+# Flags that must agree with the stored model for -p test and -p output.
 MODEL_FLAGS = ("model", "maxlen", "embedding_dim", "hidden_size", "num_interest")
 
 
@@ -34,12 +34,12 @@ Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def own(name: str, flag: str | None = None) -> Option:
-    """Return the option of a setting by ComiRec's flag, at its default."""
+    """Return the option of a setting under ComiRec's flag, with the setting's default."""
     return setting_option(name, flag or f"--{name}", default=SETTINGS[name].default)
 
 
 def folder(name: str) -> Option:
-    """Return the option of a folder, --<default>_dir."""
+    """Return the option of a folder, --<name>_dir, whose default is <name>."""
     usual = name.removeprefix("--").removesuffix("_dir")
     return click.option(name, type=click.Path(path_type=Path), default=usual)
 
@@ -75,8 +75,8 @@ def folder(name: str) -> Option:
 @folder("--data_dir")
 @common_options
 def comirec(task: str, lang: str | None, name: str | None, **options: Any) -> None:
-    """Train, test or output a model, as ComiRec's src/train.py."""
-    end_at_once_on_interrupt()  # until the training takes signals over
+    """Train, test or output a model like ComiRec's src/train.py."""
+    end_at_once_on_interrupt()  # until training installs its own signal handlers
     messages = Messages(choose_language(lang))
     if options["model"] in (None, "none"):
         raise UsageError("missing_value", option="model_type")
@@ -98,7 +98,7 @@ def comirec(task: str, lang: str | None, name: str | None, **options: Any) -> No
 
 
 def ask_name(messages: Messages) -> str:
-    """Ask for the experiment's name on standard input, which may be a pipe."""
+    """Read the experiment's name from standard input, which may be a pipe."""
     print(messages.text("prompt_name"), end="", flush=True)
     name = sys.stdin.readline().strip()
     if not is_terminal(sys.stdin):
@@ -109,7 +109,7 @@ def ask_name(messages: Messages) -> str:
 
 
 def config_values(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration that the original's flags mean."""
+    """Translate the original's flags to configuration values by field name."""
     batch_size, maxlen, test_iter = TAOBAO if options["dataset"] == "taobao" else BOOK
     usual = {"batch_size": batch_size, "maxlen": maxlen, "test_iter": test_iter}
     asked = {key: options[key] for key in SETTINGS.keys() & options.keys()}
@@ -120,7 +120,7 @@ def config_values(name: str, options: dict[str, Any]) -> dict[str, Any]:
 def start_training(
     config: TrainConfig, options: dict[str, Any], messages: Messages, command: str
 ) -> int:
-    """Train or take up a run, and return the exit code."""
+    """Start or resume a run, and return the exit code."""
     from reprise.api import run_request
     from reprise.data.prepare import locate
     from reprise.runs.folder import RunFolder
@@ -140,7 +140,7 @@ def start_training(
 def measure_or_output(
     task: str, config: TrainConfig, options: dict[str, Any], messages: Messages
 ) -> None:
-    """Print the best model's test metrics, or write its item embeddings as the original does."""
+    """Print the best model's test metrics, or write its item embeddings to output/ (.npy)."""
     import numpy as np
 
     from reprise.data.prepare import locate

@@ -1,4 +1,4 @@
-"""`reprise config`: the configuration that flags, a file and a preset make together."""
+"""`reprise config`: the configuration that results from flags, a file and a preset."""
 
 import dataclasses
 from pathlib import Path
@@ -15,7 +15,7 @@ from reprise.text.messages import Messages, choose_language
 
 @click.group(cls=Group)
 def config() -> None:
-    """Look at configurations."""
+    """Inspect configurations."""
 
 
 @config.command()
@@ -37,7 +37,7 @@ def show(
     lang: str | None,
     **values: Any,
 ) -> None:
-    """Show the whole configuration that these options make, and where each value comes from."""
+    """Show the configuration that results from these options, and the source of each value."""
     if to_toml and as_json:
         raise UsageError("only_one", options="--toml, --json")
     layers = run_layers(preset, config_file, max_iter, max_steps, values)

@@ -13,7 +13,7 @@ from reprise.text.messages import Messages, choose_language
 
 @click.group(cls=Group)
 def data() -> None:
-    """Fetch well-known data sets; list, look at and delete prepared ones."""
+    """Download well-known data sets; list, show and delete prepared ones."""
 
 
 @data.command()
@@ -22,7 +22,7 @@ def data() -> None:
 @click.option("--json", "as_json", is_flag=True)
 @common_options
 def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Show what the dataset NAME holds, and what of it training may suffer from."""
+    """Show statistics of the dataset NAME, with warnings about data that hurts training."""
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
     from reprise.data.statistics import describe
@@ -42,7 +42,7 @@ def show(name: str, data_dir: Path, as_json: bool, lang: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True)
 @common_options
 def list_sets(data_dir: Path, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """List the prepared datasets, and the runs that were trained on each."""
+    """List the prepared datasets and the runs trained on each."""
     from reprise.runs.manage.datasets import found_in
     from reprise.show.runs import Page, show_datasets
 
@@ -63,7 +63,7 @@ def list_sets(data_dir: Path, runs_dir: Path, as_json: bool, lang: str | None) -
 @runs_option
 @common_options
 def delete(name: str, yes: bool, data_dir: Path, runs_dir: Path, lang: str | None) -> None:
-    """Delete the prepared dataset NAME; what it was prepared from stays."""
+    """Delete the prepared dataset NAME; its source is kept."""
     from reprise.runs.manage.datasets import delete as delete_dataset
     from reprise.runs.manage.datasets import find
 

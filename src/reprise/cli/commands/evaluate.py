@@ -1,4 +1,4 @@
-"""`reprise evaluate`: a stored model, measured."""
+"""`reprise evaluate`: evaluate a stored model, or another system's lists."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from reprise.text.messages import Messages, Phrase, Say, choose_language
 if TYPE_CHECKING:
     from reprise.runs.evaluation import Measured
 
-# What says how a run's model makes lists, by option; another system's are as they are.
+# Options that apply to a run's model only, not to another system's lists (--lists).
 _OF_A_RUN = {
     "run": "RUN",
     "which": "--which",
@@ -60,7 +60,7 @@ def evaluate(
     as_json: bool,
     lang: str | None,
 ) -> None:
-    """Measure a run's stored model, or another system's lists, on the whole catalogue."""
+    """Evaluate a run's stored model, or another system's lists, on the full catalogue."""
     end_at_once_on_interrupt()
     _check_subject(context)
     from reprise.runs import results
@@ -110,7 +110,7 @@ def _of_run(
     data_dir: Path | None,
     say: Say,
 ) -> "Measured":
-    """Measure a run's stored model on its own data set or, `on`, another."""
+    """Evaluate a run's stored model on its own data set or on the data set `on`."""
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
     from reprise.runs.evaluation import measure
@@ -145,7 +145,7 @@ def _of_lists(
 
 
 def _check_subject(context: click.Context) -> None:
-    """Refuse anything but a run, or lists with the data set that they are for."""
+    """Raise UsageError unless a run is given, or lists with their data set."""
     given = {
         name
         for name in context.params

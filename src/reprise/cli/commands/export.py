@@ -1,4 +1,4 @@
-"""`reprise export`: a stored model's vectors, for an index or a service to serve."""
+"""`reprise export`: write a stored model's vectors for a vector index or a service."""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def export(
         raise UsageError("only_one", options="--split, --histories")
     if as_evaluated and split not in ("valid", "test"):
         raise UsageError("evaluated_of_what")
-    if folder.exists():  # before the work, and once more when it is done
+    if folder.exists():  # fail early; checked again when the folder is written
         raise UsageError("export_exists", folder=folder)
     from reprise.runs.manage.survey import path_of
     from reprise.runs.stored import load

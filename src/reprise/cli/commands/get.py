@@ -1,4 +1,4 @@
-"""`reprise data get`: a well-known data set, fetched from its owner."""
+"""`reprise data get`: download a well-known data set from its owner's site."""
 
 import shlex
 import sys
@@ -26,7 +26,7 @@ _RAW = "raw"  # below the data folder
 def get(
     name: str, accept_licence: bool, mirror: str | None, data_dir: Path, lang: str | None
 ) -> None:
-    """Fetch the well-known data set NAME, and tell how to prepare it."""
+    """Download the well-known data set NAME, and print the command that prepares it."""
     from reprise.data.download import fetch
     from reprise.show.terminal import shown_downloads
 

@@ -1,4 +1,4 @@
-"""`reprise import-tf`: from a TensorFlow checkpoint to a run."""
+"""`reprise import-tf`: convert a TensorFlow checkpoint into a run."""
 
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ def import_tf(
     lang: str | None,
     **values: Any,
 ) -> None:
-    """Make a run of a TensorFlow checkpoint, for `reprise train` to go on from."""
+    """Convert a TensorFlow checkpoint into a run that `reprise train` can continue."""
     end_at_once_on_interrupt()
     given = run_values(preset, config_file, max_iter, max_steps, values)
-    # The sizes are the checkpoint's to tell; all else is wrong already where it is wrong.
+    # Check the values before loading TensorFlow; sizes that are not given come from the checkpoint.
     config = make_config(given)
 
     from reprise.importers.tensorflow.run import ImportRequest, import_checkpoint
@@ -59,7 +59,7 @@ def import_tf(
 
 
 def parse_mapping(text: str) -> tuple[str, str]:
-    """Return (parameter, variable) of PARAM=VARIABLE."""
+    """Parse PARAM=VARIABLE into (parameter, variable)."""
     parameter, equals, variable = text.partition("=")
     if not (parameter and equals and variable):
         raise UsageError("bad_value", option="map", value=text, expected="PARAM=VARIABLE")

@@ -1,4 +1,4 @@
-"""`reprise inspect`: what a checkpoint holds."""
+"""`reprise inspect`: show the content of a checkpoint."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from reprise.text.messages import Messages, choose_language
 @click.option("--json", "as_json", is_flag=True)
 @common_options
 def inspect(path: Path, which: Any, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Show what a checkpoint holds, and whether it is whole."""
+    """Show the content of a checkpoint, and whether it is intact."""
     end_at_once_on_interrupt()
     from reprise.runs.manage.inspect import describe, report_lines
     from reprise.runs.manage.survey import path_of

@@ -1,4 +1,4 @@
-"""`reprise prepare`: a dataset folder of a source."""
+"""`reprise prepare`: convert a source of interactions into a dataset folder."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def prepare(
     lang: str | None,
     **asked: Any,
 ) -> None:
-    """Turn SOURCE into a dataset folder."""
+    """Convert SOURCE into a dataset folder."""
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import prepare as make
     from reprise.data.readers.recognise import asked_of

@@ -1,4 +1,4 @@
-"""`reprise report`: a page of pictures of one run, or of several beside each other."""
+"""`reprise report`: an HTML report of one run, or of several runs side by side."""
 
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ def report(
     data_dir: Path | None,
     lang: str | None,
 ) -> None:
-    """Write one HTML file of pictures and tables that needs nothing else: the course of the
-    training, the interests' health, the best model by groups of users and items, settings, history.
+    """Write one self-contained HTML file: training curves, health of the interests, the best
+    model's metrics by groups of users and items, settings, and history.
     """
     end_at_once_on_interrupt()
     from reprise import durable

@@ -1,4 +1,4 @@
-"""`reprise resume`: a run goes on by its name."""
+"""`reprise resume`: resume a run by its name."""
 
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,12 @@ def resume(
     lang: str | None,
     **values: Any,
 ) -> None:
-    """Go on with the run NAME: its settings and its data are known."""
-    end_at_once_on_interrupt()  # until the training takes signals over
+    """Resume the run NAME with its stored settings and its data."""
+    end_at_once_on_interrupt()  # until training installs its own signal handlers
     from reprise.runs.naming import for_resuming
 
     given = run_values(None, None, max_iter, max_steps, values)
-    named = for_resuming(run, given, runs_dir)  # a mistake is told before JAX is loaded
+    named = for_resuming(run, given, runs_dir)  # raises before JAX is imported
 
     from reprise.cli.starting import Watch, start
     from reprise.tracking import require

@@ -1,4 +1,4 @@
-"""`reprise runs`: the runs in a folder, looked at, compared, pruned, packed and unpacked."""
+"""`reprise runs`: list, show, compare, prune, delete, rename, export and import runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def listing_options(command: Command) -> Command:
-    """Add the options that all of `reprise runs` has."""
+    """Add the options of all `reprise runs` commands."""
     as_json = click.option("--json", "as_json", is_flag=True)
     return runs_option(as_json(common_options(command)))
 
@@ -30,9 +30,9 @@ def listing_options(command: Command) -> Command:
 @listing_options
 @click.pass_context
 def runs(context: click.Context, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """List the runs: where each stands, its best, its state, age and size."""
+    """List the runs: step, best metric, state, age and size."""
     if context.invoked_subcommand is not None:
-        # `reprise runs --runs-dir D show A` means what `reprise runs show A --runs-dir D` does.
+        # `reprise runs --runs-dir D show A` is the same as `reprise runs show A --runs-dir D`.
         given = {
             name: value
             for name, value in context.params.items()
@@ -46,7 +46,7 @@ def runs(context: click.Context, runs_dir: Path, as_json: bool, lang: str | None
 @runs.command("list")
 @listing_options
 def list_runs(runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """List the runs, as `reprise runs` does."""
+    """List the runs; the same as `reprise runs`."""
     _list(runs_dir, as_json, lang)
 
 
@@ -73,7 +73,7 @@ def _list(runs_dir: Path, as_json: bool, lang: str | None) -> None:
 @click.argument("name")
 @listing_options
 def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Show all about the run NAME: configuration, checkpoints, history, evaluations."""
+    """Show the run NAME: configuration, checkpoints, history, evaluations."""
     from reprise.runs.folder import read_record
     from reprise.runs.manage import survey
 
@@ -110,7 +110,7 @@ def compare(
     as_json: bool,
     lang: str | None,
 ) -> None:
-    """Compare runs: where their configurations differ, what each reached, step by step."""
+    """Compare runs: differences of their configurations, and their metrics by step."""
     from reprise.errors import UsageError
     from reprise.runs.manage import survey
     from reprise.runs.manage.compare import compare
@@ -184,7 +184,7 @@ def prune(
     as_json: bool,
     lang: str | None,
 ) -> None:
-    """Remove what the runs NAME (or all) can do without."""
+    """Delete files that the runs NAME (or all runs) do not need."""
     from reprise.errors import UsageError
     from reprise.runs.manage.prune import carry_out, plan, plan_beside
     from reprise.show.runs import Page
@@ -222,7 +222,7 @@ def prune(
 @click.option("--yes", is_flag=True)
 @listing_options
 def delete(name: str, yes: bool, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Delete the run NAME with all that it holds."""
+    """Delete the run NAME with all its files."""
     from reprise.errors import RunInUseError, UsageError
     from reprise.runs.lock import writer_of
     from reprise.runs.manage import remove, survey
@@ -250,7 +250,7 @@ def delete(name: str, yes: bool, runs_dir: Path, as_json: bool, lang: str | None
 @click.argument("new")
 @listing_options
 def rename(old: str, new: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Give the run OLD the name NEW, and its folder with it."""
+    """Rename the run OLD and its folder to NEW."""
     from reprise.runs.manage import remove, survey
     from reprise.show.runs import Page
 
@@ -300,14 +300,17 @@ def import_run(file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> N
 
 
 def _warner(messages: Messages) -> Say:
-    """Return what says warnings beside the output, which a program may read."""
+    """Return a function that prints warnings to stderr, since programs may read stdout."""
     return lambda key, **values: click.echo(messages.text(key, **values), err=True)
 
 
 def _to_prune(
     names: tuple[str, ...], runs_dir: Path
 ) -> tuple[list["RunFolder"], list["RunFolder"]]:
-    """Return the runs to prune and those that are running; one asked for by name is refused."""
+    """Return the runs to prune, and those skipped because they are running.
+
+    Raise RunInUseError if a run that is given by name is running.
+    """
     from reprise.errors import RunInUseError
     from reprise.runs.lock import writer_of
     from reprise.runs.manage import survey

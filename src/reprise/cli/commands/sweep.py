@@ -1,4 +1,4 @@
-"""`reprise sweep`: many runs of one configuration, but for a few fields that are searched over."""
+"""`reprise sweep`: search over a few settings of a configuration, one run per trial."""
 
 import sys
 from collections.abc import Mapping
@@ -54,12 +54,13 @@ def sweep(
     lang: str | None,
     **values: Any,
 ) -> None:
-    """Search for settings: each trial trains a run, and the best recall on the validation users
-    decides. The same command goes on with a sweep that was stopped; a larger --trials adds to it.
+    """Search for settings: each trial trains a run, compared by its best validation recall.
+
+    The same command resumes a stopped sweep; a larger --trials extends it.
     """
     if context.invoked_subcommand is not None:
         return
-    end_at_once_on_interrupt()  # between the trials; each takes signals over
+    end_at_once_on_interrupt()  # between trials; each trial installs its own signal handlers
     given = run_values(preset, config_file, max_iter, max_steps, values)
     searches = parse_searches(searched)
     check_request(given, values | {"max_steps": max_steps or max_iter}, searches, trials)
@@ -96,7 +97,7 @@ def sweep(
 @click.option("--json", "as_json", is_flag=True)
 @common_options
 def show(name: str, sweeps_dir: Path, as_json: bool, lang: str | None) -> None:
-    """Show the trials of the sweep NAME, best first, and draw their picture anew."""
+    """Show the trials of the sweep NAME, best first, and draw its plot again."""
     require_optuna()
     show_results(sweeps_dir / name, Messages(choose_language(lang)), as_json)
 
@@ -104,7 +105,7 @@ def show(name: str, sweeps_dir: Path, as_json: bool, lang: str | None) -> None:
 def check_request(
     given: dict[str, Any], flags: dict[str, Any], searches: tuple[Search, ...], trials: int
 ) -> None:
-    """Refuse what is missing, and a field that is both set and searched."""
+    """Raise UsageError for missing options, and for a field that is both set and searched."""
     for required in ("dataset", "name"):
         if given.get(required) is None:
             raise UsageError("missing_value", option=required)
@@ -121,7 +122,7 @@ def check_request(
 
 
 def require_optuna() -> None:
-    """Refuse where Optuna is not installed, naming the extra that brings it."""
+    """Raise UsageError with the extra to install if Optuna is missing."""
     try:
         import optuna  # noqa: F401
     except ImportError as error:
@@ -130,7 +131,7 @@ def require_optuna() -> None:
 
 
 class TrialsConsole:
-    """Tells of a sweep's trials (`sweeps.Watcher`)."""
+    """Print the progress of a sweep's trials (a `sweeps.study.Watcher`)."""
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class TrialsConsole:
         self._console: RunConsole | None = None
 
     def began(self, number: int, params: Mapping[str, Any], config: "TrainConfig") -> "RunConsole":
-        """Name the trial, and show its run's evaluations."""
+        """Print the trial's settings, and return the console of its run."""
         from reprise.show.run import RunConsole, Voice
 
         shown = ", ".join(f"{name}={value}" for name, value in params.items())
@@ -157,7 +158,7 @@ class TrialsConsole:
         return self._console
 
     def ended(self, number: int, trial: "FrozenTrial") -> None:
-        """Tell the trial's result."""
+        """Print the trial's result."""
         from reprise.sweeps.study import reason_of
 
         about = trial.user_attrs
@@ -176,7 +177,7 @@ class TrialsConsole:
 
 
 def show_results(folder: Path, messages: Messages, as_json: bool) -> None:
-    """Print a sweep's trials, best first, and draw their picture."""
+    """Print a sweep's trials, best first, and draw its plot."""
     from reprise.sweeps.plot import draw
     from reprise.sweeps.study import results
 

@@ -57,7 +57,7 @@ def train(
     from reprise.runs.manage.survey import path_of
     from reprise.runs.naming import for_final_fit, for_training
 
-    # A mistake is told before JAX is loaded.
+    # Wrong settings are refused before JAX is imported.
     if seeds is not None:
         _refuse_beside_seeds(new, fit_of, best_metric, change_learning_rate)
         named = [for_training(one, runs_dir) for one in members(given, seeds_of(seeds))]

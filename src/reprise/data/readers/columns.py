@@ -1,4 +1,4 @@
-"""Which columns of a table are meant: those the user names, or those of the field's usual names."""
+"""Find a table's columns: those named by the user, or those with usual names."""
 
 import re
 from collections.abc import Mapping, Sequence

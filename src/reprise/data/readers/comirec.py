@@ -1,8 +1,8 @@
-"""ComiRec's files: `<x>_train.txt`, `<x>_valid.txt` and `<x>_test.txt`, and where present
+"""ComiRec's files: `<x>_train.txt`, `<x>_valid.txt` and `<x>_test.txt`, and optionally
 `<x>_item_cate.txt` and `<x>_item_map.txt`.
 
-Every line is checked; errors name the first bad one with its file and number. Item ids stay as they
-are: the format promises popularity ranks.
+Every line is checked; errors name the first bad line with its file and number. Item ids are kept:
+by the format, they are popularity ranks.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ _SPARSE_FACTOR, _SPARSE_ALLOWANCE = 10, 10_000
 
 
 def recognises(path: Path) -> bool:
-    """Recognise a folder by the file to train on."""
+    """Recognise a folder by its training file."""
     return path.is_dir() and bool(matching(path, "*_train.txt"))
 
 
 def read_split(folder: Path) -> FoundSplit:
-    """Read a folder's files."""
+    """Read a folder's files; raise DataError for the first bad line."""
     train_files = matching(folder, "*_train.txt")
     if len(train_files) != 1:
         raise DataError("several_train_files", path=folder, files=[f.name for f in train_files])
@@ -58,8 +58,8 @@ def _interactions(path: Path) -> pl.DataFrame:
 def _raw_items(
     path: Path, paths: Mapping[str, Path], frames: Mapping[str, pl.DataFrame]
 ) -> pl.Series:
-    """Return the raw ids of items 1..V, by the map at `path` where there is one; DataError where
-    interactions have ids beyond the catalogue.
+    """Return the raw ids of items 1..V, from the map at `path` if it exists; raise DataError for
+    interactions with ids outside the catalogue.
     """
     seen = pl.concat([frame["item"] for frame in frames.values()])
     if path.is_file():
@@ -90,7 +90,7 @@ def _beyond(paths: Mapping[str, Path], frames: Mapping[str, pl.DataFrame], most:
 
 
 def _categories(path: Path, num_items: int) -> NDArray[np.int32]:
-    """Read `item,category` lines, where there are any, as category [V+1]."""
+    """Read `item,category` lines into category [V+1], -1 where unknown."""
     category = np.full(num_items + 1, -1, np.int32)
     if path.is_file():
         frame = _read_fields(path, {"item": _ID, "category": _SMALL}, expected="item,category")
@@ -102,7 +102,7 @@ def _categories(path: Path, num_items: int) -> NDArray[np.int32]:
 
 
 class _Field(NamedTuple):
-    """What a field of a line must look like, and the type it is read as."""
+    """The pattern of a field, and the type it is converted to."""
 
     pattern: str
     dtype: type[pl.DataType]
@@ -115,8 +115,8 @@ _TEXT = _Field(r".*", pl.String)
 
 
 def _read_fields(path: Path, fields: Mapping[str, _Field], expected: str) -> pl.DataFrame:
-    """Read lines of these fields, separated by commas, and line, their number; DataError names the
-    first that has others.
+    """Read comma-separated lines of these fields, with their line numbers; raise DataError for the
+    first line that does not match.
     """
     lines = _read_lines(path)
     pattern = "^" + ",".join(rf"\s*({field.pattern})\s*" for field in fields.values()) + "$"

@@ -1,4 +1,4 @@
-"""Delimited text: what parts its fields, what quotes them, and its rows.
+"""Delimited text: detect separator, quotes and encoding, and read the rows.
 
 Python's csv is what a text is measured by: quotes that do not begin a field are text, and a row
 with more or fewer fields than the first one is refused. A pass over all bytes (`_survey`) tells

@@ -1,4 +1,4 @@
-"""How a text is written, as far as the user says."""
+"""The dialect of delimited text, as given by the user."""
 
 import re
 from typing import NamedTuple
@@ -11,9 +11,9 @@ _NAMED = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|", "\\t": "\t"}
 
 
 class Dialect(NamedTuple):
-    """How a text is written, as far as the user says; None: to be found by looking at it.
+    """Separator, quote and encoding given by the user; None: to be detected.
 
-    quote: "" where nothing is quoted.
+    quote: "" if nothing is quoted.
     """
 
     separator: str | None = None
@@ -22,7 +22,7 @@ class Dialect(NamedTuple):
 
     @property
     def given(self) -> list[str]:
-        """The options that tell it."""
+        """The names of the options that were given."""
         return [name for name, value in self._asdict().items() if value is not None]
 
 
@@ -30,7 +30,7 @@ UNTOLD = Dialect()
 
 
 def dialect_of(separator: str | None, quote: str | None, encoding: str | None) -> Dialect:
-    """Return the dialect that a command line gives; UsageError where a value is none."""
+    """Return the dialect given by options; raise UsageError for an invalid value."""
     if separator is not None:
         separator = _NAMED.get(separator, separator)
         if re.fullmatch(r"\\x[0-9a-fA-F]{2}", separator):

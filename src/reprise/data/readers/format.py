@@ -1,4 +1,4 @@
-"""What a format is: how its sources are recognised and read, and what reading returns."""
+"""The interface of a format: recognise a source, read it, and the types that reading returns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Interactions, whatever they were read from: who met which item, and when.
+"""Interactions from any format: user, item and time, encoded as numbers.
 
 A source is scanned, not loaded: batches of its rows become numbers on the way in, so that memory
 holds 16 to 24 bytes a row however long its ids are. A column is read in the first of its readings

@@ -1,4 +1,4 @@
-"""Items' categories and titles, from tables that have a row an item."""
+"""Read categories and titles of items from tables with one row per item."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""JSON lines: a record a line. The first lines tell the fields; those of usual names, and those
-that the user names, may come first in any line. Every value of the fields in question is read as
-text, whatever its neighbours are, so that 5, 5.5 and "5b" may stand in one field.
+"""JSON lines: one record per line. Fields are those of the first lines; fields of usual names, and
+those named by the user, may first appear in any line. Every value of the fields in question is read
+as text, independent of the others, so that 5, 5.5 and "5b" can be in one field.
 """
 
 import json
@@ -24,9 +24,9 @@ _GOOD = {"user": Phrase("good_id"), "item": Phrase("good_id"), "time": Phrase("g
 
 
 def fields_of(path: Path, named: Collection[str] = ()) -> dict[str, pl.DataType]:
-    """Return the fields that the first records have, and those `named` or of usual names that any
-    has, and the types to read them as: text, or lists of text; those with records inside are left
-    out. DataError names the first line that is none.
+    """Return the fields of the first records, and those `named` or of usual names in any record,
+    with the types to read them as: text, or lists of text. Fields with nested records are left out.
+    Raise DataError for the first line that is not a record.
     """
     try:
         first = lines_of(path).head(_SAMPLE).select("line", "text").collect().rows()
@@ -44,8 +44,8 @@ def fields_of(path: Path, named: Collection[str] = ()) -> dict[str, pl.DataType]
 
 
 def _later(path: Path, known: Collection[str], named: Collection[str]) -> dict[str, Any]:
-    """Return fields that records have behind the first ones, and a value of each: Spark leaves out
-    those that are null.
+    """Return fields that first appear after the first records, with a value of each: Spark omits
+    fields that are null.
     """
     words = [
         word
@@ -75,7 +75,7 @@ def _later(path: Path, known: Collection[str], named: Collection[str]) -> dict[s
 
 
 def scan(path: Path, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    """Scan fields of the records, and ROW, the number of the line."""
+    """Scan fields of the records, with the line number in the column ROW."""
     record = pl.col("text").str.json_decode(pl.Struct(types)).alias("record")
     fields = [pl.col("record").struct.field(name) for name in types]
     return lines_of(path).select("line", record).select(pl.col("line").alias(ROW), *fields)
@@ -84,8 +84,8 @@ def scan(path: Path, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
 def refusal(
     path: Path, types: Mapping[str, pl.DataType], named: Mapping[str, str], error: Exception
 ) -> DataError:
-    """Return the error that names the first line, and its field, that made a scan fail. named: what
-    each field holds.
+    """Return the error for a failed scan, which names the first bad line and its field. named: the
+    role of each field.
     """
     try:
         for batch in lines_of(path).collect_batches(chunk_size=_BATCH, maintain_order=True):
@@ -120,7 +120,7 @@ def _refused(
 
 
 def _first_bad(batch: pl.DataFrame, types: Mapping[str, pl.DataType]) -> tuple[int, str]:
-    """Return the first line that is no record of these types, of lines among which there is one."""
+    """Return the first line that is not a record of these types; there must be one."""
     low, high = 0, len(batch)  # good until low, not good until high
     while high - low > 1:
         middle = (low + high) // 2
@@ -150,7 +150,7 @@ def _record(path: Path, line: int, text: str) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> None:
-    """Refuse NaN and the infinities, which Python alone takes for JSON."""
+    """Raise ValueError for NaN and infinities, which Python accepts, but JSON does not."""
     raise ValueError(constant)
 
 
@@ -160,7 +160,7 @@ def _no_record(path: Path, line: int, text: str) -> DataError:
 
 
 def _depth(value: object, most: int = _DEEPEST) -> float:
-    """Return how deep the lists go in a value; _NESTED where records are inside, or no end is."""
+    """Return the depth of nested lists in a value; _NESTED for records or unlimited depth."""
     if isinstance(value, dict):
         return _NESTED
     if isinstance(value, list):

@@ -1,5 +1,5 @@
-"""Sequences: a line a user (user, then their items, oldest first), or a line an interaction (user,
-item). Ids are separated by blanks; the order of the lines is the time.
+"""Sequences: one line per user (user, then items, oldest first) or per interaction (user, item).
+Ids are separated by spaces or tabs; the order of the lines is the order in time.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from reprise.text.messages import Phrase
 
 
 def recognises(path: Path) -> bool:
-    """Recognise a text by its first line; DataError where a folder has tables beside texts."""
+    """Recognise a text by its first line; raise DataError if a folder also contains tables."""
     if not path.is_dir():
         return path.suffix in (".txt", ".dat") and _are_ids(tables.opening(path))
     texts = sources.sequences_in(path)
@@ -26,12 +26,12 @@ def recognises(path: Path) -> bool:
 
 
 def _are_ids(line: str) -> bool:
-    """Whether a line is ids separated by blanks alone."""
+    """Return whether a line consists of ids separated by spaces or tabs."""
     return len(line.split()) >= 2 and not any(sign in line for sign in ",;|\t")
 
 
 def read(source: Path, asked: Asked) -> Found:
-    """Scan lines of a user and their items, or of a user and one item."""
+    """Scan lines of a user and their items, or of a user and a single item."""
     if source.is_dir():
         found = sources.sequences_in(source)
         if len(found) != 1:

@@ -1,4 +1,4 @@
-"""Lines of texts, scanned: which they are, and fields in them."""
+"""Scan text files line by line, and split lines into fields."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ from reprise.errors import DataError
 
 
 def lines_of(path: Path) -> pl.LazyFrame:
-    """Scan the lines of a text that are not blank: columns text and line (its number, from 1). The
-    mark that Windows's editors leave at the front of a file is no part of its text.
+    """Scan the non-blank lines of a text: columns text and line (its number, from 1). A byte order
+    mark at the start of the file is removed.
     """
     text = pl.col("text").str.strip_chars_end("\r").str.strip_prefix("\ufeff")
     lines = pl.scan_lines(path, name="text", glob=False).with_row_index("line", offset=1)
@@ -21,8 +21,8 @@ def lines_of(path: Path) -> pl.LazyFrame:
 def scan_fields(
     path: Path, lines: pl.LazyFrame, separator: str, fields: Sequence[str], shown: Sequence[str]
 ) -> Part:
-    """Return lines (columns text and line) of fields split at `separator`, unquoted: those that
-    have a name. shown: what to call them where a line has more or fewer.
+    """Split lines (columns text and line) at `separator`, without quotes, and return the named
+    fields. shown: the expected fields, for the error on a line with more or fewer.
     """
     parts = pl.col("text").str.split(separator)
     whole = parts.list.len() == len(fields)
@@ -38,5 +38,5 @@ def scan_fields(
 
 
 def unreadable(path: Path, error: Exception) -> DataError:
-    """Return the error that names a file and what its reader says of it."""
+    """Return the error for an unreadable file, with the reader's message."""
     return DataError("unreadable", path=path, reason=str(error).partition("\n")[0])

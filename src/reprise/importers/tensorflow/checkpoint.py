@@ -208,6 +208,6 @@ def _positive(value: float | None) -> float | None:
 
 
 def _recall(value: float | None) -> float | None:
-    """Return a stored best metric; None for 0, which code stores that never sets it."""
+    """Return a stored best metric; None for 0, the initial value of code that never sets it."""
     rate = _positive(value)
     return rate if rate is not None and rate <= 1 else None

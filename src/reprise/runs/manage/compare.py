@@ -1,4 +1,4 @@
-"""`reprise runs compare`: where runs differ, what each reached, and their curves step by step."""
+"""`reprise runs compare`: differences of runs, their results, and their curves by step."""
 
 from typing import Any
 
@@ -10,14 +10,16 @@ _DEFAULT_METRIC = "recall@50"
 
 
 def compare(runs: list[Survey], metric: str | None = None) -> dict[str, Any]:
-    """Return the comparison as JSON holds it; lists are in the order of `runs`, None where a run
-    has no such value.
+    """Return the comparison as JSON values; lists are in the order of `runs`, None for missing
+    values.
 
-    runs: their summaries. same_data: whether all were trained on the same content. differences:
-    configuration values by name, those that are not all the same. metrics: validation metrics at
-    each run's best evaluation. curve: `metric` (by default the recall that selects the best) at
-    each step that a run was evaluated at, as it stands now: what a rewind left is not in it.
-    UsageError for a metric that no run has.
+    Keys: runs: their summaries. same_data: whether all were trained on the same data. differences:
+    configuration values by name that are not all equal. metrics: validation metrics at each run's
+    best evaluation. curve: `metric` (by default the recall that selects the best) at each step with
+    an evaluation, without what a rewind discarded.
+
+    Raises:
+        UsageError: No run has the metric.
     """
     lines = [kept_lines(starts(run.events), run.evaluations) for run in runs]
     at_best = [_best_line(run) for run in runs]

@@ -15,9 +15,9 @@ from reprise.text.messages import unsaid
 
 
 def found_in(data_dir: Path, runs_dir: Path) -> list[dict[str, Any]]:
-    """Return the prepared datasets in a folder, by name, as JSON holds them: name, folder, users
-    and interactions by split, items, fingerprint, size in bytes, and runs: the folders' names of
-    those in `runs_dir` that were trained on its content. What is none, or damaged, is left out.
+    """Return the intact prepared datasets in a folder, sorted by name, as JSON values: name,
+    folder, users and interactions by split, items, fingerprint, size in bytes, and runs: the folder
+    names of the runs in `runs_dir` that were trained on it.
     """
     trained = _trained(runs_dir)
     found = []
@@ -35,7 +35,7 @@ def found_in(data_dir: Path, runs_dir: Path) -> list[dict[str, Any]]:
 
 
 def find(data_dir: Path, runs_dir: Path, name: str) -> dict[str, Any]:
-    """Return what `found_in` has of the dataset of that name; DataError where there is none."""
+    """Return the entry of `found_in` with that name; raise DataError if there is none."""
     for one in found_in(data_dir, runs_dir):
         if name in (one["name"], Path(one["folder"]).name):
             return one
@@ -43,7 +43,7 @@ def find(data_dir: Path, runs_dir: Path, name: str) -> dict[str, Any]:
 
 
 def delete(found: dict[str, Any], runs_dir: Path) -> None:
-    """Remove a dataset, one of `found_in`; RunInUseError where a run is being trained on it."""
+    """Remove a dataset of `found_in`; raise RunInUseError if a run is being trained on it."""
     for name in found["runs"]:
         path = find_run(runs_dir, name).path
         if (pid := writer_of(path)) is not None:

@@ -1,6 +1,6 @@
-"""Groups: runs of one configuration but for their seeds, each an ordinary run named NAME-s19.
+"""Groups: runs that differ in their seeds only, each an ordinary run named NAME-s19.
 
-A group is nothing but these names: what is done to a run can be done to each of its runs.
+A group is defined by these names only: each of its runs can be used like any other run.
 """
 
 import math
@@ -18,7 +18,7 @@ from reprise.text.messages import Phrase
 
 @dataclass(frozen=True)
 class Group:
-    """What is compared: a run by itself, or the runs of several seeds, by rising seed."""
+    """A single run, or the runs of several seeds, sorted by seed."""
 
     name: str
     folders: tuple[RunFolder, ...]
@@ -43,11 +43,11 @@ def members(given: Mapping[str, Any], seeds: Sequence[int]) -> Iterator[dict[str
 
 
 def find_group(runs_folder: Path, name: str) -> Group:
-    """Return the run of that name, folder or path, or else the group.
+    """Return the run of that name, folder or path, or else the group of that name.
 
     Raises:
-        CheckpointError: There is neither; the nearest name is told.
-        UsageError: Groups of that name are of several data sets.
+        CheckpointError: There is neither; the message suggests the nearest name.
+        UsageError: There are groups of that name on several data sets.
     """
     try:
         return Group(name, (find(runs_folder, name),))
@@ -64,8 +64,8 @@ def find_group(runs_folder: Path, name: str) -> Group:
 
 
 def statistics(runs: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
-    """Return mean and deviation (that of a sample; None of one run) of each metric that all of a
-    group's runs have.
+    """Return mean and sample standard deviation (None for one run) of each metric that all runs of
+    a group have.
     """
     from statistics import fmean, stdev  # it imports much
 

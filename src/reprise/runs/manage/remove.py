@@ -13,19 +13,19 @@ from reprise.text.messages import Phrase, unsaid
 
 
 def delete(folder: RunFolder) -> None:
-    """Remove a run with all that it holds; RunInUseError where a process writes it. What a crash
-    leaves of it is no run: `reprise runs prune` finds it.
+    """Delete a run's folder; raise RunInUseError if a process is writing it. What a crash leaves of
+    it is not a run any more: `reprise runs prune` deletes it.
     """
     with held(folder.path):
         remove_folder(folder.path)
 
 
 def rename(folder: RunFolder, name: str) -> RunFolder:
-    """Give a run another name and its folder with it; return where it is then.
+    """Rename a run and its folder; return the new folder.
 
     Raises:
-        UsageError: The name is none, or another run of the data set has it.
-        RunInUseError: A process writes the run.
+        UsageError: The name is invalid, or another run of the data set has it.
+        RunInUseError: A process is writing the run.
     """
     check_value("name", name)
     runs_folder, dataset = folder.path.parent, read(folder).values.get("dataset")

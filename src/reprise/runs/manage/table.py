@@ -1,4 +1,4 @@
-"""The results of several runs' best models beside each other, from results.json."""
+"""A table of the results of several runs' best models, from results.json."""
 
 from collections.abc import Sequence
 from typing import Any
