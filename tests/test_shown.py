@@ -42,7 +42,7 @@ def test_shown_keeps_words_of_any_language_and_emoji() -> None:
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
-def test_a_field_of_csv_is_no_formula(text: str) -> None:
+def test_shown_in_csv_is_no_formula(text: str) -> None:
     assert shown_in_csv(text)[0] == "'"
     assert shown_in_csv("plain") == "plain"
 
@@ -61,7 +61,7 @@ def test_messages_escape_values_but_no_lines_of_their_own() -> None:
     ]
 
 
-def test_a_page_s_texts_are_escaped() -> None:
+def test_finalized_escapes_texts() -> None:
     assert _finalized(HOSTILE) == shown(HOSTILE, keep="\n")
     assert _finalized(3) == 3
 
@@ -102,18 +102,18 @@ def check_safe(done: Done) -> None:
         ("inspect", "other"),
     ],
 )
-def test_a_hostile_run_is_shown_escaped(words: tuple[str, ...], hostile_run: Path) -> None:
+def test_commands_escape_a_hostile_run(words: tuple[str, ...], hostile_run: Path) -> None:
     check_safe(reprise(*words, "--runs-dir", hostile_run))
 
 
-def test_a_hostile_run_is_no_formula_in_csv(hostile_run: Path) -> None:
+def test_csv_has_no_formula_of_a_hostile_run(hostile_run: Path) -> None:
     words = ("runs", "compare", "other", RUN, "--split", "valid", "--csv")
     done = reprise(*words, "--runs-dir", hostile_run)
     names = {row["run"] for row in csv.DictReader(io.StringIO(done.stdout))}
     assert names == {"t", f"'={shown(HOSTILE)}"}
 
 
-def test_a_hostile_run_s_report_is_escaped(hostile_run: Path, small_data: Path) -> None:
+def test_report_escapes_a_hostile_run(hostile_run: Path, small_data: Path) -> None:
     page = hostile_run / "page.html"
     done = reprise(
         *("report", hostile_run / "other", hostile_run / RUN, "--output", page),

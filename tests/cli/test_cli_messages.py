@@ -28,18 +28,18 @@ from reprise.text.messages import Messages, Phrase
         (["--name", "a/b"], "--name 'a/b' "),
     ],
 )
-def test_a_refused_value_has_the_flag_as_typed(
+def test_as_typed_names_the_flag_as_typed(
     typed: list[str], shown: str, small_data: Path, tmp_path: Path
 ) -> None:
     check_refusal(train(small_data, tmp_path, *typed), 2, shown)
 
 
-def test_a_refused_value_has_the_flag_of_comirec_as_typed(tmp_path: Path) -> None:
+def test_as_typed_names_a_flag_of_comirec(tmp_path: Path) -> None:
     words = ("--model_type", "DNN", "--name", "a", "--max_iter", "0.0001")
     check_refusal(comirec(*words, cwd=tmp_path), 2, "--max_iter = 0.0001 ")
 
 
-def test_a_refused_value_of_a_file_has_its_key(tmp_path: Path) -> None:
+def test_as_typed_leaves_values_of_files(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text("batch_size = 0\n")
     done = reprise("train", "--dataset", "x", "--name", "t", "--config", file)
@@ -58,7 +58,7 @@ def test_a_refused_value_of_a_file_has_its_key(tmp_path: Path) -> None:
         ("sweep", "run", "--trials", 10**13),
     ],
 )
-def test_numbers_out_of_range_are_refused(
+def test_options_refuse_numbers_out_of_range(
     words: tuple[object, ...], small_data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "data").symlink_to(small_data)
@@ -86,23 +86,23 @@ def effects(**given: object) -> list[str]:
         ({"temperature": 0.1, "model": "MostPop"}, "--temperature 0.1 has no effect with MostPop."),
     ],
 )
-def test_a_setting_without_effect_is_said(given: dict[str, object], said: str) -> None:
+def test_say_without_effect_names_the_reason(given: dict[str, object], said: str) -> None:
     assert effects(**given) == [f"⚠️ {said}"]
 
 
-def test_settings_with_effect_and_defaults_are_not_said() -> None:
+def test_say_without_effect_is_silent_otherwise() -> None:
     assert effects(dropout=0.5, encoder_layers=1, encoder_heads=2, negatives=50) == []
     assert effects(dropout=0.0, model="DNN", num_interest=4, temperature=0) == []
 
 
-def test_a_run_says_what_has_no_effect(small_data: Path, tmp_path: Path) -> None:
+def test_train_says_what_has_no_effect(small_data: Path, tmp_path: Path) -> None:
     done = train(small_data, tmp_path, "--steps", 1, "--dropout", 0.5)
     assert done.returncode == 0
     assert "--dropout 0.5 has no effect without --encoder-layers" in done.stderr
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_the_models_with_one_interest_are_those_that_are_known(name: str) -> None:
+def test_single_lists_the_models_with_one_interest(name: str) -> None:
     config = small_config(model=name, num_interest=3)
     model, shape = model_of(config), shape_of(config)
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), shape))
@@ -112,9 +112,7 @@ def test_the_models_with_one_interest_are_those_that_are_known(name: str) -> Non
     assert (made.shape[1] == 1) == (name in SINGLE)
 
 
-def test_the_line_of_the_best_never_names_another_checkpoint(
-    small_data: Path, tmp_path: Path
-) -> None:
+def test_best_line_never_names_another_checkpoint(small_data: Path, tmp_path: Path) -> None:
     assert train(small_data, tmp_path, "--steps", 10).returncode == 0
     done = train(small_data, tmp_path, "--steps", 10)
     line = next(line for line in done.stdout.splitlines() if line.startswith("Best "))

@@ -28,7 +28,7 @@ def limited(kind: str, value: int, data: Path, runs: Path) -> Done:
 
 
 @pytest.mark.parametrize(("size", "library"), [(120, "numpy"), (300, "jax"), (550, "jax")])
-def test_too_little_memory_to_load_is_one_line(
+def test_loading_refuses_too_little_memory(
     size: int, library: str, small_data: Path, tmp_path: Path
 ) -> None:
     done = limited("RLIMIT_AS", size * 10**6, small_data, tmp_path)
@@ -36,7 +36,7 @@ def test_too_little_memory_to_load_is_one_line(
     assert done.stderr.count("\n") == ONE_LINE
 
 
-def test_files_that_may_have_no_size_are_one_line(small_data: Path, tmp_path: Path) -> None:
+def test_train_reports_a_file_size_limit(small_data: Path, tmp_path: Path) -> None:
     done = limited("RLIMIT_FSIZE", 0, small_data, tmp_path)
     check_refusal(done, 7, f"Cannot write {tmp_path / 'small_t'}", "File too large")
     assert "intact" not in done.stderr
@@ -44,7 +44,7 @@ def test_files_that_may_have_no_size_are_one_line(small_data: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])
-def test_a_platform_that_cannot_be_had_is_one_line(
+def test_train_reports_a_platform_that_is_missing(
     platform: str, small_data: Path, tmp_path: Path
 ) -> None:
     words = ("--data-dir", small_data, "--runs-dir", tmp_path)
@@ -53,7 +53,7 @@ def test_a_platform_that_cannot_be_had_is_one_line(
     assert done.stderr.count("\n") == ONE_LINE
 
 
-def test_an_error_of_a_device_that_nobody_asked_for_is_not_taken_for_one(
+def test_present_raises_device_error_only_for_jax_platforms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fails() -> str:
@@ -86,7 +86,7 @@ def ended(error: Exception, monkeypatch: pytest.MonkeyPatch) -> object:
     return end.value.code
 
 
-def test_a_library_that_the_system_cannot_map_is_one_line(
+def test_run_guarded_reports_a_library_that_cannot_be_mapped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = ImportError("libx.so: failed to map segment from shared object")
@@ -96,7 +96,7 @@ def test_a_library_that_the_system_cannot_map_is_one_line(
         ended(ImportError("no module x"), monkeypatch)
 
 
-def test_running_out_of_memory_says_so_without_memory(
+def test_run_guarded_reports_memory_errors_without_memory(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(MemoryError(), monkeypatch) == MemoryLimitError.exit_code
@@ -110,14 +110,14 @@ def test_running_out_of_memory_says_so_without_memory(
     assert capsys.readouterr().err == "Error: Out of memory.\n"
 
 
-def test_a_refusal_without_a_name_has_no_question_mark(
+def test_run_guarded_reports_refusals_without_a_path(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(OSError(errno.EFBIG, "File too large"), monkeypatch) == 7
     assert capsys.readouterr().err == "Error: The system refused: File too large.\n"
 
 
-def test_without_a_limit_everything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_allows_everything_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = [(resource.RLIM_INFINITY, resource.RLIM_INFINITY)]
     monkeypatch.setattr(resource, "getrlimit", lambda kind: limit[0])
     hook = memory._Loading()
@@ -138,7 +138,7 @@ class Refusing(durable.Disk):
         self.make_folder(path)
 
 
-def test_what_was_never_written_is_not_said_to_be_intact(
+def test_write_errors_claim_nothing_of_what_was_never_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refusal() -> str:

@@ -25,9 +25,7 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("closed", CLOSED)
-def test_a_run_trains_with_closed_streams_as_with_open_ones(
-    closed: str, small_data: Path, tmp_path: Path
-) -> None:
+def test_train_works_with_closed_streams(closed: str, small_data: Path, tmp_path: Path) -> None:
     done = train(small_data, tmp_path, "--steps", 5, before=CLOSED[closed])
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
@@ -36,7 +34,7 @@ def test_a_run_trains_with_closed_streams_as_with_open_ones(
     assert inspect_json(tmp_path / "small_t")["step"] == 5
 
 
-def test_a_closed_stream_s_number_is_no_other_file_s(tmp_path: Path) -> None:
+def test_prepare_streams_keeps_the_numbers_of_closed_streams(tmp_path: Path) -> None:
     """Else what a library prints to standard error would be written into a checkpoint."""
     code = (
         "import os; os.closerange(0, 3); import sys; sys.stdin = sys.stdout = sys.stderr = None;"
@@ -57,7 +55,7 @@ def output_into(target: str, *arguments: object) -> Done:
         )  # fmt: skip
 
 
-def test_output_that_cannot_be_written_is_one_line_of_its_own() -> None:
+def test_run_guarded_reports_output_that_cannot_be_written() -> None:
     done = output_into("/dev/full", "--help")
     assert (done.returncode, done.stderr) == (
         7,
@@ -65,7 +63,7 @@ def test_output_that_cannot_be_written_is_one_line_of_its_own() -> None:
     )
 
 
-def test_output_is_dropped_where_the_reader_of_a_pipe_has_gone(tmp_path: Path) -> None:
+def test_prepare_streams_drops_output_without_a_reader(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
@@ -75,7 +73,7 @@ def test_output_is_dropped_where_the_reader_of_a_pipe_has_gone(tmp_path: Path) -
     assert done.returncode == 0
 
 
-def test_an_outlet_waits_for_a_pipe_that_does_not_block() -> None:
+def test_outlet_waits_for_a_nonblocking_pipe() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     text = b"x" * 300_000  # more than a pipe holds
@@ -89,7 +87,7 @@ def test_an_outlet_waits_for_a_pipe_that_does_not_block() -> None:
         assert int(counter.stdout.read()) == len(text)
 
 
-def test_a_daemon_s_python_has_no_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_voice_and_progress_line_work_without_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `reprise.train` is called there: None stands for each."""
     from helpers.commands import small_config
     from reprise.training.state import Progress
@@ -102,14 +100,14 @@ def test_a_daemon_s_python_has_no_streams(monkeypatch: pytest.MonkeyPatch) -> No
     assert not is_terminal(None)
 
 
-def test_giving_up_a_stream_without_a_file_does_nothing() -> None:
+def test_give_up_ignores_a_stream_without_a_file() -> None:
     give_up(io.StringIO())
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_stop_request_comes_of_each_signal(number: signal.Signals, code: int) -> None:
+def test_stop_requests_hear_each_signal(number: signal.Signals, code: int) -> None:
     before = signal.getsignal(number)
     with stop_requests() as stop:
         os.kill(os.getpid(), number)
@@ -118,7 +116,7 @@ def test_a_stop_request_comes_of_each_signal(number: signal.Signals, code: int) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_that_the_parent_has_ignored_stays_ignored(number: signal.Signals) -> None:
+def test_stop_requests_leave_ignored_signals_ignored(number: signal.Signals) -> None:
     before = signal.signal(number, signal.SIG_IGN)
     try:
         end_at_once_on_interrupt()

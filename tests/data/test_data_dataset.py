@@ -479,7 +479,7 @@ def test_truth_is_unknown_where_it_is_not_stored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["meta.json", "train/items.npy"])
-def test_what_the_system_refuses_to_read_is_not_said_to_be_damaged(
+def test_open_dataset_tells_unreadable_from_damaged(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(path: Path, *_: object, **__: object) -> Any:

@@ -67,7 +67,7 @@ def test_environment_unknown_is_not_a_change() -> None:
     assert environment.changes({"gone": "1"}, {}) == ["gone: 1 -> -"]
 
 
-def test_the_environment_tells_what_decides_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_tells_what_decides_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     for flags, told in (
         ("", "none"),
@@ -91,7 +91,7 @@ def test_the_environment_tells_what_decides_instructions(monkeypatch: pytest.Mon
         (None, "none"),
     ],
 )
-def test_the_instructions_are_those_of_the_machine(
+def test_instructions_are_those_of_the_machine(
     cpuinfo: str | None, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(path: Path) -> str:

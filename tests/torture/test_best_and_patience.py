@@ -313,7 +313,7 @@ def test_best_is_never_the_unrated_state_of_an_interrupted_evaluation(
     assert best.path.name == "ckpt-4"
 
 
-def test_the_best_keeps_the_rate_it_was_trained_with(
+def test_best_keeps_the_rate_it_was_trained_with(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """Though the rate is changed at its own step, and whatever comes after."""
@@ -329,7 +329,7 @@ def test_the_best_keeps_the_rate_it_was_trained_with(
     assert (outcome.progress.branch, outcome.progress.learning_rate) == (1, first)
 
 
-def test_a_rate_that_was_just_changed_is_left_by_going_back_to_the_best(
+def test_rewind_leaves_a_rate_that_was_just_changed(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     scripted({4: 0.3, 8: 0.5, 12: 0.4})
@@ -340,7 +340,7 @@ def test_a_rate_that_was_just_changed_is_left_by_going_back_to_the_best(
     assert (outcome.progress.branch, outcome.progress.learning_rate) == (1, 0.01)
 
 
-def test_an_evaluation_left_undone_is_of_the_old_rate(
+def test_evaluate_due_rates_with_the_old_rate(
     small_data: Path, tmp_path: Path, scripted: Script
 ) -> None:
     """A new one takes effect after it, so that the best is stored with the rate it had."""
