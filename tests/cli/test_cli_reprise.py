@@ -266,9 +266,9 @@ def test_reprise_refuses_bad_usage(small_data: Path, tmp_path: Path) -> None:
     check_refusal(train(small_data, tmp_path, "--model", "ComiRec-DS"), 2, "Did you mean")
     check_refusal(train(small_data, tmp_path, "--patienc", 3), 2, "--patience")
     check_refusal(reprise("trian"), 2, "train")
-    check_refusal(train(small_data, tmp_path, "--batch-size", 0), 2, "batch_size = 0")
-    check_refusal(train(small_data, tmp_path, "--max-iter", "inf"), 2, "max_iter = inf")
-    check_refusal(train(small_data, tmp_path, "--top-n", 10**11), 2, "top_n = 100000000000")
+    check_refusal(train(small_data, tmp_path, "--batch-size", 0), 2, "--batch-size = 0")
+    check_refusal(train(small_data, tmp_path, "--max-iter", "inf"), 2, "--max-iter = inf")
+    check_refusal(train(small_data, tmp_path, "--top-n", 10**11), 2, "--top-n = 100000000000")
     odd = ["--model", "ComiRec-DR", "--hidden-size", 4]
     check_refusal(train(small_data, tmp_path, *odd), 2, "equal to --embedding-dim")
     check_refusal(train(small_data, tmp_path, "--batch-size", 100), 3, "60 training users")

@@ -36,7 +36,7 @@ COMMANDS = (
     "sweep",
     "train",
 )
-_REPEATED = re.compile("(?:Error dispatching computation: )+")  # by XLA, of one failure
+_REPEATED = re.compile(r"(Error dispatching computation: )\1+")  # by XLA, of one failure
 _CANNOT_LOAD = re.compile("failed to map|cannot allocate", re.IGNORECASE)
 _LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # as XLA says it
 
@@ -76,7 +76,9 @@ def _mistake(error: Exception) -> tuple[Phrase, int]:
         key = "os_refused_unnamed" if error.filename is None else "os_refused"
         values = {"path": error.filename, "reason": error.strerror or error}
         return Phrase(key, **values), WriteError.exit_code
-    reason: str | Phrase = _REPEATED.sub("", str(error).partition("\n")[0]) or Phrase("memory_none")
+    reason: str | Phrase = _REPEATED.sub(r"\1", str(error).partition("\n")[0]) or Phrase(
+        "memory_none"
+    )
     if isinstance(error, ImportError) and _CANNOT_LOAD.search(str(error)):
         return Phrase("memory_refused", reason=reason), MemoryLimitError.exit_code
     if isinstance(error, MemoryError) or _LACKS_MEMORY.search(str(error)):
