@@ -81,8 +81,37 @@ def test_prepare_takes_columns_of_any_name(tmp_path: Path) -> None:
     named: dict[str, Any] = {"user_col": "who", "item_col": "what", "time_col": "when"}
     data = reprise.prepare(renamed, name="a", data_dir=tmp_path, **named)
     assert data.fingerprint == reprise.prepare(clicks(), name="b", data_dir=tmp_path).fingerprint
-    with pytest.raises(UsageError, match="has no such column"):
-        reprise.prepare(renamed, name="c", data_dir=tmp_path, item_col="wat")
+    with pytest.raises(UsageError) as caught:
+        reprise.prepare(renamed, name="c", data_dir=tmp_path, user_col="woh", item_col="wat")
+    assert str(caught.value) == (
+        'user_col="woh", item_col="wat": the frame has no such column; '
+        "its columns are who, what, when. Did you mean 'who', 'what'?"
+    )
+
+
+def test_prepare_names_the_columns_of_a_frame_that_lacks_some(tmp_path: Path) -> None:
+    names = {"user_id": "the customer", "item_id": "sku", "timestamp": "created_at"}
+    with pytest.raises(DataError) as caught:
+        reprise.prepare(clicks().rename(names), name="c", data_dir=tmp_path)
+    options = 'user_col="the customer", item_col="sku", time_col="created_at"'
+    assert str(caught.value) == (
+        "The frame has no column of user, item, time; "
+        f"its columns are the customer, sku, created_at. Name it: {options}."
+    )
+    named: dict[str, Any] = dict(part.split("=") for part in options.replace('"', "").split(", "))
+    reprise.prepare(clicks().rename(names), name="c", data_dir=tmp_path, **named)
+    missing = clicks().with_columns(pl.lit(None, pl.String).alias("item_id"))
+    with pytest.raises(DataError, match=r"^the frame, row 1: the item is ''"):
+        reprise.prepare(missing, name="d", data_dir=tmp_path)
+
+
+def test_prepare_replaces_a_data_set_where_that_is_asked_for(tmp_path: Path) -> None:
+    reprise.prepare(clicks().head(300), name="c", data_dir=tmp_path)
+    with pytest.raises(DataError, match="already exists"):
+        reprise.prepare(clicks(), name="c", data_dir=tmp_path)
+    data = reprise.prepare(clicks(), name="c", data_dir=tmp_path, overwrite=True)
+    assert data.meta["source"]["read"]["interactions"] == 480
+    assert list(tmp_path.iterdir()) == [tmp_path / "c"]
 
 
 # ---- train ----

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from helpers.commands import ENVIRONMENT
+from helpers.crash_states import RecordingDisk, crash_states
 from helpers.drafts import left_draft, living_draft
 from reprise import durable
 from reprise.errors import WriteError
@@ -209,3 +211,84 @@ def test_write_errors_name_the_path(tmp_path: Path) -> None:
     durable.write_file(tmp_path / "once", b"")
     with pytest.raises(WriteError, match="once: File exists"):
         durable.write_file(tmp_path / "once", b"")
+
+
+# ---- replace_folder, restore ----
+
+
+def write_new(draft: Path) -> None:
+    durable.write_file(draft / "a", b"new")
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """The folder x, whose file a says "old"."""
+    durable.publish_folder(tmp_path / "x", lambda draft: durable.write_file(draft / "a", b"old"))
+    return tmp_path / "x"
+
+
+def test_replace_folder_leaves_nothing_of_the_old_one(old: Path) -> None:
+    for _ in range(2):
+        durable.replace_folder(old, write_new)
+        assert list(old.parent.iterdir()) == [old]
+        assert (old / "a").read_bytes() == b"new"
+    durable.replace_folder(old.parent / "y", write_new)  # where nothing was
+    assert (old.parent / "y" / "a").read_bytes() == b"new"
+
+
+def test_replace_folder_that_is_refused_leaves_the_old_one(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of its operations fails, the clean-up's aside."""
+    real = {
+        name: getattr(durable.Disk, name) for name in ("write", "sync", "make_folder", "rename")
+    }
+    outcomes = set()
+    for failing in range(12):
+        done = 0
+
+        def refusing(name: str, *given: object, at: int = failing) -> None:
+            nonlocal done
+            done += 1
+            if done == at + 1:
+                raise OSError(28, "No space left on device")
+            real[name](durable.disk, *given)
+
+        with monkeypatch.context() as patch:
+            for name in real:
+                patch.setattr(durable.disk, name, partial(refusing, name), raising=False)
+            try:
+                durable.replace_folder(old, write_new)
+            except WriteError:
+                outcomes.add("refused")
+                durable.restore(old)
+                assert (old / "a").read_bytes() == b"old"
+            else:
+                outcomes.add("replaced")
+                assert (old / "a").read_bytes() == b"new"
+        durable.restore(old)
+        assert list(old.parent.iterdir()) == [old]
+        durable.replace_folder(old, lambda draft: durable.write_file(draft / "a", b"old"))
+    assert outcomes == {"refused", "replaced"}
+
+
+def test_replace_folder_survives_a_crash_at_any_instant(
+    old: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Power loss before, between and after all operations, whatever the disk has kept by then."""
+    disk = RecordingDisk(old.parent)
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "disk", disk)
+        durable.replace_folder(old, write_new)
+        disk.acknowledge()
+    found = set()
+    for number, state in enumerate(crash_states(disk)):
+        root = tmp_path_factory.mktemp(f"state{number}")
+        state.build(root)
+        durable.restore(root / "x")
+        content = (root / "x" / "a").read_bytes()
+        found.add((content, state.acknowledged))
+        durable.replace_folder(root / "x", write_new)
+        left = [path.name for path in root.iterdir() if not path.name.startswith(".draft-")]
+        assert left == ["x"]
+    assert found == {(b"old", 0), (b"new", 0), (b"new", 1)}

@@ -7,12 +7,12 @@ model = reprise.load(run)
 model.user_vectors([["sku-1", "sku-9"]])
 """
 
+import shlex
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,9 +25,10 @@ from reprise.data.dataset import Dataset
 from reprise.data.dataset import open_dataset as open_folder
 from reprise.data.prepare import locate
 from reprise.data.prepare import prepare as prepare_folder
-from reprise.data.readers.format import Asked
+from reprise.data.readers.given import Given, Source
+from reprise.errors import RepriseError
 from reprise.runtime.setup import setup
-from reprise.text.messages import Messages, choose_language
+from reprise.text.messages import Messages, Phrase, choose_language
 from reprise.text.shown import shown
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from reprise.show.run import RunConsole
 
 Which = Literal["best", "latest"]
+_OF_FRAMES = {"no_column": "frame_no_column", "column_missing": "frame_column_missing"}
 
 
 def prepare(
@@ -53,17 +55,19 @@ def prepare(
     cut: Sequence[str] | None = None,
     format: str | None = None,  # noqa: A002 - as the flag is called
     behaviours: Sequence[str] | None = None,
+    overwrite: bool = False,
     **told: Any,
 ) -> Dataset:
     """Prepare interactions as the data set `name`, and open it.
 
     Args:
-        source: A file or folder in a format that `reprise prepare` knows, or a frame of polars,
-            pandas or pyarrow with a row an interaction.
+        source: A file or folder in a format that `reprise prepare` knows, a pattern of names, a
+            list of these, which are read together, or a frame of polars, pandas or pyarrow with a
+            row an interaction.
         data_dir: Folder of the data sets.
-        protocol, k_core, cut, format, behaviours: As the flags of `reprise prepare`.
+        protocol, k_core, cut, format, behaviours, overwrite: As the flags of `reprise prepare`.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
-            title_col, separator, quote, encoding, null_values and drop_invalid.
+            title_col, separator, quote, encoding, null_values, drop_invalid and ties.
 
     Raises:
         DataError: The source cannot be used; the message states what is wrong, and where.
@@ -75,9 +79,11 @@ def prepare(
     asked = asked_of(format_name=format, **told)._replace(
         behaviours=None if behaviours is None else tuple(behaviours)
     )
-    make = partial(_prepared, name, Path(data_dir), protocol, k_core, asked, cut)
-    with _as_file(source, name) as path:
-        return make(path)
+    with _as_source(source) as read:
+        folder = prepare_folder(
+            read, name, Path(data_dir), protocol, k_core, asked, cut, overwrite=overwrite
+        )
+    return open_folder(folder)
 
 
 def open_dataset(name: str | Path, data_dir: str | Path = "data") -> Dataset:
@@ -363,16 +369,15 @@ def _best(best: dict[str, Any] | None, metric: str | None) -> str:
     return "-" if best is None or value is None else f"{metric} {value:.6f} @ {best['step']}"
 
 
-def _prepared(
-    name: str,
-    data_dir: Path,
-    protocol: str,
-    core: int | None,
-    asked: Asked,
-    cut: Sequence[str] | None,
-    source: Path,
-) -> Dataset:
-    return open_folder(prepare_folder(source, name, data_dir, protocol, core, asked, cut))
+@contextmanager
+def _as_source(source: Any) -> Iterator[Source]:
+    """Yield what is to be prepared: paths as they are, a frame as a file that is called so."""
+    paths = source if isinstance(source, list | tuple) else [source]
+    if paths and all(isinstance(path, str | Path) for path in paths):
+        yield source
+    else:
+        with _as_file(source, "frame") as table:
+            yield Given((table,), table.parent, "frame")
 
 
 @contextmanager
@@ -384,7 +389,28 @@ def _as_file(source: Any, name: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / f"{name}.parquet"
         _as_polars(source).write_parquet(table)
-        yield table
+        try:
+            yield table
+        except RepriseError as error:
+            raise _of_frame(error, table) from error
+
+
+def _of_frame(error: RepriseError, table: Path) -> RepriseError:
+    """Return an error about the file of a frame as one about the frame."""
+    frame = Phrase("the_frame")
+    values = {
+        name: frame if value in (table, str(table)) else value
+        for name, value in error.values.items()
+    }
+    if error.key not in _OF_FRAMES:
+        return type(error)(error.key, **values)
+    # As flags name columns, so do keywords.
+    words = shlex.split(str(values["options"]))
+    values["options"] = ", ".join(
+        f'{flag[2:].replace("-", "_")}="{name}"'
+        for flag, name in zip(words[::2], words[1::2], strict=True)
+    )
+    return type(error)(_OF_FRAMES[error.key], **values)
 
 
 def _as_polars(frame: Any) -> "pl.DataFrame":

@@ -21,7 +21,7 @@ from typing import Literal, TextIO
 
 from reprise.errors import WriteError
 
-_DRAFT, _TRASH = ".draft-", ".trash-"
+_DRAFT, _TRASH, _ASIDE = ".draft-", ".trash-", ".aside-"
 _OWN_DRAFT = re.compile(re.escape(_DRAFT) + r"(?P<token>[0-9a-f]{16})(-(?P<name>.+)|\.lock)")
 _FORGOTTEN = 86_400.0  # seconds since the last change, after which an unlocked draft is a leftover
 # Of file systems that cannot fsync a folder, or have no locks (some NFS, Lustre and FUSE mounts).
@@ -149,6 +149,50 @@ def publish_folder(path: Path, fill: Callable[[Path], None]) -> None:
         raise WriteError("published_incomplete", path=path, name=missing[0][0])
 
 
+def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Create the folder `path` as `publish_folder` does, in the place of one of that name if there
+    is one. A crash leaves the old or the new one, under its name or where `restore` finds it.
+    """
+    restore(path)
+    if not path.exists():
+        publish_folder(path, fill)
+        return
+    aside = _aside_of(path)
+
+    def fill_and_make_room(draft: Path) -> None:
+        fill(draft)
+        disk.sync(draft)
+        disk.rename(path, aside)
+
+    try:
+        publish_folder(path, fill_and_make_room)
+    except BaseException:
+        if aside.exists():
+            discard(path)  # a new one that is not whole
+            with suppress(WriteError):  # `restore` does it later
+                move(aside, path)
+        raise
+    discard(aside)
+
+
+def restore(path: Path) -> None:
+    """Finish what a crash left of `replace_folder`: a folder that was set aside gets its name back
+    where no new one has it, and is deleted where one has.
+    """
+    aside = _aside_of(path)
+    if aside.exists():
+        if path.exists():
+            discard(aside)
+        else:
+            move(aside, path)
+    for trash in map(_trash_of, (path, aside)):
+        _delete(trash)
+
+
+def _aside_of(path: Path) -> Path:
+    return path.with_name(f"{_ASIDE}{path.name}")
+
+
 def publish_file(path: Path, fill: Callable[[Path], None]) -> None:
     """Create the file `path` atomically: `fill` creates a temporary file, which is then renamed. If
     it fails, nothing is left.
@@ -214,7 +258,7 @@ def discard(path: Path) -> None:
     """Delete a file or folder after renaming it to a trash name. Never raise: `sweep` deletes what
     is left, and a failed clean-up must not stop a run.
     """
-    trash = path.with_name(f"{_TRASH}{path.name.lstrip('.')}")
+    trash = _trash_of(path)
     try:
         if trash.exists():
             _delete(trash)
@@ -223,6 +267,10 @@ def discard(path: Path) -> None:
         _delete(trash)
     except OSError:
         return
+
+
+def _trash_of(path: Path) -> Path:
+    return path.with_name(f"{_TRASH}{path.name.lstrip('.')}")
 
 
 def sweep(paths: Iterable[Path]) -> None:

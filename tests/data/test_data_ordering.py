@@ -137,7 +137,8 @@ def test_rows_stand_by_user_then_time(
         times = times * (2**62 // 6)
     elif kind == "broken":
         times = times / 7
-    ties = items.astype(np.int32) if tied else None
+    by_item = items.astype(np.int32)
+    ties = (lambda rows: [by_item[rows]]) if tied else None
     offsets, order = ordering.in_order(ranks.astype(np.int32), times, 5, ties)
     expected = sorted(
         range(len(rows)), key=lambda n: (ranks[n], times[n], items[n] if tied else 0, n)

@@ -30,6 +30,7 @@ from reprise.data.draft import Draft, write_dataset
 from reprise.data.prepare import locate, prepare, publish, read_source
 from reprise.data.statistics import totals
 from reprise.errors import DataError, WriteError
+from reprise.runs.manage.datasets import found_in
 
 
 def random_events(seed: int) -> list[Event]:
@@ -359,3 +360,23 @@ def test_movielens_100k_in_recbole_files(real_data: Path, tmp_path: Path) -> Non
     for split in SPLITS:
         expected = [sequence for _, sequence in users[split]]
         assert sorted(item_lists(dataset.splits[split])) == sorted(expected)
+
+
+# ---- replacing ----
+
+
+def test_locate_and_prepare_bring_back_what_a_kill_left_aside(tmp_path: Path) -> None:
+    """Killed between the two renames of --overwrite: nothing is under the name."""
+    write_inter(tmp_path / "x.inter", [(f"u{n % 40}", f"i{n % 9}", float(n)) for n in range(2000)])
+    folder = prepare(tmp_path / "x.inter", "x", tmp_path / "data")
+    aside = folder.with_name(".aside-x")
+    folder.rename(aside)
+    assert found_in(folder.parent, tmp_path / "runs") == []
+    assert locate(folder.parent, "x") == folder
+    assert (folder / "meta.json").is_file()
+    folder.rename(aside)
+    with pytest.raises(DataError, match="already exists"):
+        prepare(tmp_path / "x.inter", "x", tmp_path / "data")
+    folder.rename(aside)
+    prepare(tmp_path / "x.inter", "x", tmp_path / "data", overwrite=True)
+    assert list(folder.parent.iterdir()) == [folder]

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -232,15 +233,6 @@ def test_seconds_beside_milliseconds_are_warned_of(tmp_path: Path) -> None:
     assert source_of(prepared(write(tmp_path / "y.csv", HEADER, rows)))["warnings"] == []
 
 
-def test_several_columns_of_times_are_asked_about(tmp_path: Path) -> None:
-    rows = [(user, item, 20200913, 1000 * time) for user, item, time in ROWS[::-1]]
-    path = write(tmp_path / "log.csv", ("user_id", "video_id", "date", "time_ms"), rows)
-    assert "several columns could be the time: date, time_ms." in refusal(path, item_col="video_id")
-    data = prepared(path, item_col="video_id", time_col="time_ms")
-    assert sequences(data) == EVERYONE
-    assert source_of(data)["taken"]["columns"]["time"] == {"column": "time_ms", "by": "named"}
-
-
 def test_parts_have_their_times_in_one_column(tmp_path: Path) -> None:
     write(tmp_path / "p" / "a.csv", HEADER, ROWS[:9])
     write(tmp_path / "p" / "b.csv", ("user_id", "item_id", "date"), ROWS[9:])
@@ -405,13 +397,19 @@ def test_what_was_taken_is_printed_kept_and_repeated(tmp_path: Path) -> None:
 
 
 def test_all_columns_that_are_missing_are_named_at_once(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.csv", ("customer", "sku", "created_at"), ROWS)
+    path = write(tmp_path / "x.csv", ("the customer", "sku", "created_at"), ROWS)
     said = refusal(path)
-    options = "--user-col customer --item-col sku --time-col created_at"
-    assert "no user, item, time column found; the columns are customer, sku, created_at." in said
+    options = "--user-col 'the customer' --item-col sku --time-col created_at"
+    columns = "the customer, sku, created_at"
+    assert f"no user, item, time column found; the columns are {columns}. Name it: " in said
     assert f"Name it: {options}" in said
-    named = dict(zip(("user_col", "item_col", "time_col"), options.split()[1::2], strict=True))
-    assert sequences(prepared(path, **named)) == EVERYONE
+    words = dict(zip(("user_col", "item_col", "time_col"), shlex.split(options)[1::2], strict=True))
+    assert sequences(prepared(path, **words)) == EVERYONE
+    wrong = refusal(path, user_col="customer", item_col="skew", time_col="created_at")
+    assert wrong == (
+        f"--user-col customer --item-col skew: {path} has no such column; its columns are "
+        f"{columns}. Did you mean 'the customer', 'sku'?"
+    )
 
 
 @pytest.mark.parametrize("value", ["::", "é", "\n", '"'])

@@ -12,7 +12,7 @@ from helpers.builders_data import (
 from helpers.sources import check, random_events, refused
 from reprise.data.prepare import read_source
 from reprise.data.readers.columns import UNNAMED
-from reprise.data.readers.dialect import UNTOLD
+from reprise.data.readers.format import NOTHING_ASKED
 from reprise.data.readers.interactions import collect
 from reprise.data.readers.recbole import scan_inter
 from reprise.errors import RepriseError
@@ -47,7 +47,7 @@ def test_inter_columns_are_found_by_name(tmp_path: Path, line_end: str) -> None:
     lines = [header, "5\t10\ti, 1\tu 1", "\t1.5e3\ti2\t007"]
     path.write_bytes(line_end.join(lines).encode())
     second = 3 if line_end == "\n\n" else 2
-    part = scan_inter(path, UNNAMED, UNTOLD)
+    (part,) = scan_inter([path], UNNAMED, NOTHING_ASKED)
     assert part.rows.select("user", "item", "time", "line").collect().rows() == [
         ("u 1", "i, 1", "10", second),
         ("007", "i2", "1.5e3", 2 * second - 1),

@@ -1,6 +1,6 @@
-"""A time that is none beside the others is told from one that is none at all."""
+"""How times are read, and what is said of one that is none, or none beside the others."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -27,6 +27,9 @@ def refusal(path: Path) -> str:
         ("1969-12-31 23:59:59", "5", "expected a date no earlier than 1970-01-01"),
         ("-5", "2026-11-27", "expected a time: a number >= 0, or a date"),
         ("03/04/2026", "2026-11-27", "expected a time: a number >= 0, or a date"),
+        ("2300-01-01", "2026-11-27 08:30:00.123456789", "expected dates of one precision"),
+        ("2026-11-27 08:30:00.1234567891", "2026-11-27", "expected a time: a number >= 0, or a"),
+        ("2026-11-27 08:30:00 CET", "2026-11-27", "expected a time: a number >= 0, or a date"),
     ],
 )
 def test_a_time_of_another_kind_is_told_so(tmp_path: Path, bad: str, good: str, said: str) -> None:
@@ -34,6 +37,57 @@ def test_a_time_of_another_kind_is_told_so(tmp_path: Path, bad: str, good: str, 
     rows = [f"u,i,{time}\n" for time in (good, good, good, bad, good)]
     path.write_text("user,item,time\n" + "".join(rows))
     assert f"{path}, row 5: the time is {bad!r}; {said}" in refusal(path)
+
+
+FRACTIONS = [("", 0), (".5", 5 * 10**8), (".000000001", 1), (".123456789", 123_456_789)]
+NANOS = int(datetime(2026, 11, 27, 8, 30, tzinfo=UTC).timestamp()) * 10**9
+
+
+@pytest.mark.parametrize("day", ["2026-11-27 ", "2026-11-27T"])
+@pytest.mark.parametrize(
+    ("clock", "more"),
+    [
+        (clock + fraction + zone, more)
+        for fraction, more in FRACTIONS
+        for clock, zone in [
+            ("08:30:00", ""),
+            ("08:30:00", "Z"),
+            ("08:30:00", " UTC"),
+            ("08:30:00", "Z[UTC]"),
+            ("10:30:00", "+02"),
+            ("10:30:00", " +0200"),
+            ("10:30:00", "+02:00[Europe/Paris]"),
+            ("03:00:00", "-05:30"),
+            ("08:30:00", " +0000 UTC"),
+            ("04:30:00", " -0400 EDT"),
+        ]
+    ]
+    + [("08:30", 0), ("08:30Z", 0), ("10:30+02", 0), ("10:30 +02:00", 0)],
+)
+def test_a_date_is_the_same_moment_however_it_is_written(
+    tmp_path: Path, day: str, clock: str, more: int
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"user,item,time\nu,i,{day}{clock}\nu,j,2026-11-27\n")
+    found = read(path, "table")
+    assert found.unit is not None
+    midnight = NANOS // (86_400 * 10**9) * 86_400 * 10**9
+    nanos = [time * (10**9 // found.unit) for time in found.frame["time"]]
+    assert nanos == [NANOS + more, midnight]
+    assert found.unit == (10**9 if more % 1_000 else 10**6)
+
+
+def test_stored_times_of_any_type_are_the_same_moment(tmp_path: Path) -> None:
+    moment = datetime(2026, 11, 27, 8, 30)
+    naive = pl.Series([moment])
+    tokyo = naive.dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo")
+    units = [naive.cast(pl.Datetime(unit)) for unit in ("ms", "us", "ns")]
+    for place, column in enumerate([*units, tokyo, pl.Series(["2026-11-27T10:30:00+02"])]):
+        frame = pl.DataFrame({"user": ["u"], "item": [place], "time": column})
+        frame.write_parquet(tmp_path / f"{place}.parquet")
+    found = read(tmp_path, "table")
+    assert found.frame["time"].unique().to_list() == [NANOS // 1_000]
+    assert found.unit == 10**6
 
 
 @pytest.mark.parametrize("bad", [date(1969, 12, 31), datetime(1969, 12, 31, 5)])

@@ -4,12 +4,14 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from helpers.oracles import tie_hash
 from reprise.data.dataset import SPLITS
 from reprise.data.draft import Draft
 from reprise.data.sequences import Sequences
@@ -53,7 +55,7 @@ def recbole_slowly(
     events: Sequence[Event], ordered: bool = True
 ) -> tuple[list[str], dict[str, Users]]:
     """ComiRec's preprocessing: the raw ids of items 1..V and each split's users, in order; of rows
-    whose order says nothing, equals by their ids, and a user's at one time by popularity.
+    whose order says nothing, equals by their ids, and a user's at one time by their hash.
     """
     count = Counter(item for _, item, _ in events)  # its keys are in order of first appearance
     names = list(count) if ordered else sorted(count)
@@ -68,14 +70,15 @@ def recbole_slowly(
     first, second = int(len(active) * 0.8), int(len(active) * 0.9)
     parts = {"train": active[:first], "valid": active[first:second], "test": active[second:]}
 
-    def place(pair: tuple[float, str]) -> tuple[float, int]:
-        return (pair[0], 0 if ordered else number[pair[1]])
+    def place(user: str, pair: tuple[float, str]) -> tuple[float, int]:
+        return (pair[0], 0 if ordered else tie_hash(user, pair[1], pair[0]))
 
     users: dict[str, Users] = {}
     for split, own in parts.items():
         users[split] = []
         for user in own:
-            known = sorted((pair for pair in graph[user] if pair[1] in number), key=place)
+            met = (pair for pair in graph[user] if pair[1] in number)
+            known = sorted(met, key=partial(place, user))
             users[split].append((user, [number[item] for _, item in known]))
     return raw_items, users
 

@@ -15,6 +15,7 @@ from reprise.config.layers import Layer
 from reprise.config.load import PRESETS, in_todays_names, read_preset, read_toml
 from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.config.setting import Setting
+from reprise.data import TIES
 from reprise.data.readers import FORMATS
 from reprise.errors import UsageError
 from reprise.text.messages import Messages, Phrase, choose_language
@@ -105,6 +106,7 @@ _SOURCE_OPTIONS = (
     click.option("--encoding", metavar="NAME"),
     click.option("--null-values", metavar="LIST"),
     click.option("--drop-invalid", is_flag=True),
+    click.option("--ties", cls=Option, metavar="RULE", fields={"choices": " | ".join(TIES)}),
 )
 
 

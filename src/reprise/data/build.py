@@ -2,7 +2,7 @@
 
 Of ordered interactions, equally popular items and the users stand in order of first appearance, and
 a user's items of one time as they stand. Of others, equally popular items and the users stand by
-their ids, and a user's items of one time by popularity: nothing depends on the order of the rows.
+their ids, and a user's items of one time by a hash: nothing depends on the order of the rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from reprise.data.draft import Draft, totals_of
 from reprise.data.ordering import (
     Codes,
     Mask,
+    TieKeys,
     are_of,
     by_popularity,
     chosen,
@@ -46,6 +47,7 @@ from reprise.data.splits import (
     leave_one_out,
     shuffled,
 )
+from reprise.data.ties import hashes_of, tie_hashes
 from reprise.errors import DataError
 
 FILTER_SIZE = 5  # one filtering pass, as ComiRec's
@@ -111,15 +113,17 @@ def of_interactions(
     order = _user_order(protocol, users, active)
     ranks = looked_up(numbering(order, users.size, 0), users.codes, kept)
     ids = looked_up(numbering(catalogue, items.size, 1), items.codes, kept)
-    offsets, rows = in_order(ranks, times, len(order), None if found.ordered else ids)
-    whole = Users(users.names(order), Sequences(offsets, gathered(ids, rows)))
+    raw_users, raw_items = users.names(order), items.names(catalogue)
+    ties = _tie_keys(found.ties, (ranks, raw_users), (ids, raw_items), times)
+    offsets, rows = in_order(ranks, times, len(order), ties)
+    whole = Users(raw_users, Sequences(offsets, gathered(ids, rows)))
     splits = _split(protocol, whole, times, rows, facts.get("cut"))
     about = _about(found, frame, items, catalogue)
-    matched = _matched(found, items.names(catalogue), path)
+    matched = _matched(found, raw_items, path)
     return _draft(
         protocol,
         _evaluable(splits, path),
-        raw_items=items.names(catalogue),
+        raw_items=raw_items,
         category=_codes(about, len(catalogue)),
         source={
             "format": found.format_name,
@@ -128,6 +132,7 @@ def of_interactions(
             **facts,
             "times": [times.min().item(), times.max().item()],
             "time_unit": found.unit,
+            "ties": found.ties,
             "read": read,
             "kept": (kept_of_all := _kept(splits, len(catalogue))),
             "taken": dict(found.taken) | matched,
@@ -135,6 +140,29 @@ def of_interactions(
         },
         about_items=about,
     )
+
+
+def _tie_keys(
+    rule: str,
+    users: tuple[NDArray[np.int32], pl.Series],
+    items: tuple[NDArray[np.int32], pl.Series],
+    times: NDArray[Any],
+) -> TieKeys | None:
+    """Return what sorts rows of one user and time by a rule of `data.ties`; None: they stay. users,
+    items: of each row, its number, from 0 and from 1; and the own ids of these.
+    """
+    (ranks, raw_users), (ids, raw_items) = users, items
+    if rule == "order":
+        return None
+    if rule == "popularity":
+        return lambda rows: [ids[rows]]
+    of_users, of_items = hashes_of(raw_users), hashes_of(raw_items)
+
+    def keys(rows: NDArray[np.integer]) -> list[NDArray[Any]]:
+        own, met = ranks[rows], ids[rows]
+        return [tie_hashes(of_users[own], of_items[met - 1], times[rows]), met]
+
+    return keys
 
 
 def _user_order(protocol: str, users: _Column, active: Mask) -> NDArray[np.int64]:
@@ -192,7 +220,7 @@ def of_split(found: FoundSplit, name: str, path: Path, protocol: str = PROTOCOLS
     else:
         splits = {split: _users_of(frame) for split, frame in found.frames.items()}
         done = "as split in the source"
-    source = {"format": name, "path": str(path), "protocol": done}
+    source = {"format": name, "path": str(path), "protocol": done, "ties": "order"}
     return _draft(protocol, splits, found.raw_items, found.category, source)
 
 
@@ -298,7 +326,7 @@ def _matched(found: Interactions, items: pl.Series, path: Path) -> dict[str, int
         example = found.items["item"].drop_nulls()
         raise DataError(
             "no_item_matches",
-            path=path.with_name(found.taken.get("about", path.name)),
+            path=(path if path.is_dir() else path.parent) / found.taken.get("about", path.name),
             items=", ".join(items.head(2)),
             others=", ".join(example.head(2)),
         )

@@ -16,6 +16,9 @@ from scipy.sparse import csr_array
 
 Mask = NDArray[np.bool_]
 Codes = Sequence[NDArray[np.uint32]]  # of rows, in the chunks they were read in
+# Called with rows; returns the keys that those of one user and time are sorted by.
+TieKeys = Callable[[NDArray[Any]], Sequence[NDArray[Any]]]
+Sort = Callable[[Sequence[NDArray[Any]]], NDArray[np.int64]]
 _BLOCK = 1 << 18  # rows whose numbers stay in a core's cache
 _SORTED_BLOCK = 1 << 21
 _SPARSE, _ALLOWANCE = 4, 1_000_000  # numbers a row, that arrays over all numbers may hold
@@ -151,7 +154,7 @@ def in_order(
     ranks: NDArray[np.int32],
     times: NDArray[Any],
     num_users: int,
-    ties: NDArray[np.int32] | None = None,
+    ties: TieKeys | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
     """Return where each user's rows begin, [U+1], and the rows by user, then by time, then by
     `ties`, or as they stand, [N]. ranks: the user of each row, 0..U-1.
@@ -172,32 +175,62 @@ def in_order(
         if own.start == own.stop:
             return
         users = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1]))
-        keys = [users, times[order[own]]]
+        known = times[order[own]]
+        if np.any((known[1:] < known[:-1]) & (users[1:] == users[:-1])):  # else as they stand
+            order[own] = order[own][_sorted([users, known])]
         if ties is not None:
-            keys.append(ties[order[own]])
-        elif not np.any((keys[1][1:] < keys[1][:-1]) & (users[1:] == users[:-1])):
-            return  # as they stand
-        order[own] = order[own][_sorted(keys)]
+            order[own] = _without_ties(order[own], users, times, ties)
 
     _in_threads(sort, pairwise(bounds))
     return offsets, order
 
 
+def _without_ties(
+    order: NDArray[np.integer], users: NDArray[np.int64], times: NDArray[Any], ties: TieKeys
+) -> NDArray[np.integer]:
+    """Return rows in order, those of one user and time by the keys that `ties` gives them. users:
+    of the rows in order.
+    """
+    known = times[order]
+    same = (users[1:] == users[:-1]) & (known[1:] == known[:-1])
+    return _refined(order, same, ties, _sorted)
+
+
+def _refined(order: NDArray[Any], same: Mask, keys: TieKeys, sort: Sort) -> NDArray[Any]:
+    """Return rows in order, neighbours that are the `same` [N-1] sorted by their keys."""
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    if not len(tied):
+        return order
+    group = np.append(0, np.cumsum(~same))[tied]
+    refined = order.copy()
+    refined[tied] = order[tied][sort([group, *keys(order[tied])])]
+    return refined
+
+
 def _sorted(keys: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     """Return the order by keys, the first counting most, equals as they stand: by one number a row
-    where the keys are whole numbers and, each less its least, fit into one.
+    where the keys are whole numbers. Where these, each less its least, do not fit into one, it has
+    their first bits, and rows that are equal by it are sorted anew.
     """
     if not len(keys[0]) or not all(np.issubdtype(key.dtype, np.integer) for key in keys):
-        return np.lexsort(keys[::-1])
+        return _sorted_one_by_one(keys)
     lows = [int(key.min()) for key in keys]
     widths = [(int(key.max()) - low).bit_length() for key, low in zip(keys, lows, strict=True)]
-    if sum(widths) > _WIDTH:
-        return np.lexsort(keys[::-1])
-    packed = np.zeros(len(keys[0]), np.int64)
+    packed, room = np.zeros(len(keys[0]), np.uint64), _WIDTH
     for key, low, width in zip(keys, lows, widths, strict=True):
-        packed <<= width
-        packed |= key.astype(np.int64) - low
-    return np.argsort(packed, kind="stable")
+        if taken := min(width, room):
+            above_least = key.astype(np.uint64) - np.uint64(low % 2**64)
+            packed = (packed << np.uint64(taken)) | (above_least >> np.uint64(width - taken))
+            room -= taken
+    order = np.argsort(packed, kind="stable")
+    if sum(widths) <= _WIDTH:
+        return order
+    same = packed[order][1:] == packed[order][:-1]
+    return _refined(order, same, lambda rows: [key[rows] for key in keys], _sorted_one_by_one)
+
+
+def _sorted_one_by_one(keys: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+    return np.lexsort(keys[::-1])
 
 
 def gathered(values: NDArray[Any], order: NDArray[np.integer]) -> NDArray[Any]:

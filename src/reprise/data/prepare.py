@@ -5,19 +5,20 @@ prepare: training, whose data mostly is, starts half a second sooner.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reprise import durable
-from reprise.data import PROTOCOLS
+from reprise.data import PROTOCOLS, TIES
 from reprise.data.readers import FORMATS
 from reprise.data.readers.format import (
     NOTHING_ASKED,
     Asked,
     OnProgress,
     ignore_progress,
-    unknown_format,
 )
+from reprise.data.readers.given import Given, Source
 from reprise.errors import DataError, UsageError, WriteError
 from reprise.text.messages import Phrase
 
@@ -32,6 +33,8 @@ def locate(data_dir: Path, name: str) -> Path:
     folder `data_dir/<name>_data` (the original's place) or `data_dir/<name>`.
     """
     prepared = data_dir / name
+    if not prepared.exists():
+        durable.restore(prepared)
     if (prepared / "meta.json").is_file():
         return prepared
     for source, target in (
@@ -50,7 +53,7 @@ def locate(data_dir: Path, name: str) -> Path:
 
 
 def prepare(
-    source: Path,
+    source: Source,
     name: str,
     data_dir: Path,
     protocol: str = PROTOCOLS[0],
@@ -61,10 +64,11 @@ def prepare(
     overwrite: bool = False,
 ) -> Path:
     """Turn `source` into the dataset folder `data_dir/name`, and return it; the arguments are those
-    of `read_source`. A failed preparation leaves under that name what was there, an interrupted one
-    that or nothing. overwrite: whether that may be a dataset, which is replaced.
+    of `read_source`. A failed or interrupted preparation leaves under that name what was there.
+    overwrite: whether that may be a dataset, which is replaced.
     """
     folder = data_dir / name
+    durable.restore(folder)
     _refuse_existing(folder, overwrite)
     draft = read_source(source, protocol, core, asked, cut, on_progress)
     on_progress("write", sum(len(split.items) for split in draft.splits.values()))
@@ -72,36 +76,36 @@ def prepare(
 
 
 def read_source(
-    source: Path,
+    source: Source,
     protocol: str = PROTOCOLS[0],
     core: int | None = None,
     asked: Asked = NOTHING_ASKED,
     cut: Sequence[str] | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> "Draft":
-    """Read a source of one of FORMATS, split by a protocol of PROTOCOLS; with `core`, of the
-    `core`-core of its interactions; at the times of `cut` (`splits.cut_times`), where time-split is
-    asked for.
+    """Read a source of one of FORMATS, or several that are read together, split by a protocol of
+    PROTOCOLS; with `core`, of the `core`-core of its interactions; at the times of `cut`
+    (`splits.cut_times`), where time-split is asked for.
     """
     from reprise.data import build
     from reprise.data.readers import recognise
 
     _refuse_bad_values(protocol, core, asked, cut)
-    if not source.exists():
-        raise DataError("source_missing", path=source)
-    name = asked.format_name or _recognised(source)
+    name, whole = _recognised(source, asked)
     split_reader = recognise.get_format(name).read_split
     if split_reader is not None:
+        path = recognise.only_one(whole, name)
         recognise.refuse_unused(name, asked)
         if core is not None:
-            raise UsageError("core_of_split", path=source)
+            raise UsageError("core_of_split", path=path)
         if protocol == "time-split":
-            raise UsageError("no_times", path=source)
-        return build.of_split(split_reader(source), name, source, protocol)
-    found = recognise.read(source, name, asked, on_progress)
+            raise UsageError("no_times", path=path)
+        return build.of_split(split_reader(path), name, path, protocol)
+    found = recognise.read(whole, name, asked, on_progress)
     if protocol == "time-split" and not found.clocked:
-        raise UsageError("no_times", path=source)
-    return build.of_interactions(found, source, protocol, core, cut, on_progress)
+        raise UsageError("no_times", path=whole.where)
+    draft = build.of_interactions(found, whole.where, protocol, core, cut, on_progress)
+    return replace(draft, source={**draft.source, "path": whole.called})
 
 
 def _refuse_bad_values(
@@ -116,23 +120,23 @@ def _refuse_bad_values(
         raise _bad_value("cut", ",".join(cut), Phrase("good_cut_protocol"))
     if asked.format_name is not None and asked.format_name not in FORMATS:
         raise _bad_value("format", asked.format_name, " | ".join(FORMATS))
+    if asked.ties not in (None, *TIES):
+        raise _bad_value("ties", asked.ties, " | ".join(TIES))
 
 
 def _bad_value(option: str, value: object, expected: str | Phrase) -> UsageError:
     return UsageError("bad_value", option=option, value=value, expected=expected)
 
 
-def _recognised(source: Path) -> str:
-    """Return the name of a source's format; DataError where it has none."""
-    from reprise.data.readers.recognise import recognise
+def _recognised(source: Source, asked: Asked) -> tuple[str, Given]:
+    """Return a source's format and what of it is read; DataError where that cannot be told."""
+    from reprise.data.readers.recognise import recognised
 
     try:
-        name = recognise(source)
+        return recognised(source, asked)
     except PermissionError as error:
-        raise DataError("unreadable", path=source, reason=error.strerror) from error
-    if name is None:
-        raise unknown_format(source)
-    return name
+        path = error.filename
+        raise DataError("unreadable", path=path, reason=error.strerror) from error
 
 
 def _refuse_existing(folder: Path, overwrite: bool) -> None:
@@ -152,9 +156,7 @@ def publish(draft: "Draft", name: str, folder: Path, overwrite: bool = False) ->
     def fill(target: Path) -> None:
         write_dataset(draft, target, name)
         durable.sync_tree(target)
-        if folder.exists():
-            durable.discard(folder)
 
     durable.make_folder(folder.parent)
-    durable.publish_folder(folder, fill)
+    (durable.replace_folder if overwrite else durable.publish_folder)(folder, fill)
     return folder

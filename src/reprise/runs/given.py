@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from reprise.config.schema import SETTINGS, cutoffs_of
 from reprise.data.dataset import LEAST_ITEMS, Dataset
+from reprise.data.ids import spelled
 from reprise.data.readers import tables
 from reprise.data.readers.columns import UNNAMED, find, plain, some
 from reprise.errors import DataError
@@ -75,8 +76,7 @@ def _read(path: Path) -> pl.DataFrame:
     number = pl.col("time").cast(pl.Float64, strict=False)
     rows = frame.select(
         "line",
-        pl.col("user").cast(pl.String),
-        pl.col("item").cast(pl.String),
+        *(spelled(pl.col(what), frame.schema[what]) for what in ("user", "item")),
         order=pl.when(number.is_nan()).then(None).otherwise(sign * number),
         given=pl.col("time").cast(pl.String),
     )

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise.data.dataset import LEAST_ITEMS, SPLITS, Dataset
+from reprise.data.ids import spelled, spelled_series
 from reprise.data.npy import open_array
 from reprise.data.sequences import EvaluationUsers, Past, Sequences, slices
 from reprise.errors import ContentError, DataError, UsageError
@@ -114,12 +115,15 @@ def _of_table(
     if column is None:
         raise ContentError("histories_columns", columns=", ".join(table.columns))
     kind = table.schema[column]
-    wanted = pl.List(pl.Int64) if column == "items" else pl.List(pl.String)
     inner = kind.inner if isinstance(kind, pl.List) else None
     if inner is None or (column == "items" and not inner.is_integer()):
         raise ContentError("histories_kind", column=column, kind=kind)
-    lists = table.select(row=pl.int_range(len(table)), item=pl.col(column).cast(wanted))
-    flat = lists.explode("item").drop_nulls("item")
+    lists = table.select(row=pl.int_range(len(table)), item=pl.col(column))
+    flat = lists.explode("item")
+    read = pl.col("item").cast(pl.Int64)
+    if column == "raw_ids":
+        read = spelled(pl.col("item"), flat.schema["item"])
+    flat = flat.with_columns(read).drop_nulls("item")
     if column == "raw_ids":
         own = pl.col("raw_id").cast(pl.String)
         numbers = stored.items.select("item", own)
@@ -130,7 +134,7 @@ def _of_table(
             say("histories_unknown", path=path, unknown=unknown, items=len(flat))
         flat = known
     lengths = np.bincount(flat["row"].to_numpy(), minlength=len(table))
-    users = table["user"].cast(pl.String) if "user" in table.columns else None
+    users = spelled_series(table["user"]) if "user" in table.columns else None
     return users, _sequences(lengths, flat["item"].to_numpy())
 
 

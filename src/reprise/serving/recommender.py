@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.data.ids import spelled_one
 from reprise.data.sequences import Sequences
 from reprise.retrieval.vectors import user_vectors
 from reprise.runs.stored import StoredModel
@@ -78,7 +79,7 @@ class Recommender:
         """Return histories as item numbers; warn of unknown items."""
         unknown, lengths, items = 0, [], list[int]()
         for history in histories:
-            found = [self._numbers.get(str(raw_id)) for raw_id in history]
+            found = [self._numbers.get(spelled_one(raw_id) or "") for raw_id in history]
             known = [number for number in found if number is not None]
             unknown += len(found) - len(known)
             lengths.append(len(known))

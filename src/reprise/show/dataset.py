@@ -1,9 +1,11 @@
 """The output of `reprise data show`: a dataset's statistics, with bars."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from reprise.data.readers import FORMATS
 from reprise.text.messages import Messages
 
 if TYPE_CHECKING:
@@ -22,6 +24,28 @@ _CHOSEN = {
     "named": "taken_by_named",
     "usual": "taken_by_usual",
     "partition": "taken_by_partition",
+    "finest": "taken_by_finest",
+}
+# Older versions do not name the rule.
+_TIES = {
+    "order": "data_ties_order",
+    "hash": "data_ties_hash",
+    "popularity": "data_ties_popularity",
+    "older": "data_ties_older",
+}
+_ASIDE = {
+    "hidden": "aside_hidden",
+    "empty": "aside_empty",
+    "metadata": "aside_metadata",
+    "folder": "aside_folder",
+    "foreign": "aside_foreign",
+    "other": "aside_other",
+}
+# What takes a column that looks useful.
+_TAKES = {
+    "category": " (--category-col {column})",
+    "title": " (--title-col {column})",
+    "rating": " (--rating-col {column} --min-rating X)",
 }
 _SHOWN = 20  # names of columns that are not used
 # Descriptions of what `prepare` did, as meta.json stores them in English, and their messages.
@@ -71,6 +95,8 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
     text, names = messages.text, taken["files"]
     more = taken["num_files"] - len(names)
     lines = [text("taken_files", files=", ".join(names) + (f", ... (+{more})" if more else ""))]
+    if taken.get("aside"):
+        lines.append(text("taken_aside", files=_aside(taken["aside"], messages)))
     if "separator" in taken:
         written = {
             "separator": " ".join(map(repr, taken["separator"])),
@@ -79,13 +105,24 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         }
         lines.append(text("taken_text", **written))
     columns = [
-        text(_CHOSEN[column["by"]], what=text(_ROLES[what]), column=column["column"])
+        text(
+            _CHOSEN[column["by"]],
+            what=text(_ROLES[what]),
+            column=column["column"],
+            others=", ".join(column.get("others", ())),
+        )
         for what, column in taken.get("columns", {}).items()
     ]
     if columns:
         lines.append(text("taken_columns", columns=", ".join(columns)))
     if taken.get("unused"):
         lines.append(text("taken_unused", columns=", ".join(taken["unused"][:_SHOWN])))
+    if taken.get("useful"):
+        shown = [
+            one["column"] + _TAKES.get(one["what"], "").format(column=shlex.quote(one["column"]))
+            for one in taken["useful"][:_SHOWN]
+        ]
+        lines.append(text("taken_useful", columns=", ".join(shown)))
     if taken["left_out"]:
         reasons = [
             text("taken_without", count=count, what=text(_ROLES[what]))
@@ -96,6 +133,16 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         told, items = taken["items_told"], source["kept"]["items"]
         lines.append(text("taken_about", file=taken.get("about", "?"), told=told, items=items))
     return lines
+
+
+def _aside(aside: Mapping[str, Mapping[str, Any]], messages: Messages) -> str:
+    """Return how many files were left aside, and the first names, by why."""
+    shown = []
+    for reason, own in aside.items():
+        names = [*own["names"], *(["..."] if own["count"] > len(own["names"]) else [])]
+        facts = {"count": own["count"], "names": ", ".join(names)}
+        shown.append(messages.text(_ASIDE[reason], **facts))
+    return "; ".join(shown)
 
 
 def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
@@ -147,8 +194,8 @@ def _done(source: dict[str, Any], messages: Messages) -> str:
 
 
 def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
-    """Return the lines of what the filter kept, of its times, and of those it was split at, where
-    the source tells.
+    """Return the lines of what the filter kept, of its times, of those it was split at, and of the
+    order of items of one time, where the source tells.
     """
     lines = []
     if {"read", "kept"} <= source.keys():
@@ -158,6 +205,8 @@ def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         if what in source:
             first, last = (_day(time, source) for time in source[what])
             lines.append(messages.text(key, first=first, last=last))
+    if source.get("format") in FORMATS and (rule := source.get("ties", "older")) in _TIES:
+        lines.append(messages.text(_TIES[rule]))
     return lines
 
 

@@ -13,7 +13,9 @@ from reprise.text.messages import Messages, choose_language
 
 
 @click.command(cls=Command)
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument(
+    "sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @click.option("--name", required=True)
 @click.option(
     "--protocol", default=PROTOCOLS[0], cls=Option, fields={"choices": " | ".join(PROTOCOLS)}
@@ -25,7 +27,7 @@ from reprise.text.messages import Messages, choose_language
 @sets_option
 @common_options
 def prepare(
-    source: Path,
+    sources: tuple[Path, ...],
     name: str,
     protocol: str,
     core: int | None,
@@ -48,7 +50,7 @@ def prepare(
     times = None if cut is None else cut.split(",")
     with shown_stages(messages) as tell:
         wanted = asked_of(**asked)
-        folder = make(source, name, data_dir, protocol, core, wanted, times, tell, overwrite)
+        folder = make(sources, name, data_dir, protocol, core, wanted, times, tell, overwrite)
         dataset = open_dataset(folder)
     users, interactions = totals(dataset)
     click.echo(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from reprise.data.ids import spelled_one
 from reprise.data.readers import tables
 from reprise.data.readers.texts import lines_of, unreadable
 from reprise.errors import DataError
@@ -63,4 +64,4 @@ def _text(value: object) -> str | None:
     """Return a text, or a number as one; TypeError of anything else but None."""
     if value is not None and not isinstance(value, str | int | float):
         raise TypeError(type(value))
-    return None if value is None else str(value)
+    return spelled_one(value)

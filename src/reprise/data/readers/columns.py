@@ -1,6 +1,7 @@
 """Find a table's columns: those named by the user, or those with usual names."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -62,25 +63,44 @@ def find(
 ) -> dict[str, str]:
     """Return which of a table's columns is of the user, of the item and so on, of those that it
     has; UsageError where one that is named is not there. RecBole's have their type behind the name.
+    Of several that could be the time (`could_be_time`), the likeliest.
     """
     untyped = {name.split(":")[0]: name for name in names[::-1]}
-    given: dict[str, str] = {}
-    for what, name in columns.given.items():
-        if name not in names and name not in untyped:
-            raise _no_such_column(path, names, what, name)
-        given[what] = name if name in names else untyped[name]
-    # What the user says is of one is not of another as well.
-    taken = [name for what, name in given.items() if what in NEEDED]
-    free = [name for name in names if name not in taken]
-    by_plain = {plain(name.split(":")[0]): name for name in free[::-1]}
+    absent = {
+        what: name
+        for what, name in columns.given.items()
+        if name not in names and name not in untyped
+    }
+    if absent:
+        raise _no_such_columns(path, names, absent)
+    given = {what: name if name in names else untyped[name] for what, name in columns.given.items()}
+    free = _free(names, [name for what, name in given.items() if what in NEEDED])
     found: dict[str, str] = {}
     for what in columns._fields:
-        fitting = _fitting(usual.get(what, "").split(), by_plain, what)
-        if what == "time" and what not in given and len(fitting) > 1:
-            raise UsageError("several_times", path=path, columns=", ".join(fitting))
+        fitting = _fitting(usual.get(what, "").split(), free, what)
         if what in given or fitting:
             found[what] = given[what] if what in given else fitting[0]
     return found
+
+
+def could_be_time(
+    names: Sequence[str], columns: Columns, usual: Mapping[str, str] = USUAL
+) -> list[str]:
+    """Return the columns of a table that could be the time by their names, the likeliest first;
+    none where it is named.
+    """
+    if columns.time is not None:
+        return []
+    given = [name for what, name in columns.given.items() if what in NEEDED]
+    taken = [name for name in names if name in given or name.split(":")[0] in given]
+    return _fitting(usual["time"].split(), _free(names, taken), "time")
+
+
+def _free(names: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
+    """Return the columns by their plain names, without those taken: what the user says is of one is
+    not of another as well.
+    """
+    return {plain(name.split(":")[0]): name for name in names[::-1] if name not in taken}
 
 
 def _fitting(likely: Sequence[str], names: Mapping[str, str], what: str) -> list[str]:
@@ -102,17 +122,17 @@ def no_column(
     """Return the error for a table that lacks columns, all of them, with those likely meant of
     those that are not `taken`.
     """
-    options = []
+    options: list[str] = []
     for what in missing:
         free = (name for name in names if name not in taken)
         likely = (name for name in free if re.search(_GUESSES[what], name.lower()))
-        options.append(f"--{what}-col {next(likely, 'NAME').split(':')[0]}")
+        options += [f"--{what}-col", next(likely, "NAME").split(":")[0]]
     return DataError(
         "no_column",
         path=path,
         what=", ".join(missing),
         columns=some(names),
-        options=" ".join(options),
+        options=shlex.join(options),
     )
 
 
@@ -135,12 +155,13 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
-def _no_such_column(path: Path, names: Sequence[str], what: str, name: str) -> UsageError:
+def _no_such_columns(path: Path, names: Sequence[str], absent: Mapping[str, str]) -> UsageError:
     return UsageError(
         "column_missing",
-        option=f"{what}-col",
-        column=name,
+        options=shlex.join(
+            word for what, name in absent.items() for word in (f"--{what}-col", name)
+        ),
         path=path,
         columns=some(names),
-        suggestion=suggest(name, names),
+        suggestions=", ".join(repr(suggest(name, names)) for name in absent.values()),
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reprise.data.readers import FORMATS
 from reprise.data.readers.columns import UNNAMED, Columns
 from reprise.data.readers.dialect import UNTOLD, Dialect
+from reprise.data.readers.given import Given
 from reprise.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def ignore_progress(stage: Stage, rows: int) -> None:
 
 class Asked(NamedTuple):
     """What the user says of a source: its format (None: recognise it), its columns, the behaviours
-    that count (None: views), how its text is written, which texts are no values, and whether rows
-    without an id or a time are left out.
+    that count (None: views), how its text is written, which texts are no values, whether rows
+    without an id or a time are left out, and the rule of TIES for rows without an order.
     """
 
     format_name: str | None = None
@@ -39,6 +40,7 @@ class Asked(NamedTuple):
     dialect: Dialect = UNTOLD
     null_values: Sequence[str] = NULLS
     drop_invalid: bool = False
+    ties: str | None = None
 
 
 NOTHING_ASKED = Asked()
@@ -102,8 +104,9 @@ class Format:
     recognises(path): whether a file or folder is of it, by its name and, of a text, its first
     lines. A format that FORMATS has before it is asked first.
 
-    read(source, asked): scan a source's interactions; read_split(source): read those of a format
-    that is split into train, valid and test. DataError names what is wrong, and where.
+    read(source, asked): scan a source's interactions; read_together(given, asked), if there is
+    such: those of several sources; read_split(source): read those of a format that is split into
+    train, valid and test. DataError names what is wrong, and where.
 
     named_columns: what of the format has columns that the user may name, as an error lists it; ""
     where nothing has. behaviours: whether its rows tell what the user did (`Asked.behaviours`).
@@ -114,6 +117,7 @@ class Format:
     read_split: Callable[[Path], FoundSplit] | None = None
     named_columns: str = ""
     behaviours: bool = False
+    read_together: Callable[[Given, Asked], Found] | None = None
 
 
 def unknown_format(source: Path) -> DataError:

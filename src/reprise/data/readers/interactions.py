@@ -9,11 +9,12 @@ apart by a dictionary.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import polars as pl
 
 from reprise.data.clock import UNITS, clock_unit, span_of
+from reprise.data.ids import spelled
 from reprise.data.readers.format import (
     NOTHING_ASKED,
     Asked,
@@ -21,19 +22,17 @@ from reprise.data.readers.format import (
     Part,
     ignore_progress,
 )
+from reprise.data.readers.times import broken_time, micros, nanos, timestamps, whole_time
 from reprise.errors import DataError
 from reprise.text.messages import Phrase
 
-_LATEST = 1e19  # of a time: nanoseconds reach it in the year 2286
 _GOOD_TIME = Phrase("good_time")
+# What is a time by itself, but not beside the others.
+_OTHER_TIMES = ("good_time_number", "good_time_date", "good_time_precision")
 _GOOD_ID = Phrase("good_id")
 _NEEDED = ("user", "item", "time")
+_Reading: TypeAlias = Callable[[pl.Expr, pl.DataType, pl.DataType], pl.Expr]
 _SAMPLE, _BATCH = 1000, 1_000_000  # rows
-# Tried in this order on every value, wherever it stands: nothing is inferred from its neighbours.
-_DATES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-_ZONED = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
-_OFFSET = r"(\d:\d{2}(?::\d{2}(?:\.\d+)?)?) ?([+-]\d{2}):?(\d{2})?$"  # behind a time of day
-_FINER = r"\.\d{6}\d*[1-9]"  # than a microsecond
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,9 @@ class Interactions:
     items: item (String), each once, with category and title (String) where they are known.
     ordered: whether the order of the rows says anything. That of a table in parts does not.
     clocked: whether times are of a clock, and not places. unit: of times that were dates, how many
-    a second has. taken: what was read, and how, as meta.json keeps it; warnings: what of it may be
-    wrong, each its message's key (warning) and its values.
+    a second has. ties: what orders a user's items of one time (`data.ties`). taken: what was read,
+    and how, as meta.json keeps it; warnings: what of it may be wrong, each its message's key
+    (warning) and its values.
     """
 
     format_name: str
@@ -54,6 +54,7 @@ class Interactions:
     ordered: bool = True
     clocked: bool = True
     unit: int | None = None
+    ties: str = "order"
     taken: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[Mapping[str, Any]] = ()
 
@@ -256,10 +257,12 @@ def _first_bad(
     part, row = found[0]
     column = next(name for name in _NEEDED if row[f"made {name}"] is None)
     value = "" if row[column] is None else str(row[column])[:80]
-    expected = _good_time(row[column]) if column == "time" else _GOOD_ID
+    expected = _GOOD_ID
+    if column == "time":
+        expected = _good_time(row[column], choice["time"] in _DATE_UNITS)
     if column != "time" and value.strip() in reader.nulls:
         expected = Phrase("good_id_known", value=value.strip())
-    of_another_kind = expected.key in ("good_time_number", "good_time_date")
+    of_another_kind = expected.key in _OTHER_TIMES
     return DataError(
         "bad_time_in_row" if of_another_kind else "bad_values_in_rows",
         path=part.path,
@@ -272,15 +275,17 @@ def _first_bad(
     )
 
 
-def _good_time(bad: object) -> Phrase:
+def _good_time(bad: object, among_dates: bool) -> Phrase:
     """Return what should stand in the place of a bad time: what is a time by itself is none among
-    those of another kind.
+    those of another kind, and a date none among dates of a precision that does not reach it.
     """
     text = "" if bad is None else str(bad)
-    date = pl.select(_timestamps(pl.lit(text))).item()
+    date = pl.select(timestamps(pl.lit(text))).item()
+    if date is not None and date < 0:
+        return Phrase("good_time_since_epoch")
     if date is not None:
-        return Phrase("good_time_since_epoch") if date < 0 else Phrase("good_time_number")
-    number = pl.select(_broken_time(pl.lit(text), pl.String(), pl.Null())).item()
+        return Phrase("good_time_precision" if among_dates else "good_time_number")
+    number = pl.select(broken_time(pl.lit(text), pl.String())).item()
     return _GOOD_TIME if number is None else Phrase("good_time_date")
 
 
@@ -317,89 +322,27 @@ def _word(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
 
 
 def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    if dtype.is_float():  # which ids get where one is missing
-        whole = pl.when(column == column.floor()).then(column.cast(pl.Int64, strict=False))
-        known = pl.when(column.is_not_nan()).then(column)
-        return pl.coalesce(whole.cast(pl.String), known.cast(pl.String))
     if isinstance(dtype, pl.List):
         inner = dtype.inner
         return _text(column.list.last(), inner if isinstance(inner, pl.DataType) else inner())
     if dtype.is_nested():
         return pl.lit(None, pl.String)
-    return column.cast(pl.String).str.strip_chars()
+    return spelled(column, dtype)
 
 
 def _id_text(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
     return pl.lit(None, word) if dtype.is_nested() else _word(column, dtype, word)
 
 
-def _whole_time(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
-    if dtype == pl.String:
-        times = column.str.strip_chars().cast(pl.Int64, strict=False)
-    elif dtype.is_integer():
-        times = column.cast(pl.Int64, strict=False)
-    else:
-        return pl.lit(None, pl.Int64)
-    return pl.when(times >= 0).then(times)
+def _time(read: Callable[[pl.Expr, pl.DataType], pl.Expr]) -> _Reading:
+    return lambda column, dtype, word: read(column, dtype)
 
 
-def _broken_time(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
-    if dtype == pl.String:
-        column = column.str.strip_chars()
-    elif not dtype.is_numeric():
-        return pl.lit(None, pl.Float64)
-    times = column.cast(pl.Float64, strict=False)
-    return pl.when(times.is_between(0, _LATEST)).then(times)
-
-
-def _micros(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
-    """Read dates as microseconds; none that are finer."""
-    if dtype == pl.String:
-        coarse = ~column.str.contains(_FINER)
-        return pl.when(coarse).then(_since_epoch(column, dtype, "us"))
-    times = _since_epoch(column, dtype, "us")
-    if dtype == pl.Datetime("ns") or (isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns"):
-        return pl.when(column.dt.timestamp("ns") % 1000 == 0).then(times)
-    return times
-
-
-def _nanos(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
-    """Read dates as nanoseconds: those from the year 2262 on are none."""
-    return _since_epoch(column, dtype, "ns")
-
-
-def _since_epoch(column: pl.Expr, dtype: pl.DataType, unit: Literal["us", "ns"]) -> pl.Expr:
-    """Read dates, the year first; those without a zone are taken as UTC."""
-    if dtype == pl.String:
-        times = _timestamps(column, unit)
-    elif isinstance(dtype, pl.Date | pl.Datetime):
-        times = column.cast(pl.Datetime(unit), strict=False).dt.timestamp(unit)
-    else:
-        return pl.lit(None, pl.Int64)
-    return pl.when(times >= 0).then(times)
-
-
-def _timestamps(column: pl.Expr, unit: Literal["us", "ns"] = "us") -> pl.Expr:
-    text = (
-        column.str.strip_chars()
-        .str.replace(r"^(\d{4}-\d{2}-\d{2})T", "${1} ")
-        .str.replace("( ?Z| ?UTC| ?GMT)$", "+00:00")
-    )
-    text = text.str.replace(_OFFSET, "${1}${2}:${3}").str.replace(":$", ":00")
-    naive = [text.str.to_datetime(form, strict=False, time_unit=unit) for form in _DATES]
-    zoned = [
-        text.str.to_datetime(form, strict=False, time_unit=unit).dt.replace_time_zone(None)
-        for form in _ZONED
-    ]
-    return pl.coalesce(*naive, *zoned).dt.timestamp(unit)
-
-
-_Reading = Callable[[pl.Expr, pl.DataType, pl.DataType], pl.Expr]
 # Of each column, the likeliest and cheapest first.
 _READINGS: dict[str, tuple[_Reading, ...]] = {
     "user": (_number, _id_text),
     "item": (_number, _id_text),
-    "time": (_whole_time, _broken_time, _micros, _nanos),
+    "time": tuple(map(_time, (whole_time, broken_time, micros, nanos))),
     "category": (_number, _word),
     "title": (_word,),
 }

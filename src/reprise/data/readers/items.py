@@ -1,27 +1,26 @@
 """Read categories and titles of items from tables with one row per item."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import polars as pl
 
+from reprise.data.ids import spelled
 from reprise.data.readers import amazon, tables
 from reprise.data.readers.columns import Columns
 from reprise.data.readers.dialect import Dialect
 from reprise.data.readers.format import Asked, Found, Part
 from reprise.data.readers.interactions import described
-from reprise.errors import DataError
+from reprise.data.readers.tables import Source
 
-# A table, and the columns that the names of its folders tell.
-Source: TypeAlias = tuple[Path, Mapping[str, str | None]]
 _TOLD = ("category", "title")
 
 
 def items_of(frame: pl.DataFrame, category_ends: str = "|") -> pl.DataFrame:
     """Return item, category and title as text, each item once, its first row counting."""
-    item = pl.col("item").cast(pl.String).str.strip_chars()
-    frame = described(frame.drop("line", strict=False).with_columns(item), category_ends)
+    item = spelled(pl.col("item"), frame.schema["item"])
+    told = [name for name in _TOLD if name in frame.columns]
+    frame = described(frame.select(item, *told), category_ends)
     return frame.unique("item", keep="first", maintain_order=True)
 
 
@@ -33,12 +32,7 @@ def tables_with_items(parts: Sequence[Source], about: Path | None, asked: Asked)
     columns, dialect = asked.columns, asked.dialect
 
     def scanned() -> list[Part]:
-        found = [
-            tables.scan(path, columns, dialect=dialect, partition=partition)
-            for path, partition in parts
-        ]
-        _refuse_other_times(found)
-        return found
+        return tables.scan_all(parts, columns, dialect, nulls=asked.null_values)
 
     if about is None:
         return Found(scanned())
@@ -53,20 +47,6 @@ def tables_with_items(parts: Sequence[Source], about: Path | None, asked: Asked)
     told = [what for what in _TOLD if what in items.columns]
     rows = [part.changed(lambda rows: rows.drop(told, strict=False)) for part in rows]
     return Found(rows, items, about=about)
-
-
-def _refuse_other_times(parts: Sequence[Part]) -> None:
-    """Raise DataError where parts have their times in columns of several names: they may mean
-    several things.
-    """
-    found: dict[str, Path] = {}
-    for part in parts:
-        time = part.told["columns"].get("time")
-        if time is not None:
-            found.setdefault(time["column"], part.path)
-    if len(found) > 1:
-        (first, here), (second, there) = list(found.items())[:2]
-        raise DataError("other_times", first=here, column=first, second=there, other=second)
 
 
 def _named_of(parts: Sequence[Source], about: Path, asked: Asked) -> Columns:

@@ -1,5 +1,6 @@
 """RecBole's atomic files: `<x>.inter`, and `<x>.item` beside it for categories and titles."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,16 @@ def read(source: Path, asked: Asked) -> Found:
         table = tables.read(about, ("item",), told, _dialect(asked.dialect))
         items = items_of(table, category_ends=" ")
         columns = columns._replace(category=None, title=None)
-    return Found([scan_inter(path, columns, asked.dialect) for path in paths], items, about=used)
+    for path in paths:
+        _refuse_histories(path, asked.dialect)
+    return Found(scan_inter(paths, columns, asked), items, about=used)
+
+
+def _refuse_histories(path: Path, dialect: Dialect) -> None:
+    """Raise DataError where rows have a list of the items before them: they are no interactions."""
+    for name in tables.names_of(path, _dialect(dialect)):
+        if re.fullmatch(r"item_id_list(:token_seq)?", name):
+            raise DataError("recbole_histories", path=path, column=name)
 
 
 def _files(source: Path) -> Sequence[Path]:
@@ -59,11 +69,12 @@ def _dialect(asked: Dialect) -> Dialect:
     )
 
 
-def scan_inter(path: Path, columns: Columns, dialect: Dialect) -> Part:
-    """Return the rows of an `.inter` file (header `name:type`), its columns user_id, item_id and
+def scan_inter(paths: Sequence[Path], columns: Columns, asked: Asked) -> list[Part]:
+    """Return the rows of `.inter` files (header `name:type`), their columns user_id, item_id and
     timestamp, or those named instead or besides, as written.
     """
-    return tables.scan(path, columns, dialect=_dialect(dialect), usual=_USUAL)
+    sources: list[tables.Source] = [(path, {}) for path in paths]
+    return tables.scan_all(sources, columns, _dialect(asked.dialect), _USUAL, asked.null_values)
 
 
 FORMAT = Format(recognises, read, named_columns="recbole")

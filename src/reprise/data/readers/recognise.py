@@ -10,7 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from reprise.data.readers import FORMATS
+from reprise.data import TIES
+from reprise.data.readers import FORMATS, foreign
+from reprise.data.readers.aside import left_aside, useful
 from reprise.data.readers.columns import Columns, refuse_one_for_two
 from reprise.data.readers.dialect import dialect_of
 from reprise.data.readers.format import (
@@ -21,9 +23,11 @@ from reprise.data.readers.format import (
     Found,
     OnProgress,
     ignore_progress,
+    unknown_format,
 )
+from reprise.data.readers.given import Given, Source, given
 from reprise.data.readers.interactions import Collected, Interactions, collect, unit_of
-from reprise.errors import UsageError
+from reprise.errors import DataError, UsageError
 
 _NAMED_FILES = 20  # of a source, that meta.json names
 
@@ -36,6 +40,7 @@ def asked_of(
     encoding: str | None = None,
     null_values: str | None = None,
     drop_invalid: bool = False,
+    ties: str | None = None,
     **columns: str | None,
 ) -> Asked:
     """Return what a command line asks: columns as <what>_col, behaviours and texts that are no
@@ -47,7 +52,7 @@ def asked_of(
     if null_values is not None:
         nulls = () if null_values == "none" else tuple(map(str.strip, null_values.split(",")))
     dialect = dialect_of(separator, quote, encoding)
-    return Asked(format_name, named, counted, dialect, nulls, drop_invalid)
+    return Asked(format_name, named, counted, dialect, nulls, drop_invalid, ties)
 
 
 def get_format(name: str) -> Format:
@@ -61,8 +66,32 @@ def recognise(source: Path) -> str | None:
     return next((name for name in FORMATS if get_format(name).recognises(source)), None)
 
 
+def recognised(source: Source, asked: Asked) -> tuple[str, Given]:
+    """Return the format of a source, and what of it is read: what a pattern found and is of none
+    is left aside; DataError where there is no format, or several.
+    """
+    whole = given(source)
+    if asked.format_name is not None:
+        return asked.format_name, whole
+    names = {path: recognise(path) for path in whole.paths}
+    if any(names.values()):
+        passed = [path for path in whole.matched if names[path] is None]
+        kept = tuple(path for path in whole.paths if path not in passed)
+        whole = whole._replace(paths=kept, passed=(*whole.passed, *passed))
+    for path in whole.paths:
+        if names[path] is None:
+            foreign.refuse(path)
+            raise unknown_format(path)
+    first = whole.paths[0]
+    for path in whole.paths:
+        if names[path] != names[first]:
+            facts = {"format": names[first], "other": path, "other_format": names[path]}
+            raise DataError("formats_differ", path=first, **facts)
+    return names[first] or "", whole
+
+
 def read(
-    source: Path,
+    source: Source,
     name: str,
     asked: Asked = NOTHING_ASKED,
     on_progress: OnProgress = ignore_progress,
@@ -71,9 +100,14 @@ def read(
     and where.
     """
     refuse_unused(name, asked)
-    reader = get_format(name).read
-    assert reader is not None
-    found = reader(source, asked)
+    whole, own = given(source), get_format(name)
+    if own.read_together is not None:
+        found = own.read_together(whole, asked)
+    else:
+        assert own.read is not None
+        found = own.read(only_one(whole, name), asked)
+    if found.ordered and asked.ties is not None:
+        raise UsageError("ties_of_order", path=whole.where)
     collected = collect(found.parts, asked, on_progress)
     unit, mixed = unit_of(collected) if found.clocked else (None, {})
     return Interactions(
@@ -83,31 +117,68 @@ def read(
         found.ordered,
         found.clocked,
         unit,
-        taken=_taken(source, found, collected),
-        warnings=[{"warning": "mixed_times", **_mixed(mixed)}] if mixed else [],
+        ties="order" if found.ordered else asked.ties or TIES[0],
+        taken=_taken(whole, found, collected),
+        warnings=[*_split_anew(whole, found), *_in_some(whole, found), *_mixed(mixed)],
     )
 
 
-def _mixed(counts: Mapping[str, int]) -> dict[str, str]:
-    return {"counts": ", ".join(f"{count} {unit}" for unit, count in counts.items())}
+def only_one(source: Given, name: str) -> Path:
+    """Return the path of a source of a format that is not read from several; DataError of these."""
+    if len(source.paths) > 1:
+        files = ", ".join(map(source.name_of, source.paths[:_NAMED_FILES]))
+        raise DataError("one_source", format=name, files=files)
+    return source.paths[0]
 
 
-def _taken(source: Path, found: Found, collected: Collected) -> dict[str, Any]:
+def _split_anew(source: Given, found: Found) -> list[dict[str, str]]:
+    """Return the warning of files that are a split already, which is not kept."""
+    if len(found.parts) == 1 or not found.ordered:
+        return []
+    files = ", ".join(source.name_of(part.path) for part in found.parts)
+    return [{"warning": "split_anew", "files": files}]
+
+
+def _in_some(source: Given, found: Found) -> list[dict[str, Any]]:
+    """Return the warnings of columns that some parts have and others have not."""
+    columns = [part.told.get("columns", {}) for part in found.parts]
+    known = () if found.items is None else found.items.columns
+    warnings = []
+    for what in sorted(set().union(*columns).difference(known)):
+        without = [
+            part.path for part, own in zip(found.parts, columns, strict=True) if what not in own
+        ]
+        if without:
+            facts = {"what": what, "without": len(without), "first": source.name_of(without[0])}
+            warnings.append({"warning": "in_some", "files": len(columns), **facts})
+    return warnings
+
+
+def _mixed(counts: Mapping[str, int]) -> list[dict[str, str]]:
+    shown = ", ".join(f"{count} {unit}" for unit, count in counts.items())
+    return [{"warning": "mixed_times", "counts": shown}] if counts else []
+
+
+def _taken(source: Given, found: Found, collected: Collected) -> dict[str, Any]:
     """Return what was read, and how: `Part.told` of the first part, and whatever separators, quotes
     and encodings the parts have.
     """
-    folder = source if source.is_dir() else source.parent
-    names = [str(part.path.relative_to(folder)) for part in found.parts]
+    names = [source.name_of(part.path) for part in found.parts]
     told: dict[str, Any] = dict(found.parts[0].told)
     for what in ("separator", "quote", "encoding"):
         if what in told:
             told[what] = sorted({part.told[what] for part in found.parts})
+    used = {part.path for part in found.parts}
     if found.about is not None:
-        told["about"] = found.about.name
+        told["about"] = source.name_of(found.about)
+        used.add(found.about)
+    roles = {*told.get("columns", ()), *(() if found.items is None else found.items.columns)}
     return {
         "files": names[:_NAMED_FILES],
         "num_files": len(names),
+        "aside": left_aside(source, used),
         **told,
+        "useful": useful(told.get("unused", ()), roles),
         "rows": len(collected.frame) + collected.left_out_rows,
         "left_out": dict(collected.left_out),
     }
@@ -128,6 +199,8 @@ def refuse_unused(name: str, asked: Asked) -> None:
     if own.read is None and (asked.drop_invalid or asked.null_values != NULLS):
         option = "drop-invalid" if asked.drop_invalid else "null-values"
         raise _unused(option, name, [one for one in FORMATS if get_format(one).read])
+    if own.read is None and asked.ties is not None:
+        raise _unused("ties", name, ["table"])
     if asked.behaviours is not None and not own.behaviours:
         raise _unused("behaviours", name, [one for one in FORMATS if get_format(one).behaviours])
     refuse_one_for_two(asked.columns)

@@ -1,9 +1,6 @@
-"""Which files of a folder make up a source: its parts, its texts, and the metadata beside them.
+"""Which files of a source make it up: its parts, its texts, and the metadata beside them."""
 
-Hidden files are no data: macOS and editors leave those that begin with a dot beside what they copy,
-Spark and Hive those that begin with an underscore.
-"""
-
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +8,7 @@ from urllib.parse import unquote
 
 from reprise import durable
 from reprise.data.readers import tables
+from reprise.data.readers.given import Given, is_hidden
 from reprise.errors import DataError
 
 _SPLITS = ("train",), ("valid", "val", "dev"), ("test",)
@@ -24,7 +22,7 @@ _TEXT = re.compile(r"\.(txt|dat)(\.|$)")  # which need not be a table
 
 def matching(folder: Path, pattern: str) -> list[Path]:
     """Return what is in a folder by a pattern of names, sorted."""
-    return [path for path in _entries(folder) if path.match(pattern) and not _is_hidden(path)]
+    return [path for path in _entries(folder) if path.match(pattern) and not is_hidden(path)]
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -39,9 +37,9 @@ def _below(folder: Path) -> list[Path]:
     """Return all files below a folder, sorted; none in hidden folders; DataError as `_entries`."""
     found = []
     for path in _entries(folder):
-        if path.is_dir() and not _is_hidden(path):
+        if path.is_dir() and not is_hidden(path):
             found += _below(path)
-        elif not _is_hidden(path):
+        elif not is_hidden(path):
             found.append(path)
     return sorted(found)
 
@@ -62,11 +60,30 @@ def parts_of(folder: Path) -> list[Path]:
     if not found:
         found = _tables(_below(folder))
     parts = [path for path in found if not (_about(path) or _TEXT.search(path.name))]
+    _refuse_others(parts, folder)
+    return sorted(parts, key=_place)
+
+
+def parts_of_all(given: Given) -> list[Path]:
+    """Return the tables that make up one or several sources, as `parts_of` does those of a folder,
+    but for the texts that are given by name.
+    """
+    found = [
+        part
+        for path in given.paths
+        for part in (parts_of(path) if path.is_dir() else [path])
+        if len(given.paths) == 1 or not _about(part)
+    ]
+    _refuse_others(found, given.where)
+    return sorted(found, key=lambda path: (_place(path), given.name_of(path)))
+
+
+def _refuse_others(parts: Sequence[Path], where: Path) -> None:
+    """Raise DataError where parts are of several kinds, or one is there twice."""
     if len({tables.kind(path) for path in parts}) > 1:
         names = ", ".join(path.name for path in parts)
-        raise DataError("parts_differ", path=folder, files=names)
+        raise DataError("parts_differ", path=where, files=names)
     _refuse_copies(parts)
-    return sorted(parts, key=_place)
 
 
 def _refuse_lakes(folder: Path) -> None:
@@ -77,9 +94,12 @@ def _refuse_lakes(folder: Path) -> None:
 
 
 def _refuse_copies(paths: Iterable[Path]) -> None:
-    """Raise DataError where a file is there twice, plain and packed."""
+    """Raise DataError where a file is there twice: by two names, or plain and packed."""
     known: dict[Path, Path] = {}
+    real: dict[Path, Path] = {}
     for path in paths:
+        if (first := real.setdefault(path.resolve(), path)) is not path:
+            raise DataError("given_twice", first=first, second=path)
         plain = path.with_suffix("") if path.suffix in tables.PACKED else path
         if known.setdefault(plain, path) != path:
             raise DataError("packed_copy", first=known[plain], second=path.name)
@@ -90,7 +110,7 @@ def partition_of(path: Path, folder: Path) -> dict[str, str | None]:
     Spark write them: dt=2026-11-27.
     """
     found: dict[str, str | None] = {}
-    for part in path.relative_to(folder).parts[:-1]:
+    for part in Path(os.path.relpath(path, folder)).parts[:-1]:
         name, sign, value = part.partition("=")
         if sign and name:
             found[unquote(name)] = None if value == _NULL_PARTITION else unquote(value)
@@ -99,7 +119,8 @@ def partition_of(path: Path, folder: Path) -> dict[str, str | None]:
 
 def are_ordered(paths: list[Path]) -> bool:
     """Whether the order of the parts' rows says anything: of one, or of those named by splits."""
-    return len(paths) == 1 or all(_stem(path) in _IN_SPLITS for path in paths)
+    stems = {_stem(path) for path in paths}
+    return len(paths) == 1 or (stems <= _IN_SPLITS and len(stems) == len(paths))
 
 
 def by_splits(paths: Sequence[Path]) -> list[Path]:
@@ -123,6 +144,20 @@ def metadata_of(source: Path) -> Path | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
+def metadata_of_all(given: Given) -> Path | None:
+    """Return the metadata beside one or several sources; DataError where several have their own."""
+    own = [path for path in given.paths if path.is_dir() or not _about(path)] or given.paths
+    found = list(filter(None, dict.fromkeys(map(metadata_of, own))))
+    if len(found) > 1:
+        raise DataError("several_metadata", first=found[0], second=found[1])
+    return found[0] if found else None
+
+
+def is_metadata(path: Path) -> bool:
+    """Whether a file is a table of items by its name."""
+    return bool(tables.kind(path) and _about(path))
+
+
 def may_describe(path: Path) -> bool:
     """Whether metadata may be of the data set, not of its items, as Kaggle's dataset-metadata.json
     is.
@@ -132,10 +167,6 @@ def may_describe(path: Path) -> bool:
 
 def _tables(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path.is_file() and tables.kind(path)]
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith((".", "_"))
 
 
 def _about(path: Path) -> str | None:

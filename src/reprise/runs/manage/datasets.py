@@ -22,6 +22,8 @@ def found_in(data_dir: Path, runs_dir: Path) -> list[dict[str, Any]]:
     trained = _trained(runs_dir)
     found = []
     for folder in sorted(data_dir.iterdir()) if data_dir.is_dir() else []:
+        if folder.name.startswith("."):
+            continue  # being written or replaced
         try:
             meta = read_meta(folder)
         except DataError:

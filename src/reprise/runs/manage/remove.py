@@ -49,6 +49,7 @@ def rename(folder: RunFolder, name: str) -> RunFolder:
 
 def remove_folder(path: Path) -> None:
     """Remove a folder, all of it; WriteError where that cannot be."""
+    durable.restore(path)  # what is left of an older one would come back
     durable.discard(path)
     if path.exists():
         raise WriteError("write_refused", path=path, reason=Phrase("not_removed"))

@@ -1,0 +1,31 @@
+"""How an id is spelled as text, wherever one is read: the numbers 5 and 5.0 are "5"; a text is what
+it is, without blanks around it.
+"""
+
+from decimal import Decimal
+
+import numpy as np
+import polars as pl
+
+
+def spelled(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Return a column of ids, of any type that is not nested, as text; null where there is none."""
+    if dtype.is_float():  # which whole numbers get where one is missing
+        whole = pl.when(column == column.floor()).then(column.cast(pl.Int64, strict=False))
+        known = pl.when(column.is_not_nan()).then(column)
+        return pl.coalesce(whole.cast(pl.String), known.cast(pl.String))
+    text = column.cast(pl.String).str.strip_chars()
+    return text.str.replace(r"\.0+$", "") if dtype.is_decimal() else text
+
+
+def spelled_series(ids: pl.Series) -> pl.Series:
+    """Return ids as text; null where there is none."""
+    return ids.to_frame("id").select(spelled(pl.col("id"), ids.dtype)).to_series()
+
+
+def spelled_one(raw_id: object) -> str | None:
+    """Return an id as text; None where there is none."""
+    if isinstance(raw_id, float | np.floating | Decimal):
+        text: str | None = spelled_series(pl.Series([raw_id]))[0]
+        return text
+    return None if raw_id is None else str(raw_id).strip()

@@ -1,0 +1,130 @@
+"""Files of kinds that are not read: each is refused with the line that makes Parquet of it."""
+
+import json
+import shlex
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from reprise.errors import DataError
+
+# To be unpacked: a table in one of these cannot be scanned.
+_PACKED = frozenset(".7z .bz2 .deflate .lz4 .lzo .rar .snappy .tar .tgz .xz .zip".split())
+
+
+class _Way(NamedTuple):
+    """A line of Python that writes SOURCE as TARGET, the modules it imports, and the packages it
+    needs besides Reprise's.
+    """
+
+    code: str
+    modules: str = "polars"
+    packages: str = ""
+
+
+def _polars(reader: str, packages: str = "") -> _Way:
+    return _Way(f"polars.{reader}(SOURCE).write_parquet(TARGET)", packages=packages)
+
+
+def _pandas(reader: str, packages: str) -> _Way:
+    return _Way(f"pandas.{reader}(SOURCE).to_parquet(TARGET)", "pandas", packages)
+
+
+def _pyarrow(module: str) -> _Way:
+    code = f"pyarrow.parquet.write_table({module}.read_table(SOURCE), TARGET)"
+    return _Way(code, f"{module}, pyarrow.parquet", "pyarrow")
+
+
+_ORC = _pyarrow("pyarrow.orc")
+_SQLITE = _Way(
+    'polars.read_database("SELECT * FROM TABLE", sqlite3.connect(SOURCE)).write_parquet(TARGET)',
+    "polars, sqlite3",
+)
+_DUCKDB = _Way(
+    'duckdb.connect(SOURCE, read_only=True).sql("FROM TABLE").write_parquet(TARGET)',
+    "duckdb",
+    "duckdb",
+)
+_BY_NAME = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsb", ".ods"), _polars("read_excel", "fastexcel")),
+    **dict.fromkeys((".pkl", ".pickle"), _pandas("read_pickle", "pandas pyarrow")),
+    **dict.fromkeys((".h5", ".hdf", ".hdf5"), _pandas("read_hdf", "pandas tables pyarrow")),
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3"), _SQLITE),
+    ".avro": _polars("read_avro"),
+    ".duckdb": _DUCKDB,
+    ".orc": _ORC,
+}
+# By the first bytes: what engines write without a suffix, and what `.arrow` and `.db` may be, too.
+_BY_CONTENT = {
+    b"ORC": _ORC,
+    b"FEA1": _pyarrow("pyarrow.feather"),
+    b"\xff\xff\xff\xff": _polars("read_ipc_stream"),
+    b"SQLite": _SQLITE,
+}
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file is of such a kind: by its name, or by its content where it has no suffix."""
+    if not path.suffix:
+        return is_of_another_kind(path)
+    return _is_packed(path) or path.suffix.lower() in _BY_NAME
+
+
+def refuse(path: Path) -> None:
+    """Raise DataError where a file is of such a kind, or one in a folder is."""
+    files = sorted(path.rglob("[!._]*")) if path.is_dir() else [path]
+    for file in files:
+        if file.is_file() and is_foreign(file):
+            raise refusal(file)
+
+
+def refusal(path: Path) -> DataError:
+    """Return the error for a file that is not read, with the way around."""
+    way = None if _is_packed(path) else _way(path)
+    if way is None:
+        return DataError("packed_otherwise", path=path)
+    values = {"SOURCE": str(path), "TARGET": str(path.with_suffix(".parquet"))}
+    code = way.code.replace("TABLE", _table(path))
+    for name, value in values.items():
+        code = code.replace(name, json.dumps(value, ensure_ascii=False))
+    line = f"python -c {shlex.quote(f'import {way.modules}; {code}')}"
+    if way.packages:
+        line = f"pip install {way.packages} && {line}"
+    return DataError("foreign_file", path=path, line=line)
+
+
+def is_of_another_kind(path: Path) -> bool:
+    """Whether a file's first bytes are those of a kind that is not read, whatever its name."""
+    return _by_content(path) is not None
+
+
+def _is_packed(path: Path) -> bool:
+    name = path.with_suffix("") if path.suffix in (".gz", ".zst") else path
+    return name.suffix.lower() in _PACKED
+
+
+def _way(path: Path) -> _Way | None:
+    return _by_content(path) or _BY_NAME.get(path.suffix.lower())
+
+
+def _by_content(path: Path) -> _Way | None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return None  # what reads it says why
+    if head[8:12] == b"DUCK":
+        return _DUCKDB
+    return next((way for begin, way in _BY_CONTENT.items() if head.startswith(begin)), None)
+
+
+def _table(path: Path) -> str:
+    """Return the name of a SQLite database's only table, or what stands for the table's name."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT name, type FROM sqlite_master").fetchall()
+            names = [name for name, kind in rows if kind in ("table", "view")]
+    except sqlite3.Error:
+        names = []
+    return str(names[0]) if len(names) == 1 else "TABLE"

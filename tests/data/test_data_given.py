@@ -1,0 +1,377 @@
+"""Several sources and patterns: read as the parts of one; what is not read is told."""
+
+import gzip
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import reprise
+from helpers.builders_data import write_comirec
+from helpers.commands import reprise as command
+from helpers.sources import frame, random_events, text
+from reprise.data.draft import Draft
+from reprise.data.prepare import prepare, read_source
+from reprise.data.readers.given import Source
+from reprise.data.readers.recognise import asked_of, read
+from reprise.errors import RepriseError
+
+EVENTS = random_events(9)
+HEADER = "user_id,item_id,timestamp"
+
+
+def write(path: Path, rows: Sequence[Any], header: str = HEADER) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text(rows, header, ","))
+    return path
+
+
+def taken(source: Source, **asked: Any) -> dict[str, Any]:
+    """What is kept of how a source was read."""
+    about: dict[str, Any] = dict(read_source(source, asked=asked_of(**asked)).source["taken"])
+    return about
+
+
+def rows(source: Source, **asked: Any) -> list[Any]:
+    """The interactions that are read, sorted."""
+    words = pl.col("user", "item").cast(pl.String)
+    return sorted(read(source, "table", asked_of(**asked)).frame.select(words, "time").rows())
+
+
+def refusal(source: Source, **asked: Any) -> str:
+    with pytest.raises(RepriseError) as caught:
+        read_source(source, asked=asked_of(**asked))
+    assert caught.value.exit_code in (2, 3)
+    return str(caught.value)
+
+
+def same(one: Draft, other: Draft) -> bool:
+    """Whether two drafts are of the same interactions, in the same order."""
+    return all(
+        one.raw_users[split].equals(other.raw_users[split])
+        and one.splits[split].items.tolist() == other.splits[split].items.tolist()
+        for split in one.splits
+    ) and one.raw_items.equals(other.raw_items)
+
+
+@pytest.fixture
+def months(tmp_path: Path) -> list[Path]:
+    """The events in three files."""
+    names = ("log-jan", "log-feb", "log-mar")
+    return [write(tmp_path / f"{name}.csv", EVENTS[n::3]) for n, name in enumerate(names)]
+
+
+# What is given
+
+
+def test_several_files_a_pattern_and_their_folder_are_the_same(months: list[Path]) -> None:
+    folder = months[0].parent
+    whole = read_source(folder)
+    assert whole.source["read"]["interactions"] == len(EVENTS)
+    for source in (months, months[::-1], folder / "log-*.csv", [str(folder / "log-[!x]*")]):
+        assert same(read_source(source), whole)
+    assert refusal([str(folder / "log-*"), months[0]]) == (
+        f"{folder / 'log-jan.csv'} and {months[0]} are the same file. Give it once."
+    )
+    first, *others = months
+    below = folder / "more"
+    below.mkdir()
+    moved = [path.rename(below / path.name) for path in others]
+    assert same(read_source([first, below]), whole)
+    assert read_source([first, *moved]).source["taken"]["files"] == [
+        "log-jan.csv",
+        "more/log-feb.csv",
+        "more/log-mar.csv",
+    ]
+
+
+def test_files_named_after_splits_have_an_order_wherever_they_are(tmp_path: Path) -> None:
+    paths = [
+        write(tmp_path / folder / f"{name}.csv", EVENTS[start:end])
+        for folder, name, start, end in (
+            ("c", "train", 0, 300),
+            ("b", "valid", 300, 400),
+            ("a", "test", 400, None),
+        )
+    ]
+    draft = read_source(paths[::-1])
+    assert same(draft, read_source(write(tmp_path / "whole.csv", EVENTS)))
+    (warning,) = [one for one in draft.source["warnings"] if one["warning"] == "split_anew"]
+    assert warning["files"] == "c/train.csv, b/valid.csv, a/test.csv"
+    twice = write(tmp_path / "d" / "train.csv", EVENTS[:9])
+    assert not read([*paths, twice], "table").ordered
+
+
+def test_a_pattern_may_go_through_folders_whose_names_are_columns(tmp_path: Path) -> None:
+    for day in (1, 2):
+        rows_of_day = [event for event in EVENTS if event[2] % 2 == day - 1]
+        write(tmp_path / "clicks" / f"dt=2026-11-0{day}" / "a.csv", rows_of_day)
+    whole = read_source(tmp_path / "clicks", asked=asked_of(time_col="dt"))
+    days = [tmp_path / "clicks" / f"dt=2026-11-0{day}" for day in (1, 2)]
+    for source in (tmp_path / "clicks" / "dt=*" / "*.csv", tmp_path / "cl*" / "**" / "*.csv", days):
+        assert same(read_source(source, asked=asked_of(time_col="dt")), whole)
+    (one,) = {row[2] for row in rows(tmp_path / "clicks" / "dt=*1" / "*.csv", time_col="dt")}
+    assert one == 1_793_491_200_000_000
+
+
+def test_a_pattern_takes_no_hidden_files_and_none_of_no_format(months: list[Path]) -> None:
+    folder = months[0].parent
+    (folder / "_log-old.csv").write_text("x")
+    write(folder / "_temporary" / "log-x.csv", EVENTS)
+    (folder / "notes.md").write_text("x")
+    (folder / "more").mkdir()
+    assert rows(folder / "*.csv") == rows(months)
+    told = taken(folder / "**" / "*.csv")
+    assert told["aside"]["hidden"]["names"] == ["_log-old.csv", "_temporary/log-x.csv"]
+    (folder / "more").rmdir()
+    told = taken(folder / "[!_]*")
+    assert told["num_files"] == 3
+    assert told["aside"] == {"other": {"count": 1, "names": ["notes.md"]}}
+
+
+def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "log[1].csv", EVENTS)
+    write(tmp_path / "log1.csv", EVENTS[:50])
+    assert len(rows(path)) == len(EVENTS)
+    assert len(rows(tmp_path / "log[0-9].csv")) == 50
+
+
+@pytest.mark.parametrize("name", ["x-*.csv", "_*.csv", "log-[0-9].csv"])
+def test_a_pattern_that_matches_nothing_is_refused(months: list[Path], name: str) -> None:
+    write(months[0].with_name("_x.csv"), EVENTS)
+    pattern = months[0].with_name(name)
+    assert refusal([months[0], pattern]).startswith(f"No file matches {pattern}.")
+
+
+def test_what_cannot_be_read_together_is_refused(tmp_path: Path, months: list[Path]) -> None:
+    january = months[0]
+    table = tmp_path / "x.parquet"
+    frame(EVENTS).write_parquet(table)
+    assert "must have the same file type" in refusal([january, table])
+    inter = tmp_path / "x.inter"
+    inter.write_text("user_id:token\titem_id:token\ttimestamp:float\na\tb\t1\n")
+    assert refusal([january, inter]) == (
+        f"{january} has the format table, {inter} the format recbole: they cannot be read "
+        "together. Prepare them apart, or, if both are tables, add --format table."
+    )
+    ratings = write(tmp_path / "ratings.csv", EVENTS[:9])
+    assert "the format movielens" in refusal([january, ratings])
+    assert len(rows([january, ratings], format_name="table")) == 9 + len(EVENTS[0::3])
+    assert "The format recbole is read from one file or folder" in refusal([inter, inter])
+    split = write_comirec(tmp_path / "c")
+    assert "The format comirec is read from one file or folder" in refusal([split, split])
+    packed = tmp_path / "z" / january.name
+    packed.parent.mkdir()
+    packed.with_suffix(".csv.gz").write_bytes(gzip.compress(january.read_bytes()))
+    assert rows(
+        [january, packed.with_suffix(".csv.gz")]
+    )  # of another folder: perhaps another month
+    copy = january.with_suffix(".csv.gz")
+    copy.write_bytes(gzip.compress(january.read_bytes()))
+    assert f"{january} and {copy.name} are a file and its compressed copy" in refusal(
+        [january, copy]
+    )
+    link = tmp_path / "link.csv"
+    link.symlink_to(january)
+    assert f"{january} and {link} are the same file" in refusal([january, link])
+    assert f"No such file or folder: {tmp_path / 'gone.csv'}" == refusal(
+        [january, tmp_path / "gone.csv"]
+    )
+    assert "Missing: --source" in refusal([])
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("uid,item_id,timestamp", "The user column is user_id in {first} but uid in {second}."),
+        ("user_id,sku,timestamp", "{second}: no item column found"),
+        ("user_id,item_id,date", "The time column is timestamp in {first} but date in {second}."),
+    ],
+)
+def test_files_of_other_columns_are_refused_by_name(
+    months: list[Path], header: str, said: str
+) -> None:
+    other = write(months[0].with_name("other.csv"), EVENTS, header)
+    said = said.format(first=months[0], second=other)
+    assert said in refusal([months[0], other])
+    assert said.replace(str(months[0]), str(months[1])) in refusal(other.parent)  # log-feb is first
+
+
+def test_a_column_that_some_files_lack_is_warned_of(months: list[Path]) -> None:
+    lines = [f"{user},{item},c{item},{int(time)}" for user, item, time in EVENTS[:300]]
+    path = months[0].with_name("log-apr.csv")
+    path.write_text("\n".join(["user_id,item_id,category,timestamp", *lines]))
+    draft = read_source([path, *months])
+    (warning,) = [one for one in draft.source["warnings"] if one["warning"] == "in_some"]
+    assert (warning["what"], warning["without"], warning["files"]) == ("category", 3, 4)
+    assert draft.about_items is not None
+    assert draft.about_items["category"].drop_nulls().str.starts_with("c").all()
+
+
+def test_metadata_beside_several_files_are_read_if_there_is_one(
+    tmp_path: Path, months: list[Path]
+) -> None:
+    items = sorted({item for _, item, _ in EVENTS})
+    about = "item_id,category\n" + "".join(f"{item},of {item}\n" for item in items)
+    (tmp_path / "meta.csv").write_text(about)
+    for source in (months, tmp_path / "*.csv", [*months, tmp_path / "meta.csv"]):
+        draft = read_source(source)
+        assert draft.source["taken"]["items_told"] == draft.source["kept"]["items"]
+        assert draft.source["read"]["interactions"] == len(EVENTS)
+    other = write(tmp_path / "b" / "log-apr.csv", EVENTS[:9])
+    (other.parent / "meta.csv").write_text(about)
+    assert "both describe items. Put them together in one file named metadata" in refusal(
+        [*months, other]
+    )
+    (other.parent / "meta.csv").unlink()
+    (tmp_path / "meta.csv").rename(tmp_path / "metadata.csv")
+    assert "items_told" in read_source([*months, other]).source["taken"]
+
+
+def test_prepare_takes_several_sources_by_command_and_call(
+    tmp_path: Path, months: list[Path]
+) -> None:
+    folder = ("--data-dir", tmp_path / "data", "--lang", "en")
+    made = command("prepare", *months, "--name", "a", *folder)
+    assert made.returncode == 0, made.stderr
+    assert "Read: log-feb.csv, log-jan.csv, log-mar.csv" in made.stdout
+    made = command("prepare", tmp_path / "log-*.csv", "--name", "b", *folder)
+    assert made.returncode == 0, made.stderr
+    data = reprise.prepare(months, name="c", data_dir=tmp_path / "data")
+    assert data.meta["source"]["path"] == ", ".join(map(str, months))
+    found = {reprise.open_dataset(name, tmp_path / "data").fingerprint for name in "abc"}
+    assert found == {data.fingerprint}
+
+
+# What is left aside
+
+
+def test_files_left_aside_are_counted_named_and_repeated(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    for number in range(3):
+        write(folder / f"part-{number}.csv", EVENTS[number::3])
+    (folder / "part-3.csv").touch()
+    for name in ("_SUCCESS", ".part-0.csv.crc", ".part-1.csv.crc", "._part-0.csv"):
+        (folder / name).write_bytes(b"x")
+    (folder / "README.txt").write_text("What this is.")
+    (folder / "notes.xlsx").write_bytes(b"PK")
+    write(folder / "older" / "part-0.csv", EVENTS)
+    for name in ("meta_a", "meta_b"):
+        (folder / f"{name}.csv").write_text("item_id,title\nx,y\n")
+    prepare(folder, "x", tmp_path / "data")
+    meta = json.loads((tmp_path / "data" / "x" / "meta.json").read_text())
+    assert meta["source"]["taken"]["aside"] == {
+        "hidden": {"count": 4, "names": ["._part-0.csv", ".part-0.csv.crc", ".part-1.csv.crc"]},
+        "other": {"count": 1, "names": ["README.txt"]},
+        "metadata": {"count": 2, "names": ["meta_a.csv", "meta_b.csv"]},
+        "foreign": {"count": 1, "names": ["notes.xlsx"]},
+        "folder": {"count": 1, "names": ["older"]},
+        "empty": {"count": 1, "names": ["part-3.csv"]},
+    }
+    shown = command("data", "show", "x", "--data-dir", tmp_path / "data", "--lang", "en").stdout
+    assert "Left aside: 4 hidden (._part-0.csv, .part-0.csv.crc, .part-1.csv.crc, ...); " in shown
+    assert "; 1 empty (part-3.csv)" in shown
+
+
+def test_nothing_is_left_aside_where_all_is_read(tmp_path: Path, months: list[Path]) -> None:
+    write(tmp_path / "y" / "a" / "1.csv", EVENTS)
+    write(tmp_path / "y" / "b" / "1.csv", EVENTS)
+    for source in (months[0], months, tmp_path / "y"):
+        assert taken(source)["aside"] == {}
+
+
+def test_of_other_formats_what_is_not_read_is_told_too(tmp_path: Path) -> None:
+    folder = tmp_path / "ml"
+    write(folder / "ratings.csv", EVENTS, "userId,movieId,timestamp")
+    (folder / "movies.csv").write_text(
+        "movieId,title,genres\n" + "".join(f"{item},t,g\n" for _, item, _ in EVENTS[:50])
+    )
+    write(folder / "tags.csv", EVENTS)
+    assert taken(folder)["aside"] == {"other": {"count": 1, "names": ["tags.csv"]}}
+
+
+# Columns that look useful
+
+
+def test_columns_that_look_useful_are_named_with_what_takes_them(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    wide = ("brand", "product name", "score", "price", "colour")
+    lines = [
+        ",".join((user, item, str(int(time)), f"b{item}", f"n{item}", "5", "9", "red"))
+        for user, item, time in EVENTS
+    ]
+    path.write_text("\n".join([",".join(("user", "item", "time", *wide)), *lines]))
+    options = ("--name", "x", "--data-dir", tmp_path, "--lang", "en")
+    said = command("prepare", path, *options).stdout
+    assert "Columns not used: brand, product name, score, price, colour\n" in said
+    assert (
+        "Look useful and are not used: brand (--category-col brand), "
+        "product name (--title-col 'product name'), "
+        "score (--rating-col score --min-rating X), price\n"
+    ) in said
+    asked = ("--category-col", "brand", "--title-col", "product name", "--overwrite")
+    said = command("prepare", path, *options, *asked).stdout
+    assert "Look useful and are not used: score (--rating-col score --min-rating X), price" in said
+
+
+@pytest.mark.parametrize(
+    "name", ["colour", "session_id", "platform", "stars_in", "catalogue", "event_type", "types"]
+)
+def test_other_columns_do_not_look_useful(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"{HEADER},{name}\n" + "".join(f"{u},{i},{t},x\n" for u, i, t in EVENTS))
+    assert taken(path)["useful"] == []
+
+
+# RecBole's benchmark files
+
+
+def write_benchmark(folder: Path, column: Callable[[int], str] = lambda n: "") -> Path:
+    folder.mkdir()
+    header = "user_id:token\titem_id:token\ttimestamp:float" + column(-1)
+    for name, start, end in (("train", 0, 300), ("valid", 300, 400), ("test", 400, None)):
+        lines = [
+            "\t".join((user, item, str(int(time)))) + column(n)
+            for n, (user, item, time) in enumerate(EVENTS[start:end])
+        ]
+        (folder / f"ml.{name}.inter").write_text("\n".join([header, *lines]))
+    return folder
+
+
+def test_a_benchmark_split_that_is_not_kept_is_warned_of(tmp_path: Path) -> None:
+    draft = read_source(write_benchmark(tmp_path / "ml"))
+    assert draft.source["read"]["interactions"] == len(EVENTS)
+    (warning,) = [one for one in draft.source["warnings"] if one["warning"] == "split_anew"]
+    assert warning["files"] == "ml.train.inter, ml.valid.inter, ml.test.inter"
+
+
+def test_a_benchmark_of_last_items_can_be_made_again(tmp_path: Path) -> None:
+    """As the warning says: by leave-one-out, with all that there is."""
+    folder = tmp_path / "ml"
+    folder.mkdir()
+    own = {f"u{n}": [f"i{(n * k + k) % 11}" for k in range(3 + n % 4)] for n in range(30)}
+    for name, chosen in (("train", slice(-2)), ("valid", slice(-2, -1)), ("test", slice(-1, None))):
+        lines = [
+            f"{user}\t{item}\t{time}"
+            for user, items in own.items()
+            for time, item in list(enumerate(items))[chosen]
+        ]
+        header = "user_id:token\titem_id:token\ttimestamp:float"
+        (folder / f"ml.{name}.inter").write_text("\n".join([header, *lines]))
+    draft = read_source(folder, "leave-one-out", 1)
+    for split, last in (("valid", -2), ("test", -1)):
+        met = draft.splits[split]
+        for number, user in enumerate(draft.raw_users[split]):
+            items = met.items[met.offsets[number] : met.offsets[number + 1]]
+            assert draft.raw_items[int(items[-1]) - 1] == own[user][last]
+    assert set(draft.raw_users["test"]) == set(own)
+
+
+def test_benchmark_files_with_histories_are_refused(tmp_path: Path) -> None:
+    folder = write_benchmark(
+        tmp_path / "ml", lambda n: "\titem_id_list:token_seq" if n < 0 else "\t1 2 3"
+    )
+    assert "ml.train.inter: column item_id_list:token_seq holds a history" in refusal(folder)
