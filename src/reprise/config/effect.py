@@ -5,6 +5,7 @@ from typing import Any
 
 from reprise.config.layers import is_as_given
 from reprise.config.schema import SETTINGS, TrainConfig
+from reprise.config.setting import Meaning
 from reprise.models.registry import SINGLE, UNTRAINED
 from reprise.text.messages import Say
 
@@ -13,7 +14,7 @@ def say_without_effect(given: Mapping[str, Any], config: TrainConfig, say: Say) 
     """Say which of the given values the run that `config` makes does not use, and why."""
     for name, value in given.items():
         setting = SETTINGS[name]
-        if value in (None, setting.default):
+        if setting.default is Meaning.REQUIRED or value in (None, setting.default):
             continue
         flag = setting.flags[0]
         ignored = not is_as_given(getattr(config, name), value)
