@@ -366,10 +366,10 @@ def _refusals_named(path: Path, holds_data: bool = True) -> Iterator[None]:
     """Raise WriteError for an OSError; it says that what was saved before is intact only where
     there was something.
     """
+    was_there = holds_data and os.path.lexists(path)
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        was_there = holds_data and os.path.lexists(path)
         key = "write_refused" if was_there else "write_refused_new"
         raise WriteError(key, path=error.filename or path, reason=reason) from error
