@@ -36,7 +36,8 @@ from common import (
 from reprise.data.sequences import Sequences
 from reprise.runtime.memory import keep_freed_memory
 from reprise.training import negatives
-from reprise.training.batches import COMIREC, Sampler, TargetRule, make_sampler
+from reprise.training.batches import Sampler, make_sampler
+from reprise.training.targets import COMIREC, TargetRule
 
 USERS = 100_000
 MODERN = TargetRule(first=1, count=8, next_share=0.1)

@@ -31,9 +31,9 @@ from reprise.data.dataset import Dataset, open_dataset
 from reprise.data.sequences import EvaluationUsers
 from reprise.evaluation.evaluate import evaluate
 from reprise.retrieval.vectors import retriever_of
-from reprise.training.batches import COMIREC
 from reprise.training.setup import Task, fresh_state, make_task
 from reprise.training.state import Arrays
+from reprise.training.targets import COMIREC
 
 sys.path.append(str(ROOT / "tests"))  # the networks that the tests hold the models against
 

@@ -267,7 +267,8 @@ def test_user_vectors_count_unknown_items_in_a_warning(trained: reprise.Run) -> 
 
 
 def test_evaluate_returns_what_the_command_prints(trained: reprise.Run, small_data: Path) -> None:
-    facts = reprise.evaluate(trained, split="valid")
+    with pytest.warns(UserWarning, match=r"At 50, .* \(40 items\).* --cutoffs"):
+        facts = reprise.evaluate(trained, split="valid")
     done = command("evaluate", trained.path, "--split", "valid", "--data-dir", small_data, "--json")
     assert json.loads(done.stdout) == facts
     assert facts["recall@10"] == trained.best["recall@10"] if trained.best else False
@@ -319,4 +320,4 @@ def test_open_dataset_is_accepted_wherever_a_name_is(small_data: Path, tmp_path:
     assert isinstance(data, Dataset)
     run = reprise.train(data, name="t", runs_dir=tmp_path, steps=5, **SMALL)
     assert run.data_dir == small_data
-    assert reprise.evaluate(run)["users"] == 20
+    assert reprise.evaluate(run, cutoffs=(10,))["users"] == 20

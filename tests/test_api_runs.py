@@ -44,7 +44,7 @@ def test_evaluate_and_load_find_the_data_by_the_stored_hint(
 ) -> None:
     run = train(small_data, tmp_path)
     monkeypatch.chdir(tmp_path)
-    facts = reprise.evaluate("t", runs_dir=tmp_path)
+    facts = reprise.evaluate("t", cutoffs=(10,), runs_dir=tmp_path)
     assert facts["recall@10"] == run.results["test"]["recall@10"]
     assert reprise.load("t", runs_dir=tmp_path).item_ids is not None
 

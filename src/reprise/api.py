@@ -67,7 +67,8 @@ def prepare(
         data_dir: Folder of the data sets.
         protocol, k_core, cut, format, behaviours, overwrite: As the flags of `reprise prepare`.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
-            title_col, separator, quote, encoding, null_values, drop_invalid and ties.
+            title_col, event_col, events, target_events, rating_col, min_rating, separator, quote,
+            encoding, null_values, drop_invalid and ties.
 
     Raises:
         DataError: The source cannot be used; the message states what is wrong, and where.
@@ -218,6 +219,7 @@ def evaluate(
         measure,
         metrics_asked,
         only,
+        warn_of_whole_lists,
     )
     from reprise.runs.stored import load as load_stored
     from reprise.runs.transfer import measure_on
@@ -232,6 +234,7 @@ def evaluate(
         beside = data_dir or stored.dataset.folder.parent
         other = on if isinstance(on, Dataset) else open_dataset(on, beside)
         measured = measure_on(stored, other, split, _warn, filter_seen=filter_seen, cutoffs=asked)
+    warn_of_whole_lists(measured, _warn)
     facts = evaluation_facts(measured, split, None)
     results.keep(stored.checkpoint, [facts], _warn)
     return only(facts, shown)
@@ -257,13 +260,20 @@ def evaluate_lists(
         metrics: The metrics to return; None: all.
         data_dir: Folder of the data sets.
     """
-    from reprise.runs.evaluation import cutoffs_asked, evaluation_facts, metrics_asked, only
+    from reprise.runs.evaluation import (
+        cutoffs_asked,
+        evaluation_facts,
+        metrics_asked,
+        only,
+        warn_of_whole_lists,
+    )
     from reprise.runs.given import measure_lists
 
     shown, asked = metrics_asked(metrics), cutoffs_asked(cutoffs)
     dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
     with _as_file(lists, "lists") as path:
         measured = measure_lists(path, dataset, split, _warn, asked)
+    warn_of_whole_lists(measured, _warn)
     return only(evaluation_facts(measured, split, None), shown)
 
 

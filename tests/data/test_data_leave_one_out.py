@@ -33,7 +33,8 @@ from reprise.data.splits import Users as SplitUsers
 from reprise.data.splits import leave_one_out
 from reprise.data.statistics import totals
 from reprise.errors import DataError, UsageError
-from reprise.training.batches import TargetRule, make_sampler
+from reprise.training.batches import make_sampler
+from reprise.training.targets import TargetRule
 
 LOO = "leave-one-out"
 

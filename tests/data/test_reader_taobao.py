@@ -7,7 +7,7 @@ import pytest
 from helpers.sources import check, random_events
 from reprise.data.prepare import read_source
 from reprise.data.readers.recognise import asked_of, recognise
-from reprise.errors import DataError
+from reprise.errors import UsageError
 
 
 def test_taobao_counts_views_or_what_is_asked(tmp_path: Path) -> None:
@@ -24,5 +24,5 @@ def test_taobao_counts_views_or_what_is_asked(tmp_path: Path) -> None:
     draft = read_source(tmp_path, asked=asked_of(behaviours="pv,buy,cart"))
     check(draft, events)
     assert set(draft.item_category[1:].tolist()) <= {42, 43}  # numbers stay what they are
-    with pytest.raises(DataError, match=r"behaviour fav; the file has buy, cart, pv\."):
-        read_source(path, asked=asked_of(behaviours="fav"))
+    with pytest.raises(UsageError, match=r"--behaviours fav: no row .* has: pv, buy, cart\."):
+        read_source(path, asked=asked_of(behaviours="pv,fav"))

@@ -20,15 +20,8 @@ from helpers.effort import examples
 from reprise.data.sequences import Sequences
 from reprise.errors import DataError
 from reprise.training import negatives
-from reprise.training.batches import (
-    COMIREC,
-    Batch,
-    Sampler,
-    TargetRule,
-    make_sampler,
-    prefetch,
-    target_chance,
-)
+from reprise.training.batches import Batch, Sampler, make_sampler, prefetch, target_chance
+from reprise.training.targets import COMIREC, TargetRule
 
 relaxed = examples(60)
 STRIDE = 100  # item p of user u has the id 1 + u * STRIDE + p: an id tells whose it is, and where

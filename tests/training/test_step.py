@@ -19,7 +19,7 @@ from reprise.models.wrappers.encoder import Encoder, with_encoder
 from reprise.retrieval.vectors import retriever_of
 from reprise.training import losses
 from reprise.training import step as step_module
-from reprise.training.batches import Batch, Sampler, TargetRule, make_sampler
+from reprise.training.batches import Batch, Sampler, make_sampler
 from reprise.training.optimizers import make_apply_pending, make_update
 from reprise.training.state import Arrays
 from reprise.training.step import (
@@ -27,6 +27,7 @@ from reprise.training.step import (
     initial_arrays,
     make_train_step,
 )
+from reprise.training.targets import TargetRule
 
 ITEMS, BATCH, NEGATIVES, STEPS, RATE = 40, 6, 9, 6, 0.01
 KEY = jax.random.key(2)

@@ -98,8 +98,11 @@ _SOURCE_OPTIONS = (
     click.option("--format", "format_name", cls=Option, fields={"choices": " | ".join(FORMATS)}),
     *(
         click.option(f"--{what}-col", metavar="NAME")
-        for what in ("user", "item", "time", "category", "title")
+        for what in ("user", "item", "time", "category", "title", "event", "rating")
     ),
+    click.option("--events", metavar="LIST"),
+    click.option("--target-events", metavar="LIST"),
+    click.option("--min-rating", type=float, metavar="X"),
     click.option("--behaviours"),
     click.option("--separator", metavar="SIGN"),
     click.option("--quote", metavar="SIGN"),

@@ -183,7 +183,7 @@ class TrainConfig:
         formerly=(Former("repeats", (("ignored", False), ("learned", True))),),
     )
 
-    # Training targets: `training.batches.TargetRule`
+    # Training targets: `training.targets.TargetRule`
     min_history: int = setting(
         4, "Minimum history length before a training target.", formerly=(Former("first_target"),)
     )

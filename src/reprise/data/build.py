@@ -47,6 +47,7 @@ from reprise.data.splits import (
     leave_one_out,
     shuffled,
 )
+from reprise.data.targets import targets_told, with_targets
 from reprise.data.ties import hashes_of, tie_hashes
 from reprise.errors import DataError
 
@@ -116,7 +117,10 @@ def of_interactions(
     raw_users, raw_items = users.names(order), items.names(catalogue)
     ties = _tie_keys(found.ties, (ranks, raw_users), (ids, raw_items), times)
     offsets, rows = in_order(ranks, times, len(order), ties)
-    whole = Users(raw_users, Sequences(offsets, gathered(ids, rows)))
+    sequences = Sequences(offsets, gathered(ids, rows))
+    in_file_order = found.ties == "order"
+    sequences = with_targets(sequences, frame, kept, rows, times, in_file_order)
+    whole = Users(raw_users, sequences)
     splits = _split(protocol, whole, times, rows, facts.get("cut"))
     about = _about(found, frame, items, catalogue)
     matched = _matched(found, raw_items, path)
@@ -130,6 +134,7 @@ def of_interactions(
             "path": str(path),
             "protocol": _done(protocol, core),
             **facts,
+            **targets_told(splits, _EVALUATION[protocol], found.taken, path),
             "times": [times.min().item(), times.max().item()],
             "time_unit": found.unit,
             "ties": found.ties,
@@ -344,6 +349,9 @@ def _warnings(
     if 2 * kept["interactions"] < read["interactions"]:
         shares = {"kept": kept["interactions"], "read": read["interactions"]}
         warnings.append({"warning": "few_kept", **shares})
+    if 2 * kept["users"] < read["users"]:
+        shares = {"kept": kept["users"], "read": read["users"]}
+        warnings.append({"warning": "few_users_kept", **shares})
     if matched and 2 * matched["items_told"] < kept["items"]:
         told = {"told": matched["items_told"], "items": kept["items"]}
         warnings.append({"warning": "few_told", **told})

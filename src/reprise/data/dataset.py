@@ -1,8 +1,10 @@
 """The dataset folder: memory-mapped interactions by split, checked on opening.
 
-meta.json              schema, counts, source, evaluation (of `EVALUATIONS`; SHARE where there is
-                       none), fingerprint (SHA-256 over the arrays, and over any other than SHARE)
+meta.json              schema (WITH_TARGETS: there are targets.npy), counts, source, evaluation (of
+                       `EVALUATIONS`; SHARE where there is none), fingerprint (SHA-256 over the
+                       arrays, and over any other than SHARE)
 train/ valid/ test/    offsets.npy [U+1] int64, items.npy [N] int32 (ids 1..V, oldest first)
+                       targets.npy [N] bool, where not all are to be found: which are
 valid/ test/           known.npy [U] int64, of LATER alone: items of each user that are given
 item_category.npy      [V+1] int32, -1 where unknown
 items.parquet          item, raw_id; category and title (text) where the source tells them
@@ -24,14 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data.npy import MAPPED_FROM, open_array
-from reprise.data.sequences import EvaluationUsers, Past, Sequences, slices
+from reprise.data.sequences import EvaluationUsers, Past, Sequences
 from reprise.errors import ContentError, DataError
 from reprise.text.messages import Phrase
 
 if TYPE_CHECKING:
     import polars as pl
 
-SCHEMA = 1
+SCHEMA, WITH_TARGETS = 1, 2  # what knows the first only would take all for targets
 SPLITS = ("train", "valid", "test")
 # What ties a run to its data: the arrays' fingerprint, and the digest of the items' own ids (which
 # runs of older versions do not know).
@@ -43,7 +45,6 @@ EVALUATIONS = (SHARE, LAST, LATER)
 # The message that tells it.
 HIDDEN = {SHARE: "hidden_share", LAST: "hidden_last", LATER: "hidden_later"}
 _HISTORY_SHARE = 0.8
-LEAST_ITEMS = 2  # one of history, one to find
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -130,11 +131,16 @@ class Dataset:
             for place, split in reversed(list(enumerate(SPLITS))):
                 own, raw_ids = self.splits[split], self.raw_users(split)
                 rows = np.flatnonzero(~raw_ids.is_in(seen.implode()).to_numpy())
-                parts[place] = slices(own.items, own.offsets[rows], own.lengths[rows])
+                parts[place] = own.slices(own.offsets[rows], own.lengths[rows])
                 seen = pl.concat([seen, raw_ids])
         lengths = np.concatenate([part.lengths for part in parts])
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return Sequences(offsets, np.concatenate([part.items for part in parts]))
+        targets = [part.targets for part in parts if part.targets is not None]
+        return Sequences(
+            offsets,
+            np.concatenate([part.items for part in parts]),
+            np.concatenate(targets) if targets else None,
+        )
 
     def about_items(self) -> "pl.DataFrame":
         """Return what items.parquet has of the items 1..V, a row each."""
@@ -148,6 +154,12 @@ class Dataset:
         """The items' categories [V+1] int32; None where none is known."""
         category = np.asarray(self.item_category)
         return category if (category >= 0).any() else None
+
+    @property
+    def target_events(self) -> dict[str, list[str]]:
+        """The events to be found, as facts of an evaluation tell it; nothing where all are."""
+        told = self.meta.get("source", {}).get("targets")
+        return {"target_events": list(told["events"])} if told else {}
 
     @cached_property
     def training_counts(self) -> NDArray[np.int64]:
@@ -191,33 +203,72 @@ class Dataset:
         if not folder.is_dir():
             return None
         lengths = self.splits[split].lengths
+        evaluated, _ = self.evaluated(split)
         with _damage_told(self.folder):
             item_interest = _open_array(folder / "item_interest.npy", np.int32)
             user_interests = _open_array(folder / f"{split}_interests.npy", np.int32, dimensions=2)
             if (len(item_interest), len(user_interests)) != (self.num_items + 1, len(lengths)):
                 raise ContentError("damage_data_counts", name="truth")
-        return Truth(item_interest, user_interests[lengths >= LEAST_ITEMS])
+        return Truth(item_interest, user_interests[evaluated])
+
+    def evaluated(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the users of a split that are evaluated, as rows of it, and how many of the first
+        items of each are given (`items_given`).
+        """
+        given = items_given(self.splits[split], self.evaluation, self.known.get(split))
+        users = np.flatnonzero(given)
+        return users, given[users]
 
     def evaluation_users(self, split: str, history_length: int) -> EvaluationUsers:
         """Return the users of `split` with their first items as history (its last `history_length`)
-        and the rest as targets: of n items the first int(0.8 n), n - 1 where `evaluation` is LAST,
-        or as many as are `known` where it is LATER. Users with fewer than two items are left out.
+        and of the rest those that are to be found as targets, as `items_given` tells. Users without
+        history or target are left out.
         """
         sequences = self.splits[split]
-        users = np.flatnonzero(sequences.lengths >= LEAST_ITEMS)
+        users, position = self.evaluated(split)
         if len(users) == 0:
             raise DataError("empty_split", split=split, where=self.folder)
-        lengths = sequences.lengths[users]
-        position = (lengths * _HISTORY_SHARE).astype(np.int64)
-        if self.evaluation == LAST:
-            position = lengths - 1
-        elif self.evaluation == LATER:
-            position = np.asarray(self.known[split][users])
         history, known = sequences.histories(users, position, history_length)
         start = sequences.offsets[users]
-        targets = slices(sequences.items, start + position, lengths - position)
+        hidden = sequences.slices(start + position, sequences.lengths[users] - position)
+        offsets, items = hidden.offsets, hidden.items
+        if hidden.targets is not None:
+            offsets = np.concatenate([[0], np.cumsum(hidden.targets)])[offsets]
+            items = items[hidden.targets]
         past = Past(sequences.items, start, position)
-        return EvaluationUsers(history, known, targets.offsets, targets.items, past)
+        return EvaluationUsers(history, known, offsets, items, past)
+
+
+def items_given(
+    sequences: Sequences, evaluation: str, known: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Return how many of the first items of each user an evaluation gives, [U]; 0 of who is not
+    evaluated, having no history before what is to be found, or nothing to be found behind it.
+
+    Of n items the first int(0.8 n), n - 1 where `evaluation` is LAST, or as many as are `known`
+    where it is LATER. Where not all items are to be found, but n targets: all items before target
+    int(0.8 n), before the last one, or the `known`.
+    """
+    lengths = sequences.lengths
+    if sequences.targets is None:
+        given = {
+            SHARE: (lengths * _HISTORY_SHARE).astype(np.int64),
+            LAST: np.maximum(lengths - 1, 0),
+            LATER: known,
+        }[evaluation]
+        assert given is not None
+        return np.asarray(given)
+    before = np.concatenate([[0], np.cumsum(sequences.targets)])
+    first, end = before[sequences.offsets[:-1]], before[sequences.offsets[1:]]
+    if evaluation == LATER:
+        assert known is not None
+        return np.where(end > before[sequences.offsets[:-1] + known], known, 0)
+    hidden = end - 1
+    if evaluation == SHARE:
+        hidden = first + ((end - first) * _HISTORY_SHARE).astype(np.int64)
+    places = np.append(np.flatnonzero(sequences.targets), 0)  # one more, for who has none
+    place = places[np.where(end > first, hidden, -1)] - sequences.offsets[:-1]
+    return np.where(end > first, place, 0)
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -262,6 +313,9 @@ def _open_arrays(folder: Path, meta: Mapping[str, Any]) -> Dataset:
         split: Sequences(
             _open_array(folder / split / "offsets.npy", np.int64),
             _open_array(folder / split / "items.npy", np.int32),
+            _open_array(folder / split / "targets.npy", np.bool_)
+            if meta["schema"] == WITH_TARGETS
+            else None,
         )
         for split in SPLITS
     }
@@ -320,7 +374,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         schema = meta["schema"]
-        if schema == SCHEMA:
+        if schema in (SCHEMA, WITH_TARGETS):
             counts = [meta[count][split] for count in ("users", "interactions") for split in SPLITS]
             if not all(isinstance(count, int) for count in [meta["num_items"], *counts]):
                 raise ContentError("damage_data_counts_whole")
@@ -328,8 +382,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = Phrase("file_content", name="meta.json", error=error)
         raise _unusable(folder, error, reason) from error
-    if schema != SCHEMA:
-        raise DataError("dataset_schema", folder=folder, found=schema, known=SCHEMA)
+    if schema not in (SCHEMA, WITH_TARGETS):
+        known = f"{SCHEMA}, {WITH_TARGETS}"
+        raise DataError("dataset_schema", folder=folder, found=schema, known=known)
     if (evaluation := meta.get("evaluation", SHARE)) not in EVALUATIONS:
         known = " | ".join(EVALUATIONS)
         raise DataError("dataset_evaluation", folder=folder, found=evaluation, known=known)
@@ -340,6 +395,8 @@ def _check_split(folder: Path, split: str, sequences: Sequences, meta: Mapping[s
     offsets, items, most = sequences.offsets, sequences.items, meta["num_items"]
     if len(offsets) != meta["users"][split] + 1 or len(items) != meta["interactions"][split]:
         raise ContentError("damage_data_counts_meta", name=split)
+    if sequences.targets is not None and len(sequences.targets) != len(items):
+        raise ContentError("damage_data_counts", name=f"{split}/targets")
     if len(items) == 0:
         raise DataError("empty_split", split=split, where=folder)
     if offsets[0] != 0 or offsets[-1] != len(items) or np.any(np.diff(offsets) < 0):
@@ -376,6 +433,10 @@ def fingerprint_of(
     for split in SPLITS:
         digest.update(np.ascontiguousarray(splits[split].offsets).data)
         digest.update(np.ascontiguousarray(splits[split].items).data)
+        targets = splits[split].targets
+        if targets is not None:
+            digest.update(b"targets")
+            digest.update(np.ascontiguousarray(targets).data)
     digest.update(np.ascontiguousarray(category).data)
     if evaluation != SHARE:  # which stands for itself: runs are bound to the digest it has had
         digest.update(f"evaluation={evaluation}".encode())

@@ -10,7 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import SCHEMA, SHARE, SPLITS, file_digest, fingerprint_of, ids_digest
+from reprise.data.dataset import (
+    SCHEMA,
+    SHARE,
+    SPLITS,
+    WITH_TARGETS,
+    file_digest,
+    fingerprint_of,
+    ids_digest,
+)
 from reprise.data.npy import save_array
 from reprise.data.sequences import Sequences
 
@@ -52,6 +60,9 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
         (folder / split).mkdir()
         save_array(folder / split / "offsets.npy", draft.splits[split].offsets)
         save_array(folder / split / "items.npy", draft.splits[split].items)
+        targets = draft.splits[split].targets
+        if targets is not None:
+            save_array(folder / split / "targets.npy", targets)
     for split, known in draft.known.items():
         save_array(folder / split / "known.npy", known)
     save_array(folder / "item_category.npy", draft.item_category)
@@ -76,7 +87,7 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
         for split, raw in draft.raw_users.items()
     ).write_parquet(folder / "users.parquet")
     meta: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": SCHEMA if draft.splits[SPLITS[0]].targets is None else WITH_TARGETS,
         "name": name,
         "num_items": num_items,
         "num_categories": len(np.unique(draft.item_category[draft.item_category >= 0])),

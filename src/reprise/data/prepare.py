@@ -4,6 +4,7 @@ Runs look here for their data set. What reads tables is imported only where ther
 prepare: training, whose data mostly is, starts half a second sooner.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,8 @@ def _refuse_bad_values(
         raise _bad_value("protocol", protocol, " | ".join(PROTOCOLS))
     if cut is not None and protocol != "time-split":
         raise _bad_value("cut", ",".join(cut), Phrase("good_cut_protocol"))
+    if asked.min_rating is not None and not math.isfinite(asked.min_rating):
+        raise _bad_value("min-rating", asked.min_rating, Phrase("good_number"))
     if asked.format_name is not None and asked.format_name not in FORMATS:
         raise _bad_value("format", asked.format_name, " | ".join(FORMATS))
     if asked.ties not in (None, *TIES):

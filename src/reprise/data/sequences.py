@@ -10,16 +10,26 @@ from numpy.typing import NDArray
 class Sequences:
     """Users' item sequences in CSR form: user u has items[offsets[u]:offsets[u + 1]], oldest first.
 
-    offsets [U+1] int64, items [N] int32.
+    offsets [U+1] int64, items [N] int32; targets [N] bool: which of them are to be found, the
+    others being history only; None: all are.
     """
 
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
+    targets: NDArray[np.bool_] | None = None
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Items of each user, [U] int64."""
         return np.diff(self.offsets)
+
+    def slices(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> "Sequences":
+        """Return the `lengths` interactions from each of `starts` on, a user each, copied."""
+        own = slices(self.items, starts, lengths)
+        if self.targets is None:
+            return own
+        index = _index(starts, lengths, own.offsets)
+        return Sequences(own.offsets, own.items, np.asarray(self.targets[index]))
 
     def histories(
         self, users: NDArray[np.integer], position: NDArray[np.integer], length: int
@@ -87,5 +97,11 @@ def slices(
 ) -> Sequences:
     """Return items[starts[u]:starts[u] + lengths[u]] of each user, copied."""
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return Sequences(offsets, np.asarray(items[index]))
+    return Sequences(offsets, np.asarray(items[_index(starts, lengths, offsets)]))
+
+
+def _index(
+    starts: NDArray[np.int64], lengths: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    index: NDArray[np.int64] = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return index

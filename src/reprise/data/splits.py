@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from reprise.data.clock import clock_unit
 from reprise.data.dataset import SPLITS
-from reprise.data.sequences import Sequences, slices
+from reprise.data.sequences import Sequences
 from reprise.errors import UsageError
 from reprise.text.messages import Phrase
 
@@ -53,13 +53,16 @@ def shuffled(users: Sequence[Name]) -> list[Name]:
 
 def by_users(users: Users) -> dict[str, Users]:
     """Return the splits of ComiRec's protocol, users 8:1:1 in the order they stand in."""
-    offsets, items = users.sequences.offsets, users.sequences.items
+    offsets, items, targets = vars(users.sequences).values()
     count = len(users.raw_ids)
     bounds = [0, *(int(count * share) for share in SPLIT_SHARES), count]
     splits = {}
     for split, first, end in zip(SPLITS, bounds, bounds[1:], strict=False):
+        rows = slice(offsets[first], offsets[end])
         own = Sequences(
-            offsets[first : end + 1] - offsets[first], items[offsets[first] : offsets[end]]
+            offsets[first : end + 1] - offsets[first],
+            items[rows],
+            None if targets is None else targets[rows],
         )
         splits[split] = Users(users.raw_ids[first:end], own)
     return splits
@@ -69,18 +72,38 @@ def leave_one_out(users: Users) -> dict[str, Users]:
     """Return SASRec's splits, whose evaluation (`dataset.LAST`) looks for each user's last item.
 
     Of a user's n items: all but the last two in train, all but the last in valid, all in test. Who
-    has fewer than three is in train alone, with all that he has.
+    has fewer than three is in train alone, with all that he has. Where not all items are to be
+    found: what is before the last target but one in train, before the last in valid, all in test;
+    who has fewer than two, or nothing before them, is in train alone.
     """
     whole, lengths = users.sequences, users.sequences.lengths
     starts = whole.offsets[:-1]
-    evaluated = lengths > _HELD_OUT
-    known = np.where(evaluated, lengths - _HELD_OUT, lengths)
-    splits = {"train": Users(users.raw_ids, slices(whole.items, starts, known))}
+    trained, validated = _before_the_last_two(whole)
+    evaluated = trained > 0
+    known = np.where(evaluated, trained, lengths)
+    splits = {"train": Users(users.raw_ids, whole.slices(starts, known))}
     rows = np.flatnonzero(evaluated)
-    for split, hidden in (("valid", 1), ("test", 0)):
-        own = slices(whole.items, starts[rows], lengths[rows] - hidden)
+    for split, ends in (("valid", validated), ("test", lengths)):
+        own = whole.slices(starts[rows], ends[rows])
         splits[split] = Users(users.raw_ids.gather(rows), own)
     return splits
+
+
+def _before_the_last_two(whole: Sequences) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many items of each user, [U], are before the last target but one, and before the
+    last; 0 of who has fewer.
+    """
+    if whole.targets is None:
+        return np.maximum(whole.lengths - _HELD_OUT, 0), np.maximum(whole.lengths - 1, 0)
+    before = np.concatenate([[0], np.cumsum(whole.targets)])
+    first, end = before[whole.offsets[:-1]], before[whole.offsets[1:]]
+    places = np.append(np.flatnonzero(whole.targets), 0)
+    enough = end - first >= _HELD_OUT
+    trained, validated = (
+        np.where(enough, places[np.where(enough, end - left, -1)] - whole.offsets[:-1], 0)
+        for left in (_HELD_OUT, 1)
+    )
+    return trained, validated
 
 
 def by_time(users: Users, times: NDArray[Any], cut: tuple[Any, Any]) -> dict[str, Users]:
@@ -102,7 +125,7 @@ def by_time(users: Users, times: NDArray[Any], cut: tuple[Any, Any]) -> dict[str
     for split, known in (("train", None), ("valid", trained), ("test", validated)):
         end = ends[split]
         rows = np.flatnonzero(end > 0 if known is None else (known > 0) & (end > known))
-        own = slices(users.sequences.items, offsets[rows], end[rows])
+        own = users.sequences.slices(offsets[rows], end[rows])
         given = None if known is None else known[rows]
         splits[split] = Users(users.raw_ids.gather(rows), own, given)
     return splits

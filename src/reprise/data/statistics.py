@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.dataset import LAST, LATER, SPLITS, Dataset
+from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset
 from reprise.data.draft import totals_of
 from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import DataError
@@ -21,9 +21,10 @@ def totals(dataset: Dataset) -> tuple[int, int]:
     """Return the users and interactions, each counted once, in whatever splits they are."""
     users = {split: len(sequences.lengths) for split, sequences in dataset.splits.items()}
     items = {split: len(sequences.items) for split, sequences in dataset.splits.items()}
-    if dataset.evaluation == LAST:  # the other splits hold train's users, each with one item more
+    of_all = dataset.splits["train"].targets is None
+    if dataset.evaluation == LAST and of_all:  # the other splits: train's users, an item more each
         return users["train"], items["train"] + users["valid"] + users["test"]
-    if dataset.evaluation == LATER:
+    if dataset.evaluation != SHARE:
         return totals_of(
             (dataset.raw_users(split), own.lengths) for split, own in dataset.splits.items()
         )

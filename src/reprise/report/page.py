@@ -10,7 +10,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reprise import __version__
-from reprise.data.dataset import LAST
+from reprise.data.dataset import HIDDEN
 from reprise.evaluation.metrics import METRICS
 from reprise.report import curves, figures
 from reprise.report.facts import Run
@@ -61,7 +61,7 @@ def render(
         split=split,
         measured=measured,
         measured_notes=_notes(runs, [one.notes for one in measured or ()], messages),
-        hidden_last=LAST,
+        held_out=HIDDEN,
         evaluations=[
             (run, one.facts) for run, one in zip(runs, measured or (), strict=False) if one.facts
         ],

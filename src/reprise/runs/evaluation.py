@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,8 @@ def measure(
     dataset = stored.dataset
     users = dataset.evaluation_users(split, stored.config.maxlen)
     truth = dataset.truth(split)
-    return measure_users(stored, users, dataset.evaluation, truth, coef, filter_seen, cutoffs)
+    measured = measure_users(stored, users, dataset.evaluation, truth, coef, filter_seen, cutoffs)
+    return replace(measured, about=dataset.target_events)
 
 
 def measure_users(
@@ -134,10 +135,18 @@ def measure_users(
     return Measured(stored.checkpoint, evaluation, users, cutoffs, hidden, counts, category)
 
 
+def warn_of_whole_lists(measured: Measured, say: Say) -> None:
+    """Warn of cutoffs at which lists hold all items, and so whatever is to be found."""
+    items = len(measured.training_counts) - 1
+    if whole := [n for n in measured.cutoffs if n >= items]:
+        say("cutoffs_of_all", cutoffs=", ".join(map(str, whole)), items=items)
+
+
 def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> dict[str, Any]:
     """Return what was measured, as JSON holds it: numbers that are not finite are None.
 
-    checkpoint, step and is_best (None of another system's lists), what `about` tells, split,
+    checkpoint, step and is_best (None of another system's lists), what `about` tells
+    (target_events, where not all are to be found), split,
     users, hidden (what is to be found: `dataset.EVALUATIONS`), seen_items ("kept", "filtered" or
     "learned"; "given" of another system's lists), repeat_worth (of "learned"), lambda, cutoffs;
     each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric

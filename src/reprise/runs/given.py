@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise.config.schema import SETTINGS, cutoffs_of
-from reprise.data.dataset import LEAST_ITEMS, Dataset
+from reprise.data.dataset import Dataset
 from reprise.data.ids import spelled
 from reprise.data.readers import tables
 from reprise.data.readers.columns import UNNAMED, find, plain, some
@@ -55,6 +55,7 @@ def measure_lists(
         "lists": str(path),
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint,
+        **dataset.target_events,
         "seen_items": "given",
         "unknown": {name.removeprefix("unknown_"): count for name, count in counted.items()},
     }
@@ -101,7 +102,7 @@ def _lists(
     """Return the lists [U, length] of item numbers, and counts of what could not be used: users,
     items, repeated items of a list, and users without a list. Unknown items keep their place, as 0.
     """
-    known = np.flatnonzero(dataset.splits[split].lengths >= LEAST_ITEMS)
+    known, _ = dataset.evaluated(split)
     raw_users = dataset.raw_users(split).gather(known).cast(pl.String)
     users = pl.DataFrame({"user": raw_users, "row": pl.int_range(len(known), eager=True)})
     items = dataset.about_items().select("item", raw_id=pl.col("raw_id").cast(pl.String))

@@ -42,6 +42,7 @@ from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runtime import environment
 from reprise.text.messages import Phrase, Say
+from reprise.training.doubts import doubts
 from reprise.training.setup import Task, fresh_state, make_task, up_to_date
 from reprise.training.state import Best, Progress, TrainState, restore, take_snapshot
 from reprise.training.stopping import out_of_patience
@@ -132,6 +133,9 @@ def run_session(
             finished=lambda latest: is_finished(latest, config),
         )
         announcer.began(task, folder, resumption)
+        if resumption is None:
+            for key, values in doubts(task):
+                announcer.say(key, **values)
         if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
             announcer.say("valid_sample", users=some, every=every)
         try:
@@ -306,7 +310,9 @@ def _measure(
     )
     counts = dataset.training_counts
     hidden, category = dataset.evaluation, task.item_category
-    return Measured(checkpoint, evaluation, users, task.config.cutoffs, hidden, counts, category)
+    about = dataset.target_events
+    cutoffs = task.config.cutoffs
+    return Measured(checkpoint, evaluation, users, cutoffs, hidden, counts, category, about)
 
 
 def _say_finished(progress: Progress, config: TrainConfig, say: Say) -> None:

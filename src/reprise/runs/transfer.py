@@ -54,6 +54,7 @@ def measure_on(
         about={
             "dataset": dataset.name,
             "dataset_fingerprint": dataset.fingerprint,
+            **dataset.target_events,
             "unknown": mapped.counted,
         },
     )

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.dataset import LEAST_ITEMS, SPLITS, Dataset
+from reprise.data.dataset import SPLITS, Dataset
 from reprise.data.ids import spelled, spelled_series
 from reprise.data.npy import open_array
 from reprise.data.sequences import EvaluationUsers, Past, Sequences, slices
@@ -49,7 +49,7 @@ def users_of_split(dataset: Dataset, split: str, length: int, as_evaluated: bool
         return Users(split, raw_ids, all_history(sequences, length))
     if split not in ("valid", "test"):
         raise UsageError("evaluated_of_what")
-    known = np.flatnonzero(dataset.splits[split].lengths >= LEAST_ITEMS)
+    known, _ = dataset.evaluated(split)
     users = dataset.evaluation_users(split, length)
     return Users(split, dataset.raw_users(split).gather(known), users, as_evaluated=True)
 

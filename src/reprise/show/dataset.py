@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reprise.data.readers import FORMATS
+from reprise.show.choice import choice_lines, target_lines
 from reprise.text.messages import Messages
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ _ROLES = {
     "time": "role_time",
     "category": "role_category",
     "title": "role_title",
-    "behaviour": "role_behaviour",
+    "event": "role_event",
+    "rating": "role_rating",
 }
 _CHOSEN = {
     "named": "taken_by_named",
@@ -129,6 +131,7 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
             for what, count in taken["left_out"].items()
         ]
         lines.append(text("taken_left_out", reasons=", ".join(reasons), rows=taken["rows"]))
+    lines += choice_lines(taken, messages)
     if "items_told" in taken:
         told, items = taken["items_told"], source["kept"]["items"]
         lines.append(text("taken_about", file=taken.get("about", "?"), told=told, items=items))
@@ -207,7 +210,7 @@ def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
             lines.append(messages.text(key, first=first, last=last))
     if source.get("format") in FORMATS and (rule := source.get("ties", "older")) in _TIES:
         lines.append(messages.text(_TIES[rule]))
-    return lines
+    return lines + target_lines(source, messages)
 
 
 def _day(time: float, source: Mapping[str, Any]) -> str:

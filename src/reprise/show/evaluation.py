@@ -24,6 +24,11 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
         *_subject(facts, messages),
         text("report_users", users=facts["users"], split=facts["split"]),
         text(HIDDEN[facts["hidden"]]),
+        *(
+            [text("hidden_events", events=", ".join(facts["target_events"]))]
+            if "target_events" in facts
+            else []
+        ),
         text(_SEEN[facts["seen_items"]], worth=_number(facts.get("repeat_worth"), 3)),
     ]
     if facts["checkpoint"] is not None:

@@ -226,7 +226,7 @@ def _of_values(error: RepriseError, params: Mapping[str, Any]) -> bool:
     """Return whether the error is due to the trial's own values, which then fail and are not tried
     again. Otherwise, as with a batch size too large in all trials, the user must fix the sweep.
     """
-    if error.key == "too_few_users":
+    if error.key in ("too_few_users", "too_few_with_targets"):
         return not params.keys().isdisjoint(("batch_size", "min_history"))
     return isinstance(error, UsageError) and error.key != "run_ambiguous"
 

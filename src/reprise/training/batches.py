@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from reprise.data.sequences import Sequences
 from reprise.errors import DataError
-from reprise.training import negatives
+from reprise.training import negatives, targets
 from reprise.training.distinct import distinct
+from reprise.training.targets import COMIREC, TargetRule
 
 # Users per chunk in `target_chance`, which bounds its memory.
 _CHUNK = 65_536
@@ -57,27 +58,6 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TargetRule:
-    """How targets are drawn: `count` per user, each after a history of at least `first` items.
-
-    Each target is drawn from the next max(next_n, next_share * len(sequence)) items after its
-    history.
-    """
-
-    first: int = 4
-    count: int = 1
-    next_n: int = 1
-    next_share: float = 0.0
-
-    def reach(self, size: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Return the number of items that a target is drawn from, for sequences of `size` items."""
-        return np.maximum(self.next_n, (self.next_share * size).astype(np.int64))
-
-
-COMIREC = TargetRule()
-
-
-@dataclass(frozen=True)
 class Sampler:
     """Draws batches from the users of `split` with more than `rule.first` items.
 
@@ -85,6 +65,7 @@ class Sampler:
     precedes it. With several, a window of `history_length` + 1 items (or the whole sequence) is
     drawn, and in it distinct positions after at least `rule.first` items; they repeat where there
     are too few. For `kind` and `target_chance` see `negatives.sample`.
+    Where not all items are to be found, `targets.draw` draws from those that are.
     """
 
     split: Sequences
@@ -104,22 +85,14 @@ class Sampler:
             len(self.users), self.batch_size, replace=False
         )
         users = self.users[row]
-        size = self.split.offsets[users + 1] - self.split.offsets[users]
-        rng = _stream(self.seed, branch, step, _POSITIONS)
-        if self.rule.count == 1:
-            end = rng.integers(self.rule.first, size)
-            prefixes = np.minimum(end, self.history_length)[:, None]
+        rngs = (_stream(self.seed, branch, step, stream) for stream in (_POSITIONS, _AHEAD))
+        if self.split.targets is None:
+            drawn = self._draw(users, *rngs)
         else:
-            end = rng.integers(np.minimum(size - 1, self.history_length), size)
-            longest = np.minimum(end, self.history_length)
-            prefixes = _draw_prefixes(rng, self.rule.first, longest, self.rule.count)
-        history, known = self.split.histories(users, end, self.history_length)
-        position = (end - known)[:, None] + prefixes
-        ahead = _stream(self.seed, branch, step, _AHEAD).integers(
-            np.minimum(self.rule.reach(size)[:, None], size[:, None] - position)
-        )
-        index = self.split.offsets[users][:, None] + position + ahead
-        target = self.split.items[index]
+            drawn = targets.draw(self.split, users, self.rule, self.history_length, *rngs)
+        prefixes = drawn.prefixes
+        history, _ = self.split.histories(users, drawn.end, self.history_length)
+        target = self.split.items[self.split.offsets[users][:, None] + drawn.place]
         sample = negatives.sample(
             self.kind,
             _stream(self.seed, branch, step, _NEGATIVES),
@@ -130,6 +103,27 @@ class Sampler:
         )
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
         return self._localise(history, prefixes, target, sample, key)
+
+    def _draw(
+        self,
+        users: NDArray[np.int64],
+        places_rng: np.random.Generator,
+        ahead_rng: np.random.Generator,
+    ) -> targets.Drawn:
+        """Draw targets from all items."""
+        size = self.split.offsets[users + 1] - self.split.offsets[users]
+        if self.rule.count == 1:
+            end = places_rng.integers(self.rule.first, size)
+            prefixes = np.minimum(end, self.history_length)[:, None]
+        else:
+            end = places_rng.integers(np.minimum(size - 1, self.history_length), size)
+            longest = np.minimum(end, self.history_length)
+            prefixes = targets.draw_prefixes(places_rng, self.rule.first, longest, self.rule.count)
+        position = (end - np.minimum(end, self.history_length))[:, None] + prefixes
+        ahead = ahead_rng.integers(
+            np.minimum(self.rule.reach(size)[:, None], size[:, None] - position)
+        )
+        return targets.Drawn(end, prefixes, position + ahead)
 
     def batches(self, branch: int, steps: Iterable[int]) -> Batch:
         """Return the batches of the updates `steps` stacked along a first axis, with M at its
@@ -198,10 +192,16 @@ def make_sampler(
     """Build the sampler with a `kind` of `negatives.KINDS`; raise DataError if fewer users than a
     batch have enough items.
     """
+    of_all = split.targets is None
     users = np.flatnonzero(split.lengths > rule.first)
+    if not of_all:
+        users = targets.trainable(split, rule.first)
     if len(users) < batch_size:
         raise DataError(
-            "too_few_users", users=len(users), needed=rule.first + 1, batch_size=batch_size
+            "too_few_users" if of_all else "too_few_with_targets",
+            users=len(users),
+            needed=rule.first + of_all,
+            batch_size=batch_size,
         )
     chance = None
     if negatives.KINDS[kind].in_batch:
@@ -230,6 +230,8 @@ def target_chance(
     """Return the probability [V+1] of each item being a target, exactly as `Sampler` draws it: a
     user of `users`, a position of theirs, and one of the items after it, each drawn uniformly.
     """
+    if split.targets is not None:
+        return targets.target_chance(split, users, num_items, history_length, rule)
     chance = np.zeros(num_items + 1)
     for start in range(0, len(users), _CHUNK):
         some = users[start:][:_CHUNK]
@@ -259,19 +261,6 @@ def _size(count: int, most: int) -> int:
     """
     step = max(_LEAST_SIZE, -(-most // _SIZES))
     return min(most, -(-count // step) * step)
-
-
-def _draw_prefixes(
-    rng: np.random.Generator, least: int, longest: NDArray[np.int64], count: int
-) -> NDArray[np.int64]:
-    """Draw prefix lengths [B, count] from `least` to `longest` [B]: distinct, in random order, and
-    repeating from the first where there are too few.
-    """
-    choices = longest - least + 1
-    order = rng.random((len(longest), int(choices.max())))
-    order[np.arange(order.shape[1]) >= choices[:, None]] = 2  # behind all others
-    turn = np.arange(count) % choices[:, None]
-    return np.take_along_axis(np.argsort(order, axis=1, kind="stable"), turn, 1) + least
 
 
 def _chance_in_windows(

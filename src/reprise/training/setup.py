@@ -17,12 +17,13 @@ from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
 from reprise.models.registry import Model
 from reprise.runtime import device, environment
-from reprise.training.batches import Sampler, TargetRule, make_sampler
+from reprise.training.batches import Sampler, make_sampler
 from reprise.training.losses import Objective
 from reprise.training.optimizers import ApplyPending, make_apply_pending
 from reprise.training.schedules import schedule_of
 from reprise.training.state import Arrays, Progress, TrainState
 from reprise.training.step import TrainStep, initial_arrays, make_train_step
+from reprise.training.targets import TargetRule
 
 _QUICKLY = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 

@@ -70,6 +70,7 @@ def evaluate(
         evaluation_facts,
         metrics_asked,
         only,
+        warn_of_whole_lists,
     )
     from reprise.show.evaluation import show_evaluation
     from reprise.show.run import Voice
@@ -85,6 +86,7 @@ def evaluate(
     else:
         assert run is not None
         measured = _of_run(run, on, split, which, coef, filter_seen, asked, runs_dir, data_dir, say)
+    warn_of_whole_lists(measured, say)
     facts = evaluation_facts(measured, split, coef)
     if measured.checkpoint is not None:
         results.keep(measured.checkpoint, [facts], say)

@@ -19,8 +19,13 @@ USUAL = {
     "time": "timestamp time ts unixreviewtime datetime eventtime date timestamps times",
     "category": "category categoryid cate cateid icategory genre genres class categories",
     "title": "title itemtitle movietitle",
-    "behaviour": "",  # told by its place alone
+    "event": "event eventtype eventname action actiontype behavior behaviortype behaviour "
+    "behaviourtype interactiontype type",
+    "rating": "rating ratings overall stars score rate",
 }
+# Of these, no column is looked for but where the user asks for what it tells.
+ON_REQUEST = ("event", "rating")
+SOUGHT = "\0sought"  # of a column that is looked for by its usual names, and must be there
 _SHOWN = 20  # columns that an error lists
 
 
@@ -32,12 +37,19 @@ class Columns(NamedTuple):
     time: str | None = None
     category: str | None = None
     title: str | None = None
-    behaviour: str | None = None
+    event: str | None = None
+    rating: str | None = None
 
     @property
     def given(self) -> dict[str, str]:
         """Those that are named."""
-        return {what: name for what, name in self._asdict().items() if name is not None}
+        named = self._asdict().items()
+        return {what: name for what, name in named if name is not None and name != SOUGHT}
+
+    @property
+    def sought(self) -> list[str]:
+        """Those of ON_REQUEST that are asked for without a name."""
+        return [what for what in ON_REQUEST if getattr(self, what) == SOUGHT]
 
     @property
     def by_place(self) -> bool:
@@ -53,6 +65,8 @@ _GUESSES = {
     "user": r"user|customer|visitor|member|session|client|uid|buyer|reader",
     "item": r"item|product|article|movie|book|track|song|video|sku|content|asin|iid",
     "time": r"time|date|stamp|(^|_)(ts|day|dt)($|_)|created|_at$",
+    "event": r"event|action|behavio|type|kind",
+    "rating": r"rat|star|score|overall|grade",
 }
 # A time's unit, behind one of its usual names.
 _UNIT = re.compile(r"(?:s|sec|seconds|ms|millis|us|micros|ns|nanos)")
@@ -77,7 +91,12 @@ def find(
     free = _free(names, [name for what, name in given.items() if what in NEEDED])
     found: dict[str, str] = {}
     for what in columns._fields:
+        if what in ON_REQUEST and what not in (*columns.given, *columns.sought):
+            continue
         fitting = _fitting(usual.get(what, "").split(), free, what)
+        if what in columns.sought and len(fitting) > 1:
+            shown = {"what": what, "columns": ", ".join(fitting)}
+            raise UsageError("several_columns", path=path, **shown)
         if what in given or fitting:
             found[what] = given[what] if what in given else fitting[0]
     return found

@@ -32,6 +32,9 @@ class Asked(NamedTuple):
     """What the user says of a source: its format (None: recognise it), its columns, the behaviours
     that count (None: views), how its text is written, which texts are no values, whether rows
     without an id or a time are left out, and the rule of TIES for rows without an order.
+
+    events: those that are taken (None: all); target_events: those of them that are to be found
+    (None: all); min_rating: the least rating that is taken.
     """
 
     format_name: str | None = None
@@ -41,15 +44,19 @@ class Asked(NamedTuple):
     null_values: Sequence[str] = NULLS
     drop_invalid: bool = False
     ties: str | None = None
+    events: Sequence[str] | None = None
+    target_events: Sequence[str] | None = None
+    min_rating: float | None = None
 
 
 NOTHING_ASKED = Asked()
 
 
 class Part(NamedTuple):
-    """A file's rows, to be scanned: user, item, time, and category and title where there are any,
-    as text or as stored; and line, the row's number. A line of the wrong number of fields has none
-    of them, and its text is in the column odd, which is null in all others.
+    """A file's rows, to be scanned: user, item, time, and category and title where there are any
+    (event and rating where they are asked for), as text or as stored; and line, the row's number. A
+    line of the wrong number of fields has none of them, and its text is in the column odd, which is
+    null in all others.
 
     refuse: returns the error for a failure to read them; fields: what a line should have; numbers:
     the same rows of a text with the time parsed as a number on the way, null where it is none,
@@ -75,6 +82,7 @@ class Found(NamedTuple):
     items: item (String), each once, with category and title (String) where they are known.
     ordered: whether the order of the rows says anything. That of a table in parts does not.
     clocked: whether times are of a clock, and not places. about: the file that tells of the items.
+    events: those that are taken where the user names none; None: all.
     """
 
     parts: Sequence[Part]
@@ -82,6 +90,7 @@ class Found(NamedTuple):
     ordered: bool = True
     clocked: bool = True
     about: Path | None = None
+    events: Sequence[str] | None = None
 
 
 class FoundSplit(NamedTuple):

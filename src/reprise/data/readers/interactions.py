@@ -38,7 +38,8 @@ _SAMPLE, _BATCH = 1000, 1_000_000  # rows
 @dataclass(frozen=True)
 class Interactions:
     """frame: user and item (UInt32: ids that are numbers, or Categorical), time (Int64 or Float64),
-    and category and title (as ids are, or null) where the rows tell them.
+    category and title (as ids are, or null) where the rows tell them, and target (Boolean) where
+    not all rows are to be found.
 
     items: item (String), each once, with category and title (String) where they are known.
     ordered: whether the order of the rows says anything. That of a table in parts does not.
@@ -295,7 +296,7 @@ def described(frame: pl.DataFrame, category_ends: str = "|") -> pl.DataFrame:
     """
     numbers = frame.schema.get("category", pl.UInt32()).is_integer()
     frame = frame.with_columns(
-        _text(pl.col(name), frame.schema[name])
+        as_text(pl.col(name), frame.schema[name])
         for name in ("category", "title")
         if name in frame.columns
     )
@@ -317,14 +318,15 @@ def _number(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
 
 def _word(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
     """Read any ids, by a dictionary."""
-    text = _text(column, dtype)
+    text = as_text(column, dtype)
     return pl.when(text != "").then(text).cast(word)
 
 
-def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def as_text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Return a column as text, without blanks around it; null of what is nested."""
     if isinstance(dtype, pl.List):
         inner = dtype.inner
-        return _text(column.list.last(), inner if isinstance(inner, pl.DataType) else inner())
+        return as_text(column.list.last(), inner if isinstance(inner, pl.DataType) else inner())
     if dtype.is_nested():
         return pl.lit(None, pl.String)
     return spelled(column, dtype)
@@ -338,6 +340,10 @@ def _time(read: Callable[[pl.Expr, pl.DataType], pl.Expr]) -> _Reading:
     return lambda column, dtype, word: read(column, dtype)
 
 
+def _as_is(column: pl.Expr, dtype: pl.DataType, word: pl.DataType) -> pl.Expr:
+    return column
+
+
 # Of each column, the likeliest and cheapest first.
 _READINGS: dict[str, tuple[_Reading, ...]] = {
     "user": (_number, _id_text),
@@ -345,5 +351,6 @@ _READINGS: dict[str, tuple[_Reading, ...]] = {
     "time": tuple(map(_time, (whole_time, broken_time, micros, nanos))),
     "category": (_number, _word),
     "title": (_word,),
+    "target": (_as_is,),
 }
 _DATE_UNITS = {2: 10**6, 3: 10**9}  # of the readings of the time, those of dates

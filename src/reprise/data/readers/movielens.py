@@ -37,10 +37,11 @@ def read(source: Path, asked: Asked) -> Found:
         about = next(iter(matching(folder, "movies.csv*")), None)
         return tables_with_items([(source, {})], about, asked)
     unused = [*(f"{what}-col" for what in asked.columns.given), *asked.dialect.given]
+    unused += ["events"] if "event" in asked.columns.sought else []
     if unused:
         option = unused[0]
         raise UsageError("option_unused", option=option, layout=source.name, used=_NAMED_COLUMNS)
-    fields = ("user", "item", "", "time")
+    fields = ("user", "item", "rating" if asked.min_rating is not None else "", "time")
     shown = [name or "..." for name in fields]
     part = scan_fields(source, lines_of(source), "::", fields, shown)
     about = folder / "movies.dat"

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reprise.data.readers import tables
-from reprise.data.readers.columns import Columns
+from reprise.data.readers.columns import ON_REQUEST, USUAL, Columns
 from reprise.data.readers.dialect import Dialect
 from reprise.data.readers.format import Asked, Format, Found, Part
 from reprise.data.readers.items import items_of
 from reprise.data.readers.sources import by_splits, matching
 from reprise.errors import DataError
 
-_USUAL = {"user": "user_id", "item": "item_id", "time": "timestamp"}
+_USUAL = {"user": "user_id", "item": "item_id", "time": "timestamp"} | {
+    what: USUAL[what] for what in ON_REQUEST
+}
 
 
 def recognises(path: Path) -> bool:

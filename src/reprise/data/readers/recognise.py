@@ -5,7 +5,7 @@ parts are a set: the result does not depend on how many there are, on their name
 are in which.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 from reprise.data import TIES
 from reprise.data.readers import FORMATS, foreign
 from reprise.data.readers.aside import left_aside, useful
-from reprise.data.readers.columns import Columns, refuse_one_for_two
+from reprise.data.readers.choice import Chosen, choose
+from reprise.data.readers.columns import SOUGHT, Columns, refuse_one_for_two
 from reprise.data.readers.dialect import dialect_of
 from reprise.data.readers.format import (
     NOTHING_ASKED,
@@ -41,18 +42,44 @@ def asked_of(
     null_values: str | None = None,
     drop_invalid: bool = False,
     ties: str | None = None,
+    events: str | Sequence[str] | None = None,
+    target_events: str | Sequence[str] | None = None,
+    min_rating: float | None = None,
     **columns: str | None,
 ) -> Asked:
-    """Return what a command line asks: columns as <what>_col, behaviours and texts that are no
-    values separated by commas ("none": every text is one).
+    """Return what a command line asks: columns as <what>_col; behaviours, events and texts that are
+    no values separated by commas ("none": every text is one).
     """
     named = Columns(**{name.removesuffix("_col"): given for name, given in columns.items()})
+    if (events or target_events) and named.event is None:
+        named = named._replace(event=SOUGHT)
+    if min_rating is not None and named.rating is None:
+        named = named._replace(rating=SOUGHT)
     counted = None if behaviours is None else tuple(map(str.strip, behaviours.split(",")))
     nulls = NULLS
     if null_values is not None:
         nulls = () if null_values == "none" else tuple(map(str.strip, null_values.split(",")))
     dialect = dialect_of(separator, quote, encoding)
-    return Asked(format_name, named, counted, dialect, nulls, drop_invalid, ties)
+    taken, sought = (_events(one) for one in (events, target_events))
+    return Asked(
+        format_name,
+        named,
+        counted,
+        dialect,
+        nulls,
+        drop_invalid,
+        ties,
+        taken,
+        sought,
+        min_rating,
+    )
+
+
+def _events(asked: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    if asked is None:
+        return None
+    named = asked.split(",") if isinstance(asked, str) else asked
+    return tuple(filter(None, (str(event).strip() for event in named)))
 
 
 def get_format(name: str) -> Format:
@@ -108,7 +135,8 @@ def read(
         found = own.read(only_one(whole, name), asked)
     if found.ordered and asked.ties is not None:
         raise UsageError("ties_of_order", path=whole.where)
-    collected = collect(found.parts, asked, on_progress)
+    chosen = choose(found, asked)
+    collected = collect(chosen.parts, asked, on_progress)
     unit, mixed = unit_of(collected) if found.clocked else (None, {})
     return Interactions(
         name,
@@ -118,7 +146,7 @@ def read(
         found.clocked,
         unit,
         ties="order" if found.ordered else asked.ties or TIES[0],
-        taken=_taken(whole, found, collected),
+        taken=_taken(whole, found, collected, chosen),
         warnings=[*_split_anew(whole, found), *_in_some(whole, found), *_mixed(mixed)],
     )
 
@@ -159,7 +187,7 @@ def _mixed(counts: Mapping[str, int]) -> list[dict[str, str]]:
     return [{"warning": "mixed_times", "counts": shown}] if counts else []
 
 
-def _taken(source: Given, found: Found, collected: Collected) -> dict[str, Any]:
+def _taken(source: Given, found: Found, collected: Collected, chosen: Chosen) -> dict[str, Any]:
     """Return what was read, and how: `Part.told` of the first part, and whatever separators, quotes
     and encodings the parts have.
     """
@@ -179,8 +207,10 @@ def _taken(source: Given, found: Found, collected: Collected) -> dict[str, Any]:
         "aside": left_aside(source, used),
         **told,
         "useful": useful(told.get("unused", ()), roles),
-        "rows": len(collected.frame) + collected.left_out_rows,
-        "left_out": dict(collected.left_out),
+        "rows": len(collected.frame) + collected.left_out_rows + chosen.rows + chosen.missing,
+        "left_out": dict(collected.left_out)
+        | ({"rating": chosen.missing} if chosen.missing else {}),
+        **chosen.taken,
     }
 
 
@@ -189,6 +219,7 @@ def refuse_unused(name: str, asked: Asked) -> None:
     named for two things.
     """
     own = get_format(name)
+    _refuse_unused_choice(name, own, asked)
     if asked.columns.given and not own.named_columns:
         used = [get_format(other).named_columns for other in FORMATS]
         option = f"{next(iter(asked.columns.given))}-col"
@@ -204,6 +235,25 @@ def refuse_unused(name: str, asked: Asked) -> None:
     if asked.behaviours is not None and not own.behaviours:
         raise _unused("behaviours", name, [one for one in FORMATS if get_format(one).behaviours])
     refuse_one_for_two(asked.columns)
+
+
+def _refuse_unused_choice(name: str, own: Format, asked: Asked) -> None:
+    """Raise UsageError where events or ratings are asked for that the format has not, or that are
+    not said whole.
+    """
+    for option, events in (("events", asked.events), ("target-events", asked.target_events)):
+        if events is not None and not (own.named_columns or own.behaviours):
+            told = [one for one in FORMATS if get_format(one).named_columns]
+            raise _unused(option, name, [*told, *(f for f in FORMATS if get_format(f).behaviours)])
+        if events == ():
+            raise UsageError("missing_value", option=option)
+    if asked.events and asked.behaviours:
+        raise UsageError("only_one", options="--events, --behaviours")
+    if asked.min_rating is not None and not own.named_columns:
+        used = [one for one in FORMATS if get_format(one).named_columns]
+        raise _unused("min-rating", name, used)
+    if "rating" in asked.columns.given and asked.min_rating is None:
+        raise UsageError("missing_value", option="min-rating")
 
 
 def _unused(option: str, name: str, used: list[str]) -> UsageError:

@@ -16,6 +16,7 @@ from reprise.data.readers import clocks, delimited, foreign, json_lines
 from reprise.data.readers.clocks import Finest
 from reprise.data.readers.columns import (
     NEEDED,
+    ON_REQUEST,
     ROW,
     UNNAMED,
     USUAL,
@@ -107,9 +108,11 @@ def scan(
         named["time"] = finest.column
     types = {name: schema[name] for name in named.values()}
     listed = "item" in named and isinstance(types[named["item"]], pl.List | pl.Array)
-    missing = [what for what in needed if what not in named]
+    missing = [what for what in (*needed, *columns.sought) if what not in named]
     if missing and not (listed and missing == ["time"]):
         raise no_column(path, missing, list(schema), [*named.values()])
+    if listed and (told_by := [what for what in ON_REQUEST if what in named]):
+        raise DataError("choice_of_lists", path=path, what=told_by[0], item=named["item"])
     told = _told(schema, named, columns, partition, layout, finest)
     part = _part(path, named, types, partition, layout)._replace(told=told)
     return _a_row_an_item(part, named, types) if listed else part

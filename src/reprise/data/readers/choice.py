@@ -1,0 +1,278 @@
+"""Which rows are taken: those of the events that are asked for, with ratings that are high enough.
+What is not taken is counted.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from reprise.data.readers.columns import ON_REQUEST, some
+from reprise.data.readers.format import Asked, Found, Part
+from reprise.data.readers.interactions import as_text
+from reprise.errors import DataError, UsageError
+from reprise.text.suggest import suggest
+
+_MOST_EVENTS = 1000  # of a column that has more values, they are no events
+_SHOWN = 20  # events that meta.json counts by name
+_GOOD, _LOW, _MISSING, _NO_NUMBER = range(4)  # what a row's rating is
+
+
+class Chosen(NamedTuple):
+    """The parts' rows that are taken, without event and rating, and with target (Boolean) where not
+    all are to be found; what meta.json keeps of the choice; how many rows are not taken.
+
+    missing: rows without a rating that are left out, as others without an id are.
+    """
+
+    parts: Sequence[Part]
+    taken: Mapping[str, Any]
+    rows: int
+    missing: int
+
+
+class _Counts(NamedTuple):
+    """Rows by event (None: missing) and by what their rating is, and the highest rating."""
+
+    rows: Counter[tuple[str | None, int]]
+    highest: float | None
+
+    @property
+    def events(self) -> Counter[str | None]:
+        """Rows by event."""
+        events: Counter[str | None] = Counter()
+        for (event, _), count in self.rows.items():
+            events[event] += count
+        return events
+
+    def rated(self, kind: int, events: Sequence[str] | None) -> int:
+        """Return the rows of these events (None: of all) whose rating is of a kind."""
+        return sum(
+            count
+            for (event, own), count in self.rows.items()
+            if own == kind and (events is None or event in events)
+        )
+
+
+def choose(found: Found, asked: Asked) -> Chosen:
+    """Return the rows of a source that are taken; UsageError where an event is asked for that no
+    row has, DataError where a rating is none, or no row is left.
+    """
+    names = [_Names(part) for part in found.parts]
+    has_events, has_ratings = (what in names[0].columns for what in ON_REQUEST)
+    if not (has_events or has_ratings):
+        return Chosen(found.parts, {}, 0, 0)
+    for what in ON_REQUEST:
+        _refuse_several(names, what)
+    events = asked.events or found.events
+    counts = _counts(names, asked)
+    taken: dict[str, Any] = {}
+    if has_events:
+        _refuse_unknown(found.parts[0], names[0].event, counts.events, asked, events)
+        taken["events"] = {"column": names[0].event} | _told(counts.events, events)
+        if asked.target_events:
+            taken["events"]["targets"] = list(asked.target_events)
+    missing = low = 0
+    if has_ratings:
+        missing = _refuse_bad_ratings(names, asked, counts, events)
+        low = counts.rated(_LOW, events)
+        taken["ratings"] = {
+            "column": names[0].rating,
+            "least": asked.min_rating,
+            "below": low,
+        }
+        if not counts.rated(_GOOD, events):
+            facts = {"least": asked.min_rating, "highest": counts.highest}
+            raise DataError("no_rating_left", path=found.parts[0].path, **facts)
+    others = sum(
+        n for event, n in counts.events.items() if events is not None and event not in events
+    )
+    parts = [name.chosen(asked, events) for name in names]
+    return Chosen(parts, taken, others + low, missing)
+
+
+class _Names:
+    """A part, and what its columns of the events and ratings are called and read as."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        try:
+            self.columns = part.rows.collect_schema()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise part.refuse(error) from error
+        told = part.told.get("columns", {})
+        self.event, self.rating = (told.get(what, {}).get("column", what) for what in ON_REQUEST)
+
+    def read(self, asked: Asked) -> list[pl.Expr]:
+        """Return event, rating, and what that is."""
+        event, kind = pl.lit(None, pl.String), pl.lit(_GOOD)
+        if "event" in self.columns:
+            event = self._known("event", asked)
+        rating = self.rating_of(asked)
+        if "rating" in self.columns:
+            missing = pl.col("rating").is_null()
+            if self.columns["rating"] == pl.String:
+                missing = self._known("rating", asked).is_null()
+            elif self.columns["rating"].is_numeric():
+                missing |= rating.is_nan()
+            kind = (
+                pl.when(missing)
+                .then(_MISSING)
+                .when(~rating.is_finite().fill_null(value=False))
+                .then(_NO_NUMBER)
+                .when(rating < asked.min_rating)
+                .then(_LOW)
+                .otherwise(_GOOD)
+            )
+        return [event.alias("event"), rating.alias("rating"), kind.cast(pl.Int8).alias("kind")]
+
+    def rating_of(self, asked: Asked) -> pl.Expr:
+        """Return the rating as a number, null of anything else."""
+        dtype = self.columns.get("rating")
+        if dtype is None or not (dtype == pl.String or dtype.is_numeric()):
+            return pl.lit(None, pl.Float64)
+        own = self._known("rating", asked) if dtype == pl.String else pl.col("rating")
+        return own.cast(pl.Float64, strict=False)
+
+    def _known(self, what: str, asked: Asked) -> pl.Expr:
+        """Return a column as text, null where it is empty or stands for a missing value."""
+        text = as_text(pl.col(what), self.columns[what])
+        known = text != ""
+        if self.columns[what] == pl.String:
+            known &= ~text.is_in(list(asked.null_values))
+        return pl.when(known).then(text)
+
+    def rows(self) -> pl.LazyFrame:
+        """Return the rows but for lines of other fields than they should have, which are named when
+        the others are read.
+        """
+        return self.part.rows.filter(~self._odd())
+
+    def chosen(self, asked: Asked, events: Sequence[str] | None) -> Part:
+        """Return the part with the rows that are taken."""
+        event, rating = self.read(asked)[0], self.rating_of(asked)
+        wanted = pl.lit(True)
+        if "rating" in self.columns:  # all of which are numbers or missing, as is known by now
+            wanted = (rating.is_finite() & (rating >= asked.min_rating)).fill_null(value=False)
+        if events is not None:
+            wanted &= event.is_in(list(events)).fill_null(value=False)
+
+        def change(rows: pl.LazyFrame) -> pl.LazyFrame:
+            rows = rows.filter(wanted | self._odd())
+            if asked.target_events is not None:
+                target = event.is_in(list(asked.target_events)).fill_null(value=False)
+                rows = rows.with_columns(target=target)
+            return rows.drop(*ON_REQUEST, strict=False)
+
+        return self.part.changed(change)
+
+    def _odd(self) -> pl.Expr:
+        return pl.col("odd").is_not_null() if "odd" in self.columns else pl.lit(False)
+
+
+def _counts(names: Sequence[_Names], asked: Asked) -> _Counts:
+    rows: Counter[tuple[str | None, int]] = Counter()
+    highest: list[float] = []
+    for name in names:
+        read = name.rows().select(name.read(asked))
+        of_kind = read.group_by("event", "kind").agg(pl.len(), pl.col("rating").max())
+        try:
+            counted = of_kind.collect(engine="streaming")
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise name.part.refuse(error) from error
+        for event, kind, count, most in counted.rows():
+            rows[event, kind] += count
+            highest += [most] if kind in (_GOOD, _LOW) and most is not None else []
+    return _Counts(rows, max(highest, default=None))
+
+
+def _refuse_several(names: Sequence[_Names], what: str) -> None:
+    """Raise DataError where parts have a column by several names: they may mean several things."""
+    found: dict[str, Path] = {}
+    for name in names:
+        found.setdefault(getattr(name, what), name.part.path)
+    if len(found) > 1:
+        (first, here), (second, there) = list(found.items())[:2]
+        raise DataError(
+            "other_columns", what=what, first=here, column=first, second=there, other=second
+        )
+
+
+def _refuse_unknown(
+    part: Part,
+    column: str,
+    known: Mapping[str | None, int],
+    asked: Asked,
+    events: Sequence[str] | None,
+) -> None:
+    """Raise UsageError where an event is asked for that no row has or that is not taken."""
+    values = _by_count(known)
+    if len(values) > _MOST_EVENTS:
+        facts = {"column": column, "count": len(values), "example": values[0]}
+        raise UsageError("not_events", path=part.path, **facts)
+    taken = "behaviours" if asked.behaviours is not None else "events"
+    for option, named in ((taken, events), ("target-events", asked.target_events)):
+        for event in named or ():
+            if event not in values:
+                raise UsageError(
+                    "event_missing",
+                    option=option,
+                    event=event,
+                    path=part.path,
+                    column=column,
+                    events=some(values) or "-",
+                    suggestion=suggest(event, values),
+                )
+    for event in asked.target_events or ():
+        if events is not None and event not in events:
+            raise UsageError("target_not_taken", event=event, events=", ".join(events))
+
+
+def _told(known: Mapping[str | None, int], events: Sequence[str] | None) -> dict[str, Any]:
+    """Return how many rows of which events are taken, and how many are not: of each the most
+    frequent by name, the others together (null), as those without an event are.
+    """
+    told: dict[str, Any] = {}
+    for what, taken in (("taken", True), ("left", False)):
+        own = {
+            event: count
+            for event, count in known.items()
+            if (events is None or event in events) == taken
+        }
+        shown = {event: own[event] for event in _by_count(own)[:_SHOWN]}
+        rest = sum(own.values()) - sum(shown.values())
+        told[what] = [*map(list, shown.items()), *([[None, rest]] if rest else [])]
+    return told
+
+
+def _by_count(known: Mapping[str | None, int]) -> list[str]:
+    """Return the events, the most frequent first."""
+    named = (event for event in known if event is not None)
+    return sorted(named, key=lambda event: (-known[event], event))
+
+
+def _refuse_bad_ratings(
+    names: Sequence[_Names], asked: Asked, counts: _Counts, events: Sequence[str] | None
+) -> int:
+    """Return how many rows have no rating; DataError, with the first, where one has something else
+    than a number, or rows without are not to be left out.
+    """
+    bad, missing = counts.rated(_NO_NUMBER, events), counts.rated(_MISSING, events)
+    rows = sum(counts.rated(kind, events) for kind in (_GOOD, _LOW, _MISSING, _NO_NUMBER))
+    for kind, count, key in (
+        (_NO_NUMBER, bad, "bad_rating"),
+        (_MISSING, 0 if asked.drop_invalid else missing, "missing_rating"),
+    ):
+        if not count:
+            continue
+        for name in names:
+            read = name.rows().with_columns(name.read(asked)[2]).filter(pl.col("kind") == kind)
+            if events is not None:
+                read = read.filter(name.read(asked)[0].is_in(list(events)))
+            first = read.select("line", "rating").head(1).collect(engine="streaming")
+            for line, value in first.rows():
+                facts = {"line": line, "column": name.rating, "value": str(value)[:80]}
+                raise DataError(key, path=name.part.path, count=count, rows=rows, **facts)
+    return missing
