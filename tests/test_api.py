@@ -27,7 +27,8 @@ SMALL: dict[str, Any] = {**SIZES, "test_iter": 5}
 
 def train(data: Path, runs: Path, **settings: Any) -> reprise.Run:
     given = {**SMALL, "name": "t", "steps": 20, **settings}
-    return reprise.train("small", data_dir=data, runs_dir=runs, **given)
+    run: reprise.Run = reprise.train("small", data_dir=data, runs_dir=runs, **given)
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ FLOORS = (
     ("retrieval",),
     ("evaluation", "checkpoints"),
     ("runs",),
-    ("serving", "report", "sweeps", "tracking", "importers"),
+    ("serving", "report", "sweeps", "tracking", "importers", "views"),
     ("show",),
     ("api",),
     ("cli",),

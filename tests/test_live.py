@@ -57,6 +57,12 @@ def test_progress_line_drops_the_least_important_parts_first(
     assert "patience" not in line._line(progress, 1.5, False, 60)
 
 
+def test_progress_line_shows_no_patience_of_a_final_fit() -> None:
+    config = small_config(train_users="all")
+    line = ProgressLine(config, Progress(0.01), Messages("en"), print)
+    assert "patience" not in line._line(Progress(0.01, step=6), 1.5, False, None)
+
+
 def test_progress_line_shows_no_unbounded_time_left() -> None:
     """And it ends no training."""
     now = [0.0]

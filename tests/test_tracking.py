@@ -256,8 +256,12 @@ class FakeMlflow:
             self.runs[run_id].metrics.append(metric)
         self.runs[run_id].params.update(params)
 
-    def update_run(self, run_id: str, status: str) -> None:
+    def update_run(self, run_id: str, status: str, name: str) -> None:
         self.runs[run_id].info.status = status
+        self.runs[run_id].info.run_name = name
+
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        self.runs[run_id].tags[key] = value
 
     def set_terminated(self, run_id: str, status: str) -> None:
         self.runs[run_id].info.status = status

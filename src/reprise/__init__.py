@@ -8,11 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reprise.api import Run, evaluate, evaluate_lists, load, open_dataset, prepare, train
+    from reprise.api import evaluate, evaluate_lists, load, open_dataset, prepare, train
     from reprise.errors import RepriseError
+    from reprise.views import Group, Run
 
 __version__ = "0.2.0"
 __all__ = [
+    "Group",
     "RepriseError",
     "Run",
     "__version__",
@@ -23,7 +25,11 @@ __all__ = [
     "prepare",
     "train",
 ]
-_HOME = {"RepriseError": "reprise.errors"}
+_HOME = {
+    "RepriseError": "reprise.errors",
+    "Group": "reprise.views",
+    "Run": "reprise.views",
+}
 
 
 def __getattr__(name: str) -> Any:

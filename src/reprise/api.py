@@ -10,12 +10,11 @@ model.user_vectors([["sku-1", "sku-9"]])
 import shlex
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from html import escape
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from reprise.config.effect import say_without_effect
 from reprise.config.load import field_of, in_todays_names, read_preset, read_toml
@@ -26,20 +25,21 @@ from reprise.data.dataset import open_dataset as open_folder
 from reprise.data.prepare import locate
 from reprise.data.prepare import prepare as prepare_folder
 from reprise.data.readers.given import Given, Source
-from reprise.errors import RepriseError
+from reprise.errors import RepriseError, UsageError
 from reprise.runtime.setup import setup
 from reprise.text.messages import Messages, Phrase, choose_language
-from reprise.text.shown import shown
+from reprise.views import Group, Run
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from reprise.runs.manage.survey import Survey
+    from reprise.config.schema import TrainConfig
     from reprise.runs.naming import Named
-    from reprise.runs.session import Request
+    from reprise.runs.results import Split
+    from reprise.runs.session import Outcome, Request
     from reprise.runs.stored import Locate
     from reprise.serving.recommender import Recommender
-    from reprise.show.run import RunConsole
+    from reprise.show.run import RunConsole, Voice
 
 Which = Literal["best", "latest"]
 _OF_FRAMES = {"no_column": "frame_no_column", "column_missing": "frame_column_missing"}
@@ -94,12 +94,14 @@ def open_dataset(name: str | Path, data_dir: str | Path = "data") -> Dataset:
     return open_folder(path if here else locate(Path(data_dir), path.name))
 
 
+@overload
 def train(
     data: Dataset | str,
     *,
     name: str,
+    seeds: None = None,
     new: bool = False,
-    final_fit: "Run | str | Path | None" = None,
+    final_fit: Run | str | Path | None = None,
     preset: str | None = None,
     config: str | Path | None = None,
     runs_dir: str | Path = "runs",
@@ -109,7 +111,44 @@ def train(
     progress: bool = False,
     lang: str | None = None,
     **settings: Any,
-) -> "Run":
+) -> Run: ...
+
+
+@overload
+def train(
+    data: Dataset | str,
+    *,
+    name: str,
+    seeds: Iterable[int],
+    preset: str | None = None,
+    config: str | Path | None = None,
+    runs_dir: str | Path = "runs",
+    data_dir: str | Path | None = None,
+    resume_from: Which = "latest",
+    track: Sequence[str] = (),
+    progress: bool = False,
+    lang: str | None = None,
+    **settings: Any,
+) -> Group: ...
+
+
+def train(
+    data: Dataset | str,
+    *,
+    name: str,
+    seeds: Iterable[int] | None = None,
+    new: bool = False,
+    final_fit: Run | str | Path | None = None,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    runs_dir: str | Path = "runs",
+    data_dir: str | Path | None = None,
+    resume_from: Which = "latest",
+    track: Sequence[str] = (),
+    progress: bool = False,
+    lang: str | None = None,
+    **settings: Any,
+) -> Run | Group:
     """Train a model, or take up its run where it stands: the same call does both.
 
     A run is identified by its name and data set. Settings that are not given are taken from the
@@ -118,6 +157,7 @@ def train(
     Args:
         data: A data set, or its name under `data_dir`.
         name: The experiment's name.
+        seeds: A run for each of these, named NAME-s19 and so on; a Group is returned.
         new: Make a new run, with the next free name ("first-2"), where there is one of that name.
         final_fit: Train on all users, valid and test too, with the settings of this run and for as
             many steps as it was best at; nothing is evaluated.
@@ -137,36 +177,35 @@ def train(
         ConfigMismatchError: The run has different settings or data.
         RepriseError: Any other error of the command line, with the same message.
     """
-    from reprise.runs.naming import for_training
-    from reprise.runs.session import Request
-    from reprise.runs.where import folder_for
     from reprise.show.run import RunConsole, Voice
     from reprise.tracking import require
 
     require(tuple(track))
     own = {"dataset": data.name if isinstance(data, Dataset) else data, "name": name}
     given, runs = _settings(preset, config, settings) | own, Path(runs_dir)
-    named = _final_fit(final_fit, given, runs, new) or for_training(given, runs, new)
+    named = _named(given, runs, seeds, new, final_fit)
     of_preset = read_preset(preset) if preset else {}
-    say_without_effect({k: v for k, v in given.items() if k not in of_preset}, named.config, _warn)
-    folder = data.folder if isinstance(data, Dataset) else folder_for(named, _folder(data_dir))
-    request = Request(named.config, folder, named.folder, resume_from, fit_of=named.fit_of)
-    voice = Voice(Messages(choose_language(lang)), silent=not progress)
-    if named.taken is not None:
-        voice.say("named_anew", taken=named.taken, name=named.config.name)
+    asked = {key: value for key, value in given.items() if key not in of_preset}
+    say_without_effect(asked, named[0].config, _warn)
+    requests = [_request(one, data, data_dir, resume_from) for one in named]
+    voice = partial(Voice, Messages(choose_language(lang)), silent=not progress)
+    console = partial(RunConsole, trackers=tuple(track), preset=preset, live=progress)
+    first = voice()
+    if named[0].taken is not None:
+        first.say("named_anew", taken=named[0].taken, name=named[0].config.name)
     if not setup():
-        voice.say("jax_has_started")
-    console = RunConsole(voice, request.config, tuple(track), preset, live=progress)
-    code = run_request(request, console, command=None)
-    if code == 128 + signal.SIGINT:
-        raise KeyboardInterrupt
-    if code:
-        raise SystemExit(code)
-    return Run(request.folder.path, folder.parent)
+        first.say("jax_has_started")
+    if seeds is None:
+        code = run_request(requests[0], console(first, requests[0].config), command=None)
+    else:
+        code = run_group(requests, voice, console, command=None)
+    _raise(code)
+    trained = [Run(one.folder.path, one.data_folder.parent) for one in requests]
+    return trained[0] if seeds is None else Group(name, tuple(trained))
 
 
 def load(
-    run: "Run | str | Path",
+    run: Run | str | Path,
     which: Which = "best",
     *,
     runs_dir: str | Path = "runs",
@@ -186,7 +225,7 @@ def load(
 
 
 def evaluate(
-    run: "Run | str | Path",
+    run: Run | str | Path,
     split: Literal["valid", "test"] = "test",
     *,
     which: Which = "best",
@@ -281,102 +320,64 @@ def run_request(request: "Request", console: "RunConsole", command: str | None) 
     """Run a request to its end, show the result, and return the exit code. `command` resumes the
     run from a shell; None if it was not started from a shell.
     """
-    from reprise.runs.session import run_session
-
-    try:
-        outcome = run_session(request, console, own_process=command is not None)
-    finally:
-        console.close()
+    outcome = _seen_through(request, console, command)
     console.ended(outcome, command)
     return outcome.exit_code
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run in its folder. data_dir: the folder of its data set's folder."""
+def run_group(
+    requests: Sequence["Request"],
+    voice: "Callable[[], Voice]",
+    console: "Callable[[Voice, TrainConfig], RunConsole]",
+    command: str | None,
+) -> int:
+    """Run requests to their ends, one after the other, show the mean and deviation of their
+    results, and return the exit code: that of the run that was stopped.
 
-    path: Path
-    data_dir: Path
+    Args:
+        requests: The runs.
+        voice: Makes what prints the lines of a run and writes its log.
+        console: Makes what shows a run.
+        command: Resumes all of them from a shell; None as for `run_request`.
+    """
+    from reprise.runs.manage.groups import statistics
+    from reprise.show.run import statistics_line
 
-    @property
-    def name(self) -> str:
-        """The experiment's name."""
-        return self._survey.name
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The settings, by name."""
-        return self._survey.config
-
-    @property
-    def best(self) -> dict[str, Any] | None:
-        """The best evaluation on the validation users: step, branch, and each metric by its key;
-        None before the first. Where the run ended between two evaluations, its end can be it.
-        """
-        survey = self._survey
-        best = survey.best_known
-        if best is None:
-            return None
-        metrics = {survey.metric or "recall": best.metric}
-        for line in survey.evaluations:
-            if (line["branch"], line["step"]) == (best.branch, best.step):
-                metrics = {
-                    key.removeprefix("valid_"): value
-                    for key, value in line.items()
-                    if key.startswith("valid_")
-                }
-        return {"step": best.step, "branch": best.branch, **metrics}
-
-    @property
-    def results(self) -> dict[str, dict[str, Any] | None]:
-        """What the best model was measured to be, by split, as results.json has it: metrics by key,
-        intervals, users; None where it was not measured on the split.
-        """
-        from reprise.runs.manage.survey import measured
-
-        survey = self._survey
-        return {split: measured(survey, split) for split in ("valid", "test")}
-
-    @property
-    def history(self) -> "pl.DataFrame":
-        """The evaluations so far, a row each: step, branch, train_loss and validation metrics."""
-        import polars as pl
-
-        return pl.DataFrame(self._survey.evaluations, infer_schema_length=None)
-
-    def __repr__(self) -> str:
-        survey = self._survey
-        step, best = survey.progress.step, _best(self.best, survey.metric)
-        return f"Run({self.name!r}: {survey.state}, step {step}, best {best}, {self.path})"
-
-    def _repr_html_(self) -> str:
-        survey = self._survey
-        rows = {
-            "state": survey.state,
-            "model": survey.config.get("model"),
-            "dataset": survey.config.get("dataset"),
-            "step": f"{survey.progress.step} / {survey.config.get('max_steps')}",
-            "best": _best(self.best, survey.metric),
-            "folder": self.path,
-        }
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{key}</th><td>{escape(shown(str(value)))}</td></tr>"
-            for key, value in rows.items()
-        )
-        return f"<table><caption>{escape(shown(self.name))}</caption>{cells}</table>"
-
-    @property
-    def _survey(self) -> "Survey":
-        from reprise.runs.folder import RunFolder
-        from reprise.runs.manage.survey import survey
-
-        return survey(RunFolder(self.path))
+    reached: dict[Split, list[dict[str, float]]] = {}
+    for place, request in enumerate(requests, start=1):
+        of_run = console(voice(), request.config)
+        of_run.say("group_run", name=request.config.name, place=place, count=len(requests))
+        outcome = _seen_through(request, of_run, command)
+        # What one run has reached needs no command to train it longer.
+        of_run.ended(outcome, command if outcome.exit_code else None)
+        if outcome.exit_code:
+            return outcome.exit_code
+        for split, metrics in (outcome.results or {}).items():
+            reached.setdefault(split, []).append(metrics)
+    at_end = voice()
+    at_end.say("group_reached", count=len(requests))
+    for split, found in reached.items():
+        at_end.line(f"{split}  {statistics_line(statistics(found))}")
+    return 0
 
 
-def _best(best: dict[str, Any] | None, metric: str | None) -> str:
-    """Return "recall@50 0.123456 @ 2000"; "-" where nothing was rated."""
-    value = None if best is None or metric is None else best.get(metric)
-    return "-" if best is None or value is None else f"{metric} {value:.6f} @ {best['step']}"
+def _seen_through(request: "Request", console: "RunConsole", command: str | None) -> "Outcome":
+    from reprise.runs.session import run_session
+
+    try:
+        return run_session(request, console, own_process=command is not None)
+    finally:
+        console.close()
+
+
+def _request(
+    named: "Named", data: Dataset | str, data_dir: str | Path | None, resume_from: Which
+) -> "Request":
+    from reprise.runs.session import Request
+    from reprise.runs.where import folder_for
+
+    folder = data.folder if isinstance(data, Dataset) else folder_for(named, _folder(data_dir))
+    return Request(named.config, folder, named.folder, resume_from, fit_of=named.fit_of)
 
 
 @contextmanager
@@ -455,26 +456,45 @@ def _settings(
 def _place(
     run: Run | str | Path, runs_dir: Path, data_dir: str | Path | None
 ) -> tuple[Path, "Locate"]:
-    """Return the path of a run, and what finds its data set."""
+    """Return the path of a run, and what finds its data set; a group is refused: it is several."""
     from reprise.runs.manage.survey import path_of
     from reprise.runs.where import locator
 
+    if isinstance(run, Group):
+        raise UsageError("group_is_several", name=run.name, count=len(run.runs))
     if isinstance(run, Run):
         return run.path, locator(run.path, _folder(data_dir) or run.data_dir)
     path = path_of(Path(run), runs_dir)
     return path, locator(path, _folder(data_dir))
 
 
-def _final_fit(
-    source: Run | str | Path | None, given: dict[str, Any], runs_dir: Path, new: bool
-) -> "Named | None":
-    """Return the final fit after a run; None where none is asked for."""
+def _named(
+    given: dict[str, Any],
+    runs_dir: Path,
+    seeds: Iterable[int] | None,
+    new: bool,
+    final_fit: Run | str | Path | None,
+) -> "list[Named]":
+    """Return the runs that a call of `train` is of."""
     from reprise.runs.folder import RunFolder
-    from reprise.runs.naming import for_final_fit
+    from reprise.runs.manage.groups import for_seeds, seeds_of
+    from reprise.runs.naming import for_final_fit, for_training
 
-    if source is None:
-        return None
-    return for_final_fit(RunFolder(_place(source, runs_dir, None)[0]), given, runs_dir, new)
+    if seeds is not None:
+        of_one_run = {"--new": new, "--final-fit": final_fit is not None}
+        return for_seeds(given, seeds_of(seeds), runs_dir, of_one_run)
+    if final_fit is None:
+        return [for_training(given, runs_dir, new)]
+    source = RunFolder(_place(final_fit, runs_dir, None)[0])
+    return [for_final_fit(source, given, runs_dir, new)]
+
+
+def _raise(code: int) -> None:
+    """Raise what a stop with this exit code is for a program; nothing at 0."""
+    if code == 128 + signal.SIGINT:
+        raise KeyboardInterrupt
+    if code:
+        raise SystemExit(code)
 
 
 def _folder(given: str | Path | None) -> Path | None:

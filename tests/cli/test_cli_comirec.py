@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.checkpoints import no_warning
 from helpers.commands import comirec, reprise
 from reprise.cli.commands import comirec as comirec_line
 from reprise.config.load import make_config
 from reprise.data.dataset import open_dataset
+from reprise.runs import results
+from reprise.runs.folder import find_checkpoint
 
 FLAGS: list[object] = ["--dataset", "toy", "--model_type", "ComiRec-DR", "--learning_rate", 0.007]
 QUICK: list[object] = ["--test_iter", 10, "--embedding_dim", 8, "--hidden_size", 8]
@@ -125,17 +128,28 @@ def without_times(printed: str) -> str:
     return re.sub(r"time interval: \S+", "", printed)
 
 
-def test_test_and_output_as_the_original(workspace: Path) -> None:
+def test_test_and_output_as_the_original_with_results_kept(workspace: Path) -> None:
     trained = comirec(*FLAGS, *QUICK, "--max_iter", 0.01, "--name", "test85", cwd=workspace)
     plain = comirec("-p", "test", *FLAGS, *QUICK, cwd=workspace, typed="test85\n")
     assert plain.returncode == 0, plain.stderr
     assert plain.stdout.splitlines()[-1] == trained.stdout.splitlines()[-1]
+
+    folder = workspace / RUN
+    best = find_checkpoint(folder, "best", no_warning)
+    before = results.read(folder).of(best, "test")
+    assert before is not None
+    (folder / results.FILE).unlink()
+    assert comirec("-p", "test", *FLAGS, *QUICK, cwd=workspace, typed="test85\n").stdout
+    kept = results.read(folder, pytest.fail).of(best, "test")
+    assert kept is not None
+    assert {**kept, "at": ""} == {**before, "at": ""}
 
     controlled = comirec(
         "-p", "test", "--coef", 0.5, *FLAGS, *QUICK, cwd=workspace, typed="test85\n"
     )
     diversity = [float(done.stdout.split("test diversity: ")[1]) for done in (plain, controlled)]
     assert diversity[1] > diversity[0]
+    assert [entry["lambda"] for entry in results.read(folder).entries] == [None, 0.5]
 
     other = comirec(
         "-p", "test", "--num_interest", 8, *FLAGS, *QUICK, cwd=workspace, typed="test85\n"

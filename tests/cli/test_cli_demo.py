@@ -2,10 +2,14 @@
 
 import shlex
 import shutil
+import sys
 from pathlib import Path
+
+import pytest
 
 from helpers.commands import ROOT, reprise
 from helpers.pages import commands
+from reprise.cli import demo
 from reprise.cli.demo import next_commands
 from reprise.config.schema import TrainConfig
 
@@ -35,3 +39,19 @@ def test_demo_ends_with_commands_that_work(demo_data: Path, tmp_path: Path) -> N
         assert done.returncode == 0, done.stderr
         assert shown in done.stdout
     assert shlex.join(["reprise", *train]) in commands(ROOT / "README.md")  # which is run
+
+
+@pytest.mark.parametrize(
+    ("on_path", "started_as", "program"),
+    [
+        ("/bin/reprise", "anything", ["reprise"]),
+        (None, ".venv/bin/reprise", [".venv/bin/reprise"]),
+        (None, "src/reprise/__main__.py", [sys.executable, "-m", "reprise"]),
+    ],
+)
+def test_demo_names_its_program_as_it_was_started(
+    on_path: str | None, started_as: str, program: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: on_path)
+    monkeypatch.setattr(sys, "argv", [started_as, "demo"])
+    assert demo._program() == program

@@ -1,6 +1,8 @@
 """Metrics, against ComiRec's loops and the textbook's NDCG."""
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,6 +172,49 @@ def test_metrics_equal_those_of_trec_eval(seed: int, users: int, width: int) -> 
             expected["mrr"] = cut[f"u{user}"]["recip_rank"]
             own = {name: computed[f"{name}@{n}"][user] for name in expected}
             assert own == pytest.approx(expected)
+
+
+@examples(40)
+@given(seeds, st.integers(1, 6), st.integers(1, 12))
+def test_coverage_novelty_and_popularity_are_those_of_rs_metrics(
+    seed: int, users: int, width: int
+) -> None:
+    """Its popularity is a share of the users: ours is their number times as high. Its surprisal is
+    of that share, ours of the share of all interactions: log2(interactions / users) bits more.
+    """
+    public = pytest.importorskip("rs_metrics", reason="rs-metrics is not installed")
+    frames = pytest.importorskip("pandas", reason="pandas is not installed")
+    rng = np.random.default_rng(seed)
+    pairs = np.argwhere(rng.random((8, ITEMS)) < rng.random(ITEMS)) + 1
+    pairs = np.concatenate([pairs, [[1, 1]]])  # training is of something
+    log = frames.DataFrame(pairs, columns=["user_id", "item_id"]).drop_duplicates()
+    trained_on, interactions = log["user_id"].nunique(), len(log)
+    counts = np.bincount(log["item_id"], minlength=ITEMS + 1)
+    ids = random_lists(rng, users, width)
+    lists = {user: [item for item in row if item] for user, row in enumerate(ids.tolist())}
+    named = {user: own for user, own in lists.items() if own}  # no items have no mean there
+    held = Lists(ids, np.arange(users + 1), np.ones(users, np.int32), ITEMS, training_counts=counts)
+    found = dict(measured(held, CUTOFFS, ("list", "catalogue")))
+    for n in CUTOFFS:
+        coverage = public.coverage(list(range(1, ITEMS + 1)), lists, k=n)
+        assert found[f"catalogue_coverage@{n}"] == pytest.approx(coverage)
+        if not named:
+            continue
+        popularity = public.popularity(log, named, k=n) * trained_on
+        assert found[f"popularity@{n}"][list(named)].mean() == pytest.approx(popularity)
+        novelty = public.surprisal(log, named, k=n) + np.log2(interactions / trained_on)
+        assert found[f"novelty@{n}"][list(named)].mean() == pytest.approx(novelty)
+
+
+def test_gini_is_that_of_lenskit() -> None:
+    """As `helpers/lenskit_gini.py` stored it: LensKit needs older packages than the tests have."""
+    stored = json.loads(Path(__file__).with_name("lenskit_gini.json").read_text())
+    assert len(stored["cases"]) == 12
+    for case in stored["cases"]:
+        ids = np.zeros((len(case["lists"]), max(map(len, case["lists"]))), int)
+        for row, own in zip(ids, case["lists"], strict=True):
+            row[: len(own)] = own
+        assert metrics.gini(ids, case["items"]) == pytest.approx(case["gini"])
 
 
 @relaxed

@@ -37,6 +37,8 @@ def test_final_fit_trains_all_users_for_the_best_steps(small_data: Path, tmp_pat
     assert "no valid or test metrics" in done.stdout
     assert "Recall" not in done.stdout
     assert "diverged" not in done.stdout
+    assert "No users are left to tell whether more steps help or harm." in done.stdout
+    assert "To continue training" not in done.stdout
     folder = tmp_path / "small_prod"
     facts = inspect_json(folder)
     assert (facts["step"], facts["best"], facts["metric"]) == (best, None, None)
@@ -49,6 +51,8 @@ def test_final_fit_trains_all_users_for_the_best_steps(small_data: Path, tmp_pat
         assert not any(key.startswith("valid_") for key in json.loads(line))
     shown = reprise("runs", "show", "prod", *runs).stdout
     assert "Trained on all users: no valid or test metrics." in shown
+    assert "No users are left to tell" in shown
+    assert "To continue training" not in shown
     assert f"as the final fit of small_t, which was best at step {best}" in shown
     check_refusal(reprise("evaluate", "prod", *runs), 2, "trained on all users")
     assert reprise("export", "prod", tmp_path / "out", *runs).returncode == 0

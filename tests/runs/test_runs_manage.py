@@ -85,6 +85,9 @@ def test_rename_gives_the_run_another_name_and_folder(small_data: Path, runs: Pa
     refused(UsageError, "runs", "rename", "better", "a/b", *where)
     (runs / "small_free").mkdir()
     refused(UsageError, "runs", "rename", "better", "free", *where)
+    shown = told("runs", "show", "better", *where)
+    assert shown.count("renamed from") == 1
+    assert "renamed from t to better" in shown
     with locked(find(runs, "better")):
         refused(RunInUseError, "runs", "rename", "better", "best", *where)
 
@@ -102,6 +105,8 @@ def test_rename_that_was_interrupted_leaves_a_run_of_the_new_name(
             remove.rename(folder, "better")
     assert find(runs, "better") == folder
     assert remove.rename(folder, "better").path == runs / "small_better"
+    events = json.loads((runs / "small_better" / "run.json").read_text())["events"]
+    assert [event["event"] for event in events].count("renamed") == 1
 
 
 def test_data_list_and_delete_name_the_runs_of_a_data_set(

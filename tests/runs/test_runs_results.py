@@ -21,12 +21,13 @@ from helpers.commands import (
     stopping_at,
     train,
 )
-from reprise import api, durable
+from reprise import api, durable, views
 from reprise.checkpoints import store
 from reprise.errors import WriteError
 from reprise.runs import results
 from reprise.runs.evaluation import evaluate_run, evaluation_facts
 from reprise.runs.folder import RunFolder, find_checkpoint
+from reprise.runs.manage.groups import Group
 from reprise.runs.manage.survey import summary, survey
 from reprise.runs.manage.table import table
 from reprise.tracking.tensorboard import read_events
@@ -199,7 +200,7 @@ def test_final_evaluation_may_be_the_best_until_the_run_is_extended(
     assert not found.best_lost
     assert summary(found)["best"] == {"metric": 0.5, "step": 10, "branch": 0}
     assert summary(found)["results"]["test"]["checkpoint"] == "ckpt-10"
-    assert api.Run(folder.path, small_data).best == {"step": 10, "branch": 0, "recall@10": 0.5}
+    assert views.Run(folder.path, small_data).best == {"step": 10, "branch": 0, "recall@10": 0.5}
     done = reprise("evaluate", folder.path, "--data-dir", small_data, "--json")
     assert json.loads(done.stdout)["step"] == 10
 
@@ -241,7 +242,7 @@ def test_results_table_has_the_same_content_in_every_form(
     small_data: Path, tmp_path: Path, ended: RunFolder
 ) -> None:
     _, _, other = run_small(small_data, tmp_path / "runs", max_steps=4, name="a_b|c")
-    facts = table([survey(ended), survey(other)], "test")
+    facts = table([Group("t", (ended,)), Group("a_b|c", (other,))], "test")
     assert facts["same_data"]
     assert [run["users"] for run in facts["runs"]] == [20, 20]
     cell = facts["metrics"]["recall@10"][0]
@@ -266,7 +267,7 @@ def test_results_table_has_the_same_content_in_every_form(
     lines = list(csv.DictReader(compare("--csv", "--split", "valid").splitlines()))
     assert {line["run"] for line in lines} == {"t", "a_b|c"}
     assert {line["split"] for line in lines} == {"valid"}
-    valid = table([survey(ended)], "valid")["metrics"]
+    valid = table([Group("t", (ended,))], "valid")["metrics"]
     for line in lines:
         if line["run"] == "t":
             assert float(line["value"]) == valid[line["metric"]][0]["value"]
@@ -275,8 +276,18 @@ def test_results_table_has_the_same_content_in_every_form(
     told = reprise("runs", "compare", "t", "a_b|c", "--csv", "--runs-dir", tmp_path / "runs")
     assert "reprise evaluate t --split test" in told.stderr
     assert "t,small_t" not in told.stdout
-    alone = ("t", "--split", "test", "--runs-dir", tmp_path / "runs")
-    check_refusal(reprise("runs", "compare", *alone), 2, "two runs")
+
+
+def test_a_table_of_one_run_is_its_results(ended: RunFolder) -> None:
+    where = ("--runs-dir", ended.path.parent)
+    cell = table([Group("t", (ended,))], "test")["metrics"]["recall@10"][0]
+    shown = reprise("runs", "compare", "t", "--markdown", *where).stdout.splitlines()
+    assert shown[0] == "|  | t |"
+    value = f"{cell['value']:.6f} [{cell['low']:.6f}, {cell['high']:.6f}]"
+    assert f"| Recall@10 | {value} |" in shown
+    assert value in reprise("runs", "compare", "t", "--split", "test", *where).stdout
+    check_refusal(reprise("runs", "compare", "t", *where), 2, "at least two", "runs show")
+    check_refusal(reprise("runs", "compare", "--csv", *where), 2, "at least two")
 
 
 def test_runs_show_includes_results(small_data: Path, tmp_path: Path, ended: RunFolder) -> None:

@@ -1,26 +1,31 @@
 """Runs of several seeds as one group: trained and resumed by one command, compared as one."""
 
+import csv
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 import pytest
 
+import reprise as api
 from helpers.checkpoints import no_warning
-from helpers.commands import Done, check_refusal, inspect_json, reprise, train
-from reprise.cli import starting
+from helpers.commands import QUICK, Done, check_refusal, inspect_json, reprise, train
 from reprise.errors import CheckpointError, UsageError
 from reprise.evaluation import intervals
+from reprise.runs import results, session
 from reprise.runs.evaluation import evaluate_run
 from reprise.runs.folder import RunFolder
 from reprise.runs.loop import evaluate_state
 from reprise.runs.manage.groups import find_group, seeds_of, statistics
 from reprise.runs.session import Outcome, Request, run_session
+from reprise.views import Group
 
 FLAGS = ("--steps", 10, "--top-n", 10)
 
@@ -74,16 +79,16 @@ def test_seeds_end_with_mean_and_deviation(trained: tuple[Path, Done]) -> None:
 def test_seeds_stop_and_resume_by_the_same_command(
     trained: tuple[Path, Done], small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(request: Request, console: Any) -> Outcome:
+    def interrupted(request: Request, console: Any, own_process: bool) -> Outcome:
         def evaluate(*given: Any) -> dict[str, float]:
             if request.config.name == "t-s3":
                 os.kill(os.getpid(), signal.SIGINT)
             return evaluate_state(*given)
 
-        return run_session(request, console, evaluate=evaluate)
+        return run_session(request, console, evaluate, own_process)
 
     with monkeypatch.context() as patched:
-        patched.setattr(starting, "run_session", interrupted)
+        patched.setattr(session, "run_session", interrupted)
         stopped = train_group(small_data, tmp_path)
     assert stopped.returncode == 130
     assert not (tmp_path / "small_t-s4").exists()
@@ -105,7 +110,7 @@ def test_seeds_stop_and_resume_by_the_same_command(
     [
         (("--seeds", "3,x"), "seeds = '3,x' is invalid: expected integers >= 0, such as"),
         (("--seeds", "4294967296"), "seed = 4294967296 is invalid"),
-        (("--seeds", "3", "--seed", 4), "Give only one of --seed, --seeds."),
+        (("--seeds", "3", "--seed", 4), "Give only one of --seeds, --seed."),
         (("--seeds", "3", "--new"), "Give only one of --seeds, --new."),
     ],
 )
@@ -116,8 +121,15 @@ def test_seeds_refuse_what_is_no_group(
     assert not list(tmp_path.iterdir())
 
 
-def test_seeds_are_taken_once_each() -> None:
-    assert seeds_of("19, 20,19") == (19, 20)
+@pytest.mark.parametrize("given", ["19, 20,19", [19, 20, 19], np.array([19, 20])])
+def test_seeds_are_taken_once_each(given: Any) -> None:
+    assert seeds_of(given) == (19, 20)
+
+
+@pytest.mark.parametrize("given", ["", (), "1.5", (1.5,), (True,), 19])
+def test_what_is_no_list_of_seeds_is_refused(given: Any) -> None:
+    with pytest.raises(UsageError, match="seeds = "):
+        seeds_of(given)
 
 
 def test_find_group_prefers_a_run_of_that_name(trained: tuple[Path, Done]) -> None:
@@ -176,6 +188,53 @@ def test_compare_pairs_groups_and_runs_on_the_same_users(
     assert f"{difference['difference']:.6f} [{low:.6f}, {high:.6f}]" in shown
 
 
+def test_a_table_shows_a_group_as_its_mean_and_deviation(
+    trained: tuple[Path, Done], small_data: Path
+) -> None:
+    runs, _ = trained
+    facts = json.loads(compare(runs, small_data, "t-s3", "t", "--split", "test", "--json"))
+    assert [run["name"] for run in facts["runs"]] == ["t-s3", "t-s3", "t-s4"]
+    assert [group["runs"] for group in facts["groups"]] == [["t-s3"], ["t-s3", "t-s4"]]
+    first, *values = [cell["value"] for cell in facts["metrics"]["recall@10"]]
+    assert first == values[0]
+    mean, deviation = fmean(values), stdev(values)
+    found = facts["groups"][1]["metrics"]["recall@10"]
+    assert found == {"mean": mean, "deviation": deviation}
+
+    beside = compare(runs, small_data, "t-s4", "t", "--markdown").splitlines()
+    assert beside[0] == "|  | t-s4 | t |"
+    (row,) = [line for line in beside if line.startswith("| Recall@10 |")]
+    assert f"{mean:.6f} ± {deviation:.6f}" in row
+    alone = compare(runs, small_data, "t", "--latex").splitlines()
+    assert alone[2] == r" & t-s3 & t-s4 & t \\"
+    (row,) = [line for line in alone if line.startswith("Recall@10")]
+    assert row.endswith(rf" & {mean:.6f} ± {deviation:.6f} \\")
+    assert "textbf" not in "".join(alone)
+    shown = compare(runs, small_data, "t", "--split", "test")
+    assert "groups: mean ± standard deviation over seeds" in shown
+    assert f"{mean:.6f} ± {deviation:.6f}" in shown
+
+    text = compare(runs, small_data, "t-s3", "t", "--csv")
+    lines = [line for line in csv.DictReader(text.splitlines()) if line["metric"] == "recall@10"]
+    assert [(line["run"], line["seeds"]) for line in lines] == [
+        *(("t-s3", "1"), ("t-s3", "1"), ("t-s4", "1"), ("t", "2"))
+    ]
+    assert (float(lines[-1]["value"]), float(lines[-1]["deviation"])) == (mean, deviation)
+    assert (lines[-1]["folder"], lines[-1]["users"], lines[-1]["low"]) == ("", "20", "")
+
+
+def test_a_table_has_no_mean_of_a_group_that_is_not_measured_whole(
+    trained: tuple[Path, Done], small_data: Path, tmp_path: Path
+) -> None:
+    runs = Path(shutil.copytree(trained[0], tmp_path / "runs"))
+    (runs / "small_t-s4" / results.FILE).unlink()
+    done = reprise("runs", "compare", "t", "--markdown", "--runs-dir", runs)
+    assert done.returncode == 0
+    assert "reprise evaluate t-s4 --split test" in done.stderr
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("| Recall@10 |")]
+    assert row.endswith(" | - | - |")
+
+
 def test_compare_refuses_one_group_paired_with_nothing(
     trained: tuple[Path, Done], small_data: Path
 ) -> None:
@@ -186,3 +245,92 @@ def test_compare_refuses_one_group_paired_with_nothing(
     both = ("t-s3", "t", "--paired", "--csv", "--runs-dir", trained[0])
     done = reprise("runs", "compare", *both)
     check_refusal(done, UsageError.exit_code, "Give only one of --paired, --csv.")
+
+
+def train_from_python(data: Path, runs: Path, **changes: Any) -> Group:
+    """Call `reprise.train` for the group of `train_group`."""
+    named = zip(QUICK[::2], QUICK[1::2], strict=True)
+    given = {flag.removeprefix("--").replace("-", "_"): text for flag, text in named}
+    values: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in given.items()}
+    asked = {"steps": 10, "top_n": 10, "seeds": (3, 4), **values, **changes}
+    group: Group = api.train(asked.pop("dataset"), data_dir=data, runs_dir=runs, **asked)
+    return group
+
+
+def test_a_group_from_python_is_that_of_the_command_line(
+    trained: tuple[Path, Done],
+    small_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runs, printed = trained
+    group = train_from_python(small_data, tmp_path)
+    assert capsys.readouterr().out == ""
+    for name, run in zip(("small_t-s3", "small_t-s4"), group.runs, strict=True):
+        assert run.path == tmp_path / name
+        digests = [inspect_json(folder / name)["state_digest"] for folder in (runs, tmp_path)]
+        assert digests[0] == digests[1]
+    again = train_from_python(small_data, tmp_path, progress=True, lang="en")
+    assert again == group
+    assert capsys.readouterr().out.splitlines()[-2:] == printed.stdout.splitlines()[-2:]
+
+
+def test_a_group_from_python_stops_and_goes_on_as_one(
+    trained: tuple[Path, Done], small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(request: Request, console: Any, own_process: bool) -> Outcome:
+        def evaluate(*given: Any) -> dict[str, float]:
+            if request.config.name == "t-s4":
+                os.kill(os.getpid(), signal.SIGINT)
+            return evaluate_state(*given)
+
+        return run_session(request, console, evaluate, own_process)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "run_session", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_from_python(small_data, tmp_path)
+    group = train_from_python(small_data, tmp_path)
+    for run in group.runs:
+        found = [inspect_json(place / run.path.name) for place in (trained[0], tmp_path)]
+        assert found[0]["state_digest"] == found[1]["state_digest"]
+
+
+def test_a_group_shows_mean_and_deviation(trained: tuple[Path, Done], small_data: Path) -> None:
+    runs, _ = trained
+    group = Group("t", tuple(api.Run(runs / f"small_t-s{n}", small_data) for n in (3, 4)))
+    for found, each in (
+        (group.best, [run.best for run in group.runs]),
+        (group.results["test"], [run.results["test"] for run in group.runs]),
+    ):
+        assert found is not None
+        values = [one["recall@10"] for one in each if one is not None]
+        assert found["recall@10"] == {"mean": fmean(values), "deviation": stdev(values)}
+        assert "step" not in found
+    assert group.best is not None
+    mean, deviation = group.best["recall@10"].values()
+    shown = f"recall@10 {mean:.6f} ± {deviation:.6f}"
+    assert repr(group) == f"Group('t': seeds 3, 4, best {shown})"
+    assert f"<td>{shown}</td>" in group._repr_html_()
+    assert "<th style='text-align:left'>t-s4</th>" in group._repr_html_()
+    nothing = Group("t", (*group.runs, api.Run(runs, small_data)))
+    assert nothing.best is None
+    assert nothing.results == {"valid": None, "test": None}
+    assert repr(nothing).endswith("best -)")
+
+
+def test_a_group_from_python_is_refused_where_one_run_is_needed(
+    trained: tuple[Path, Done], small_data: Path, tmp_path: Path
+) -> None:
+    runs, _ = trained
+    group: Any = Group("t", tuple(api.Run(runs / f"small_t-s{n}", small_data) for n in (3, 4)))
+    for call in (
+        lambda: api.load(group),
+        lambda: api.evaluate(group),
+        lambda: api.train("small", name="x", final_fit=group, runs_dir=tmp_path),
+    ):
+        with pytest.raises(UsageError, match=r"'t' is a group of 2 runs.*group\.runs\[0\]"):
+            call()
+    with pytest.raises(UsageError, match="Give only one of --seeds, --seed, --new"):
+        train_from_python(small_data, tmp_path, seed=1, new=True)
+    assert not list(tmp_path.iterdir())

@@ -76,7 +76,7 @@ def _run_demo(folder: Path, lang: str | None) -> int:
         },
     )
     code = _compare_digests(text, folder, killed, undisturbed)
-    commands = [shlex.join([_program(), *words]) for words in next_commands(folder, killed)]
+    commands = [shlex.join([*_program(), *words]) for words in next_commands(folder, killed)]
     print(text("demo_next", commands="\n".join(f"  {command}" for command in commands)))
     return code
 
@@ -92,9 +92,12 @@ def next_commands(folder: Path, killed: TrainConfig) -> list[list[str]]:
     ]
 
 
-def _program() -> str:
-    """Return the program name that starts `reprise` in this shell."""
-    return "reprise" if shutil.which("reprise") else sys.argv[0]
+def _program() -> list[str]:
+    """Return the words that start `reprise` in this shell."""
+    if shutil.which("reprise"):
+        return ["reprise"]
+    as_module = Path(sys.argv[0]).name == "__main__.py"  # python -m reprise
+    return [sys.executable, "-m", "reprise"] if as_module else [sys.argv[0]]
 
 
 def _compare_digests(

@@ -3,17 +3,17 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from reprise.api import run_request
-from reprise.runs.manage.groups import statistics
+from reprise.api import run_group, run_request
+from reprise.config.schema import TrainConfig
 from reprise.runs.naming import Named
-from reprise.runs.results import Split
-from reprise.runs.session import Request, run_session
+from reprise.runs.session import Request
 from reprise.runs.where import folder_for
 from reprise.show.commandline import command_to_resume
-from reprise.show.run import RunConsole, Voice, statistics_line
+from reprise.show.run import RunConsole, Voice
 from reprise.text.messages import Messages, choose_language
 
 
@@ -50,38 +50,20 @@ def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> No
         named.config, folder_for(named, data_dir), named.folder, fit_of=named.fit_of, **asked
     )
     command = command_to_resume(named.folder, named.config.name, watch.words)
-    sys.exit(run_request(request, _console(named, watch, voice), command))
+    sys.exit(run_request(request, _console(watch, voice, named.config), command))
 
 
 def start_group(
     runs: Sequence[Named], watch: Watch, data_dir: Path | None, resume_from: Any, command: str
 ) -> NoReturn:
-    """See runs through one after the other, show the mean and deviation of what they reach, and end
-    the process; `command` goes on with all of them.
-    """
-    messages = Messages(choose_language(watch.lang))
-    reached: dict[Split, list[dict[str, float]]] = {}
-    for place, named in enumerate(runs, start=1):
-        voice = Voice(messages, quiet=watch.quiet)
-        voice.say("group_run", name=named.config.name, place=place, count=len(runs))
-        request = Request(named.config, folder_for(named, data_dir), named.folder, resume_from)
-        console = _console(named, watch, voice)
-        try:
-            outcome = run_session(request, console)
-        finally:
-            console.close()
-        # What one run has reached needs no command to train it longer.
-        console.ended(outcome, command if outcome.exit_code else None)
-        if outcome.exit_code:
-            sys.exit(outcome.exit_code)
-        for split, metrics in (outcome.results or {}).items():
-            reached.setdefault(split, []).append(metrics)
-    voice = Voice(messages, quiet=watch.quiet)
-    voice.say("group_reached", count=len(runs))
-    for split, found in reached.items():
-        voice.line(f"{split}  {statistics_line(statistics(found))}")
-    sys.exit(0)
+    """See the runs of a group through, and end the process; `command` goes on with all of them."""
+    requests = [
+        Request(named.config, folder_for(named, data_dir), named.folder, resume_from)
+        for named in runs
+    ]
+    voice = partial(Voice, Messages(choose_language(watch.lang)), quiet=watch.quiet)
+    sys.exit(run_group(requests, voice, partial(_console, watch), command))
 
 
-def _console(named: Named, watch: Watch, voice: Voice) -> RunConsole:
-    return RunConsole(voice, named.config, watch.track, watch.preset, not watch.quiet)
+def _console(watch: Watch, voice: Voice, config: TrainConfig) -> RunConsole:
+    return RunConsole(voice, config, watch.track, watch.preset, not watch.quiet)

@@ -38,6 +38,7 @@ EVENTS = {
     "imported": "page_imported",
     "learning rate changed": "page_rate_changed",
     "environment changed": "page_environment_changed",
+    "renamed": "page_renamed",
 }
 _FIRST = ("train_loss", "recall", "ndcg", "hitrate")  # shown first
 _HEALTH = ("interest_share_", "interest_dead", "interests_used", "interest_cosine")

@@ -179,8 +179,9 @@ class ProgressLine:
             now = "nan" if progress.metric is None else f"{progress.metric:.4f}"
             values = {"metric": now, "best": best.metric, "step": best.step}
             parts.append((3, text("live_recall", n=config.top_n, **values)))
-        used = progress.evaluations_without_improvement
-        parts.append((6, text("live_patience", used=used, patience=config.patience)))
+        if not config.is_final_fit:  # nothing is evaluated that could use it up
+            used = progress.evaluations_without_improvement
+            parts.append((6, text("live_patience", used=used, patience=config.patience)))
         if pace.evaluation_share:
             parts.append((7, text("live_evaluation", percent=100 * pace.evaluation_share)))
         if (left := pace.seconds_left) is not None and left < _CENTURY:

@@ -226,7 +226,8 @@ class RunConsole:
         for split, metrics in (outcome.results or {}).items():
             self.voice.line(f"{split}  {metric_line(metrics)}")
         if command is not None and self.config.model not in UNTRAINED:
-            self.say("trains_on", command=self._longer(command, outcome.progress))
+            key = "trains_on_unmeasured" if self.config.is_final_fit else "trains_on"
+            self.say(key, command=self._longer(command, outcome.progress))
 
     def _longer(self, command: str, progress: RunProgress) -> str:
         early = out_of_patience(progress, self.config.patience)

@@ -14,6 +14,7 @@ from reprise.config.load import make_config
 from reprise.errors import RepriseError
 from reprise.models.registry import UNTRAINED
 from reprise.runs.folder import RunFolder
+from reprise.runs.manage.table import labels
 from reprise.show.commandline import command_to_resume, longer
 from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
@@ -36,6 +37,7 @@ _EVENTS = {
     "imported": "event_imported",
     "environment changed": "event_environment",
     "learning rate changed": "event_rate",
+    "renamed": "event_renamed",
 }
 _SOURCES: dict[Kind, str] = {
     "default": "source_default",
@@ -109,7 +111,7 @@ def show_runs(runs: list[dict[str, Any]], page: Page) -> None:
         text("runs_test"),
         *(text(key) for key in ("runs_patience", "runs_age", "runs_size")),
     ]
-    names = label(runs)
+    names = labels(runs)
     rows = [
         (
             name,
@@ -129,15 +131,6 @@ def show_runs(runs: list[dict[str, Any]], page: Page) -> None:
     for name, run in zip(names, runs, strict=True):
         if run["damaged_checkpoints"]:
             page.line(text("damaged_there", name=name, count=run["damaged_checkpoints"]))
-
-
-def label(runs: list[dict[str, Any]]) -> list[str]:
-    """Return what each run can be asked for by: its name, or its folder's where others share it."""
-    names = [run["name"] for run in runs]
-    return [
-        name if names.count(name) == 1 else Path(run["folder"]).name
-        for name, run in zip(names, runs, strict=True)
-    ]
 
 
 def show_run(run: dict[str, Any], page: Page) -> None:
@@ -176,7 +169,7 @@ def show_run(run: dict[str, Any], page: Page) -> None:
 def show_comparison(facts: dict[str, Any], page: Page) -> None:
     """Print the result of `compare.compare`."""
     text, runs = page.text, facts["runs"]
-    heads = ["", *label(runs)]
+    heads = ["", *labels(runs)]
     if not facts["same_data"]:
         page.line(text("compare_other_data"), style="yellow")
     page.line(text("compare_standing"), style="bold")
@@ -326,7 +319,8 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
             patience=_plain(run["patience"]),
         )
     )
-    if run.get("config", {}).get("train_users") == "all":
+    final_fit = run.get("config", {}).get("train_users") == "all"
+    if final_fit:
         page.line(text("show_final_fit"))
     elif best is None:
         page.line(text("show_no_best_of_any" if run["evaluations"] else "show_no_best"))
@@ -344,7 +338,8 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
     if run["state"] == "interrupted":
         page.line(text("show_resume", command=command))
     elif run["state"] in ("finished", "stopped early") and run["model"] not in UNTRAINED:
-        page.line(text("show_longer", command=longer(command, run["state"], run)))
+        key = "show_longer_unmeasured" if final_fit else "show_longer"
+        page.line(text(key, command=longer(command, run["state"], run)))
 
 
 def _config_rows(config: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from reprise.evaluation.metrics import METRICS
 from reprise.runs.manage.table import best_of
-from reprise.show.runs import Page, label
+from reprise.runs.manage.table import columns as columns_of
+from reprise.show.runs import Page
 from reprise.text.messages import Messages
 from reprise.text.shown import shown, shown_in_csv
 
@@ -19,7 +20,20 @@ _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
-_COLUMNS = ("run", "folder", "dataset", "model", "split", "metric", "value", "low", "high", "users")
+_COLUMNS = (
+    "run",
+    "folder",
+    "dataset",
+    "model",
+    "split",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "users",
+    "deviation",
+    "seeds",
+)
 
 
 def show_table(facts: Mapping[str, Any], page: Page, messages: Messages) -> None:
@@ -62,39 +76,48 @@ def _latex(facts: Mapping[str, Any], messages: Messages) -> str:
 
 
 def _csv(facts: Mapping[str, Any], messages: Messages) -> str:
-    """Return a line a run and metric, by the metric's key, numbers as they are."""
+    """Return a line a run, or group, and metric, by the metric's key, numbers as they are."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for key, cells in facts["metrics"].items():
-        for run, cell in zip(facts["runs"], cells, strict=True):
-            if cell is not None:
-                about = [
-                    shown_in_csv(str(run[name])) for name in ("name", "folder", "dataset", "model")
-                ]
-                numbers = [cell[name] for name in ("value", "low", "high")]
-                writer.writerow([*about, facts["split"], key, *numbers, run["users"]])
+    columns = columns_of(facts, members=True)
+    for key in facts["metrics"]:
+        for column in columns:
+            if (cell := column["cells"].get(key)) is not None:
+                about = {**column, **cell, "run": column["name"], "metric": key}
+                about["split"] = facts["split"]
+                writer.writerow([_field(about.get(name)) for name in _COLUMNS])
     return file.getvalue()
+
+
+def _field(value: Any) -> Any:
+    return shown_in_csv(value) if isinstance(value, str) else value
 
 
 def _cells(
     facts: Mapping[str, Any], messages: Messages, mark: Callable[[str], Any]
 ) -> tuple[list[str], list[list[Any]]]:
-    """Return the heads and the rows: a metric's name, and each run's value with its interval."""
+    """Return the heads and the rows: a metric's name, and each column's value with its interval or
+    deviation.
+    """
     called = {metric.name: messages.metric(metric.name, metric.label) for metric in METRICS}
+    columns = columns_of(facts)
     rows = []
-    for key, cells in facts["metrics"].items():
+    for key in facts["metrics"]:
         name, _, cutoff = key.partition("@")
-        best = best_of(key, cells)
+        cells = [column["cells"].get(key) for column in columns]
+        best = best_of(key, cells) if len(facts["groups"]) > 1 else None
         shown = [_cell(cell, best, mark) for cell in cells]
         rows.append([f"{called[name]}@{cutoff}", *shown])
-    return ["", *label(facts["runs"])], rows
+    return ["", *(column["label"] for column in columns)], rows
 
 
 def _cell(cell: Mapping[str, Any] | None, best: float | None, mark: Callable[[str], Any]) -> Any:
     if cell is None:
         return "-"
     text = f"{cell['value']:.6f}"
+    if cell["deviation"] is not None:
+        text += f" ± {cell['deviation']:.6f}"
     if cell["low"] is not None:
         text += f" [{cell['low']:.6f}, {cell['high']:.6f}]"
     return mark(text) if cell["value"] == best else text
@@ -103,4 +126,7 @@ def _cell(cell: Mapping[str, Any] | None, best: float | None, mark: Callable[[st
 def _title(facts: Mapping[str, Any], messages: Messages) -> str:
     counts: Sequence[int] = sorted({run["users"] for run in facts["runs"] if run["users"]})
     users = ", ".join(map(str, counts)) or "-"
-    return messages.text("compare_results", split=facts["split"], users=users)
+    title = messages.text("compare_results", split=facts["split"], users=users)
+    if all(len(group["runs"]) == 1 for group in facts["groups"]):
+        return title
+    return title + "; " + messages.text("compare_of_groups")

@@ -42,9 +42,16 @@ class TrackedRun:
 
     @property
     def key(self) -> str:
-        """A unique key of this branch of this run, which moving the folder does not change."""
-        made = f"{self.name} {_made_at(self.folder / 'run.json')}"
-        return f"{sha256(made.encode()).hexdigest()[:16]}-{self.branch}"
+        """A unique key of this branch of this run, which neither moving the folder nor renaming the
+        run changes.
+        """
+        events = _events(self.folder / "run.json")
+        made_at = events[0].get("at", "") if events else ""
+        renamed = [event.get("old") for event in events if event.get("event") == "renamed"]
+        first = self.name
+        if renamed:
+            first = self.name.removesuffix(str(self.config["name"])) + str(renamed[0])
+        return f"{sha256(f'{first} {made_at}'.encode()).hexdigest()[:16]}-{self.branch}"
 
     @property
     def shown_name(self) -> str:
@@ -154,9 +161,12 @@ def _tag(metric: str) -> str:
     return f"interest/{rest}" if of_interests else f"valid/{metric}"
 
 
-def _made_at(record: Path) -> str:
-    """Return the run's creation time from run.json; "" if unknown."""
+def _events(record: Path) -> list[dict[str, Any]]:
+    """Return the events in run.json, oldest first; none where it cannot be read."""
+    from reprise.runs.events import is_event  # NumPy: help does without
+
     try:
-        return str(json.loads(record.read_text(encoding="utf-8"))["events"][0]["at"])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return ""
+        events = json.loads(record.read_text(encoding="utf-8"))["events"]
+        return list(events) if all(map(is_event, events)) else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

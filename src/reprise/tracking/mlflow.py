@@ -11,7 +11,7 @@ from mlflow.entities import Metric, Param
 
 from reprise.tracking import MARKER, Points, TrackedRun
 
-_KEY = "reprise.key"
+_KEY, _NAME = "reprise.key", "reprise.run"
 
 
 class MLflowLog:
@@ -25,7 +25,8 @@ class MLflowLog:
         )
         if found:
             self._id: str = found[0].info.run_id
-            self._client.update_run(self._id, status="RUNNING")
+            self._client.update_run(self._id, status="RUNNING", name=run.shown_name)
+            self._client.set_tag(self._id, _NAME, run.name)
         else:
             self._id = self._make(experiment, run)
         history = self._client.get_metric_history(self._id, _name(MARKER))
@@ -57,7 +58,7 @@ class MLflowLog:
         self._client.set_terminated(self._id, status="FINISHED" if finished else "KILLED")
 
     def _make(self, experiment: str, run: TrackedRun) -> str:
-        tags = {_KEY: run.key, "reprise.run": run.name, "reprise.branch": str(run.branch)}
+        tags = {_KEY: run.key, _NAME: run.name, "reprise.branch": str(run.branch)}
         made = self._client.create_run(experiment, tags=tags, run_name=run.shown_name)
         params = [Param(name, str(value)) for name, value in run.config.items()]
         self._client.log_batch(made.info.run_id, params=params)

@@ -144,7 +144,8 @@ def measure_or_output(
     import numpy as np
 
     from reprise.data.prepare import locate
-    from reprise.runs.evaluation import evaluate_run
+    from reprise.runs import results
+    from reprise.runs.evaluation import evaluate_run, evaluation_facts
     from reprise.runs.folder import RunFolder, find_checkpoint, refuse_difference
     from reprise.runs.stored import from_checkpoint
     from reprise.show.run import Voice, comirec_results
@@ -167,6 +168,7 @@ def measure_or_output(
             top_n=config.top_n,
             coef=options["coef"],
         )
+        results.keep(checkpoint, [evaluation_facts(measured, "test", options["coef"])], warn)
         print(comirec_results("test", measured.evaluation.metrics, config.top_n))
         return
     target = Path("output") / f"{config.run_name}_emb.npy"

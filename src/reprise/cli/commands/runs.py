@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from reprise.runs.folder import RunFolder
     from reprise.runs.manage.groups import Group
     from reprise.runs.manage.prune import Removal
-    from reprise.runs.manage.survey import Survey
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -90,7 +89,7 @@ def show(name: str, runs_dir: Path, as_json: bool, lang: str | None) -> None:
 
 
 @runs.command()
-@click.argument("names", metavar="NAME NAME...", nargs=-1)
+@click.argument("names", metavar="NAME...", nargs=-1)
 @click.option("--metric")
 @click.option("--paired", is_flag=True)
 @click.option("--split", type=click.Choice(["valid", "test"]))
@@ -118,15 +117,16 @@ def compare(
 
     groups = [find_group(runs_dir, name) for name in names]
     folders = [folder for group in groups for folder in group.folders]
-    if len(folders) < 2 or (paired and len(groups) < 2):
+    of_results = not paired and (split is not None or form is not None)
+    # What each was measured to be is worth a table where there is one; the rest needs two.
+    if len(groups if paired else folders) < (1 if of_results else 2):
         raise UsageError("compare_two")
     if paired and form is not None:
         raise UsageError("only_one", options=f"--paired, --{form}")
-    found = [survey.survey(folder) for folder in folders]
-    if not paired and (split is not None or form is not None):
-        _show_table(found, split or "test", form, as_json, Messages(choose_language(lang)))
+    if of_results:
+        _show_table(groups, split or "test", form, as_json, Messages(choose_language(lang)))
         return
-    facts = compare(found, metric)
+    facts = compare([survey.survey(folder) for folder in folders], metric)
     if len(folders) > len(groups):
         facts["groups"] = of_comparison(groups, facts["metrics"])
     if paired:
@@ -150,15 +150,15 @@ def _paired(
 
 
 def _show_table(
-    found: "list[Survey]", split: str, form: Any, as_json: bool, messages: Messages
+    groups: "list[Group]", split: str, form: Any, as_json: bool, messages: Messages
 ) -> None:
     """Print what runs were measured to be on a split, as results.json has it."""
-    from reprise.runs.manage.table import table
-    from reprise.show.runs import Page, label
+    from reprise.runs.manage.table import labels, table
+    from reprise.show.runs import Page
     from reprise.show.tables import as_text, show_table
 
-    facts, warn = table(found, split), _warner(messages)
-    for name, run in zip(label(facts["runs"]), facts["runs"], strict=True):
+    facts, warn = table(groups, split), _warner(messages)
+    for name, run in zip(labels(facts["runs"]), facts["runs"], strict=True):
         if run["checkpoint"] is None:
             warn("not_measured", name=name, split=split)
     if as_json:

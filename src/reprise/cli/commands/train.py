@@ -17,7 +17,6 @@ from reprise.cli.options import (
     together,
     watch_options,
 )
-from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
@@ -53,14 +52,19 @@ def train(
     given = together(layers)
 
     from reprise.runs.folder import RunFolder
-    from reprise.runs.manage.groups import members, seeds_of
+    from reprise.runs.manage.groups import for_seeds, seeds_of
     from reprise.runs.manage.survey import path_of
     from reprise.runs.naming import for_final_fit, for_training
 
     # Wrong settings are refused before JAX is imported.
     if seeds is not None:
-        _refuse_beside_seeds(new, fit_of, best_metric, change_learning_rate)
-        named = [for_training(one, runs_dir) for one in members(given, seeds_of(seeds))]
+        of_one_run = {
+            "--new": new,
+            "--final-fit": fit_of is not None,
+            "--best-metric": best_metric is not None,
+            "--change-learning-rate": change_learning_rate is not None,
+        }
+        named = for_seeds(given, seeds_of(seeds), runs_dir, of_one_run)
     elif fit_of is None:
         named = [for_training(given, runs_dir, new)]
     else:
@@ -84,20 +88,3 @@ def train(
         best_metric=best_metric,
         new_learning_rate=change_learning_rate,
     )
-
-
-def _refuse_beside_seeds(
-    new: bool,
-    fit_of: Path | None,
-    best_metric: float | None,
-    change_learning_rate: float | None,
-) -> None:
-    """Refuse what is of one run alone."""
-    of_one = {
-        "--new": new,
-        "--final-fit": fit_of is not None,
-        "--best-metric": best_metric is not None,
-        "--change-learning-rate": change_learning_rate is not None,
-    }
-    if given := [flag for flag, is_given in of_one.items() if is_given]:
-        raise UsageError("only_one", options=", ".join(["--seeds", *given]))

@@ -5,14 +5,16 @@ A group is defined by these names only: each of its runs can be used like any ot
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
 from reprise.errors import CheckpointError, UsageError
 from reprise.runs.folder import RunFolder
 from reprise.runs.manage.survey import find, folders, short_name
+from reprise.runs.naming import Named, for_training
 from reprise.text.messages import Phrase
 
 
@@ -24,22 +26,50 @@ class Group:
     folders: tuple[RunFolder, ...]
 
 
-def seeds_of(text: str) -> tuple[int, ...]:
-    """Return the seeds of "19,20,21", each once."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(re.fullmatch(r"\d+", part) for part in parts):
-        raise UsageError("bad_value", option="seeds", value=text, expected=Phrase("good_seeds"))
-    return tuple(dict.fromkeys(map(int, parts)))
+def seeds_of(given: str | Iterable[int]) -> tuple[int, ...]:
+    """Return seeds such as "19,20,21", or (19, 20, 21), each once."""
+    if isinstance(given, str):
+        parts: list[Any] = [part.strip() for part in given.split(",") if part.strip()]
+        seeds = [int(part) if re.fullmatch(r"\d+", part) else None for part in parts]
+    else:
+        parts = list(given) if isinstance(given, Iterable) else []
+        seeds = [_whole(part) for part in parts]
+    if not seeds or None in seeds:
+        raise UsageError("bad_value", option="seeds", value=given, expected=Phrase("good_seeds"))
+    return tuple(dict.fromkeys(seed for seed in seeds if seed is not None))
 
 
-def members(given: Mapping[str, Any], seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Yield the settings of the runs that `given` ones make with each seed."""
-    if "seed" in given:
-        raise UsageError("only_one", options="--seed, --seeds")
+def for_seeds(
+    given: Mapping[str, Any],
+    seeds: Sequence[int],
+    runs_folder: Path,
+    beside: Mapping[str, bool],
+) -> list[Named]:
+    """Return the runs that `given` settings are of with each seed, as `naming.for_training` does.
+
+    Args:
+        given: The settings.
+        seeds: A run for each.
+        runs_folder: The folder of the runs.
+        beside: What else is asked for, by flags that are of one run alone, and refused.
+    """
+    refused = {"--seed": "seed" in given, **beside}
+    if asked := [flag for flag, is_asked in refused.items() if is_asked]:
+        raise UsageError("only_one", options=", ".join(["--seeds", *asked]))
     if "name" not in given:
         raise UsageError("missing_value", option="name")
-    for seed in seeds:
-        yield {**given, "seed": seed, "name": f"{given['name']}-s{seed}"}
+    return [
+        for_training({**given, "seed": seed, "name": f"{given['name']}-s{seed}"}, runs_folder)
+        for seed in seeds
+    ]
+
+
+def _whole(value: Any) -> int | None:
+    """Return an integer, NumPy's too, as Python's; None of anything else."""
+    try:
+        return None if isinstance(value, bool) else index(value)
+    except TypeError:
+        return None
 
 
 def find_group(runs_folder: Path, name: str) -> Group:

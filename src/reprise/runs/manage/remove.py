@@ -1,12 +1,11 @@
 """`reprise runs delete` and `rename`."""
 
-import json
 from pathlib import Path
 
 from reprise import durable
 from reprise.config.schema import check_value
 from reprise.errors import UsageError, WriteError
-from reprise.runs.folder import RunFolder, read_record
+from reprise.runs.folder import RunFolder, read_record, record_events
 from reprise.runs.lock import held
 from reprise.runs.naming import called, read
 from reprise.text.messages import Phrase, unsaid
@@ -37,14 +36,25 @@ def rename(folder: RunFolder, name: str) -> RunFolder:
         if other.path.resolve() != folder.path.resolve():
             raise UsageError("name_taken", path=other.path, name=name)
     with held(folder.path):
-        record = read_record(folder, unsaid)
-        if record:  # a crash after this leaves the run with its new name in its old folder
-            record["config"] = {**record.get("config", {}), "name": name}
-            text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-            durable.replace_file(folder.record, text.encode())
+        _record_name(folder, name)  # a crash after this leaves the old folder with the new name
         if target != folder:
             durable.move(folder.path, target.path)
     return target
+
+
+def _record_name(folder: RunFolder, name: str) -> None:
+    """Write a run's new name into run.json, and among its events: trackers know it by its first."""
+    record = read_record(folder, unsaid)
+    old = read(folder).name
+    if record:
+        event = {"event": "renamed", "old": old, "new": name}
+        record_events(
+            folder,
+            record["identity"],
+            {**record.get("config", {}), "name": name},
+            record.get("environment", {}),
+            [event] if old != name else [],
+        )
 
 
 def remove_folder(path: Path) -> None:
