@@ -184,10 +184,10 @@ def _html(caption: str, rows: Iterable[Iterable[object]]) -> str:
     """Return a table whose first column is heads."""
     shown = []
     for head, *cells in rows:
-        values = "".join(f"<td>{_html(cell)}</td>" for cell in cells)
-        shown.append(f"<tr><th style='text-align:left'>{_html(head)}</th>{values}</tr>")
-    return f"<table><caption>{_html(caption)}</caption>{''.join(shown)}</table>"
+        values = "".join(f"<td>{_safe(cell)}</td>" for cell in cells)
+        shown.append(f"<tr><th style='text-align:left'>{_safe(head)}</th>{values}</tr>")
+    return f"<table><caption>{_safe(caption)}</caption>{''.join(shown)}</table>"
 
 
-def _html(value: Any) -> str:
+def _safe(value: object) -> str:
     return escape(escaped(str(value)))
