@@ -20,6 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from reprise.runtime.streams import is_terminal
 from reprise.text.messages import Messages
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _STAGES = {
 
 def make_console() -> Console:
     """Return a console for plain text, without markup or highlighting."""
-    width = None if sys.stdout.isatty() else _PLAIN_WIDTH
+    width = None if is_terminal(sys.stdout) else _PLAIN_WIDTH
     return Console(width=width, highlight=False, markup=False)
 
 
@@ -49,7 +50,7 @@ def shown_stages(messages: Messages) -> Iterator["OnProgress"]:
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(
-        *columns, console=console, transient=True, disable=not sys.stderr.isatty()
+        *columns, console=console, transient=True, disable=not is_terminal(sys.stderr)
     ) as progress:
         task = progress.add_task("", total=None)
 
@@ -71,7 +72,7 @@ def shown_downloads() -> Iterator["Heard"]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not is_terminal(sys.stderr),
     ) as progress:
 
         def heard(name: str, here: int, of: int) -> None:
