@@ -96,8 +96,8 @@ def test_setting_value_comes_from_flags_and_files_and_is_checked(
     found = [values[name]["value"] for name in ("label_smoothing", "unit_norm", "order")]
     assert found == [0.0, False, "time"]
     asked = (
-        ("--label-smoothing=1", "label_smoothing = 1.0 is invalid: expected a number >= 0 and <"),
-        ("--order=none", "order = 'none' is invalid: expected time | chance"),
+        ("--label-smoothing=1", "--label-smoothing = 1.0 is invalid: expected a number >= 0 and <"),
+        ("--order=none", "--order = 'none' is invalid: expected time | chance"),
     )
     for flag, expected in asked:
         done = python(package, "-m", "reprise", "config", "show", *RUN, flag)

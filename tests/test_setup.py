@@ -7,7 +7,7 @@ import pytest
 
 from helpers.commands import ENVIRONMENT
 from reprise.errors import UsageError
-from reprise.runtime.setup import setup, xla_threads
+from reprise.runtime.setup import PINNED, setup, xla_threads
 
 # Where JAX is imported only, there is time; where it computes already, its threads are given.
 STARTED = """
@@ -52,3 +52,35 @@ def test_setup_refuses_a_bad_number_of_threads(monkeypatch: pytest.MonkeyPatch) 
         setup()
     monkeypatch.setenv("REPRISE_XLA_THREADS", " 4 ")
     assert xla_threads() == 4
+
+
+PINS = """
+import os
+{before}
+from reprise.runtime.setup import PINNED, setup
+setup()
+import jax
+print([name for name in PINNED if jax.config.values.get(name, PINNED[name]) != PINNED[name]])
+print(jax.random.bits(jax.random.key(0), (3,)).tolist())
+"""
+OTHERS = {
+    "JAX_THREEFRY_PARTITIONABLE": "0",
+    "JAX_ENABLE_X64": "1",
+    "JAX_RANDOM_SEED_OFFSET": "7",
+    "JAX_DEFAULT_PRNG_IMPL": "rbg",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+}
+
+
+def test_setup_pins_the_options_that_decide_bits() -> None:
+    """Whatever the environment says, before JAX is imported and after."""
+    plain = printed(PINS.format(before=""))
+    assert plain.startswith("[]\n")
+    for before in ("", "import jax"):
+        assert printed(PINS.format(before=before), **OTHERS) == plain
+
+
+def test_setup_pins_options_that_this_jax_has() -> None:
+    import jax
+
+    assert set(PINNED) <= set(jax.config.values)

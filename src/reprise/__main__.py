@@ -2,12 +2,13 @@
 
 from typing import NoReturn
 
-from reprise.runtime.memory import share_one_heap
+from reprise.runtime.memory import refuse_what_cannot_load, share_one_heap
+from reprise.runtime.streams import prepare_streams
 
 
 def main() -> NoReturn:
     """Run the `reprise` command."""
-    share_one_heap()  # before NumPy's threads start, as they do when it is imported
+    _prepare_process()
     from reprise.cli.main import main
 
     main()
@@ -15,10 +16,16 @@ def main() -> NoReturn:
 
 def comirec() -> NoReturn:
     """Run ComiRec's command line, `python src/train.py`."""
-    share_one_heap()
+    _prepare_process()
     from reprise.cli.main import main_of_comirec
 
     main_of_comirec()
+
+
+def _prepare_process() -> None:
+    prepare_streams()
+    refuse_what_cannot_load()
+    share_one_heap()  # before NumPy's threads start, as they do when it is imported
 
 
 if __name__ == "__main__":

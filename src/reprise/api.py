@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from reprise.config.effect import say_without_effect
 from reprise.config.load import field_of, in_todays_names, read_preset, read_toml
 from reprise.config.schema import check_value
 from reprise.data import PROTOCOLS
@@ -194,6 +195,9 @@ def train(
     own = {"dataset": data.name if isinstance(data, Dataset) else data, "name": name}
     given, runs = _settings(preset, config, settings) | own, Path(runs_dir)
     named = _named(given, runs, seeds, new, final_fit)
+    of_preset = read_preset(preset) if preset else {}
+    asked = {key: value for key, value in given.items() if key not in of_preset}
+    say_without_effect(asked, named[0].config, _warn)
     requests = [_request(one, data, data_dir, resume_from) for one in named]
     voice = partial(Voice, Messages(choose_language(lang)), silent=not progress)
     console = partial(RunConsole, trackers=tuple(track), preset=preset, live=progress)

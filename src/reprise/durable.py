@@ -106,7 +106,7 @@ def append_file(path: Path, content: bytes) -> None:
 @contextmanager
 def opened_for_locking(path: Path) -> Iterator[TextIO]:
     """Open a lock file without changing what its holder wrote."""
-    with _refusals_named(path):
+    with _refusals_named(path, holds_data=False):
         file = open(path, "a+", encoding="ascii", errors="replace")  # noqa: SIM115 - closed below
     with file:
         file.seek(0)
@@ -115,10 +115,10 @@ def opened_for_locking(path: Path) -> Iterator[TextIO]:
 
 def rewrite(file: TextIO, path: Path, text: str) -> None:
     """Overwrite the open file at `path`; not durable, since a lock's holder is not either."""
-    with _refusals_named(path):
-        file.truncate(0)
-        file.write(text)
-        file.flush()
+    with _refusals_named(path, holds_data=False):
+        # Not by the file's buffer: what is left there after a refusal is written again on closing.
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), text.encode())
 
 
 def make_folder(path: Path) -> None:
@@ -362,9 +362,14 @@ def _delete(path: Path) -> None:
 
 
 @contextmanager
-def _refusals_named(path: Path) -> Iterator[None]:
+def _refusals_named(path: Path, holds_data: bool = True) -> Iterator[None]:
+    """Raise WriteError for an OSError; it says that what was saved before is intact only where
+    there was something.
+    """
+    was_there = holds_data and os.path.lexists(path)
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise WriteError("write_refused", path=error.filename or path, reason=reason) from error
+        key = "write_refused" if was_there else "write_refused_new"
+        raise WriteError(key, path=error.filename or path, reason=reason) from error

@@ -47,3 +47,15 @@ class WriteError(RepriseError):
     """The disk refused a write."""
 
     exit_code = 7
+
+
+class MemoryLimitError(RepriseError):
+    """Too little memory."""
+
+    exit_code = 8
+
+
+class DeviceError(RepriseError):
+    """A device that was asked for but cannot be used."""
+
+    exit_code = 9

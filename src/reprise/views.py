@@ -6,6 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reprise.text.shown import shown as escaped
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -182,6 +184,10 @@ def _html(caption: str, rows: Iterable[Iterable[object]]) -> str:
     """Return a table whose first column is heads."""
     shown = []
     for head, *cells in rows:
-        values = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
-        shown.append(f"<tr><th style='text-align:left'>{escape(str(head))}</th>{values}</tr>")
-    return f"<table><caption>{escape(caption)}</caption>{''.join(shown)}</table>"
+        values = "".join(f"<td>{_safe(cell)}</td>" for cell in cells)
+        shown.append(f"<tr><th style='text-align:left'>{_safe(head)}</th>{values}</tr>")
+    return f"<table><caption>{_safe(caption)}</caption>{''.join(shown)}</table>"
+
+
+def _safe(value: object) -> str:
+    return escape(escaped(str(value)))

@@ -225,9 +225,9 @@ def test_evaluate_names_metrics_that_the_data_lacks(workspace: Path) -> None:
     ("options", "said"),
     [
         ([RUN, "--cutoffs", "5,x"], "cutoffs = 'x' is invalid: expected an integer >= 1."),
-        ([RUN, "--cutoffs", "5,0"], "cutoffs = 0 is invalid: expected an integer >= 1."),
+        ([RUN, "--cutoffs", "5,0"], "--cutoffs = 0 is invalid: expected an integer from 1 to"),
         ([RUN, "--cutoffs", ","], "Missing: --cutoffs."),
-        ([RUN, "--top-n", "0"], "top_n = 0 is invalid: expected an integer >= 1."),
+        ([RUN, "--top-n", "0"], "--top-n = 0 is invalid: expected an integer from 1 to"),
         ([RUN, "--metrics", "recal"], "metrics = 'recal' is invalid: expected recall | ndcg | "),
         ([], "Nothing to evaluate: give RUN, or --lists FILE with --dataset NAME."),
         (["--lists", "a.csv"], "Nothing to evaluate: give "),

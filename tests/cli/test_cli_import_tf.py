@@ -76,7 +76,7 @@ def test_import_tf_run_resumes_with_comirecs_original_output(
         (["."], 6, "No TensorFlow checkpoint at ."),
         ([".", "--map", "rows"], 2, "map = 'rows' is invalid: expected PARAM=VARIABLE"),
         ([".", "--step", 0], 2, "step = 0 is invalid"),
-        ([".", "--best-metric", 7], 2, "best_metric = 7.0 is invalid"),
+        ([".", "--best-metric", 7], 2, "--best-metric = 7.0 is invalid"),
         ([".", "--maxlen", 0], 2, "maxlen = 0 is invalid"),
         ([".", "--model", "comirecdr"], 2, "Did you mean 'ComiRec-DR'?"),
     ],

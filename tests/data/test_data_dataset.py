@@ -1,5 +1,6 @@
 """The dataset folder: damage is found on opening, and users are cut into history and targets."""
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from helpers.builders_data import item_lists, small_draft, split_of
 from helpers.effort import examples
+from reprise.data import dataset as data
 from reprise.data.dataset import LAST, SHARE, SPLITS, Dataset, open_dataset
 from reprise.data.prepare import publish
 from reprise.data.sequences import EvaluationUsers, Sequences
@@ -474,3 +476,19 @@ def test_truth_stands_beside_the_users_of_the_evaluation(tmp_path: Path, rule: s
 def test_truth_is_unknown_where_it_is_not_stored(tmp_path: Path) -> None:
     publish(replace(small_draft(), truth={}), "small", tmp_path / "small")
     assert open_dataset(tmp_path / "small").truth("valid") is None
+
+
+@pytest.mark.parametrize("name", ["meta.json", "train/items.npy"])
+def test_open_dataset_tells_unreadable_from_damaged(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(path: Path, *_: object, **__: object) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder / name))
+
+    if name == "meta.json":
+        monkeypatch.setattr(Path, "read_text", refuses)
+    else:
+        monkeypatch.setattr(data, "open_array", refuses)
+    error = refusal(folder)
+    assert error.exit_code == 3
+    assert str(error).startswith(f"Cannot read {folder / name}: Permission denied. The file may be")

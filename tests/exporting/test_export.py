@@ -309,7 +309,7 @@ def test_export_on_a_full_disk_leaves_nothing(
     size: int, plain: StoredModel, tmp_path: Path
 ) -> None:
     users = users_of_split(plain.dataset, "test", 6, as_evaluated=False)
-    with small_disk(size), refused(WriteError, "write_refused"):
+    with small_disk(size), refused(WriteError, "write_refused_new"):
         write(plain, users, tmp_path / "export")
     assert not list(tmp_path.iterdir())
 
@@ -328,7 +328,7 @@ def test_export_reports_a_disk_that_fills_up_while_writing(
         yield from others
 
     monkeypatch.setattr("reprise.serving.export.user_vectors", then_full)
-    with small_disk(resource.RLIM_INFINITY), refused(WriteError, "write_refused"):
+    with small_disk(resource.RLIM_INFINITY), refused(WriteError, "write_refused_new"):
         write(plain, users, tmp_path / "export")
     assert [path.name for path in tmp_path.iterdir()] == ["many.npy"]
 

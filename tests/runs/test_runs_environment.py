@@ -29,13 +29,14 @@ def test_environment_is_stored_in_every_checkpoint_and_in_run_json(
     _, _, folder = run_small(small_data, tmp_path, max_steps=8)
     now = environment.current()
     libraries = {"reprise", "jax", "jaxlib", "numpy"}
-    assert set(now) == libraries | {"device", "xla threads"}
+    machine = {"device", "instructions", "xla threads", "xla flags", "variables"}
+    assert set(now) == libraries | machine
     for checkpoint in store.scan(folder.checkpoints, on_damage=lambda path, reason: None):
         assert checkpoint.environment == now
     assert json.loads(folder.record.read_text())["environment"] == now
 
 
-@pytest.mark.parametrize("name", ["jax", "device"])
+@pytest.mark.parametrize("name", ["jax", "device", "instructions", "xla flags"])
 def test_another_environment_is_said_and_recorded_and_the_run_goes_on(
     small_data: Path, tmp_path: Path, name: str
 ) -> None:
@@ -64,6 +65,42 @@ def test_environment_unknown_is_not_a_change() -> None:
     assert environment.changes({}, environment.current()) == []
     assert environment.changes({"jax": "1"}, {"jax": "1", "new": "2"}) == []
     assert environment.changes({"gone": "1"}, {}) == ["gone: 1 -> -"]
+
+
+def test_environment_tells_what_decides_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    for flags, told in (
+        ("", "none"),
+        ("--xla_cpu_max_isa=SSE4_2", "--xla_cpu_max_isa=SSE4_2"),
+        ("--xla_dump_to=x  --b=1 --a=2", "--a=2 --b=1"),
+    ):
+        monkeypatch.setenv("XLA_FLAGS", flags)
+        assert environment.current()["xla flags"] == told
+    before = environment.current()
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    changed = environment.changes(before, environment.current())
+    assert changed == [f"variables: {before['variables']} -> OPENBLAS_CORETYPE=Haswell"]
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "found"),
+    [
+        ("model name\t: A\nflags\t\t: fpu fma sse4_2 avx2\n\nflags\t: x", "sse4_2 fma avx2"),
+        ("Features\t: fp asimd sve i8mm\n", "asimd sve i8mm"),
+        ("", "none"),
+        (None, "none"),
+    ],
+)
+def test_instructions_are_those_of_the_machine(
+    cpuinfo: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> str:
+        if cpuinfo is None:
+            raise FileNotFoundError(path)
+        return cpuinfo
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert (" ".join(environment._instructions()) or "none") == found
 
 
 @pytest.mark.parametrize("how", ["moved", "copied"])

@@ -311,3 +311,56 @@ def test_best_is_never_the_unrated_state_of_an_interrupted_evaluation(
     best = store.best_of(store.scan(folder.checkpoints))
     assert best is not None
     assert best.path.name == "ckpt-4"
+
+
+def test_best_keeps_the_rate_it_was_trained_with(
+    small_data: Path, tmp_path: Path, scripted: Script
+) -> None:
+    """Though the rate is changed at its own step, and whatever comes after."""
+    scripted({4: 0.3, 8: 0.5, 12: 0.2, 16: 0.1, 20: 0.1})
+    _, _, folder = run_small(small_data, tmp_path, max_steps=8)
+    kept, first = best_weights(folder), 0.01
+    for steps, rate in ((12, 0.5), (16, 0.25)):
+        run_small(small_data, tmp_path, max_steps=steps, new_learning_rate=rate)
+        assert best_weights(folder) == kept
+    outcome, recorder, _ = run_small(small_data, tmp_path, resume_from="best")
+    assert recorder.resumption is not None
+    assert recorder.resumption.snapshot.progress.learning_rate == first
+    assert (outcome.progress.branch, outcome.progress.learning_rate) == (1, first)
+
+
+def test_rewind_leaves_a_rate_that_was_just_changed(
+    small_data: Path, tmp_path: Path, scripted: Script
+) -> None:
+    scripted({4: 0.3, 8: 0.5, 12: 0.4})
+    run_small(small_data, tmp_path, max_steps=8)
+    changed = stopping_at(9)
+    run_small(small_data, tmp_path, changed, max_steps=12, new_learning_rate=1e20)
+    outcome, _, _ = run_small(small_data, tmp_path, max_steps=12, resume_from="best")
+    assert (outcome.progress.branch, outcome.progress.learning_rate) == (1, 0.01)
+
+
+def test_evaluate_due_rates_with_the_old_rate(
+    small_data: Path, tmp_path: Path, scripted: Script
+) -> None:
+    """A new one takes effect after it, so that the best is stored with the rate it had."""
+
+    def interrupted(task: Task, state: TrainState, stop: StopRequest) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise vectors.InterruptedSearchError
+
+    scripted({4: 0.3, 8: 0.5, 12: 0.4})
+    run_small(small_data, tmp_path, max_steps=7)
+    with evaluating(interrupted):
+        run_small(small_data, tmp_path, max_steps=8)
+        asked: dict[str, Any] = {"new_learning_rate": 0.5}
+        outcome, recorder, folder = run_small(small_data, tmp_path, max_steps=12, **asked)
+    assert (outcome.exit_code, outcome.progress.learning_rate) == (143, 0.01)
+    assert recorder.keys.count("learning_rate_unchanged") == 1
+    outcome, recorder, _ = run_small(small_data, tmp_path, max_steps=12, **asked)
+    assert outcome.progress.learning_rate == 0.5
+    assert [line["step"] for line in recorder.lines] == [8, 12]
+    assert folder.metrics.read_text().count("\n") == len(outcome.progress.evaluations)
+    best = store.best_of(store.scan(folder.checkpoints))
+    assert best is not None
+    assert (best.progress.step, best.progress.learning_rate) == (8, 0.01)

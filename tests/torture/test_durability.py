@@ -371,7 +371,8 @@ def test_train_names_a_full_disk_and_an_unwritable_place(small_data: Path, tmp_p
     check_refusal(train(small_data, blocked / "runs", "--steps", 5), 7, "Cannot write")
     tiny_files = "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
     full = train(small_data, tmp_path / "full", "--steps", 10, before=tiny_files)
-    check_refusal(full, 7, "Cannot write", "Everything saved before is intact")
+    check_refusal(full, 7, "Cannot write", "Fix this and run the same command again")
+    assert "intact" not in full.stderr  # nothing was saved before
     assert list((tmp_path / "full" / RUN / "checkpoints").iterdir()) == []
 
 

@@ -7,8 +7,8 @@
         MANIFEST.json           SHA-256, size (arrays: dtype, shape) of each file
     checkpoints/quarantine/     checkpoints that did not match their manifest
 
-No name is written twice: a step that is stored again with more information (an evaluation that was
-interrupted, a best metric that an older schema lacked) gets ".1" appended.
+No name is written twice: a step that is stored again (with an evaluation that was interrupted, a
+best metric that an older schema lacked, another learning rate) gets ".1" appended.
 
 After a crash at any instant, each checkpoint is complete or absent (`durable`). The rename is the
 commit, and superseded checkpoints are deleted after it: the newest two and the best stay.
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from reprise import durable
 from reprise.checkpoints.migrate import FIRST_SCHEMA_WITH_BEST, SCHEMA, lift_arrays, migrate
-from reprise.errors import CheckpointError
+from reprise.errors import CheckpointError, WriteError
 from reprise.text.messages import Phrase, Say
 from reprise.training.state import Best, Progress, Snapshot
 
@@ -89,7 +89,8 @@ def save(
     the run does not resume from them (the learning rate may have changed and changed back), and
     their updates may still be pending.
     """
-    for stored in scan(folder)[-1:]:
+    before = scan(folder)
+    for stored in before[-1:]:
         if stored.best_known and stored.progress.trajectory() == snapshot.progress.trajectory():
             durable.disk.sync(
                 folder
@@ -97,7 +98,12 @@ def save(
             return stored.path
     path = _free_path(folder, snapshot.progress)
     about = {"identity": dict(identity), "environment": dict(environment)}
-    durable.publish_folder(path, lambda draft: _fill(draft, snapshot, about))
+    try:
+        durable.publish_folder(path, lambda draft: _fill(draft, snapshot, about))
+    except WriteError as refused:
+        if not before or refused.key != "write_refused_new":
+            raise
+        raise WriteError("write_refused", **refused.values) from refused
     _retain(folder)
     return path
 
@@ -222,10 +228,13 @@ def set_aside(path: Path, reason: Phrase, warn: Say) -> None:
 
 
 def _goodness(checkpoint: Checkpoint) -> tuple[float, int, int, int]:
-    """Return the sort key: metric, then the earlier branch and step, then the later repetition."""
+    """Return the sort key: metric, then the earlier branch, step and repetition. A step that was
+    rated is stored again only where the learning rate changed: the first has the one it was
+    trained with.
+    """
     branch, step, repetition = checkpoint.order
     metric = checkpoint.progress.metric
-    return -math.inf if metric is None else metric, -branch, -step, repetition
+    return -math.inf if metric is None else metric, -branch, -step, -repetition
 
 
 def parse_name(name: str) -> tuple[int, int, int]:

@@ -26,7 +26,17 @@ STEPS, TEST_ITER, LEARNING_RATE = 4000, 250, 0.005
 
 
 def run_demo(folder: Path, lang: str | None) -> int:
-    """Run the demonstration in `folder`, in place of an earlier one; return 0 if all is equal."""
+    """Run the demonstration in `folder`, in place of an earlier one; return 0 if all is equal, and
+    the exit code of a command that failed, which has said why.
+    """
+    try:
+        return _run_demo(folder, lang)
+    except subprocess.CalledProcessError as failed:
+        code: int = failed.returncode
+        return code if code > 0 else 128 - code
+
+
+def _run_demo(folder: Path, lang: str | None) -> int:
     for made_before in [folder / "data" / "demo", *(folder / "runs").glob("demo_*")]:
         shutil.rmtree(made_before, ignore_errors=True)
     publish(make_demo(), "demo", folder / "data" / "demo")

@@ -14,11 +14,12 @@ import click
 
 from reprise import __version__
 from reprise.cli.help import Group, use_language, with_type_translated
-from reprise.errors import RepriseError, WriteError
+from reprise.cli.typed import as_typed
+from reprise.errors import MemoryLimitError, RepriseError, WriteError
 from reprise.runtime.setup import setup
+from reprise.runtime.streams import give_up
 from reprise.text.messages import Messages, Phrase, choose_language
 
-OUT_OF_MEMORY = 8
 COMMANDS = (
     "comirec",
     "config",
@@ -35,6 +36,8 @@ COMMANDS = (
     "sweep",
     "train",
 )
+_REPEATED = re.compile(r"(Error dispatching computation: )\1+")  # by XLA, of one failure
+_CANNOT_LOAD = re.compile("failed to map|cannot allocate", re.IGNORECASE)
 _LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # as XLA says it
 
 
@@ -46,30 +49,49 @@ def run_guarded(command: click.Command) -> NoReturn:
     use_language(messages.language)
     try:
         setup()
-        sys.exit(command.main(standalone_mode=False, obj=messages.language))
+        try:
+            code = command.main(standalone_mode=False, obj=messages.language)
+        finally:
+            sys.stdout.flush()  # here, where a full disk ends in a line
     except click.Abort as abort:
         if isinstance(abort.__cause__, EOFError):
             raise abort.__cause__ from None  # of a file: click takes it for the end of a prompt
-        sys.exit(128 + signal.SIGINT)
+        code = 128 + signal.SIGINT
     except click.ClickException as error:
         with_type_translated(error).show()
-        sys.exit(error.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _LACKS_MEMORY.search(str(error)):
-            raise
-        _tell(messages, Phrase("out_of_memory", reason=str(error).partition("\n")[0]))
-        sys.exit(OUT_OF_MEMORY)
-    except RepriseError as error:
-        _tell(messages, error)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        path, reason = error.filename or "?", error.strerror or error
-        _tell(messages, Phrase("os_refused", path=path, reason=reason))
-        sys.exit(WriteError.exit_code)
+        code = error.exit_code
+    except (MemoryError, RuntimeError, ImportError, RepriseError, OSError) as error:
+        mistake, code = _mistake(error)
+        if isinstance(error, OSError):
+            give_up(sys.stdout)  # else Python, at its end, tries to write the rest again
+        _tell(messages, mistake)
+    sys.exit(code)
+
+
+def _mistake(error: Exception) -> tuple[Phrase, int]:
+    """Return what is said of an error that the user can fix, and the exit code; raise others."""
+    if isinstance(error, RepriseError):
+        return as_typed(error, sys.argv[1:]), error.exit_code
+    if isinstance(error, OSError):
+        key = "os_refused_unnamed" if error.filename is None else "os_refused"
+        values = {"path": error.filename, "reason": error.strerror or error}
+        return Phrase(key, **values), WriteError.exit_code
+    reason: str | Phrase = _REPEATED.sub(r"\1", str(error).partition("\n")[0]) or Phrase(
+        "memory_none"
+    )
+    if isinstance(error, ImportError) and _CANNOT_LOAD.search(str(error)):
+        return Phrase("memory_refused", reason=reason), MemoryLimitError.exit_code
+    if isinstance(error, MemoryError) or _LACKS_MEMORY.search(str(error)):
+        return Phrase("out_of_memory", reason=reason), MemoryLimitError.exit_code
+    raise error
 
 
 def _tell(messages: Messages, mistake: Phrase) -> None:
-    click.echo(messages.text("error_line", mistake=mistake), err=True)
+    try:
+        line = messages.text("error_line", mistake=mistake)
+    except MemoryError:  # there is none left for the catalogue either
+        line = "Error: Out of memory."
+    click.echo(line, err=True)
 
 
 class Commands(UserDict[str, click.Command]):

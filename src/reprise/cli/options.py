@@ -3,21 +3,23 @@
 import json
 import math
 from collections import ChainMap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from reprise.cli.help import Option
+from reprise.config.effect import say_without_effect
 from reprise.config.layers import Layer
 from reprise.config.load import PRESETS, in_todays_names, read_preset, read_toml
-from reprise.config.schema import SETTINGS
+from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.config.setting import Setting
 from reprise.data import TIES
 from reprise.data.readers import FORMATS
 from reprise.errors import UsageError
 from reprise.text.messages import Messages, Phrase, choose_language
+from reprise.text.shown import shown_json
 from reprise.tracking import TRACKERS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -167,11 +169,11 @@ def run_layers(
     """
     if max_iter is not None and max_steps is not None:
         raise UsageError("only_one", options="--max-iter, --steps")
-    from_file = read_toml(config_file, _say) if config_file is not None else {}
+    from_file = read_toml(config_file, say) if config_file is not None else {}
     named = from_file.pop("preset", None)
     from_preset = read_preset(preset or named) if preset or named else {}
     flags = {key: value for key, value in values.items() if value is not None}
-    given = in_todays_names(flags, _say)
+    given = in_todays_names(flags, say)
     steps = steps_of(max_iter) if max_iter is not None else max_steps
     return [
         Layer("preset", from_preset, preset or named),
@@ -180,7 +182,7 @@ def run_layers(
     ]
 
 
-def _say(key: str, **values: object) -> None:
+def say(key: str, **values: object) -> None:
     """Print a line for the user of the command that runs, in their language."""
     context = click.get_current_context(silent=True)
     asked = context.params.get("lang") if context is not None else None
@@ -195,7 +197,11 @@ def run_values(
     values: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the values that the layers of `run_layers` make together."""
-    layers = run_layers(preset, config_file, max_iter, max_steps, values)
+    return together(run_layers(preset, config_file, max_iter, max_steps, values))
+
+
+def together(layers: Sequence[Layer]) -> dict[str, Any]:
+    """Return the values of layers, the later ones stronger."""
     return dict(ChainMap(*(dict(layer.values) for layer in reversed(layers))))
 
 
@@ -211,13 +217,20 @@ def agreed(question: str, unasked: str) -> bool:
 
 def print_json(facts: Any) -> None:
     """Print facts for programs."""
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    click.echo(shown_json(json.dumps(facts, indent=2, ensure_ascii=False)))
 
 
 def steps_of(thousands: float) -> int:
-    """Return the steps that --max-iter means; UsageError where it is not finite."""
-    if not math.isfinite(thousands):
-        raise UsageError(
-            "bad_value", option="max_iter", value=thousands, expected=Phrase("good_positive")
-        )
-    return round(thousands * 1000)
+    """Return the steps that --max-iter means; UsageError where they are no possible number."""
+    low, high = SETTINGS["max_steps"].at_least, SETTINGS["max_steps"].at_most
+    steps = round(thousands * 1000) if math.isfinite(thousands) else 0
+    if not low <= steps <= high:
+        expected = Phrase("good_within", low=low / 1000, high=int(high) // 1000)
+        raise UsageError("bad_value", option="max_iter", value=thousands, expected=expected)
+    return steps
+
+
+def say_unused(layers: Sequence[Layer], config: TrainConfig) -> None:
+    """Say which values of flags and file, the later ones stronger, have no effect."""
+    own = [layer for layer in layers if layer.kind in ("file", "flag")]
+    say_without_effect(together(own), config, say)

@@ -57,7 +57,7 @@ def resolve(layers: Iterable[Layer]) -> list[Value]:
             settings.append(
                 Value(key, value, "default" if value == declared.default else "derived")
             )
-        elif _is_as_given(value, given[key]):
+        elif is_as_given(value, given[key]):
             settings.append(Value(key, value, origin[key].kind, origin[key].name))
         else:
             settings.append(Value(key, value, "derived"))
@@ -74,7 +74,7 @@ def as_toml(settings: list[Value]) -> str:
     )
 
 
-def _is_as_given(value: Any, given: Any) -> bool:
+def is_as_given(value: Any, given: Any) -> bool:
     """Whether a value is what was asked for: names in any case, and 0 for none."""
     same = value == given or str(value).casefold() == str(given).casefold()
     return same or (value is None and not given)

@@ -80,6 +80,7 @@ class TrainConfig:
         0,
         "Step at which the decay ends, at 1% of the learning rate; --decay needs it.",
         at_least=0,
+        needs="decay",
     )
     optimizer: str = choice(
         ("row-adam", "adam", "lazy-adam"),
@@ -91,7 +92,9 @@ class TrainConfig:
 
     # The loss: `training.losses`
     selection: str = choice(
-        ("argmax", "sample", "soft", "item0"), "Interest that is trained on the target: {choices}."
+        ("argmax", "sample", "soft", "item0"),
+        "Interest that is trained on the target: {choices}.",
+        of_several=True,
     )
     temperature: float | None = setting(
         None,
@@ -104,6 +107,7 @@ class TrainConfig:
         ("selected", "max"),
         "Interest that scores a negative: {choices}: the target's, or the one with the highest "
         "score for this negative.",
+        of_several=True,
     )
     hard_negatives: float = setting(
         0.0, "REMI's b: weight negatives by exp(b * score); 0: equal weights.", at_least=0
@@ -142,7 +146,7 @@ class TrainConfig:
     )
 
     # Around the model: `models.wrappers`
-    num_interest: int = setting(4, "Interest vectors per user.")
+    num_interest: int = setting(4, "Interest vectors per user.", of_several=True)
     ensemble: int = setting(
         1,
         "Ensemble members, each trained on a slice of the embedding dimensions.",
@@ -152,6 +156,7 @@ class TrainConfig:
     interest_count: str = choice(
         ("fixed", "by-length"),
         "{choices}: the same number for all users, or fewer for short histories.",
+        of_several=True,
     )
     encoder_layers: int = setting(
         0,
@@ -160,12 +165,13 @@ class TrainConfig:
         at_most=64,  # each is compiled separately
         untrained=Meaning.DEFAULT,
     )
-    encoder_heads: int = setting(1, "Attention heads of the encoder.")
+    encoder_heads: int = setting(1, "Attention heads of the encoder.", needs="encoder_layers")
     dropout: float = setting(
         0.0,
         "Dropout rate of the encoder, 0 to 1.",
         at_least=0,
         below=1,
+        needs="encoder_layers",
     )
     item_dropout: float = setting(
         0.0, "Fraction of the history's items dropped in training, 0 to 1.", at_least=0, below=1
@@ -333,6 +339,8 @@ def cutoffs_of(top_n: int) -> tuple[int, ...]:
     return tuple(sorted({20, 50, top_n}))
 
 
-def check_value(name: str, value: Any) -> None:
-    """Refuse a value of the wrong type or out of range."""
-    SETTINGS[name].check(value)
+def check_value(name: str, value: Any, called: str | None = None) -> None:
+    """Refuse a setting's value of the wrong type or out of range; the refusal has it as `called`,
+    by default its name.
+    """
+    SETTINGS[name].check(value, called)

@@ -55,6 +55,8 @@ class Setting:
         untrained: The value of a run of a model that is not trained.
         extendable: Whether it may change between starts: it decides how long a run goes on, not
             its path.
+        needs: The setting without which it has no effect.
+        of_several: Whether it has no effect with a model of one interest.
         flags: The flags that give it; --name, with dashes, where none are declared.
         formerly: Names it had, which are understood in flags, files and stored runs.
         default_shown: The default in help texts, where the value does not say it.
@@ -71,6 +73,8 @@ class Setting:
     absent: Any = Meaning.DEFAULT
     untrained: Any = Meaning.KEPT
     extendable: bool = False
+    needs: str = ""
+    of_several: bool = False
     flags: tuple[str, ...] = ()
     formerly: tuple[Former, ...] = ()
     default_shown: str = ""
@@ -78,13 +82,14 @@ class Setting:
     kind: type[int] | type[float] | type[str] | type[bool] = str
     optional: bool = False
 
-    def check(self, value: Any) -> None:
+    def check(self, value: Any, called: str | None = None) -> None:
         """Raise UsageError for a value of the wrong type or out of range."""
+        called = called or self.name
         if not self._is_possible(value):
             values = {"value": value, "expected": self._expected()}
-            raise UsageError("bad_value", option=self.name, **values)
+            raise UsageError("bad_value", option=called, **values)
         if self.names_folder and not _names_a_folder(value):
-            raise UsageError("bad_name", option=self.name, value=value)
+            raise UsageError("bad_name", option=called, value=value)
 
     def normalize(self, value: Any) -> Any:
         """Convert a checked value to its stored form: integers to floats where floats are due, and

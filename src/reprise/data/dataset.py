@@ -12,6 +12,7 @@ users.parquet          split, user (row in its split), raw_id
 truth/                 demo data only: the true interests
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,7 @@ EVALUATIONS = (SHARE, LAST, LATER)
 # The message that tells it.
 HIDDEN = {SHARE: "hidden_share", LAST: "hidden_last", LATER: "hidden_later"}
 _HISTORY_SHARE = 0.8
+_REFUSALS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 @dataclass(frozen=True)
@@ -290,7 +292,18 @@ def _damage_told(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise DataError("dataset_damaged", folder=folder, reason=error) from error
+        raise _unusable(folder, error, error) from error
+
+
+def _unusable(folder: Path, error: Exception, reason: Phrase | Exception) -> DataError:
+    """Return the refusal of a folder: damaged, or, where the system refuses to read what may be
+    whole, unreadable.
+    """
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        return DataError(
+            "checkpoint_unreadable", path=error.filename or folder, reason=error.strerror
+        )
+    return DataError("dataset_damaged", folder=folder, reason=reason)
 
 
 def _open_arrays(folder: Path, meta: Mapping[str, Any]) -> Dataset:
@@ -368,7 +381,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
             meta["name"], meta["fingerprint"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = Phrase("file_content", name="meta.json", error=error)
-        raise DataError("dataset_damaged", folder=folder, reason=reason) from error
+        raise _unusable(folder, error, reason) from error
     if schema not in (SCHEMA, WITH_TARGETS):
         known = f"{SCHEMA}, {WITH_TARGETS}"
         raise DataError("dataset_schema", folder=folder, found=schema, known=known)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _LEAST_MEMORY = 10**9
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
+_LARGEST_CORE = 1_000_000
+
 
 def locate(data_dir: Path, name: str, trained_on: str | None = None) -> Path:
     """Return the prepared folder of dataset `name`, preparing it on first use from a ComiRec
@@ -160,8 +162,8 @@ def _refuse_bad_values(
     protocol: str, core: int | None, asked: Asked, cut: Sequence[str] | None
 ) -> None:
     """Raise UsageError where a value is none that its option may have."""
-    if core is not None and core < 1:
-        raise _bad_value("k-core", core, Phrase("good_whole", low=1))
+    if core is not None and not 1 <= core <= _LARGEST_CORE:
+        raise _bad_value("k-core", core, Phrase("good_whole_within", low=1, high=_LARGEST_CORE))
     if protocol not in PROTOCOLS:
         raise _bad_value("protocol", protocol, " | ".join(PROTOCOLS))
     if cut is not None and protocol != "time-split":

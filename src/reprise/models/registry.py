@@ -27,6 +27,8 @@ REGISTRY = {
 }
 # Models without training.
 UNTRAINED = frozenset({"MostPop"})
+# Models with one interest, whatever number is asked for.
+SINGLE = frozenset({"DNN", "GRU4REC", "MostPop"})
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from reprise.runs import results
 from reprise.runs.events import Line, Start, best_of, forks, kept_path, starts
 from reprise.runs.folder import RunFolder, find_checkpoint, read_record
 from reprise.text.messages import Say
+from reprise.text.shown import shown
 from reprise.training.state import Best
 
 Points = list[tuple[int, float]]
@@ -59,7 +60,7 @@ def read_runs(paths: Sequence[Path], say: Say) -> list[Run]:
     while len(set(labels)) < len(labels):
         depth += 1  # parent folders needed for unique names
         labels = ["/".join(run.path.resolve().parts[-depth:]) for run in runs]
-    return [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
+    return [replace(run, label=shown(label)) for run, label in zip(runs, labels, strict=True)]
 
 
 def noting(notes: list[tuple[str, dict[str, Any]]], say: Say) -> Say:

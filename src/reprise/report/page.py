@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reprise import __version__
@@ -17,6 +18,7 @@ from reprise.report.figures import Figure
 from reprise.report.measuring import Measured, Trade
 from reprise.runs.results import Split
 from reprise.text.messages import Messages
+from reprise.text.shown import shown
 
 _TEMPLATE = Path(__file__).parent / "template"
 _GROUPED = {
@@ -41,6 +43,7 @@ def render(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_finalized,
     )
     return environment.get_template("page.html").render(
         text=messages.text,
@@ -72,6 +75,12 @@ def render(
         figures={figure.id: {"data": figure.data, "layout": figure.layout} for figure in drawn},
         facts=_facts(runs, measured),
     )
+
+
+def _finalized(value: Any) -> Any:
+    """Return what the template shows of a value: texts of files without control characters."""
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return shown(value, keep="\n") if plain else value
 
 
 def _of_the_best(

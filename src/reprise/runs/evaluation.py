@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import cutoffs_of
+from reprise.config.setting import LARGEST
 from reprise.data.dataset import Truth
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
@@ -80,8 +81,8 @@ def cutoffs_asked(
     """
     for option, values in (("cutoffs", cutoffs or ()), ("top_n", (top_n,))):
         for value in values:
-            if value is not None and value < 1:
-                expected = Phrase("good_whole", low=1)
+            if value is not None and not 1 <= value <= LARGEST:
+                expected = Phrase("good_whole_within", low=1, high=LARGEST)
                 raise UsageError("bad_value", option=option, value=value, expected=expected)
     if cutoffs is None:
         return None if top_n is None else cutoffs_of(top_n)

@@ -24,11 +24,13 @@ from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.load import in_todays_names, lift_identity
+from reprise.data.dataset import DATA_KEYS
 from reprise.errors import CheckpointError, ConfigMismatchError
 from reprise.runs import results
 from reprise.runs.events import is_event
 from reprise.runs.lock import LOCK, held
 from reprise.text.messages import Phrase, Say, unsaid
+from reprise.text.shown import shown
 from reprise.training.state import Progress, Snapshot
 
 Source = Literal["latest", "best"]
@@ -102,8 +104,11 @@ def leftovers(folder: RunFolder) -> list[Path]:
         raise CheckpointError("folder_unreadable", path=path, reason=reason) from error
 
 
-def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Say) -> None:
-    """Refuse, with the differences, a folder that holds a run of another identity.
+def check_identity(
+    folder: RunFolder, identity: Mapping[str, Any], warn: Say, data_folder: Path | None = None
+) -> None:
+    """Refuse, with the differences, a folder that holds a run of another identity; `data_folder`
+    is what a change of the data set is told of.
 
     The identity is stored in the checkpoints; run.json decides between different ones, or alone if
     there are no checkpoints.
@@ -114,6 +119,8 @@ def check_identity(folder: RunFolder, identity: Mapping[str, Any], warn: Say) ->
     if found and recorded not in [checkpoint.identity for checkpoint in found]:
         stored = found[-1].identity
     if stored is not None:
+        if data_folder is not None and _other(stored, identity, "dataset_fingerprint"):
+            raise ConfigMismatchError("dataset_not_its", path=folder.path, dataset=data_folder)
         refuse_difference(folder, stored, identity)
 
 
@@ -122,22 +129,26 @@ def refuse_difference(
 ) -> None:
     """Raise ConfigMismatchError, with one line per key, if the two differ."""
     differences = _difference(stored, asked)
-    if differences and all(line.startswith("item_ids: ") for line in differences):
+    if differences == ["item_ids"]:
         raise ConfigMismatchError("items_relabelled", path=folder.path)
     if differences:
-        lines = "\n".join(f"  {line}" for line in differences)
+        lines = "\n".join(f"  {shown(line)}" for line in differences)
         raise ConfigMismatchError("config_differs", path=folder.path, differences=lines)
 
 
 def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Return "key: stored -> asked" for each key that differs; what an older version did not
-    store is no difference.
+    """Return "key: stored -> asked" for each key that differs, of a digest the key alone; what an
+    older version did not store is no difference.
     """
     return [
-        f"{key}: {value} -> {asked.get(key)}"
+        key if key in DATA_KEYS else f"{key}: {value} -> {asked.get(key)}"
         for key, value in sorted(stored.items())
-        if key not in asked or value != asked[key]
+        if _other(stored, asked, key)
     ]
+
+
+def _other(stored: Mapping[str, Any], asked: Mapping[str, Any], key: str) -> bool:
+    return key in stored and (key not in asked or stored[key] != asked[key])
 
 
 def record_events(

@@ -93,6 +93,24 @@ def measure_best(
     return state.at(arrays, evaluated_step=step, metric=rated, best=best)
 
 
+def evaluate_due(
+    task: Task,
+    state: TrainState,
+    folder: RunFolder,
+    stop: StopRequest,
+    observer: Observer,
+    evaluate: Evaluate = evaluate_state,
+) -> TrainState:
+    """Make the evaluation that an interrupted start left undone, if any, and save its state."""
+    if not _evaluation_due(state.progress, task.config):
+        return state
+    until_here = replace(task, config=replace(task.config, max_steps=state.progress.step))
+    state = train(until_here, state, folder, stop, observer, evaluate)
+    if not state.progress.is_rated:
+        raise InterruptedSearchError
+    return state
+
+
 def train(
     task: Task,
     state: TrainState,

@@ -32,6 +32,7 @@ from reprise.runs.folder import (
 from reprise.runs.loop import (
     Evaluate,
     Observer,
+    evaluate_due,
     evaluate_state,
     is_finished,
     measure_best,
@@ -67,7 +68,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.new_learning_rate is not None:
-            check_value("learning_rate", self.new_learning_rate)
+            check_value("learning_rate", self.new_learning_rate, "change_learning_rate")
         if self.best_metric is not None and not 0 <= self.best_metric <= 1:
             expected = Phrase("good_within", low=0, high=1)
             raise UsageError(
@@ -123,7 +124,7 @@ def run_session(
     with stop_requests(own_process) as stop, locked(folder):
         if not durable.can_sync_folder(folder.checkpoints):
             announcer.say("folders_not_synced", path=folder.checkpoints)
-        check_identity(folder, task.identity, announcer.say)
+        check_identity(folder, task.identity, announcer.say, dataset.folder)
         items.keep(folder, dataset, announcer.say)
         resumption = resume(
             folder,
@@ -144,8 +145,10 @@ def run_session(
             announcer.say("valid_sample", users=some, every=every)
         try:
             state = _starting_state(request, task, resumption, stop, announcer, evaluate)
-        except InterruptedSearchError:  # while measuring an old checkpoint: nothing has changed
+        except InterruptedSearchError:  # while measuring a stored state: nothing has changed
             progress = _progress(resumption)
+            if request.new_learning_rate is not None:
+                announcer.say("learning_rate_unchanged")
             return Outcome(progress, progress.best, None, stop.exit_code)
         if resumption is not None:
             announcer.restored(state.progress)
@@ -210,16 +213,26 @@ def _starting_state(
         events.append({"event": "environment changed", "changes": changes, "step": progress.step})
     rate = request.new_learning_rate
     if rate is not None and rate != progress.learning_rate:
-        change = {"old": progress.learning_rate, "new": rate, "step": progress.step}
-        announcer.say("learning_rate_changed", **change)
-        events.append({"event": "learning rate changed", **change})
-        state = up_to_date(task, state)
-        state = state.at(state.arrays, learning_rate=rate)
+        # What is rated, and may be the best, was trained with the old rate: it is stored with it.
+        state = evaluate_due(task, state, folder, stop, announcer, evaluate)
+        state, change = _with_rate(task, state, rate, announcer.say)
+        events.append(change)
         save(state)
     config = dataclasses.asdict(task.config)
     hint = where.hint(folder, request.data_folder)
     record_events(folder, task.identity, config, task.environment, events, hint)
     return state
+
+
+def _with_rate(
+    task: Task, state: TrainState, rate: float, say: Say
+) -> tuple[TrainState, dict[str, object]]:
+    """Return the state with another learning rate, and the event."""
+    change = {"old": state.progress.learning_rate, "new": rate, "step": state.progress.step}
+    say("learning_rate_changed", **change)
+    state = up_to_date(task, state)
+    changed = state.at(state.arrays, learning_rate=rate)
+    return changed, {"event": "learning rate changed", **change}
 
 
 def _measure_ended(

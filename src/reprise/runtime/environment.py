@@ -15,13 +15,35 @@ import jax
 from reprise import __version__
 
 _LIBRARIES = ("jax", "jaxlib", "numpy")
+# As Linux calls them, of x86 and of ARM: those that sums and products are compiled to.
+_INSTRUCTIONS = (
+    *("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512dq", "avx512bw", "avx512vl"),
+    *("avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8"),
+    *("asimd", "asimdhp", "asimddp", "sve", "sve2", "i8mm", "bf16"),
+)
+# By which glibc, NumPy, OpenBLAS and oneDNN use other instructions than the processor's best.
+_VARIABLES = (
+    *("GLIBC_TUNABLES", "NPY_DISABLE_CPU_FEATURES", "OPENBLAS_CORETYPE"),
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
+)
+_NONE = "none"
 
 
 def current() -> dict[str, str]:
-    """Return versions, device and XLA's threads of this process, by name."""
+    """Return versions, device, instructions, XLA's threads and flags, and variables that choose
+    among instructions, of this process, by name.
+    """
     versions = {name: version(name) for name in _LIBRARIES}
-    device = {"device": _device(), "xla threads": _threads()}
-    return {"reprise": __version__, **versions, **device}
+    variables = [f"{name}={os.environ[name]}" for name in _VARIABLES if os.environ.get(name)]
+    return {
+        "reprise": __version__,
+        **versions,
+        "device": _device(),
+        "instructions": " ".join(_instructions()) or _NONE,
+        "xla threads": _threads(),
+        "xla flags": " ".join(_xla_flags()) or _NONE,
+        "variables": " ".join(variables) or _NONE,
+    }
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -31,6 +53,20 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
         for name in sorted(before)
         if before[name] != now.get(name)
     ]
+
+
+def _instructions() -> list[str]:
+    """Return the sets of instructions that compilers and libraries choose among, of the processor
+    as this machine shows it: a virtual one may hide some of its model's.
+    """
+    known = set(_cpuinfo("flags", "Features").split())
+    return [name for name in _INSTRUCTIONS if name in known]
+
+
+def _xla_flags() -> list[str]:
+    """Return XLA's flags in order, without those that only write what it does."""
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    return sorted(flag for flag in flags if not flag.startswith("--xla_dump"))
 
 
 def _threads() -> str:
@@ -45,8 +81,14 @@ def _device() -> str:
 
 
 def _processor() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(*keys: str) -> str:
+    """Return the first value of one of the keys; "" where Linux does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):  # not Linux
-        return platform.processor() or platform.machine()
+    except OSError:
+        return ""
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in pairs if key.strip() in keys), "")

@@ -1,12 +1,22 @@
-"""Configure the C library's allocator to reuse memory from one step to the next.
+"""The C library's allocator, which is to reuse memory from one step to the next; and a limit of
+memory that is too low to load what computes.
 
 By default, glibc gets arrays above 32 MB from the kernel and returns them when they are freed, so a
 step with large score arrays spends much of its time on new pages, zeroed each time.
 """
 
 import ctypes
+import resource
+import sys
+from importlib.abc import MetaPathFinder
 from pathlib import Path
+from typing import Any
 
+from reprise.errors import MemoryLimitError
+
+_MB = 10**6
+# Of address space, on two cores; more cores take more.
+_TO_LOAD = {"numpy": 160 * _MB, "jax": 640 * _MB}
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 
@@ -38,6 +48,25 @@ def available_memory() -> int | None:
     return next(
         (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None
     )
+
+
+class _Loading(MetaPathFinder):
+    """Refuses a library before it is loaded into less memory than it needs: it would end the
+    process itself, without a word or with a dump.
+    """
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        """Raise MemoryLimitError for a library that does not fit; find nothing else."""
+        needed = _TO_LOAD.get(name, 0)
+        limit, _hard = resource.getrlimit(resource.RLIMIT_AS)
+        if resource.RLIM_INFINITY != limit < needed:
+            sizes = {"limit": limit // _MB, "needed": needed // _MB}
+            raise MemoryLimitError("memory_to_load", library=name, **sizes)
+
+
+def refuse_what_cannot_load() -> None:
+    """Refuse libraries, from now on, that need more memory than the process may have."""
+    sys.meta_path.insert(0, _Loading())
 
 
 def _set(parameter: int, value: int) -> bool:

@@ -1,4 +1,4 @@
-"""Set up the process before JAX starts: XLA's threads and flags, and the allocator.
+"""Set up the process before JAX starts: XLA's threads and flags, JAX's options, the allocator.
 
 Importing the package changes nothing. The command line calls `setup` first; in Python, the
 functions that train call it. A run's results depend on it, bitwise.
@@ -7,7 +7,9 @@ functions that train call it. A run's results depend on it, bitwise.
 import os
 import re
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
+from typing import Any
 
 from reprise.errors import UsageError
 from reprise.runtime.memory import share_one_heap
@@ -15,6 +17,26 @@ from reprise.text.messages import Phrase
 
 _DEFAULT_THREADS, MOST_THREADS = 2, 999
 _VARIABLE = "REPRISE_XLA_THREADS"
+# JAX's options that decide a result's bits, at its defaults whatever the environment says. Another,
+# the precision of products, depends on the device: `runtime.device`.
+PINNED: Mapping[str, Any] = {
+    "jax_threefry_partitionable": True,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_enable_custom_prng": False,
+    "jax_random_seed_offset": 0,
+    "jax_high_dynamic_range_gumbel": False,
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_softmax_custom_jvp": False,
+    "jax_use_direct_linearize": True,
+    "jax_disable_jit": False,
+    "jax_disable_most_optimizations": False,
+    "jax_compiler_enable_remat_pass": True,
+    "jax_optimization_level": "UNKNOWN",
+    "jax_exec_time_optimization_effort": 0.0,
+    "jax_memory_fitting_level": "O2",
+    "jax_memory_fitting_effort": 0.0,
+}
 
 
 def setup() -> bool:
@@ -33,6 +55,7 @@ def setup() -> bool:
         os.environ["NPROC"] = threads
         if flags:
             os.environ["XLA_FLAGS"] = flags
+    _pin()
     share_one_heap()
     return in_time
 
@@ -44,6 +67,20 @@ def xla_threads() -> int:
         expected = Phrase("good_whole_within", low=1, high=MOST_THREADS)
         raise UsageError("bad_value", option=_VARIABLE, value=asked, expected=expected)
     return int(asked)
+
+
+def _pin() -> None:
+    """Give JAX's options their pinned values: by the environment, which JAX reads when it is
+    imported; where it was already, in its configuration.
+    """
+    if "jax" not in sys.modules:
+        os.environ |= {name.upper(): str(value) for name, value in PINNED.items()}
+        return
+    import jax
+
+    for name, value in PINNED.items():
+        if jax.config.values.get(name, value) != value:
+            jax.config.update(name, value)  # type: ignore[no-untyped-call]
 
 
 def _flags() -> str:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from rich.cells import cell_len
@@ -11,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from reprise.config.schema import TrainConfig
+from reprise.runtime.streams import is_terminal
 from reprise.text.messages import Messages
 from reprise.training.state import Progress, TrainState
 
@@ -102,11 +104,11 @@ class ProgressLine:
         self._config, self._messages, self._say, self._quiet = config, messages, say, quiet
         self._console = Console(stderr=True)
         # Not the console's own detection, which the environment can change: log files stay plain.
-        live = sys.stderr.isatty() and not self._console.is_dumb_terminal and not quiet
+        live = is_terminal(sys.stderr) and not self._console.is_dumb_terminal and not quiet
         self._live = Live(
             self._text(progress, None),
             console=self._console,
-            redirect_stdout=sys.stdout.isatty(),  # lines meant for a file must reach it
+            redirect_stdout=is_terminal(sys.stdout),  # lines meant for a file must reach it
             transient=True,
         )
         self._shown = time.monotonic()
@@ -125,7 +127,8 @@ class ProgressLine:
         if show:
             loss = float(state.arrays.loss_sum) / max(1, progress.step - progress.evaluated_step)
             if live:
-                self._live.update(self._text(progress, loss, evaluating=due), refresh=due)
+                with suppress(OSError):  # the terminal is gone
+                    self._live.update(self._text(progress, loss, evaluating=due), refresh=due)
             elif not due:
                 self._say(self._line(progress, loss, evaluating=False, width=None))
             self._shown = time.monotonic()
@@ -140,7 +143,8 @@ class ProgressLine:
 
     def close(self) -> None:
         """Remove the line."""
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
     def _text(self, progress: Progress, loss: float | None, evaluating: bool = False) -> Text:
         line = self._line(progress, loss, evaluating, self._console.width)

@@ -1,7 +1,6 @@
 """The output of a run: Reprise's lines or ComiRec's, and train.log."""
 
 import dataclasses
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,9 +18,11 @@ from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import is_finished
 from reprise.runs.results import Split
 from reprise.runs.session import Outcome
+from reprise.runtime.streams import give_up
 from reprise.show.commandline import command_to_resume, longer
 from reprise.show.progress import ProgressLine
 from reprise.text.messages import Messages
+from reprise.text.shown import shown
 from reprise.tracking import TrackedRun, Trackers, points_of, points_of_results, record_of
 from reprise.training.estimate import sizes_of
 from reprise.training.setup import Task
@@ -83,11 +84,12 @@ class Voice:
     def _print(self, text: str) -> None:
         # Looked up each time: a live progress line replaces the streams.
         stream = sys.stderr if self.to_stderr else sys.stdout
+        if stream is None or stream.closed:  # of a daemon's Python
+            return
         try:
             print(text, file=stream, flush=True)
         except OSError:  # the reader of our output has gone, or its disk is full: keep training
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), stream.fileno())
+            give_up(stream)
 
     def keep_in(self, log: Path) -> None:
         """Write all lines, past and future, to `log`."""
@@ -290,15 +292,13 @@ class RunConsole:
             rated = outcome.progress.evaluated_step or outcome.results
             self.say("no_best_of_any" if rated else "no_best")
             return
-        stored = store.scan(self._folder.checkpoints)
+        best, stored = outcome.best, store.scan(self._folder.checkpoints)
         kept = results.best_of(stored, results.read(self._folder.path))
-        self.say(
-            "best_so_far",
-            n=self.config.top_n,
-            metric=outcome.best.metric,
-            step=outcome.best.step,
-            path="-" if kept is None else kept.path,
-        )
+        about = {"n": self.config.top_n, "metric": best.metric, "step": best.step}
+        if kept is not None and kept.order[:2] == (best.branch, best.step):
+            self.say("best_so_far", **about, path=kept.path)
+        else:
+            self.say("best_without_weights", **about)
 
     def _say_rewound(self, progress: RunProgress) -> None:
         rate = progress.learning_rate
@@ -417,7 +417,8 @@ def show_import(voice: Voice, source: Path, imported: Imported) -> None:
     width = max(map(len, imported.reading.variables))
     for parameter, variable in imported.reading.variables.items():
         moments = "value" if parameter in imported.without_moments else "value, m, v"
-        lines.append(f"  {parameter:<{width}} {variable.name} {list(variable.shape)}: {moments}")
+        name = shown(variable.name)
+        lines.append(f"  {parameter:<{width}} {name} {list(variable.shape)}: {moments}")
     voice.say("tf_imported", source=source, path=imported.folder.path, variables="\n".join(lines))
     if imported.unused:
         voice.say("tf_unused", names=", ".join(variable.name for variable in imported.unused))

@@ -18,6 +18,7 @@ from reprise.runs.manage.table import labels
 from reprise.show.commandline import command_to_resume, longer
 from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
+from reprise.text.shown import shown
 
 _GAP = 2  # columns between a table's columns
 _NARROWEST = 16  # columns of a table's column that gives way
@@ -60,7 +61,8 @@ class Page:
 
     def line(self, text: str | Text = "", style: str = "") -> None:
         """Print a line as it is: one that a program may look for is not wrapped."""
-        self._console.print(text, style=style, soft_wrap=True)
+        line = shown(text, keep="\n") if isinstance(text, str) else text
+        self._console.print(line, style=style, soft_wrap=True)
 
     def title(self, text: str) -> None:
         """Print a heading."""
@@ -76,8 +78,10 @@ class Page:
         """Print a table whose first `left` columns are text, the others numbers. If it is wider
         than the terminal, only the `folded` columns are wrapped.
         """
-        heads = list(heads)
-        cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+        heads = list(map(shown, heads))
+        cells = [
+            [Text(shown(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows
+        ]
         table = Table(box=None, pad_edge=False, show_header=any(heads))
         needed = 0
         for number, (head, *column) in enumerate(zip(heads, *cells, strict=True)):
@@ -132,7 +136,7 @@ def show_runs(runs: list[dict[str, Any]], page: Page) -> None:
 def show_run(run: dict[str, Any], page: Page) -> None:
     """Print a run's details."""
     text = page.text
-    page.line(run["folder"], style="bold")
+    page.line(shown(run["folder"]), style="bold")
     _show_standing(run, page)
     if run["environment"]:
         facts = ", ".join(f"{key} {value}" for key, value in run["environment"].items())

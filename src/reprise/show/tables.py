@@ -12,6 +12,7 @@ from reprise.runs.manage.table import best_of
 from reprise.runs.manage.table import columns as columns_of
 from reprise.show.runs import Page
 from reprise.text.messages import Messages
+from reprise.text.shown import shown, shown_in_csv
 
 Format = Literal["markdown", "latex", "csv"]
 _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -53,7 +54,7 @@ def _markdown(facts: Mapping[str, Any], messages: Messages) -> str:
     heads, rows = _cells(facts, messages, lambda text: f"**{text}**")
     marks = [":--", *("--:" for _ in heads[1:])]
     lines = [
-        "| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |"
+        "| " + " | ".join(shown(str(cell)).replace("|", r"\|") for cell in row) + " |"
         for row in (heads, marks, *rows)
     ]
     return "\n".join(lines) + "\n"
@@ -64,7 +65,7 @@ def _latex(facts: Mapping[str, Any], messages: Messages) -> str:
     best = r"\textbf{%s}"
     heads, rows = _cells(facts, messages, lambda text: best % text)
     cells = [
-        [" ".join(word.translate(escaped) for word in head.split(" ")) for head in heads],
+        [" ".join(word.translate(escaped) for word in shown(head).split(" ")) for head in heads],
         *([row[0].translate(escaped), *row[1:]] for row in rows),
     ]
     lines = [" & ".join(row) + r" \\" for row in cells]
@@ -85,8 +86,12 @@ def _csv(facts: Mapping[str, Any], messages: Messages) -> str:
             if (cell := column["cells"].get(key)) is not None:
                 about = {**column, **cell, "run": column["name"], "metric": key}
                 about["split"] = facts["split"]
-                writer.writerow([about.get(name) for name in _COLUMNS])
+                writer.writerow([_field(about.get(name)) for name in _COLUMNS])
     return file.getvalue()
+
+
+def _field(value: Any) -> Any:
+    return shown_in_csv(value) if isinstance(value, str) else value
 
 
 def _cells(

@@ -22,6 +22,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from reprise.runtime.streams import is_terminal
 from reprise.text.messages import Messages, Phrase
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _STAGES = {
 
 def make_console() -> Console:
     """Return a console for plain text, without markup or highlighting."""
-    width = None if sys.stdout.isatty() else _PLAIN_WIDTH
+    width = None if is_terminal(sys.stdout) else _PLAIN_WIDTH
     return Console(width=width, highlight=False, markup=False)
 
 
@@ -49,7 +50,7 @@ def shown_stages(messages: Messages) -> Iterator["OnProgress"]:
     """Show the stage of `prepare` and its number of rows in a transient progress line; yield the
     callback. Elsewhere than on a terminal, print a line a minute.
     """
-    console, live = Console(stderr=True), sys.stderr.isatty()
+    console, live = Console(stderr=True), is_terminal(sys.stderr)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not live) as progress:
         task = progress.add_task("", total=None)
@@ -92,7 +93,7 @@ def shown_downloads() -> Iterator["Heard"]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not is_terminal(sys.stderr),
     ) as progress:
 
         def heard(name: str, here: int, of: int) -> None:

@@ -6,8 +6,12 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal
 
+from reprise.text.shown import shown
+
+_FORMATTER = Formatter()
 Language = Literal["en", "zh"]
 # say(key, **values): a callback that reports a message; the caller chooses language and place.
 Say = Callable[..., None]
@@ -62,13 +66,24 @@ class Messages:
         return called
 
     def text(self, key: str, **values: Any) -> str:
-        """Return the line `key` filled in with `values`, of which a Phrase is a line itself."""
+        """Return the line `key` filled in with `values`, of which a Phrase is a line itself.
+
+        Control characters of other values are escaped; where a field begins a line, its value is
+        lines, and stays so.
+        """
         sentence: str = catalogue(self.language)["messages"][key]
-        said = {
-            name: self.text(value.key, **value.values) if isinstance(value, Phrase) else value
-            for name, value in values.items()
-        }
-        return sentence.format(**said)
+        text = ""
+        for literal, field, spec, conversion in _FORMATTER.parse(sentence):
+            text += literal
+            if field is None:
+                continue
+            value, _ = _FORMATTER.get_field(field, (), values)
+            if isinstance(value, Phrase):
+                text += self.text(value.key, **value.values)
+                continue
+            filled = format(_FORMATTER.convert_field(value, conversion), spec or "")
+            text += shown(filled, keep="\n" if text.endswith("\n") else "")
+        return text
 
 
 def _locale_name() -> str:

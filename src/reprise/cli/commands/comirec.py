@@ -14,11 +14,13 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, setting_option, steps_of
+from reprise.cli.options import common_options, say, setting_option, steps_of
+from reprise.config.effect import say_without_effect
 from reprise.config.load import make_config
 from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.runtime.streams import is_terminal
 from reprise.text.messages import Messages, choose_language
 
 # The original's settings: batch size, history length, steps between evaluations.
@@ -81,7 +83,9 @@ def comirec(task: str, lang: str | None, name: str | None, **options: Any) -> No
     asked = name is None
     if name is None:
         name = ask_name(messages)
-    config = make_config(config_values(name, options))
+    given = config_values(name, options)
+    config = make_config(given)
+    say_without_effect(given, config, say)
     if task == "train":
         from reprise.show.commandline import resume_command
 
@@ -97,7 +101,7 @@ def ask_name(messages: Messages) -> str:
     """Read the experiment's name from standard input, which may be a pipe."""
     print(messages.text("prompt_name"), end="", flush=True)
     name = sys.stdin.readline().strip()
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         print(flush=True)
     if not name:
         raise UsageError("no_name")

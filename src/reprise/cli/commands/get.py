@@ -10,6 +10,7 @@ from reprise.cli.help import Command
 from reprise.cli.options import common_options, sets_option
 from reprise.data.known import KNOWN, KnownSet
 from reprise.errors import UsageError
+from reprise.runtime.streams import is_terminal
 from reprise.text.messages import Messages, choose_language
 from reprise.text.suggest import suggest
 
@@ -35,7 +36,7 @@ def get(
     known, messages = KNOWN[name], Messages(choose_language(lang))
     click.echo(messages.text(known.licence, name=name, page=known.page))
     if not accept_licence:
-        if not sys.stdin.isatty():
+        if not is_terminal(sys.stdin):
             raise UsageError("licence_unaccepted", name=name)
         click.confirm(messages.text("accept_licence"), abort=True)
     folder = data_dir / _RAW / name

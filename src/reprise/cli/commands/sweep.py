@@ -10,10 +10,12 @@ import click
 from reprise.cli.help import Group
 from reprise.cli.options import common_options, print_json, run_options, run_values, watch_options
 from reprise.config.schema import SETTINGS, check_value
+from reprise.config.setting import LARGEST
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.sweeps.space import Search, parse_searches
 from reprise.text.messages import Messages, Phrase, choose_language
+from reprise.text.shown import shown
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -110,10 +112,9 @@ def check_request(
         check_value(required, given[required])
     if not searches:
         raise UsageError("missing_value", option="search")
-    if trials < 1:
-        raise UsageError(
-            "bad_value", option="trials", value=trials, expected=Phrase("good_whole", low=1)
-        )
+    if not 1 <= trials <= LARGEST:
+        expected = Phrase("good_whole_within", low=1, high=LARGEST)
+        raise UsageError("bad_value", option="trials", value=trials, expected=expected)
     for search in searches:
         if flags.get(search.field) is not None:
             flag = SETTINGS[search.field].flags[0]
@@ -213,5 +214,6 @@ def print_table(facts: dict[str, Any], messages: Messages) -> None:
         value = "-" if trial["value"] is None else f"{trial['value']:.6f}"
         numbers = [trial["number"], value, trial["best_step"] or "-"]
         tried = [trial["params"][name] for name in params]
-        table.add_row(*map(str, [*numbers, *tried, trial["run"] or trial["reason"] or "-"]))
+        cells = [*numbers, *tried, trial["run"] or trial["reason"] or "-"]
+        table.add_row(*(shown(str(cell)) for cell in cells))
     make_console().print(table)

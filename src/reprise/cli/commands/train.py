@@ -11,8 +11,10 @@ from reprise.cli.options import (
     common_options,
     preset_name,
     resume_options,
+    run_layers,
     run_options,
-    run_values,
+    say_unused,
+    together,
     watch_options,
 )
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -46,7 +48,8 @@ def train(
 ) -> None:
     """Train a model, or take up its run where it stands: the same command does both."""
     end_at_once_on_interrupt()  # until the training takes signals over
-    given = run_values(preset, config_file, max_iter, max_steps, values)
+    layers = run_layers(preset, config_file, max_iter, max_steps, values)
+    given = together(layers)
 
     from reprise.runs.folder import RunFolder
     from reprise.runs.manage.groups import for_seeds, seeds_of
@@ -72,6 +75,7 @@ def train(
     from reprise.tracking import require
 
     require(track)
+    say_unused(layers, named[0].config)
     watch = Watch(quiet, track, lang, preset_name(preset, config_file))
     if seeds is not None:
         again = resume_command("reprise", sys.argv[1:])

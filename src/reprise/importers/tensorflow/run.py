@@ -42,6 +42,7 @@ from reprise.training.state import (
 Float32 = NDArray[np.float32]
 _ROUNDING = 1e-3  # float32 sums in another order reverse the rare near tie
 _SIZES = ("maxlen", "embedding_dim", "hidden_size", "num_interest")
+_MOST_STEPS = 2**31 - 1  # rows count theirs in int32
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,9 @@ class ImportRequest:
         for name in _SIZES:
             if name in self.values:
                 check_value(name, self.values[name])
-        if self.step is not None and self.step < 1:
-            raise UsageError(
-                "bad_value", option="step", value=self.step, expected=Phrase("good_whole", low=1)
-            )
+        if self.step is not None and not 1 <= self.step <= _MOST_STEPS:
+            expected = Phrase("good_whole_within", low=1, high=_MOST_STEPS)
+            raise UsageError("bad_value", option="step", value=self.step, expected=expected)
         if self.best_metric is not None and not 0 <= self.best_metric <= 1:
             expected = Phrase("good_within", low=0, high=1)
             raise UsageError(

@@ -9,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from reprise.runs.folder import Source, find_checkpoint, load_checkpoint
 from reprise.text.messages import Messages, Say
+from reprise.text.shown import shown
 
 _WIDTHS, _NUMBER = (32, 20, 8), 14  # widths of the columns, and of the last one
 
@@ -78,8 +79,8 @@ def report_lines(facts: Mapping[str, Any], messages: Messages) -> list[str]:
 
 def _row(*cells: str) -> str:
     """Return a line of columns padded by display width, except the last one."""
-    padded = map(set_cell_size, cells[:-1], _WIDTHS)
-    return " ".join([*padded, cells[-1]])
+    *first, last = map(shown, cells)
+    return " ".join([*map(set_cell_size, first, _WIDTHS), last])
 
 
 def _to_the_right(number: str) -> str:

@@ -1,0 +1,33 @@
+"""Text from files, made safe to show: control characters are escaped, so that no name can colour a
+terminal, move its cursor, fake a line or turn the reading direction.
+"""
+
+import re
+
+# C0 and C1, line and paragraph separators, marks of direction, and halves of a pair.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets compute
+
+
+def shown(text: str, keep: str = "") -> str:
+    r"""Return a text with its control characters escaped (\x1b, \u202e), but for those to keep."""
+    return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
+
+
+def shown_json(text: str) -> str:
+    """Return JSON with the control characters escaped that it may hold as they are."""
+    parts = text.split("\n")
+    return "\n".join(_UNSAFE.sub(lambda c: f"\\u{ord(c[0]):04x}", part) for part in parts)
+
+
+def shown_in_csv(text: str) -> str:
+    """Return a field of a CSV file that a spreadsheet takes for a text, not for a formula."""
+    return shown(f"'{text}" if text.startswith(_FORMULA) else text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
