@@ -108,7 +108,7 @@ def test_import_lets_one_of_two_racing_processes_win_with_all_files(
         assert contents(here / at_step_12.path.name) == expected
 
 
-def test_an_imported_run_goes_on_as_if_it_had_never_moved(
+def test_archive_import_resumes_exactly(
     small_data: Path, undisturbed: RunFolder, packed: Path, tmp_path: Path
 ) -> None:
     folder = archive.import_(packed, tmp_path / "runs")

@@ -37,7 +37,7 @@ def test_environment_is_stored_in_every_checkpoint_and_in_run_json(
 
 
 @pytest.mark.parametrize("name", ["jax", "device", "instructions", "xla flags"])
-def test_another_environment_is_said_and_recorded_and_the_run_goes_on(
+def test_environment_change_is_reported_and_recorded_and_the_run_resumes(
     small_data: Path, tmp_path: Path, name: str
 ) -> None:
     _, _, folder = run_small(small_data, tmp_path, max_steps=8)
@@ -104,7 +104,7 @@ def test_instructions_are_those_of_the_machine(
 
 
 @pytest.mark.parametrize("how", ["moved", "copied"])
-def test_a_run_goes_on_exactly_wherever_its_folder_is(
+def test_run_resumes_exactly_after_its_folder_moved(
     small_data: Path, tmp_path: Path, how: str
 ) -> None:
     """Moved or copied: the copy and the original are then two runs, each exact."""

@@ -110,7 +110,7 @@ def test_prune_reports_what_cannot_be_deleted(
         carry_out(plan(folder))
 
 
-def test_imports_that_were_cut_short_are_found_unless_they_live(tmp_path: Path) -> None:
+def test_prune_finds_interrupted_imports_that_are_not_running(tmp_path: Path) -> None:
     dead = left_draft(tmp_path, "dead")
     with living_draft(tmp_path, "living") as living:
         removal = plan_beside(tmp_path)

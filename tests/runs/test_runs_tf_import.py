@@ -409,7 +409,7 @@ def test_import_reports_damage_in_one_line(
     check_refused("tf_damaged", small_data, tmp_path, folder, "ComiRec-DR")
 
 
-def test_missing_tensorflow_is_told(
+def test_import_reports_missing_tensorflow(
     small_data: Path,
     tmp_path: Path,
     trained: Callable[..., Trained],

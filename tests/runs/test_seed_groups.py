@@ -122,7 +122,7 @@ def test_seeds_refuse_what_is_no_group(
 
 
 @pytest.mark.parametrize("given", ["19, 20,19", [19, 20, 19], np.array([19, 20])])
-def test_seeds_are_taken_once_each(given: Any) -> None:
+def test_seeds_are_each_taken_once(given: Any) -> None:
     assert seeds_of(given) == (19, 20)
 
 
@@ -235,7 +235,7 @@ def test_a_table_has_no_mean_of_a_group_that_is_not_measured_whole(
     assert row.endswith(" | - | - |")
 
 
-def test_compare_refuses_one_group_paired_with_nothing(
+def test_compare_refuses_to_pair_a_single_group(
     trained: tuple[Path, Done], small_data: Path
 ) -> None:
     shown = compare(trained[0], small_data, "t")  # two runs

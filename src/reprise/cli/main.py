@@ -38,7 +38,7 @@ COMMANDS = (
 )
 _REPEATED = re.compile(r"(Error dispatching computation: )\1+")  # by XLA, of one failure
 _CANNOT_LOAD = re.compile("failed to map|cannot allocate", re.IGNORECASE)
-_LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # as XLA says it
+_LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # XLA's wording
 
 
 def run_guarded(command: click.Command) -> NoReturn:
@@ -55,7 +55,7 @@ def run_guarded(command: click.Command) -> NoReturn:
             sys.stdout.flush()  # here, where a full disk ends in a line
     except click.Abort as abort:
         if isinstance(abort.__cause__, EOFError):
-            raise abort.__cause__ from None  # of a file: click takes it for the end of a prompt
+            raise abort.__cause__ from None  # of a file, not of the prompt that Click assumes
         code = 128 + signal.SIGINT
     except click.ClickException as error:
         with_type_translated(error).show()

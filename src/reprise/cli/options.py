@@ -183,7 +183,7 @@ def run_layers(
 
 
 def say(key: str, **values: object) -> None:
-    """Print a line for the user of the command that runs, in their language."""
+    """Print a message to stderr in the language of the running command."""
     context = click.get_current_context(silent=True)
     asked = context.params.get("lang") if context is not None else None
     click.echo(Messages(choose_language(asked)).text(key, **values), err=True)
@@ -196,7 +196,7 @@ def run_values(
     max_steps: int | None,
     values: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the values that the layers of `run_layers` make together."""
+    """Return the merged values of the layers of `run_layers`."""
     return together(run_layers(preset, config_file, max_iter, max_steps, values))
 
 
@@ -216,7 +216,7 @@ def agreed(question: str, unasked: str) -> bool:
 
 
 def print_json(facts: Any) -> None:
-    """Print facts for programs."""
+    """Print facts as JSON."""
     click.echo(shown_json(json.dumps(facts, indent=2, ensure_ascii=False)))
 
 

@@ -75,6 +75,6 @@ def as_toml(settings: list[Value]) -> str:
 
 
 def is_as_given(value: Any, given: Any) -> bool:
-    """Whether a value is what was asked for: names in any case, and 0 for none."""
+    """Return whether a value equals the given one, ignoring case, and with 0 equal to None."""
     same = value == given or str(value).casefold() == str(given).casefold()
     return same or (value is None and not given)

@@ -60,7 +60,7 @@ class Page:
         self._width = self._console.width
 
     def line(self, text: str | Text = "", style: str = "") -> None:
-        """Print a line as it is: one that a program may look for is not wrapped."""
+        """Print a line without wrapping it, since programs may search for it."""
         line = shown(text, keep="\n") if isinstance(text, str) else text
         self._console.print(line, style=style, soft_wrap=True)
 

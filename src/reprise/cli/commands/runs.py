@@ -152,7 +152,7 @@ def _paired(
 def _show_table(
     groups: "list[Group]", split: str, form: Any, as_json: bool, messages: Messages
 ) -> None:
-    """Print what runs were measured to be on a split, as results.json has it."""
+    """Print the runs' metrics on a split, as stored in results.json."""
     from reprise.runs.manage.table import labels, table
     from reprise.show.runs import Page
     from reprise.show.tables import as_text, show_table

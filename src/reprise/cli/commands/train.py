@@ -46,8 +46,8 @@ def train(
     lang: str | None,
     **values: Any,
 ) -> None:
-    """Train a model, or take up its run where it stands: the same command does both."""
-    end_at_once_on_interrupt()  # until the training takes signals over
+    """Train a model, or resume its run: the same command does both."""
+    end_at_once_on_interrupt()  # until training installs its own signal handlers
     layers = run_layers(preset, config_file, max_iter, max_steps, values)
     given = together(layers)
 

@@ -25,7 +25,7 @@ from reprise.importers.tensorflow.names import (
 from reprise.importers.tensorflow.object_graph import Variable
 from reprise.models import registry
 
-_TABLE_WORDS = ("item", "mid", "embedding")  # what an item table is called
+_TABLE_WORDS = ("item", "mid", "embedding")  # words in names of item tables
 _SIZES = ("maxlen", "embedding_dim", "hidden_size", "num_interest")
 _MOST_READINGS = 20_000  # with more, the match is ambiguous anyway
 _SAME_NAME = 4.0  # a name of the original, against words in common

@@ -58,7 +58,7 @@ def _record_name(folder: RunFolder, name: str) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder, all of it; WriteError where that cannot be."""
+    """Remove a folder completely; raise WriteError if that fails."""
     durable.restore(path)  # what is left of an older one would come back
     durable.discard(path)
     if path.exists():
