@@ -176,8 +176,16 @@ def _counts(names: Sequence[_Names], asked: Asked) -> _Counts:
     rows: Counter[tuple[str | None, int]] = Counter()
     highest: list[float] = []
     for name in names:
-        read = name.rows().select(name.read(asked))
-        of_kind = read.group_by("event", "kind").agg(pl.len(), pl.col("rating").max())
+        own = name.rows()
+        if "rating" in name.columns:  # which may differ in every row
+            own = own.with_columns(rows=pl.lit(1, pl.UInt32))
+        else:
+            own = own.group_by("event").agg(rows=pl.len())  # first: reading a text takes longer
+        of_kind = (
+            own.select(*name.read(asked), "rows")
+            .group_by("event", "kind")
+            .agg(pl.col("rows").sum(), pl.col("rating").max())
+        )
         try:
             counted = of_kind.collect(engine="streaming")
         except (pl.exceptions.PolarsError, OSError) as error:
