@@ -108,11 +108,15 @@ def test_give_up_ignores_a_stream_without_a_file() -> None:
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_stop_requests_hear_each_signal(number: signal.Signals, code: int) -> None:
-    before = signal.getsignal(number)
-    with stop_requests() as stop:
-        os.kill(os.getpid(), number)
-        assert (bool(stop), stop.exit_code) == (True, code)
-    assert signal.getsignal(number) is before
+    # What starts the tests may have them ignore SIGHUP, as nohup does.
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with stop_requests() as stop:
+            os.kill(os.getpid(), number)
+            assert (bool(stop), stop.exit_code) == (True, code)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
