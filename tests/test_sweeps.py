@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial
 
 from helpers.commands import (
     ENVIRONMENT,
     Recorder,
+    check_refusal,
+    reprise,
     reprise_command,
     small_config,
     state_digest,
@@ -36,7 +39,7 @@ from reprise.errors import (
 from reprise.runs.folder import RunFolder
 from reprise.runs.lock import held
 from reprise.sweeps.space import parse_search, parse_searches
-from reprise.sweeps.study import Sweep, propose, results, run_sweep
+from reprise.sweeps.study import Sweep, distributions, propose, results, run_sweep
 from reprise.text.messages import Messages
 
 RATE = ("--search", "learning_rate=0.1,0.2")
@@ -50,6 +53,7 @@ class Watcher:
     def __init__(self, recorder: Recorder | None = None, at: int = -1) -> None:
         self.begun: list[int] = []
         self.ended_with: list[FrozenTrial] = []
+        self.covered_by = 0
         self._recorder, self._at = recorder, at
 
     def began(self, number: int, params: Mapping[str, Any], config: TrainConfig) -> Recorder:
@@ -58,6 +62,9 @@ class Watcher:
 
     def ended(self, number: int, trial: FrozenTrial) -> None:
         self.ended_with.append(trial)
+
+    def covered(self, number: int) -> None:
+        self.covered_by = number
 
     def close(self) -> None:
         pass
@@ -112,7 +119,8 @@ def test_parse_searches_converts_values_to_their_types() -> None:
         ("num_interest=0..4", "num_interest = 0 is invalid"),
         ("temperature=0..1:log", "above 0"),
         ("learnin_rate=1,2", "Did you mean 'learning_rate'?"),
-        ("top_n=20,50", "Unknown configuration key 'top_n'"),
+        ("top_n=20,50", "--search top_n: trials are told apart or rated by it"),
+        ("valid-users=5,10", "--search valid-users: trials are told apart or rated by it"),
         ("sampler=uniform,unifrom", "sampler = 'unifrom' is invalid"),
     ],
 )
@@ -132,6 +140,39 @@ def test_propose_depends_on_the_seed_and_past_trials_alone(whole: Path) -> None:
     found = [trial["params"] for trial in results(whole / "sweeps" / "s")["trials"]]
     assert found[0] == first
     assert len({json.dumps(params) for params in found}) == TRIALS
+
+
+def test_sweep_tries_each_value_of_a_small_space_once(small_data: Path, tmp_path: Path) -> None:
+    sweep, watcher = sweep_of(small_data, tmp_path, "num_interest=2,4,3"), Watcher()
+    assert run_sweep(sweep, 7, watcher) == 0
+    tried = [trial.params["num_interest"] for trial in watcher.ended_with]
+    assert sorted(tried) == [2, 3, 4]
+    assert watcher.covered_by == 3
+    again = Watcher()
+    assert run_sweep(sweep, 7, again) == 0
+    assert (again.begun, again.covered_by) == ([], 3)
+
+
+def test_propose_never_repeats_and_finds_the_last_of_a_grid() -> None:
+    searches = parse_searches(("num_interest=1..6", "temperature=0,0.1"))
+    ended: list[FrozenTrial] = []
+    while (params := propose(searches, 19, ended)) is not None:
+        assert params not in [trial.params for trial in ended]
+        ended.append(
+            optuna.trial.create_trial(
+                params=params, distributions=distributions(searches), value=float(len(ended))
+            )
+        )
+    assert len(ended) == 12
+
+
+def test_sweep_without_any_value_says_so(small_data: Path, tmp_path: Path) -> None:
+    done = reprise(
+        *("sweep", "--dataset", "small", "--name", "s", "--data-dir", small_data, "--steps", 4),
+        *("--search", "batch_size=100000,200000", "--sweeps-dir", tmp_path / "sweeps"),
+        *("--runs-dir", tmp_path / "runs", "--test-iter", 4),
+    )
+    check_refusal(done, 2, "has a value")
 
 
 def test_sweep_trials_are_ordinary_runs_rated_by_their_best_validation(whole: Path) -> None:

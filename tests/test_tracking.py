@@ -5,6 +5,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -382,6 +383,42 @@ def test_tracker_that_fails_is_dropped_and_completed_later(
     fake.down = False
     session(**start, config=small_config(max_steps=12))
     assert fake.steps() == {"": [4, 8, 12]}
+    sys.modules.pop("reprise.tracking.mlflow", None)
+
+
+def test_tracker_that_does_not_answer_costs_neither_time_nor_a_checkpoint(
+    small_data: Path,
+    tmp_path: Path,
+    falling: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake, answer, asked = FakeMlflow(), threading.Event(), threading.Event()
+
+    def wait(*arguments: Any, **values: Any) -> None:
+        asked.set()
+        answer.wait(60)
+        raise RuntimeError("gone")
+
+    for name, module in fake.modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, "reprise.tracking.mlflow", raising=False)
+    monkeypatch.setattr("reprise.tracking.sender._SECONDS", {True: 0.1, False: 0.1})
+    start: dict[str, Any] = {"data": small_data, "runs": tmp_path, "trackers": ("mlflow",)}
+    before = set(threading.enumerate())
+    with monkeypatch.context() as silent:
+        silent.setattr(fake, "log_batch", wait)
+        outcome, folder = session(**start, config=small_config(max_steps=8))
+        assert asked.is_set()
+        assert "mlflow failed (no answer for 0.1 s)" in capsys.readouterr().out
+        answer.set()
+        for thread in set(threading.enumerate()) - before:
+            thread.join(60)
+    assert outcome.progress.step == 8
+    assert store.scan(folder.checkpoints)[-1].progress.step == 8
+    monkeypatch.setattr("reprise.tracking.sender._SECONDS", {True: 30, False: 30})
+    session(**start, config=small_config(max_steps=12))
+    assert [steps for steps in fake.steps().values() if steps] == [[4, 8, 12]]
     sys.modules.pop("reprise.tracking.mlflow", None)
 
 

@@ -27,14 +27,15 @@ class Run:
     """A run's facts.
 
     label: its unique name in the report; folder: its folder's name. lines: those of metrics.jsonl,
-    in order of time. step, patience_used, seconds: of the latest checkpoint, None without one.
-    notes: (message key, values) of what could not be read.
+    in order of time. identity: settings and data. step, patience_used, seconds: of the latest
+    checkpoint, None without one. notes: (message key, values) of what could not be read.
     """
 
     label: str
     folder: str
     path: Path
     config: Mapping[str, Any]
+    identity: Mapping[str, Any]
     environment: Mapping[str, str]
     starts: tuple[Start, ...]
     lines: tuple[Line, ...]
@@ -147,6 +148,7 @@ def _read(path: Path, say: Say) -> Run:
         folder=path.resolve().name,
         path=path,
         config=record.get("config") or identity,
+        identity=identity,
         environment=record.get("environment") or (latest.environment if latest else {}),
         starts=tuple(starts(record.get("events", []))),
         lines=tuple(lines),

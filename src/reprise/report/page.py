@@ -16,6 +16,7 @@ from reprise.report import curves, figures
 from reprise.report.facts import Run
 from reprise.report.figures import Figure
 from reprise.report.measuring import Measured, Trade
+from reprise.runs.manage.apart import apart
 from reprise.runs.results import Split
 from reprise.text.messages import Messages
 from reprise.text.shown import shown
@@ -54,7 +55,10 @@ def render(
         colours=[figures.colour_of(place) for place in range(len(runs))],
         best_colour=curves.BEST_COLOUR,
         overview=_overview(runs, messages),
-        notes=_notes(runs, [run.notes for run in runs], messages),
+        notes=[
+            *map(messages.text, apart([run.identity for run in runs])),
+            *_notes(runs, [run.notes for run in runs], messages),
+        ],
         first=first,
         others=others,
         health=of_health,

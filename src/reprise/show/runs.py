@@ -170,8 +170,8 @@ def show_comparison(facts: dict[str, Any], page: Page) -> None:
     """Print the result of `compare.compare`."""
     text, runs = page.text, facts["runs"]
     heads = ["", *labels(runs)]
-    if not facts["same_data"]:
-        page.line(text("compare_other_data"), style="yellow")
+    for warning in facts["warnings"]:
+        page.line(text(warning), style="yellow")
     page.line(text("compare_standing"), style="bold")
     standing: list[tuple[str | Text, ...]] = [
         (text("runs_state"), *(_state(run["state"], page) for run in runs)),

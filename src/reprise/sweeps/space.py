@@ -10,7 +10,8 @@ from reprise.errors import UsageError
 from reprise.text.messages import Phrase
 from reprise.text.suggest import suggest
 
-_FIXED = ("dataset", "name", "top_n")  # trials could not be compared, or would share a name
+# What trials are rated by, or named by: values of it could not be compared.
+_FIXED = ("dataset", "name", "top_n", "valid_users")
 _DIGITS = 4  # of a sampled number: more would only make names longer
 
 
@@ -41,6 +42,17 @@ class Search:
         """Whether the values are integers."""
         return isinstance(self.low, int)
 
+    @property
+    def count(self) -> int | None:
+        """The number of values; None of numbers that are not whole."""
+        if self.choices:
+            return len(self.choices)
+        return int(self.high) - int(self.low) + 1 if self.is_whole else None
+
+    def value(self, place: int) -> Any:
+        """The value at a place from 0, of those that can be counted."""
+        return self.choices[place] if self.choices else int(self.low) + place
+
     def settle(self, value: Any) -> Any:
         """Round a sampled value to few digits."""
         if self.choices or self.is_whole:
@@ -68,6 +80,8 @@ def parse_search(text: str) -> Search:
     malformed = UsageError("bad_value", option="search", value=text, expected=expected)
     if not (equals and values):
         raise malformed
+    if name in _FIXED:
+        raise UsageError("not_searched", option=key)
     if name not in known:
         raise UsageError("unknown_key", option=key, suggestion=suggest(name, known))
     setting = SETTINGS[name]

@@ -13,7 +13,9 @@ runs. Trials are compared by the best validation recall, never by the test users
 """
 
 import dataclasses
+import itertools
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -49,6 +51,8 @@ from reprise.sweeps.space import Search
 from reprise.text.messages import Language, Phrase
 
 SCHEMA = 1
+_ATTEMPTS = 20  # proposals for a trial, after which one that was not made yet is taken
+_MOST_LISTED = 100_000  # combinations that are looked through for that
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,9 @@ class Watcher(Protocol):
     def ended(self, number: int, trial: FrozenTrial) -> None:
         """Called when a trial has ended, with a recall or without."""
 
+    def covered(self, number: int) -> None:
+        """Called when `number` trials have tried all there is."""
+
     def close(self) -> None:
         """Called when the current run is over."""
 
@@ -98,11 +105,12 @@ def run_sweep(sweep: Sweep, trials: int, watcher: Watcher) -> int:
             for number in range(len(study.trials), trials):
                 ended = study.trials
                 params = propose(sweep.searches, sweep.base.seed, ended)
-                trial = _known(params, ended)
-                if trial is None:
-                    trial, stopped = _run_trial(sweep, number, params, watcher)
-                    if stopped:
-                        return stopped
+                if params is None:
+                    watcher.covered(len(ended))
+                    break
+                trial, stopped = _run_trial(sweep, number, params, watcher)
+                if stopped:
+                    return stopped
                 study.add_trial(trial)
                 watcher.ended(number, trial)
                 if any(search.field != "learning_rate" for search in sweep.searches):
@@ -111,13 +119,42 @@ def run_sweep(sweep: Sweep, trials: int, watcher: Watcher) -> int:
     return 0
 
 
-def propose(searches: tuple[Search, ...], seed: int, ended: list[FrozenTrial]) -> dict[str, Any]:
-    """Propose the next trial's values, a pure function of the arguments."""
-    mixed = np.random.SeedSequence([seed, len(ended)]).generate_state(1)[0]
-    study = optuna.create_study(direction="maximize", sampler=TPESampler(seed=int(mixed)))
-    study.add_trials(ended)
-    drawn = study.ask(distributions(searches)).params
-    return {search.field: search.settle(drawn[search.field]) for search in searches}
+def propose(
+    searches: tuple[Search, ...], seed: int, ended: list[FrozenTrial]
+) -> dict[str, Any] | None:
+    """Propose the next trial's values, a pure function of the arguments. None that were tried: the
+    result would be the same, as training is deterministic. None where all were, or where the
+    sampler finds no others.
+    """
+    tried = [trial.params for trial in ended]
+    size = _size(searches)
+    if size is not None and len({json.dumps(one, sort_keys=True) for one in tried}) >= size:
+        return None
+    for attempt in range(_ATTEMPTS):
+        entropy = [seed, len(ended), attempt] if attempt else [seed, len(ended)]
+        mixed = np.random.SeedSequence(entropy).generate_state(1)[0]
+        study = optuna.create_study(direction="maximize", sampler=TPESampler(seed=int(mixed)))
+        study.add_trials(ended)
+        drawn = study.ask(distributions(searches)).params
+        params = {search.field: search.settle(drawn[search.field]) for search in searches}
+        if params not in tried:
+            return params
+    if size is None or size > _MOST_LISTED:
+        return None
+    return next(params for params in _all(searches) if params not in tried)
+
+
+def _size(searches: tuple[Search, ...]) -> int | None:
+    """Return the number of combinations; None where a value is any number of a range."""
+    counts = [search.count for search in searches]
+    return None if None in counts else math.prod(count for count in counts if count is not None)
+
+
+def _all(searches: tuple[Search, ...]) -> Iterator[dict[str, Any]]:
+    """Yield all combinations of searches that can be counted."""
+    fields = [search.field for search in searches]
+    values = [[search.value(n) for n in range(search.count or 0)] for search in searches]
+    return (dict(zip(fields, one, strict=True)) for one in itertools.product(*values))
 
 
 def distributions(searches: tuple[Search, ...]) -> dict[str, BaseDistribution]:
@@ -247,13 +284,6 @@ def _record(
         distributions=distributions(sweep.searches),
         user_attrs=about,
     )
-
-
-def _known(params: dict[str, Any], ended: list[FrozenTrial]) -> FrozenTrial | None:
-    """Return an earlier trial with the same values: training is deterministic, so the result is the
-    same.
-    """
-    return next((trial for trial in ended if trial.params == params), None)
 
 
 def _distribution(search: Search) -> BaseDistribution:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reprise.errors import UsageError
-from reprise.text.messages import Say
+from reprise.text.messages import Phrase, Say
 
 if TYPE_CHECKING:
     from reprise.training.state import Progress
@@ -73,7 +73,9 @@ class Tracker(Protocol):
 
 
 class Trackers:
-    """All trackers of a run. One that fails is dropped with a warning; training continues."""
+    """All trackers of a run. One that fails is dropped with a warning; training continues, and
+    does not wait for services (`sender`).
+    """
 
     def __init__(self, names: tuple[str, ...], run: TrackedRun, say: Say) -> None:
         self._say = say
@@ -98,7 +100,16 @@ class Trackers:
         self._open.clear()
 
     def _open_log(self, name: str, run: TrackedRun) -> None:
-        self._open[name] = importlib.import_module(f"reprise.tracking.{name}").open_log(run)
+        def open_log() -> Tracker:
+            made: Tracker = importlib.import_module(f"reprise.tracking.{name}").open_log(run)
+            return made
+
+        if name not in TRACKERS:  # a file, which is written at once
+            self._open[name] = open_log()
+            return
+        from reprise.tracking.sender import Sender
+
+        self._open[name] = Sender(open_log)
 
     def _guarded(self, name: str, act: Callable[[], None]) -> None:
         # A service's client may raise anything; none of it may stop the training.
@@ -107,7 +118,8 @@ class Trackers:
             act()
         except failures as error:
             self._open.pop(name, None)
-            reason = " ".join(str(error).split()) or type(error).__name__
+            text = " ".join(str(error).split()) or type(error).__name__
+            reason = error if isinstance(error, Phrase) else text
             self._say("tracker_off", tracker=name, reason=reason)
 
 

@@ -41,6 +41,7 @@ def report(
     from reprise.report.facts import read_runs
     from reprise.report.measuring import LAMBDAS, check_lambdas, measure_run, measured_before
     from reprise.report.page import render
+    from reprise.runs.manage.apart import apart
     from reprise.runs.manage.survey import path_of
     from reprise.runs.where import locator
     from reprise.show.run import Voice
@@ -49,6 +50,8 @@ def report(
     say = Voice(messages, to_stderr=True).say
     chosen = check_lambdas(coefs or LAMBDAS)
     found = read_runs([path_of(run, runs_dir) for run in runs], say)
+    for warning in apart([run.identity for run in found]):
+        say(warning)
     if output is None:
         output = found[0].path / _FILE if len(found) == 1 else Path(_FILE)
     if output.is_dir():

@@ -86,8 +86,8 @@ def sweep(
 
         command = resume_command("reprise", sys.argv[1:])
         watcher.voice.say("sweep_interrupted", command=command)
-    else:
-        show_results(asked.folder, messages, as_json)
+    elif not show_results(asked.folder, messages, as_json):
+        raise UsageError("sweep_unrated", path=asked.folder)
     sys.exit(code)
 
 
@@ -169,6 +169,10 @@ class TrialsConsole:
             values = {"metric": trial.value, "step": about["best_step"], "run": about["run"]}
             self.voice.say("trial_ended", number=number, **values)
 
+    def covered(self, number: int) -> None:
+        """Say that no values are left to be tried."""
+        self.voice.say("sweep_covered", count=number)
+
     def close(self) -> None:
         """Close the console of the trial's run."""
         if self._console is not None:
@@ -176,8 +180,8 @@ class TrialsConsole:
             self._console = None
 
 
-def show_results(folder: Path, messages: Messages, as_json: bool) -> None:
-    """Print a sweep's trials, best first, and draw its plot."""
+def show_results(folder: Path, messages: Messages, as_json: bool) -> bool:
+    """Print a sweep's trials, best first, and draw its plot; return whether any has a value."""
     from reprise.sweeps.plot import draw
     from reprise.sweeps.study import results
 
@@ -185,7 +189,7 @@ def show_results(folder: Path, messages: Messages, as_json: bool) -> None:
     picture = draw(folder, facts, messages)
     if as_json:
         print_json(facts)
-        return
+        return facts["best"] is not None
     print_table(facts, messages)
     if facts["best"] is not None:
         best = facts["trials"][facts["best"]]
@@ -193,6 +197,7 @@ def show_results(folder: Path, messages: Messages, as_json: bool) -> None:
         click.echo(messages.text("sweep_best", name=facts["metric"].capitalize(), **values))
     if picture is not None:
         click.echo(messages.text("sweep_picture", path=picture))
+    return facts["best"] is not None
 
 
 def print_table(facts: dict[str, Any], messages: Messages) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from reprise.errors import UsageError
 from reprise.runs.events import Line, kept_lines, starts
+from reprise.runs.manage.apart import apart
 from reprise.runs.manage.survey import Survey, summary
 
 _DEFAULT_METRIC = "recall@50"
@@ -13,7 +14,8 @@ def compare(runs: list[Survey], metric: str | None = None) -> dict[str, Any]:
     """Return the comparison as JSON values; lists are in the order of `runs`, None for missing
     values.
 
-    Keys: runs: their summaries. same_data: whether all were trained on the same data. differences:
+    Keys: runs: their summaries. same_data: whether all were trained on the same data. warnings:
+    keys of messages on what keeps their metrics from being compared, see `apart`. differences:
     configuration values by name that are not all equal. metrics: validation metrics at each run's
     best evaluation. curve: `metric` (by default the recall that selects the best) at each step with
     an evaluation, without what a rewind discarded.
@@ -30,10 +32,11 @@ def compare(runs: list[Survey], metric: str | None = None) -> dict[str, Any]:
         raise UsageError("bad_value", option="metric", value=metric, expected=expected)
     steps = sorted({line["step"] for curve in lines for line in curve})
     by_step = [{line["step"]: line.get(f"valid_{chosen}") for line in curve} for curve in lines]
-    fingerprints = {run.identity.get("dataset_fingerprint") for run in runs}
+    warnings = apart([run.identity for run in runs])
     return {
         "runs": [summary(run) | {"seconds": _seconds(run)} for run in runs],
-        "same_data": len(fingerprints) == 1,
+        "same_data": "compare_other_data" not in warnings,
+        "warnings": warnings,
         "differences": _differences(runs),
         "metrics": {
             name: [line.get(f"valid_{name}") for line in at_best]
