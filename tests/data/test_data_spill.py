@@ -175,6 +175,16 @@ def test_prepare_refuses_a_size_that_is_none(tmp_path: Path, asked: str | int) -
         prepare(tmp_path / "x.parquet", "x", tmp_path / "data", max_memory=asked)
 
 
+@pytest.mark.usefixtures("tiny")
+def test_prepare_does_not_count_what_its_process_held_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random_rows(random.Random(1), "small", "whole").write_parquet(tmp_path / "x.parquet")
+    allocated = spill._allocated
+    monkeypatch.setattr(spill, "_allocated", lambda: allocated() + 10**11)
+    assert prepare(tmp_path / "x.parquet", "x", tmp_path, max_memory="1.5GB").is_dir()
+
+
 def test_prepare_says_what_it_will_use_and_refuses_what_does_not_suffice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ _PORTION = 1_000_000, 1 << 25  # rows: at least, at most
 # three splits; and of what it tells of its item.
 _ON_DISK, _ON_DISK_TOLD = 56, 16
 _GB = 10**9
+_OWN = 2**28  # bytes that the program allocates before it reads
 
 
 class Spill:
@@ -43,6 +44,8 @@ class Spill:
 
     def __init__(self, folder: Path, memory: int, say: Say = unsaid) -> None:
         self._folder, self._memory, self._say = folder, memory, say
+        # What else the process holds, such as a notebook's frames, is not of this preparation.
+        self._before = max(0, _allocated() - _OWN)
         self._made = 0
         # By column: the file, and an empty column of its type, which keeps the dictionary.
         self._files: dict[str, tuple[Path, pl.Series]] = {}
@@ -236,14 +239,17 @@ class Spill:
         """Return how many rows a portion may have; DataError where memory does not suffice."""
         least = min(_PORTION[0], rows)
         self._refuse_too_much(_OF_ID * ids + _SORTED * least + _SPARE)
-        free = self._memory - _allocated() - _OF_ID * ids - _SPARE
+        free = self._memory - self._used() - _OF_ID * ids - _SPARE
         return max(min(free // _SORTED, _PORTION[1]), -(-rows // _MOST_PORTIONS))
 
     def _refuse_too_much(self, more: int) -> None:
-        needed = _allocated() + more
+        needed = self._used() + more
         if needed > self._memory:
             least = _in_gb(needed + _GB // 10)
             raise DataError("memory_too_small", limit=_in_gb(self._memory), least=least)
+
+    def _used(self) -> int:
+        return _allocated() - self._before
 
     # Files
 
