@@ -178,7 +178,7 @@ def anchor_of(heading: str) -> str:
 
 
 @each_page
-def test_every_command_in_the_documents_is_one(page: Path) -> None:
+def test_commands_in_the_documents_are_valid(page: Path) -> None:
     """It is parsed, not run: its options are there, and take such values."""
     for command in commands(page):
         words = shlex.split(command.removesuffix(" ..."))
@@ -200,14 +200,14 @@ def parse(command: click.Command, words: list[str]) -> None:
     command.make_context(command.name, words, parent=context)
 
 
-def test_every_model_has_its_line() -> None:
+def test_models_page_has_a_line_for_every_model() -> None:
     text = (DOCS / "models.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\S+)` \|", text, re.MULTILINE)[1 : 1 + len(REGISTRY)] == list(
         REGISTRY
     )
 
 
-def test_every_metric_is_explained(undisturbed: RunFolder) -> None:
+def test_metrics_page_explains_every_metric(undisturbed: RunFolder) -> None:
     text = (DOCS / "metrics.md").read_text(encoding="utf-8")
     logged = json.loads(undisturbed.metrics.read_text().splitlines()[-1])
     names = {key.removeprefix("valid_") for key in logged if key.startswith("valid_")}

@@ -128,7 +128,7 @@ def without_times(printed: str) -> str:
     return re.sub(r"time interval: \S+", "", printed)
 
 
-def test_test_and_output_as_the_original_with_results_kept(workspace: Path) -> None:
+def test_comirec_test_and_output_equal_the_original_and_store_results(workspace: Path) -> None:
     trained = comirec(*FLAGS, *QUICK, "--max_iter", 0.01, "--name", "test85", cwd=workspace)
     plain = comirec("-p", "test", *FLAGS, *QUICK, cwd=workspace, typed="test85\n")
     assert plain.returncode == 0, plain.stderr

@@ -1,4 +1,4 @@
-"""Data that changes while a run is trained on it: noticed, and nothing of it is stored."""
+"""Data that changes while a run trains on it: detected, and nothing trained on it is stored."""
 
 import os
 import shutil
@@ -64,7 +64,7 @@ def test_train_ends_at_the_evaluation_after_its_data_changed(
     assert [path.name for path in store.names(folder.checkpoints)] == ["ckpt-4"]
 
 
-def test_train_does_not_say_finished_where_its_data_changed_without_a_trace(
+def test_train_reports_changed_data_even_with_unchanged_size_and_times(
     data: Path, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
@@ -74,7 +74,7 @@ def test_train_does_not_say_finished_where_its_data_changed_without_a_trace(
     assert store.scan(folder.checkpoints)
 
 
-def test_train_goes_on_where_files_were_written_anew_with_the_same_content(
+def test_train_accepts_files_rewritten_with_the_same_content(
     data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
     def write_anew() -> None:
@@ -87,7 +87,7 @@ def test_train_goes_on_where_files_were_written_anew_with_the_same_content(
     assert state_digest(folder) == state_digest(undisturbed)
 
 
-def test_open_dataset_maps_large_arrays_and_notices_that_one_was_cut(
+def test_open_dataset_maps_large_arrays_and_detects_truncation(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = open_dataset(data / "small")

@@ -1,4 +1,4 @@
-"""Which rows `prepare` takes by event and by rating: counted, or refused by name."""
+"""Selecting rows by event and by rating: rows are counted, unknown values refused by name."""
 
 import random
 from collections import Counter
@@ -60,7 +60,7 @@ def users_slowly(rows: list[Any], events: list[str], least: float) -> dict[str, 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl", "inter"])
 @pytest.mark.parametrize("least", [None, 3.5])
-def test_rows_of_events_and_ratings_are_taken_and_the_others_counted(
+def test_prepare_takes_rows_by_event_and_rating_and_counts_the_others(
     tmp_path: Path, kind: str, least: float | None
 ) -> None:
     rows = random_rows(len(kind))
@@ -81,7 +81,7 @@ def test_rows_of_events_and_ratings_are_taken_and_the_others_counted(
         assert taken["ratings"]["least"] == least
 
 
-def test_all_events_are_counted_where_none_is_asked_for(tmp_path: Path) -> None:
+def test_prepare_counts_every_event_if_none_is_requested(tmp_path: Path) -> None:
     rows = random_rows(1)
     path = write(tmp_path / "x", rows, "csv")
     data = prepared(path, event_col="event_type")
@@ -105,7 +105,7 @@ def test_all_events_are_counted_where_none_is_asked_for(tmp_path: Path) -> None:
     assert (done.returncode, "min-rating = nan" in done.stderr) == (2, True)
 
 
-def test_rows_of_other_events_need_no_ids_and_no_ratings(tmp_path: Path) -> None:
+def test_prepare_accepts_missing_ids_and_ratings_in_rows_of_other_events(tmp_path: Path) -> None:
     rows = random_rows(2)
     bad = [("u1", None, 1_600_000_300, "search", None), (None, "i1", None, "search", None)]
     path = write(tmp_path / "x", [*rows, *bad], "csv")
@@ -113,7 +113,7 @@ def test_rows_of_other_events_need_no_ids_and_no_ratings(tmp_path: Path) -> None
     assert sequences(data) == users_slowly(rows, ["view", "cart"], 0)
 
 
-def test_events_and_ratings_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_prepare_refuses_events_and_ratings_that_do_not_occur(tmp_path: Path) -> None:
     rows = random_rows(3)
     path = write(tmp_path / "x", rows, "csv")
     said = refusal(path, events="view,purchas")
@@ -132,7 +132,7 @@ def test_events_and_ratings_that_are_not_there_are_refused(tmp_path: Path) -> No
     assert "no rating column found" in refusal(plain, min_rating=3)
 
 
-def test_several_columns_of_events_are_asked_about(tmp_path: Path) -> None:
+def test_prepare_asks_which_of_several_event_columns_to_use(tmp_path: Path) -> None:
     frame = pl.DataFrame(random_rows(4), HEADER, orient="row")
     both = frame.with_columns(action=pl.col("event_type"))
     both.write_csv(tmp_path / "x.csv")
@@ -146,7 +146,7 @@ def test_several_columns_of_events_are_asked_about(tmp_path: Path) -> None:
     assert "a list of items per row" in refusal(tmp_path / "lists.parquet", events="view")
 
 
-def test_a_column_of_too_many_values_is_no_event(tmp_path: Path) -> None:
+def test_prepare_refuses_an_event_column_with_too_many_values(tmp_path: Path) -> None:
     frame = pl.DataFrame(random_rows(5) * 6, HEADER, orient="row")
     path = tmp_path / "x.csv"
     frame.with_columns(session=pl.int_range(pl.len())).write_csv(path)
@@ -154,7 +154,7 @@ def test_a_column_of_too_many_values_is_no_event(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_missing_ratings_are_refused_or_left_out(tmp_path: Path, kind: str) -> None:
+def test_prepare_refuses_or_drops_missing_ratings(tmp_path: Path, kind: str) -> None:
     rows = random_rows(6)
     holes = [(*row[:4], None if place in (7, 50) else row[4]) for place, row in enumerate(rows)]
     path = write(tmp_path / "x", holes, kind)
@@ -169,7 +169,7 @@ def test_missing_ratings_are_refused_or_left_out(tmp_path: Path, kind: str) -> N
     assert taken["ratings"]["below"] == sum(row[4] < 3.5 for row in kept)
 
 
-def test_ratings_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+def test_prepare_refuses_ratings_that_are_not_numbers(tmp_path: Path) -> None:
     rows: list[Any] = random_rows(7)
     texts = [(*row[:4], "4 stars" if place == 9 else str(row[4])) for place, row in enumerate(rows)]
     path = write(tmp_path / "x", texts, "csv")
@@ -183,7 +183,7 @@ def test_ratings_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     assert source_of(data)["taken"]["left_out"] == {"rating": 1}
 
 
-def test_ratings_of_movielens_are_read(tmp_path: Path) -> None:
+def test_prepare_filters_movielens_by_rating(tmp_path: Path) -> None:
     rows = random_rows(8)
     text = "\n".join(f"{u[1:]}::{i[1:]}::{rating:g}::{time}" for u, i, time, _, rating in rows)
     (tmp_path / "ratings.dat").write_text(text)
@@ -197,7 +197,7 @@ def test_ratings_of_movielens_are_read(tmp_path: Path) -> None:
     assert "line 201" in refusal(tmp_path / "ratings.dat", min_rating=4)
 
 
-def test_events_of_taobao_are_its_behaviours(tmp_path: Path) -> None:
+def test_prepare_takes_taobao_behaviours_as_events(tmp_path: Path) -> None:
     rows = random_rows(9)
     path = tmp_path / "UserBehavior.csv"
     lines = [f"{u},{i},7,{event or 'fav'},{time}" for u, i, time, event, _ in rows]

@@ -1,4 +1,4 @@
-"""The dataset folder: damage is found on opening, and users are cut into history and targets."""
+"""The dataset folder: damage is detected, and users are split into history and targets."""
 
 import errno
 import hashlib
@@ -55,7 +55,7 @@ def change_meta(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 # Opening
 
 
-def test_an_opened_dataset_is_what_was_written(folder: Path) -> None:
+def test_open_dataset_returns_what_was_written(folder: Path) -> None:
     draft, dataset = small_draft(), open_dataset(folder)
     assert (dataset.name, dataset.num_items, dataset.folder) == ("small", 3, folder)
     assert dataset.item_category.tolist() == draft.item_category.tolist()
@@ -65,7 +65,7 @@ def test_an_opened_dataset_is_what_was_written(folder: Path) -> None:
         assert dataset.splits[split].lengths.tolist() == [3, 1, 2]
 
 
-def test_the_fingerprint_tells_contents_apart(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_the_content_alone(tmp_path: Path) -> None:
     def fingerprint(name: str, **changes: Any) -> str:
         draft = replace(small_draft(), **changes)
         return open_dataset(publish(draft, name, tmp_path / name)).fingerprint
@@ -80,7 +80,7 @@ def test_the_fingerprint_tells_contents_apart(tmp_path: Path) -> None:
     assert fingerprint("e", item_category=np.array([-1, 0, 7, 7], np.int32)) != original
 
 
-def test_the_fingerprint_tells_evaluations_apart(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_the_evaluation(tmp_path: Path) -> None:
     folders = {
         rule: publish(replace(small_draft(), evaluation=rule), "small", tmp_path / rule)
         for rule in (SHARE, LAST)
@@ -97,7 +97,7 @@ def test_the_fingerprint_tells_evaluations_apart(tmp_path: Path) -> None:
     assert share.fingerprint == digest.hexdigest()
 
 
-def test_an_older_folder_means_the_share(folder: Path) -> None:
+def test_open_dataset_takes_an_older_folder_as_evaluated_by_share(folder: Path) -> None:
     expected = open_dataset(folder).fingerprint
     change_meta(folder, lambda meta: meta.pop("evaluation"))
     dataset = open_dataset(folder)
@@ -105,7 +105,7 @@ def test_an_older_folder_means_the_share(folder: Path) -> None:
     assert dataset.evaluation_users("test", 5).target_items.tolist() == [3, 1]
 
 
-def test_another_evaluation_of_the_same_arrays_is_found(tmp_path: Path) -> None:
+def test_open_dataset_detects_a_changed_evaluation(tmp_path: Path) -> None:
     folder = publish(replace(small_draft(), evaluation=LAST), "small", tmp_path / "small")
     for change in (
         lambda meta: meta.update(evaluation=SHARE),
@@ -118,7 +118,7 @@ def test_another_evaluation_of_the_same_arrays_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", ["first", "", None, 0.8, ["last"], {"last": 1}])
-def test_an_unknown_evaluation_is_named(folder: Path, rule: object) -> None:
+def test_open_dataset_names_an_unknown_evaluation(folder: Path, rule: object) -> None:
     change_meta(folder, lambda meta: meta.update(evaluation=rule))
     error = refusal(folder)
     assert error.key == "dataset_evaluation"
@@ -127,7 +127,7 @@ def test_an_unknown_evaluation_is_named(folder: Path, rule: object) -> None:
 
 
 @pytest.mark.parametrize("array", ARRAYS)
-def test_every_flipped_byte_is_found_or_harmless(folder: Path, array: str) -> None:
+def test_open_dataset_detects_every_flipped_byte_that_matters(folder: Path, array: str) -> None:
     # In the data by the fingerprint; in the header unless it still says the same.
     path = folder / array
     content, original = path.read_bytes(), np.load(path)
@@ -148,7 +148,7 @@ def test_every_flipped_byte_is_found_or_harmless(folder: Path, array: str) -> No
 
 
 @pytest.mark.parametrize("array", ["train/items.npy", "item_category.npy"])
-def test_a_damaged_fingerprint_is_named(folder: Path, array: str) -> None:
+def test_open_dataset_names_a_fingerprint_that_does_not_match(folder: Path, array: str) -> None:
     path = folder / array
     content = bytearray(path.read_bytes())
     content[-4] ^= 3  # the last item 1 becomes 2, the last category -1 becomes -4
@@ -160,7 +160,7 @@ def test_a_damaged_fingerprint_is_named(folder: Path, array: str) -> None:
 
 @pytest.mark.parametrize("array", ARRAYS)
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])
-def test_a_truncated_array_is_found(folder: Path, array: str, kept: int) -> None:
+def test_open_dataset_detects_a_truncated_array(folder: Path, array: str, kept: int) -> None:
     path = folder / array
     path.write_bytes(path.read_bytes()[:kept])
     assert refusal(folder).key == "dataset_damaged"
@@ -170,13 +170,15 @@ def test_a_truncated_array_is_found(folder: Path, array: str, kept: int) -> None
     "name", ["truth/item_interest.npy", "truth/valid_interests.npy", "users.parquet"]
 )
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(200), header("("), header("{1:")])
-def test_what_is_read_later_is_found_damaged_then(folder: Path, name: str, content: bytes) -> None:
+def test_dataset_detects_damage_in_files_it_reads_later(
+    folder: Path, name: str, content: bytes
+) -> None:
     (folder / name).write_bytes(content)
     assert later_refusal(folder).key == "dataset_damaged"
 
 
 @pytest.mark.parametrize("shape", [(4, 1), (), (3,)])
-def test_truth_of_another_shape_is_found(folder: Path, shape: tuple[int, ...]) -> None:
+def test_dataset_detects_truth_of_another_shape(folder: Path, shape: tuple[int, ...]) -> None:
     np.save(folder / "truth" / "item_interest.npy", np.zeros(shape, np.int32))
     assert later_refusal(folder).key == "dataset_damaged"
 
@@ -192,7 +194,9 @@ def test_truth_of_another_shape_is_found(folder: Path, shape: tuple[int, ...]) -
         ),
     ],
 )
-def test_users_of_another_dataset_are_found(folder: Path, table: pl.DataFrame, told: str) -> None:
+def test_dataset_detects_users_of_another_dataset(
+    folder: Path, table: pl.DataFrame, told: str
+) -> None:
     table.write_parquet(folder / "users.parquet")
     error = later_refusal(folder)
     assert error.key == "dataset_damaged"
@@ -208,7 +212,7 @@ def later_refusal(folder: Path) -> DataError:
 
 
 @pytest.mark.parametrize("array", ARRAYS)
-def test_a_missing_array_is_found(folder: Path, array: str) -> None:
+def test_open_dataset_detects_a_missing_array(folder: Path, array: str) -> None:
     (folder / array).unlink()
     assert refusal(folder).key == "dataset_damaged"
 
@@ -227,7 +231,7 @@ def test_a_missing_array_is_found(folder: Path, array: str) -> None:
         header("("),
     ],
 )
-def test_a_file_of_another_kind_is_found(folder: Path, content: bytes) -> None:
+def test_open_dataset_detects_a_file_that_is_no_array(folder: Path, content: bytes) -> None:
     (folder / "valid" / "items.npy").write_bytes(content)
     assert refusal(folder).key == "dataset_damaged"
 
@@ -244,7 +248,7 @@ def test_a_file_of_another_kind_is_found(folder: Path, content: bytes) -> None:
     ],
     ids=["int64 items", "2-d items", "int32 offsets", "scalar", "float categories", "2-d"],
 )
-def test_arrays_of_another_type_or_shape_are_found(
+def test_open_dataset_detects_arrays_of_another_type_or_shape(
     folder: Path, array: str, content: np.ndarray[Any, Any]
 ) -> None:
     # Bytes that agree with the fingerprint are not enough: they must also be read as meant.
@@ -253,7 +257,7 @@ def test_arrays_of_another_type_or_shape_are_found(
 
 
 @pytest.mark.parametrize("offsets", [[1, 3, 4, 6], [0, 3, 4, 5], [0, 4, 3, 6], [0, 7, 7, 6]])
-def test_offsets_that_do_not_ascend_are_found(folder: Path, offsets: list[int]) -> None:
+def test_open_dataset_detects_offsets_that_do_not_ascend(folder: Path, offsets: list[int]) -> None:
     np.save(folder / "valid" / "offsets.npy", np.array(offsets, np.int64))
     error = refusal(folder)
     assert error.key == "dataset_damaged"
@@ -262,7 +266,9 @@ def test_offsets_that_do_not_ascend_are_found(folder: Path, offsets: list[int]) 
 
 @pytest.mark.parametrize("item", [0, -1, 4, 2**31 - 1])
 @pytest.mark.parametrize("split", SPLITS)
-def test_an_item_beyond_the_catalogue_is_named(folder: Path, split: str, item: int) -> None:
+def test_open_dataset_names_an_item_outside_the_catalogue(
+    folder: Path, split: str, item: int
+) -> None:
     np.save(folder / split / "items.npy", np.array([1, 2, 3, 2, item, 1], np.int32))
     error = refusal(folder)
     assert error.key == "dataset_damaged"
@@ -270,7 +276,7 @@ def test_an_item_beyond_the_catalogue_is_named(folder: Path, split: str, item: i
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_an_empty_split_is_named(folder: Path, split: str) -> None:
+def test_open_dataset_names_an_empty_split(folder: Path, split: str) -> None:
     np.save(folder / split / "offsets.npy", np.array([0], np.int64))
     np.save(folder / split / "items.npy", np.array([], np.int32))
 
@@ -286,14 +292,14 @@ def test_an_empty_split_is_named(folder: Path, split: str) -> None:
 # meta.json
 
 
-def test_a_folder_without_meta_is_no_dataset(folder: Path) -> None:
+def test_open_dataset_refuses_a_folder_without_meta_json(folder: Path) -> None:
     (folder / "meta.json").unlink()
     assert refusal(folder).key == "dataset_missing"
     assert refusal(folder / "nowhere").key == "dataset_missing"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"{}"])
-def test_a_broken_meta_is_found(folder: Path, content: bytes) -> None:
+def test_open_dataset_detects_a_broken_meta_json(folder: Path, content: bytes) -> None:
     (folder / "meta.json").write_bytes(content)
     error = refusal(folder)
     assert error.key == "dataset_damaged"
@@ -301,7 +307,7 @@ def test_a_broken_meta_is_found(folder: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("schema", [0, 3, "1", None])
-def test_another_schema_is_named(folder: Path, schema: object) -> None:
+def test_open_dataset_names_an_unknown_schema(folder: Path, schema: object) -> None:
     change_meta(folder, lambda meta: meta.update(schema=schema))
     error = refusal(folder)
     assert error.key == "dataset_schema"
@@ -309,7 +315,7 @@ def test_another_schema_is_named(folder: Path, schema: object) -> None:
 
 
 @pytest.mark.parametrize("key", ["schema", "name", "num_items", "users", "interactions"])
-def test_a_meta_without_a_key_is_found(folder: Path, key: str) -> None:
+def test_open_dataset_names_a_key_that_meta_json_lacks(folder: Path, key: str) -> None:
     change_meta(folder, lambda meta: meta.pop(key))
     error = refusal(folder)
     assert error.key == "dataset_damaged"
@@ -318,7 +324,7 @@ def test_a_meta_without_a_key_is_found(folder: Path, key: str) -> None:
 
 @pytest.mark.parametrize("count", ["users", "interactions"])
 @pytest.mark.parametrize("split", SPLITS)
-def test_counts_that_differ_are_found(folder: Path, split: str, count: str) -> None:
+def test_open_dataset_detects_counts_that_differ(folder: Path, split: str, count: str) -> None:
     def change(meta: dict[str, Any]) -> None:
         meta[count][split] += 1
 
@@ -329,7 +335,7 @@ def test_counts_that_differ_are_found(folder: Path, split: str, count: str) -> N
 
 
 @pytest.mark.parametrize("num_items", [2, 4, 1000])
-def test_another_number_of_items_is_found(folder: Path, num_items: int) -> None:
+def test_open_dataset_detects_another_number_of_items(folder: Path, num_items: int) -> None:
     # A larger one too: the embedding table and item_category would no longer agree.
     change_meta(folder, lambda meta: meta.update(num_items=num_items))
     assert refusal(folder).key == "dataset_damaged"
@@ -347,7 +353,9 @@ def test_another_number_of_items_is_found(folder: Path, num_items: int) -> None:
     ],
     ids=str,
 )
-def test_meta_values_of_another_type_are_found(folder: Path, change: dict[str, Any]) -> None:
+def test_open_dataset_detects_meta_values_of_another_type(
+    folder: Path, change: dict[str, Any]
+) -> None:
     change_meta(folder, lambda meta: meta.update(change))
     assert refusal(folder).key == "dataset_damaged"
 
@@ -384,7 +392,9 @@ def test_histories_are_the_last_items_before_a_position(
     lists=some_users.filter(lambda lists: any(len(items) >= 2 for items in lists)),
     length=st.integers(1, 14),
 )
-def test_evaluation_hides_the_last_fifth_of_each_user(lists: list[list[int]], length: int) -> None:
+def test_evaluation_users_hold_out_the_last_fifth_of_each_user(
+    lists: list[list[int]], length: int
+) -> None:
     users = dataset_of(lists).evaluation_users("test", length)
     kept = [items for items in lists if len(items) >= 2]
     known = [items[: int(len(items) * 0.8)] for items in kept]
@@ -406,7 +416,7 @@ def test_evaluation_hides_the_last_fifth_of_each_user(lists: list[list[int]], le
     lists=some_users.filter(lambda lists: any(len(items) >= 2 for items in lists)),
     length=st.integers(1, 14),
 )
-def test_evaluation_of_the_last_hides_one_item_of_each_user(
+def test_evaluation_users_by_last_hold_out_one_item_of_each_user(
     lists: list[list[int]], length: int
 ) -> None:
     users = replace(dataset_of(lists), evaluation=LAST).evaluation_users("test", length)
@@ -419,7 +429,7 @@ def test_evaluation_of_the_last_hides_one_item_of_each_user(
     assert item_lists(users.past.of(0, len(kept))) == [items[:-1] for items in kept]
 
 
-def test_users_of_one_item_are_left_out_of_an_evaluation() -> None:
+def test_evaluation_users_leave_out_users_with_one_item() -> None:
     users = dataset_of([[1], [2, 3], [4], []]).evaluation_users("valid", 5)
     assert users.history.tolist() == [[2, 0, 0, 0, 0]]
     assert users.target_items.tolist() == [3]
@@ -431,7 +441,7 @@ def test_users_of_one_item_are_left_out_of_an_evaluation() -> None:
     count=st.integers(1, 20),
     seed=st.integers(0, 9),
 )
-def test_a_sample_of_an_evaluation_s_users_is_some_of_them_as_they_are(
+def test_sample_of_evaluation_users_is_an_unchanged_subset(
     lists: list[list[int]], count: int, seed: int
 ) -> None:
     users = dataset_of(lists).evaluation_users("valid", 4)
@@ -450,19 +460,19 @@ def described(users: EvaluationUsers) -> list[tuple[list[int], int, list[int], l
     return list(zip(*rows, strict=True))
 
 
-def test_another_seed_draws_other_users() -> None:
+def test_sample_of_evaluation_users_depends_on_the_seed() -> None:
     users = dataset_of([[user, user + 1] for user in range(1, 60)]).evaluation_users("valid", 4)
     drawn = {tuple(users.sample(10, seed).target_items.tolist()) for seed in range(5)}
     assert len(drawn) == 5
 
 
-def test_an_evaluation_of_nobody_is_refused() -> None:
+def test_evaluation_users_refuse_a_split_without_any() -> None:
     with pytest.raises(DataError, match="The valid split is empty"):
         dataset_of([[1], [4]]).evaluation_users("valid", 5)
 
 
 @pytest.mark.parametrize("rule", [SHARE, LAST])
-def test_truth_stands_beside_the_users_of_the_evaluation(tmp_path: Path, rule: str) -> None:
+def test_truth_is_aligned_with_the_evaluation_users(tmp_path: Path, rule: str) -> None:
     # The middle user has one item only and is left out of both.
     draft = replace(small_draft(), evaluation=rule)
     dataset = open_dataset(publish(draft, "small", tmp_path / "small"))
@@ -473,13 +483,13 @@ def test_truth_stands_beside_the_users_of_the_evaluation(tmp_path: Path, rule: s
     assert truth.user_interests.tolist() == [[0, -1], [0, -1]]
 
 
-def test_truth_is_unknown_where_it_is_not_stored(tmp_path: Path) -> None:
+def test_truth_is_none_if_it_is_not_stored(tmp_path: Path) -> None:
     publish(replace(small_draft(), truth={}), "small", tmp_path / "small")
     assert open_dataset(tmp_path / "small").truth("valid") is None
 
 
 @pytest.mark.parametrize("name", ["meta.json", "train/items.npy"])
-def test_open_dataset_tells_unreadable_from_damaged(
+def test_open_dataset_distinguishes_unreadable_from_damaged(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(path: Path, *_: object, **__: object) -> Any:

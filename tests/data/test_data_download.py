@@ -1,4 +1,4 @@
-"""`reprise data get` against a server of its own: resumed, verified, agreed to, or told by hand."""
+"""`reprise data get` and a local server: resuming, checksums, licences, files placed by hand."""
 
 import hashlib
 import threading
@@ -105,7 +105,7 @@ def refusal(result: Result) -> RepriseError:
     return result.exception
 
 
-def test_a_set_is_fetched_and_the_command_that_follows_works(
+def test_data_get_downloads_a_set_and_prints_a_command_that_works(
     tmp_path: Path, server: Server, tiny: KnownSet
 ) -> None:
     done = get(tmp_path)
@@ -120,7 +120,7 @@ def test_a_set_is_fetched_and_the_command_that_follows_works(
     assert len(server.ranges) == 1  # it is there: not fetched again
 
 
-def test_a_download_that_was_cut_goes_on(
+def test_data_get_resumes_an_interrupted_download(
     tmp_path: Path, server: Server, tiny: KnownSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "_CHUNK", 10)  # what is read at once, and lost by a cut
@@ -137,7 +137,7 @@ def test_a_download_that_was_cut_goes_on(
     assert (tmp_path / "raw" / "tiny" / tiny.source / "ratings.dat").read_bytes() == RATINGS
 
 
-def test_what_changed_meanwhile_begins_anew(
+def test_data_get_restarts_if_the_file_changed_meanwhile(
     tmp_path: Path, server: Server, tiny: KnownSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "_CHUNK", 10)
@@ -150,7 +150,7 @@ def test_what_changed_meanwhile_begins_anew(
     assert server.ranges == [None, "bytes=100-"]
 
 
-def test_another_file_than_the_owners_is_refused(
+def test_data_get_refuses_a_file_with_another_checksum(
     tmp_path: Path, server: Server, tiny: KnownSet
 ) -> None:
     server.content["tiny.zip"] = zipped(ratings=b"other")
@@ -163,7 +163,7 @@ def test_another_file_than_the_owners_is_refused(
     assert path.read_bytes() == b"put there by hand"  # the user's to remove
 
 
-def test_without_published_checksums_the_first_is_recorded(
+def test_data_get_records_the_first_checksum_if_none_is_published(
     tmp_path: Path, server: Server, tiny: KnownSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = RemoteFile("tiny.zip", f"{server.url}/tiny.zip")
@@ -184,7 +184,9 @@ def test_without_published_checksums_the_first_is_recorded(
     assert str(folder / SUMS) in str(error)
 
 
-def test_a_file_put_there_by_hand_serves(tmp_path: Path, server: Server, tiny: KnownSet) -> None:
+def test_data_get_uses_a_file_placed_by_hand(
+    tmp_path: Path, server: Server, tiny: KnownSet
+) -> None:
     folder = tmp_path / "raw" / "tiny"
     folder.mkdir(parents=True)
     (folder / "tiny.zip").write_bytes(server.content["tiny.zip"])
@@ -193,7 +195,7 @@ def test_a_file_put_there_by_hand_serves(tmp_path: Path, server: Server, tiny: K
     assert server.ranges == []
 
 
-def test_without_a_network_it_is_told_what_to_put_where(
+def test_data_get_without_a_network_states_which_file_to_put_where(
     tmp_path: Path, server: Server, tiny: KnownSet
 ) -> None:
     for options in ((), ("--mirror", "http://127.0.0.1:9")):  # not found; nobody listens
@@ -208,7 +210,7 @@ def test_without_a_network_it_is_told_what_to_put_where(
     assert str(tmp_path / "raw" / "taobao" / "UserBehavior.csv.zip") in str(error)
 
 
-def test_a_mirror_serves_what_the_owner_published(
+def test_data_get_takes_the_published_file_from_a_mirror(
     tmp_path: Path, server: Server, tiny: KnownSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = RemoteFile("tiny.zip", "http://127.0.0.1:9/tiny.zip", tiny.files[0].checksum)
@@ -225,7 +227,7 @@ def by_hand(tiny: KnownSet, monkeypatch: pytest.MonkeyPatch) -> KnownSet:
 
 
 @pytest.mark.parametrize("kept", [0, 300, -30])
-def test_a_broken_archive_leaves_nothing_half_and_is_no_measure(
+def test_data_get_leaves_nothing_of_a_broken_archive_nor_its_checksum(
     kept: int, tmp_path: Path, server: Server, by_hand: KnownSet
 ) -> None:
     whole = server.content["tiny.zip"]
@@ -241,7 +243,7 @@ def test_a_broken_archive_leaves_nothing_half_and_is_no_measure(
     assert get(tmp_path).exit_code == 0
 
 
-def test_a_compressed_entry_that_is_damaged_is_told(tmp_path: Path, by_hand: KnownSet) -> None:
+def test_data_get_reports_a_damaged_compressed_entry(tmp_path: Path, by_hand: KnownSet) -> None:
     folder = tmp_path / "raw" / "tiny"
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / "tiny.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -252,7 +254,7 @@ def test_a_compressed_entry_that_is_damaged_is_told(tmp_path: Path, by_hand: Kno
     assert refusal(get(tmp_path)).key == "get_broken"
 
 
-def test_another_file_by_hand_is_told_with_the_page(
+def test_data_get_names_the_page_if_a_file_placed_by_hand_changed(
     tmp_path: Path, server: Server, by_hand: KnownSet
 ) -> None:
     folder = tmp_path / "raw" / "tiny"
@@ -267,7 +269,7 @@ def test_another_file_by_hand_is_told_with_the_page(
 
 
 @pytest.mark.parametrize("torn", [b"0123abc", b"\n", b"0123abc  tin", b"one two three\n\xff"])
-def test_a_record_that_is_torn_says_nothing(
+def test_data_get_ignores_a_torn_line_of_recorded_checksums(
     torn: bytes, tmp_path: Path, server: Server, by_hand: KnownSet
 ) -> None:
     folder = tmp_path / "raw" / "tiny"
@@ -280,7 +282,9 @@ def test_a_record_that_is_torn_says_nothing(
     assert (folder / SUMS).read_bytes() == line + f"{digest}  tiny.zip\n".encode()
 
 
-def test_the_terms_must_be_agreed_to(tmp_path: Path, server: Server, tiny: KnownSet) -> None:
+def test_data_get_requires_accepting_the_licence(
+    tmp_path: Path, server: Server, tiny: KnownSet
+) -> None:
     done = get(tmp_path, agreed=False)
     error = refusal(done)
     assert isinstance(error, UsageError)
@@ -290,13 +294,13 @@ def test_the_terms_must_be_agreed_to(tmp_path: Path, server: Server, tiny: Known
     assert not (tmp_path / "raw").exists()
 
 
-def test_an_unknown_set_is_named(tmp_path: Path) -> None:
+def test_data_get_suggests_a_name_for_an_unknown_set(tmp_path: Path) -> None:
     error = refusal(get(tmp_path, name="ml-1n"))
     assert "Did you mean 'ml-1m'?" in str(error)
 
 
 @pytest.mark.parametrize("name", known.KNOWN)
-def test_the_catalogue_is_whole(name: str) -> None:
+def test_known_sets_are_complete(name: str) -> None:
     """It has a page, its files' addresses are the owner's, over TLS, its name is in the help."""
     one = known.KNOWN[name]
     assert one.name == name

@@ -1,4 +1,4 @@
-"""Several sources and patterns: read as the parts of one; what is not read is told."""
+"""Several sources and patterns: read as parts of one source; files not read are reported."""
 
 import gzip
 import json
@@ -67,7 +67,9 @@ def months(tmp_path: Path) -> list[Path]:
 # What is given
 
 
-def test_several_files_a_pattern_and_their_folder_are_the_same(months: list[Path]) -> None:
+def test_read_source_gives_the_same_for_files_a_pattern_and_their_folder(
+    months: list[Path],
+) -> None:
     folder = months[0].parent
     whole = read_source(folder)
     assert whole.source["read"]["interactions"] == len(EVENTS)
@@ -88,7 +90,7 @@ def test_several_files_a_pattern_and_their_folder_are_the_same(months: list[Path
     ]
 
 
-def test_files_named_after_splits_have_an_order_wherever_they_are(tmp_path: Path) -> None:
+def test_read_source_orders_files_named_after_splits_in_any_folders(tmp_path: Path) -> None:
     paths = [
         write(tmp_path / folder / f"{name}.csv", EVENTS[start:end])
         for folder, name, start, end in (
@@ -105,7 +107,7 @@ def test_files_named_after_splits_have_an_order_wherever_they_are(tmp_path: Path
     assert not read([*paths, twice], "table").ordered
 
 
-def test_a_pattern_may_go_through_folders_whose_names_are_columns(tmp_path: Path) -> None:
+def test_read_source_takes_a_pattern_across_partition_folders(tmp_path: Path) -> None:
     for day in (1, 2):
         rows_of_day = [event for event in EVENTS if event[2] % 2 == day - 1]
         write(tmp_path / "clicks" / f"dt=2026-11-0{day}" / "a.csv", rows_of_day)
@@ -117,7 +119,7 @@ def test_a_pattern_may_go_through_folders_whose_names_are_columns(tmp_path: Path
     assert one == 1_793_491_200_000_000
 
 
-def test_a_pattern_takes_no_hidden_files_and_none_of_no_format(months: list[Path]) -> None:
+def test_pattern_skips_hidden_files_and_files_of_no_format(months: list[Path]) -> None:
     folder = months[0].parent
     (folder / "_log-old.csv").write_text("x")
     write(folder / "_temporary" / "log-x.csv", EVENTS)
@@ -132,7 +134,7 @@ def test_a_pattern_takes_no_hidden_files_and_none_of_no_format(months: list[Path
     assert told["aside"] == {"other": {"count": 1, "names": ["notes.md"]}}
 
 
-def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path: Path) -> None:
+def test_pattern_characters_in_an_existing_name_are_literal(tmp_path: Path) -> None:
     path = write(tmp_path / "log[1].csv", EVENTS)
     write(tmp_path / "log1.csv", EVENTS[:50])
     assert len(rows(path)) == len(EVENTS)
@@ -140,13 +142,15 @@ def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x-*.csv", "_*.csv", "log-[0-9].csv"])
-def test_a_pattern_that_matches_nothing_is_refused(months: list[Path], name: str) -> None:
+def test_pattern_that_matches_nothing_is_refused(months: list[Path], name: str) -> None:
     write(months[0].with_name("_x.csv"), EVENTS)
     pattern = months[0].with_name(name)
     assert refusal([months[0], pattern]).startswith(f"No file matches {pattern}.")
 
 
-def test_what_cannot_be_read_together_is_refused(tmp_path: Path, months: list[Path]) -> None:
+def test_read_source_refuses_files_that_cannot_be_read_together(
+    tmp_path: Path, months: list[Path]
+) -> None:
     january = months[0]
     table = tmp_path / "x.parquet"
     frame(EVENTS).write_parquet(table)
@@ -191,7 +195,7 @@ def test_what_cannot_be_read_together_is_refused(tmp_path: Path, months: list[Pa
         ("user_id,item_id,date", "The time column is timestamp in {first} but date in {second}."),
     ],
 )
-def test_files_of_other_columns_are_refused_by_name(
+def test_read_source_refuses_files_of_other_columns_by_name(
     months: list[Path], header: str, said: str
 ) -> None:
     other = write(months[0].with_name("other.csv"), EVENTS, header)
@@ -200,7 +204,7 @@ def test_files_of_other_columns_are_refused_by_name(
     assert said.replace(str(months[0]), str(months[1])) in refusal(other.parent)  # log-feb is first
 
 
-def test_a_column_that_some_files_lack_is_warned_of(months: list[Path]) -> None:
+def test_read_source_warns_of_a_column_that_some_files_lack(months: list[Path]) -> None:
     lines = [f"{user},{item},c{item},{int(time)}" for user, item, time in EVENTS[:300]]
     path = months[0].with_name("log-apr.csv")
     path.write_text("\n".join(["user_id,item_id,category,timestamp", *lines]))
@@ -211,7 +215,7 @@ def test_a_column_that_some_files_lack_is_warned_of(months: list[Path]) -> None:
     assert draft.about_items["category"].drop_nulls().str.starts_with("c").all()
 
 
-def test_metadata_beside_several_files_are_read_if_there_is_one(
+def test_read_source_reads_the_one_metadata_file_beside_several_files(
     tmp_path: Path, months: list[Path]
 ) -> None:
     items = sorted({item for _, item, _ in EVENTS})
@@ -249,7 +253,7 @@ def test_prepare_takes_several_sources_by_command_and_call(
 # What is left aside
 
 
-def test_files_left_aside_are_counted_named_and_repeated(tmp_path: Path) -> None:
+def test_prepare_counts_and_names_the_files_it_did_not_read(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     for number in range(3):
         write(folder / f"part-{number}.csv", EVENTS[number::3])
@@ -276,14 +280,16 @@ def test_files_left_aside_are_counted_named_and_repeated(tmp_path: Path) -> None
     assert "; 1 empty (part-3.csv)" in shown
 
 
-def test_nothing_is_left_aside_where_all_is_read(tmp_path: Path, months: list[Path]) -> None:
+def test_read_source_leaves_nothing_aside_if_every_file_is_read(
+    tmp_path: Path, months: list[Path]
+) -> None:
     write(tmp_path / "y" / "a" / "1.csv", EVENTS)
     write(tmp_path / "y" / "b" / "1.csv", EVENTS)
     for source in (months[0], months, tmp_path / "y"):
         assert taken(source)["aside"] == {}
 
 
-def test_of_other_formats_what_is_not_read_is_told_too(tmp_path: Path) -> None:
+def test_read_source_names_unread_files_beside_other_formats(tmp_path: Path) -> None:
     folder = tmp_path / "ml"
     write(folder / "ratings.csv", EVENTS, "userId,movieId,timestamp")
     (folder / "movies.csv").write_text(
@@ -296,7 +302,7 @@ def test_of_other_formats_what_is_not_read_is_told_too(tmp_path: Path) -> None:
 # Columns that look useful
 
 
-def test_columns_that_look_useful_are_named_with_what_takes_them(tmp_path: Path) -> None:
+def test_prepare_names_useful_columns_with_the_option_that_reads_them(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     wide = ("brand", "product name", "score", "price", "colour")
     lines = [
@@ -320,7 +326,7 @@ def test_columns_that_look_useful_are_named_with_what_takes_them(tmp_path: Path)
 @pytest.mark.parametrize(
     "name", ["colour", "session_id", "platform", "stars_in", "catalogue", "event_type", "types"]
 )
-def test_other_columns_do_not_look_useful(tmp_path: Path, name: str) -> None:
+def test_read_source_does_not_suggest_other_columns(tmp_path: Path, name: str) -> None:
     path = tmp_path / "x.csv"
     path.write_text(f"{HEADER},{name}\n" + "".join(f"{u},{i},{t},x\n" for u, i, t in EVENTS))
     assert taken(path)["useful"] == []
@@ -341,14 +347,14 @@ def write_benchmark(folder: Path, column: Callable[[int], str] = lambda n: "") -
     return folder
 
 
-def test_a_benchmark_split_that_is_not_kept_is_warned_of(tmp_path: Path) -> None:
+def test_read_source_warns_of_a_benchmark_split_that_is_not_kept(tmp_path: Path) -> None:
     draft = read_source(write_benchmark(tmp_path / "ml"))
     assert draft.source["read"]["interactions"] == len(EVENTS)
     (warning,) = [one for one in draft.source["warnings"] if one["warning"] == "split_anew"]
     assert warning["files"] == "ml.train.inter, ml.valid.inter, ml.test.inter"
 
 
-def test_a_benchmark_of_last_items_can_be_made_again(tmp_path: Path) -> None:
+def test_prepare_reproduces_a_benchmark_of_last_items(tmp_path: Path) -> None:
     """As the warning says: by leave-one-out, with all that there is."""
     folder = tmp_path / "ml"
     folder.mkdir()
@@ -370,7 +376,7 @@ def test_a_benchmark_of_last_items_can_be_made_again(tmp_path: Path) -> None:
     assert set(draft.raw_users["test"]) == set(own)
 
 
-def test_benchmark_files_with_histories_are_refused(tmp_path: Path) -> None:
+def test_read_source_refuses_benchmark_files_with_histories(tmp_path: Path) -> None:
     folder = write_benchmark(
         tmp_path / "ml", lambda n: "\titem_id_list:token_seq" if n < 0 else "\t1 2 3"
     )

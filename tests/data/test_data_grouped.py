@@ -1,4 +1,4 @@
-"""The worked example of docs/data.md: DuckDB filters and groups a log, and `prepare` reads that."""
+"""The worked example of docs/data.md: DuckDB groups a log, and `prepare` reads the result."""
 
 import random
 from collections import Counter
@@ -49,7 +49,7 @@ def users_of(dataset: Dataset) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("page", ["data.md", "zh/data.md"])
-def test_prepare_reads_what_duckdb_grouped_as_the_page_says(
+def test_prepare_reads_what_duckdb_grouped_as_documented(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
     duckdb = pytest.importorskip("duckdb")

@@ -53,7 +53,7 @@ def prepared(folder: Path, kind: Any = pl.Int64, about: Any = pl.Int64) -> Datas
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_ids_of_any_type_are_those_of_whole_numbers(tmp_path: Path, kind: Any) -> None:
+def test_prepare_reads_the_same_ids_from_any_type(tmp_path: Path, kind: Any) -> None:
     expected = prepared(tmp_path / "a")
     for name, types in (("b", (kind, pl.Int64)), ("c", (pl.Int64, kind))):
         data = prepared(tmp_path / name, *types)
@@ -64,7 +64,7 @@ def test_ids_of_any_type_are_those_of_whole_numbers(tmp_path: Path, kind: Any) -
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_lists_name_users_and_items_by_numbers_of_any_type(tmp_path: Path, kind: Any) -> None:
+def test_measure_lists_accepts_ids_of_any_type(tmp_path: Path, kind: Any) -> None:
     data = prepared(tmp_path)
     lists = {"user": [100, 100, 105], "item": [1, 2, 3], "rank": [1, 2, 1]}
     long = table(tmp_path / "long.parquet", kind, lists, "rank")
@@ -77,7 +77,7 @@ def test_lists_name_users_and_items_by_numbers_of_any_type(tmp_path: Path, kind:
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_histories_name_users_and_items_by_numbers_of_any_type(tmp_path: Path, kind: Any) -> None:
+def test_users_of_file_and_recommender_accept_ids_of_any_type(tmp_path: Path, kind: Any) -> None:
     data = prepared(tmp_path)
     numbers = {raw: number for number, raw in enumerate(data.about_items()["raw_id"], start=1)}
     config = SimpleNamespace(maxlen=5)
@@ -105,13 +105,13 @@ def test_histories_name_users_and_items_by_numbers_of_any_type(tmp_path: Path, k
     | st.integers(-(10**9), 10**9).map(lambda number: Decimal(number) / 100)
     | st.text()
 )
-def test_an_id_by_itself_is_spelled_as_in_a_column(raw_id: Any) -> None:
+def test_spelled_one_equals_spelled_series(raw_id: Any) -> None:
     column = pl.Series([raw_id], dtype=pl.Int128 if isinstance(raw_id, int) else None)
     assert ids.spelled_one(raw_id) == ids.spelled_series(column)[0]
     if isinstance(raw_id, float) and raw_id == int(raw_id) and abs(raw_id) < 2**63:
         assert ids.spelled_one(raw_id) == str(int(raw_id))
 
 
-def test_a_missing_id_is_none() -> None:
+def test_spelled_missing_ids_are_none() -> None:
     assert ids.spelled_one(None) is ids.spelled_one(float("nan")) is None
     assert ids.spelled_series(pl.Series([1.0, None, float("nan")])).to_list() == ["1", None, None]

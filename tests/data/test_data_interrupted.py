@@ -1,4 +1,4 @@
-"""Preparing in a process of its own: refused writes, rights, interrupts; a terminal's progress."""
+"""`prepare` in its own process: failed writes, permissions, interrupts, progress in a terminal."""
 
 import os
 import pty
@@ -31,7 +31,7 @@ def source(tmp_path: Path) -> Path:
 
 @needs_strace
 @pytest.mark.parametrize("call", ["fsync", "?rename,?renameat,?renameat2"])
-def test_a_full_disk_leaves_no_half_dataset(source: Path, call: str) -> None:
+def test_prepare_on_a_full_disk_leaves_no_partial_dataset(source: Path, call: str) -> None:
     command = under_strace(reprise_command(*given(source)), *aimed_at(call, "error=ENOSPC"))
     done = subprocess.run(
         command, env=ENVIRONMENT, capture_output=True, encoding="utf-8", check=False, timeout=120
@@ -40,7 +40,7 @@ def test_a_full_disk_leaves_no_half_dataset(source: Path, call: str) -> None:
     assert not list((source / "data").glob("*"))
 
 
-def test_a_file_that_grows_too_large_leaves_no_half_dataset(source: Path) -> None:
+def test_prepare_past_a_file_size_limit_leaves_no_partial_dataset(source: Path) -> None:
     limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
     done = reprise(*given(source), before=limit)
     check_refusal(done, 7, "Cannot write", "File too large")
@@ -51,7 +51,7 @@ def test_a_file_that_grows_too_large_leaves_no_half_dataset(source: Path) -> Non
 @pytest.mark.parametrize(
     ("closed", "call", "code"), [("x.inter", "openat", 3), ("data/", "?mkdir,?mkdirat", 7)]
 )
-def test_what_one_has_no_rights_to_is_named(
+def test_prepare_names_a_path_without_permission(
     source: Path, closed: str, call: str, code: int
 ) -> None:
     (source / "data").mkdir()
@@ -64,7 +64,7 @@ def test_what_one_has_no_rights_to_is_named(
     assert not list((source / "data").glob("*"))
 
 
-def test_an_interrupt_leaves_no_half_dataset(source: Path) -> None:
+def test_prepare_interrupted_leaves_no_partial_dataset(source: Path) -> None:
     """Whenever it comes: also when the folder is being written."""
     for delay in (0.3, 0.8, 1.2):
         process = subprocess.Popen(
@@ -82,7 +82,7 @@ def test_an_interrupt_leaves_no_half_dataset(source: Path) -> None:
         assert process.returncode != 0
 
 
-def test_a_terminal_shows_stages_and_rows(source: Path) -> None:
+def test_prepare_shows_stages_and_rows_in_a_terminal(source: Path) -> None:
     terminal, end = pty.openpty()
     process = subprocess.Popen(
         reprise_command(*given(source)),

@@ -1,4 +1,4 @@
-"""Leave-one-out: what the splits hold of a source's users, and that training sees no target."""
+"""Leave-one-out: the splits equal the loops, and training sees no held-out item."""
 
 import json
 import random
@@ -75,7 +75,7 @@ def random_events(seed: int) -> list[Event]:
     ),
     length=st.integers(1, 10),
 )
-def test_the_last_two_items_are_what_is_to_be_found(lists: list[list[int]], length: int) -> None:
+def test_leave_one_out_holds_out_the_last_two_items(lists: list[list[int]], length: int) -> None:
     raw_ids = pl.Series([f"u{n}" for n in range(len(lists))])
     splits = leave_one_out(SplitUsers(raw_ids, split_of(lists)))
     expected = leave_one_out_slowly(list(zip(raw_ids.to_list(), lists, strict=True)))
@@ -100,7 +100,7 @@ def test_the_last_two_items_are_what_is_to_be_found(lists: list[list[int]], leng
 
 
 @pytest.mark.parametrize("seed", range(15))
-def test_a_comirec_folders_users_are_put_together(tmp_path: Path, seed: int) -> None:
+def test_leave_one_out_joins_the_users_of_a_comirec_folder(tmp_path: Path, seed: int) -> None:
     rows = random_rows(seed)
     draft = read_source(write_comirec(tmp_path / "source", rows), LOO)
     everyone = [user for split in SPLITS for user in read_comirec_slowly(rows[split])]
@@ -113,7 +113,9 @@ def test_a_comirec_folders_users_are_put_together(tmp_path: Path, seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", range(15))
-def test_a_recbole_file_is_filtered_and_numbered_as_ever(tmp_path: Path, seed: int) -> None:
+def test_leave_one_out_filters_and_numbers_a_recbole_file_as_usual(
+    tmp_path: Path, seed: int
+) -> None:
     events = random_events(seed)
     raw_items, parts = recbole_slowly(events)
     by_name = {user: items for users in parts.values() for user, items in users}
@@ -126,13 +128,13 @@ def test_a_recbole_file_is_filtered_and_numbered_as_ever(tmp_path: Path, seed: i
         assert users_of(draft, split) == expected[split]
 
 
-def test_items_at_the_same_time_stand_as_in_the_file(tmp_path: Path) -> None:
+def test_leave_one_out_keeps_ties_in_the_order_of_the_file(tmp_path: Path) -> None:
     rows = {**ROWS, "test": [(2, 4, 7), (2, 1, 7), (2, 3, 7), (2, 2, 6)]}
     draft = read_source(write_comirec(tmp_path / "source", rows), LOO)
     assert users_of(draft, "test")[-1] == ("2", [2, 4, 1, 3])
 
 
-def test_what_is_hidden_is_never_trained_on(tmp_path: Path) -> None:
+def test_leave_one_out_never_trains_on_held_out_items(tmp_path: Path) -> None:
     # Each item is one user's, once: to see it at all is to see what is hidden.
     size = 8
     rows: dict[str, list[Row]] = {
@@ -175,7 +177,7 @@ def k_core_slowly(events: list[Event], size: int) -> list[Event]:
     pairs=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=60),
     size=st.integers(1, 5),
 )
-def test_a_k_core_is_what_is_left_of_taking_out_one_by_one(
+def test_k_core_equals_removing_users_and_items_one_by_one(
     pairs: list[tuple[int, int]], size: int
 ) -> None:
     events = [(f"u{user}", f"i{item}", float(time)) for time, (user, item) in enumerate(pairs)]
@@ -188,7 +190,7 @@ def test_a_k_core_is_what_is_left_of_taking_out_one_by_one(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_core_takes_the_place_of_the_filter(tmp_path: Path, seed: int) -> None:
+def test_k_core_replaces_the_filter(tmp_path: Path, seed: int) -> None:
     events = random_events(seed) + random_events(seed + 50)
     core = k_core_slowly(events, 8)
     assert 0 < len(core) < len(events)
@@ -207,7 +209,7 @@ def test_a_core_takes_the_place_of_the_filter(tmp_path: Path, seed: int) -> None
     assert draft.source["protocol"].startswith("8-core, users 8:1:1")
 
 
-def test_what_a_core_cannot_be_of_is_refused(tmp_path: Path) -> None:
+def test_k_core_refuses_split_sources_and_impossible_sizes(tmp_path: Path) -> None:
     comirec = write_comirec(tmp_path / "source")
     inter = write_inter(tmp_path / "x.inter", random_events(0))
     for source, core, kind, key in (
@@ -224,7 +226,7 @@ def test_what_a_core_cannot_be_of_is_refused(tmp_path: Path) -> None:
 # What the folder says
 
 
-def test_the_folder_says_what_was_done(tmp_path: Path) -> None:
+def test_prepare_records_protocol_filter_and_split(tmp_path: Path) -> None:
     comirec = write_comirec(tmp_path / "source", random_rows(0))
     inter = write_inter(tmp_path / "x.inter", random_events(0))
     for source, protocol, rule, said in (
@@ -240,7 +242,7 @@ def test_the_folder_says_what_was_done(tmp_path: Path) -> None:
             assert part in meta["source"]["protocol"]
 
 
-def test_both_protocols_count_every_interaction_once(tmp_path: Path) -> None:
+def test_totals_count_every_interaction_once_for_both_protocols(tmp_path: Path) -> None:
     for source in (
         write_comirec(tmp_path / "source", random_rows(3)),
         write_inter(tmp_path / "x.inter", random_events(3)),
@@ -256,7 +258,7 @@ def test_both_protocols_count_every_interaction_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["loo", "", "leave_one_out", "ComiRec"])
-def test_an_unknown_protocol_is_named(tmp_path: Path, protocol: str) -> None:
+def test_prepare_names_an_unknown_protocol(tmp_path: Path, protocol: str) -> None:
     source = write_comirec(tmp_path / "source")
     with pytest.raises(UsageError) as caught:
         prepare(source, "x", tmp_path, protocol)
@@ -273,7 +275,7 @@ def test_an_unknown_protocol_is_named(tmp_path: Path, protocol: str) -> None:
         ("test", (1, 3, 9), 3, "valid"),
     ],
 )
-def test_a_user_in_two_files_is_named(
+def test_leave_one_out_names_a_user_in_two_files(
     tmp_path: Path, changed: str, row: Row, line: int, other: str
 ) -> None:
     rows = {split: [*own, row] if split == changed else own for split, own in ROWS.items()}
@@ -286,7 +288,7 @@ def test_a_user_in_two_files_is_named(
     read_source(source)  # ComiRec's protocol never looks
 
 
-def test_data_in_which_nobody_has_three_items_is_refused(tmp_path: Path) -> None:
+def test_leave_one_out_refuses_data_without_users_of_three_items(tmp_path: Path) -> None:
     rows = {split: [own[0], own[1]] for split, own in ROWS.items()}
     with pytest.raises(DataError, match="The valid split is empty") as caught:
         read_source(write_comirec(tmp_path / "source", rows), LOO)
@@ -294,7 +296,7 @@ def test_data_in_which_nobody_has_three_items_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("protocol", ["comirec", LOO])
-def test_a_filter_that_leaves_nobody_is_told(tmp_path: Path, protocol: str) -> None:
+def test_read_source_reports_a_filter_that_leaves_no_users(tmp_path: Path, protocol: str) -> None:
     path = write_inter(tmp_path / "x.inter", [("a", "b", 1.0)])
     with pytest.raises(DataError, match="The train split is empty"):
         read_source(path, protocol)

@@ -65,7 +65,9 @@ def fingerprint(draft: Draft) -> str:
 @examples(6)
 @given(seed=st.integers(0, 10**6), numbers=st.booleans(), end=st.sampled_from([".parquet", ".csv"]))
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_table_in_parts_is_a_set(seed: int, numbers: bool, end: str, protocol: str) -> None:
+def test_read_source_gives_the_same_however_rows_are_spread_over_parts(
+    seed: int, numbers: bool, end: str, protocol: str
+) -> None:
     frame, rng = table(random_events(seed), numbers), random.Random(seed)
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -77,7 +79,7 @@ def test_a_table_in_parts_is_a_set(seed: int, numbers: bool, end: str, protocol:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_equals_of_a_set_stand_by_their_ids(tmp_path: Path, seed: int) -> None:
+def test_read_source_orders_equals_of_unordered_parts_by_id(tmp_path: Path, seed: int) -> None:
     events = random_events(seed)
     source = spread(table(events, numbers=False), tmp_path / "s", random.Random(seed), ".csv")
     draft = read_source(source)
@@ -88,7 +90,7 @@ def test_equals_of_a_set_stand_by_their_ids(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_batches_and_blocks_do_not_matter(
+def test_prepare_does_not_depend_on_batch_and_block_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
     table(random_events(1), numbers=False).write_csv(tmp_path / "x.csv")
@@ -104,7 +106,7 @@ def test_batches_and_blocks_do_not_matter(
     assert len(made) == 1
 
 
-def test_threads_do_not_matter(tmp_path: Path) -> None:
+def test_prepare_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     events = [event for seed in range(30) for event in random_events(seed)]
     source = spread(table(events, numbers=False), tmp_path / "s", random.Random(0), ".parquet")
     made = set()
@@ -128,7 +130,7 @@ def test_threads_do_not_matter(tmp_path: Path) -> None:
     kind=st.sampled_from(["small", "huge", "broken"]),
     tied=st.booleans(),
 )
-def test_rows_stand_by_user_then_time(
+def test_in_order_sorts_rows_by_user_then_time(
     rows: list[tuple[int, int, int]], kind: str, tied: bool
 ) -> None:
     """Whole numbers that fit into one sort key with the users', those that do not, and others."""
@@ -149,7 +151,7 @@ def test_rows_stand_by_user_then_time(
 
 @examples(40)
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=30))
-def test_ids_that_are_far_apart_get_codes_of_their_own(numbers: list[int]) -> None:
+def test_codes_of_sparse_ids_are_distinct_and_small(numbers: list[int]) -> None:
     column = pl.Series(numbers, dtype=pl.UInt32)
     codes = np.concatenate(ordering.codes_of(column)).tolist()
     pairs = set(zip(numbers, codes, strict=True))
@@ -165,7 +167,7 @@ def test_ids_that_are_far_apart_get_codes_of_their_own(numbers: list[int]) -> No
     ),
     st.sampled_from([np.int64, np.float64]),
 )
-def test_rows_are_sorted_by_keys_of_any_sign(
+def test_sorted_orders_rows_by_keys_of_any_sign(
     rows: list[tuple[int, int]], dtype: type[np.generic]
 ) -> None:
     keys = [np.array([row[0] for row in rows], np.int32), np.array([row[1] for row in rows], dtype)]

@@ -53,7 +53,7 @@ def random_events(seed: int) -> list[Event]:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_recbole_items_and_users_follow_the_protocol(tmp_path: Path, seed: int) -> None:
+def test_read_source_splits_recbole_by_the_protocol(tmp_path: Path, seed: int) -> None:
     events = random_events(seed)
     raw_items, users = recbole_slowly(events)
     draft = read_source(write_inter(tmp_path / "x.inter", events))
@@ -64,7 +64,7 @@ def test_recbole_items_and_users_follow_the_protocol(tmp_path: Path, seed: int) 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_recbole_users_stand_in_shuffled_order(tmp_path: Path, seed: int) -> None:
+def test_read_source_shuffles_the_users_of_recbole(tmp_path: Path, seed: int) -> None:
     # As the original writes them to its files: the same dataset comes out either way.
     events = random_events(seed)
     draft = read_source(write_inter(tmp_path / "x.inter", events))
@@ -72,7 +72,7 @@ def test_recbole_users_stand_in_shuffled_order(tmp_path: Path, seed: int) -> Non
         assert draft.raw_users[split].to_list() == [user for user, _ in users]
 
 
-def test_the_fingerprint_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+def test_fingerprint_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     events = [event for seed in range(50) for event in random_events(seed)]
     source = write_inter(tmp_path / "x.inter", events)
     made = set()
@@ -84,7 +84,7 @@ def test_the_fingerprint_does_not_depend_on_the_number_of_threads(tmp_path: Path
     assert len(made) == 1
 
 
-def test_one_pass_of_the_filter_items_first(tmp_path: Path) -> None:
+def test_filter_makes_one_pass_items_first(tmp_path: Path) -> None:
     # "rare" is dropped and with it "poor"; the interactions of "poor" with "d" still counted,
     # so that "d" stays although only four of its interactions are left.
     events = [(f"u{n}", item, float(n)) for n in range(10) for item in "abcef"]
@@ -97,7 +97,7 @@ def test_one_pass_of_the_filter_items_first(tmp_path: Path) -> None:
     assert sum(items.count(6) for s in SPLITS for items in item_lists(draft.splits[s])) == 4
 
 
-def test_recbole_items_stand_by_time_and_ties_as_in_the_file(tmp_path: Path) -> None:
+def test_read_source_orders_recbole_by_time_and_ties_as_in_the_file(tmp_path: Path) -> None:
     history = [("c", 2.0), ("b", 1.0), ("d", 2.0), ("a", 0.5), ("b", 2.0)]
     events = [(f"u{n}", item, time) for n in range(10) for item, time in history]
     draft = read_source(write_inter(tmp_path / "x.inter", events))
@@ -106,7 +106,7 @@ def test_recbole_items_stand_by_time_and_ties_as_in_the_file(tmp_path: Path) -> 
     assert [items for s in SPLITS for items in item_lists(draft.splits[s])] == [expected] * 10
 
 
-def test_a_folder_with_one_inter_file_is_a_source(tmp_path: Path) -> None:
+def test_read_source_takes_a_folder_with_one_inter_file(tmp_path: Path) -> None:
     events = random_events(0)
     write_inter(tmp_path / "x.inter", events)
     assert read_source(tmp_path).raw_items.to_list() == recbole_slowly(events)[0]
@@ -115,7 +115,7 @@ def test_a_folder_with_one_inter_file_is_a_source(tmp_path: Path) -> None:
 # All or nothing
 
 
-def test_a_prepared_dataset_holds_the_source(tmp_path: Path) -> None:
+def test_prepare_stores_what_the_source_holds(tmp_path: Path) -> None:
     source = write_comirec(tmp_path / "source")
     (source / "x_item_cate.txt").write_text("1,3\n4,0\n")
     folder = prepare(source, "mine", tmp_path / "new" / "data")
@@ -135,7 +135,7 @@ def test_a_prepared_dataset_holds_the_source(tmp_path: Path) -> None:
     assert items.rows() == [(n, str(n)) for n in range(1, 5)]
 
 
-def test_the_record_tells_source_and_counts(tmp_path: Path) -> None:
+def test_prepare_records_source_and_counts(tmp_path: Path) -> None:
     source = write_comirec(tmp_path / "source")
     (source / "x_item_cate.txt").write_text("1,3\n2,3\n4,0\n")
     meta = json.loads((prepare(source, "mine", tmp_path) / "meta.json").read_text())
@@ -147,7 +147,9 @@ def test_the_record_tells_source_and_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "kept"])
-def test_an_existing_folder_is_refused_and_kept(tmp_path: Path, content: str | None) -> None:
+def test_prepare_refuses_an_existing_folder_and_keeps_it(
+    tmp_path: Path, content: str | None
+) -> None:
     source = write_comirec(tmp_path / "source")
     folder = tmp_path / "data" / "mine"
     folder.mkdir(parents=True)
@@ -181,7 +183,7 @@ def stopping(failure: BaseException) -> Callable[[Draft, Path, str], None]:
     ],
     ids=["interrupted", "failed", "disk full"],
 )
-def test_a_stopped_preparation_leaves_nothing(
+def test_prepare_stopped_half_way_leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     failure: BaseException,
@@ -196,7 +198,7 @@ def test_a_stopped_preparation_leaves_nothing(
     assert open_dataset(prepare(source, "mine", data)).num_items == 4
 
 
-def test_a_bad_source_leaves_nothing(tmp_path: Path) -> None:
+def test_prepare_of_a_bad_source_leaves_nothing(tmp_path: Path) -> None:
     source, data = write_comirec(tmp_path / "source"), tmp_path / "data"
     (source / "x_test.txt").write_text("bad\n")
     with pytest.raises(DataError):
@@ -204,7 +206,7 @@ def test_a_bad_source_leaves_nothing(tmp_path: Path) -> None:
     assert not (data / "mine").exists()
 
 
-def test_the_draft_of_a_killed_preparation_is_not_in_the_way(tmp_path: Path) -> None:
+def test_prepare_clears_the_temporary_folder_of_a_killed_one(tmp_path: Path) -> None:
     source, data = write_comirec(tmp_path / "source"), tmp_path / "data"
     data.mkdir()
     draft = left_draft(data, "mine")
@@ -213,7 +215,7 @@ def test_the_draft_of_a_killed_preparation_is_not_in_the_way(tmp_path: Path) -> 
     assert list(data.iterdir()) == [data / "mine"]
 
 
-def test_the_draft_of_a_running_preparation_is_left_alone(tmp_path: Path) -> None:
+def test_prepare_keeps_the_temporary_folder_of_a_running_one(tmp_path: Path) -> None:
     source, data = write_comirec(tmp_path / "source"), tmp_path / "data"
     data.mkdir()
     with living_draft(data, "mine") as draft:
@@ -229,7 +231,7 @@ def forbidden(draft: Draft, name: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("source", ["mine_data", "elsewhere"])
-def test_a_prepared_folder_is_found(
+def test_locate_finds_a_prepared_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     # With ComiRec's files beside it, or without.
@@ -239,7 +241,7 @@ def test_a_prepared_folder_is_found(
 
 
 @pytest.mark.parametrize(("place", "prepared"), [("mine_data", "mine"), ("mine", "mine_prepared")])
-def test_comirec_files_are_prepared_on_first_use(
+def test_locate_prepares_comirec_files_on_first_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, prepared: str
 ) -> None:
     write_comirec(tmp_path / place, prefix="mine")
@@ -252,7 +254,9 @@ def test_comirec_files_are_prepared_on_first_use(
     assert locate(tmp_path, "mine") == folder
 
 
-def test_two_first_uses_at_once_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locate_twice_at_once_returns_the_same_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Two runs started together: the other one publishes while this one still writes.
     source = write_comirec(tmp_path / "mine_data", prefix="mine")
 
@@ -268,7 +272,7 @@ def test_two_first_uses_at_once_agree(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine_data"]
 
 
-def test_data_that_is_nowhere_is_named(tmp_path: Path) -> None:
+def test_locate_names_data_that_does_not_exist(tmp_path: Path) -> None:
     write_comirec(tmp_path / "mine_data", prefix="other")
     (tmp_path / "mine").mkdir()
     with pytest.raises(DataError) as caught:
@@ -289,7 +293,7 @@ def real_data() -> Path:
     return folder
 
 
-def test_movielens_1m_in_comirec_files(real_data: Path, tmp_path: Path) -> None:
+def test_prepare_of_movielens_1m_in_comirec_files(real_data: Path, tmp_path: Path) -> None:
     folder = prepare(real_data / "ml-1m", "ml-1m", tmp_path)
     dataset = open_dataset(folder)
     assert [len(dataset.splits[split].lengths) for split in SPLITS] == [4832, 604, 604]
@@ -301,7 +305,7 @@ def test_movielens_1m_in_comirec_files(real_data: Path, tmp_path: Path) -> None:
     assert item_lists(dataset.splits["test"]) == expected
 
 
-def test_movielens_1m_from_ratings_has_the_users_and_sequences_of_the_split(
+def test_prepare_of_movielens_1m_from_ratings_has_the_same_users_and_sequences(
     real_data: Path, tmp_path: Path
 ) -> None:
     """The owner's ratings are not at hand: they are written from the split and its maps, the place
@@ -342,13 +346,15 @@ def test_movielens_1m_from_ratings_has_the_users_and_sequences_of_the_split(
     assert [count[item] for item in draft.raw_items] == [count[item] for item in popular]
 
 
-def test_movielens_1m_left_one_out_has_sasrecs_counts(real_data: Path, tmp_path: Path) -> None:
+def test_prepare_of_movielens_1m_by_leave_one_out_has_sasrecs_counts(
+    real_data: Path, tmp_path: Path
+) -> None:
     dataset = open_dataset(prepare(real_data / "ml-1m", "ml-1m", tmp_path, "leave-one-out"))
     assert [len(dataset.splits[split].lengths) for split in SPLITS] == [6040] * 3
     assert (dataset.num_items, totals(dataset)) == (3416, (6040, 999_611))
 
 
-def test_movielens_100k_in_recbole_files(real_data: Path, tmp_path: Path) -> None:
+def test_prepare_of_movielens_100k_in_recbole_files(real_data: Path, tmp_path: Path) -> None:
     path = real_data / "ml-100k" / "ml-100k.inter"
     dataset = open_dataset(prepare(path, "ml-100k", tmp_path))
     assert [len(dataset.splits[split].lengths) for split in SPLITS] == [754, 94, 95]
@@ -365,7 +371,7 @@ def test_movielens_100k_in_recbole_files(real_data: Path, tmp_path: Path) -> Non
 # ---- replacing ----
 
 
-def test_locate_and_prepare_bring_back_what_a_kill_left_aside(tmp_path: Path) -> None:
+def test_locate_and_prepare_restore_a_dataset_set_aside_before_a_kill(tmp_path: Path) -> None:
     """Killed between the two renames of --overwrite: nothing is under the name."""
     write_inter(tmp_path / "x.inter", [(f"u{n % 40}", f"i{n % 9}", float(n)) for n in range(2000)])
     folder = prepare(tmp_path / "x.inter", "x", tmp_path / "data")

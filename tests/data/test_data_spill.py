@@ -128,7 +128,7 @@ def test_prepare_makes_the_same_folder_on_disk_as_in_memory(
         assert left <= {"memory", "disk", source.name}
 
 
-def test_prepare_parts_users_into_several_portions(
+def test_prepare_splits_users_into_several_portions(
     tmp_path: Path, tiny: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random_rows(random.Random(1), "texts", "whole").write_parquet(tmp_path / "x.parquet")
@@ -154,9 +154,7 @@ def test_prepare_parts_users_into_several_portions(
     st.booleans(),
     st.data(),
 )
-def test_times_nth_is_what_sorting_finds(
-    numbers: list[int], broken: bool, data: st.DataObject
-) -> None:
+def test_times_nth_equals_sorting(numbers: list[int], broken: bool, data: st.DataObject) -> None:
     times = np.array(numbers, np.int64) / 7 if broken else np.array(numbers, np.int64)
     place = data.draw(st.integers(0, len(times) - 1))
     with pytest.MonkeyPatch.context() as patch:
@@ -169,7 +167,7 @@ def test_times_nth_is_what_sorting_finds(
 
 
 @pytest.mark.parametrize("asked", ["much", "-1GB", "500MB", "0", 12])
-def test_prepare_refuses_a_size_that_is_none(tmp_path: Path, asked: str | int) -> None:
+def test_prepare_refuses_an_invalid_max_memory(tmp_path: Path, asked: str | int) -> None:
     random_rows(random.Random(1), "small", "whole").write_parquet(tmp_path / "x.parquet")
     with pytest.raises(UsageError, match="1GB on"):
         prepare(tmp_path / "x.parquet", "x", tmp_path / "data", max_memory=asked)
@@ -185,7 +183,7 @@ def test_prepare_does_not_count_what_its_process_held_before(
     assert prepare(tmp_path / "x.parquet", "x", tmp_path, max_memory="1.5GB").is_dir()
 
 
-def test_prepare_says_what_it_will_use_and_refuses_what_does_not_suffice(
+def test_prepare_reports_memory_and_disk_use_and_refuses_too_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random_rows(random.Random(1), "small", "whole").write_parquet(tmp_path / "x.parquet")
@@ -209,7 +207,7 @@ def test_prepare_says_what_it_will_use_and_refuses_what_does_not_suffice(
     assert (said[0]["rows"], said[0]["memory"]) == ("500", "1.5")
 
 
-def test_prepare_keeps_in_memory_what_is_split_already(tmp_path: Path) -> None:
+def test_prepare_refuses_max_memory_for_a_split_source(tmp_path: Path) -> None:
     splits = ("train", "valid", "test")
     rows = {
         split: [(user, item, item) for item in range(1, 6)] for user, split in enumerate(splits)
@@ -284,14 +282,14 @@ def check_kills(folder: Path, instants: Iterable[int]) -> int:
     return killed
 
 
-def test_prepare_killed_at_some_instants_leaves_the_same_folder_when_run_again(
+def test_prepare_killed_at_some_instants_makes_the_same_folder_when_rerun(
     tmp_path: Path,
 ) -> None:
     assert check_kills(tmp_path, [8, 20, 45]) == 3
 
 
 @pytest.mark.long
-def test_prepare_killed_at_any_instant_leaves_the_same_folder_when_run_again(
+def test_prepare_killed_at_any_instant_makes_the_same_folder_when_rerun(
     tmp_path: Path,
 ) -> None:
     assert check_kills(tmp_path, range(1, 1000)) > 45

@@ -1,4 +1,4 @@
-"""`reprise data show`: its numbers against loops over the lists, its warnings, its two forms."""
+"""`reprise data show`: numbers compared with loops, warnings, and both output formats."""
 
 import json
 from collections import Counter
@@ -76,7 +76,7 @@ def check(facts: dict[str, object], lists: Lists) -> None:
 
 @examples(60)
 @given(lists=st.fixed_dictionaries(dict.fromkeys(SPLITS, users_of_a_split)))
-def test_the_numbers_are_those_of_loops(lists: dict[str, Lists]) -> None:
+def test_describe_equals_the_loops(lists: dict[str, Lists]) -> None:
     with TemporaryDirectory() as name:
         facts = describe(publish_lists(Path(name), lists))
     check(facts, [own for split in SPLITS for own in lists[split]])
@@ -92,7 +92,7 @@ def test_the_numbers_are_those_of_loops(lists: dict[str, Lists]) -> None:
 
 @examples(40)
 @given(users_of_a_split.filter(lambda lists: any(len(own) >= 3 for own in lists)))
-def test_left_one_out_every_interaction_counts_once(lists: Lists) -> None:
+def test_describe_counts_every_interaction_once_for_leave_one_out(lists: Lists) -> None:
     raw_ids = pl.Series([f"u{n}" for n in range(len(lists))])
     splits = leave_one_out(Users(raw_ids, split_of(lists)))
     draft = Draft(
@@ -124,14 +124,12 @@ def even(lists: Lists) -> dict[str, Lists]:
         ([[6] * 9 + [5] * 7 + [4] * 5 + [3, 3, 2, 1]], {"dominating_item", "ids_out_of_order"}),
     ],
 )
-def test_warnings_name_what_training_suffers_from(
-    tmp_path: Path, lists: Lists, warned: set[str]
-) -> None:
+def test_warnings_name_what_hurts_training(tmp_path: Path, lists: Lists, warned: set[str]) -> None:
     facts = describe(publish_lists(tmp_path, even(lists)))
     assert {warning["warning"] for warning in facts["warnings"]} == warned
 
 
-def test_sound_data_is_not_warned_of(tmp_path: Path) -> None:
+def test_warnings_are_none_for_sound_data(tmp_path: Path) -> None:
     facts = describe(publish_lists(tmp_path, even([[1, 2, 3, 4, 5, 6]])))
     facts["popularity"]["top_share"] = 0.01
     assert warnings_of(facts) == []
@@ -147,7 +145,7 @@ def test_sound_data_is_not_warned_of(tmp_path: Path) -> None:
         (3, 29.5, "3 to 29.5"),
     ],
 )
-def test_times_are_shown_as_days_where_they_are_of_a_clock(
+def test_data_show_prints_timestamps_as_dates(
     tmp_path: Path, first: float, last: float, shown: str
 ) -> None:
     events = [(f"u{n % 20}", f"i{n % 7}", [first, last][n % 2]) for n in range(200)]
@@ -162,7 +160,7 @@ def test_times_are_shown_as_days_where_they_are_of_a_clock(
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_command_shows_numbers_bars_and_warnings(tmp_path: Path, language: str) -> None:
+def test_data_show_prints_numbers_bars_and_warnings(tmp_path: Path, language: str) -> None:
     publish_lists(tmp_path, even([[6, 5, 6, 4]] * 3))
     given = ["data", "show", "x", "--data-dir", str(tmp_path)]
     done = CliRunner().invoke(cli, [*given, "--lang", language])
@@ -184,7 +182,7 @@ def test_the_command_shows_numbers_bars_and_warnings(tmp_path: Path, language: s
         ("leave-one-out", None, "物品 >= 5 次, 用户 >= 5 次, leave-one-out"),
     ],
 )
-def test_what_was_done_is_shown_in_chinese(
+def test_data_show_states_protocol_and_filter_in_chinese(
     tmp_path: Path, protocol: str, core: int | None, shown: str
 ) -> None:
     events = [(f"u{n % 20}", f"i{n % 7}", float(n)) for n in range(400)]
@@ -201,7 +199,7 @@ def test_what_was_done_is_shown_in_chinese(
         ("leave-one-out", "三个文件的用户合在一起, 未过滤, leave-one-out"),
     ],
 )
-def test_what_was_done_with_a_comirec_folder_is_shown_in_chinese(
+def test_data_show_states_the_protocol_of_a_comirec_folder_in_chinese(
     tmp_path: Path, protocol: str, shown: str
 ) -> None:
     prepare(write_comirec(tmp_path / "source"), "x", tmp_path, protocol=protocol)

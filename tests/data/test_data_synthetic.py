@@ -1,4 +1,4 @@
-"""The demo data: a pure function of its seed, whose stored truth is the truth."""
+"""The demo data: a pure function of its seed, stored with its true interests."""
 
 import itertools
 from pathlib import Path
@@ -26,7 +26,7 @@ def draft() -> Draft:
     return make_demo()
 
 
-def test_the_demo_is_a_pure_function_of_its_seed(draft: Draft) -> None:
+def test_demo_is_a_function_of_its_seed(draft: Draft) -> None:
     again, other = make_demo(), make_demo(seed=2)
     for split in SPLITS:
         assert np.array_equal(draft.splits[split].offsets, again.splits[split].offsets)
@@ -40,7 +40,7 @@ def test_the_demo_is_a_pure_function_of_its_seed(draft: Draft) -> None:
     assert draft.source == again.source != other.source
 
 
-def test_sizes_are_as_promised(draft: Draft) -> None:
+def test_demo_has_the_declared_sizes(draft: Draft) -> None:
     assert len(draft.raw_items) == draft.raw_items.n_unique() == NUM_ITEMS
     least, most = HISTORY_LENGTH
     for split in SPLITS:
@@ -52,19 +52,19 @@ def test_sizes_are_as_promised(draft: Draft) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_no_user_takes_an_item_twice(draft: Draft, split: str) -> None:
+def test_demo_users_take_no_item_twice(draft: Draft, split: str) -> None:
     for items in item_lists(draft.splits[split]):
         assert len(set(items)) == len(items)
 
 
-def test_ids_are_ranks_by_falling_popularity(draft: Draft) -> None:
+def test_demo_ids_are_ranks_by_popularity(draft: Draft) -> None:
     items = np.concatenate([draft.splits[split].items for split in SPLITS])
     counts = np.bincount(items, minlength=NUM_ITEMS + 1)[1:].tolist()
     assert all(left >= right for left, right in itertools.pairwise(counts))
     assert counts[0] > 5 * counts[NUM_ITEMS // 2]  # a skew worth the name
 
 
-def test_each_interest_has_its_items(draft: Draft) -> None:
+def test_demo_items_belong_to_one_interest_each(draft: Draft) -> None:
     interest = draft.truth["item_interest"]
     assert interest[0] == -1
     assert np.bincount(interest[1:]).tolist() == [ITEMS_PER_INTEREST] * NUM_INTERESTS
@@ -75,7 +75,7 @@ def test_each_interest_has_its_items(draft: Draft) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_users_take_items_of_the_interests_they_hold(draft: Draft, split: str) -> None:
+def test_demo_users_take_items_of_their_interests(draft: Draft, split: str) -> None:
     interest, held = draft.truth["item_interest"], draft.truth[f"{split}_interests"]
     least, most = INTERESTS_PER_USER
     assert held.shape == (USERS[split], most)
@@ -93,7 +93,7 @@ def test_users_take_items_of_the_interests_they_hold(draft: Draft, split: str) -
     assert np.mean(seen) >= 0.95  # what a user holds also shows
 
 
-def test_the_stored_demo_knows_its_truth(demo_data: Path, draft: Draft) -> None:
+def test_demo_stores_its_truth(demo_data: Path, draft: Draft) -> None:
     dataset = open_dataset(demo_data / "demo")
     assert dataset.num_items == NUM_ITEMS
     assert dataset.meta["num_categories"] == NUM_INTERESTS

@@ -1,4 +1,4 @@
-"""What `prepare` takes of a source: every row, in the right order, or a line that says why not."""
+"""`prepare` reads every row of a source in the right order, or reports in one line why not."""
 
 import gzip
 import json
@@ -95,7 +95,7 @@ def source_of(data: Dataset) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stray", [(3,), (3, 8)])  # an odd and an even number of quotes
-def test_rows_between_stray_quotes_are_read(tmp_path: Path, stray: tuple[int, ...]) -> None:
+def test_prepare_reads_rows_between_stray_quotes(tmp_path: Path, stray: tuple[int, ...]) -> None:
     titles = ['Monitor 24"' if place in stray else "Mug" for place in range(len(ROWS))]
     rows = [(*row, title) for row, title in zip(ROWS, titles, strict=True)]
     data = prepared(write(tmp_path / "shop.csv", (*HEADER, "product_name"), rows))
@@ -104,7 +104,9 @@ def test_rows_between_stray_quotes_are_read(tmp_path: Path, stray: tuple[int, ..
 
 
 @pytest.mark.parametrize("title", ["Mug, 7", "Mug\x00", 'Mug" , 7'])
-def test_a_row_of_more_fields_is_refused_whatever_is_needed(tmp_path: Path, title: str) -> None:
+def test_prepare_refuses_a_row_of_more_fields_whichever_columns_it_needs(
+    tmp_path: Path, title: str
+) -> None:
     rows = [(user, "Mug", item, time, 9) for user, item, time in ROWS]
     rows[7] = (rows[7][0], title, *rows[7][2:])
     path = write(tmp_path / "shop.csv", ("user_id", "name", "item_id", "timestamp", "price"), rows)
@@ -115,7 +117,7 @@ def test_a_row_of_more_fields_is_refused_whatever_is_needed(tmp_path: Path, titl
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_metadata_with_quotes_tell_all_items(tmp_path: Path, quote: str) -> None:
+def test_prepare_reads_all_items_of_metadata_with_quotes(tmp_path: Path, quote: str) -> None:
     about = [(item, f"c{n % 2}", f"{n}{quote} wide") for n, item in enumerate(ITEMS)]
     write(tmp_path / "x_meta.csv", ("item_id", "category", "title"), about)
     data = prepared(write(tmp_path / "x.csv", HEADER, ROWS))
@@ -125,7 +127,7 @@ def test_metadata_with_quotes_tell_all_items(tmp_path: Path, quote: str) -> None
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_quotes_of_atomic_files_are_text(tmp_path: Path, quote: str) -> None:
+def test_prepare_reads_quotes_in_atomic_files_as_text(tmp_path: Path, quote: str) -> None:
     header = ("user_id:token", "item_id:token", "timestamp:float")
     write(tmp_path / "r" / "x.inter", header, ROWS, "\t")
     about = [(item, f'{quote}24" wide', "a b") for item in ITEMS]
@@ -136,7 +138,7 @@ def test_quotes_of_atomic_files_are_text(tmp_path: Path, quote: str) -> None:
     assert set(told["category"]) == {"a"}
 
 
-def test_benchmark_files_are_read_in_the_order_of_their_splits(tmp_path: Path) -> None:
+def test_prepare_reads_benchmark_files_in_the_order_of_their_splits(tmp_path: Path) -> None:
     header = ("user_id:token", "item_id:token", "timestamp:float")
     for name, part in (("test", ROWS[15:]), ("train", ROWS[:12]), ("valid", ROWS[12:15])):
         write(tmp_path / "r" / f"toy.{name}.inter", header, part, "\t")
@@ -156,7 +158,7 @@ def dates(rows: Sequence[tuple[str, str, int]]) -> list[tuple[str, str, datetime
     return [(user, item, datetime.fromtimestamp(time, UTC)) for user, item, time in rows]
 
 
-def test_numbers_in_one_part_and_dates_in_another_are_refused(tmp_path: Path) -> None:
+def test_prepare_refuses_numbers_in_one_part_and_dates_in_another(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     frame(dates(ROWS[:9])).write_parquet(tmp_path / "parts" / "old.parquet")
     frame(ROWS[9:]).write_parquet(tmp_path / "parts" / "new.parquet")
@@ -166,7 +168,7 @@ def test_numbers_in_one_part_and_dates_in_another_are_refused(tmp_path: Path) ->
         assert "--drop-invalid" not in said
 
 
-def test_dates_as_text_and_as_timestamps_go_together(tmp_path: Path) -> None:
+def test_prepare_reads_dates_as_text_and_as_timestamps_together(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     texts = [(user, item, str(time)[:19]) for user, item, time in dates(ROWS[:9])]
     frame(texts).write_parquet(tmp_path / "parts" / "a.parquet")
@@ -175,7 +177,7 @@ def test_dates_as_text_and_as_timestamps_go_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_nanoseconds_are_kept(tmp_path: Path, stored: bool) -> None:
+def test_prepare_keeps_nanoseconds(tmp_path: Path, stored: bool) -> None:
     rows = [(user, item, START * 10**9 + place) for place, (user, item, _) in enumerate(ROWS)]
     table = frame(rows[::-1]).with_columns(pl.col("timestamp").cast(pl.Datetime("ns")))
     path = tmp_path / ("ns.parquet" if stored else "ns.csv")
@@ -202,7 +204,7 @@ def moments(form: Callable[[datetime], str]) -> list[tuple[str, str, str]]:
         lambda time: f"{time - timedelta(hours=2):%Y-%m-%d %H:%M}-02:00",
     ],
 )
-def test_zones_of_dates_are_read_in_every_form(
+def test_prepare_reads_time_zones_in_every_form(
     tmp_path: Path, form: Callable[[datetime], str]
 ) -> None:
     data = prepared(write(tmp_path / "x.csv", HEADER, moments(form)))
@@ -211,7 +213,7 @@ def test_zones_of_dates_are_read_in_every_form(
     assert [time // (60 * 10**6) * 60 * 10**6 for time in source_of(data)["times"]] == [first, last]
 
 
-def test_dates_of_the_seventies_are_dates(tmp_path: Path) -> None:
+def test_prepare_keeps_dates_of_the_seventies_as_dates(tmp_path: Path) -> None:
     rows = [
         (f"u{day % 3}", f"i{day % 5}", str(datetime(1970, 1, 1) + timedelta(day)))
         for day in range(90)
@@ -224,7 +226,7 @@ def test_dates_of_the_seventies_are_dates(tmp_path: Path) -> None:
     assert "Times: 1970-01-01 to 1970-03-31" in shown.stdout
 
 
-def test_seconds_beside_milliseconds_are_warned_of(tmp_path: Path) -> None:
+def test_prepare_warns_of_seconds_mixed_with_milliseconds(tmp_path: Path) -> None:
     rows = [(user, item, time * 1000 if item < "i3" else time) for user, item, time in ROWS]
     data = prepared(write(tmp_path / "x.csv", HEADER, rows))
     assert source_of(data)["warnings"] == [{"warning": "mixed_times", "counts": "9 s, 9 ms"}]
@@ -233,7 +235,7 @@ def test_seconds_beside_milliseconds_are_warned_of(tmp_path: Path) -> None:
     assert source_of(prepared(write(tmp_path / "y.csv", HEADER, rows)))["warnings"] == []
 
 
-def test_parts_have_their_times_in_one_column(tmp_path: Path) -> None:
+def test_prepare_refuses_parts_with_different_time_columns(tmp_path: Path) -> None:
     write(tmp_path / "p" / "a.csv", HEADER, ROWS[:9])
     write(tmp_path / "p" / "b.csv", ("user_id", "item_id", "date"), ROWS[9:])
     assert "a.csv but date in " in refusal(tmp_path / "p")
@@ -243,7 +245,7 @@ def test_parts_have_their_times_in_one_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("null", ["\\N", "NULL", "NA", "nan", "None", "", '"NA"', '"  "'])
-def test_what_stands_for_no_user_is_refused_or_left_out(tmp_path: Path, null: str) -> None:
+def test_prepare_refuses_or_drops_rows_with_a_null_value_as_user(tmp_path: Path, null: str) -> None:
     rows: list[tuple[object, ...]] = [*ROWS, *((null, "i0", START + n) for n in range(4))]
     path = write(tmp_path / "x.csv", HEADER, rows)
     said = refusal(path)
@@ -255,7 +257,7 @@ def test_what_stands_for_no_user_is_refused_or_left_out(tmp_path: Path, null: st
     assert source_of(data)["taken"]["rows"] == 22
 
 
-def test_what_stands_for_no_value_can_be_said(tmp_path: Path) -> None:
+def test_prepare_takes_null_values_as_given(tmp_path: Path) -> None:
     rows = [("NA" if user == "u0" else user, item, time) for user, item, time in ROWS]
     path = write(tmp_path / "x.csv", HEADER, rows)
     assert "--null-values none" in refusal(path)
@@ -266,7 +268,7 @@ def test_what_stands_for_no_value_can_be_said(tmp_path: Path) -> None:
     assert sequences(kept) == EVERYONE
 
 
-def test_one_user_of_most_rows_is_warned_of(tmp_path: Path) -> None:
+def test_data_show_warns_of_a_user_with_most_rows(tmp_path: Path) -> None:
     write(
         tmp_path / "x.csv", HEADER, [*ROWS, *(("bot", f"i{n % 6}", START + n) for n in range(30))]
     )
@@ -276,7 +278,7 @@ def test_one_user_of_most_rows_is_warned_of(tmp_path: Path) -> None:
     assert "One user has 62.5% of all interactions" in shown.stdout
 
 
-def test_metadata_of_other_ids_are_refused_and_of_few_warned_of(tmp_path: Path) -> None:
+def test_prepare_refuses_metadata_of_no_item_and_warns_of_few(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", HEADER, ROWS)
     about = write(tmp_path / "x_meta.csv", ("item_id", "title"), [("9", "a"), ("8", "b")])
     assert (
@@ -291,7 +293,7 @@ def test_metadata_of_other_ids_are_refused_and_of_few_warned_of(tmp_path: Path) 
 # Folders
 
 
-def test_a_file_and_its_packed_copy_are_refused(tmp_path: Path) -> None:
+def test_prepare_refuses_a_file_beside_its_compressed_copy(tmp_path: Path) -> None:
     path = write(tmp_path / "clicks" / "sep.csv", HEADER, ROWS)
     path.with_suffix(".csv.gz").write_bytes(gzip.compress(path.read_bytes()))
     said = refusal(tmp_path / "clicks")
@@ -300,7 +302,7 @@ def test_a_file_and_its_packed_copy_are_refused(tmp_path: Path) -> None:
     assert sequences(prepared(tmp_path / "clicks")) == EVERYONE
 
 
-def test_names_that_begin_with_an_underscore_are_hidden(tmp_path: Path) -> None:
+def test_prepare_skips_names_with_a_leading_underscore(tmp_path: Path) -> None:
     write(tmp_path / "t" / "dt=2020-09-13" / "part-0.csv", HEADER, ROWS)
     write(tmp_path / "t" / "_temporary" / "0" / "dt=2020-09-13" / "part-0.csv", HEADER, ROWS)
     write(tmp_path / "t" / "dt=2020-09-13" / "_part-1.csv", HEADER, ROWS)
@@ -308,7 +310,7 @@ def test_names_that_begin_with_an_underscore_are_hidden(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
-def test_empty_parts_are_skipped(tmp_path: Path, suffix: str) -> None:
+def test_prepare_skips_empty_parts(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "t").mkdir()
     table = frame(ROWS)
     for name, part in (("a", table.head(0)), ("b", table), ("c", table.head(0))):
@@ -324,7 +326,7 @@ def test_empty_parts_are_skipped(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_columns_of_partitions_are_columns(tmp_path: Path, suffix: str) -> None:
+def test_prepare_takes_partition_names_as_columns(tmp_path: Path, suffix: str) -> None:
     for day, item in enumerate(ITEMS):
         rows = [(user, item) for user in ("u0", "u1", "u2")]
         path = write(tmp_path / "t" / f"dt=2020-09-{13 + day}" / "a.csv", HEADER[:2], rows)
@@ -338,7 +340,7 @@ def test_columns_of_partitions_are_columns(tmp_path: Path, suffix: str) -> None:
     assert sequences(prepared(tmp_path / "t", time_col="dt")) == EVERYONE
 
 
-def test_a_category_of_partitions_is_found(tmp_path: Path) -> None:
+def test_prepare_finds_a_category_in_partition_names(tmp_path: Path) -> None:
     for item in ITEMS:
         rows = [row for row in ROWS if row[1] == item]
         write(tmp_path / "t" / f"category=c%20{item}" / "a.csv", HEADER, rows)
@@ -352,7 +354,7 @@ def test_a_category_of_partitions_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sign", ["_delta_log/0.json", "metadata/v1.metadata.json", ".hoodie/x"])
-def test_tables_whose_log_tells_their_files_are_refused(tmp_path: Path, sign: str) -> None:
+def test_prepare_refuses_tables_whose_log_lists_their_files(tmp_path: Path, sign: str) -> None:
     write(tmp_path / "t" / "a.csv", HEADER, ROWS)
     write(tmp_path / "t" / sign, (), [])
     assert "whose log decides which of its files count" in refusal(tmp_path / "t")
@@ -362,7 +364,7 @@ def test_tables_whose_log_tells_their_files_are_refused(tmp_path: Path, sign: st
 
 
 @pytest.mark.parametrize("name", ["category", "Cate-ID"])
-def test_a_field_that_comes_late_is_read(tmp_path: Path, name: str) -> None:
+def test_prepare_reads_a_field_that_first_appears_late(tmp_path: Path, name: str) -> None:
     rows = [dict(zip(HEADER, row, strict=True)) for row in ROWS * 8]
     for row in rows[120:]:
         row[name] = f"c{row['item_id']}"
@@ -378,7 +380,7 @@ def test_a_field_that_comes_late_is_read(tmp_path: Path, name: str) -> None:
 # What is said
 
 
-def test_what_was_taken_is_printed_kept_and_repeated(tmp_path: Path) -> None:
+def test_prepare_prints_and_stores_what_it_read_and_data_show_repeats_it(tmp_path: Path) -> None:
     rows = [(*row, "x") for row in ROWS]
     path = write(tmp_path / "x.tsv", ("user_id", "item_id", "ts", "colour"), rows, "\t")
     made = made_of(path, "--time-col", "ts")
@@ -396,7 +398,7 @@ def test_what_was_taken_is_printed_kept_and_repeated(tmp_path: Path) -> None:
         assert line in shown.stdout
 
 
-def test_all_columns_that_are_missing_are_named_at_once(tmp_path: Path) -> None:
+def test_prepare_names_all_missing_columns_together(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", ("the customer", "sku", "created_at"), ROWS)
     said = refusal(path)
     options = "--user-col 'the customer' --item-col sku --time-col created_at"
@@ -413,7 +415,7 @@ def test_all_columns_that_are_missing_are_named_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["::", "é", "\n", '"'])
-def test_a_separator_is_one_sign(tmp_path: Path, value: str) -> None:
+def test_prepare_refuses_a_separator_of_several_characters(tmp_path: Path, value: str) -> None:
     path = write(tmp_path / "x.csv", HEADER, ROWS)
     assert "one ASCII character" in refusal(path, separator=value)
     for key, bad in (("quote", "x"), ("encoding", "klingon")):
@@ -423,12 +425,12 @@ def test_a_separator_is_one_sign(tmp_path: Path, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "sign"), [("\\x01", "\x01"), ("tab", "\t"), ("bar", "|"), (":", ":")]
 )
-def test_a_separator_can_be_named(tmp_path: Path, name: str, sign: str) -> None:
+def test_prepare_accepts_a_separator_by_name(tmp_path: Path, name: str, sign: str) -> None:
     path = write(tmp_path / "x.csv", HEADER, ROWS, sign)
     assert sequences(prepared(path, separator=name)) == EVERYONE
 
 
-def test_a_dataset_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_prepare_replaces_a_dataset_on_request(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", HEADER, ROWS[:15])
     assert made_of(path).returncode == 0
     write(path, HEADER, ROWS)
@@ -443,7 +445,7 @@ def test_a_dataset_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ratings.dat", "x.jsonl", "x.parquet", "x.txt"])
-def test_how_a_text_is_written_is_refused_where_nothing_is(tmp_path: Path, name: str) -> None:
+def test_prepare_refuses_a_separator_for_formats_without_one(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "x.parquet":
         frame(ROWS).write_parquet(path)
@@ -455,7 +457,7 @@ def test_how_a_text_is_written_is_refused_where_nothing_is(tmp_path: Path, name:
     assert "--separator does not apply to the format" in refusal(path, separator=",")
 
 
-def test_rows_that_are_left_out_are_refused_of_what_is_split(tmp_path: Path) -> None:
+def test_prepare_refuses_drop_invalid_for_a_split_source(tmp_path: Path) -> None:
     source = write_comirec(tmp_path / "c")
     assert "--drop-invalid does not apply to the format comirec" in refusal(
         source, drop_invalid=True

@@ -1,4 +1,4 @@
-"""Targets of some events only: what is to be found, what is history, and who is left out."""
+"""`--target-events`: which interactions are targets or history, and which users are left out."""
 
 import json
 import random
@@ -113,7 +113,9 @@ def evaluated(data: Dataset, split: str) -> dict[str, tuple[list[str], list[str]
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_to_be_found_is_what_loops_find(tmp_path: Path, protocol: str, seed: int) -> None:
+def test_evaluation_users_have_the_targets_of_the_loops(
+    tmp_path: Path, protocol: str, seed: int
+) -> None:
     events = random_events(seed)
     data = data_of(write(tmp_path / "x.csv", events), protocol)
     users = users_slowly(events)
@@ -151,7 +153,7 @@ def test_what_is_to_be_found_is_what_loops_find(tmp_path: Path, protocol: str, s
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_data_set_of_targets_alone_is_one_of_all(tmp_path: Path, protocol: str) -> None:
+def test_target_events_of_every_kind_change_nothing(tmp_path: Path, protocol: str) -> None:
     path = write(tmp_path / "x.csv", random_events(4))
     every = data_of(path, protocol, "buy,view,cart")
     plain = data_of(path, protocol, None)
@@ -173,7 +175,7 @@ def test_a_data_set_of_targets_alone_is_one_of_all(tmp_path: Path, protocol: str
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_parts_in_any_order_have_the_same_targets(tmp_path: Path, protocol: str) -> None:
+def test_target_events_are_the_same_for_parts_in_any_order(tmp_path: Path, protocol: str) -> None:
     events = random_events(5)
     events += [Event(one.user, one.item, one.time, "buy") for one in events[:60]]
     prints = set()
@@ -187,7 +189,7 @@ def test_parts_in_any_order_have_the_same_targets(tmp_path: Path, protocol: str)
     assert len(prints) == 1
 
 
-def test_users_without_targets_are_counted_and_shown(tmp_path: Path) -> None:
+def test_prepare_counts_and_prints_users_without_targets(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", random_events(6))
     done = made_of(path, "--target-events", "buy")
     assert done.returncode == 0
@@ -201,13 +203,13 @@ def test_users_without_targets_are_counted_and_shown(tmp_path: Path) -> None:
     assert said.format(**without) in done.stdout
 
 
-def test_a_split_without_targets_is_refused(tmp_path: Path) -> None:
+def test_prepare_refuses_a_split_without_targets(tmp_path: Path) -> None:
     events = [one._replace(kind="view") if one.time > 50 else one for one in random_events(7)]
     with pytest.raises(DataError, match="no user with one of the --target-events"):
         data_of(write(tmp_path / "x.csv", events), "time-split")
 
 
-def test_a_run_trains_on_targets_and_is_measured_on_them(tmp_path: Path) -> None:
+def test_train_and_evaluate_use_the_targets(tmp_path: Path) -> None:
     source = write(tmp_path / "x.csv", random_events(8, 1500))
     here = ("--data-dir", tmp_path / "data", "--lang", "en")
     made = ("--protocol", "leave-one-out", "--target-events", "buy,cart")

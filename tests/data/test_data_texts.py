@@ -1,4 +1,4 @@
-"""Texts that were replaced after a dataset was made of them are noticed."""
+"""ComiRec's text files, replaced after a dataset was prepared from them, are detected."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def forget(folder: Path) -> None:
 
 @pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize(("place", "prepared"), [("mine_data", "mine"), ("mine", "mine_prepared")])
-def test_locate_refuses_replaced_texts_and_tells_the_command(
+def test_locate_refuses_replaced_texts_and_prints_the_command(
     tmp_path: Path, place: str, prepared: str, older: bool
 ) -> None:
     source = write_comirec(tmp_path / place, prefix="mine")
@@ -65,7 +65,7 @@ def test_locate_refuses_replaced_texts_and_tells_the_command(
 
 
 @pytest.mark.parametrize("older", [False, True])
-def test_locate_accepts_the_same_texts_anew(tmp_path: Path, older: bool) -> None:
+def test_locate_accepts_a_copy_of_the_same_texts(tmp_path: Path, older: bool) -> None:
     """A copy has another time, and the same digest."""
     source = write_comirec(tmp_path / "mine_data", prefix="mine")
     folder = locate(tmp_path, "mine")
@@ -75,7 +75,7 @@ def test_locate_accepts_the_same_texts_anew(tmp_path: Path, older: bool) -> None
     assert locate(tmp_path, "mine") == folder
 
 
-def test_locate_reads_no_text_whose_size_and_time_are_the_same(
+def test_locate_reads_no_text_with_the_same_size_and_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_comirec(tmp_path / "mine_data", prefix="mine")
@@ -84,7 +84,7 @@ def test_locate_reads_no_text_whose_size_and_time_are_the_same(
     assert locate(tmp_path, "mine") == folder
 
 
-def test_locate_notices_each_of_the_texts(tmp_path: Path) -> None:
+def test_locate_detects_a_change_of_each_text(tmp_path: Path) -> None:
     source = write_comirec(tmp_path / "mine_data", prefix="mine")
     locate(tmp_path, "mine")
     (source / "mine_item_cate.txt").unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def test_locate_notices_each_of_the_texts(tmp_path: Path) -> None:
             file.write_bytes(kept)
 
 
-def test_locate_tells_the_protocol_of_a_dataset_prepared_by_hand(tmp_path: Path) -> None:
+def test_locate_prints_the_protocol_of_a_dataset_prepared_by_hand(tmp_path: Path) -> None:
     source = write_comirec(tmp_path / "mine_data", LONGER, prefix="mine")
     command = ["prepare", source, "--name", "mine", "--data-dir", tmp_path]
     done = reprise(*command, "--protocol", "leave-one-out")
@@ -111,7 +111,7 @@ def test_locate_tells_the_protocol_of_a_dataset_prepared_by_hand(tmp_path: Path)
     assert "--protocol leave-one-out --overwrite" in refused(tmp_path)
 
 
-def test_locate_lets_other_sources_be(tmp_path: Path) -> None:
+def test_locate_ignores_texts_of_other_sources(tmp_path: Path) -> None:
     """Data made of another folder, or by another reader, has nothing to do with texts beside it."""
     elsewhere = write_comirec(tmp_path / "elsewhere", prefix="mine")
     done = reprise("prepare", elsewhere, "--name", "mine", "--data-dir", tmp_path)
@@ -122,7 +122,7 @@ def test_locate_lets_other_sources_be(tmp_path: Path) -> None:
     assert texts.replaced(Path()) is None
 
 
-def test_a_run_goes_on_with_its_data_and_says_so(tmp_path: Path) -> None:
+def test_train_resumes_with_its_stored_data_and_reports_so(tmp_path: Path) -> None:
     source = tmp_path / "data" / "small_data"
     source.mkdir(parents=True)
     for number, split in enumerate(("train", "valid", "test")):

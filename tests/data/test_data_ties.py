@@ -1,4 +1,4 @@
-"""The order of a user's items of one time: by a hash that is the same everywhere."""
+"""The order of a user's items with the same time: by a hash that is the same everywhere."""
 
 import json
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ Rows = Sequence[tuple[str, str, Any]]
     ),
     st.sampled_from([1, 3, 1 << 18]),
 )
-def test_tie_hashes_are_those_of_plain_python(rows: Rows, block: int) -> None:
+def test_tie_hashes_equal_plain_python(rows: Rows, block: int) -> None:
     before, ties._BLOCK = ties._BLOCK, block
     try:
         users, items = (
@@ -52,7 +52,7 @@ def test_tie_hashes_are_those_of_plain_python(rows: Rows, block: int) -> None:
         assert found.tolist() == [tie_hash(user, item, time)]
 
 
-def test_tie_hashes_stay_what_they_are() -> None:
+def test_tie_hashes_are_pinned() -> None:
     """Data sets of other machines and versions are in this order."""
     users, items = ties.hashes_of(pl.Series(["", "a"])), ties.hashes_of(pl.Series(["物", "7"]))
     assert users.tolist() == [0xCBF29CE484222325, 0xAF63DC4C8601EC8C]  # as FNV's authors publish
@@ -89,7 +89,7 @@ def lists(data: Dataset) -> dict[str, list[str]]:
 ROWS = [(f"u{n % 7}", f"i{n * n % 11}", DAYS[n % 2]) for n in range(70)]
 
 
-def test_ties_of_parts_are_by_hash_or_by_popularity(tmp_path: Path) -> None:
+def test_ties_in_parts_are_ordered_by_hash_or_popularity(tmp_path: Path) -> None:
     source = parts(tmp_path / "s", ROWS)
     counts = pl.Series([item for _, item, _ in ROWS]).value_counts().rows()
     ranks = sorted(counts, key=lambda pair: (-pair[1], pair[0]))
@@ -108,7 +108,7 @@ def test_ties_of_parts_are_by_hash_or_by_popularity(tmp_path: Path) -> None:
             assert items == [item for _, item in sorted(zip(own, met, strict=True))]
 
 
-def test_ties_of_one_file_stand_as_in_the_file(tmp_path: Path) -> None:
+def test_ties_in_one_file_keep_its_order(tmp_path: Path) -> None:
     source = parts(tmp_path / "s", ROWS, count=1)
     data = made(source)
     assert data.meta["source"]["ties"] == "order"
@@ -119,14 +119,14 @@ def test_ties_of_one_file_stand_as_in_the_file(tmp_path: Path) -> None:
         made(source, ties="hash")
 
 
-def test_ties_are_asked_for_as_they_may_be(tmp_path: Path) -> None:
+def test_ties_refuse_unknown_rules_and_formats_without_ties(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ties.*hash \| popularity"):
         made(parts(tmp_path / "s", ROWS), ties="file")
     with pytest.raises(UsageError, match="--ties does not apply to the format comirec"):
         made(write_comirec(tmp_path / "c"), ties="hash")
 
 
-def test_ties_favour_no_popular_item(tmp_path: Path) -> None:
+def test_ties_by_hash_favour_no_popular_item(tmp_path: Path) -> None:
     """Where all of a user's items are of one time, the last is any of them."""
     rng = np.random.default_rng(0)
     weights = 1 / np.arange(1, 21)
@@ -142,7 +142,7 @@ def test_ties_favour_no_popular_item(tmp_path: Path) -> None:
     assert abs(places["hash"]) < 0.6 < 3 < places["popularity"]
 
 
-def test_data_show_names_the_rule_of_ties(tmp_path: Path) -> None:
+def test_data_show_names_the_rule_for_ties(tmp_path: Path) -> None:
     data = made(parts(tmp_path / "s", ROWS))
     show = ("data", "show", "x", "--data-dir", tmp_path / "data", "--lang", "en")
     assert "Items of one time: by a hash of user, item and time" in reprise(*show).stdout

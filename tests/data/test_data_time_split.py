@@ -1,4 +1,4 @@
-"""The time split: everything before a time is known, everything from it on is to be found."""
+"""The time split: interactions before a time are history, those from it on are targets."""
 
 import json
 import random
@@ -70,7 +70,7 @@ def split_slowly(
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_splits_are_those_of_loops(tmp_path: Path, seed: int) -> None:
+def test_time_split_equals_the_loops(tmp_path: Path, seed: int) -> None:
     events = random_events(seed)
     path = write_inter(tmp_path / "x.inter", events)
     folder = prepare(path, "x", tmp_path, TIME, cut=[f"{time:g}" for time in CUT])
@@ -102,7 +102,7 @@ def test_the_splits_are_those_of_loops(tmp_path: Path, seed: int) -> None:
     assert facts["history_length"]["mean"] == pytest.approx(totals(dataset)[1] / len(longest))
 
 
-def test_items_of_later_times_are_left_out(tmp_path: Path) -> None:
+def test_time_split_leaves_out_items_that_first_appear_later(tmp_path: Path) -> None:
     """Nobody can learn to find them, and the ids say nothing of the time to come."""
     events = [(f"u{user}", f"i{place}", float(place)) for user in range(20) for place in range(10)]
     again = [(f"u{user}", "i5", time) for user in range(20) for time in (6.5, 9.0)]
@@ -118,7 +118,9 @@ def test_items_of_later_times_are_left_out(tmp_path: Path) -> None:
 
 @examples(60)
 @given(st.lists(st.integers(0, 50), min_size=5, max_size=60), st.floats(0.05, 0.6), st.data())
-def test_a_share_is_a_time(times: list[int], first: float, data: st.DataObject) -> None:
+def test_cut_times_converts_a_share_to_a_time(
+    times: list[int], first: float, data: st.DataObject
+) -> None:
     second = data.draw(st.floats(first + 0.05, 0.99))
     array = Times(lambda: np.array_split(np.array(times), 3))
     wanted = [sorted(times)[int(share * len(times))] for share in (first, second)]
@@ -129,7 +131,7 @@ def test_a_share_is_a_time(times: list[int], first: float, data: st.DataObject) 
             cut_times([str(first), str(second)], array)
 
 
-def test_a_date_is_a_time_in_the_sources_unit() -> None:
+def test_cut_times_converts_a_date_to_the_unit_of_the_source() -> None:
     day = 86_400
     for unit in (1, 10**3, 10**6, 10**9):
         times = np.array([1_511_539_200, 1_512_316_799]) * unit
@@ -144,14 +146,14 @@ def test_a_date_is_a_time_in_the_sources_unit() -> None:
 @pytest.mark.parametrize(
     "cut", ["0.9,0.8", "5", "a,b", "1,2,3", "nan,2", "2017-12-02,2017-12-01", ""]
 )
-def test_a_cut_that_is_none_is_refused(tmp_path: Path, cut: str) -> None:
+def test_prepare_refuses_an_invalid_cut(tmp_path: Path, cut: str) -> None:
     path = write_inter(tmp_path / "x.inter", random_events(0))
     with pytest.raises(UsageError, match=r"cut = .* is invalid"):
         prepare(path, "x", tmp_path, TIME, cut=cut.split(","))
     assert not (tmp_path / "x").exists()
 
 
-def test_sources_without_times_are_refused(tmp_path: Path) -> None:
+def test_time_split_refuses_sources_without_times(tmp_path: Path) -> None:
     lines = tmp_path / "x.txt"
     lines.write_text("1 2 3 4\n2 3 4 5\n")
     for source in (write_comirec(tmp_path / "source"), lines):
@@ -161,7 +163,7 @@ def test_sources_without_times_are_refused(tmp_path: Path) -> None:
         read_source(write_inter(tmp_path / "x.inter", random_events(0)), cut=["1", "2"])
 
 
-def test_the_command_and_the_folder_tell_the_cut(tmp_path: Path) -> None:
+def test_prepare_prints_and_stores_the_cut(tmp_path: Path) -> None:
     start = 1_511_568_000  # 2017-11-25
     events = [(user, item, start + 86_400 * time / 2) for user, item, time in random_events(1)]
     path = write_inter(tmp_path / "x.inter", events)
@@ -180,7 +182,7 @@ def test_the_command_and_the_folder_tell_the_cut(tmp_path: Path) -> None:
 
 @examples(10)
 @given(data=st.data())
-def test_damage_to_what_is_known_is_found(data: st.DataObject) -> None:
+def test_open_dataset_detects_damage_to_known_counts(data: st.DataObject) -> None:
     with TemporaryDirectory() as name:
         path = write_inter(Path(name) / "x.inter", random_events(2))
         folder = prepare(path, "x", Path(name), TIME)

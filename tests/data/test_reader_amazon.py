@@ -20,7 +20,7 @@ AMAZON: dict[str, tuple[dict[str, str], str, list[Any]]] = {
 
 
 @pytest.mark.parametrize("year", AMAZON)
-def test_amazon_reviews_of_every_year(tmp_path: Path, year: str) -> None:
+def test_amazon_reads_reviews_of_every_year(tmp_path: Path, year: str) -> None:
     names, unit, categories = AMAZON[year]
     events = random_events(8)
     reviews = [
@@ -75,7 +75,7 @@ def write_amazon(folder: Path, *about: str) -> Path:
         ("None", None),
     ],
 )
-def test_amazon_categories_of_any_shape(
+def test_amazon_reads_categories_of_any_shape(
     categories: str, expected: str | None, in_front: tuple[str, ...], tmp_path: Path
 ) -> None:
     """One item that lacks them, or whose asin is a number, does not cost the others theirs."""
@@ -103,6 +103,6 @@ def test_amazon_categories_of_any_shape(
     ],
     ids=lambda line: line[:20],
 )
-def test_a_line_that_is_none_of_an_amazon_item_is_named(line: str, tmp_path: Path) -> None:
+def test_amazon_names_a_line_that_is_no_item(line: str, tmp_path: Path) -> None:
     folder = write_amazon(tmp_path, "{'asin': '0'}", line)
     assert "meta_x.jsonl, line 2: expected a record with a string 'asin'" in refusal(folder)

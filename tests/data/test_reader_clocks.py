@@ -1,4 +1,4 @@
-"""Several columns that could be the time: the finest where the others agree, else a refusal."""
+"""Several possible time columns: the finest is taken if all agree, else the user is asked."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -112,7 +112,7 @@ def tables(draw: st.DrawFn) -> tuple[pl.DataFrame, dict[str, Values]]:
 
 @examples(150)
 @given(made=tables(), end=st.sampled_from(["parquet", "csv", "jsonl"]))
-def test_the_finest_column_is_taken_where_all_agree(
+def test_time_column_is_the_finest_if_all_agree(
     made: tuple[pl.DataFrame, dict[str, Values]], end: str
 ) -> None:
     frame, columns = made
@@ -144,7 +144,7 @@ def log(path: Path, shift: int = 0, rows: Sequence[tuple[str, str, int]] = ROWS)
     return path
 
 
-def test_prepare_says_which_of_several_times_it_took(tmp_path: Path) -> None:
+def test_prepare_prints_which_of_several_time_columns_it_took(tmp_path: Path) -> None:
     path = log(tmp_path / "log.csv")
     own = ("--data-dir", tmp_path, "--item-col", "video_id", "--k-core", 1, "--lang", "en")
     done = reprise("prepare", path, "--name", "x", "--protocol", "leave-one-out", *own)
@@ -159,7 +159,7 @@ def test_prepare_says_which_of_several_times_it_took(tmp_path: Path) -> None:
     assert meta["taken"]["unused"] == ["hourmin"]
 
 
-def test_a_local_date_that_is_another_day_is_asked_about(tmp_path: Path) -> None:
+def test_time_column_is_asked_for_if_a_local_date_is_another_day(tmp_path: Path) -> None:
     path = log(tmp_path / "log.csv", shift=12)
     with pytest.raises(UsageError) as caught:
         taken(path, item_col="video_id")
@@ -180,7 +180,7 @@ def test_a_local_date_that_is_another_day_is_asked_about(tmp_path: Path) -> None
         ([[1_600_000_000]], [["2020-09-13"]]),
     ],
 )
-def test_columns_that_cannot_be_compared_are_asked_about(
+def test_time_column_is_asked_for_if_columns_cannot_be_compared(
     tmp_path: Path, first: list[Any], second: list[Any]
 ) -> None:
     ids = list(range(len(first)))
@@ -190,20 +190,20 @@ def test_columns_that_cannot_be_compared_are_asked_about(
         taken(tmp_path / "x.parquet")
 
 
-def test_a_column_without_any_time_is_none(tmp_path: Path) -> None:
+def test_time_column_is_never_an_empty_one(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("user,item,timestamp,date\n1,2,NULL,2026-11-27\n1,3,,2026-11-28\n")
     assert taken(path)["column"] == "date"
 
 
-def test_dates_may_be_missing_in_the_first_rows(tmp_path: Path) -> None:
+def test_time_column_is_found_if_dates_are_missing_in_the_first_rows(tmp_path: Path) -> None:
     times = [f"{1_600_000_000 + n},{'' if n < 1_500 else '2020-09-13'}" for n in range(1_600)]
     lines = ["user,item,ts,date", *(f"{n},{n},{time}" for n, time in enumerate(times))]
     (tmp_path / "x.csv").write_text("\n".join(lines))
     assert taken(tmp_path / "x.csv") == {"column": "ts", "by": "finest", "others": ["date"]}
 
 
-def test_parts_agree_together(tmp_path: Path) -> None:
+def test_time_column_is_chosen_over_all_parts_together(tmp_path: Path) -> None:
     """Milliseconds of one part are whole seconds: alone it would not tell which is finer."""
     rows = [(user, item, time // 1000 * 1000) for user, item, time in ROWS]
     whole = pl.DataFrame(rows, ["user", "item", "time_ms"], orient="row")
@@ -220,7 +220,7 @@ def test_parts_agree_together(tmp_path: Path) -> None:
         taken(tmp_path / "s")
 
 
-def test_the_date_of_a_folder_is_one_of_several_times(tmp_path: Path) -> None:
+def test_time_column_may_have_a_partition_date_beside_it(tmp_path: Path) -> None:
     for day in (27, 28):
         folder = tmp_path / "s" / f"date=2026-11-{day}"
         folder.mkdir(parents=True)
@@ -230,7 +230,7 @@ def test_the_date_of_a_folder_is_one_of_several_times(tmp_path: Path) -> None:
     assert taken(tmp_path / "s") == {"column": "timestamp", "by": "finest", "others": ["date"]}
 
 
-def test_metadata_may_have_several_times(tmp_path: Path) -> None:
+def test_metadata_may_have_several_time_columns(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("user,item,time\n1,2,3\n")
     (tmp_path / "x_meta.csv").write_text("item,category,date,timestamp\n2,7,2026-11-27,5\n")
     about = read(tmp_path / "x.csv", "table").items

@@ -1,4 +1,4 @@
-"""Which columns are read: those named, those of the usual names, and never one in silence."""
+"""Columns are those named or those with usual names; a name without effect is refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +73,7 @@ def write_recbole(folder: Path) -> Path:
     ],
 )
 @pytest.mark.parametrize("what", ["user", "item", "time", "category", "title"])
-def test_a_column_named_where_none_are_is_refused(
+def test_columns_named_for_a_format_without_names_are_refused(
     tmp_path: Path, write: Write, layout: str, what: str
 ) -> None:
     source = write(tmp_path)
@@ -83,18 +83,18 @@ def test_a_column_named_where_none_are_is_refused(
 
 
 @pytest.mark.parametrize("write", [write_sequences, write_dat, write_comirec, write_table])
-def test_behaviours_are_refused_where_nothing_tells_them(tmp_path: Path, write: Write) -> None:
+def test_behaviours_are_refused_for_formats_without_them(tmp_path: Path, write: Write) -> None:
     refused = said(write(tmp_path), asked_of(behaviours="buy"))
     assert refused.startswith("--behaviours does not apply to the format ")
     assert "taobao" in refused
 
 
-def test_behaviours_may_stand_with_blanks(tmp_path: Path) -> None:
+def test_behaviours_may_have_blanks_around_them(tmp_path: Path) -> None:
     path = write_taobao(tmp_path)
     assert rows_of(path, "taobao", asked_of(behaviours=" pv ")) == EXPECTED
 
 
-def test_the_columns_of_recbole_can_be_named(tmp_path: Path) -> None:
+def test_columns_of_recbole_can_be_named(tmp_path: Path) -> None:
     path = write_recbole(tmp_path)
     assert rows_of(path, "recbole") == EXPECTED
     asked = asked_of(user_col="b", item_col="a")
@@ -104,7 +104,7 @@ def test_the_columns_of_recbole_can_be_named(tmp_path: Path) -> None:
     assert "no item column found; " in said(path, asked_of(user_col="item_id"))
 
 
-def test_what_recbole_tells_of_items_can_be_named(tmp_path: Path) -> None:
+def test_columns_of_recbole_items_can_be_named(tmp_path: Path) -> None:
     path = write_recbole(tmp_path)
     (tmp_path / "x.item").write_text("item_id:token\tkind:token\tclass:token\ni1\tA\tB\n")
     for asked, category in ((Asked(), "B"), (asked_of(category_col="kind"), "A")):
@@ -117,7 +117,7 @@ def test_what_recbole_tells_of_items_can_be_named(tmp_path: Path) -> None:
     assert found.frame["category"].cast(str).to_list() == [user for user, _, _ in ROWS]
 
 
-def test_what_movielens_tells_of_films_can_be_named(tmp_path: Path) -> None:
+def test_columns_of_movielens_movies_can_be_named(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "ratings.csv", "userId,movieId,when", "{user},{item},{time}")
     (tmp_path / "movies.csv").write_text("movieId,genres,mood\ni1,War,sad\n")
     asked = asked_of(time_col="when", category_col="mood")
@@ -127,7 +127,7 @@ def test_what_movielens_tells_of_films_can_be_named(tmp_path: Path) -> None:
     assert items["category"].to_list() == ["sad"]
 
 
-def test_one_column_for_two_is_refused(tmp_path: Path) -> None:
+def test_columns_named_twice_are_refused(tmp_path: Path) -> None:
     path = write_table(tmp_path)
     refused = said(path, asked_of(user_col="item", item_col="item"))
     assert (

@@ -1,4 +1,4 @@
-"""ComiRec's text files: what is read, and what is refused where."""
+"""ComiRec's text files: reading them, and refusing bad ones with file and line."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,7 +36,7 @@ def source(tmp_path: Path) -> Path:
     line_end=st.sampled_from(["\n", "\r\n", "\n\n", "\r\n \r\n"]),
     cut=st.booleans(),
 )
-def test_comirec_files_read_as_the_original_reads_them(
+def test_comirec_reads_files_as_the_original_does(
     rows: dict[str, list[Row]], line_end: str, cut: bool
 ) -> None:
     with TemporaryDirectory() as name:
@@ -52,25 +52,25 @@ def test_comirec_files_read_as_the_original_reads_them(
     assert draft.item_category.tolist() == [-1] * (largest + 1)
 
 
-def test_spaces_around_fields_are_allowed(source: Path) -> None:
+def test_comirec_allows_blanks_around_fields(source: Path) -> None:
     (source / "x_valid.txt").write_text(" 1 , 2 ,0\n\t1,\t4,1 \n")
     assert users_of(read_source(source), "valid") == read_comirec_slowly(ROWS["valid"])
 
 
-def test_categories_are_minus_one_where_unknown(source: Path) -> None:
+def test_comirec_categories_are_minus_one_if_unknown(source: Path) -> None:
     # Item 9 was filtered out of the interactions: its category is not needed.
     (source / "x_item_cate.txt").write_bytes(b"2,5\r\n9,1\r\n\r\n4,0")
     assert read_source(source).item_category.tolist() == [-1, -1, 5, -1, 0]
 
 
 @pytest.mark.parametrize("category", [2**31, 2**40, -(2**31) - 1])
-def test_a_category_that_does_not_fit_is_refused(source: Path, category: int) -> None:
+def test_comirec_refuses_a_category_out_of_range(source: Path, category: int) -> None:
     # It must not come out as another category, wrapped around.
     (source / "x_item_cate.txt").write_text(f"2,5\n1,{category}\n")
     assert "x_item_cate.txt, line 2" in str(refused(source))
 
 
-def test_the_item_map_gives_raw_ids_and_the_catalogue(source: Path) -> None:
+def test_comirec_item_map_gives_raw_ids_and_the_catalogue(source: Path) -> None:
     # In any order; raw ids may hold commas; item 5 is in no split.
     (source / "x_item_map.txt").write_text("e,5\nb,2\na,1\nc, C,3\nd,4\n")
     draft = read_source(source)
@@ -80,7 +80,7 @@ def test_the_item_map_gives_raw_ids_and_the_catalogue(source: Path) -> None:
 
 @pytest.mark.parametrize("line", ["1,2", "1,2,3,4", "1,x,3", "1;2;3", "1.5,2,3", ",2,3", "1,-2,3"])
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_malformed_line_is_named(source: Path, split: str, line: str) -> None:
+def test_comirec_names_a_malformed_line(source: Path, split: str, line: str) -> None:
     path = source / f"x_{split}.txt"
     path.write_text(f"0,1,0\n\n{line}\n0,bad,1\n")  # blank lines count, the first bad one is named
     error = refused(source)
@@ -99,7 +99,7 @@ def test_a_malformed_line_is_named(source: Path, split: str, line: str) -> None:
         ("x_item_map.txt", "2,b"),
     ],
 )
-def test_a_malformed_line_of_a_side_file_is_named(source: Path, name: str, line: str) -> None:
+def test_comirec_names_a_malformed_line_of_a_side_file(source: Path, name: str, line: str) -> None:
     (source / name).write_text(f"1,1\n{line}\n")
     error = refused(source)
     assert error.key == "bad_line"
@@ -108,7 +108,7 @@ def test_a_malformed_line_of_a_side_file_is_named(source: Path, name: str, line:
 
 @pytest.mark.parametrize("content", ["", "\n \r\n"])
 @pytest.mark.parametrize("split", SPLITS)
-def test_an_empty_split_is_named(source: Path, split: str, content: str) -> None:
+def test_comirec_names_an_empty_split(source: Path, split: str, content: str) -> None:
     path = source / f"x_{split}.txt"
     path.write_text(content)
     error = refused(source)
@@ -118,7 +118,7 @@ def test_an_empty_split_is_named(source: Path, split: str, content: str) -> None
 
 @pytest.mark.parametrize("item", [0, 2**31 - 1, 2**40])
 @pytest.mark.parametrize("split", SPLITS)
-def test_an_impossible_item_id_is_named(source: Path, split: str, item: int) -> None:
+def test_comirec_names_an_impossible_item_id(source: Path, split: str, item: int) -> None:
     path = source / f"x_{split}.txt"
     path.write_text(f"0,1,0\n0,{item},1\n")
     error = refused(source)
@@ -126,12 +126,12 @@ def test_an_impossible_item_id_is_named(source: Path, split: str, item: int) -> 
     assert f"{path}, line 2: item id {item} " in str(error)
 
 
-def test_an_id_too_large_for_any_integer_is_named(source: Path) -> None:
+def test_comirec_names_an_id_too_large_for_any_integer(source: Path) -> None:
     (source / "x_train.txt").write_text(f"0,1,0\n0,{2**70},1\n")
     assert "x_train.txt, line 2" in str(refused(source))
 
 
-def test_a_sparse_catalogue_is_refused(source: Path) -> None:
+def test_comirec_refuses_a_sparse_catalogue(source: Path) -> None:
     # An id of a million among four items is no popularity rank; V rows would be made for it.
     (source / "x_test.txt").write_text("2,1,0\n2,1000000,1\n")
     error = refused(source)
@@ -140,7 +140,7 @@ def test_a_sparse_catalogue_is_refused(source: Path) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_an_item_beyond_the_item_map_is_named(source: Path, split: str) -> None:
+def test_comirec_names_an_item_missing_from_the_item_map(source: Path, split: str) -> None:
     (source / "x_item_map.txt").write_text("a,1\nb,2\nc,3\nd,4\n")
     path = source / f"x_{split}.txt"
     path.write_text("0,1,0\n0,5,1\n")
@@ -154,7 +154,7 @@ def test_an_item_beyond_the_item_map_is_named(source: Path, split: str) -> None:
     [("a,1\nb,2\nc,2\nd,3\n", 3), ("a,1\nb,2\nc,4\nd,5\n", 3), ("a,0\nb,1\nc,2\nd,3\n", 1)],
     ids=["twice", "gap", "from zero"],
 )
-def test_item_map_ids_must_be_ranks(source: Path, content: str, line: int) -> None:
+def test_comirec_item_map_ids_must_be_ranks(source: Path, content: str, line: int) -> None:
     path = source / "x_item_map.txt"
     path.write_text(content)
     error = refused(source)
@@ -163,7 +163,7 @@ def test_item_map_ids_must_be_ranks(source: Path, content: str, line: int) -> No
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
-def test_a_missing_split_file_is_named(source: Path, split: str) -> None:
+def test_comirec_names_a_missing_split_file(source: Path, split: str) -> None:
     path = source / f"x_{split}.txt"
     path.unlink()
     error = refused(source)
@@ -171,7 +171,7 @@ def test_a_missing_split_file_is_named(source: Path, split: str) -> None:
     assert str(path) in str(error)
 
 
-def test_two_train_files_are_named(source: Path) -> None:
+def test_comirec_names_two_train_files(source: Path) -> None:
     write_comirec(source, prefix="y")
     error = refused(source)
     assert error.key == "several_train_files"
@@ -180,7 +180,7 @@ def test_two_train_files_are_named(source: Path) -> None:
     assert "y_train.txt" in str(error)
 
 
-def test_a_file_that_is_not_text_is_named(source: Path) -> None:
+def test_comirec_names_a_file_that_is_not_text(source: Path) -> None:
     path = source / "x_train.txt"
     path.write_bytes(b"0,1,0\n\xff\xfe\x00\n")
     error = refused(source)

@@ -1,4 +1,4 @@
-"""Delimited text: Python's csv reads the same rows, or the line that is to blame is named."""
+"""Delimited text: the same rows as Python's csv, or an error that names the bad line."""
 
 import csv
 import gzip
@@ -62,7 +62,7 @@ _MEND = st.sampled_from(["", "", "", "\n", "\n\n", '"', "\r", ",", "\r\n"])
 )
 @example([["a", "b", "c"], ['"', "b", "c"], ["a", '"', "c"]], "\n", b"", 0, "", True, None, 17)
 @examples(500)
-def test_rows_are_those_of_csv_or_the_line_is_named(
+def test_scan_reads_the_rows_of_csv_or_names_the_line(
     lines: list[list[str]],
     end: str,
     mark: bytes,
@@ -114,7 +114,9 @@ def _is_refused(content: bytes) -> bool:
 
 @given(lines=_LINES, needed=st.sets(st.integers(0, 2), min_size=1))
 @examples(100)
-def test_which_columns_are_needed_changes_no_row(lines: list[list[str]], needed: set[int]) -> None:
+def test_scan_returns_the_same_rows_whichever_columns_are_needed(
+    lines: list[list[str]], needed: set[int]
+) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "x.csv"
         path.write_text("\n".join([",".join(line) for line in lines]) + "\n", newline="")
@@ -146,7 +148,7 @@ def write(folder: Path, content: str | bytes, name: str = "x.csv") -> Path:
         ("1;2,5;3\n4;2,5;6\n", ";"),
     ],
 )
-def test_the_separator_is_what_parts_the_lines_alike(
+def test_look_finds_the_separator_that_splits_lines_alike(
     tmp_path: Path, content: str, separator: str
 ) -> None:
     assert delimited.look(write(tmp_path, content), True).separator == separator
@@ -163,11 +165,11 @@ def test_the_separator_is_what_parts_the_lines_alike(
         ('a,b,c\n1,2,"x\ny"\n', '"'),
     ],
 )
-def test_quotes_are_told_by_looking(tmp_path: Path, content: str, quote: str) -> None:
+def test_look_finds_the_quote(tmp_path: Path, content: str, quote: str) -> None:
     assert delimited.look(write(tmp_path, content), True).quote == quote
 
 
-def test_quotes_can_be_said(tmp_path: Path) -> None:
+def test_look_takes_the_quote_as_given(tmp_path: Path) -> None:
     path = write(tmp_path, "a,b,c\n1,2,\"x\n3,4,y\"\n'1,5',2,3\n")
     _, rows, _ = rows_of(path, True, Dialect(quote="'"))
     assert rows == [["1", "2", '"x'], ["3", "4", 'y"'], ["1,5", "2", "3"]]
@@ -178,7 +180,7 @@ def test_quotes_can_be_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8-sig", "gb18030"])
-def test_an_encoding_is_marked_or_named(tmp_path: Path, encoding: str) -> None:
+def test_look_takes_the_encoding_from_a_mark_or_as_given(tmp_path: Path, encoding: str) -> None:
     title = "茶" if encoding == "gb18030" else "thé"
     path = write(tmp_path, f"user,item,title\nu,i,{title}\n".encode(encoding))
     marked = encoding in ("utf-16", "utf-8-sig")
@@ -191,14 +193,14 @@ def test_an_encoding_is_marked_or_named(tmp_path: Path, encoding: str) -> None:
 
 @pytest.mark.parametrize("blank", ["", "\n", "\r\n\r\n", "  \n"])
 @pytest.mark.parametrize("inside", ["", "\n"])
-def test_numbers_of_rows_are_lines(tmp_path: Path, blank: str, inside: str) -> None:
+def test_scan_numbers_rows_by_their_lines(tmp_path: Path, blank: str, inside: str) -> None:
     path = write(tmp_path, f"a,b\n1,2\n{inside}3,4\n{blank}")
     _, rows, numbers = rows_of(path, True, Dialect())
     assert rows == [["1", "2"], ["3", "4"]]
     assert numbers == [2, 3 + len(inside)]
 
 
-def test_a_packed_text_is_looked_at_as_a_plain_one(tmp_path: Path) -> None:
+def test_look_reads_a_compressed_text_as_a_plain_one(tmp_path: Path) -> None:
     content = b'a,b,c\n1,2,24"\n3,4,5\n' * 2000
     plain, packed = write(tmp_path, content), write(tmp_path, gzip.compress(content), "x.csv.gz")
     assert rows_of(plain, False, Dialect())[1:] == rows_of(packed, False, Dialect())[1:]
@@ -207,7 +209,7 @@ def test_a_packed_text_is_looked_at_as_a_plain_one(tmp_path: Path) -> None:
         delimited.look(write(tmp_path, bad, "y.csv.gz"), False)
 
 
-def test_a_long_text_is_looked_at_to_its_end(tmp_path: Path) -> None:
+def test_look_reads_a_long_text_to_its_end(tmp_path: Path) -> None:
     """Over several blocks, whose ends fall anywhere, quotes among them."""
     body = [f'{n},"a, {n}\nb",{n}' if n % 3 else f"{n},plain,{n}" for n in range(200_000)]
     path = write(tmp_path, "\n".join(["a,b,c", *body]))

@@ -1,4 +1,4 @@
-"""Files of other kinds: read where Polars scans them, else refused with a line that works."""
+"""Other file types: read if Polars can scan them, else refused with a command to convert them."""
 
 import bz2
 import shlex
@@ -20,7 +20,7 @@ EVENTS = random_events(5)
 
 
 @pytest.mark.parametrize("suffix", [".feather", ".arrow", ".ipc", ".FEATHER"])
-def test_arrow_files_are_read_as_parquet_is(tmp_path: Path, suffix: str) -> None:
+def test_arrow_files_are_read_like_parquet(tmp_path: Path, suffix: str) -> None:
     words = frame(EVENTS).with_columns(pl.col("item_id").cast(pl.Categorical))
     words.write_ipc(tmp_path / f"x{suffix}")
     frame(EVENTS).write_parquet(tmp_path / "x.parquet")
@@ -31,7 +31,7 @@ def test_arrow_files_are_read_as_parquet_is(tmp_path: Path, suffix: str) -> None
     )
 
 
-def test_a_folder_of_arrow_files_is_a_table_of_parts(tmp_path: Path) -> None:
+def test_arrow_files_in_a_folder_are_parts_of_a_table(tmp_path: Path) -> None:
     for number in range(5):
         frame(EVENTS[number::5]).write_ipc(tmp_path / f"part-{number}.arrow")
     assert sorted(rows_of(tmp_path)) == sorted(EVENTS)
@@ -39,7 +39,7 @@ def test_a_folder_of_arrow_files_is_a_table_of_parts(tmp_path: Path) -> None:
     assert "must have the same file type" in refusal(tmp_path)
 
 
-def test_a_damaged_arrow_file_is_named(tmp_path: Path) -> None:
+def test_arrow_file_that_is_damaged_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.arrow").write_bytes(b"ARROW1\0\0 and no more")
     assert f"{tmp_path / 'x.arrow'}: cannot be read as Arrow: " in refusal(tmp_path / "x.arrow")
 
@@ -60,7 +60,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("whole", [False, True])
-def test_the_line_that_a_refusal_names_makes_a_source_of_it(
+def test_refusal_prints_a_command_that_converts_the_file(
     tmp_path: Path, name: str, whole: bool
 ) -> None:
     """Those that need no package that Reprise does not need."""
@@ -90,7 +90,7 @@ def test_the_line_that_a_refusal_names_makes_a_source_of_it(
     ],
 )
 @pytest.mark.parametrize("format_name", [None, "table"])
-def test_other_kinds_are_refused_with_a_way_around(
+def test_refusal_of_other_kinds_states_a_way_around(
     tmp_path: Path, name: str, needed: str, format_name: str | None
 ) -> None:
     (tmp_path / name).write_bytes(bz2.compress(b"x"))
@@ -105,7 +105,9 @@ def test_other_kinds_are_refused_with_a_way_around(
 
 
 @pytest.mark.parametrize("names", [("000000_0", "000001_0"), ("part-00000", "part-m-00001")])
-def test_texts_without_a_suffix_are_parts(tmp_path: Path, names: tuple[str, str]) -> None:
+def test_read_source_takes_texts_without_a_suffix_as_parts(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
     lines = ["\x01".join((user, item, str(int(time)))) + "\n" for user, item, time in EVENTS]
     for start, name in enumerate(names):
         (tmp_path / name).write_text("".join(lines[start::2]))
@@ -117,7 +119,7 @@ def test_texts_without_a_suffix_are_parts(tmp_path: Path, names: tuple[str, str]
         assert draft.source["taken"]["separator"] == ["\x01"]
 
 
-def test_parquet_without_a_suffix_is_read_and_orc_is_refused(tmp_path: Path) -> None:
+def test_read_source_takes_parquet_without_a_suffix_and_refuses_orc(tmp_path: Path) -> None:
     frame(EVENTS).write_parquet(tmp_path / "000000_0")
     assert rows_of(tmp_path) == EVENTS
     (tmp_path / "000000_0").write_bytes(b"ORC\x0a")

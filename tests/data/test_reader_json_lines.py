@@ -1,4 +1,4 @@
-"""JSON lines: values of any kind beside each other, and the first bad line named."""
+"""JSON lines: values of mixed types, and errors that name the first bad line."""
 
 import json
 from pathlib import Path
@@ -30,14 +30,14 @@ def column(path: Path, name: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("before", [1, 200])
-def test_ids_are_text_whatever_the_first_is(tmp_path: Path, before: int) -> None:
+def test_json_lines_read_ids_as_text_whatever_the_first_is(tmp_path: Path, before: int) -> None:
     ids = [0, "a1", 10**25, 10**25 + 1, "07", 7, 2**64, -1, "é"]
     records = [record(0)] * before + [record(one) for one in ids]
     path = write(tmp_path / "x.jsonl", *records)
     assert column(path, "user") == ["0"] * before + [str(one) for one in ids]
 
 
-def test_whole_numbers_are_one_id_however_they_are_written(tmp_path: Path) -> None:
+def test_json_lines_read_whole_numbers_as_one_id_in_any_spelling(tmp_path: Path) -> None:
     """As a column of Pandas has them, where one was missing."""
     path = write(tmp_path / "x.jsonl", record(5), record(5.0), '{"user":5e0,"item":1,"time":2}')
     assert column(path, "user") == ["5", "5", "5"]
@@ -52,12 +52,14 @@ def test_whole_numbers_are_one_id_however_they_are_written(tmp_path: Path) -> No
         ([1, 2**62 + 1], [1, 2**62 + 1]),
     ],
 )
-def test_times_are_widened(tmp_path: Path, times: list[Any], expected: list[Any]) -> None:
+def test_json_lines_widen_times_to_a_common_type(
+    tmp_path: Path, times: list[Any], expected: list[Any]
+) -> None:
     path = write(tmp_path / "x.jsonl", *(record(time=time) for time in times))
     assert column(path, "time") == expected
 
 
-def test_blank_lines_and_a_mark_in_front_say_nothing(tmp_path: Path) -> None:
+def test_json_lines_ignore_blank_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     one = json.dumps(record())
     path.write_bytes(f"\ufeff\r\n  \n{one}\r\n\n{one}\n\n".encode())
@@ -74,7 +76,7 @@ def test_blank_lines_and_a_mark_in_front_say_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "broken", ['{"user": "u", "it', "user,item", "[1, 2]", '"x"', "7", '{"user": NaN}', "{} {}"]
 )
-def test_a_broken_line_is_named(tmp_path: Path, before: int, broken: str) -> None:
+def test_json_lines_name_a_broken_line(tmp_path: Path, before: int, broken: str) -> None:
     good = [json.dumps(record()), ""] * before
     path = write(tmp_path / "x.jsonl", *good, broken, record(), broken)
     with pytest.raises(DataError) as caught:
@@ -93,7 +95,7 @@ def test_a_broken_line_is_named(tmp_path: Path, before: int, broken: str) -> Non
         (record() | {"title": ["x"]}, "the title is '[\"x\"]'; expected a string or a number"),
     ],
 )
-def test_a_value_that_is_none_is_named(tmp_path: Path, bad: dict[str, Any], said: str) -> None:
+def test_json_lines_name_an_invalid_value(tmp_path: Path, bad: dict[str, Any], said: str) -> None:
     good = record() | {"title": "x"}
     path = write(tmp_path / "x.jsonl", *[good] * 150, bad, good)
     with pytest.raises(DataError) as caught:
@@ -101,28 +103,28 @@ def test_a_value_that_is_none_is_named(tmp_path: Path, bad: dict[str, Any], said
     assert said in str(caught.value)
 
 
-def test_fields_that_are_not_asked_for_may_hold_anything(tmp_path: Path) -> None:
+def test_json_lines_accept_anything_in_fields_that_are_not_read(tmp_path: Path) -> None:
     others: list[Any] = [1, "x", [1], {"a": [{}]}, None, [[{}]]]
     path = write(tmp_path / "x.jsonl", *(record() | {"other": other} for other in others * 40))
     assert len(read(path, "table").frame) == 240
 
 
 @pytest.mark.parametrize("depth", [9, 600, 900])
-def test_lists_without_an_end_are_left_out(tmp_path: Path, depth: int) -> None:
+def test_json_lines_leave_out_fields_nested_too_deep(tmp_path: Path, depth: int) -> None:
     deep = f'{{"user": 1, "item": 2, "time": 3, "title": {"[" * depth}{"]" * depth}}}'
     frame = read(write(tmp_path / "x.jsonl", deep, record()), "table").frame
     assert frame.columns == ["user", "item", "time"]
 
 
 @pytest.mark.parametrize("before", [0, 150])
-def test_a_line_too_deep_to_read_is_named(tmp_path: Path, before: int) -> None:
+def test_json_lines_name_a_line_nested_too_deep(tmp_path: Path, before: int) -> None:
     deep = "[" * 100_000 + "]" * 100_000
     path = write(tmp_path / "x.jsonl", *[record()] * before, f'{{"user": {deep}}}')
     with pytest.raises(DataError, match=rf"line {before + 1}: expected a JSON object"):
         read(path, "table")
 
 
-def test_the_first_lines_tell_the_fields(tmp_path: Path) -> None:
+def test_fields_of_come_from_the_first_lines(tmp_path: Path) -> None:
     path = write(
         tmp_path / "x.jsonl",
         {"a": None, "b": [], "c": 1, "d": {"x": 1}, "e": [{}]},
@@ -132,7 +134,7 @@ def test_the_first_lines_tell_the_fields(tmp_path: Path) -> None:
     assert fields_of(path) == {"a": TEXT, "b": pl.List(lists), "c": lists, "f": TEXT}
 
 
-def test_a_row_a_user(tmp_path: Path) -> None:
+def test_json_lines_read_one_row_per_user(tmp_path: Path) -> None:
     path = write(
         tmp_path / "x.jsonl",
         {"user": 1, "items": [5, "b"], "times": [1, 2.5]},

@@ -7,7 +7,7 @@ from reprise.data.prepare import read_source
 from reprise.data.readers.recognise import recognise
 
 
-def test_movielens_in_both_forms(tmp_path: Path) -> None:
+def test_movielens_reads_both_forms(tmp_path: Path) -> None:
     events = [
         (f"{user}", f"{item}", 5.0 * user + item) for user in range(1, 30) for item in range(6)
     ]
@@ -35,7 +35,7 @@ def test_movielens_in_both_forms(tmp_path: Path) -> None:
         assert code == {str(n): [1, 0, 2][n % 3] for n in range(6)}
 
 
-def test_a_mark_in_front_of_movielens_is_no_part_of_it(tmp_path: Path) -> None:
+def test_movielens_skips_a_byte_order_mark(tmp_path: Path) -> None:
     events = [(f"{n % 30}", f"{n // 30}", float(n)) for n in range(300)]
     lines = [f"{user}::{item}::5::{int(time)}\n" for user, item, time in events]
     (tmp_path / "ratings.dat").write_bytes(MARK + "".join([*lines, "\n"]).encode())
@@ -48,12 +48,12 @@ def test_a_mark_in_front_of_movielens_is_no_part_of_it(tmp_path: Path) -> None:
     assert set(draft.about_items["title"]) == {f"É {n}" for n in range(10)}
 
 
-def test_a_rating_of_other_fields_is_named(tmp_path: Path) -> None:
+def test_movielens_names_a_rating_with_other_fields(tmp_path: Path) -> None:
     (tmp_path / "ratings.dat").write_text("1::2::5::3\n1::2::5\n")
     assert "ratings.dat, line 2: expected user::item::...::time" in refusal(tmp_path)
 
 
-def test_ratings_cut_in_the_middle_of_one_are_named(tmp_path: Path) -> None:
+def test_movielens_names_a_rating_that_is_cut_off(tmp_path: Path) -> None:
     lines = [f"{user}::{item}::5::9" for user, item, _ in random_events(12)]
     path = tmp_path / "ratings.dat"
     path.write_text("\n".join(lines)[:-3])

@@ -1,4 +1,4 @@
-"""RecBole's `.inter` and `.item`: what is read, and what is refused where."""
+"""RecBole's `.inter` and `.item`: reading them, and refusing bad ones with file and line."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from reprise.data.readers.recbole import scan_inter
 from reprise.errors import RepriseError
 
 
-def test_recbole_items_have_categories_and_titles(tmp_path: Path) -> None:
+def test_recbole_reads_categories_and_titles_of_items(tmp_path: Path) -> None:
     events = random_events(5)
     write_inter(tmp_path / "x.inter", events)
     (tmp_path / "x.item").write_text(
@@ -41,7 +41,7 @@ def inter_refusal(path: Path, content: str) -> RepriseError:
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\n\n"])
-def test_inter_columns_are_found_by_name(tmp_path: Path, line_end: str) -> None:
+def test_scan_inter_finds_columns_by_name(tmp_path: Path, line_end: str) -> None:
     path = tmp_path / "x.inter"
     header = "rating:float\ttimestamp:float\titem_id:token\tuser_id:token"
     lines = [header, "5\t10\ti, 1\tu 1", "\t1.5e3\ti2\t007"]
@@ -64,14 +64,14 @@ def test_inter_columns_are_found_by_name(tmp_path: Path, line_end: str) -> None:
         ("1\t2\t3", "user, item, time"),
     ],
 )
-def test_missing_inter_columns_are_named(tmp_path: Path, header: str, missing: str) -> None:
+def test_recbole_names_missing_columns(tmp_path: Path, header: str, missing: str) -> None:
     error = inter_refusal(tmp_path / "x.inter", f"{header}\n")
     assert error.key == "no_column"
     assert error.values["what"] == missing
 
 
 @pytest.mark.parametrize("line", ["u\ti", "u\ti\t1\t2", "u"])
-def test_an_inter_line_of_other_fields_is_named(tmp_path: Path, line: str) -> None:
+def test_recbole_names_a_line_with_other_fields(tmp_path: Path, line: str) -> None:
     error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\nu\t\t\n")
     assert error.key == "bad_line"
     assert "line 4: expected as many fields as line 1, separated by '\\t'" in str(error)
@@ -89,7 +89,7 @@ def test_an_inter_line_of_other_fields_is_named(tmp_path: Path, line: str) -> No
         ("u\t\t1", "item", ""),
     ],
 )
-def test_a_bad_value_of_an_inter_line_is_named(
+def test_recbole_names_a_bad_value_with_its_row(
     tmp_path: Path, line: str, column: str, value: str
 ) -> None:
     error = inter_refusal(tmp_path / "x.inter", f"{INTER_HEADER}\nu\ti\t1\n\n{line}\n")
@@ -99,12 +99,12 @@ def test_a_bad_value_of_an_inter_line_is_named(
 
 
 @pytest.mark.parametrize("line_end", ["", "\n", "\r\n\r\n"])
-def test_an_inter_file_without_interactions_is_named(tmp_path: Path, line_end: str) -> None:
+def test_recbole_names_a_file_without_interactions(tmp_path: Path, line_end: str) -> None:
     error = inter_refusal(tmp_path / "x.inter", INTER_HEADER + line_end)
     assert error.key == "no_interactions"
 
 
-def test_an_inter_file_whose_users_are_too_few_is_named(tmp_path: Path) -> None:
+def test_recbole_names_a_split_that_too_few_users_leave_empty(tmp_path: Path) -> None:
     # Five users of five items each: int(5 * 0.8) and int(5 * 0.9) leave nobody for valid.
     lines = [f"u{user}\ti{item}\t{item}" for user in range(5) for item in range(5)]
     error = inter_refusal(tmp_path / "x.inter", "\n".join([INTER_HEADER, *lines]))

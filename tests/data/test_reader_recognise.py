@@ -1,4 +1,4 @@
-"""Every format is known by its name, and what is of none is refused."""
+"""Every format can be requested by name; a path in no format is refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +17,12 @@ from reprise.errors import UsageError
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_format_is_split_or_to_be_split(name: str) -> None:
+def test_format_has_either_read_or_read_split(name: str) -> None:
     readers = get_format(name)
     assert (readers.read is None) != (readers.read_split is None)
 
 
-def test_a_format_is_asked_for_by_name(tmp_path: Path) -> None:
+def test_read_source_takes_the_format_by_name(tmp_path: Path) -> None:
     events = random_events(9)
     path = tmp_path / "UserBehavior.csv"  # which it is not
     path.write_bytes(text(events, "user,item,time", ","))
@@ -51,7 +51,9 @@ def make_two_inter_files(path: Path) -> None:
     ],
     ids=["missing", "empty folder", "two inter files", "a file of no known suffix"],
 )
-def test_what_is_no_source_is_named(tmp_path: Path, make: Callable[[Path], None], key: str) -> None:
+def test_read_source_names_a_path_that_is_no_source(
+    tmp_path: Path, make: Callable[[Path], None], key: str
+) -> None:
     path = tmp_path / "source"
     make(path)
     error = refused(path)

@@ -24,7 +24,7 @@ from helpers.sources import random_events, refusal, text, write_csv, write_parqu
         ("u,i,soon", "the time is 'soon'; expected a time: a number >= 0, or a date"),
     ],
 )
-def test_a_bad_value_is_named_with_its_row(tmp_path: Path, row: str, found: str) -> None:
+def test_table_names_a_bad_value_with_its_row(tmp_path: Path, row: str, found: str) -> None:
     path = tmp_path / "x.csv"
     path.write_text(f"user,item,time\nu,i,1\n{row}\nu,,nan\n")
     said = refusal(path)
@@ -34,7 +34,7 @@ def test_a_bad_value_is_named_with_its_row(tmp_path: Path, row: str, found: str)
 
 @pytest.mark.parametrize("good_rows", [0, 1, 1500])
 @pytest.mark.parametrize("bad", [",,soon", "u,i,soon", "u,i,-1", "u,i,1.5.2", "u,i,2026-11-27"])
-def test_a_bad_value_is_found_wherever_it_stands(tmp_path: Path, good_rows: int, bad: str) -> None:
+def test_table_names_a_bad_value_in_any_row(tmp_path: Path, good_rows: int, bad: str) -> None:
     """Among the rows that decide how columns are read, or behind them; blank lines are skipped."""
     path = tmp_path / "x.csv"
     path.write_text("user,item,time\n" + "u,i,1\n\n" * good_rows + f"{bad}\nu,i,1\nu,i,1\n")
@@ -44,7 +44,7 @@ def test_a_bad_value_is_found_wherever_it_stands(tmp_path: Path, good_rows: int,
 
 
 @pytest.mark.parametrize("separator", [",", "\t"])
-def test_a_file_cut_in_the_middle_of_a_row_is_named(tmp_path: Path, separator: str) -> None:
+def test_table_names_a_row_that_is_cut_off(tmp_path: Path, separator: str) -> None:
     events = random_events(12)
     lines = text(events, separator.join(("user", "item", "time")), separator).decode().splitlines()
     lines[-1] = lines[-1].rpartition(separator)[0]
@@ -55,7 +55,7 @@ def test_a_file_cut_in_the_middle_of_a_row_is_named(tmp_path: Path, separator: s
     assert f" {len(lines)}: " in said
 
 
-def test_missing_values_of_parquet_are_named(tmp_path: Path) -> None:
+def test_parquet_with_missing_values_is_refused_with_the_row(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     good: dict[str, list[Any]] = {"user": [1.0, 2.0], "item": ["a", "b"], "time": [1.0, 2.0]}
     for column in good:
@@ -68,7 +68,7 @@ def test_missing_values_of_parquet_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", ["u,i,1,9", "u,i", "u"])
-def test_a_row_of_other_fields_is_named(tmp_path: Path, row: str) -> None:
+def test_table_names_a_row_with_other_fields(tmp_path: Path, row: str) -> None:
     path = tmp_path / "x.csv"
     path.write_text(f"user,item,time\nu,i,1\n{row}\n")
     assert f"{path}, line 3: expected as many fields as line 1" in refusal(path)
@@ -144,11 +144,13 @@ def write_lists_for_ids(folder: Path) -> Path:
         (write_lists_for_ids, "row 1: the user is "),
     ],
 )
-def test_bad_sources_are_named(tmp_path: Path, write: Callable[[Path], Path], said: str) -> None:
+def test_table_that_cannot_be_read_is_named(
+    tmp_path: Path, write: Callable[[Path], Path], said: str
+) -> None:
     assert said in refusal(write(tmp_path))
 
 
-def test_a_source_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+def test_table_without_read_permission_is_named(tmp_path: Path) -> None:
     """As one without rights to it is told: root, who may read anything, is told nothing."""
     path = write_csv(tmp_path, random_events(0))
     path.chmod(0)

@@ -1,4 +1,4 @@
-"""Sequences, a line a user or a line a pair."""
+"""Sequences: one line per user, or one line per user-item pair."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def a_line_a_user(lists: dict[str, list[int]]) -> str:
     return "".join(f"{user} {' '.join(map(str, row))}\n" for user, row in lists.items())
 
 
-def test_sequences_a_line_a_user_or_a_line_a_pair(tmp_path: Path) -> None:
+def test_sequences_have_one_line_per_user_or_per_pair(tmp_path: Path) -> None:
     lists = lists_of_items()
     events = in_order(lists)
     whole, pairs = tmp_path / "whole.txt", tmp_path / "pairs.txt"
@@ -37,7 +37,7 @@ def test_sequences_a_line_a_user_or_a_line_a_pair(tmp_path: Path) -> None:
         check(read_source(source), events)
 
 
-def test_a_mark_in_front_of_sequences_is_no_part_of_them(tmp_path: Path) -> None:
+def test_sequences_skip_a_byte_order_mark(tmp_path: Path) -> None:
     lists = lists_of_items()
     path = tmp_path / "x.txt"
     path.write_bytes(MARK + b"\n" + a_line_a_user(lists).encode())
@@ -46,7 +46,7 @@ def test_a_mark_in_front_of_sequences_is_no_part_of_them(tmp_path: Path) -> None
         check(read_source(source), in_order(lists))
 
 
-def test_sequences_in_a_folder_are_read_and_never_guessed_beside_tables(tmp_path: Path) -> None:
+def test_sequences_in_a_folder_are_read_unless_tables_are_beside_them(tmp_path: Path) -> None:
     lists = lists_of_items()
     (tmp_path / "Beauty.txt").write_text(a_line_a_user(lists))
     (tmp_path / "README.txt").write_text("what this is\n")
@@ -63,7 +63,7 @@ def test_sequences_in_a_folder_are_read_and_never_guessed_beside_tables(tmp_path
         read_source(tmp_path)
 
 
-def test_a_user_without_items_is_named(tmp_path: Path) -> None:
+def test_sequences_without_items_are_named(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("1 2 3\n4 5\n6\n")
     assert "x.txt, line 3: expected a user id and item ids" in refusal(path)

@@ -1,4 +1,4 @@
-"""Which files of a folder are read: parts, texts and metadata, and nothing that is hidden."""
+"""The files of a folder that are read: parts, text files and metadata, but no hidden files."""
 
 import json
 from pathlib import Path
@@ -35,26 +35,26 @@ def clicks(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["dataset-metadata.json", "metadata.json", "clicks_meta.csv"])
-def test_what_tells_nothing_of_items_is_left_beside_a_file(clicks: Path, name: str) -> None:
+def test_read_ignores_files_beside_a_source_that_are_no_metadata(clicks: Path, name: str) -> None:
     (clicks.parent / name).write_text('{\n  "title": "Clicks",\n  "licenses": []\n}\n')
     assert read(clicks, "table").items is None
 
 
-def test_a_description_in_a_folder_is_no_part_of_it(clicks: Path) -> None:
+def test_read_ignores_a_description_in_a_folder(clicks: Path) -> None:
     about = clicks.parent / "dataset-metadata.json"
     about.write_text(json.dumps({"title": "Clicks", "keywords": ["a"]}, indent=2))
     assert recognise(clicks.parent) == "table"
     assert len(read(clicks.parent, "table").frame) == 9
 
 
-def test_metadata_in_a_folder_that_tell_nothing_are_named(clicks: Path) -> None:
+def test_metadata_without_an_item_column_is_named(clicks: Path) -> None:
     (clicks.parent / "meta_clicks.csv").write_text("sku,category\ni1,A\n")
     with pytest.raises(DataError, match=r"meta_clicks\.csv: no item column found"):
         read(clicks.parent, "table")
 
 
 @pytest.mark.parametrize("name", ["metal_sales", "metadatabase", "sales_metal", "x_meta_y"])
-def test_a_part_of_a_like_name_is_a_part(tmp_path: Path, name: str) -> None:
+def test_read_takes_a_file_with_a_similar_name_as_a_part(tmp_path: Path, name: str) -> None:
     (tmp_path / f"{name}.csv").write_text(CLICKS)
     assert recognise(tmp_path) == "table"
     assert len(read(tmp_path, "table").frame) == 9
@@ -64,19 +64,19 @@ def test_a_part_of_a_like_name_is_a_part(tmp_path: Path, name: str) -> None:
     "name", ["meta_clicks", "clicks_meta", "clicks.meta", "meta", "clicks_metadata", "meta_Books"]
 )
 @pytest.mark.parametrize("whole", [False, True])
-def test_metadata_go_by_their_name(clicks: Path, name: str, whole: bool) -> None:
+def test_metadata_is_found_by_its_name(clicks: Path, name: str, whole: bool) -> None:
     (clicks.parent / f"{name}.csv").write_text("item,category,title\ni1,A,One\n")
     source = clicks.parent if whole else clicks
     assert categories(source) == {"A"}
 
 
-def test_of_several_metadata_a_files_own_are_read(clicks: Path) -> None:
+def test_metadata_of_the_file_itself_is_read_among_several(clicks: Path) -> None:
     for name in ("clicks", "views"):
         (clicks.parent / f"meta_{name}.csv").write_text(f"item,category\ni1,{name}\n")
     assert categories(clicks) == {"clicks"}
 
 
-def test_a_column_that_is_named_is_read_whatever_the_metadata_have(clicks: Path) -> None:
+def test_category_column_named_by_the_user_is_read_despite_metadata(clicks: Path) -> None:
     about = clicks.parent / "clicks_meta.csv"
     named = asked_of(category_col="cat")
     rows = {"c0", "c1", "c2"}
@@ -89,7 +89,7 @@ def test_a_column_that_is_named_is_read_whatever_the_metadata_have(clicks: Path)
     assert categories(clicks, asked_of(category_col="kind")) == {"A"}
 
 
-def test_categories_of_rows_and_titles_of_metadata_go_together(tmp_path: Path) -> None:
+def test_read_source_joins_categories_of_rows_with_titles_of_metadata(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     rows = [(f"u{n % 30}", f"i{n // 30}", n) for n in range(300)]
     lines = [f"{user},{item},{time},of {item}\n" for user, item, time in rows]
@@ -102,7 +102,7 @@ def test_categories_of_rows_and_titles_of_metadata_go_together(tmp_path: Path) -
         assert row == {"category": f"of {raw}", "title": f"Title {raw[1:]}"}
 
 
-def test_hidden_files_are_no_parts(clicks: Path) -> None:
+def test_read_skips_hidden_files(clicks: Path) -> None:
     folder = clicks.parent
     (folder / "._clicks.csv").write_bytes(PACKING)
     (folder / "._meta_clicks.csv").write_bytes(PACKING)
@@ -117,7 +117,7 @@ def test_hidden_files_are_no_parts(clicks: Path) -> None:
     assert len(read(folder / "all", "table").frame) == 9
 
 
-def test_hidden_files_make_no_layout(tmp_path: Path) -> None:
+def test_recognise_ignores_hidden_files(tmp_path: Path) -> None:
     comirec = write_comirec(tmp_path / "comirec")
     (comirec / "._x_train.txt").write_bytes(PACKING)
     read_source(comirec)

@@ -1,4 +1,4 @@
-"""Tables in every form give what the same interactions give in any other."""
+"""Tables: the same interactions give the same result in every file format."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +31,7 @@ from reprise.errors import DataError, UsageError
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_table_is_read_whatever_holds_it(write: Write, seed: int, tmp_path: Path) -> None:
+def test_table_is_read_in_every_file_format(write: Write, seed: int, tmp_path: Path) -> None:
     events = random_events(seed)
     source = write(tmp_path, events)
     assert recognise(source) == "table"
@@ -50,7 +50,7 @@ def test_a_table_is_read_whatever_holds_it(write: Write, seed: int, tmp_path: Pa
         max_size=30,
     )
 )
-def test_any_text_is_an_id(rows: list[tuple[str, str, int]]) -> None:
+def test_table_accepts_any_text_as_an_id(rows: list[tuple[str, str, int]]) -> None:
     """Quoted where the format asks for it; ids are compared as they are written."""
     events = [(user, item.strip(), float(time)) for user, item, time in rows]
     with TemporaryDirectory() as name:
@@ -59,7 +59,7 @@ def test_any_text_is_an_id(rows: list[tuple[str, str, int]]) -> None:
         assert rows_of(path) == events
 
 
-def test_the_same_interactions_have_one_fingerprint(tmp_path: Path) -> None:
+def test_fingerprint_is_the_same_for_every_file_format(tmp_path: Path) -> None:
     events = random_events(3)
     made = set()
     for write in [*WRITERS, write_recbole]:
@@ -71,7 +71,7 @@ def test_the_same_interactions_have_one_fingerprint(tmp_path: Path) -> None:
     assert len(made) == 1
 
 
-def test_columns_are_named_or_found(tmp_path: Path) -> None:
+def test_table_columns_are_named_or_found(tmp_path: Path) -> None:
     events = random_events(4)
     path = tmp_path / "x.csv"
     path.write_bytes(text(events, "wer,was,wann", ","))
@@ -93,7 +93,7 @@ def test_columns_are_named_or_found(tmp_path: Path) -> None:
         read_source(path)
 
 
-def test_dates_are_times(tmp_path: Path) -> None:
+def test_table_reads_dates_as_times(tmp_path: Path) -> None:
     days = ["2026-01-03", "2026-01-01", "2026-01-02", "2026-01-01 05:00:00", "2025-12-31T23:59:59"]
     path = tmp_path / "x.csv"
     path.write_text("user,item,date\n" + "".join(f"u,i{n},{day}\n" for n, day in enumerate(days)))
@@ -104,7 +104,7 @@ def test_dates_are_times(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_a_row_a_user_is_what_an_engine_aggregated(tmp_path: Path, timed: bool) -> None:
+def test_table_reads_lists_aggregated_per_user(tmp_path: Path, timed: bool) -> None:
     """Lists of items, with lists of times or in order; in folders below, as engines part them."""
     events = random_events(13)
     lists: dict[str, list[tuple[int, str]]] = {}
@@ -132,14 +132,14 @@ def test_a_row_a_user_is_what_an_engine_aggregated(tmp_path: Path, timed: bool) 
     check(read_source(folder), expected, ordered=False)
 
 
-def test_blank_lines_and_windows_line_ends_say_nothing(tmp_path: Path) -> None:
+def test_table_ignores_blank_lines_and_windows_line_ends(tmp_path: Path) -> None:
     events = random_events(11)
     path = tmp_path / "x.csv"
     path.write_bytes(text(events, "user,item,time", ",", "\r\n") + b"\r\n\r\n")
     check(read_source(path), events)
 
 
-def test_ids_of_64_bits_stay_apart(tmp_path: Path) -> None:
+def test_table_keeps_ids_of_64_bits_distinct(tmp_path: Path) -> None:
     events = [(str(2**63 - 1 - n % 3), str(2**64 + n % 7), float(n)) for n in range(300)]
     events += [(user.replace("9", "8"), item, time) for user, item, time in events]
     path = tmp_path / "x.csv"
@@ -156,7 +156,7 @@ def test_ids_of_64_bits_stay_apart(tmp_path: Path) -> None:
     ]
 
 
-def test_ids_are_compared_as_they_are_written(tmp_path: Path) -> None:
+def test_table_compares_ids_as_written(tmp_path: Path) -> None:
     """Also where all could be numbers but one."""
     for odd in ("01", "1.0", "+1", "x", "1e0"):
         events = [(f"{n % 5 + 1}", f"{n % 4}", float(n)) for n in range(2000)]
@@ -166,7 +166,7 @@ def test_ids_are_compared_as_they_are_written(tmp_path: Path) -> None:
         assert rows_of(path) == events
 
 
-def test_repeated_rows_stay(tmp_path: Path) -> None:
+def test_table_keeps_repeated_rows(tmp_path: Path) -> None:
     """A user meets an item again: a row repeated is no mistake."""
     events = random_events(2)
     path = tmp_path / "x.csv"
@@ -174,7 +174,7 @@ def test_repeated_rows_stay(tmp_path: Path) -> None:
     check(read_source(path), events + events)
 
 
-def test_the_command_tells_what_it_read(tmp_path: Path) -> None:
+def test_prepare_prints_what_it_read(tmp_path: Path) -> None:
     events = random_events(1)
     path = tmp_path / "x.csv"
     path.write_bytes(text(events, "wer,was,time", ","))

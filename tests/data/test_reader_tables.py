@@ -1,4 +1,4 @@
-"""Tables that are not as they should be: the row that is to blame is named, and no healthy one."""
+"""Malformed tables: the error names the bad row, and no good one."""
 
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,14 @@ def refusal(path: Path, asked: Asked | None = None) -> str:
 # Delimited text
 
 
-def test_separators_in_quotes_part_nothing(tmp_path: Path) -> None:
+def test_read_ignores_separators_within_quotes(tmp_path: Path) -> None:
     good = ['u,"A, B",1', 'u,"A ""x"", B",2', '"u\nv, w",i,3']
     path = csv(tmp_path, "user,item,time", *good, 'u,"C, D",4,9', "u,i,5,9,9")
     assert f"{path}, line 6: expected as many fields as line 1, separated by ','" in refusal(path)
 
 
 @pytest.mark.parametrize("bad", ["u,i,1", "u,i,2,x,y"])
-def test_the_first_row_of_other_fields_is_named(tmp_path: Path, bad: str) -> None:
+def test_read_names_the_first_row_with_other_fields(tmp_path: Path, bad: str) -> None:
     rows = ["u,i,1,x", bad, "u,i", "u,i,2,x,y"]
     path = csv(tmp_path, "", "user,item,time,title", *rows, mark="\ufeff")
     assert f"{path}, line 4: expected as many fields as line 2" in refusal(path)
@@ -45,7 +45,7 @@ def test_the_first_row_of_other_fields_is_named(tmp_path: Path, bad: str) -> Non
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("blank", [[""], ["", "", ""], ["  ", ""]])
 @pytest.mark.parametrize("header", [True, False])
-def test_blank_lines_in_front_are_skipped(
+def test_read_skips_leading_blank_lines(
     tmp_path: Path, mark: str, end: str, blank: list[str], header: bool
 ) -> None:
     lines = [*blank, *(["user;item;time"] if header else []), "u;i;1", "", "u;j;2", "u;k;soon"]
@@ -58,7 +58,7 @@ def test_blank_lines_in_front_are_skipped(
     assert frame["user"].cast(pl.String).to_list() == ["u", "u"]
 
 
-def test_a_name_is_no_pattern(tmp_path: Path) -> None:
+def test_read_takes_pattern_characters_in_a_name_literally(tmp_path: Path) -> None:
     folder = tmp_path / "a[1]*"
     folder.mkdir()
     assert len(read(csv(folder, "user,item,time", "u,i,1"), "table").frame) == 1
@@ -76,19 +76,19 @@ def users(folder: Path, **columns: Any) -> Path:
 @pytest.mark.parametrize(
     ("times", "many"), [([[1, 2], [3, 4]], 2), ([[1, 2], []], 0), ([[1, 2], None], 0)]
 )
-def test_lists_of_other_lengths_are_named(tmp_path: Path, times: list[Any], many: int) -> None:
+def test_read_names_lists_of_different_lengths(tmp_path: Path, times: list[Any], many: int) -> None:
     path = users(tmp_path, items=[["a", "b"], ["c"]], times=times)
     said = f"{path}, row 2: the lists in columns items and times have 1 and {many} entries"
     assert said in refusal(path)
 
 
-def test_one_time_beside_a_list_of_items_is_named(tmp_path: Path) -> None:
+def test_read_names_a_single_time_beside_a_list_of_items(tmp_path: Path) -> None:
     path = users(tmp_path, items=[["a", "b"], ["c"]], ts=[1, 2])
     said = refusal(path)
     assert f"{path}: column items has a list of items per row, but column ts a single time." in said
 
 
-def test_lists_of_one_length_are_lists(tmp_path: Path) -> None:
+def test_read_accepts_lists_of_fixed_length(tmp_path: Path) -> None:
     items = pl.Series([["a", "b"], ["c", "d"]], dtype=pl.Array(pl.String, 2))
     times = pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Int64, 2))
     for path in (
@@ -101,7 +101,7 @@ def test_lists_of_one_length_are_lists(tmp_path: Path) -> None:
     assert len(read(users(tmp_path, items=items), "table").frame) == 4
 
 
-def test_what_is_no_parquet_is_called_so(tmp_path: Path) -> None:
+def test_read_names_a_file_that_is_not_parquet(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(b"user,item,time\n" * 20)
     assert f"{path}: cannot be read as Parquet: " in refusal(path)
@@ -121,7 +121,7 @@ def test_what_is_no_parquet_is_called_so(tmp_path: Path) -> None:
         (["7", "", "12"], [7, -1, 12]),
     ],
 )
-def test_categories_are_compared_as_they_are_written(
+def test_read_source_compares_categories_as_written(
     tmp_path: Path, suffix: str, categories: list[str], codes: list[int]
 ) -> None:
     numbers = range(450)  # 3 items of 30 users, 5 times each

@@ -10,7 +10,7 @@ from reprise.data.readers.recognise import asked_of, recognise
 from reprise.errors import UsageError
 
 
-def test_taobao_counts_views_or_what_is_asked(tmp_path: Path) -> None:
+def test_taobao_reads_views_or_the_requested_behaviours(tmp_path: Path) -> None:
     events = random_events(6)
     kinds = ["pv", "buy", "pv", "cart"]
     rows = [

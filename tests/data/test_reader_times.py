@@ -1,4 +1,4 @@
-"""How times are read, and what is said of one that is none, or none beside the others."""
+"""Parsing times, and the errors for values that are no time or do not match their column."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ def refusal(path: Path) -> str:
         ("2026-11-27 08:30:00 CET", "2026-11-27", "expected a time: a number >= 0, or a date"),
     ],
 )
-def test_a_time_of_another_kind_is_told_so(tmp_path: Path, bad: str, good: str, said: str) -> None:
+def test_read_names_a_time_of_another_kind(tmp_path: Path, bad: str, good: str, said: str) -> None:
     path = tmp_path / "x.csv"
     rows = [f"u,i,{time}\n" for time in (good, good, good, bad, good)]
     path.write_text("user,item,time\n" + "".join(rows))
@@ -64,7 +64,7 @@ NANOS = int(datetime(2026, 11, 27, 8, 30, tzinfo=UTC).timestamp()) * 10**9
     ]
     + [("08:30", 0), ("08:30Z", 0), ("10:30+02", 0), ("10:30 +02:00", 0)],
 )
-def test_a_date_is_the_same_moment_however_it_is_written(
+def test_read_gives_a_date_the_same_moment_in_any_spelling(
     tmp_path: Path, day: str, clock: str, more: int
 ) -> None:
     path = tmp_path / "x.csv"
@@ -77,7 +77,7 @@ def test_a_date_is_the_same_moment_however_it_is_written(
     assert found.unit == (10**9 if more % 1_000 else 10**6)
 
 
-def test_stored_times_of_any_type_are_the_same_moment(tmp_path: Path) -> None:
+def test_read_gives_stored_times_of_any_type_the_same_moment(tmp_path: Path) -> None:
     moment = datetime(2026, 11, 27, 8, 30)
     naive = pl.Series([moment])
     tokyo = naive.dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo")
@@ -91,7 +91,7 @@ def test_stored_times_of_any_type_are_the_same_moment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [date(1969, 12, 31), datetime(1969, 12, 31, 5)])
-def test_a_stored_date_before_1970_is_told_so(tmp_path: Path, bad: date) -> None:
+def test_read_names_a_stored_date_before_1970(tmp_path: Path, bad: date) -> None:
     path = tmp_path / "x.parquet"
     times = [bad.replace(year=2026), bad]
     pl.DataFrame({"user": [1, 2], "item": [1, 2], "time": times}).write_parquet(path)

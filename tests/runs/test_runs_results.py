@@ -280,7 +280,7 @@ def test_results_table_has_the_same_content_in_every_form(
     assert "t,small_t" not in told.stdout
 
 
-def test_a_table_of_one_run_is_its_results(ended: RunFolder) -> None:
+def test_table_of_one_run_is_its_results(ended: RunFolder) -> None:
     where = ("--runs-dir", ended.path.parent)
     cell = table([Group("t", (ended,))], "test")["metrics"]["recall@10"][0]
     shown = reprise("runs", "compare", "t", "--markdown", *where).stdout.splitlines()

@@ -241,7 +241,7 @@ def test_import_measures_the_model_without_a_stored_best(
 
 
 @pytest.mark.parametrize("top_n", [10, 20])
-def test_a_stored_best_is_measured_again_and_both_are_told(
+def test_import_measures_a_stored_best_again_and_reports_both(
     small_data: Path, tmp_path: Path, top_n: int
 ) -> None:
     """It may be another cutoff's, or of data with other item numbers."""
@@ -449,7 +449,7 @@ def test_train_loss_after_an_import_is_the_mean_over_the_steps_trained(
     assert losses[4][8] == pytest.approx(np.mean([losses[1][step] for step in (5, 6, 7, 8)]))
 
 
-def test_a_final_fit_has_nothing_to_measure(
+def test_import_for_a_final_fit_measures_nothing(
     small_data: Path, tmp_path: Path, trained: Callable[..., Trained]
 ) -> None:
     said: list[str] = []

@@ -141,7 +141,7 @@ def test_find_model_asks_for_sizes_that_no_shape_tells() -> None:
 
 @pytest.mark.parametrize("model", ORIGINAL)
 @pytest.mark.parametrize("other", ORIGINAL)
-def test_no_model_is_taken_for_another(model: str, other: str) -> None:
+def test_find_reading_takes_no_model_for_another(model: str, other: str) -> None:
     if model != other:
         with pytest.raises(UsageError) as refusal:
             find_reading(other, tuple(original(model)), wanted(SIZES))
@@ -149,7 +149,7 @@ def test_no_model_is_taken_for_another(model: str, other: str) -> None:
         assert refusal.value.key in allowed
 
 
-def test_a_trained_variable_left_over_is_refused_by_its_name() -> None:
+def test_find_model_refuses_an_unused_trained_variable_by_name() -> None:
     made = original("ComiRec-DR")
     extra = [*made, variable("disc/w", 3)]
     said = refused("tf_unused_trained", extra, wanted())
@@ -166,7 +166,7 @@ def test_a_trained_variable_left_over_is_refused_by_its_name() -> None:
     assert find_model(tuple(unknown), wanted(ignored=frozenset({"disc/w"}))).model == "ComiRec-DR"
 
 
-def test_a_mind_without_its_projection_is_not_a_dnn() -> None:
+def test_find_model_does_not_take_mind_without_projection_for_dnn() -> None:
     """The original's for Taobao: its shapes are those of a DNN, its names are not."""
     made = [one for one in original("MIND") if "proj" not in one.name]
     said = refused("tf_no_reading", made, wanted(SIZES))
@@ -174,7 +174,7 @@ def test_a_mind_without_its_projection_is_not_a_dnn() -> None:
     assert "are of MIND" in refused("tf_named_otherwise", made, wanted(SIZES), "DNN")
 
 
-def test_what_fits_no_model_is_listed() -> None:
+def test_find_model_lists_variables_that_fit_no_model() -> None:
     made = [variable("mid_embedding_var", ITEMS + 1, 8), variable("strange", 7, 11, 13)]
     assert "strange [7, 11, 13]" in refused("tf_no_model", made, wanted(SIZES))
     refused("tf_untrained_model", made, wanted(SIZES), "MostPop")

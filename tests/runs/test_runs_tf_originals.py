@@ -174,7 +174,9 @@ def square(variables: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("same", [False, True])
-def test_step_of_two_adams_is_asked_for(small_data: Path, tmp_path: Path, same: bool) -> None:
+def test_import_asks_for_the_step_of_two_adams(
+    small_data: Path, tmp_path: Path, same: bool
+) -> None:
     """One trains the model and the other something else, or both the model."""
     source = tmp_path / "tf" / "model.ckpt"
     with saved(source, {"disc/w": [3]}) as (model, others, session):
@@ -202,7 +204,7 @@ def test_step_of_two_adams_is_asked_for(small_data: Path, tmp_path: Path, same: 
     assert imported.reading.model == "ComiRec-DR"
 
 
-def test_a_trained_scalar_is_not_left_over_either(small_data: Path, tmp_path: Path) -> None:
+def test_import_refuses_an_unused_trained_scalar(small_data: Path, tmp_path: Path) -> None:
     source = tmp_path / "tf" / "model.ckpt"
     with saved(source, {"temperature": []}) as (model, others, session):
         trained = [*model, others["temperature"]]

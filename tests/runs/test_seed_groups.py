@@ -127,7 +127,7 @@ def test_seeds_are_each_taken_once(given: Any) -> None:
 
 
 @pytest.mark.parametrize("given", ["", (), "1.5", (1.5,), (True,), 19])
-def test_what_is_no_list_of_seeds_is_refused(given: Any) -> None:
+def test_seeds_of_refuses_what_is_not_a_list_of_seeds(given: Any) -> None:
     with pytest.raises(UsageError, match="seeds = "):
         seeds_of(given)
 
@@ -188,7 +188,7 @@ def test_compare_pairs_groups_and_runs_on_the_same_users(
     assert f"{difference['difference']:.6f} [{low:.6f}, {high:.6f}]" in shown
 
 
-def test_a_table_shows_a_group_as_its_mean_and_deviation(
+def test_table_shows_a_group_as_its_mean_and_deviation(
     trained: tuple[Path, Done], small_data: Path
 ) -> None:
     runs, _ = trained
@@ -223,7 +223,7 @@ def test_a_table_shows_a_group_as_its_mean_and_deviation(
     assert (lines[-1]["folder"], lines[-1]["users"], lines[-1]["low"]) == ("", "20", "")
 
 
-def test_a_table_has_no_mean_of_a_group_that_is_not_measured_whole(
+def test_table_has_no_mean_of_a_group_that_is_not_fully_measured(
     trained: tuple[Path, Done], small_data: Path, tmp_path: Path
 ) -> None:
     runs = Path(shutil.copytree(trained[0], tmp_path / "runs"))
@@ -257,7 +257,7 @@ def train_from_python(data: Path, runs: Path, **changes: Any) -> Group:
     return group
 
 
-def test_a_group_from_python_is_that_of_the_command_line(
+def test_group_from_python_equals_that_of_the_command_line(
     trained: tuple[Path, Done],
     small_data: Path,
     tmp_path: Path,
@@ -275,7 +275,7 @@ def test_a_group_from_python_is_that_of_the_command_line(
     assert capsys.readouterr().out.splitlines()[-2:] == printed.stdout.splitlines()[-2:]
 
 
-def test_a_group_from_python_stops_and_goes_on_as_one(
+def test_group_from_python_stops_and_resumes_as_one(
     trained: tuple[Path, Done], small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(request: Request, console: Any, own_process: bool) -> Outcome:
@@ -296,7 +296,7 @@ def test_a_group_from_python_stops_and_goes_on_as_one(
         assert found[0]["state_digest"] == found[1]["state_digest"]
 
 
-def test_a_group_shows_mean_and_deviation(trained: tuple[Path, Done], small_data: Path) -> None:
+def test_group_shows_mean_and_deviation(trained: tuple[Path, Done], small_data: Path) -> None:
     runs, _ = trained
     group = Group("t", tuple(api.Run(runs / f"small_t-s{n}", small_data) for n in (3, 4)))
     for found, each in (
@@ -319,7 +319,7 @@ def test_a_group_shows_mean_and_deviation(trained: tuple[Path, Done], small_data
     assert repr(nothing).endswith("best -)")
 
 
-def test_a_group_from_python_is_refused_where_one_run_is_needed(
+def test_group_from_python_is_refused_where_one_run_is_needed(
     trained: tuple[Path, Done], small_data: Path, tmp_path: Path
 ) -> None:
     runs, _ = trained

@@ -114,7 +114,7 @@ def test_init_of_rows_in_parts_equals_init_at_once(
     assert not table[:, width:].any()
 
 
-def test_positions_past_32_bits_do_not_collide() -> None:
+def test_init_of_rows_does_not_collide_past_32_bits() -> None:
     key, last = jax.random.key(5), jnp.uint32(2**32 - 8)
     across = item_table._uniform(key, jnp.uint32(2), last, 16, 1.0)
     after = item_table._uniform(key, jnp.uint32(3), jnp.uint32(0), 8, 1.0)

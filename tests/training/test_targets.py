@@ -95,7 +95,7 @@ def ids_of(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_every_draw_is_one_of_the_loops_and_as_often_as_its_chance(rule: TargetRule) -> None:
+def test_sampler_draws_each_target_as_often_as_the_loops(rule: TargetRule) -> None:
     rng = np.random.default_rng(7)
     users = [[bool(one) for one in rng.random(n) < 0.3] for n in (5, 9, 14, 2, 20, 8, 0, 11)]
     split, most = split_of(users), len(users) * STRIDE
@@ -141,7 +141,7 @@ def test_batches_are_the_same_where_all_items_are_to_be_found(rule: TargetRule, 
                 np.testing.assert_array_equal(one, other)
 
 
-def test_users_without_a_target_behind_enough_items_are_not_drawn() -> None:
+def test_sampler_never_draws_users_without_a_target_after_enough_items() -> None:
     users = [[True] * 4 + [False] * 9, [False] * 6 + [True], [False] * 9, [True] * 3]
     split = split_of(users)
     assert make_sampler(split, 4 * STRIDE, 1, LENGTH, 3, 4).users.tolist() == [1]

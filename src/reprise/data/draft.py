@@ -1,4 +1,4 @@
-"""A dataset in memory, as made by `prepare` and `demo`, and how it is written to a folder."""
+"""A dataset in memory, as built by `prepare` and `demo`, and writing it to a folder."""
 
 import json
 from collections.abc import Iterable, Mapping

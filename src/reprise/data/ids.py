@@ -1,5 +1,5 @@
-"""How an id is spelled as text, wherever one is read: the numbers 5 and 5.0 are "5"; a text is what
-it is, without blanks around it.
+"""Spell ids as text, the same wherever they are read: the numbers 5 and 5.0 are "5"; text is kept
+as it is, without surrounding blanks.
 """
 
 from decimal import Decimal

@@ -1,7 +1,7 @@
-"""`reprise prepare`: from a source in a known format to a dataset folder.
+"""`reprise prepare`: convert a source in a known format to a dataset folder.
 
-Runs look here for their data set. What reads tables is imported only where there is something to
-prepare: training, whose data mostly is, starts half a second sooner.
+Runs find their data set here. The table readers are imported only if something must be prepared:
+training on prepared data starts half a second sooner.
 """
 
 import math

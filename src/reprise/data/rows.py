@@ -1,4 +1,4 @@
-"""The rows of chosen users and items, looked at block by block: no array has an entry a row."""
+"""The rows of selected users and items, read block by block: no array has one entry per row."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Rows on disk, for a source that memory does not hold: `Store` by files that are mapped.
+"""Rows on disk, for a source larger than memory: a `Store` of memory-mapped files.
 
 A column is a file of numbers, written as it is read, and looked at by the same code as one in
 memory, from its begin to its end. What must be sorted is parted by users first, into portions that

@@ -1,4 +1,4 @@
-"""Where the rows of a source are held between reading and writing: in memory, or (`spill`) on disk.
+"""Hold the rows of a source between reading and writing: in memory, or on disk (`spill`).
 
 What is made of them is the same: a store gives columns to count in, then the rows of the users that
 are kept, portion by portion of whole users, and joins the portions' splits.

@@ -1,4 +1,4 @@
-"""Which interactions are to be found, where not all are: the others are history only."""
+"""Mark the interactions that are targets (`--target-events`); the others are history only."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Notice that ComiRec's texts were replaced after a dataset was made of them.
+"""Detect that ComiRec's text files were replaced after a dataset was prepared from them.
 
 A dataset remembers each text's size, time of change and digest. Texts beside it that differ in size
 or time are read again, and count as replaced only if their digest differs, too.

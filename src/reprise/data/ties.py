@@ -1,4 +1,4 @@
-"""The order of a user's items of one time.
+"""The order of a user's items that have the same time.
 
 order        as the rows stand, where their order says anything: one file, parts named after splits
 hash         by a hash of user, item and time, where it says nothing; in no relation to popularity

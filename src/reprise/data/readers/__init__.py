@@ -1,4 +1,4 @@
-"""Readers of interactions, one file a format.
+"""Readers of interactions, one module per format.
 
 To add a format, write its module, which ends in `FORMAT = format.Format(...)`, and name it here.
 """

@@ -1,4 +1,4 @@
-"""Amazon's metadata of 2014: lines that are literals of Python, not JSON."""
+"""Amazon's item metadata of 2014: one Python literal per line, not JSON."""
 
 import ast
 from pathlib import Path

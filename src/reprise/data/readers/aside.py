@@ -1,4 +1,4 @@
-"""What of a source is not read, and why: files left aside, and columns that look useful."""
+"""Report what is not read of a source: files left aside, and columns that look useful."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -1,6 +1,4 @@
-"""Which rows are taken: those of the events that are asked for, with ratings that are high enough.
-What is not taken is counted.
-"""
+"""Select rows by event and by minimum rating; count the rows that are left out."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

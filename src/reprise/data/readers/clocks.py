@@ -1,5 +1,5 @@
-"""Which of several columns is the time: the finest, where each of the others is that, cut to a unit
-of its own (a date, of milliseconds), in every row. Otherwise nobody can tell which is meant.
+"""Choose among several time columns: the finest, if in every row each of the others equals it,
+rounded down to a unit of its own (such as days). Otherwise the user is asked.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Files of kinds that are not read: each is refused with the line that makes Parquet of it."""
+"""Refuse file types that are not read, with a command that converts the file to Parquet."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""What is given to be read: a file, a folder, a pattern of names, or several of these."""
+"""The source as given by the user: a file, a folder, a glob pattern, or several of these."""
 
 import os
 import re

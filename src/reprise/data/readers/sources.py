@@ -1,4 +1,4 @@
-"""Which files of a source make it up: its parts, its texts, and the metadata beside them."""
+"""Find the files of a source: its parts, its text files, and the metadata beside them."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""How a time is read: a number from 0, or a date with the year first; null where it is neither."""
+"""Parse times: a number of at least 0, or a date with the year first; null for anything else."""
 
 from functools import partial
 from typing import Literal
