@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helpers.checkpoints import no_warning
@@ -98,6 +98,7 @@ def test_users_of_file_and_recommender_accept_ids_of_any_type(tmp_path: Path, ki
 
 
 @examples(200)
+@example("\x1f")
 @given(
     st.integers(-(2**63), 2**64)
     | st.floats(allow_nan=False, allow_infinity=False)

@@ -7,6 +7,11 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
+# Unicode's white space, which Polars strips from a column; Python takes \x1c to \x1f for such, too.
+_BLANKS = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+
 
 def spelled(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Return a column of ids, of any type that is not nested, as text; null where there is none."""
@@ -28,4 +33,4 @@ def spelled_one(raw_id: object) -> str | None:
     if isinstance(raw_id, float | np.floating | Decimal):
         text: str | None = spelled_series(pl.Series([raw_id]))[0]
         return text
-    return None if raw_id is None else str(raw_id).strip()
+    return None if raw_id is None else str(raw_id).strip(_BLANKS)
