@@ -3,8 +3,6 @@
 import errno
 import os
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers.commands import ENVIRONMENT
 from helpers.crash_states import RecordingDisk, crash_states
 from helpers.drafts import left_draft, living_draft
+from helpers.racers import raced
 from reprise import durable
 from reprise.errors import WriteError
 
@@ -104,25 +102,8 @@ print(*won)
 def test_publish_folder_lets_one_of_racing_writers_win_with_all_files(
     tmp_path: Path, rounds: int
 ) -> None:
-    command = [sys.executable, "-c", RACER, str(tmp_path), str(rounds)]
-    racers = [
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-        )
-        for _ in range(3)
-    ]
-    for racer in racers:
-        assert racer.stdout is not None
-        assert racer.stdout.readline() == "ready\n"
-    won: list[int] = []
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    for racer in racers:
-        said, _ = racer.communicate(timeout=300)
-        assert racer.returncode == 0
-        won += map(int, said.split())
+    said = raced(RACER, tmp_path, rounds, racers=3)
+    won = [int(number) for one in said for number in one.split()]
     assert sorted(won) == list(range(rounds))
     for number in range(rounds):
         found = {path.name: path.read_bytes() for path in (tmp_path / str(number)).iterdir()}

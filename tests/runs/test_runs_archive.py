@@ -4,8 +4,6 @@ import io
 import json
 import lzma
 import shutil
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from helpers.checkpoints import harm_file, no_warning, warnings_into
-from helpers.commands import ENVIRONMENT, check_same_end, run_small, small_disk, state_digest
+from helpers.commands import check_same_end, run_small, small_disk, state_digest
+from helpers.racers import raced
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.errors import CheckpointError, DataError, UsageError, WriteError
@@ -85,21 +84,7 @@ print(won)
 def test_import_lets_one_of_two_racing_processes_win_with_all_files(
     at_step_12: RunFolder, packed: Path, tmp_path: Path, rounds: int
 ) -> None:
-    command = [sys.executable, "-c", RACER, str(packed), str(tmp_path / "runs"), str(rounds)]
-    racers = [
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-        )
-        for _ in range(2)
-    ]
-    for racer in racers:
-        assert racer.stdout is not None
-        assert racer.stdout.readline() == "ready\n"
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    won = [int(racer.communicate(timeout=600)[0]) for racer in racers]
+    won = map(int, raced(RACER, packed, tmp_path / "runs", rounds, racers=2))
     assert sum(won) == rounds
     expected = contents(at_step_12.path)
     for number in range(rounds):
