@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.effort import examples
+from reprise.errors import UsageError
 from reprise.retrieval import rerank
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 
@@ -89,7 +90,7 @@ def test_select_with_a_large_coefficient_alternates_categories() -> None:
 @pytest.mark.parametrize("coef", [-0.1, np.nan, np.inf])
 def test_select_refuses_a_coefficient_that_is_negative_or_not_finite(coef: float) -> None:
     ranking, _ = random_ranking(np.random.default_rng(1), 3, 8)
-    with pytest.raises(ValueError, match="lambda"):
+    with pytest.raises(UsageError, match="lambda"):
         rerank.select(ranking, np.zeros(ITEMS + 1, np.int32), 5, coef)
 
 

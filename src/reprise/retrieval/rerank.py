@@ -7,12 +7,22 @@ candidates of its category. Each category then falls by what is left, and the lo
 categories, which a sort does: O(N log N) for N candidates, all users together.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.errors import UsageError
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
+from reprise.text.messages import Phrase
+
+
+def check_lambda(coef: float, option: str = "lambda") -> None:
+    """Raise UsageError unless lambda is finite and at least 0; `option`: how it was given."""
+    if not 0 <= coef < math.inf:
+        expected = Phrase("good_from", low=0)
+        raise UsageError("bad_value", option=option, value=coef, expected=expected)
 
 
 def select(ranking: Ranking, item_category: NDArray[np.int32], top_n: int, coef: float) -> Ranking:
@@ -29,8 +39,7 @@ def select(ranking: Ranking, item_category: NDArray[np.int32], top_n: int, coef:
         coef: Lambda, finite and at least 0, in units of the scores: inner products or, with a
             temperature, cosines not divided by it.
     """
-    if not 0 <= coef < np.inf:
-        raise ValueError(f"lambda {coef}: must be finite and at least 0")
+    check_lambda(coef)
     category = item_category[ranking.ids]
     left_out = (ranking.ids == NO_ITEM) | (category < 0) | ~np.isfinite(ranking.scores)
     with np.errstate(over="ignore"):  # a lambda near the greatest number makes -inf

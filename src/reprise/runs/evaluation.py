@@ -19,6 +19,7 @@ from reprise.evaluation import groups, intervals
 from reprise.evaluation.evaluate import Evaluation, evaluate_each
 from reprise.evaluation.groups import Group
 from reprise.evaluation.metrics import BY_NAME, METRICS, Metric, metric_of
+from reprise.retrieval.rerank import check_lambda
 from reprise.runs.folder import Source
 from reprise.runs.results import Split
 from reprise.runs.stored import Locate, StoredModel, load
@@ -72,9 +73,7 @@ def lambdas_asked(coefs: Iterable[float], option: str = "lambda") -> tuple[float
     if not asked:
         raise UsageError("missing_value", option=option)
     for coef in asked:
-        if not 0 <= coef < math.inf:
-            expected = Phrase("good_from", low=0)
-            raise UsageError("bad_value", option=option, value=coef, expected=expected)
+        check_lambda(coef, option)
     return tuple(asked)
 
 
