@@ -102,7 +102,7 @@ class Recommender:
         )
         queries = self.queries(histories, query)
         self._warn(queries)
-        return self.catalogue.as_frame(answer(self.model, queries))
+        return self.catalogue.as_frame(answer(self.model, queries), explain=explain)
 
     def similar_items(self, raw_id: object, n: int = 50) -> "pl.DataFrame":
         """Return the items most similar to an item, best first: rank, item_id, title, categories
