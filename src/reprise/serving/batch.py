@@ -9,7 +9,7 @@ answer per user.
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,24 +27,12 @@ from reprise.errors import DataError, UsageError
 from reprise.retrieval.ranking import NO_ITEM
 from reprise.serving.catalogue import Catalogue
 from reprise.serving.lists import Answer, Query, answers
-from reprise.serving.recommender import Recommender
+from reprise.serving.recommender import Counts, Recommender
 from reprise.text.shown import shown_in_csv
 
 HISTORIES = ("history", "raw_ids", "items")  # names of the column, the surest first
 _ROWS = 4096  # users read at a time
 _ANSWERS = 1024  # users written at a time
-
-
-@dataclass
-class Counts:
-    """What has been read: users, items of their histories, those unknown to the model, and users
-    without known items, who get the popular ones.
-    """
-
-    users: int = 0
-    items: int = 0
-    unknown: int = 0
-    popular: int = 0
 
 
 class Source(NamedTuple):
@@ -207,10 +195,10 @@ def _queries(
         waiting.extend(frame["user"] if source.named else [])
         for own in np.split(numbers, np.cumsum(lengths)[:-1]):
             known = own[own != NO_ITEM]
-            counts.users += 1
+            counts.histories += 1
             counts.items += len(own)
             counts.unknown += len(own) - len(known)
-            counts.popular += not len(known)
+            counts.empty += not len(known)
             yield replace(query, history=known, unknown=len(own) - len(known))
 
 
