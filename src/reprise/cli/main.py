@@ -30,9 +30,11 @@ COMMANDS = (
     "import-tf",
     "inspect",
     "prepare",
+    "recommend",
     "report",
     "resume",
     "runs",
+    "similar",
     "sweep",
     "train",
 )
