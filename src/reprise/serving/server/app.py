@@ -12,7 +12,7 @@ from reprise import __version__
 from reprise.serving.page.routes import OPEN as OPEN_PAGE
 from reprise.serving.page.routes import mount
 from reprise.serving.server import routes
-from reprise.serving.server.errors import JSON, Refusal, error_body
+from reprise.serving.server.errors import JSON, RefusedError, error_body
 from reprise.serving.server.gate import Gate, Guard
 from reprise.serving.server.problems import of_request
 from reprise.serving.server.service import Service
@@ -67,12 +67,12 @@ def _add_handlers(app: FastAPI, service: Service) -> None:
     """Give every error the one form."""
     facts = {"max_n": service.limits.max_n, "interests": service.model.about["interests"]}
 
-    def told(refusal: Refusal) -> Response:
+    def told(refusal: RefusedError) -> Response:
         body = error_body(refusal, service.messages)
         return Response(body, refusal.status, refusal.headers, JSON)
 
-    @app.exception_handler(Refusal)
-    async def refused(_: Request, error: Refusal) -> Response:
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> Response:
         return told(error)
 
     @app.exception_handler(RequestValidationError)
@@ -84,8 +84,8 @@ def _add_handlers(app: FastAPI, service: Service) -> None:
         key = _OF_STATUS.get(error.status_code, "serve_not_possible")
         values = {"path": request.url.path, "method": request.method, "reason": error.detail}
         headers = dict(error.headers or {})
-        return told(Refusal(error.status_code, key, headers, **values, place=0))
+        return told(RefusedError(error.status_code, key, headers, **values, place=0))
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> Response:
-        return told(Refusal(500, "serve_unexpected"))
+        return told(RefusedError(500, "serve_unexpected"))

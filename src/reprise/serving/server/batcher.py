@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from reprise.serving.server.errors import Refusal
+from reprise.serving.server.errors import RefusedError
 from reprise.serving.server.limits import Limits
 from reprise.serving.server.metrics import Metrics
 
@@ -68,7 +68,7 @@ class Batcher:
         return 0.0 if self._began is None else time.monotonic() - self._began
 
     async def ask(self, work: Work, inputs: Sequence[Any]) -> list[Any]:
-        """Return the answers to inputs; raise Refusal if the queue has no room for all of them."""
+        """Return the answers to inputs; raise RefusedError if the queue has no room for all of them."""
         waiting = self._waiting()
         if waiting + len(inputs) > self._limits.queue:
             self._metrics.refused.inc()
@@ -94,10 +94,10 @@ class Batcher:
             self._jobs = deque(job for job in self._jobs if not job.answer.done())
         return len(self._jobs)
 
-    def _refusal(self, waiting: int) -> Refusal:
+    def _refusal(self, waiting: int) -> RefusedError:
         batches = math.ceil(waiting / self._limits.batch_size)
         seconds = max(1, math.ceil(batches * self._seconds))
-        return Refusal(
+        return RefusedError(
             429,
             "serve_queue_full",
             {"Retry-After": str(seconds)},

@@ -13,7 +13,7 @@ _PREFIX = "serve_"  # of the messages of requests, whose code is the rest of the
 JSON = "application/json"
 
 
-class Refusal(Phrase, Exception):
+class RefusedError(Phrase, Exception):
     """A request that is not answered: a message, an HTTP status and headers."""
 
     def __init__(

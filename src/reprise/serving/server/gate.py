@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reprise.serving.server.errors import JSON, Refusal, error_body
+from reprise.serving.server.errors import JSON, RefusedError, error_body
 from reprise.serving.server.limits import Limits
 from reprise.serving.server.metrics import Metrics
 from reprise.serving.server.tokens import holds_token, is_loopback_host
@@ -42,13 +42,13 @@ class Guard:
     open_paths: frozenset[str] = frozenset()
 
     def check(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Raise Refusal for a request that may not ask."""
+        """Raise RefusedError for a request that may not ask."""
         if self.local_only and not is_loopback_host(_header(headers, b"host")):
-            raise Refusal(421, "serve_other_host")
+            raise RefusedError(421, "serve_other_host")
         if self.tokens and path not in self.open_paths:
             shown = _header(headers, b"authorization")
             if not holds_token(shown, self.tokens):
-                raise Refusal(401, "serve_no_token", {"WWW-Authenticate": "Bearer"})
+                raise RefusedError(401, "serve_no_token", {"WWW-Authenticate": "Bearer"})
 
 
 class Gate:
@@ -77,24 +77,26 @@ class Gate:
                     await _until_gone(self._app(scope, _given(body, receive), answer.send), receive)
         except TimeoutError:
             seconds = self._limits.timeout
-            await self._refuse(answer, receive, Refusal(408, "serve_timed_out", seconds=seconds))
-        except Refusal as refusal:
+            await self._refuse(
+                answer, receive, RefusedError(408, "serve_timed_out", seconds=seconds)
+            )
+        except RefusedError as refusal:
             await self._refuse(answer, receive, refusal)
         except Exception:
             _LOG.exception("Unexpected error in %s %s", scope["method"], scope["path"])
-            await self._refuse(answer, receive, Refusal(500, "serve_unexpected"))
+            await self._refuse(answer, receive, RefusedError(500, "serve_unexpected"))
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.requests.labels(route, answer.status).inc()
         self._metrics.latency.labels(route).observe(time.monotonic() - began)
 
     async def _read(self, headers: Sequence[tuple[bytes, bytes]], receive: Receive) -> bytes | None:
-        """Return the body, None where the client has gone; raise Refusal as soon as it is known to
+        """Return the body, None where the client has gone; raise RefusedError as soon as it is known to
         be too large.
         """
         most = self._limits.max_body
         said = _header(headers, b"content-length")
         if said is not None and said.isdigit() and (len(said) > 18 or int(said) > most):
-            raise Refusal(413, "serve_body_too_large", most=most)
+            raise RefusedError(413, "serve_body_too_large", most=most)
         parts, size = [], 0
         while True:
             message = await receive()
@@ -103,12 +105,12 @@ class Gate:
             part = message.get("body", b"")
             size += len(part)
             if size > most:
-                raise Refusal(413, "serve_body_too_large", most=most)
+                raise RefusedError(413, "serve_body_too_large", most=most)
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)
 
-    async def _refuse(self, answer: "_Answer", receive: Receive, refusal: Refusal) -> None:
+    async def _refuse(self, answer: "_Answer", receive: Receive, refusal: RefusedError) -> None:
         """Answer with an error, if nothing was answered yet. The rest of an unread body is read for
         a moment: closed at once, the connection would be reset before its sender reads the answer.
         """

@@ -20,7 +20,7 @@ from reprise.runs.stored import Locate, StoredModel, from_checkpoint
 from reprise.serving import lists
 from reprise.serving.catalogue import Catalogue
 from reprise.serving.lists import Answer, Query
-from reprise.serving.server.errors import Refusal
+from reprise.serving.server.errors import RefusedError
 from reprise.text.messages import Phrase, Say
 
 FIXED = 64  # histories that a model is warmed up with and compared on
@@ -64,13 +64,13 @@ class ServedModel:
         return max(0.0, time.time() - self._stored_at)
 
     def queries(self, body: Any) -> list[Query]:
-        """Return a request's queries (`schemas.Bodies.recommend`), one for each history; Refusal
+        """Return a request's queries (`schemas.Bodies.recommend`), one for each history; RefusedError
         for a category that is unknown.
         """
         try:
             allowed = self.catalogue.filter(body.allow, body.exclude, body.categories)
         except UsageError as error:
-            raise Refusal(404, error.key, **error.values) from error
+            raise RefusedError(404, error.key, **error.values) from error
         weights = None if body.weights is None else tuple(body.weights)
         asked = (body.n, body.diversity, allowed, body.filter_seen, weights, body.explain)
         known = map(self.catalogue.numbered, body.histories)
@@ -81,11 +81,11 @@ class ServedModel:
         return [self.catalogue.numbered(one).items for one in histories]
 
     def number(self, raw_id: str) -> int:
-        """Return an item's number; Refusal for an unknown one."""
+        """Return an item's number; RefusedError for an unknown one."""
         try:
             return self.catalogue.known(raw_id)
         except UsageError as error:
-            raise Refusal(404, error.key, **error.values) from error
+            raise RefusedError(404, error.key, **error.values) from error
 
     # What follows takes time: it is work of the batcher.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reprise.serving.server.errors import Refusal
+from reprise.serving.server.errors import RefusedError
 from reprise.text.messages import Phrase
 from reprise.text.suggest import suggest
 
@@ -30,7 +30,7 @@ _EXPECTED = {
 _TOO_LONG = {"histories": "serve_too_many_histories", "histories[]": "serve_history_too_long"}
 
 
-def of_request(errors: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> Refusal:
+def of_request(errors: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> RefusedError:
     """Return the refusal of a request, given the framework's findings, of which the first counts.
 
     Args:
@@ -44,18 +44,24 @@ def of_request(errors: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -
     where = _spelled(names)
     kind = "".join("[]" if isinstance(part, int) else part for part in names)
     if found["type"] == "json_invalid":
-        return Refusal(400, "serve_bad_json", reason=found["ctx"]["error"], place=found["loc"][-1])
+        return RefusedError(
+            400, "serve_bad_json", reason=found["ctx"]["error"], place=found["loc"][-1]
+        )
     if found["type"] == "missing":
-        return Refusal(422, "serve_field_missing", where=_spelled(place) or Phrase("serve_body"))
+        return RefusedError(
+            422, "serve_field_missing", where=_spelled(place) or Phrase("serve_body")
+        )
     if found["type"] == "extra_forbidden":
         name = str(place[-1])
         known = [name for name in _EXPECTED if name and not name.endswith("]")]
-        return Refusal(422, "serve_field_unknown", where=name, suggestion=suggest(name, known))
+        return RefusedError(422, "serve_field_unknown", where=name, suggestion=suggest(name, known))
     if found["type"] == "too_long" and kind in _TOO_LONG:
         most, length = found["ctx"]["max_length"], found["ctx"]["actual_length"]
-        return Refusal(422, _TOO_LONG[kind], where=where, most=most, length=length)
+        return RefusedError(422, _TOO_LONG[kind], where=where, most=most, length=length)
     expected = Phrase(_EXPECTED.get(kind, "serve_good_value"), **limits)
-    return Refusal(422, "serve_field_bad", where=where or Phrase("serve_body"), expected=expected)
+    return RefusedError(
+        422, "serve_field_bad", where=where or Phrase("serve_body"), expected=expected
+    )
 
 
 def _spelled(place: Sequence[Any]) -> str:
