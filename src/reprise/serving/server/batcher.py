@@ -68,7 +68,7 @@ class Batcher:
         return 0.0 if self._began is None else time.monotonic() - self._began
 
     async def ask(self, work: Work, inputs: Sequence[Any]) -> list[Any]:
-        """Return the answers to inputs; raise RefusedError if the queue has no room for all of them."""
+        """Return the answers to inputs; raise RefusedError where the queue has too little room."""
         waiting = self._waiting()
         if waiting + len(inputs) > self._limits.queue:
             self._metrics.refused.inc()

@@ -90,8 +90,8 @@ class Gate:
         self._metrics.latency.labels(route).observe(time.monotonic() - began)
 
     async def _read(self, headers: Sequence[tuple[bytes, bytes]], receive: Receive) -> bytes | None:
-        """Return the body, None where the client has gone; raise RefusedError as soon as it is known to
-        be too large.
+        """Return the body, None where the client has gone; raise RefusedError as soon as it is
+        known to be too large.
         """
         most = self._limits.max_body
         said = _header(headers, b"content-length")

@@ -64,8 +64,8 @@ class ServedModel:
         return max(0.0, time.time() - self._stored_at)
 
     def queries(self, body: Any) -> list[Query]:
-        """Return a request's queries (`schemas.Bodies.recommend`), one for each history; RefusedError
-        for a category that is unknown.
+        """Return a request's queries (`schemas.Bodies.recommend`), one for each history;
+        RefusedError for a category that is unknown.
         """
         try:
             allowed = self.catalogue.filter(body.allow, body.exclude, body.categories)
