@@ -1,4 +1,4 @@
-"""The gate before the application: who asks, the body's size, the limit of time, clients that go."""
+"""The gate before the application: who asks, the body's size, the time limit, clients that go."""
 
 import asyncio
 import json

@@ -85,7 +85,7 @@ class Gate:
         except Exception:
             _LOG.exception("Unexpected error in %s %s", scope["method"], scope["path"])
             await self._refuse(answer, receive, RefusedError(500, "serve_unexpected"))
-        route = getattr(scope.get("route"), "path", "other")
+        route = getattr(scope.get("route"), "path_format", "other")
         self._metrics.requests.labels(route, answer.status).inc()
         self._metrics.latency.labels(route).observe(time.monotonic() - began)
 

@@ -62,7 +62,7 @@ def run(
     """
     _log_plainly()
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         http=protocol_of(limits, messages),
         ws="none",
         lifespan="on",
