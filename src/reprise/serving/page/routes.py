@@ -8,7 +8,8 @@ from fastapi.responses import RedirectResponse
 if TYPE_CHECKING:
     from reprise.serving.server.service import Service
 
-OPEN: frozenset[str] = frozenset({"/"})  # paths that answer without a token: they hold no data
+# Paths that answer without a token, see `gate.Guard`: they hold no data.
+OPEN: frozenset[str] = frozenset({"/"})
 
 
 def mount(app: FastAPI, service: "Service") -> None:
