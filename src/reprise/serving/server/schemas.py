@@ -83,8 +83,9 @@ class SimilarItem(Item):
 
 
 class SimilarItems(BaseModel):
-    """Items by descending cosine."""
+    """An item, and others by descending cosine."""
 
+    item: Item
     items: list[SimilarItem]
 
 
@@ -166,7 +167,7 @@ def _of_lists(limits: Limits, interests: int) -> dict[str, Any]:
         "allow": _list_of(ItemId, "The only items that lists have."),
         "categories": _list_of(StrictStr, "Lists have items of these categories."),
         "filter_seen": _switch("Whether to leave out the history's items."),
-        "weights": (Annotated[list[each] | None, weights], None),
+        "weights": (Annotated[list[each] | None, weights], None),  # type: ignore[valid-type]
         "explain": _switch("Whether to say how an item came into the list."),
     }
 
