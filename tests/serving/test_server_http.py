@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from helpers.recommenders import SETTINGS
 from helpers.servers import loader_of, service_of, serving
 from reprise.runs.folder import RunFolder
 from reprise.runs.stored import from_checkpoint
@@ -59,7 +60,7 @@ def asked_at_random(rng: np.random.Generator, recommender: Recommender) -> dict[
         "exclude": rng.choice(ids, 3).tolist(),
         "allow": rng.choice(ids, 10).tolist(),
         "filter_seen": True,
-        "weights": rng.random(2).tolist(),
+        "weights": rng.random(recommender.model.num_interest).tolist(),
         "explain": True,
     }
     chosen = {name: value for name, value in changes.items() if rng.random() < 0.3}
@@ -75,28 +76,52 @@ def listed(frame: pl.DataFrame, histories: int) -> list[list[dict[str, Any]]]:
     ]
 
 
+def check_bitwise(recommender: Recommender, client: httpx.Client, count: int) -> None:
+    """Compare the answers to random requests, of so many histories, that many clients send at once
+    with what the recommender answers.
+    """
+    rng = np.random.default_rng(0)
+    bodies: list[dict[str, Any]] = []
+    while sum(len(body["histories"]) for body in bodies) < count:
+        bodies.append(asked_at_random(rng, recommender))
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda body: client.post("/v1/recommend", json=body), bodies))
+    known = set(recommender.item_ids)
+    for body, answer in zip(bodies, answers, strict=True):
+        assert answer.status_code == 200, answer.text
+        checkpoint = recommender.stored.checkpoint.path.name
+        assert answer.headers["reprise-checkpoint"] == checkpoint
+        asked = {"n": 10, **body}
+        frame = recommender.recommend(asked.pop("histories"), **asked)
+        found = answer.json()["lists"]
+        assert [one["items"] for one in found] == listed(frame, len(found))
+        for one, history in zip(found, body["histories"], strict=True):
+            assert one["unknown_items"] == sum(item not in known for item in history)
+            assert one["popular"] == (one["unknown_items"] == len(history))
+
+
 def test_server_answers_bitwise_what_the_recommender_does(
     model: ServedModel, service: Service, client: httpx.Client
 ) -> None:
     """Whatever requests share a batch."""
-    rng = np.random.default_rng(0)
-    bodies = [asked_at_random(rng, model.recommender) for _ in range(60)]
-    with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda body: client.post("/v1/recommend", json=body), bodies))
-    sizes = service.metrics.registry.get_sample_value("reprise_batch_size_count")
-    assert sizes is not None
-    assert sizes < sum(len(body["histories"]) for body in bodies)  # some shared a batch
-    for body, answer in zip(bodies, answers, strict=True):
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["reprise-checkpoint"] == model.about["checkpoint"]
-        asked = {"n": 10, **body}
-        frame = model.recommender.recommend(asked.pop("histories"), **asked)
-        found = answer.json()["lists"]
-        assert [one["items"] for one in found] == listed(frame, len(found))
-        known = set(model.recommender.item_ids)
-        for one, history in zip(found, body["histories"], strict=True):
-            assert one["unknown_items"] == sum(item not in known for item in history)
-            assert one["popular"] == (one["unknown_items"] == len(history))
+    check_bitwise(model.recommender, client, 100)
+    size = [
+        service.metrics.registry.get_sample_value(f"reprise_batch_size_{part}")
+        for part in ("sum", "count")
+    ]
+    assert size[0] is not None
+    assert size[1] is not None
+    assert size[0] > size[1]  # some did
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SETTINGS)
+def test_server_answers_bitwise_what_each_model_does(
+    name: str, recommender: Callable[[str], Recommender]
+) -> None:
+    own = recommender(name)
+    with serving(service_of(ServedModel(own, "latest"))) as client:
+        check_bitwise(own, client, 1000)
 
 
 def test_server_spells_ids_as_data_does(client: httpx.Client) -> None:
