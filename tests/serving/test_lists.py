@@ -29,7 +29,7 @@ def with_bias(model: Model, bias: float) -> Model:
     """Return a model with another repeat bias, if it has one."""
     if not model.retriever.scoring.repeat_bias:
         return model
-    params = {**model.retriever.params, REPEAT_BIAS: np.float32(bias)}
+    params: Any = {**model.retriever.params, REPEAT_BIAS: np.float32(bias)}
     return replace(model, retriever=replace(model.retriever, params=params))
 
 
