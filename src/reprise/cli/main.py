@@ -34,6 +34,7 @@ COMMANDS = (
     "report",
     "resume",
     "runs",
+    "serve",
     "similar",
     "sweep",
     "train",

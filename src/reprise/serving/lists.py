@@ -162,6 +162,14 @@ def answers(model: Model, queries: Iterable[Query]) -> Iterator[Answer]:
             yield from plans.popleft().answers()
 
 
+def interests(model: Model, histories: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+    """Return the interests [U, K, d] of histories of item numbers; zeros where one is empty."""
+    users = _users(histories, model.history_length)
+    parts = [np.zeros((0, model.num_interest, model.items.shape[1]), np.float32)]
+    made = np.concatenate([*parts, *user_vectors(model.retriever, users)])[: len(histories)]
+    return np.where((users.lengths > 0)[:, None, None], made, np.float32(0))
+
+
 def similar(model: Model, item: int, n: int) -> Answer:
     """Return the items whose vectors have the highest cosines with that of an item, ties by
     ascending id; an item without a vector is similar to none, by a score of 0.
