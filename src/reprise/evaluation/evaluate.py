@@ -14,8 +14,15 @@ from reprise.evaluation import health
 from reprise.evaluation.metrics import IN_TRAINING, Lists, Metric, measured
 from reprise.retrieval import rerank
 from reprise.retrieval.ranking import Ranking
-from reprise.retrieval.search import search
-from reprise.retrieval.vectors import Retriever, added_to_seen, seen_items, user_vectors
+from reprise.retrieval.search import Chunk, search
+from reprise.retrieval.terms import Terms
+from reprise.retrieval.vectors import (
+    Retriever,
+    added_scores,
+    added_to_seen,
+    seen_items,
+    user_vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -106,16 +113,10 @@ def evaluate_each(
     items = retriever.item_vectors()[1:]  # without the padding
     seen_bias = added_to_seen(retriever, filter_seen)
     passed = _Passed()
-    found = search(
-        passed.through(user_vectors(retriever, users, should_stop)),
-        items,
-        top_n,
-        seen_items(users) if seen_bias else None,
-        seen_bias,
-        by_interest=by_category,
-    )
+    made = passed.through(user_vectors(retriever, users, should_stop))
     lists: list[list[Ranking]] = [[] for _ in coefs]
-    for ranking in found:
+    chunks = _chunks(retriever, users, made, top_n, by_category, filter_seen)
+    for ranking in search(chunks, items):
         for own, coef in zip(lists, coefs, strict=True):
             own.append(_chosen(ranking, item_category, top_n, coef))
     finite = bool(
@@ -146,6 +147,21 @@ def _chosen(
         ids, scores, interests = ranking
         return Ranking(ids[:, :top_n], scores[:, :top_n], interests[:, :top_n])
     return rerank.select(ranking, item_category, top_n, coef)
+
+
+def _chunks(
+    retriever: Retriever,
+    users: EvaluationUsers,
+    made: Iterator[NDArray[np.float32]],
+    top_n: int,
+    by_interest: bool,
+    filter_seen: bool,
+) -> Iterator[Chunk]:
+    """Yield what to search for, of the users' interests."""
+    pasts = seen_items(users) if added_to_seen(retriever, filter_seen) else None
+    for interests in made:
+        added = None if pasts is None else added_scores(retriever, next(pasts), filter_seen)
+        yield Chunk(interests, top_n, Terms(added), by_interest)
 
 
 def score(
