@@ -33,6 +33,7 @@ COMMANDS = (
     "report",
     "resume",
     "runs",
+    "serve",
     "sweep",
     "train",
 )

@@ -1,0 +1,115 @@
+"""Run a server until it is asked to stop: then it stops accepting, and answers what it has."""
+
+import gc
+import logging
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from reprise.errors import UsageError
+from reprise.runs.signals import StopRequest, stop_requests
+from reprise.serving.server.gate import Gate
+from reprise.serving.server.limits import Limits
+from reprise.serving.server.protocol import protocol_of
+from reprise.text.messages import Messages
+
+_KEEP_ALIVE = 75  # seconds that an idle connection is kept; proxies keep theirs for 60
+_LAST_ANSWERS = 5  # seconds beyond the time limit, in which answers are sent
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind an address, so that one that cannot be had is refused before a model is loaded. The
+    socket does not listen yet: clients are refused until the server is ready.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        opened = socket.socket(family, kind, protocol)
+        if sys.platform != "win32":  # a server that was killed can be started again at once
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError("serve_not_bound", host=host, port=port, reason=reason) from error
+    return opened
+
+
+def url_of(opened: socket.socket) -> str:
+    """Return the address of a bound socket as a URL."""
+    host, port = opened.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def run(
+    app: Gate,
+    opened: socket.socket,
+    limits: Limits,
+    messages: Messages,
+    ready: Callable[[], None],
+) -> None:
+    """Serve until SIGTERM, SIGHUP or Ctrl-C; a second one ends the process at once.
+
+    Args:
+        app: The application.
+        opened: The bound socket.
+        limits: The limits of connections.
+        messages: The server's language.
+        ready: Called when requests are answered.
+    """
+    _log_plainly()
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=protocol_of(limits, messages),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=int(limits.timeout) + _LAST_ANSWERS,
+    )
+    # What was loaded stays: no collection needs to look at millions of objects again.
+    gc.collect()
+    gc.freeze()
+    with stop_requests() as stop:
+        _Server(config, stop, ready).run(sockets=[opened])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with this program's signals: it raises them again at its end, and so would
+    not exit with 0.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, stop: StopRequest, ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._stop = stop
+        self._ready = ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or bool(self._stop)
+
+
+def _log_plainly() -> None:
+    """Let the libraries log errors to stderr, a plain line each, without colours."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("uvicorn", "reprise.serving"):
+        log = logging.getLogger(name)
+        log.handlers, log.propagate = [handler], False
+        log.setLevel(logging.ERROR if name == "uvicorn" else logging.WARNING)

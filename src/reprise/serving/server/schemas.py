@@ -1,0 +1,188 @@
+"""The bodies of requests and answers, as checked and as stated in `/openapi.json`."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, create_model
+
+from reprise.serving.server.limits import Limits
+
+_Finite = Field(strict=True, allow_inf_nan=False)
+# An id as JSON has it: 5, 5.0 and "5" are one item.
+ItemId = StrictStr | StrictInt | Annotated[float, _Finite] | StrictBool | None
+MOST_WEIGHT = 1000.0
+MOST_DIVERSITY = 1000.0
+
+
+class _Strict(BaseModel):
+    """A body without unknown fields: a misspelled one would be ignored in silence."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Item(BaseModel):
+    """An item of the catalogue."""
+
+    item_id: str
+    title: str | None
+    categories: list[str]
+
+
+class RankedItem(Item):
+    """An item of a list. score and interest (from 0) are null for popular items; with `explain`,
+    scores are those of each interest, and because is the item of the history next to it.
+    """
+
+    score: float | None
+    interest: int | None
+    scores: list[float] | None = None
+    because: str | None = None
+
+
+class RankedList(BaseModel):
+    """The answer to one history, best item first."""
+
+    items: list[RankedItem]
+    unknown_items: int
+    popular: bool
+
+
+class Lists(BaseModel):
+    """The answers to histories, in their order."""
+
+    lists: list[RankedList]
+
+
+class Vectors(BaseModel):
+    """The interests of histories: numbers [histories, K, d]."""
+
+    vectors: list[list[list[float]]]
+
+
+class SimilarItem(Item):
+    """An item with its cosine."""
+
+    score: float
+
+
+class SimilarItems(BaseModel):
+    """Items by descending cosine."""
+
+    items: list[SimilarItem]
+
+
+class FoundItems(BaseModel):
+    """The first of the items that match a query, and how many match."""
+
+    items: list[Item]
+    matches: int
+
+
+class About(BaseModel):
+    """The served model."""
+
+    model_config = ConfigDict(extra="allow")
+    run: str
+    checkpoint: str
+    step: int
+    model: str
+    dataset: str
+    items: int
+    interests: int
+    dim: int
+
+
+class Health(BaseModel):
+    """Whether the server works."""
+
+    status: str
+
+
+class Error(BaseModel):
+    """What is wrong, and what to change."""
+
+    code: str
+    message: str
+
+
+class Problem(BaseModel):
+    """The one form of errors."""
+
+    error: Error
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """The bodies of requests, with the limits of a server."""
+
+    recommend: type[Any]
+    vectors: type[Any]
+
+
+def bodies_of(limits: Limits, interests: int) -> Bodies:
+    """Return the bodies of requests within limits, for a model with so many interests."""
+    history = Annotated[list[ItemId], Field(max_length=limits.max_history)]
+    histories = Annotated[
+        list[history],
+        Field(
+            max_length=limits.max_histories,
+            description="Raw item ids, oldest first; unknown ones are skipped and counted.",
+        ),
+    ]
+    of_weights = Annotated[float, Field(strict=True, ge=0, le=MOST_WEIGHT, allow_inf_nan=False)]
+    weights = Annotated[
+        list[of_weights] | None,
+        Field(
+            min_length=interests,
+            max_length=interests,
+            description="Multiplies the vector of each interest; 0 switches one off.",
+        ),
+    ]
+    optional: dict[str, Any] = {
+        "n": (
+            Annotated[int, Field(strict=True, ge=1, le=limits.max_n, description="List length.")],
+            10,
+        ),
+        "diversity": (
+            Annotated[
+                float,
+                Field(
+                    strict=True,
+                    ge=0,
+                    le=MOST_DIVERSITY,
+                    allow_inf_nan=False,
+                    description="Subtracted from a score per item of its category listed before.",
+                ),
+            ],
+            0.0,
+        ),
+        "exclude": (
+            Annotated[list[ItemId], Field(description="Items that no list has.")],
+            Field(default_factory=list),
+        ),
+        "allow": (
+            Annotated[list[ItemId] | None, Field(description="The only items that lists have.")],
+            None,
+        ),
+        "categories": (
+            Annotated[
+                list[StrictStr] | None, Field(description="Lists have items of these categories.")
+            ],
+            None,
+        ),
+        "filter_seen": (
+            Annotated[StrictBool, Field(description="Whether to leave out the history's items.")],
+            False,
+        ),
+        "weights": (weights, None),
+        "explain": (
+            Annotated[
+                StrictBool, Field(description="Whether to say how an item came into the list.")
+            ],
+            False,
+        ),
+    }
+    return Bodies(
+        create_model("Recommend", __base__=_Strict, histories=(histories, ...), **optional),
+        create_model("Histories", __base__=_Strict, histories=(histories, ...)),
+    )
