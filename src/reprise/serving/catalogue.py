@@ -141,12 +141,16 @@ class Catalogue:
             because=pl.Series(raw_ids, dtype=pl.String),
         )
 
-    def _item(self, answer: Answer, place: int) -> dict[str, Any]:
-        number = int(answer.ids[place])
-        item = {
+    def item(self, number: int) -> dict[str, Any]:
+        """Return what is known of an item, as JSON shows it."""
+        return {
             "item_id": self.item_ids[number - 1],
             "title": self.titles[number - 1],
             "categories": self.categories[number - 1],
+        }
+
+    def _item(self, answer: Answer, place: int) -> dict[str, Any]:
+        item = self.item(int(answer.ids[place])) | {
             "score": None if answer.popular else float(answer.scores[place]),
             "interest": None if answer.popular else int(answer.interests[place]),
         }

@@ -97,6 +97,15 @@ class ServedModel:
         """Return the interests [K, d] of each history, as lists of numbers."""
         return [one.tolist() for one in lists.interests(self._model, histories)]
 
+    def fed(self, histories: list[Numbers]) -> list[NDArray[np.int32]]:
+        """Return the interest that each item of each history feeds."""
+        return lists.fed_interests(self._model, histories)
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether lists can be diversified."""
+        return self._model.has_categories
+
     def similar(self, asked: list[tuple[int, int]]) -> list[list[dict[str, Any]]]:
         """Return the items next to each of (item number, length of the list)."""
         return [self._similar(item, n) for item, n in asked]
