@@ -122,6 +122,14 @@ def _add_routes(app: FastAPI, service: "Service") -> None:
         (found,) = await ask(page().found_users, [query[:_MOST_TEXT]])
         return _answer(found)
 
+    @app.get("/v1/page/next-user", include_in_schema=False)
+    async def next_user(after: str = "") -> Response:
+        """Return the test user after one."""
+        (found,) = await ask(page().next_user, [after])
+        if found is None:
+            raise RefusedError(404, "serve_user_unknown", user=after)
+        return _answer(found)
+
     @app.get("/v1/page/users/{user_id:path}", include_in_schema=False)
     async def user(user_id: str) -> Response:
         """Return a test user."""

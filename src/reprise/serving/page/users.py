@@ -42,6 +42,11 @@ class EvaluatedUsers:
         lengths = self._users.past.lengths
         return [FoundUser(self.raw_ids[row], int(lengths[row])) for row in rows[:most]], len(rows)
 
+    def after(self, user_id: str) -> str:
+        """Return the user after one, the first after the last or after no user."""
+        row = self._row.get(user_id, -1) + 1
+        return self.raw_ids[row % len(self.raw_ids)]
+
     def row(self, user_id: str) -> int | None:
         """Return a user's row; None of who is not of the split."""
         return self._row.get(user_id)

@@ -63,6 +63,13 @@ class Page:
             found.append({"users": [one._asdict() for one in users], "matches": matches})
         return found
 
+    def next_user(self, asked: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Return the id of the user after each of these, None where there are no users."""
+        users = self.users
+        if not isinstance(users, EvaluatedUsers):
+            return [None] * len(asked)
+        return [{"user_id": users.after(user_id)} for user_id in asked]
+
     def user(self, asked: Sequence[str]) -> list[dict[str, Any] | None]:
         """Return each test user, None of who is not one: history, held-out items, and the true
         interests where they are known.
