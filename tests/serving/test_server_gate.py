@@ -1,4 +1,4 @@
-"""The gate before the application: who asks, the body's size, the limit of time, clients that go."""
+"""The gate before the application: who asks, the body's size, the time limit, clients that go."""
 
 import asyncio
 import json
@@ -168,6 +168,8 @@ def test_gate_answers_what_the_application_did_not_expect(
         (Guard((TOKEN,)), {"authorization": f"Bearer {TOKEN}"}, "/x", 200),
         (Guard((TOKEN,), open_paths=frozenset({"/healthz"})), {}, "/healthz", 200),
         (Guard((TOKEN,), open_paths=frozenset({"/healthz"})), {}, "/healthz/", 401),
+        (Guard((TOKEN,), open_paths=frozenset({"/", "/files/"})), {}, "/files/a.js", 200),
+        (Guard((TOKEN,), open_paths=frozenset({"/", "/files/"})), {}, "/v1/model", 401),
         (Guard(local_only=True), {"host": "localhost:8000"}, "/x", 200),
         (Guard(local_only=True), {"host": "[::1]:8000"}, "/x", 200),
         (Guard(local_only=True), {"host": "evil.example"}, "/x", 421),

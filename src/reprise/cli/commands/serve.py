@@ -1,9 +1,10 @@
 """`reprise serve`: serve a stored model over HTTP."""
 
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -15,9 +16,10 @@ from reprise.serving.server.limits import Limits
 from reprise.text.messages import Messages, choose_language
 
 _STANDARD = Limits()
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-def _limit(name: str, kind: str = "N") -> Any:
+def _limit(name: str, kind: str = "N") -> Callable[[Decorated], Decorated]:
     """Return the option of a limit that is a whole number."""
     flag = f"--{name.replace('_', '-')}"
     return click.option(
@@ -25,7 +27,10 @@ def _limit(name: str, kind: str = "N") -> Any:
     )
 
 
-def _seconds(flag: str, low: float, high: float, default: float, kind: str = "SECONDS") -> Any:
+def _seconds(
+    flag: str, low: float, high: float, default: float, kind: str = "SECONDS"
+) -> Callable[[Decorated], Decorated]:
+    """Return an option that is a time."""
     return click.option(flag, type=click.FloatRange(low, high), default=default, metavar=kind)
 
 

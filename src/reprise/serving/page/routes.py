@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import FastAPI, Response
-from pydantic import StrictStr, create_model
+from pydantic import ConfigDict, StrictStr, create_model
 
 from reprise.evaluation.metrics import METRICS
 from reprise.serving.page.view import Asked, Page
@@ -68,7 +68,7 @@ def _words(messages: Messages) -> dict[str, str]:
 
 
 _FILES = _files()
-OPEN = frozenset(_FILES)  # paths that answer without a token: they hold no data
+OPEN = frozenset(_FILES)  # paths that answer without a token, see `gate.Guard`: they hold no data
 
 
 def mount(app: FastAPI, service: "Service") -> None:
@@ -91,7 +91,8 @@ def mount(app: FastAPI, service: "Service") -> None:
 def _add_routes(app: FastAPI, service: "Service") -> None:
     body_type = create_model(
         "View",
-        __base__=bodies_of(service.limits, service.model.about["interests"]).recommend,
+        __config__=ConfigDict(extra="forbid"),
+        request=(bodies_of(service.limits, service.model.about["interests"]).recommend, ...),
         user=(StrictStr | None, None),
     )
     pages: list[Page] = [Page(service.model)]
@@ -144,7 +145,7 @@ def _add_routes(app: FastAPI, service: "Service") -> None:
         row = now.row_of(body.user)
         if body.user is not None and row is None:
             raise RefusedError(404, "serve_user_unknown", user=body.user)
-        asked = [Asked(query, row) for query in now.model.queries(body)]
+        asked = [Asked(query, row) for query in now.model.queries(body.request)]
         return _answer({"views": await ask(now.views, asked)})
 
     view.__annotations__["body"] = body_type

@@ -43,9 +43,9 @@ class Page:
     def users(self) -> EvaluatedUsers | Phrase:
         """The test users, or why there are none."""
         try:
-            if self.model.stored.config.is_final_fit:
+            if self.model.recommender.stored.config.is_final_fit:
                 return Phrase("serve_page_final_fit")
-            return EvaluatedUsers(self.model.stored.dataset)
+            return EvaluatedUsers(self.model.recommender.stored.dataset)
         except RepriseError as error:
             return error
 
@@ -125,7 +125,7 @@ class Page:
         """Return a round lambda that subtracts about as much for one item of the same category as a
         list's scores differ in all: beyond, lists hardly change.
         """
-        queries = [Query(one) for one in fixed_histories(self.model.stored.num_items)]
+        queries = [Query(one) for one in fixed_histories(self.model.recommender.stored.num_items)]
         spreads = [float(one.scores[0] - one.scores[-1]) for one in self.model.answers(queries)]
         widest = max(float(np.median(spreads)), 1e-6)
         unit = 10.0 ** math.floor(math.log10(widest))

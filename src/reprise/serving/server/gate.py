@@ -34,7 +34,8 @@ class Guard:
     Attributes:
         tokens: Of which a request must show one; none: no token is asked for.
         local_only: Whether requests must name this machine as their host.
-        open_paths: Paths that answer without a token, such as health checks.
+        open_paths: Paths that answer without a token, such as health checks; one that ends in /
+            (but for / itself) stands for all below it.
     """
 
     tokens: Sequence[str] = ()
@@ -45,10 +46,14 @@ class Guard:
         """Raise RefusedError for a request that may not ask."""
         if self.local_only and not is_loopback_host(_header(headers, b"host")):
             raise RefusedError(421, "serve_other_host")
-        if self.tokens and path not in self.open_paths:
+        if self.tokens and not self._is_open(path):
             shown = _header(headers, b"authorization")
             if not holds_token(shown, self.tokens):
                 raise RefusedError(401, "serve_no_token", {"WWW-Authenticate": "Bearer"})
+
+    def _is_open(self, path: str) -> bool:
+        folders = (one for one in self.open_paths if one.endswith("/") and one != "/")
+        return path in self.open_paths or any(path.startswith(one) for one in folders)
 
 
 class Gate:
@@ -85,7 +90,7 @@ class Gate:
         except Exception:
             _LOG.exception("Unexpected error in %s %s", scope["method"], scope["path"])
             await self._refuse(answer, receive, RefusedError(500, "serve_unexpected"))
-        route = getattr(scope.get("route"), "path", "other")
+        route = getattr(scope.get("route"), "path_format", "other")
         self._metrics.requests.labels(route, answer.status).inc()
         self._metrics.latency.labels(route).observe(time.monotonic() - began)
 

@@ -9,6 +9,7 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -23,6 +24,7 @@ class Metrics:
 
     def __init__(self, model_age: Callable[[], float] = lambda: 0.0) -> None:
         """Create them; `model_age` returns the seconds since the served model was stored."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second line for each counter
         own = self.registry = CollectorRegistry()
         ProcessCollector(registry=own)
         self.requests = Counter(

@@ -13,18 +13,21 @@ from numpy.typing import NDArray
 from reprise import __version__
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
-from reprise.errors import CheckpointError, UsageError
+from reprise.errors import CheckpointError, DataError, UsageError
 from reprise.retrieval.ranking import NO_ITEM
 from reprise.runs.folder import Source, find_checkpoint
 from reprise.runs.stored import Locate, StoredModel, from_checkpoint
 from reprise.serving import lists
-from reprise.serving.catalogue import Catalogue
 from reprise.serving.lists import Answer, Query
+from reprise.serving.recommender import Recommender
 from reprise.serving.server.errors import RefusedError
 from reprise.text.messages import Phrase, Say
 
 FIXED = 64  # histories that a model is warmed up with and compared on
 _FIXED_LENGTH, _FIXED_LIST, _FIXED_SEED = 10, 50, 0
+
+# Of requests in a valid form: what the model does not have.
+_STATUS = {"category_unknown": 404, "categories_unknown": 409, "diversity_no_categories": 409}
 
 Numbers = NDArray[np.int32]  # a history as item numbers
 
@@ -33,20 +36,21 @@ class ServedModel:
     """A loaded model that is ready to answer.
 
     Attributes:
-        stored: The model with its checkpoint.
+        recommender: The model in terms of raw ids.
         which: Whether it is its run's best or latest.
         digest: The digest of its checkpoint.
         about: What `/v1/model` says of it.
         catalogue: Its items by raw id.
     """
 
-    def __init__(self, stored: StoredModel, which: Source) -> None:
+    def __init__(self, recommender: Recommender, which: Source) -> None:
         """Warm up a model: what it compiles and computes once is ready for the first request."""
-        self.stored = stored
+        self.recommender = recommender
         self.which = which
         self.digest = store.digest_of(self.checkpoint.path)
-        self.catalogue = Catalogue(stored.items)
-        self._model = lists.model_of(stored)
+        self.catalogue = recommender.catalogue
+        self._model = recommender.model
+        stored = recommender.stored
         self._stored_at = (self.checkpoint.path / store.MANIFEST).stat().st_mtime
         self.about = _about(stored, self._model.num_interest)
         made = [Query(one, _FIXED_LIST) for one in fixed_histories(stored.num_items)]
@@ -56,7 +60,7 @@ class ServedModel:
     @property
     def checkpoint(self) -> Checkpoint:
         """The checkpoint."""
-        return self.stored.checkpoint
+        return self.recommender.stored.checkpoint
 
     @property
     def age(self) -> float:
@@ -65,16 +69,15 @@ class ServedModel:
 
     def queries(self, body: Any) -> list[Query]:
         """Return a request's queries (`schemas.Bodies.recommend`), one for each history;
-        RefusedError for a category that is unknown.
+        RefusedError for what the model cannot do.
         """
+        asked = {name: value for name, value in body if name != "histories"}
         try:
-            allowed = self.catalogue.filter(body.allow, body.exclude, body.categories)
-        except UsageError as error:
-            raise RefusedError(404, error.key, **error.values) from error
-        weights = None if body.weights is None else tuple(body.weights)
-        asked = (body.n, body.diversity, allowed, body.filter_seen, weights, body.explain)
-        known = map(self.catalogue.numbered, body.histories)
-        return [Query(one.items, *asked, one.unknown) for one in known]
+            query = self.recommender.query(**asked)
+        except (UsageError, DataError) as error:
+            status = _STATUS.get(error.key, 422)
+            raise RefusedError(status, error.key, **error.values) from error
+        return self.recommender.queries(body.histories, query)
 
     def numbered(self, histories: Sequence[Sequence[object]]) -> list[Numbers]:
         """Return histories of raw ids as the numbers of the items that are known."""
@@ -137,7 +140,7 @@ class ServedModel:
     @cached_property
     def _titles(self) -> pl.DataFrame | None:
         """Titles in lower case; None where no item has one."""
-        items = self.stored.items
+        items = self.recommender.stored.items
         if "title" not in items.columns:
             return None
         return items.select(pl.col("title").cast(pl.String).str.to_lowercase())
@@ -178,7 +181,7 @@ class Loader:
 
     def load(self, checkpoint: Checkpoint) -> ServedModel:
         """Load a checkpoint, ready to answer; CheckpointError where that cannot be."""
-        return ServedModel(from_checkpoint(checkpoint, self._locate), self.which)
+        return ServedModel(Recommender(from_checkpoint(checkpoint, self._locate)), self.which)
 
     def _say_once(self, key: str, **values: Any) -> None:
         line = str(Phrase(key, **values))

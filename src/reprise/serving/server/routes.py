@@ -28,6 +28,9 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 _MISSING: dict[int | str, dict[str, Any]] = {
     404: {"model": schemas.Problem, "description": "The model does not know the item or category."}
 }
+_WITHOUT: dict[int | str, dict[str, Any]] = {
+    409: {"model": schemas.Problem, "description": "The model knows no categories."}
+}
 
 
 def answered(facts: Any, model: ServedModel | None = None, status: int = 200) -> Response:
@@ -88,7 +91,9 @@ def _add_histories(router: APIRouter, service: Service) -> None:
         answers = await service.batcher.ask(model.answers, queries)
         for history, one in zip(body.histories, answers, strict=True):
             service.metrics.answered(len(history), one.unknown, one.popular)
-        return answered({"lists": list(map(model.catalogue.as_json, answers))}, model)
+        listed = list(map(model.catalogue.as_json, answers))
+        unknown = queries[0].filter.unknown if queries else 0
+        return answered({"lists": listed, "unknown_filter_items": unknown}, model)
 
     async def vectors(body: Any) -> Response:
         """Return the interests of each history; zeros where it has no known item."""
@@ -100,7 +105,9 @@ def _add_histories(router: APIRouter, service: Service) -> None:
     # The bodies are made for this server's limits: types are given as values.
     recommend.__annotations__["body"] = bodies.recommend
     vectors.__annotations__["body"] = bodies.vectors
-    router.post("/recommend", responses={**_MISSING, 200: {"model": schemas.Lists}})(recommend)
+    router.post("/recommend", responses={200: {"model": schemas.Lists}, **_MISSING, **_WITHOUT})(
+        recommend
+    )
     router.post("/users/vectors", responses={200: {"model": schemas.Vectors}})(vectors)
 
 

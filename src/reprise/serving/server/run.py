@@ -44,65 +44,63 @@ def url_of(opened: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def run(
-    app: Gate,
-    opened: socket.socket,
-    limits: Limits,
-    messages: Messages,
-    ready: Callable[[], None],
-) -> None:
-    """Serve until SIGTERM, SIGHUP or Ctrl-C; a second one ends the process at once.
-
-    Args:
-        app: The application.
-        opened: The bound socket.
-        limits: The limits of connections.
-        messages: The server's language.
-        ready: Called when requests are answered.
-    """
+def run(server: "Server", opened: socket.socket) -> None:
+    """Serve on a bound socket until SIGTERM, SIGHUP or Ctrl-C; a second one ends the process."""
     _log_plainly()
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http=protocol_of(limits, messages),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=int(limits.timeout) + _LAST_ANSWERS,
-    )
     # What was loaded stays: no collection needs to look at millions of objects again.
     gc.collect()
     gc.freeze()
     with stop_requests() as stop:
-        _Server(config, stop, ready).run(sockets=[opened])
+        server.stop = stop
+        server.run(sockets=[opened])
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, with this program's signals: it raises them again at its end, and so would
-    not exit with 0.
+class Server(uvicorn.Server):
+    """uvicorn's server with limits of connections, and with this program's signals: uvicorn raises
+    them again at its end, and so would not exit with 0.
+
+    Attributes:
+        stop: The request to stop: to accept no more, and to answer what has begun.
     """
 
     def __init__(
-        self, config: uvicorn.Config, stop: StopRequest, ready: Callable[[], None]
+        self,
+        app: Gate,
+        limits: Limits,
+        messages: Messages,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
+        """Create a server; `ready` is called when requests are answered."""
+        config = uvicorn.Config(
+            app,
+            http=protocol_of(limits, messages),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=int(limits.timeout) + _LAST_ANSWERS,
+        )
         super().__init__(config)
-        self._stop = stop
+        self.stop = StopRequest()
         self._ready = ready
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Leave the signals as they are."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
         await super().startup(sockets)
         if self.started:
             self._ready()
 
     async def on_tick(self, counter: int) -> bool:
-        return await super().on_tick(counter) or bool(self._stop)
+        """Return whether to stop."""
+        return await super().on_tick(counter) or bool(self.stop)
 
 
 def _log_plainly() -> None:

@@ -35,7 +35,7 @@ class RankedItem(Item):
 
     score: float | None
     interest: int | None
-    scores: list[float] | None = None
+    scores: list[float | None] | None = None
     because: str | None = None
 
 
@@ -48,9 +48,12 @@ class RankedList(BaseModel):
 
 
 class Lists(BaseModel):
-    """The answers to histories, in their order."""
+    """The answers to histories, in their order; unknown_filter_items: ids of `allow` and `exclude`
+    that are unknown.
+    """
 
     lists: list[RankedList]
+    unknown_filter_items: int
 
 
 class Vectors(BaseModel):
@@ -136,6 +139,7 @@ def bodies_of(limits: Limits, interests: int) -> Bodies:
             min_length=interests,
             max_length=interests,
             description="Multiplies the vector of each interest; 0 switches one off.",
+            json_schema_extra={"contains": {"type": "number", "exclusiveMinimum": 0}},
         ),
     ]
     optional: dict[str, Any] = {

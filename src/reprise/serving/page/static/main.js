@@ -38,15 +38,15 @@ const refresh = latest(
   async () => {
     const own = await loadUser(state.user);
     const items = state.history ?? own?.history.map((item) => item.item_id) ?? [];
-    const { views } = await ask("v1/page/view", {
+    const request = {
       histories: [items],
-      user: state.user,
       n: about.n,
       diversity: state.diversity,
       weights: weights(),
       filter_seen: state.hideSeen,
       explain: true,
-    });
+    };
+    const { views } = await ask("v1/page/view", { request, user: state.user });
     return { view: views[0], own };
   },
   ({ view, own }) => {
