@@ -184,9 +184,7 @@ def similar(model: Model, item: int, n: int) -> Answer:
     return Answer(ids + 1, scores[ids], np.full(len(ids), NO_INTEREST, np.int32))
 
 
-def fed_interests(
-    model: Model, histories: Sequence[NDArray[np.int32]]
-) -> list[NDArray[np.int32]]:
+def fed_interests(model: Model, histories: Sequence[NDArray[np.int32]]) -> list[NDArray[np.int32]]:
     """Return for each item of each history the interest that it feeds, from 0: the one with which
     its inner product is greatest, the first of equal ones. NO_INTEREST: the model does not see it.
     """

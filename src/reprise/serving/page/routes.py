@@ -12,13 +12,14 @@ from pydantic import ConfigDict, StrictStr, create_model
 from reprise.evaluation.metrics import METRICS
 from reprise.serving.page.view import Asked, Page
 from reprise.serving.server.errors import JSON, RefusedError
+from reprise.serving.server.routes import answered
 from reprise.serving.server.schemas import bodies_of
-from reprise.text.messages import Messages, catalogue
+from reprise.text.messages import Language, Messages, catalogue
 
 if TYPE_CHECKING:
     from reprise.serving.server.service import Service
 
-_LANGUAGES = ("en", "zh")
+_LANGUAGES: tuple[Language, ...] = ("en", "zh")
 _MOST_TEXT = 200  # characters of a user's id
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -89,12 +90,9 @@ def mount(app: FastAPI, service: "Service") -> None:
 
 
 def _add_routes(app: FastAPI, service: "Service") -> None:
-    body_type = create_model(
-        "View",
-        __config__=ConfigDict(extra="forbid"),
-        request=(bodies_of(service.limits, service.model.about["interests"]).recommend, ...),
-        user=(StrictStr | None, None),
-    )
+    recommend = bodies_of(service.limits, service.model.about["interests"]).recommend
+    fields: dict[str, Any] = {"request": (recommend, ...), "user": (StrictStr | None, None)}
+    body_type = create_model("View", __config__=ConfigDict(extra="forbid"), **fields)
     pages: list[Page] = [Page(service.model)]
 
     def page() -> Page:
@@ -115,13 +113,13 @@ def _add_routes(app: FastAPI, service: "Service") -> None:
             missing = service.messages.text(missing.key, **missing.values)
         limits = {"n": min(service.model.about["cutoff"], service.limits.max_n)}
         limits |= {"max_history": service.limits.max_history}
-        return _answer({**found, "users_missing": missing, **limits})
+        return answered({**found, "users_missing": missing, **limits})
 
     @app.get("/v1/page/users", include_in_schema=False)
     async def users(query: str = "") -> Response:
         """Return test users whose id contains a text."""
         (found,) = await ask(page().found_users, [query[:_MOST_TEXT]])
-        return _answer(found)
+        return answered(found)
 
     @app.get("/v1/page/next-user", include_in_schema=False)
     async def next_user(after: str = "") -> Response:
@@ -129,7 +127,7 @@ def _add_routes(app: FastAPI, service: "Service") -> None:
         (found,) = await ask(page().next_user, [after])
         if found is None:
             raise RefusedError(404, "serve_user_unknown", user=after)
-        return _answer(found)
+        return answered(found)
 
     @app.get("/v1/page/users/{user_id:path}", include_in_schema=False)
     async def user(user_id: str) -> Response:
@@ -137,7 +135,7 @@ def _add_routes(app: FastAPI, service: "Service") -> None:
         (found,) = await ask(page().user, [user_id])
         if found is None:
             raise RefusedError(404, "serve_user_unknown", user=user_id)
-        return _answer(found)
+        return answered(found)
 
     async def view(body: Any) -> Response:
         """Return what is shown of histories, each beside the held-out items of the same user."""
@@ -146,7 +144,7 @@ def _add_routes(app: FastAPI, service: "Service") -> None:
         if body.user is not None and row is None:
             raise RefusedError(404, "serve_user_unknown", user=body.user)
         asked = [Asked(query, row) for query in now.model.queries(body.request)]
-        return _answer({"views": await ask(now.views, asked)})
+        return answered({"views": await ask(now.views, asked)})
 
     view.__annotations__["body"] = body_type
     app.post("/v1/page/view", include_in_schema=False)(view)
@@ -154,8 +152,3 @@ def _add_routes(app: FastAPI, service: "Service") -> None:
 
 def _response(file: _File) -> Response:
     return Response(file.content, headers=_HEADERS, media_type=file.type)
-
-
-def _answer(facts: Any) -> Response:
-    body = json.dumps(facts, ensure_ascii=False, allow_nan=False).encode()
-    return Response(body, media_type=JSON, headers={"Cache-Control": "no-store"})

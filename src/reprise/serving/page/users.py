@@ -33,14 +33,14 @@ class EvaluatedUsers:
         self._num_items = dataset.num_items
         self._category = dataset.known_categories
         self.truth = dataset.truth("test")
-        self.raw_ids = dataset.raw_users("test").gather(rows).cast(str).to_list()
+        self.raw_ids: list[str] = dataset.raw_users("test").gather(rows).cast(str).to_list()
         self._row = {raw_id: row for row, raw_id in enumerate(self.raw_ids)}
 
-    def find(self, text: str, most: int) -> tuple[list[FoundUser], int]:
-        """Return the first users whose id contains a text, and how many there are."""
-        rows = [row for row, raw_id in enumerate(self.raw_ids) if text in raw_id]
-        lengths = self._users.past.lengths
-        return [FoundUser(self.raw_ids[row], int(lengths[row])) for row in rows[:most]], len(rows)
+    def find(self, text: str) -> list[FoundUser]:
+        """Return the users whose id contains a text."""
+        lengths = self._users.past.lengths.tolist()
+        pairs = zip(self.raw_ids, lengths, strict=True)
+        return [FoundUser(raw_id, length) for raw_id, length in pairs if text in raw_id]
 
     def after(self, user_id: str) -> str:
         """Return the user after one, the first after the last or after no user."""

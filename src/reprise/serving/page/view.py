@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reprise.errors import RepriseError
 from reprise.retrieval.ranking import NO_INTEREST
 from reprise.serving.lists import Answer, Query
-from reprise.serving.page.users import EvaluatedUsers
+from reprise.serving.page.users import EvaluatedUsers, FoundUser
 from reprise.serving.server.model import ServedModel, fixed_histories
 from reprise.text.messages import Phrase
 
@@ -57,10 +57,11 @@ class Page:
         """Return the first test users whose id contains each text, and how many there are."""
         found = []
         for text in asked:
-            users, matches = ([], 0)
+            matches: list[FoundUser] = []
             if isinstance(self.users, EvaluatedUsers):
-                users, matches = self.users.find(text, MOST_USERS)
-            found.append({"users": [one._asdict() for one in users], "matches": matches})
+                matches = self.users.find(text)
+            users = [one._asdict() for one in matches[:MOST_USERS]]
+            found.append({"users": users, "matches": len(matches)})
         return found
 
     def next_user(self, asked: Sequence[str]) -> list[dict[str, Any] | None]:
