@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +18,15 @@ _STANDARD = Limits()
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
+class _Finite(click.FloatRange):
+    """A number within a range; NaN, which compares with nothing, is none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number; fail for any other value."""
+        number = super().convert(value, param, ctx)
+        return number if number == number else self.fail(f"{value!r}", param, ctx)
+
+
 def _limit(name: str, kind: str = "N") -> Callable[[Decorated], Decorated]:
     """Return the option of a limit that is a whole number."""
     flag = f"--{name.replace('_', '-')}"
@@ -31,7 +39,7 @@ def _seconds(
     flag: str, low: float, high: float, default: float, kind: str = "SECONDS"
 ) -> Callable[[Decorated], Decorated]:
     """Return an option that is a time."""
-    return click.option(flag, type=click.FloatRange(low, high), default=default, metavar=kind)
+    return click.option(flag, type=_Finite(low, high), default=default, metavar=kind)
 
 
 @click.command(cls=Command)
@@ -68,7 +76,7 @@ def serve(
     runs_dir: Path,
     data_dir: Path | None,
     lang: str | None,
-    **options: Any,
+    **of_limits: Any,
 ) -> None:
     """Serve RUN's stored model over HTTP."""
     end_at_once_on_interrupt()
@@ -84,11 +92,7 @@ def serve(
     from reprise.serving.server.watch import Watcher
     from reprise.show.run import Voice
 
-    known = {field.name for field in fields(Limits)}
-    limits = Limits(
-        batch_window=batch_window / 1000,
-        **{name: value for name, value in options.items() if name in known},
-    )
+    limits = Limits(batch_window=batch_window / 1000, **of_limits)
     tokens = () if token_file is None else read_tokens(token_file)
     require_protection(host, tokens, no_token)
     messages = Messages(choose_language(lang))
@@ -99,20 +103,16 @@ def serve(
     loader = Loader(path, which, say, locator(path, data_dir))
     with server.bind(host, port) as opened:
         service = Service(loader.load(loader.find()), limits, messages)
-        watcher = Watcher(service, loader, watch_every, say)
+        beside = [Watcher(service, loader, watch_every, say).beside] if watch else []
+        app = create_app(service, tokens, not (tokens or no_token), *beside)
 
         def ready() -> None:
-            url = server.url_of(opened)
-            seconds = time.monotonic() - began
+            url, seconds = server.url_of(opened), time.monotonic() - began
             say("serve_ready", seconds=seconds, url=url, **service.model.about)
             if not (tokens or is_loopback(host)):
                 say("serve_open", url=url)
 
-        local_only = not (tokens or no_token)
-        beside = [watcher.beside] if watch else []
-        server.run(
-            create_app(service, tokens, local_only, *beside), opened, limits, messages, ready
-        )
+        server.run(server.Server(app, limits, messages, ready), opened)
     say("serve_ended")
 
 

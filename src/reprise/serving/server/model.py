@@ -53,7 +53,8 @@ class ServedModel:
         stored = recommender.stored
         self._stored_at = (self.checkpoint.path / store.MANIFEST).stat().st_mtime
         self.about = _about(stored, self._model.num_interest)
-        made = [Query(one, _FIXED_LIST) for one in fixed_histories(stored.num_items)]
+        length = min(_FIXED_LIST, -(-stored.num_items // 2))  # some items are not listed
+        made = [Query(one, length) for one in fixed_histories(stored.num_items)]
         self._fixed = [set(one.ids.tolist()) for one in self.answers(made)]
         self.titles([("a", 1)])
 

@@ -5,7 +5,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import uvicorn
 
@@ -28,14 +28,16 @@ def bind(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        opened = socket.socket(family, kind, protocol)
-        if sys.platform != "win32":  # a server that was killed can be started again at once
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
+        with ExitStack() as closing:
+            opened = closing.enter_context(socket.socket(family, kind, protocol))
+            if sys.platform != "win32":  # a server that was killed can be started again at once
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.bind(address)
+            closing.pop_all()
+            return opened
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError("serve_not_bound", host=host, port=port, reason=reason) from error
-    return opened
 
 
 def url_of(opened: socket.socket) -> str:
