@@ -25,6 +25,7 @@ function update(choices) {
   Object.assign(state, choices);
   history.replaceState(null, "", location.pathname + location.search + toHash(state));
   showControls();
+  place("main").ariaBusy = "true";
   refresh();
 }
 
@@ -38,16 +39,17 @@ const refresh = latest(
   async () => {
     const own = await loadUser(state.user);
     const items = state.history ?? own?.history.map((item) => item.item_id) ?? [];
+    const off = weights().every((one) => one === 0); // which lists nothing, and is no request
     const request = {
       histories: [items],
       n: about.n,
       diversity: state.diversity,
-      weights: weights(),
+      weights: off ? null : weights(),
       filter_seen: state.hideSeen,
       explain: true,
     };
     const { views } = await ask("v1/page/view", { request, user: state.user });
-    return { view: views[0], own };
+    return { view: off ? emptied(views[0]) : views[0], own };
   },
   ({ view, own }) => {
     [shown, user] = [view, own];
@@ -56,10 +58,17 @@ const refresh = latest(
     focusAfter?.();
     focusAfter = null;
     const found = view.items.filter((item) => item.hit).length;
+    place("main").ariaBusy = "false";
     place("status").textContent = say(own ? "listed_found" : "listed", { count: view.items.length, found });
   },
   fail,
 );
+
+/** Return a view with all interests switched off. */
+function emptied(view) {
+  const interests = view.interests.map((one) => ({ ...one, listed: 0 }));
+  return view.popular ? view : { ...view, interests, items: [], metrics: null };
+}
 
 function draw() {
   showView(shown, user, about, remove, (id) => update({ history: [...ids(), id] }));
@@ -98,6 +107,7 @@ function showAbout() {
 }
 
 function fail(error) {
+  place("main").ariaBusy = "false";
   place("problem").textContent = error.status ? error.message : say("no_answer");
   place("problem").hidden = false;
   place("token-form").hidden = error.status !== 401;
