@@ -283,7 +283,7 @@ def test_page_builds_a_history_by_searching_titles(page: "Page", client: httpx.C
     page.locator("#list .add").first.click()
     settled(page)
     assert chips.count() == 3
-    page.get_by_role("button", name="Remove Film 10", exact=True).click()
+    page.get_by_role("button", name="Remove Film 10", exact=True).first.click()
     settled(page)
     assert chips.all_text_contents()[0] == SLY
     assert page.evaluate("document.activeElement.closest('#history') !== null")

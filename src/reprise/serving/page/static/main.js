@@ -174,6 +174,7 @@ function pickUser(id) {
 }
 
 async function nextUser() {
+  place("main").ariaBusy = "true";
   try {
     const { user_id } = await ask(`v1/page/next-user?after=${encodeURIComponent(state.user ?? "")}`);
     pickUser(user_id);
