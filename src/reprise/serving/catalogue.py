@@ -37,9 +37,9 @@ class Catalogue:
     def __init__(self, items: pl.DataFrame) -> None:
         self.item_ids: list[str] = items["raw_id"].cast(pl.String).to_list()
         self._numbers = {raw_id: number for number, raw_id in enumerate(self.item_ids, start=1)}
-        self.titles: list[str | None] = _texts(items, "title").to_list()
-        category = _category(items)
-        self.categories = [[] if one is None else [one] for one in category]
+        titles, category = _texts(items, "title"), _category(items)
+        self.titles: list[str | None] = titles.to_list()
+        self.categories = [[] if one is None else [one] for one in category.to_list()]
         self._codes: dict[str, int] = {}
         if "category_code" in items.columns:
             pairs = zip(category, items["category_code"], strict=True)
@@ -47,9 +47,16 @@ class Catalogue:
         self._about = pl.DataFrame(
             {
                 "item_id": pl.Series(self.item_ids, dtype=pl.String),
-                "title": pl.Series(self.titles, dtype=pl.String),
-                "categories": pl.Series(self.categories, dtype=pl.List(pl.String)),
+                "title": titles,
+                "category": category,
             }
+        ).select(
+            "item_id",
+            "title",
+            # Made within Polars: from lists of Python it would take seconds.
+            categories=pl.when(pl.col("category").is_null())
+            .then(pl.lit([], pl.List(pl.String)))
+            .otherwise(pl.concat_list("category")),
         )
         self._sorted: list[str] = []
 
