@@ -399,6 +399,27 @@ def test_page_says_what_a_link_has_that_is_not_there(
         assert len(listed(page)) == N
 
 
+def test_page_view_gives_the_interest_that_each_item_feeds(
+    client: httpx.Client, model: ServedModel
+) -> None:
+    rng = np.random.default_rng(5)
+    lengths = (0, 1, 6, 2 * model.about["history_length"])
+    histories = [[f"i{n}" for n in rng.integers(1, ITEMS + 1, length)] for length in lengths]
+    asked = {"histories": histories, "explain": True}
+    views = client.post("/v1/page/view", json={"request": asked}).json()["views"]
+    vectors = client.post("/v1/users/vectors", json={"histories": histories}).json()["vectors"]
+    items = model.recommender.item_vectors()
+    for history, view, own in zip(histories, views, vectors, strict=True):
+        assert [item["item_id"] for item in view["history"]] == history
+        assert view["popular"] == (not history)
+        unseen = max(0, len(history) - model.about["history_length"])
+        fed = [item["interest"] for item in view["history"]]
+        assert fed[:unseen] == [None] * unseen
+        for item, interest in zip(history[unseen:], fed[unseen:], strict=True):
+            scores = np.array(own) @ items[model.catalogue.number(item) - 1]
+            assert scores[interest] == pytest.approx(scores.max())
+
+
 def test_page_is_served_with_a_policy_that_lets_nothing_in_from_outside(
     client: httpx.Client,
 ) -> None:
