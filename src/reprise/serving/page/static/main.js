@@ -77,7 +77,7 @@ function draw() {
 
 function remove(at) {
   focusAfter = () => {
-    const buttons = place("history").querySelectorAll("button");
+    const buttons = [...place("history").querySelectorAll("button")].reverse();
     (buttons[Math.min(at, buttons.length - 1)] ?? place("search")).focus();
   };
   update({ history: ids().filter((_, one) => one !== at) });

@@ -40,9 +40,8 @@ export function nameOf(item) {
 
 /** Return what is known of an item beside its name. */
 export function aboutItem(item, own = []) {
-  const known = item.categories.filter((one) => one !== String(item.truth));
-  if (item.title !== null) known.push(item.item_id);
-  const made = make("span", { class: "about faint" }, known.join(" · "));
+  const known = item.categories.filter((one) => one !== String(item.truth)); // the same in other words
+  const made = make("span", { class: "about faint", title: item.item_id }, known.join(" · "));
   if (item.truth >= 0) made.prepend(truthTag(item.truth, own), known.length ? " " : "");
   return made;
 }

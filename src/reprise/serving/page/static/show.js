@@ -64,14 +64,15 @@ function showHistory(shown, about, own, remove) {
   if (shown.unknown_items) notes.push(say("unknown_items", { count: shown.unknown_items }));
   place("about-history").textContent = items.length || shown.unknown_items ? notes.join(" ") : say("history_empty");
   place("clear").hidden = !items.length;
-  fill(place("history"), ...items.map((item, at) => make(
+  const chips = items.map((item, at) => make(
     "li",
     { class: `chip ${colour(item.interest)}` },
     badge(item.interest),
     make("span", { class: "name" }, nameOf(item)),
     item.truth >= 0 ? truthTag(item.truth, own) : null,
     make("button", { type: "button", "aria-label": say("remove", { item: nameOf(item) }), onclick: () => remove(at) }, "×"),
-  )));
+  ));
+  fill(place("history"), ...chips.reverse());
 }
 
 function showInterests(shown, own) {
@@ -141,11 +142,19 @@ function showList(shown, own, add) {
       make("span", { class: "name" }, nameOf(item)),
       item.hit ? make("span", { class: "found" }, say("hit")) : null,
       aboutItem(item, own),
-      names.has(item.because) ? make("span", { class: "because faint" }, say("because", { item: names.get(item.because) })) : null,
+      make("span", { class: "because faint" }, because(item, names)),
     ),
     make("span", { class: "score" }, item.score === null ? "" : digits(item.score, 3)),
     make("button", { type: "button", class: "add", "aria-label": say("add", { item: nameOf(item) }), title: say("add", { item: nameOf(item) }), onclick: () => add(item.item_id) }, "+"),
   )));
+}
+
+/** Return the words on why an item is listed. */
+function because(item, names) {
+  if (item.because === null) return "";
+  const nearest = say("because", { item: names.get(item.because) });
+  if (!names.has(item.item_id)) return nearest;
+  return item.because === item.item_id ? say("in_history") : `${nearest}; ${say("in_history")}`;
 }
 
 function showFound(shown, user, about) {
