@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
@@ -394,6 +395,10 @@ def test_page_says_what_a_link_has_that_is_not_there(
         settled(page)
         assert "1 that the model does not know" in page.locator("#about-history").inner_text()
         assert listed(page) == recommended(client, ["i1"])
+        assert "weights of 4 interests" in page.locator("#notice").inner_text()
+        page.locator("#seen").click()
+        settled(page)
+        assert page.locator("#notice").is_hidden()
     with visiting(browser, client, errors=1) as page:  # the browser logs the 404
         page.goto(f"{client.base_url}#user=nobody")
         page.locator("#problem:has-text('nobody')").wait_for()
@@ -401,6 +406,58 @@ def test_page_says_what_a_link_has_that_is_not_there(
         page.locator("#user-options li").first.click()
         settled(page)
         assert len(listed(page)) == N
+
+
+@needs_browser
+@pytest.mark.long
+def test_page_lists_what_the_server_recommends_whatever_is_clicked(
+    browser: "Browser", client: httpx.Client
+) -> None:
+    rng = np.random.default_rng(11)
+    with visiting(browser, client) as page:
+        page.goto(str(client.base_url))
+        settled(page)
+        for _ in range(100):
+            click_something(page, rng)
+            settled(page)
+            parts = parse_qs(urlsplit(page.url).fragment)
+            history = parts.get("item", [])
+            if "item" not in parts and "user" in parts:
+                history = history_of(client, parts["user"][0])
+            weights = [float(one) for one in parts.get("weights", ["1 1"])[0].split()]
+            body = {
+                "diversity": float(parts.get("diversity", ["0"])[0]),
+                "weights": weights,
+                "filter_seen": "seen" in parts,
+            }
+            if any(weights) or not history:
+                body["weights"] = weights if any(weights) else None
+                assert listed(page) == recommended(client, history, **body)
+            else:
+                assert listed(page) == []
+
+
+def click_something(page: "Page", rng: np.random.Generator) -> None:
+    """Do one thing that a person could do."""
+    adds = page.locator("#list .add")
+    removes = page.locator("#history button")
+    match int(rng.integers(8)):
+        case 0:
+            page.locator("#next-user").click()
+        case 1:
+            slide(page.locator("#diversity"), int(rng.integers(8)))
+        case 2 | 3:
+            slide(page.locator(f"#weight-{rng.integers(INTERESTS)}"), int(rng.integers(12)))
+        case 4:
+            page.locator("#seen").click()
+        case 5 if adds.count():
+            adds.nth(int(rng.integers(adds.count()))).click()
+        case 6 if removes.count():
+            removes.nth(int(rng.integers(removes.count()))).click()
+        case 7:
+            page.locator("#clear" if removes.count() else "#reset").click()
+        case _:
+            page.locator("#language").click()
 
 
 def test_page_view_gives_the_interest_that_each_item_feeds(

@@ -23,6 +23,7 @@ const ids = () => shown.history.map((item) => item.item_id);
 /** Take choices, keep them in the address, and show what follows from them. */
 function update(choices) {
   Object.assign(state, choices);
+  if (Object.keys(choices).length) place("notice").hidden = true;
   history.replaceState(null, "", location.pathname + location.search + toHash(state));
   showControls();
   place("main").ariaBusy = "true";
@@ -119,7 +120,11 @@ async function begin() {
   try {
     await speak(state.language);
     about = await ask("v1/page");
-    if (state.weights !== null && state.weights.length !== about.model.interests) state.weights = null;
+    const count = about.model.interests;
+    const foreign = state.weights !== null && state.weights.length !== count;
+    place("notice").hidden = !foreign;
+    place("notice").textContent = foreign ? say("link_weights", { given: state.weights.length, count }) : "";
+    if (foreign) state.weights = null;
     if (state.user === null && state.history === null) {
       const { users: first } = about.users ? await ask("v1/page/users") : { users: [] };
       Object.assign(state, first.length ? { user: first[0].user_id } : { history: [] });
