@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
@@ -83,6 +84,8 @@ class Run:
         arrays = initial_arrays(
             model_of(self.config), shape_of(self.config), ITEMS, step, embedding_scale=1.0
         )
+        # As the best model is stored: no update is pending.
+        arrays = arrays._replace(row_steps=jnp.full_like(arrays.row_steps, step))
         best = Best(1 - 1 / (1 + step), step, 0)
         progress = Progress(0.001, step, 0, step, best.metric, best)
         state = take_snapshot(TrainState(arrays, progress))

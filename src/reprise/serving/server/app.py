@@ -53,9 +53,9 @@ def create_app(
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
-        dependencies=stated,
     )
-    app.include_router(routes.api(service))
+    app.include_router(routes.api(service), dependencies=stated)
+    app.include_router(routes.measured(service), dependencies=stated)
     app.include_router(routes.watched(service))
     mount(app, service)
     _add_handlers(app, service)

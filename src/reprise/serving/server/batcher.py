@@ -19,6 +19,8 @@ from reprise.serving.server.metrics import Metrics
 
 _LOG = logging.getLogger(__name__)
 
+_PAUSES = 4  # a pause of one part of the window means that no further input comes
+
 # Answers inputs, in their order: what an input gets does not depend on the others.
 Work = Callable[[list[Any]], Sequence[Any]]
 
@@ -36,8 +38,9 @@ class _Job:
 class Batcher:
     """Computes answers on one thread, up to `batch_size` inputs of the same work together.
 
-    While nothing is computed, the first input waits `batch_window` seconds for others. Inputs whose
-    request has ended meanwhile are not computed.
+    Before a batch that is not full, more inputs are waited for: those whose answers have just been
+    sent ask again together. `batch_window` seconds at most, and no longer than they come. Inputs
+    whose request has ended meanwhile are not computed.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
@@ -124,18 +127,18 @@ class Batcher:
                 _settle(job, answer)
 
     async def _gather(self) -> None:
-        """Wait until a batch is full or its first input has waited long enough."""
-        if not self._jobs:
-            return
-        left = self._jobs[0].since + self._limits.batch_window - time.monotonic()
-        if left <= 0 or len(self._jobs) >= self._limits.batch_size:
-            return
-        self._full.clear()
-        try:
-            async with asyncio.timeout(left):
-                await self._full.wait()
-        except TimeoutError:
-            pass
+        """Wait until a batch is full, no further input comes, or the window is over."""
+        window = self._limits.batch_window
+        over = time.monotonic() + window
+        while 0 < len(self._jobs) < self._limits.batch_size:
+            here = len(self._jobs)
+            self._full.clear()
+            try:
+                async with asyncio.timeout(min(window / _PAUSES, over - time.monotonic())):
+                    await self._full.wait()
+            except TimeoutError:
+                if len(self._jobs) == here or time.monotonic() >= over:
+                    return
 
     def _take(self) -> list[_Job]:
         """Take the first input that waits, and those after it of the same work."""

@@ -13,7 +13,7 @@ class Limits:
 
     Attributes:
         batch_size: Most histories computed together.
-        batch_window: Seconds that a history waits for others while nothing is computed.
+        batch_window: Seconds that a batch which is not full is kept open for others.
         queue: Most histories that wait.
         timeout: Seconds within which a request is read and answered.
         max_body: Most bytes of a request's body.
@@ -24,7 +24,7 @@ class Limits:
     """
 
     batch_size: int = 64
-    batch_window: float = 0.005
+    batch_window: float = 0.01
     queue: int = 512
     timeout: float = 10.0
     max_body: int = 2**20

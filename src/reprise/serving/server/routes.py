@@ -56,8 +56,8 @@ def api(service: Service) -> APIRouter:
 
 
 def watched(service: Service) -> APIRouter:
-    """Return the routes that watch over the server."""
-    router = APIRouter()
+    """Return the routes that say whether the server works."""
+    router = APIRouter(responses=_of_gate(408, 421))
     health: Mapping[int | str, dict[str, Any]] = {
         200: {"model": schemas.Health},
         503: {"model": schemas.Health, "description": "Not now."},
@@ -72,6 +72,13 @@ def watched(service: Service) -> APIRouter:
     async def readyz() -> Response:
         """Return whether requests are answered now."""
         return _health(service.ready, "stopping" if service.draining else "stuck")
+
+    return router
+
+
+def measured(service: Service) -> APIRouter:
+    """Return the route of metrics."""
+    router = APIRouter(responses=_of_gate(401, 408, 421))
 
     @router.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
     async def of_prometheus() -> Response:
@@ -137,6 +144,10 @@ def _add_items(router: APIRouter, service: Service) -> None:
         "/items/{item_id:path}/similar",
         responses={**_MISSING, 200: {"model": schemas.SimilarItems}},
     )(similar)
+
+
+def _of_gate(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: _PROBLEMS[status] for status in statuses}
 
 
 def _health(good: bool, otherwise: str) -> Response:
