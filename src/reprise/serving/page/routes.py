@@ -140,9 +140,11 @@ def _add_routes(app: FastAPI, service: "Service") -> None:
     async def view(body: Any) -> Response:
         """Return what is shown of histories, each beside the held-out items of the same user."""
         now = page()
-        row = now.row_of(body.user)
-        if body.user is not None and row is None:
-            raise RefusedError(404, "serve_user_unknown", user=body.user)
+        row = None
+        if body.user is not None:
+            (row,) = await ask(now.rows, [body.user])
+            if row is None:
+                raise RefusedError(404, "serve_user_unknown", user=body.user)
         asked = [Asked(query, row) for query in now.model.queries(body.request)]
         return answered({"views": await ask(now.views, asked)})
 

@@ -34,7 +34,7 @@ class Asked:
 
 
 class Page:
-    """What the page asks of a served model. All of it but `queries` is work of the batcher."""
+    """What the page asks of a served model. All of it is work of the batcher."""
 
     def __init__(self, model: ServedModel) -> None:
         self.model = model
@@ -96,11 +96,13 @@ class Page:
             for place, one in enumerate(asked)
         ]
 
-    def row_of(self, user_id: str | None) -> int | None:
-        """Return the row of a test user, None of who is not one."""
-        if user_id is None or not isinstance(self.users, EvaluatedUsers):
-            return None
-        return self.users.row(user_id)
+    def rows(self, asked: Sequence[str]) -> list[int | None]:
+        """Return the row of each test user, None of who is not one."""
+        return [self._row(user_id) for user_id in asked]
+
+    def _row(self, user_id: str) -> int | None:
+        users = self.users
+        return users.row(user_id) if isinstance(users, EvaluatedUsers) else None
 
     @cached_property
     def _about(self) -> dict[str, Any]:
@@ -133,7 +135,7 @@ class Page:
         return next(step * unit for step in (1, 2, 5, 10) if step * unit >= widest)
 
     def _user(self, user_id: str) -> dict[str, Any] | None:
-        users, row = self.users, self.row_of(user_id)
+        users, row = self.users, self._row(user_id)
         if row is None or not isinstance(users, EvaluatedUsers):
             return None
         return {

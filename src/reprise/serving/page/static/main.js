@@ -24,10 +24,20 @@ const ids = () => shown.history.map((item) => item.item_id);
 function update(choices) {
   Object.assign(state, choices);
   if (Object.keys(choices).length) place("notice").hidden = true;
-  history.replaceState(null, "", location.pathname + location.search + toHash(state));
+  keepAddress();
   showControls();
   place("main").ariaBusy = "true";
   refresh();
+}
+
+const address = () => location.pathname + location.search + toHash(state);
+
+function keepAddress() {
+  try {
+    history.replaceState(null, "", address());
+  } catch { // some browsers allow so many changes in so many seconds
+    setTimeout(keepAddress, 1000);
+  }
 }
 
 async function loadUser(id) {
@@ -216,7 +226,7 @@ place("language").addEventListener("click", async () => {
   update({});
 });
 place("copy").addEventListener("click", async () => {
-  const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+  const copied = await navigator.clipboard?.writeText(location.origin + address()).then(() => true, () => false);
   place("status").textContent = say(copied ? "copied" : "copy_from_address");
   place("copy").textContent = say(copied ? "copied" : "copy_from_address");
   setTimeout(() => { place("copy").textContent = say("copy_link"); }, 2000);

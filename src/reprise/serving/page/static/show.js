@@ -24,7 +24,7 @@ export function makeInterests(count, weigh) {
         slider,
         make("output", { for: slider.id }),
       ),
-      make("ol", { class: "scroll cards", tabindex: "0" }),
+      make("ol", { class: "scroll cards", role: "list", tabindex: "0" }),
     );
   });
   fill(place("interests"), ...rows);
