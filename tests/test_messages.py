@@ -26,6 +26,10 @@ ELSEWHERE = {
     "cli/reference.py",
     "data/build.py",  # what meta.json keeps of how a dataset was made
     "data/readers/columns.py",  # names of columns
+    # The OpenAPI document and Prometheus' help, which programs read.
+    "serving/server/metrics.py",
+    "serving/server/routes.py",
+    "serving/server/schemas.py",
     "runs/manage/archive.py",  # what tarfile says of a file, to know it by
 }
 # The same in both languages, as in the original.

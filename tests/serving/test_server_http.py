@@ -104,6 +104,8 @@ def test_server_spells_ids_as_data_does(client: httpx.Client) -> None:
     lists = client.post("/v1/recommend", json={"histories": spelled}).json()["lists"]
     assert all(one == lists[0] for one in lists)
     assert lists[0]["unknown_items"] == 0
+    three = client.post("/v1/recommend", json={"histories": spelled, "n": 3.0}).json()["lists"]
+    assert [one["items"] for one in three] == [one["items"][:3] for one in lists]
     strange = [None, True, 5.5, 10**400, "", "5.0", "\ud800"]
     (answer,) = client.post(
         "/v1/recommend", content=json.dumps({"histories": [strange]}), headers=JSON

@@ -101,6 +101,7 @@ def serve(
     if watch and not (path / "checkpoints").is_dir():
         raise UsageError("serve_watch_of_run", path=path)
     loader = Loader(path, which, say, locator(path, data_dir))
+    server.end_at_once_on_sigterm()
     with server.bind(host, port) as opened:
         service = Service(loader.load(loader.find()), limits, messages)
         beside = [Watcher(service, loader, watch_every, say).beside] if watch else []

@@ -167,12 +167,12 @@ def _answer_all(jobs: list[_Job]) -> Sequence[Any]:
     try:
         answers = work([job.input for job in jobs])
         if len(answers) != len(jobs):
-            raise RuntimeError(f"{len(answers)} answers to {len(jobs)} inputs")
+            raise AssertionError(f"{len(answers)} answers to {len(jobs)} inputs")
         return answers
     except Exception as error:
         if len(jobs) == 1:
             return [error]
-        _LOG.warning("A batch of %d failed (%s): each is computed by itself", len(jobs), error)
+        _LOG.warning("Batch of %d failed: %s", len(jobs), error)
         return [_answer_all([job])[0] for job in jobs]
 
 

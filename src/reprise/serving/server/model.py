@@ -72,7 +72,7 @@ class ServedModel:
         """Return a request's queries (`schemas.Bodies.recommend`), one for each history;
         RefusedError for what the model cannot do.
         """
-        asked = {name: value for name, value in body if name != "histories"}
+        asked = {name: value for name, value in body if name != "histories" and value is not None}
         try:
             query = self.recommender.query(**asked)
         except (UsageError, DataError) as error:

@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    create_model,
+)
 
 from reprise.serving.server.limits import Limits
 
@@ -12,6 +21,11 @@ _Finite = Field(strict=True, allow_inf_nan=False)
 ItemId = StrictStr | StrictInt | Annotated[float, _Finite] | StrictBool | None
 MOST_WEIGHT = 1000.0
 MOST_DIVERSITY = 1000.0
+
+
+def _whole(value: Any) -> Any:
+    """Return 28 for 28.0: JSON has one kind of numbers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class _Strict(BaseModel):
@@ -125,68 +139,45 @@ class Bodies:
 def bodies_of(limits: Limits, interests: int) -> Bodies:
     """Return the bodies of requests within limits, for a model with so many interests."""
     history = Annotated[list[ItemId], Field(max_length=limits.max_history)]
-    histories = Annotated[
-        list[history],
-        Field(
-            max_length=limits.max_histories,
-            description="Raw item ids, oldest first; unknown ones are skipped and counted.",
-        ),
-    ]
-    of_weights = Annotated[float, Field(strict=True, ge=0, le=MOST_WEIGHT, allow_inf_nan=False)]
-    weights = Annotated[
-        list[of_weights] | None,
-        Field(
-            min_length=interests,
-            max_length=interests,
-            description="Multiplies the vector of each interest; 0 switches one off.",
-            json_schema_extra={"contains": {"type": "number", "exclusiveMinimum": 0}},
-        ),
-    ]
-    optional: dict[str, Any] = {
-        "n": (
-            Annotated[int, Field(strict=True, ge=1, le=limits.max_n, description="List length.")],
-            10,
-        ),
-        "diversity": (
-            Annotated[
-                float,
-                Field(
-                    strict=True,
-                    ge=0,
-                    le=MOST_DIVERSITY,
-                    allow_inf_nan=False,
-                    description="Subtracted from a score per item of its category listed before.",
-                ),
-            ],
-            0.0,
-        ),
-        "exclude": (
-            Annotated[list[ItemId], Field(description="Items that no list has.")],
-            Field(default_factory=list),
-        ),
-        "allow": (
-            Annotated[list[ItemId] | None, Field(description="The only items that lists have.")],
-            None,
-        ),
-        "categories": (
-            Annotated[
-                list[StrictStr] | None, Field(description="Lists have items of these categories.")
-            ],
-            None,
-        ),
-        "filter_seen": (
-            Annotated[StrictBool, Field(description="Whether to leave out the history's items.")],
-            False,
-        ),
-        "weights": (weights, None),
-        "explain": (
-            Annotated[
-                StrictBool, Field(description="Whether to say how an item came into the list.")
-            ],
-            False,
-        ),
-    }
+    said = "Raw item ids, oldest first; unknown ones are skipped and counted."
+    histories = Annotated[list[history], Field(max_length=limits.max_histories, description=said)]
+    fields: dict[str, Any] = {"histories": (histories, ...), **_of_lists(limits, interests)}
     return Bodies(
-        create_model("Recommend", __base__=_Strict, histories=(histories, ...), **optional),
+        create_model("Recommend", __base__=_Strict, **fields),
         create_model("Histories", __base__=_Strict, histories=(histories, ...)),
     )
+
+
+def _of_lists(limits: Limits, interests: int) -> dict[str, Any]:
+    """Return the fields, with their defaults, that say which lists are asked for."""
+    each = _number(MOST_WEIGHT)
+    weights = Field(
+        min_length=interests,
+        max_length=interests,
+        description="Multiplies the vector of each interest; 0 switches one off.",
+        json_schema_extra={"contains": {"type": "number", "exclusiveMinimum": 0}},
+    )
+    length = Field(strict=True, ge=1, le=limits.max_n, description="List length.")
+    taken = "Subtracted from a score per item of its category listed before."
+    return {
+        "n": (Annotated[int, length, BeforeValidator(_whole)], 10),
+        "diversity": (Annotated[_number(MOST_DIVERSITY), Field(description=taken)], 0.0),
+        "exclude": _list_of(ItemId, "Items that no list has."),
+        "allow": _list_of(ItemId, "The only items that lists have."),
+        "categories": _list_of(StrictStr, "Lists have items of these categories."),
+        "filter_seen": _switch("Whether to leave out the history's items."),
+        "weights": (Annotated[list[each] | None, weights], None),
+        "explain": _switch("Whether to say how an item came into the list."),
+    }
+
+
+def _number(most: float) -> Any:
+    return Annotated[float, Field(strict=True, ge=0, le=most, allow_inf_nan=False)]
+
+
+def _list_of(kind: Any, description: str) -> tuple[Any, None]:
+    return Annotated[list[kind] | None, Field(description=description)], None
+
+
+def _switch(description: str) -> tuple[Any, bool]:
+    return Annotated[StrictBool, Field(description=description)], False
