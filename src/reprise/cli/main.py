@@ -30,10 +30,12 @@ COMMANDS = (
     "import-tf",
     "inspect",
     "prepare",
+    "recommend",
     "report",
     "resume",
     "runs",
     "serve",
+    "similar",
     "sweep",
     "train",
 )

@@ -73,9 +73,13 @@ class Catalogue:
 
     def numbered(self, raw_ids: Iterable[object]) -> Numbered:
         """Return the numbers of the known items among raw ids, and count the others."""
-        found = [self.number(raw_id) for raw_id in raw_ids]
-        items = np.array([number for number in found if number != NO_ITEM], np.int32)
-        return Numbered(items, len(found) - len(items))
+        found = self.numbers(map(spelled_one, raw_ids))
+        known = found[found != NO_ITEM]
+        return Numbered(known, len(found) - len(known))
+
+    def numbers(self, ids: Iterable[str | None]) -> NDArray[np.int32]:
+        """Return the numbers of items by their ids as text; NO_ITEM where they are unknown."""
+        return np.array([self._numbers.get(one or "", NO_ITEM) for one in ids], np.int32)
 
     def filter(
         self,
@@ -110,10 +114,12 @@ class Catalogue:
             "popular": answer.popular,
         }
 
-    def as_frame(self, answers: Sequence[Answer], first: int = 0) -> pl.DataFrame:
+    def as_frame(
+        self, answers: Sequence[Answer], first: int = 0, explain: bool = False
+    ) -> pl.DataFrame:
         """Return answers as a frame with a row per item: history (they are numbered from `first`),
-        rank, item_id, title, categories, score and interest, null for popular items; where they
-        are explained, scores and because, too.
+        rank, item_id, title, categories, score and interest, null for popular items; if they are
+        explained, scores and because, too.
         """
         lengths = np.array([len(one.ids) for one in answers], np.int64)
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -130,8 +136,7 @@ class Catalogue:
         frame = frame.with_columns(
             pl.when(pl.col("interest") != NO_INTEREST).then(pl.col("interest")).alias("interest")
         )
-        explained = [one for one in answers if one.interest_scores is not None]
-        return self._explained(frame, explained) if explained else frame
+        return self._explained(frame, answers) if explain else frame
 
     def _explained(self, frame: pl.DataFrame, answers: Sequence[Answer]) -> pl.DataFrame:
         scores = [
@@ -148,16 +153,22 @@ class Catalogue:
             because=pl.Series(raw_ids, dtype=pl.String),
         )
 
-    def item(self, number: int) -> dict[str, Any]:
-        """Return what is known of an item, as JSON shows it."""
+    def item_as_json(self, number: int) -> dict[str, Any]:
+        """Return what is known of an item, as `--json` and the server show it."""
         return {
             "item_id": self.item_ids[number - 1],
             "title": self.titles[number - 1],
             "categories": self.categories[number - 1],
         }
 
+    def similar_as_json(self, number: int, answer: Answer) -> dict[str, Any]:
+        """Return the items similar to one, as `--json` and the server show them."""
+        pairs = zip(answer.ids.tolist(), answer.scores.tolist(), strict=True)
+        items = [self.item_as_json(other) | {"score": score} for other, score in pairs]
+        return {"item": self.item_as_json(number), "items": items}
+
     def _item(self, answer: Answer, place: int) -> dict[str, Any]:
-        item = self.item(int(answer.ids[place])) | {
+        item = self.item_as_json(int(answer.ids[place])) | {
             "score": None if answer.popular else float(answer.scores[place]),
             "interest": None if answer.popular else int(answer.interests[place]),
         }

@@ -184,7 +184,7 @@ class Page:
     def _item(self, number: int) -> dict[str, Any]:
         truth = self._truth
         known = {} if truth is None else {"truth": int(truth[number])}
-        return self.model.catalogue.item(number) | known
+        return self.model.catalogue.item_as_json(number) | known
 
 
 def _only(k: int, count: int) -> tuple[float, ...]:

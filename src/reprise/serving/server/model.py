@@ -110,18 +110,15 @@ class ServedModel:
         """Whether lists can be diversified."""
         return self._model.has_categories
 
-    def similar(self, asked: list[tuple[int, int]]) -> list[list[dict[str, Any]]]:
-        """Return the items next to each of (item number, length of the list)."""
-        return [self._similar(item, n) for item, n in asked]
+    def similar(self, asked: list[tuple[int, int]]) -> list[dict[str, Any]]:
+        """Return the items similar to each of (item number, length of the list)."""
+        found = [lists.similar(self._model, item, n) for item, n in asked]
+        pairs = zip(asked, found, strict=True)
+        return [self.catalogue.similar_as_json(item, answer) for (item, _), answer in pairs]
 
     def titles(self, asked: list[tuple[str, int]]) -> list[dict[str, Any]]:
         """Return the items found by each of (text, most)."""
         return [self._find(text, most) for text, most in asked]
-
-    def _similar(self, item: int, n: int) -> list[dict[str, Any]]:
-        found = lists.similar(self._model, item, n)
-        pairs = zip(found.ids, found.scores, strict=True)
-        return [self.catalogue.item(int(one)) | {"score": float(score)} for one, score in pairs]
 
     def _find(self, text: str, most: int) -> dict[str, Any]:
         """Return the items whose title has all words of a text, the most popular first, after the
@@ -135,7 +132,7 @@ class ServedModel:
             places = np.flatnonzero(found.to_numpy()) + 1
         if (own := self.catalogue.number(text)) != NO_ITEM:
             places = np.concatenate([[own], places[places != own]])
-        items = [self.catalogue.item(int(place)) for place in places[:most]]
+        items = [self.catalogue.item_as_json(int(place)) for place in places[:most]]
         return {"items": items, "matches": len(places)}
 
     @cached_property

@@ -135,7 +135,7 @@ def _add_items(router: APIRouter, service: Service) -> None:
         """Return the items next to an item."""
         model = service.model
         (found,) = await service.batcher.ask(model.similar, [(model.number(item_id), n)])
-        return answered({"items": found}, model)
+        return answered(found, model)
 
     items.__annotations__ |= {"query": words, "n": length}
     similar.__annotations__ |= {"item_id": of_item, "n": length}

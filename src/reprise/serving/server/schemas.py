@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -20,6 +21,7 @@ _Finite = Field(strict=True, allow_inf_nan=False)
 # An id as JSON has it: 5, 5.0 and "5" are one item.
 ItemId = StrictStr | StrictInt | Annotated[float, _Finite] | StrictBool | None
 MOST_WEIGHT = 1000.0
+_LEAST_WEIGHT = float(np.finfo(np.float32).tiny)  # of one that is not switched off
 MOST_DIVERSITY = 1000.0
 
 
@@ -83,8 +85,9 @@ class SimilarItem(Item):
 
 
 class SimilarItems(BaseModel):
-    """Items by descending cosine."""
+    """An item, and others by descending cosine."""
 
+    item: Item
     items: list[SimilarItem]
 
 
@@ -155,7 +158,7 @@ def _of_lists(limits: Limits, interests: int) -> dict[str, Any]:
         min_length=interests,
         max_length=interests,
         description="Multiplies the vector of each interest; 0 switches one off.",
-        json_schema_extra={"contains": {"type": "number", "exclusiveMinimum": 0}},
+        json_schema_extra={"contains": {"type": "number", "minimum": _LEAST_WEIGHT}},
     )
     length = Field(strict=True, ge=1, le=limits.max_n, description="List length.")
     taken = "Subtracted from a score per item of its category listed before."
@@ -166,7 +169,7 @@ def _of_lists(limits: Limits, interests: int) -> dict[str, Any]:
         "allow": _list_of(ItemId, "The only items that lists have."),
         "categories": _list_of(StrictStr, "Lists have items of these categories."),
         "filter_seen": _switch("Whether to leave out the history's items."),
-        "weights": (Annotated[list[each] | None, weights], None),
+        "weights": (Annotated[list[each] | None, weights], None),  # type: ignore[valid-type]
         "explain": _switch("Whether to say how an item came into the list."),
     }
 
