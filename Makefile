@@ -64,7 +64,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Reprise needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m $(INSTALL) hatchling editables
-	$(BIN)/python -m $(INSTALL) -e .
+	$(BIN)/python -m $(INSTALL) -e '.[serve]'
 	touch $@
 
 $(TOOLS): $(INSTALLED)

@@ -11,7 +11,7 @@ import pytest
 from helpers.commands import ROOT
 
 # What is not code, and is read where it lies.
-DATA = ("*.toml", "*.html", "*.css", "*.js", "*.mo", "py.typed")
+DATA = ("*.toml", "*.html", "*.css", "*.js", "*.svg", "*.mo", "py.typed")
 
 
 @pytest.fixture(scope="module")

@@ -53,10 +53,12 @@ def serving(
 
 
 @contextmanager
-def serving_process(run: Path, *options: object) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def serving_process(
+    run: Path | str, *options: object, cwd: Path | None = None
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Run `reprise serve`, and yield the process, once it is ready, and its address."""
     command = reprise_command("serve", run, "--port", 0, *options)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=cwd)
     try:
         assert process.stderr is not None
         line = next(one for one in process.stderr if one.startswith("Ready"))

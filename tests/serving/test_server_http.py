@@ -173,9 +173,9 @@ def test_server_finds_items_by_title_and_id(undisturbed: RunFolder) -> None:
 
 
 def test_server_finds_items_without_titles_by_id(client: httpx.Client) -> None:
-    answer = client.get("/v1/items", params={"query": "5"}).json()
-    assert answer["matches"] == 1
-    assert answer["items"][0]["item_id"] == "5"
+    answer = client.get("/v1/items", params={"query": "5", "n": 3}).json()
+    assert answer["matches"] == 4
+    assert [item["item_id"] for item in answer["items"]] == ["5", "15", "25"]
 
 
 def test_server_says_what_it_serves(model: ServedModel, client: httpx.Client) -> None:

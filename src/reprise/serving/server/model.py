@@ -101,6 +101,15 @@ class ServedModel:
         """Return the interests [K, d] of each history, as lists of numbers."""
         return [one.tolist() for one in lists.interests(self._model, histories)]
 
+    def fed(self, histories: list[Numbers]) -> list[NDArray[np.int32]]:
+        """Return the interest that each item of each history feeds."""
+        return lists.fed_interests(self._model, histories)
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether lists can be diversified."""
+        return self._model.has_categories
+
     def similar(self, asked: list[tuple[int, int]]) -> list[dict[str, Any]]:
         """Return the items similar to each of (item number, length of the list)."""
         found = [lists.similar(self._model, item, n) for item, n in asked]
@@ -113,12 +122,12 @@ class ServedModel:
 
     def _find(self, text: str, most: int) -> dict[str, Any]:
         """Return the items whose title has all words of a text, the most popular first, after the
-        one whose id it is.
+        one whose id it is. Where no item has a title, ids are searched so.
         """
         places = np.zeros(0, np.int64)
         words = text.lower().split()
-        if self._titles is not None and words:
-            has = [pl.col("title").str.contains(word, literal=True) for word in words]
+        if words:
+            has = [pl.col("text").str.contains(word, literal=True) for word in words]
             found = self._titles.select(pl.all_horizontal(has).fill_null(False)).to_series()
             places = np.flatnonzero(found.to_numpy()) + 1
         if (own := self.catalogue.number(text)) != NO_ITEM:
@@ -127,12 +136,12 @@ class ServedModel:
         return {"items": items, "matches": len(places)}
 
     @cached_property
-    def _titles(self) -> pl.DataFrame | None:
-        """Titles in lower case; None where no item has one."""
+    def _titles(self) -> pl.DataFrame:
+        """Titles in lower case, in the column text; ids where no item has a title."""
         items = self.recommender.stored.items
-        if "title" not in items.columns:
-            return None
-        return items.select(pl.col("title").cast(pl.String).str.to_lowercase())
+        titled = "title" in items.columns and items["title"].count()
+        column = pl.col("title" if titled else "raw_id")
+        return items.select(text=column.cast(pl.String).str.to_lowercase())
 
     def overlap(self, other: "ServedModel") -> float:
         """Return the share of items that the two models' lists for the fixed histories share."""

@@ -125,7 +125,7 @@ def _add_items(router: APIRouter, service: Service) -> None:
 
     async def items(query: str, n: int = 10) -> Response:
         """Return the items whose title has all words of the query, the most popular first; an item
-        with this id comes before them.
+        with this id comes before them. Where no item has a title, ids are searched so.
         """
         model = service.model
         (found,) = await service.batcher.ask(model.titles, [(query, n)])
