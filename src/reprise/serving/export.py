@@ -32,7 +32,6 @@ from reprise.checkpoints import store
 from reprise.data.dataset import Dataset
 from reprise.data.npy import save_array, save_parts
 from reprise.errors import CheckpointError, RepriseError, UsageError
-from reprise.retrieval.search import search
 from reprise.retrieval.vectors import user_vectors
 from reprise.runs.stored import StoredModel
 from reprise.serving import index, readme, tower
@@ -171,14 +170,8 @@ def _write_index(
     if extras.index is None:
         return None
     source, interests = _queries(stored)
-    length = min(_LIST, len(items) - 1)
-
-    def exact() -> NDArray[np.int64]:
-        chunks = [interests[start:][:256] for start in range(0, len(interests), 256)]
-        return np.concatenate([found.ids for found in search(chunks, items[1:], length)])
-
     built = index.build(items[1:], extras.index)
-    measured = index.measure(built, extras.index, items, interests, exact, source)
+    measured = index.measure(built, extras.index, interests, _LIST, source)
     index.write(built, target)
     return index.described(built, extras.index, measured)
 

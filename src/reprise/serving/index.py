@@ -1,17 +1,17 @@
 """An index of the item vectors for inner products, by faiss: build, measure, open.
 
-An index proposes candidates, each interest's nearest items; whoever asks scores them exactly. It
-knows nothing of what counts beside inner products: items that this can lift into a list are added
-to the candidates, and for items that it takes out, as many more are asked for.
+An index proposes candidates, each interest's nearest items, which are then scored as exact search
+scores them. It knows nothing of what counts beside inner products: items that this concerns are
+added to the candidates, and where it lowers scores, as many more are asked for.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,14 +20,25 @@ from numpy.typing import NDArray
 
 from reprise.checkpoints import store
 from reprise.errors import ConfigMismatchError, DataError, UsageError
-from reprise.retrieval.search import worker_threads
+from reprise.retrieval.ranking import NO_ITEM, Ranking
+from reprise.retrieval.search import (
+    BLOCK,
+    Chunk,
+    best_by_tiles,
+    one_blas_thread,
+    search,
+    worker_threads,
+)
+from reprise.retrieval.terms import EVERYTHING, NOTHING_ADDED, Added, Allowed, Terms
+from reprise.retrieval.vectors import CHUNK
 from reprise.runs.stored import StoredModel
 
 FILE, IDS_FILE, MANIFEST = "items.faiss", "item_ids.json", "manifest.json"
 KINDS = ("faiss", "faiss:flat", "faiss:hnsw")
 GOOD_RECALL = 0.98
 EF_SEARCH = (64, 128, 256, 512, 1024)  # the first that reaches GOOD_RECALL is taken
-_QUERIES = 16  # a call; fewer than 20, from which on faiss's flat search rounds by the batch
+_QUERIES = 16  # per call; fewer than 20, from which on faiss's flat search rounds by the batch
+_STEP = 32  # lists of candidates are as long as a multiple of it
 _EXACT_SHARE = 8  # 1 / share of the items, up to which it is cheaper to score all that is allowed
 
 _Scores = NDArray[np.float32]
@@ -53,24 +64,76 @@ class Kind:
 
 
 class ItemIndex:
-    """An index of items 1..V. Searches use several threads; what a user gets does not depend on
-    their number, nor on other users.
+    """An index of items [V, d], numbered from 1. What a user gets depends neither on other users
+    nor on the number of threads.
     """
 
-    def __init__(self, index: Any) -> None:
-        self.index = index
-        self._workers = worker_threads()
-        self._pool = ThreadPoolExecutor(self._workers, "index", initializer=_one_thread)
-
-    @property
-    def size(self) -> int:
-        """Items, V."""
-        return int(self.index.ntotal)
+    def __init__(self, index: Any, items: _Scores) -> None:
+        self.index, self.items = index, items
+        self._pool = ThreadPoolExecutor(worker_threads(), "index", initializer=_one_thread)
 
     @property
     def ef_search(self) -> int | None:
         """Candidates of an HNSW search; None for a flat index."""
         return int(self.index.hnsw.efSearch) if hasattr(self.index, "hnsw") else None
+
+    def best(
+        self, interests: _Scores, terms: Terms, top_n: int, rows: int = 0
+    ) -> tuple[_Ids, _Scores]:
+        """Return the best `top_n` ids and scores of each user, [u, top_n], of interests [u, K, d],
+        as `retrieval.search` asks for them, by the index; `rows` has no effect.
+        """
+        users, count, _ = interests.shape
+        size = max(1, _QUERIES // count)
+
+        def search(start: int) -> tuple[_Ids, _Scores]:
+            own = terms.of(start, min(start + size, users))
+            return self._best_of_some(interests[start:][:size], own, top_n)
+
+        found = list(self._pool.map(search, range(0, users, size)))
+        nothing = np.zeros((0, top_n))
+        ids = np.concatenate([nothing.astype(np.int64), *(one[0] for one in found)])
+        return ids, np.concatenate([nothing.astype(np.float32), *(one[1] for one in found)])
+
+    def _best_of_some(self, interests: _Scores, terms: Terms, top_n: int) -> tuple[_Ids, _Scores]:
+        """Return the best items of a few users: exact search among the candidates of all, with the
+        other users' masked out.
+        """
+        added, allowed = terms.added or NOTHING_ADDED, terms.allowed
+        users = len(interests)
+        lowered = np.bincount(added.user[added.value < 0], minlength=users)
+        wanted = _STEP * -(-(top_n + lowered) // _STEP)  # few lengths: a call for each
+        found: list[_Ids] = [np.zeros(0, np.int64)] * users
+        mask_of = np.full(users, EVERYTHING) if allowed is None else allowed.mask_of
+        for number in np.unique(mask_of):
+            rows = np.flatnonzero(mask_of == number)
+            mask = None if allowed is None or number == EVERYTHING else allowed.masks[number]
+            for row, ids in zip(
+                rows, self.candidates(interests[rows], wanted[rows], mask), strict=True
+            ):
+                own = added.item[added.user == row]
+                found[row] = np.union1d(ids, own if mask is None else own[mask[own - 1]])
+        return self._scored(interests, added, found, top_n)
+
+    def _scored(
+        self, interests: _Scores, added: Added, found: list[_Ids], top_n: int
+    ) -> tuple[_Ids, _Scores]:
+        """Return the best `top_n` of each user's candidates."""
+        every = np.unique(np.concatenate(found))
+        masks = np.zeros((len(found), len(every)), bool)
+        for row, ids in enumerate(found):
+            masks[row, np.searchsorted(every, ids)] = True
+        # Whole blocks of items, because their number affects rounding.
+        some = np.zeros((-(-len(every) // BLOCK) * BLOCK, self.items.shape[1]), np.float32)
+        some[: len(every)] = self.items[every - 1]
+        masks = np.pad(masks, ((0, 0), (0, len(some) - len(every))))
+        place = np.searchsorted(every, added.item)
+        listed = np.append(every, NO_ITEM)[place] == added.item
+        near = Added(added.user[listed], place[listed] + 1, added.value[listed])
+        terms = Terms(near, Allowed(masks, np.arange(len(found))))
+        with one_blas_thread():
+            places, scores = best_by_tiles(some, interests, terms, top_n)
+        return np.append(NO_ITEM, every)[places], scores
 
     def candidates(
         self,
@@ -79,55 +142,55 @@ class ItemIndex:
         allowed: NDArray[np.bool_] | None = None,
     ) -> list[_Ids]:
         """Return each user's candidates: distinct item numbers, ascending, the union of each
-        interest's nearest `wanted` items. They are to be scored again, exactly.
+        interest's nearest items. An interest of NaN has none.
 
         Args:
             interests: [u, K, d].
-            wanted: [u], items for each of the user's interests: the list's length, and as many
-                more as the user has items that are taken out of the list.
+            wanted: [u], items for each of the user's interests.
             allowed: [V], whether item n + 1 may be listed; None: all may. Of few allowed items, all
                 are candidates.
         """
         few = None if allowed is None else np.flatnonzero(allowed) + 1
-        if few is not None and len(few) * _EXACT_SHARE <= self.size:
+        if few is not None and len(few) * _EXACT_SHARE <= len(self.items):
             return [few] * len(interests)
         parameters = None if allowed is None else self._within(allowed)
-        most = self.size if few is None else len(few)
+        most = len(self.items) if few is None else len(few)
         lengths = np.minimum(np.asarray(wanted, np.int64), most)
         found: list[_Ids] = [np.zeros(0, np.int64)] * len(interests)
         for length in np.unique(lengths[lengths > 0]):  # HNSW searches wider for longer lists
             rows = np.flatnonzero(lengths == length)
-            for row, ids in zip(
-                rows, self._nearest(interests[rows], int(length), parameters), strict=True
-            ):
+            nearest, lost = self._nearest(interests[rows], int(length), parameters)
+            for row, ids, some_lost in zip(rows, nearest, lost, strict=True):
                 own = np.unique(ids)
-                own = own[own > 0]  # faiss fills up with -1
-                found[row] = own if few is None or len(own) >= length else few
+                found[row] = few if few is not None and some_lost else own[own != NO_ITEM]
         return found
 
-    def _nearest(self, interests: _Scores, length: int, parameters: Any) -> _Ids:
-        """Return the `length` nearest items of each interest, [u, K * length]; 0: none."""
+    def _nearest(
+        self, interests: _Scores, length: int, parameters: Any
+    ) -> tuple[_Ids, NDArray[np.bool_]]:
+        """Return the `length` nearest items of each interest, [u, K * length], NO_ITEM for none,
+        and of which users [u] a search found fewer, as it may among allowed items.
+        """
         users, count, dim = interests.shape
-        size = max(1, _QUERIES // count)
-
-        def search(start: int) -> _Ids:
-            some = np.ascontiguousarray(interests[start:][:size].reshape(-1, dim), np.float32)
-            ids: _Ids = self.index.search(some, length, params=parameters)[1]
-            return ids.reshape(-1, count * length) + 1
-
-        parts = list(self._pool.map(search, range(0, users, size)))
-        return np.concatenate(parts)
+        asked = np.ascontiguousarray(interests.reshape(users * count, dim), np.float32)
+        (on,) = np.nonzero(np.isfinite(asked).all(axis=1))
+        ids = np.full((users * count, length), NO_ITEM, np.int64)
+        lost = np.zeros(users * count, bool)
+        for start in range(0, len(on), _QUERIES):
+            rows = on[start:][:_QUERIES]
+            ids[rows] = 1 + self.index.search(asked[rows], length, params=parameters)[1]
+            lost[rows] = ids[rows, -1] == NO_ITEM  # faiss fills up with -1
+        return ids.reshape(users, -1), np.logical_or.reduce(lost.reshape(users, count), axis=1)
 
     def _within(self, allowed: NDArray[np.bool_]) -> Any:
         """Return faiss's parameters for a search among the allowed items."""
-        import faiss
-
+        faiss = _faiss()
         selected = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
         if self.ef_search is None:
             return faiss.SearchParameters(sel=selected)
         # Items that are not allowed are passed on the way, and take their share of candidates.
-        wider = -(-self.size // max(1, int(allowed.sum())))
-        return faiss.SearchParametersHNSW(sel=selected, efSearch=self.ef_search * wider)
+        wider = -(-self.ef_search * len(self.items) // max(1, int(allowed.sum())))
+        return faiss.SearchParametersHNSW(sel=selected, efSearch=wider)
 
 
 def require() -> None:
@@ -143,9 +206,7 @@ def build(items: _Scores, kind: Kind) -> ItemIndex:
     """Return the index of item vectors [V, d], finite. It is the same each time: one thread builds,
     and faiss draws from a fixed seed.
     """
-    import faiss
-
-    dim = items.shape[1]
+    faiss, dim = _faiss(), items.shape[1]
     if kind.name == "flat":
         index = faiss.IndexFlatIP(dim)
     else:
@@ -155,7 +216,7 @@ def build(items: _Scores, kind: Kind) -> ItemIndex:
     vectors = np.ascontiguousarray(items, np.float32)
     with ThreadPoolExecutor(1, initializer=_one_thread) as builder:  # faiss's number is a thread's
         builder.submit(index.add, vectors).result()
-    return ItemIndex(index)
+    return ItemIndex(index, vectors)
 
 
 @dataclass(frozen=True)
@@ -181,24 +242,19 @@ class Measured:
     threads: int
 
 
-def measure(
-    index: ItemIndex,
-    kind: Kind,
-    items: _Scores,
-    interests: _Scores,
-    exact: Callable[[], _Ids],
-    queries: str,
-) -> Measured:
-    """Compare the lists of interests [u, K, d] over items [V + 1, d] with `exact`'s [u, n], and
+def measure(index: ItemIndex, kind: Kind, interests: _Scores, n: int, queries: str) -> Measured:
+    """Compare the lists of interests [u, K, d], by inner products, with those of exact search, and
     choose ef_search where `kind` leaves it open.
     """
-    expected, exact_seconds = _timed(exact)
+    chunks = [Chunk(interests[at:][:CHUNK], n) for at in range(0, len(interests), CHUNK)]
+    next(search(chunks, index.items))  # what is compiled or allocated once is not measured
+    expected, exact_seconds = _timed(lambda: _ids(search(chunks, index.items)))
     users, n = expected.shape
     open_choice = kind.name == "hnsw" and kind.ef_search is None
     for ef_search in EF_SEARCH if open_choice else (kind.ef_search,):
         if kind.name == "hnsw":
             index.index.hnsw.efSearch = ef_search
-        found, seconds = _timed(partial(lists, index, items, interests, n))
+        found, seconds = _timed(lambda: _ids(search(chunks, index.items, index.best)))
         same = sum(len(np.intersect1d(a, b)) for a, b in zip(found, expected, strict=True))
         recall = same / expected.size
         if recall >= GOOD_RECALL:
@@ -207,22 +263,13 @@ def measure(
     return Measured(queries, users, n, recall, *speeds, worker_threads())
 
 
-def lists(index: ItemIndex, items: _Scores, interests: _Scores, n: int) -> list[_Ids]:
-    """Return each user's best `n` of the index's candidates by inner products: item numbers, best
-    first, ties by ascending number.
-    """
-    found = index.candidates(interests, [n] * len(interests))
-    return [
-        ids[np.argsort(-(items[ids] @ own.T).max(axis=1), kind="stable")[:n]]
-        for own, ids in zip(interests, found, strict=True)
-    ]
+def _ids(rankings: Iterator[Ranking]) -> _Ids:
+    return np.concatenate([ranking.ids for ranking in rankings])
 
 
 def write(index: ItemIndex, folder: Path) -> None:
     """Write the index into `folder`; through memory, because faiss reports no full disk."""
-    import faiss
-
-    (folder / FILE).write_bytes(faiss.serialize_index(index.index).data)
+    (folder / FILE).write_bytes(_faiss().serialize_index(index.index).data)
 
 
 def write_ids(raw_ids: Sequence[str], folder: Path) -> None:
@@ -233,15 +280,13 @@ def write_ids(raw_ids: Sequence[str], folder: Path) -> None:
 
 def described(index: ItemIndex, kind: Kind, measured: Measured) -> dict[str, Any]:
     """Return what a manifest says of an index."""
-    import faiss
-
     hnsw = {"m": kind.m, "ef_construction": kind.ef_construction, "ef_search": index.ef_search}
     return {
         "file": FILE,
         "ids": IDS_FILE,
         "kind": kind.name,
         **(hnsw if kind.name == "hnsw" else {}),
-        "faiss": faiss.__version__,
+        "faiss": _faiss().__version__,
         "measured": {
             "queries": measured.queries,
             "users": measured.users,
@@ -263,19 +308,17 @@ def open_index(folder: Path, stored: StoredModel) -> ItemIndex:
         ConfigMismatchError: The index is of another checkpoint.
     """
     require()
-    import faiss
-
     manifest = _manifest(folder)
     if manifest["checkpoint_digest"] != store.digest_of(stored.checkpoint.path):
         values = {"own": manifest["checkpoint"], "asked": stored.checkpoint.path}
         raise ConfigMismatchError("index_of_other", folder=folder, **values)
     for name in (FILE, IDS_FILE):
         _verify(folder / name, manifest["files"][name]["sha256"])
-    index = faiss.read_index(str(folder / FILE))
-    dim = stored.config.embedding_dim
-    if (index.ntotal, index.d) != (stored.num_items, dim):
+    index = _faiss().read_index(str(folder / FILE))
+    items = stored.retriever.item_vectors()[1:]
+    if (index.ntotal, index.d) != items.shape:
         raise DataError("index_damaged", path=folder / FILE)
-    return ItemIndex(index)
+    return ItemIndex(index, items)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -305,10 +348,13 @@ def _verify(path: Path, digest: str) -> None:
         raise DataError("index_damaged", path=path)
 
 
-def _one_thread() -> None:
-    import faiss
+def _faiss() -> Any:
+    """Return the library, which is an extra, and whose types are not those of its functions."""
+    return import_module("faiss")
 
-    faiss.omp_set_num_threads(1)
+
+def _one_thread() -> None:
+    _faiss().omp_set_num_threads(1)
 
 
 def _timed(work: Callable[[], _Value]) -> tuple[_Value, float]:

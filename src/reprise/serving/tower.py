@@ -106,10 +106,11 @@ def _converted(stored: StoredModel, table: tuple[int, ...]) -> Any:
         made = interests_of_vectors(*own, items[history], lengths)
         return jnp.where(lengths[:, None, None] > 0, made, 0)
 
+    shaped: Any = jax.ShapeDtypeStruct
     inputs = [
-        jax.ShapeDtypeStruct(table, jnp.float32),
-        jax.ShapeDtypeStruct(("batch", length), jnp.int32),
-        jax.ShapeDtypeStruct(("batch",), jnp.int32),
+        shaped(table, jnp.float32),
+        shaped(("batch", length), jnp.int32),
+        shaped(("batch",), jnp.int32),
     ]
     named = {"input_names": list(_INPUTS), "output_names": [_OUTPUT]}
     try:
