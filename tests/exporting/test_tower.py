@@ -11,12 +11,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from helpers.builders_stored import KINDS, stored_like
 from helpers.checkpoints import no_warning
+from helpers.pages import readme_code
 from reprise.errors import CheckpointError, UsageError
 from reprise.runs.folder import RunFolder
 from reprise.runs.stored import StoredModel, load
 from reprise.serving import tower
 from reprise.serving.export import Extras, write
+from reprise.serving.index import Kind
+from reprise.serving.recommender import Recommender
 
+N, HISTORIES = 10, 1250  # a fifth of them is empty
 WITH_TOWER = Extras(tower_tolerance=tower.TOLERANCE)
 
 
@@ -27,28 +31,53 @@ def plain(undisturbed: RunFolder, small_data: Path) -> StoredModel:
 
 @pytest.mark.compiled_quickly
 @pytest.mark.parametrize("kind", KINDS)
-def test_tower_gives_the_interests_of_every_model(
-    kind: str, plain: StoredModel, tmp_path: Path
+def test_tower_of_every_model_with_an_index_lists_what_the_model_recommends(
+    kind: str, plain: StoredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The interests are JAX's, and the lists that README.md's lines make of them, with the index,
+    are the model's, but for neighbours whose scores differ by less than 1e-5.
+    """
     stored = stored_like(plain, **KINDS[kind])
-    about = tower.write(stored, tmp_path)
-    assert about["check"]["largest_difference"] <= tower.TOLERANCE
-    assert about["external_data"] is None
+    made = write(stored, None, tmp_path / "export", Extras(tower.TOLERANCE, Kind("flat")))
+    assert made.tower is not None
+    assert made.tower["check"]["largest_difference"] <= tower.TOLERANCE
+    length, interests = stored.config.maxlen, stored.config.num_interest
+    assert made.tower["inputs"] == {
+        "history": {"type": "int32", "shape": ["batch", length]},
+        "lengths": {"type": "int32", "shape": ["batch"]},
+    }
+    shape = ["batch", interests, stored.config.embedding_dim]
+    assert made.tower["outputs"]["interests"]["shape"] == shape
 
-    length = stored.config.maxlen
-    history, lengths = tower.random_histories(stored.num_items, length, 30, seed=1)
-    session = onnxruntime.InferenceSession(tmp_path / tower.FILE)
+    history, lengths = tower.random_histories(stored.num_items, length, HISTORIES, seed=1)
+    session = onnxruntime.InferenceSession(tmp_path / "export" / tower.FILE)
     (found,) = session.run(None, {"history": history, "lengths": lengths})
     expected = stored.retriever.interests(history, lengths)
     assert_allclose(found[lengths > 0], expected[lengths > 0], rtol=0, atol=1e-5)
     assert not found[lengths == 0].any()
-    assert (lengths == 0).any()
-    shape = ["batch", stored.config.num_interest, stored.config.embedding_dim]
-    assert about["outputs"]["interests"]["shape"] == shape
-    assert about["inputs"] == {
-        "history": {"type": "int32", "shape": ["batch", length]},
-        "lengths": {"type": "int32", "shape": ["batch"]},
-    }
+
+    numbers = [row[:size].tolist() for row, size in zip(history, lengths, strict=True) if size]
+    raw = [[f"i{number}" for number in one] for one in numbers]
+    served = readme_code(tmp_path / "export", monkeypatch)["recommend"]
+    frame = Recommender(stored).recommend(raw, N)
+    of_model = frame.group_by("history", maintain_order=True).agg("item_id", "score")
+    exchanged = 0
+    for own, ids, scores in zip(raw, of_model["item_id"], of_model["score"], strict=True):
+        exchanged += neighbours_exchanged(served(own, N), ids.to_list(), scores.to_list())
+    assert exchanged <= len(raw) * N // 100
+    print(f"{kind}: {exchanged} of {len(raw) * N} places hold a neighbour")
+
+
+def neighbours_exchanged(found: list[str], expected: list[str], scores: list[float]) -> int:
+    """Return at how many places two lists differ; they may where scores are less than 1e-5 apart,
+    those of places behind the end being unknown.
+    """
+    place = {item: at for at, item in enumerate(expected)}
+    assert len(found) == len(expected)
+    for at, item in enumerate(found):
+        if item != expected[at]:
+            assert abs(scores[place.get(item, -1)] - scores[at]) < 1e-5
+    return sum(one != other for one, other in zip(found, expected, strict=True))
 
 
 @pytest.mark.compiled_quickly
