@@ -25,6 +25,7 @@ ELSEWHERE = {
     "cli/reference.py",
     "data/build.py",  # what meta.json keeps of how a dataset was made
     "data/readers/columns.py",  # names of columns
+    "serving/readme.py",  # Python, as a README.md shows it
     "runs/manage/archive.py",  # what tarfile says of a file, to know it by
 }
 # The same in both languages, as in the original.

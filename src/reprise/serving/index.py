@@ -286,7 +286,7 @@ def described(index: ItemIndex, kind: Kind, measured: Measured) -> dict[str, Any
         "ids": IDS_FILE,
         "kind": kind.name,
         **(hnsw if kind.name == "hnsw" else {}),
-        "faiss": _faiss().__version__,
+        "faiss": version(),
         "measured": {
             "queries": measured.queries,
             "users": measured.users,
@@ -346,6 +346,11 @@ def _verify(path: Path, digest: str) -> None:
         raise DataError("index_damaged", path=path) from error
     if found != digest:
         raise DataError("index_damaged", path=path)
+
+
+def version() -> str:
+    """Return faiss's version."""
+    return str(_faiss().__version__)
 
 
 def _faiss() -> Any:
