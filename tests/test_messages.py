@@ -30,6 +30,7 @@ ELSEWHERE = {
     "serving/server/metrics.py",
     "serving/server/routes.py",
     "serving/server/schemas.py",
+    "serving/readme.py",  # Python, as a README.md shows it
     "runs/manage/archive.py",  # what tarfile says of a file, to know it by
 }
 # The same in both languages, as in the original.

@@ -37,7 +37,7 @@ def search_one(
 ) -> Ranking:
     """Return the ranking, so many items and interests being scored at a time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "_BLOCK", block)
+        patch.setattr(search, "BLOCK", block)
         patch.setattr(search, "_TILE", tile)
         (ranking,) = search.search([Chunk(interests, top_n, **asked)], items)
     return ranking

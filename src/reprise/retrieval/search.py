@@ -28,7 +28,7 @@ from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, merge
 from reprise.retrieval.terms import EVERYTHING, NO_TERMS, Allowed, Terms
 from reprise.retrieval.vectors import CHUNK
 
-_BLOCK = 1024  # items per block
+BLOCK = 1024  # items per block
 _TILE = 256  # interests per tile: a megabyte of scores
 _POSITION_BITS = 24  # of a sort key, beside 32 bits of score; the rest is the user
 
@@ -63,7 +63,7 @@ _NOTHING = _Found(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.f
 
 # best(interests [u, K, d], terms, top_n, rows): the best ids and scores of each user, [u, top_n];
 # `rows` users are a full chunk.
-_Best = Callable[[_Scores, Terms, int, int], tuple[NDArray[np.int64], _Scores]]
+Best = Callable[[_Scores, Terms, int, int], tuple[NDArray[np.int64], _Scores]]
 
 
 def worker_threads() -> int:
@@ -71,14 +71,21 @@ def worker_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def search(chunks: Iterable[Chunk], items: _Scores) -> Iterator[Ranking]:
+def search(chunks: Iterable[Chunk], items: _Scores, best: Best | None = None) -> Iterator[Ranking]:
     """Yield the ranking of each chunk of users over items [V, d] (ids 1..V): the exact top-N by
     the maximum over interests plus what is added, each item with the first interest of the highest
     inner product. Items whose score is NaN or -inf, or that are not allowed, are no candidates.
 
     A user's list is bitwise the same whoever else is in the chunk. Chunks are taken as needed.
+
+    Args:
+        chunks: Users, one chunk after another.
+        items: Item vectors.
+        best: Finds each user's best items, as an index does; None: exactly, over all items.
     """
-    best, workers = _make_best(items)
+    workers = worker_threads()
+    if best is None:
+        best, workers = _make_best(items)
 
     def rank(chunk: Chunk) -> Ranking:
         interests, top_n = chunk.interests, min(chunk.top_n, len(items))
@@ -95,7 +102,7 @@ def search(chunks: Iterable[Chunk], items: _Scores) -> Iterator[Ranking]:
         yield from _ordered_map(pool, rank, chunks, ahead=2 * workers)
 
 
-def _make_best(items: _Scores) -> tuple[_Best, int]:
+def _make_best(items: _Scores) -> tuple[Best, int]:
     """Return what finds the best items, on an accelerator if there is one, and how many threads
     should call it.
     """
@@ -117,7 +124,7 @@ def best_by_tiles(
     ids = np.full((users, top_n), NO_ITEM, np.int64)
     scores = np.full((users, top_n), -np.inf, np.float32)
     # Users whose interests fit a tile, and whose candidates fit _POSITION_BITS.
-    size = max(1, min(_TILE // count, (1 << _POSITION_BITS) // (2 * top_n + _BLOCK)))
+    size = max(1, min(_TILE // count, (1 << _POSITION_BITS) // (2 * top_n + BLOCK)))
     with np.errstate(all="ignore"):  # non-finite values give NaN scores
         for start in range(0, users, size):
             tile = interests[start:][:size]
@@ -132,11 +139,11 @@ def _best_of_tile(interests: _Scores, items: _Scores, top_n: int, terms: Terms) 
     """Return the best `top_n` of each user of a tile [u, K, d], user by user, best first."""
     users, count, _ = interests.shape
     queries, width = _queries(interests)
-    every = np.empty((_BLOCK, queries.shape[1]), np.float32)
+    every = np.empty((BLOCK, queries.shape[1]), np.float32)
     pool = [_NOTHING]
     waiting, floor = 0, np.full(users, -np.inf, np.float32)
-    for start in range(0, len(items), _BLOCK):
-        block = items[start:][:_BLOCK]
+    for start in range(0, len(items), BLOCK):
+        block = items[start:][:BLOCK]
         if not _any_allowed(terms.allowed, start, len(block)):
             continue
         scored = np.matmul(block, queries, out=every[: len(block)])

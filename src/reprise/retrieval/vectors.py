@@ -63,6 +63,12 @@ class Retriever:
             return np.asarray(self.rows)[:, : self.width]
         return np.asarray(_make_items(self.scoring, self.width)(self.rows))
 
+    def history_vectors(self) -> NDArray[np.float32]:
+        """Return the item vectors [V+1, d] that histories are read with; row 0 is padding."""
+        from reprise.models.items import in_history
+
+        return np.asarray(in_history(self.rows[:, : self.width], self.scoring))
+
     @property
     def repeat_bias(self) -> float:
         """The learned bias on the scores of items in the user's history; 0 without one."""
@@ -130,16 +136,26 @@ def _make_interests(model: "Model", scoring: Scoring, width: int) -> Callable[..
     """Return interests(rows, params, history, lengths), see `Retriever.interests`."""
     import jax
 
-    from reprise.models.items import as_compared, in_history
-    from reprise.models.registry import prefix_mask
+    from reprise.models.items import in_history
 
     def interests(rows: "Array", params: "Params", history: "Array", lengths: "Array") -> "Array":
-        values = rows[:, :width]
-        mask = prefix_mask(lengths, history.shape[1], values.dtype)
-        made = model.interests(params, in_history(values[history], scoring), mask)
-        return as_compared(made, scoring)
+        read = in_history(rows[:, :width][history], scoring)
+        return interests_of_vectors(model, scoring, params, read, lengths)
 
     return jax.jit(interests)
+
+
+def interests_of_vectors(
+    model: "Model", scoring: Scoring, params: "Params", history: "Array", lengths: "Array"
+) -> "Array":
+    """Return the interests [U, K, d] that retrieval compares, of histories of item vectors
+    [U, L, d] with `lengths` [U]; to be traced by JAX.
+    """
+    from reprise.models.items import as_compared
+    from reprise.models.registry import prefix_mask
+
+    mask = prefix_mask(lengths, history.shape[1], history.dtype)
+    return as_compared(model.interests(params, history, mask), scoring)
 
 
 @cache

@@ -112,6 +112,11 @@ def _everyone(dataset: Dataset) -> tuple[pl.Series, Sequences]:
     return raw_ids.gather(longest), slices(items, starts[longest], lengths[longest])
 
 
+def users_of_array(histories: NDArray[np.integer], length: int) -> EvaluationUsers:
+    """Return users with these histories [U, L] of item numbers, without the padding 0."""
+    return all_history(_of_array(histories), length)
+
+
 def _of_array(histories: NDArray[Any]) -> Sequences:
     """Return the sequences of item numbers [U, L], without the padding 0."""
     if histories.ndim != 2 or not np.issubdtype(histories.dtype, np.integer):

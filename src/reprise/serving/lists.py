@@ -17,7 +17,7 @@ from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import CheckpointError
 from reprise.retrieval import rerank
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
-from reprise.retrieval.search import Chunk, interest_scores, one_blas_thread, search
+from reprise.retrieval.search import Best, Chunk, interest_scores, one_blas_thread, search
 from reprise.retrieval.terms import EVERYTHING, Allowed, Terms
 from reprise.retrieval.vectors import CHUNK, Retriever, added_scores, user_vectors
 from reprise.runs.stored import StoredModel
@@ -104,7 +104,8 @@ class Model:
     """A stored model, ready to answer.
 
     retriever: the model; items [V, d]: the item vectors; item_category [V+1]: -1 where unknown;
-    history_length: last items of a history that the model sees.
+    history_length: last items of a history that the model sees; best: finds the best items by an
+    index (`ItemIndex.best`); None: by exact search.
     """
 
     retriever: Retriever
@@ -113,6 +114,7 @@ class Model:
     history_length: int
     num_interest: int
     stored: StoredModel
+    best: Best | None = None
 
     @property
     def by_popularity(self) -> NDArray[np.int64]:
@@ -155,7 +157,7 @@ def answers(model: Model, queries: Iterable[Query]) -> Iterator[Answer]:
             plans.append(_Plan(model, part))
             yield from plans[-1].chunks()
 
-    for ranking in search(chunks(), model.items):
+    for ranking in search(chunks(), model.items, model.best):
         plan = plans[0]
         plan.found.append(ranking)
         if len(plan.found) == len(plan.groups):
