@@ -49,6 +49,7 @@ def _seconds(
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, metavar="N")
 @click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--no-token", is_flag=True)
+@click.option("--index", default="exact", metavar="exact|FOLDER")
 @click.option("--watch", is_flag=True)
 @_seconds("--watch-every", 0.1, 86400, 10.0)
 @_limit("batch_size")
@@ -70,6 +71,7 @@ def serve(
     port: int,
     token_file: Path | None,
     no_token: bool,
+    index: str,
     watch: bool,
     watch_every: float,
     batch_window: float,
@@ -98,9 +100,12 @@ def serve(
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
     path = path_of(run, runs_dir)
+    folder = None if index == "exact" else Path(index)
+    if watch and folder is not None:
+        raise UsageError("serve_watch_index")
     if watch and not (path / "checkpoints").is_dir():
         raise UsageError("serve_watch_of_run", path=path)
-    loader = Loader(path, which, say, locator(path, data_dir))
+    loader = Loader(path, which, say, locator(path, data_dir), folder)
     server.end_at_once_on_sigterm()
     with server.bind(host, port) as opened:
         service = Service(loader.load(loader.find()), limits, messages)

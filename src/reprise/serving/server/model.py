@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,14 @@ class ServedModel:
 class Loader:
     """Finds and loads the checkpoint that a server serves."""
 
-    def __init__(self, path: Path, which: Source, say: Say, locate: Locate | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        which: Source,
+        say: Say,
+        locate: Locate | None,
+        index: Path | None = None,
+    ) -> None:
         """Create a loader.
 
         Args:
@@ -166,11 +174,13 @@ class Loader:
             which: Whether the run's best or its latest.
             say: Called with each warning once.
             locate: Returns the folder of the data set.
+            index: An exported folder whose index finds candidates; None: search is exact.
         """
         self.path = path
         self.which = which
         self._say = say
         self._locate = locate
+        self._index = index
         self._said: set[str] = set()
 
     def find(self) -> Checkpoint:
@@ -179,7 +189,13 @@ class Loader:
 
     def load(self, checkpoint: Checkpoint) -> ServedModel:
         """Load a checkpoint, ready to answer; CheckpointError where that cannot be."""
-        return ServedModel(Recommender(from_checkpoint(checkpoint, self._locate)), self.which)
+        recommender = Recommender(from_checkpoint(checkpoint, self._locate))
+        if self._index is not None:
+            from reprise.serving.index import open_index  # needs faiss
+
+            best = open_index(self._index, recommender.stored).best
+            recommender.model = replace(recommender.model, best=best)
+        return ServedModel(recommender, self.which)
 
     def _say_once(self, key: str, **values: Any) -> None:
         line = str(Phrase(key, **values))
