@@ -114,7 +114,6 @@ class Commands(UserDict[str, click.Command]):
     "reprise",
     cls=Group,
     commands=Commands(COMMANDS),
-    epilog="exit_codes",
     # Flags are accepted with underscores, too, as ComiRec spells them.
     context_settings={
         "help_option_names": ["-h", "--help"],
