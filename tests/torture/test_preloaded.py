@@ -96,8 +96,12 @@ def test_train_does_not_begin_anew_where_checkpoints_cannot_be_listed(
 
 def test_runs_shows_others_beside_a_run_that_cannot_be_listed(library: Path, begun: Path) -> None:
     shutil.copytree(begun / RUN, begun / "small_other")
-    preloaded = {"LD_PRELOAD": str(library), "FAULTS": "readdir=EIO@*/small_other/checkpoints/"}
-    done = reprise("runs", "--runs-dir", begun, "--json", own_process=True, **preloaded)
+    done = reprise(
+        *("runs", "--runs-dir", begun, "--json"),
+        own_process=True,
+        LD_PRELOAD=str(library),
+        FAULTS="readdir=EIO@*/small_other/checkpoints/",
+    )
     assert done.returncode == 0, done.stderr
     states = {Path(run["folder"]).name: run["state"] for run in json.loads(done.stdout)}
     assert states == {RUN: "finished", "small_other": "damaged"}
