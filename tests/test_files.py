@@ -202,7 +202,7 @@ def test_publish_file_replaces_no_pipe_or_device(tmp_path: Path, linked: bool) -
     path = tmp_path / "link" if linked else pipe
     if linked:
         path.symlink_to(pipe)
-    with pytest.raises(WriteError, match="a device or a pipe"):
+    with pytest.raises(WriteError, match="not a plain file"):
         durable.replace_file(path, b"new")
     assert pipe.is_fifo()
     assert path.is_symlink() == linked
