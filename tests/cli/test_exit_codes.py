@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.commands import ENVIRONMENT, QUICK, ROOT, RUN, Done, reprise, reprise_command, train
+from helpers.commands import ENVIRONMENT, QUICK, RUN, Done, reprise, reprise_command, train
 from reprise import errors
 from reprise.errors import EXIT_CODES, RepriseError
 from reprise.runs.folder import RunFolder, locked
@@ -107,13 +107,6 @@ def test_exit_codes_name_each_error_once() -> None:
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes) > 5
     assert set(EXIT_CODES) == set(codes) | {0, 129, 130, 143}
-
-
-def test_exit_codes_are_in_the_chinese_page() -> None:
-    page = (ROOT / "docs" / "zh" / "design.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE)
-    wanted = [(str(code), Messages("zh").text(key)) for code, key in EXIT_CODES.items()]
-    assert rows[: len(wanted)] == wanted
 
 
 def test_group_help_lists_the_exit_codes() -> None:
