@@ -294,6 +294,9 @@ def read_record(folder: RunFolder, warn: Say) -> dict[str, Any]:
     """
     reason: Phrase | Exception = Phrase("unexpected_content")
     try:
+        if folder.record.exists() and not folder.record.is_file():  # reading a pipe never ends
+            no_file = Phrase("no_plain_file")
+            raise CheckpointError("checkpoint_unreadable", path=folder.record, reason=no_file)
         content = json.loads(folder.record.read_text(encoding="utf-8"))
         if _is_record(content):
             return _lifted(content)
