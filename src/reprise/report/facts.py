@@ -13,7 +13,7 @@ from reprise.checkpoints.store import Checkpoint
 from reprise.errors import CheckpointError, ContentError
 from reprise.runs import results
 from reprise.runs.events import Line, Start, best_of, forks, kept_path, starts
-from reprise.runs.folder import RunFolder, find_checkpoint, read_record
+from reprise.runs.folder import NOTHING, RunFolder, find_checkpoint, read_record
 from reprise.text.messages import Say
 from reprise.text.shown import shown
 from reprise.training.state import Best
@@ -177,19 +177,16 @@ def _latest(path: Path, note: Say) -> Checkpoint | None:
 
 
 def _read_lines(folder: RunFolder, latest: Checkpoint | None, note: Say) -> list[Line]:
-    """Return the evaluations of metrics.jsonl or, if it is damaged, those of the latest checkpoint.
-    An incomplete last line, still being written, is ignored.
+    """Return the evaluations so far, those after the latest checkpoint included. An incomplete last
+    line, still being written, is ignored.
     """
-    kept = latest.progress.evaluations if latest is not None else ()
-    try:
-        content = folder.metrics.read_text(encoding="utf-8")
-        return [_parsed(line) for line in content.splitlines(keepends=True) if line.endswith("\n")]
-    except FileNotFoundError as error:
-        if kept:
-            note("page_metrics_damaged", reason=error.strerror)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        note("page_metrics_damaged", reason=error)
-    return [_parsed(line) for line in kept]
+    stored = NOTHING if latest is None else latest.progress
+    found = folder.log.read(stored, beyond=True)
+    if not found.whole:
+        note("page_log_damaged", kept=len(found.lines), lines=stored.logged.lines)
+    elif found.source != folder.metrics:
+        note("page_metrics_damaged")
+    return [_parsed(line) for line in found.lines]
 
 
 def _parsed(text: str) -> Line:

@@ -164,6 +164,9 @@ def show_run(run: dict[str, Any], page: Page) -> None:
     if run["evaluations"]:
         page.title(text("show_evaluations", count=len(run["evaluations"])))
         _show_evaluations(run, page)
+    if run["evaluations_lost"]:
+        lines = len(run["evaluations"]) + run["evaluations_lost"]
+        page.line(text("page_log_damaged", kept=len(run["evaluations"]), lines=lines))
 
 
 def show_comparison(facts: dict[str, Any], page: Page) -> None:

@@ -156,10 +156,10 @@ def points_of_results(results: Mapping[Any, Mapping[str, float]]) -> Points:
     }
 
 
-def record_of(progress: "Progress") -> Record:
-    """Return the run's evaluations so far, with an entry for the current branch."""
-    record: Record = {progress.branch: {}}
-    for line in map(json.loads, progress.evaluations):
+def record_of(lines: Iterable[str], branch: int) -> Record:
+    """Return a run's evaluations, of the lines of its log, with an entry for its `branch`."""
+    record: Record = {branch: {}}
+    for line in map(json.loads, lines):
         record.setdefault(line["branch"], {})[line["step"]] = points_of(line)
     return record
 
