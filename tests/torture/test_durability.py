@@ -59,7 +59,7 @@ def test_store_falls_back_from_a_truncated_latest_to_the_one_before(
     check_same_end(folder, undisturbed)
 
 
-@pytest.mark.parametrize("missing", ["m.", "metrics.jsonl", "MANIFEST.json", ""])
+@pytest.mark.parametrize("missing", ["m.", "state.json", "MANIFEST.json", ""])
 def test_store_does_not_choose_an_incomplete_newest(
     small_data: Path, tmp_path: Path, twelve_steps: RunFolder, undisturbed: RunFolder, missing: str
 ) -> None:

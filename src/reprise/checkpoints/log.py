@@ -1,6 +1,6 @@
 """The log of a run's evaluations: metrics.jsonl, one line each.
 
-It exists twice: checkpoints/metrics.jsonl, and the run's own metrics.jsonl for those who read a run.
+It exists twice: checkpoints/metrics.jsonl, and the run's own metrics.jsonl for who reads the run.
 An evaluation is appended to both, and fsynced, before a checkpoint is written that knows it. The
 checkpoint stores how far its log goes (`LogMark`), not the log, so that a save costs the same after
 10 evaluations and after 10,000. Each start cuts both copies to the latest checkpoint's mark, and
@@ -141,8 +141,8 @@ def _place(line: bytes) -> _Place | None:
         return None
     if not line.endswith(b"\n") or not isinstance(values, dict):
         return None
-    place = values.get("branch", 0), values.get("step")
-    return place if all(type(number) is int for number in place) else None
+    branch, step = values.get("branch", 0), values.get("step")
+    return (branch, step) if type(branch) is int and type(step) is int else None
 
 
 def _bytes_of(path: Path) -> bytes:

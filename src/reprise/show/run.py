@@ -177,7 +177,7 @@ class RunConsole:
             self.config.run_name,
             progress.branch,
             dataclasses.asdict(self.config),
-            record_of(progress),
+            record_of(self._folder.log.read(progress).lines, progress.branch),
         )
         self._trackers = Trackers(self._asked, run, self.say)
 

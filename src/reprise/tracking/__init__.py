@@ -8,18 +8,15 @@ separate run in the tracker, since steps repeat after a rewind.
 import importlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from reprise.errors import UsageError
 from reprise.text.messages import Phrase, Say
-
-if TYPE_CHECKING:
-    from reprise.training.state import Progress
 
 TRACKERS = ("mlflow", "wandb")  # beside TensorBoard: names of the modules here and of the extras
 MARKER = "valid/evaluations_without_improvement"  # every evaluation has it
