@@ -64,12 +64,14 @@ def test_facts_separate_the_current_path_from_discarded_branches(eventful: RunFo
 
 def test_facts_interpolate_between_evaluations(eventful: RunFolder) -> None:
     run = read(eventful)
-    assert facts.height(run, RECALL, 0, 8) == 0.3
-    assert facts.height(run, RECALL, 0, 14) == pytest.approx(0.225)
-    assert facts.height(run, RECALL, 1, 10) == pytest.approx(0.325)  # from where it goes out
-    assert facts.height(run, RECALL, 0, 2) == 0.1
-    assert facts.height(run, RECALL, 0, 90) == 0.25
-    assert facts.height(run, "valid_unknown@10", 0, 8) is None
+    assert facts.height(facts.branch_curve(run, RECALL, 0), 8) == 0.3
+    assert facts.height(facts.branch_curve(run, RECALL, 0), 14) == pytest.approx(0.225)
+    assert facts.height(facts.branch_curve(run, RECALL, 1), 10) == pytest.approx(
+        0.325
+    )  # from where it goes out
+    assert facts.height(facts.branch_curve(run, RECALL, 0), 2) == 0.1
+    assert facts.height(facts.branch_curve(run, RECALL, 0), 90) == 0.25
+    assert facts.height(facts.branch_curve(run, "valid_unknown@10", 0), 8) is None
 
 
 def test_facts_list_a_lost_branch_without_a_path(harmed: RunFolder) -> None:
