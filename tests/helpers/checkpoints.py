@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from reprise import durable
 from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
 from reprise.runs.folder import RunFolder
@@ -99,6 +100,12 @@ def save_all(folder: RunFolder, snapshots: list[Snapshot]) -> None:
 def names(folder: RunFolder) -> list[str]:
     """The names of the checkpoints that are there."""
     return sorted(path.name for path in folder.checkpoints.glob("ckpt-*"))
+
+
+def stored(folder: RunFolder) -> list[str]:
+    """The names of all that is in the checkpoints' folder but the log."""
+    found = durable.entries(folder.checkpoints)
+    return [path.name for path in found if path != folder.log.stored]
 
 
 def harm_file(path: Path, harm: str, place: str = "middle") -> None:
