@@ -59,3 +59,9 @@ class DeviceError(RepriseError):
     """A device that was asked for but cannot be used."""
 
     exit_code = 9
+
+
+class TrackerError(RepriseError):
+    """A tracker that did not take a run's numbers."""
+
+    exit_code = 10

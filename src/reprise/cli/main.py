@@ -34,6 +34,7 @@ COMMANDS = (
     "resume",
     "runs",
     "sweep",
+    "track",
     "train",
 )
 _REPEATED = re.compile(r"(Error dispatching computation: )\1+")  # by XLA, of one failure

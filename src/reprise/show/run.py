@@ -176,7 +176,7 @@ class RunConsole:
             self._folder.path,
             self.config.run_name,
             progress.branch,
-            dataclasses.asdict(self.config),
+            dataclasses.asdict(self.config) | {"learning_rate": progress.learning_rate},
             record_of(self._folder.log.read(progress).lines, progress.branch),
         )
         self._trackers = Trackers(self._asked, run, self.say)
@@ -245,14 +245,14 @@ class RunConsole:
         """Remove the progress line, and close the trackers."""
         if self._line is not None:
             self._line.close()
+        progress, config = self._progress, self.config
+        finished = progress is not None and (
+            progress.step >= config.max_steps or out_of_patience(progress, config.patience)
+        )
+        if self._trackers is None and self._asked and progress is not None and finished:
+            self._open_trackers(progress)  # of a final fit that had ended before
         if self._trackers is not None:
-            progress, config = self._progress, self.config
-            self._trackers.close(
-                progress is not None
-                and (
-                    progress.step >= config.max_steps or out_of_patience(progress, config.patience)
-                )
-            )
+            self._trackers.close(finished)
 
     def _say_plan(self, task: Task, trains: bool) -> None:
         config = self.config
