@@ -1,9 +1,9 @@
 """Weights & Biases: one W&B run per branch, grouped by the run's name, in the project WANDB_PROJECT
 ("reprise" by default); WANDB_MODE=offline stores it in the run's folder.
 
-W&B's steps only increase, and it cannot be asked what it holds when it is offline. So the run keeps
-what it has sent (`runs.tracked`). Where that is not what the run holds now, since a state was thrown
-away, the branch gets another W&B run, "(2)", with all its points.
+W&B's steps only increase, and offline it cannot be asked what it holds. So the run keeps what it
+has sent (`runs.tracked`). Where that is not what the run holds now, since a state was thrown away,
+the branch gets another W&B run, "(2)", with all its points.
 """
 
 import json
@@ -66,8 +66,8 @@ class WandbLog:
 
     def _is_of_now(self) -> bool:
         """Return whether what was sent is the beginning of what there is, or may become so."""
-        count = self._sent["count"]
-        return count >= len(self._chain) or self._chain[count] == self._sent["digest"]
+        count, digest = int(self._sent["count"]), str(self._sent["digest"])
+        return count >= len(self._chain) or self._chain[count] == digest
 
     def _put(self, step: int, points: Points) -> None:
         if step >= self._run.step:
