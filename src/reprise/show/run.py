@@ -37,6 +37,7 @@ _CHATTER = (
     "plan_data",
     "plan_model",
     "plan_steps",
+    "plan_final_fit",
     "fresh_start",
     "resumed",
     "restored_best",
@@ -275,13 +276,15 @@ class RunConsole:
             state=_size(sizes.state),
             memory=_size(sizes.memory),
         )
-        self.say(
-            "plan_steps",
-            steps=config.max_steps,
-            batch=config.batch_size,
-            every=config.test_iter,
-            patience=config.patience,
-        )
+        steps = {
+            "steps": config.max_steps,
+            "batch": config.batch_size,
+            "every": config.test_iter,
+        }
+        if config.is_final_fit:  # without an evaluation, no patience is used
+            self.say("plan_final_fit", **steps)
+        else:
+            self.say("plan_steps", **steps, patience=config.patience)
 
     def _say_best(self, outcome: Outcome) -> None:
         """Show the best metric and where its checkpoint is."""

@@ -312,9 +312,10 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
         page.line(text("show_running", pid=run["pid"] or "?"))
     else:
         page.line(text("show_state", state=text(_STATES[run["state"]][0])))
+    final_fit = run.get("config", {}).get("train_users") == "all"
     page.line(
         text(
-            "show_step",
+            "show_step_only" if final_fit else "show_step",
             step=run["step"],
             steps=_plain(run["max_steps"]),
             branch=run["branch"],
@@ -322,7 +323,6 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
             patience=_plain(run["patience"]),
         )
     )
-    final_fit = run.get("config", {}).get("train_users") == "all"
     if final_fit:
         page.line(text("show_final_fit"))
     elif best is None:
