@@ -53,6 +53,7 @@ bench: $(TOOLS)
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/memory.py --shapes books taobao
+	$(BIN)/python benchmarks/history.py
 
 torture: $(TOOLS)
 	$(BIN)/python benchmarks/torture.py $(TORTURE)

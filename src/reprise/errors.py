@@ -64,6 +64,12 @@ class DeviceError(RepriseError):
     exit_code = 9
 
 
+class TrackerError(RepriseError):
+    """A tracker that did not take a run's numbers."""
+
+    exit_code = 10
+
+
 # What each exit code means: the key of its message.
 EXIT_CODES: Mapping[int, str] = {
     0: "exit_done",
@@ -76,6 +82,7 @@ EXIT_CODES: Mapping[int, str] = {
     WriteError.exit_code: "exit_write",
     MemoryLimitError.exit_code: "exit_memory",
     DeviceError.exit_code: "exit_device",
+    TrackerError.exit_code: "exit_tracker",
     128 + signal.SIGHUP: "exit_hangup",
     128 + signal.SIGINT: "exit_interrupt",
     128 + signal.SIGTERM: "exit_terminated",

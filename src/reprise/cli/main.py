@@ -37,6 +37,7 @@ COMMANDS = (
     "serve",
     "similar",
     "sweep",
+    "track",
     "train",
 )
 _REPEATED = re.compile(r"(Error dispatching computation: )\1+")  # by XLA, of one failure
