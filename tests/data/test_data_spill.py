@@ -111,7 +111,8 @@ def test_prepare_makes_the_same_folder_on_disk_as_in_memory(
     frame = random_rows(rng, ids, times)
     if holes:
         some = pl.Series([rng.random() < 0.9 for _ in range(len(frame))])
-        frame = frame.with_columns(user=pl.when(some).then("user"))
+        column = rng.choice(["user", "time"])
+        frame = frame.with_columns(pl.when(some).then(column).alias(column))
     with TemporaryDirectory() as name:
         folder = Path(name)
         source = write_source(frame, folder, form, rng)

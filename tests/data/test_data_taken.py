@@ -257,6 +257,24 @@ def test_prepare_refuses_or_drops_rows_with_a_null_value_as_user(tmp_path: Path,
     assert source_of(data)["taken"]["rows"] == 22
 
 
+@pytest.mark.parametrize("null", ["\\N", "", "NaT 1", "-5"])
+@pytest.mark.parametrize("form", ["{}", "{}.5", "dates"])
+def test_prepare_refuses_or_drops_rows_without_a_time(
+    tmp_path: Path, null: str, form: str
+) -> None:
+    rows: list[tuple[object, ...]] = [(u, i, form.format(time)) for u, i, time in ROWS]
+    if form == "dates":
+        rows = list(dates(ROWS))
+    rows[3:3] = [("u0", "i0", null)] * 4
+    path = write(tmp_path / "x.csv", HEADER, rows)
+    said = refusal(path)
+    assert f"row 5: the time is {null!r}" in said
+    assert "4 of 22 rows have no id or no time; --drop-invalid" in said
+    data = prepared(path, drop_invalid=True)
+    assert sequences(data) == EVERYONE
+    assert source_of(data)["taken"]["left_out"] == {"time": 4}
+
+
 def test_prepare_takes_null_values_as_given(tmp_path: Path) -> None:
     rows = [("NA" if user == "u0" else user, item, time) for user, item, time in ROWS]
     path = write(tmp_path / "x.csv", HEADER, rows)

@@ -179,7 +179,7 @@ def _fitting(
     store: Store,
 ) -> tuple[dict[str, int], Held]:
     """Return the first readings from `choice` on that leave no value out, or those that leave out
-    the fewest; and the rows as the last ones tried read them.
+    the fewest; and the rows as they read them.
     """
     left_out: dict[str, dict[int, int]] = {name: {} for name in choice}
     as_numbers = not choice["time"]
@@ -199,6 +199,8 @@ def _fitting(
             break
         choice = {**choice, **worse}
     best = {name: min(tried, key=tried.__getitem__) for name, tried in left_out.items()}
+    if best != choice:
+        held = store.hold(_batches(parts, best, False, reader, on_progress))
     return best, held
 
 
