@@ -259,9 +259,7 @@ def test_prepare_refuses_or_drops_rows_with_a_null_value_as_user(tmp_path: Path,
 
 @pytest.mark.parametrize("null", ["\\N", "", "NaT 1", "-5"])
 @pytest.mark.parametrize("form", ["{}", "{}.5", "dates"])
-def test_prepare_refuses_or_drops_rows_without_a_time(
-    tmp_path: Path, null: str, form: str
-) -> None:
+def test_prepare_refuses_or_drops_rows_without_a_time(tmp_path: Path, null: str, form: str) -> None:
     rows: list[tuple[object, ...]] = [(u, i, form.format(time)) for u, i, time in ROWS]
     if form == "dates":
         rows = list(dates(ROWS))

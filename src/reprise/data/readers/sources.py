@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from reprise import durable
 from reprise.data.readers import tables
-from reprise.data.readers.given import Given, is_hidden
+from reprise.data.readers.given import Given, entries_of, is_hidden
 from reprise.errors import DataError
 
 _SPLITS = ("train",), ("valid", "val", "dev"), ("test",)
@@ -16,27 +15,23 @@ _IN_SPLITS = frozenset(sum(_SPLITS, ()))
 _NUMBERS = re.compile(r"\s*\d+(\s+\d+)+\s*")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 # What tells a folder that has old files beside those that count, and what has written it.
-_LAKES = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata/*.metadata.json": "Iceberg"}
+_LAKES = {
+    ("", "_delta_log"): "Delta Lake",
+    ("", ".hoodie"): "Hudi",
+    ("metadata", "*.metadata.json"): "Iceberg",
+}
 _TEXT = re.compile(r"\.(txt|dat)(\.|$)")  # which need not be a table
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
     """Return what is in a folder by a pattern of names, sorted."""
-    return [path for path in _entries(folder) if path.match(pattern) and not is_hidden(path)]
-
-
-def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted; DataError where it cannot be listed."""
-    try:
-        return durable.entries(folder)
-    except OSError as error:
-        raise DataError("unreadable", path=folder, reason=error.strerror) from error
+    return [path for path in entries_of(folder) if path.match(pattern) and not is_hidden(path)]
 
 
 def _below(folder: Path) -> list[Path]:
-    """Return all files below a folder, sorted; none in hidden folders; DataError as `_entries`."""
+    """Return all files below a folder, sorted; none in hidden ones; DataError as `entries_of`."""
     found = []
-    for path in _entries(folder):
+    for path in entries_of(folder):
         if path.is_dir() and not is_hidden(path):
             found += _below(path)
         elif not is_hidden(path):
@@ -88,9 +83,9 @@ def _refuse_others(parts: Sequence[Path], where: Path) -> None:
 
 def _refuse_lakes(folder: Path) -> None:
     """Raise DataError where a log tells which of a folder's files count."""
-    kinds = [kind for sign, kind in _LAKES.items() if list(folder.glob(sign))]
-    if kinds:
-        raise DataError("lake_folder", path=folder, kind=kinds[0])
+    for (inner, sign), kind in _LAKES.items():
+        if any(path.match(sign) for path in entries_of(folder / inner)):
+            raise DataError("lake_folder", path=folder, kind=kind)
 
 
 def _refuse_copies(paths: Iterable[Path]) -> None:
