@@ -33,7 +33,7 @@ from reprise.data.readers.times import (
     whole_time,
     zone_counts,
 )
-from reprise.data.store import NEEDED, TOLD, Held, Memory, Store
+from reprise.data.store import NEEDED, Held, Memory, Store
 from reprise.errors import DataError
 from reprise.text.messages import Phrase
 
@@ -104,7 +104,7 @@ def collect(
     # What fits the first rows mostly fits all: one pass is enough then.
     head = parts[0]._replace(rows=parts[0].rows.head(_SAMPLE), numbers=None)
     store = store or Memory()
-    store.expect(rows_of(parts), sum(name in seen for name in TOLD))
+    store.expect(rows_of(parts), seen)
     choice, held = _fitting([head], dict.fromkeys(words, 0), reader, ignore_progress, Memory())
     if not held.rows:
         choice = dict.fromkeys(words, 0)
