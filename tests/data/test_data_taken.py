@@ -376,6 +376,22 @@ def test_prepare_refuses_tables_whose_log_lists_their_files(tmp_path: Path, sign
     assert "whose log decides which of its files count" in refusal(tmp_path / "t")
 
 
+def test_prepare_names_the_line_that_writes_such_a_table(tmp_path: Path) -> None:
+    write(tmp_path / "d" / "_delta_log" / "0.json", (), [])
+    for version in ("v2", "v10", "v9"):
+        write(tmp_path / "i" / "metadata" / f"{version}.metadata.json", (), [])
+    for name, reader, source in (
+        ("d", "scan_delta", tmp_path / "d"),
+        ("i", "scan_iceberg", tmp_path / "i" / "metadata" / "v10.metadata.json"),
+    ):
+        command = shlex.split(refusal(tmp_path / name).partition(" && ")[2])
+        assert command[:2] == ["python", "-c"]
+        target = tmp_path / f"{name}.snapshot.parquet"
+        code = f'import polars; polars.{reader}("{source}").sink_parquet("{target}")'
+        assert command[2] == code
+        assert hasattr(pl, reader)
+
+
 # JSON lines
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from reprise.data.readers import tables
+from reprise.data.readers import foreign, tables
 from reprise.data.readers.given import Given, entries_of, is_hidden
 from reprise.errors import DataError
 
@@ -14,12 +14,6 @@ _SPLITS = ("train",), ("valid", "val", "dev"), ("test",)
 _IN_SPLITS = frozenset(sum(_SPLITS, ()))
 _NUMBERS = re.compile(r"\s*\d+(\s+\d+)+\s*")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-# What tells a folder that has old files beside those that count, and what has written it.
-_LAKES = {
-    ("", "_delta_log"): "Delta Lake",
-    ("", ".hoodie"): "Hudi",
-    ("metadata", "*.metadata.json"): "Iceberg",
-}
 _TEXT = re.compile(r"\.(txt|dat)(\.|$)")  # which need not be a table
 
 
@@ -50,7 +44,7 @@ def parts_of(folder: Path) -> list[Path]:
     splits in their order; texts that need not be tables and metadata are left out. DataError where
     they are of several kinds, one is there twice, or a log that is not read tells which count.
     """
-    _refuse_lakes(folder)
+    foreign.refuse_lake(folder)
     found = _tables(matching(folder, "*"))
     if not found:
         found = _tables(_below(folder))
@@ -79,13 +73,6 @@ def _refuse_others(parts: Sequence[Path], where: Path) -> None:
         names = ", ".join(path.name for path in parts)
         raise DataError("parts_differ", path=where, files=names)
     _refuse_copies(parts)
-
-
-def _refuse_lakes(folder: Path) -> None:
-    """Raise DataError where a log tells which of a folder's files count."""
-    for (inner, sign), kind in _LAKES.items():
-        if any(path.match(sign) for path in entries_of(folder / inner)):
-            raise DataError("lake_folder", path=folder, kind=kind)
 
 
 def _refuse_copies(paths: Iterable[Path]) -> None:
