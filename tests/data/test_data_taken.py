@@ -495,3 +495,16 @@ def test_prepare_refuses_drop_invalid_for_a_split_source(tmp_path: Path) -> None
         source, drop_invalid=True
     )
     assert "--null-values does not apply to the format comirec" in refusal(source, null_values="x")
+
+
+def test_prepare_names_columns_of_metadata_that_look_useful(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", HEADER, ROWS)
+    rows = [(f"i{n}", f"brand {n}", f"name {n}", 5, "x") for n in range(6)]
+    write(tmp_path / "x_meta.csv", ("item_id", "brand", "product_name", "price", "y"), rows)
+    assert source_of(prepared(path))["taken"]["useful"] == [
+        {"column": "brand", "what": "category"},
+        {"column": "product_name", "what": "title"},
+        {"column": "price", "what": "price"},
+    ]
+    data = prepared(path, category_col="brand", title_col="product_name")
+    assert source_of(data)["taken"]["useful"] == [{"column": "price", "what": "price"}]

@@ -220,7 +220,7 @@ def _taken(source: Given, found: Found, collected: Collected, chosen: Chosen) ->
         "num_files": len(names),
         "aside": left_aside(source, used),
         **told,
-        "useful": useful(told.get("unused", ()), roles),
+        "useful": useful([*told.get("unused", ()), *found.about_unused], roles),
         "rows": len(collected.frame) + collected.left_out_rows + chosen.rows + chosen.missing,
         "left_out": dict(collected.left_out)
         | ({"rating": chosen.missing} if chosen.missing else {}),
