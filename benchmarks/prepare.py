@@ -12,7 +12,8 @@ a machine that others use, too, changes less. "ratio" is Python's time over ours
 --max-memory SIZE: measure `reprise prepare --max-memory SIZE` beside it, on the same file; the two
 must make the same data set. "own GB" is the most that was allocated ("peak GB" has mapped files,
 too), "disk GB" the most that the folder took. --parquet: the file as parts of Parquet, in any
-order, which plain Python does not read; --only-disk: without the one in memory.
+order, which plain Python does not read; --only-disk: without the one in memory;
+--without-category: users, items and times alone, which take less disk.
 """
 
 import argparse
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--max-memory", metavar="SIZE")
     parser.add_argument("--parquet", action="store_true")
     parser.add_argument("--only-disk", action="store_true", help="With --parquet, --max-memory.")
+    parser.add_argument("--without-category", action="store_true", help="With --parquet.")
     parser.add_argument("--plain", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.plain is not None:
@@ -100,7 +102,8 @@ def measure_parts(folder: Path, options: argparse.Namespace) -> list[Row]:
     parts.mkdir()
     made = 0
     for number, frame in enumerate(chunks(options.rows, options.seed)):
-        rows = frame.drop("behaviour").sample(fraction=1, shuffle=True, seed=number)
+        columns = ["behaviour", "category"] if options.without_category else ["behaviour"]
+        rows = frame.drop(columns).sample(fraction=1, shuffle=True, seed=number)
         rows.write_parquet(parts / f"{number:04}.parquet", row_group_size=1 << 20)
         made += len(rows)
     return measure_ours(folder, parts, made, options)

@@ -13,8 +13,15 @@ from reprise.errors import DataError
 from reprise.evaluation import health
 from reprise.evaluation.metrics import IN_TRAINING, Lists, Metric, measured
 from reprise.retrieval import rerank
-from reprise.retrieval.search import search
-from reprise.retrieval.vectors import Retriever, added_to_seen, seen_items, user_vectors
+from reprise.retrieval.search import Chunk, search
+from reprise.retrieval.terms import Terms
+from reprise.retrieval.vectors import (
+    Retriever,
+    added_scores,
+    added_to_seen,
+    seen_items,
+    user_vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -74,18 +81,12 @@ def evaluate(
     items = retriever.item_vectors()[1:]  # without the padding
     seen_bias = added_to_seen(retriever, filter_seen)
     passed = _Passed()
+    made = passed.through(user_vectors(retriever, users, should_stop))
     lists = [
         ranking
         if coef is None or item_category is None
         else rerank.select(ranking, item_category, top_n, coef)
-        for ranking in search(
-            passed.through(user_vectors(retriever, users, should_stop)),
-            items,
-            top_n,
-            seen_items(users) if seen_bias else None,
-            seen_bias,
-            by_interest=coef is not None,
-        )
+        for ranking in search(_chunks(retriever, users, made, top_n, coef, filter_seen), items)
     ]
     finite = (
         passed.finite and np.isfinite(items).all() and (filter_seen or math.isfinite(seen_bias))
@@ -102,6 +103,21 @@ def evaluate(
         means = dict.fromkeys(means, math.nan)
         by_user = {name: np.full(count, math.nan) for name in by_user}
     return Evaluation(means, ids, by_user, seen_bias)
+
+
+def _chunks(
+    retriever: Retriever,
+    users: EvaluationUsers,
+    made: Iterator[NDArray[np.float32]],
+    top_n: int,
+    coef: float | None,
+    filter_seen: bool,
+) -> Iterator[Chunk]:
+    """Yield what to search for, of the users' interests."""
+    pasts = seen_items(users) if added_to_seen(retriever, filter_seen) else None
+    for interests in made:
+        added = None if pasts is None else added_scores(retriever, next(pasts), filter_seen)
+        yield Chunk(interests, top_n, Terms(added), by_interest=coef is not None)
 
 
 def score(

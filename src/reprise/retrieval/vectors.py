@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.models.scoring import REPEAT_BIAS, Scoring
+from reprise.retrieval.terms import Added
 from reprise.training import item_table
 
 if TYPE_CHECKING:
@@ -102,6 +103,26 @@ def seen_items(users: EvaluationUsers) -> Iterator[Sequences]:
 def added_to_seen(retriever: Retriever, filter_seen: bool) -> float:
     """Return the bias on the scores of seen items: -inf if they are filtered."""
     return -math.inf if filter_seen else retriever.repeat_bias
+
+
+def added_scores(
+    retriever: Retriever, past: Sequences, filter_seen: bool | NDArray[np.bool_]
+) -> Added | None:
+    """Return what the model adds to the inner products of users with these whole histories: the
+    repeat bias for seen items, or -inf for users [U] whose seen items are filtered. None: nothing.
+    """
+    users = len(past.lengths)
+    bias = np.where(filter_seen, -math.inf, retriever.repeat_bias).astype(np.float32)
+    of_user = np.broadcast_to(bias, users)
+    if not of_user.any():
+        return None
+    row = np.repeat(np.arange(users), past.lengths)
+    item, user = np.divmod(np.unique(past.items.astype(np.int64) * users + row), users)
+    value = of_user[user]
+    if not of_user.all():
+        some = value != 0
+        user, item, value = user[some], item[some], value[some]
+    return Added(user, item, value)
 
 
 @cache  # compiled once per process
