@@ -98,8 +98,6 @@ def prepare(
         on_progress("write", 0, _num_items(draft))
         return publish(draft, name, folder, overwrite)
     memory = _memory_of(max_memory)
-    if asked.target_events is not None:
-        raise UsageError("memory_of_targets")
 
     def fill(target: Path) -> None:
         from reprise.data.draft import write_dataset

@@ -1,9 +1,9 @@
 """The rows of selected users and items, read block by block: no array has one entry per row."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,21 @@ _BITS = 20  # of a time, that are told apart in one pass
 _SIGN = np.uint64(1 << 63)
 
 
+class Stretch(NamedTuple):
+    """Some rows: users and items by code, times, and which are to be found (None: all), [N]."""
+
+    users: NDArray[np.uint32]
+    items: NDArray[np.uint32]
+    times: NDArray[Any]
+    targets: Mask | None
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows of a frame whose user is `active` and whose item is `popular`.
 
-    users, items, times: of all rows of the frame, in the same chunks; active, popular: by code.
+    users, items, times, targets (which are to be found; None: all): of all rows of the frame, in
+    the same chunks; active, popular: by code.
     """
 
     users: Codes
@@ -26,6 +36,7 @@ class Rows:
     times: Sequence[NDArray[Any]]
     active: Mask
     popular: Mask
+    targets: Sequence[Mask] | None = None
 
     def mask(self) -> Mask:
         """Return which rows of the frame they are, [N]."""
@@ -36,30 +47,40 @@ class Rows:
         for (rows, users), (_, items) in zip(blocks(self.users), blocks(self.items), strict=True):
             yield rows, self.active[users] & self.popular[items]
 
-    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-        """Yield users, items and times of stretches of rows, in order."""
-        columns = zip(*(map(blocks, (self.users, self.items, self.times))), strict=True)
-        for (_, own), ((_, users), (_, items), (_, times)) in zip(
-            self.masks(), columns, strict=True
-        ):
-            yield users[own], items[own], times[own]
+    def __iter__(self) -> Iterator[Stretch]:
+        """Yield stretches of rows, in order."""
+        columns = [self.users, self.items, self.times]
+        columns += [] if self.targets is None else [self.targets]
+        found = zip(*map(blocks, columns), strict=True)
+        for (_, own), stretches in zip(self.masks(), found, strict=True):
+            users, items, times, *targets = (block[own] for _, block in stretches)
+            yield Stretch(users, items, times, targets[0] if targets else None)
+
+    def with_targets(self, targets: Sequence[Mask] | None) -> "Rows":
+        """Return the rows with those that are to be found, of all rows of the frame; None where all
+        of these rows are.
+        """
+        made = replace(self, targets=targets)
+        if targets is None or all(own.targets.all() for own in made if own.targets is not None):
+            return replace(self, targets=None)
+        return made
 
     def all_times(self) -> "Times":
         """Return their times."""
-        return Times(lambda: (times for _, _, times in self))
+        return Times(lambda: (own.times for own in self))
 
     def counts_before(self, time: float) -> NDArray[np.int64]:
         """Return how often each item occurs before `time`, by code."""
         counts = np.zeros(len(self.popular), np.int64)
-        for _, items, times in self:
-            np.add.at(counts, items[times < time], 1)
+        for own in self:
+            np.add.at(counts, own.items[own.times < time], 1)
         return counts
 
     def counts_of_users(self) -> NDArray[np.int64]:
         """Return how many rows each user has, by code."""
         counts = np.zeros(len(self.active), np.int64)
-        for users, _, _ in self:
-            np.add.at(counts, users, 1)
+        for own in self:
+            np.add.at(counts, own.users, 1)
         return counts
 
 

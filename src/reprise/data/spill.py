@@ -7,7 +7,7 @@ memory does hold. What has an entry a user or an item, dictionaries of ids too, 
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import DTypeLike, NDArray
 
-from reprise.data.ordering import Codes, blocks, chunks_of, counts_of, size_of
+from reprise.data.ordering import Codes, Mask, blocks, chunks_of, counts_of, size_of
 from reprise.data.rows import Rows
 from reprise.data.sequences import Sequences
 from reprise.data.splits import Users
@@ -30,11 +30,14 @@ _MOST_PORTIONS = 200  # files that are open at once
 # Bytes: of a row while its portion is sorted; of a code, in all arrays of an entry a code; of a
 # user or item that is kept, in what is made of them once the rows are parted.
 _SORTED, _OF_CODE, _OF_ID = 64, 48, 64
+_SORTED_TARGET = 48  # of a row, more, where not all are to be found
 _SPARE = 300_000_000  # for blocks, and what the threads that sort need beside the portion
 _PORTION = 1_000_000, 1 << 25  # rows: at least, at most
 # Bytes of a row on disk, at most: columns (again where a core is taken of them), portions, items of
-# three splits; and of what it tells of its item.
-_ON_DISK, _ON_DISK_TOLD = 56, 16
+# three splits; and of what else it tells.
+_ON_DISK = 56
+_ON_DISK_MORE = {"category": 16, "title": 16, "target": 8}
+_APART = (*TOLD, "target")  # columns that stay in their files
 _GB = 10**9
 _OWN = 2**28  # bytes that the program allocates before it reads
 
@@ -52,10 +55,10 @@ class Spill:
 
     # Holding
 
-    def expect(self, rows: int, told: int) -> None:
+    def expect(self, rows: int, columns: Collection[str]) -> None:
         """Say what will be used; WriteError where the disk has not as much."""
         free = shutil.disk_usage(self._folder).free
-        needed = rows * (_ON_DISK + _ON_DISK_TOLD * told)
+        needed = rows * (_ON_DISK + sum(_ON_DISK_MORE.get(name, 0) for name in columns))
         folder = self._folder.parent.parent
         facts = {"folder": folder, "disk": _in_gb(needed), "free": _in_gb(free)}
         if needed > free:
@@ -124,7 +127,13 @@ class Spill:
         _append(path, (occurring.places(block) for _, block in blocks(codes)))
         return [self._mapped(path, np.uint32)]
 
-    # What rows tell of items
+    # What rows tell
+
+    def targets(self, frame: pl.DataFrame) -> Sequence[Mask] | None:
+        """Return the column, mapped."""
+        if "target" not in self._files:
+            return None
+        return [self._mapped(self._files["target"][0], np.bool_)]
 
     def told(self, frame: pl.DataFrame) -> list[str]:
         """Return the columns that the files are of."""
@@ -181,19 +190,26 @@ class Spill:
         counts = counts_of(rows.users, len(rows.active), rows.items, rows.popular)
         ends[ranks[rows.active] + 1] = counts[rows.active]
         ends = np.cumsum(ends)
-        most = self._rows_of_portion(total + int(ids.max()), int(ends[-1]))
+        a_row = _SORTED + (0 if rows.targets is None else _SORTED_TARGET)
+        most = self._rows_of_portion(total + int(ids.max()), int(ends[-1]), a_row)
         bounds = [0]
         while bounds[-1] < total:
             end = int(np.searchsorted(ends, ends[bounds[-1]] + most, side="right")) - 1
             bounds.append(max(end, bounds[-1] + 1))
-        record = np.dtype([("rank", "i4"), ("id", "i4"), ("time", rows.times[0].dtype)])
+        fields: list[tuple[str, Any]] = [("rank", "i4"), ("id", "i4")]
+        fields.append(("time", rows.times[0].dtype))
+        fields += [] if rows.targets is None else [("target", "?")]
+        record = np.dtype(fields)
         paths = [self._new("portion") for _ in bounds[1:]]
         with ExitStack() as opened:
             files = [opened.enter_context(path.open("wb")) for path in paths]
             inner = np.array(bounds[1:-1], np.int32)
-            for users, items, times in rows:
-                records = np.empty(len(users), record)
-                records["rank"], records["id"], records["time"] = ranks[users], ids[items], times
+            for stretch in rows:
+                records = np.empty(len(stretch.users), record)
+                records["rank"], records["id"] = ranks[stretch.users], ids[stretch.items]
+                records["time"] = stretch.times
+                if stretch.targets is not None:
+                    records["target"] = stretch.targets
                 places = np.searchsorted(inner, records["rank"], side="right").astype(np.uint16)
                 records = records[np.argsort(places, kind="stable")]
                 parts = np.cumsum(np.bincount(places, minlength=len(files)))[:-1]
@@ -202,7 +218,7 @@ class Spill:
         for first, end, path in zip(bounds, bounds[1:], paths, strict=False):
             records = np.fromfile(path, record)
             path.unlink()
-            numbers = [np.ascontiguousarray(records[name]) for name in ("rank", "id", "time")]
+            numbers = [np.ascontiguousarray(records[name]) for name, _ in fields]
             del records
             own = numbers[0] - np.int32(first)
             yield Portion(first, end - first, total, int(ends[-1]), own, *numbers[1:])
@@ -210,6 +226,7 @@ class Spill:
     def joined(self, splits: Iterable[Mapping[str, Users]]) -> dict[str, Users]:
         """Write the items; what has an entry a user is joined in memory."""
         files: dict[str, Path] = {}
+        targets: dict[str, Path] = {}
         parts: dict[str, list[Users]] = {}
         lengths: dict[str, list[NDArray[np.int64]]] = {}
         for portion in splits:
@@ -218,6 +235,8 @@ class Spill:
                     files[split], parts[split], lengths[split] = self._new(split), [], []
                 own = users.sequences
                 _append(files[split], [own.items])
+                if own.targets is not None:
+                    _append(targets.setdefault(split, self._new(f"{split}-targets")), [own.targets])
                 empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
                 parts[split].append(Users(users.raw_ids, empty, users.known))
                 lengths[split].append(own.lengths)
@@ -227,6 +246,7 @@ class Spill:
                 Sequences(
                     np.append(0, np.cumsum(np.concatenate(lengths[split]))),
                     self._mapped(files[split], np.int32),
+                    self._mapped(targets[split], np.bool_) if split in targets else None,
                 ),
                 _joined_known([part.known for part in own]),
             )
@@ -235,12 +255,14 @@ class Spill:
 
     # Memory
 
-    def _rows_of_portion(self, ids: int, rows: int) -> int:
-        """Return how many rows a portion may have; DataError where memory does not suffice."""
+    def _rows_of_portion(self, ids: int, rows: int, a_row: int) -> int:
+        """Return how many rows a portion may have, of so many bytes while they are sorted;
+        DataError where memory does not suffice.
+        """
         least = min(_PORTION[0], rows)
-        self._refuse_too_much(_OF_ID * ids + _SORTED * least + _SPARE)
+        self._refuse_too_much(_OF_ID * ids + a_row * least + _SPARE)
         free = self._memory - self._used() - _OF_ID * ids - _SPARE
-        return max(min(free // _SORTED, _PORTION[1]), -(-rows // _MOST_PORTIONS))
+        return max(min(free // a_row, _PORTION[1]), -(-rows // _MOST_PORTIONS))
 
     def _refuse_too_much(self, more: int) -> None:
         needed = self._used() + more
@@ -270,8 +292,8 @@ class Spill:
         self._files[name] = path, empty
 
     def _frame(self) -> pl.DataFrame:
-        """Return the columns but TOLD, which stay in their files."""
-        return pl.DataFrame([self._series(name) for name in self._files if name not in TOLD])
+        """Return the columns but those of _APART."""
+        return pl.DataFrame([self._series(name) for name in self._files if name not in _APART])
 
     def _series(self, name: str) -> pl.Series:
         path, empty = self._files[name]

@@ -4,14 +4,14 @@ What is made of them is the same: a store gives columns to count in, then the ro
 are kept, portion by portion of whole users, and joins the portions' splits.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.ordering import Codes, aligned, chosen, codes_of, looked_up
+from reprise.data.ordering import Codes, Mask, aligned, chosen, chunks_of, codes_of, looked_up
 from reprise.data.rows import Rows
 from reprise.data.splits import Users
 
@@ -34,7 +34,8 @@ class Portion(NamedTuple):
     """All kept rows of the users first..first + users - 1, of `total` with `total_rows`, in the
     order they were read.
 
-    ranks [N] int32: each row's user, from 0; ids [N] int32: its item, from 1; times [N].
+    ranks [N] int32: each row's user, from 0; ids [N] int32: its item, from 1; times [N]; targets
+    [N]: which are to be found; None: all.
     """
 
     first: int
@@ -44,13 +45,14 @@ class Portion(NamedTuple):
     ranks: NDArray[np.int32]
     ids: NDArray[np.int32]
     times: NDArray[Any]
+    targets: Mask | None = None
 
 
 class Store(Protocol):
     """Holds the rows of one source."""
 
-    def expect(self, rows: int, told: int) -> None:
-        """Make ready for so many rows (0: unknown), with so many columns of TOLD."""
+    def expect(self, rows: int, columns: Collection[str]) -> None:
+        """Make ready for so many rows (0: unknown) with these columns."""
 
     def hold(self, batches: Iterable[pl.DataFrame]) -> Held:
         """Hold batches of rows, and nothing that was held before."""
@@ -63,6 +65,9 @@ class Store(Protocol):
 
     def codes(self, column: pl.Series) -> Codes:
         """Return what `ordering.codes_of` does."""
+
+    def targets(self, frame: pl.DataFrame) -> Sequence[Mask] | None:
+        """Return which rows of the held frame are to be found; None where they do not tell."""
 
     def told(self, frame: pl.DataFrame) -> list[str]:
         """Return which of TOLD the rows tell."""
@@ -90,7 +95,7 @@ class Store(Protocol):
 class Memory:
     """Holds rows in memory, in one portion."""
 
-    def expect(self, rows: int, told: int) -> None:
+    def expect(self, rows: int, columns: Collection[str]) -> None:
         """Take what comes."""
 
     def hold(self, batches: Iterable[pl.DataFrame]) -> Held:
@@ -109,6 +114,10 @@ class Memory:
     def codes(self, column: pl.Series) -> Codes:
         """Return the codes."""
         return codes_of(column)
+
+    def targets(self, frame: pl.DataFrame) -> Sequence[Mask] | None:
+        """Return the column."""
+        return chunks_of(frame["target"]) if "target" in frame.columns else None
 
     def told(self, frame: pl.DataFrame) -> list[str]:
         """Return the columns' names."""
@@ -141,7 +150,8 @@ class Memory:
         """Yield all."""
         kept = rows.mask()
         own, met = looked_up(ranks, rows.users, kept), looked_up(ids, rows.items, kept)
-        yield Portion(0, total, total, len(own), own, met, chosen(rows.times, kept))
+        targets = None if rows.targets is None else chosen(rows.targets, kept)
+        yield Portion(0, total, total, len(own), own, met, chosen(rows.times, kept), targets)
 
     def joined(self, splits: Iterable[Mapping[str, Users]]) -> dict[str, Users]:
         """Return the only ones."""

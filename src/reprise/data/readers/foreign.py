@@ -1,12 +1,14 @@
-"""Refuse file types that are not read, with a command that converts the file to Parquet."""
+"""Refuse files and folders that are not read, with a command that writes them as Parquet."""
 
 import json
+import re
 import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from reprise.data.readers.given import entries_of
 from reprise.errors import DataError
 
 # To be unpacked: a table in one of these cannot be scanned.
@@ -25,6 +27,10 @@ class _Way(NamedTuple):
 
 def _polars(reader: str, packages: str = "") -> _Way:
     return _Way(f"polars.{reader}(SOURCE).write_parquet(TARGET)", packages=packages)
+
+
+def _polars_lazily(reader: str, packages: str) -> _Way:
+    return _Way(f"polars.{reader}(SOURCE).sink_parquet(TARGET)", packages=packages)
 
 
 def _pandas(reader: str, packages: str) -> _Way:
@@ -62,6 +68,15 @@ _BY_CONTENT = {
     b"\xff\xff\xff\xff": _polars("read_ipc_stream"),
     b"SQLite": _SQLITE,
 }
+# Folders whose log tells which files count: by what holds it, and its name.
+_LAKES = {
+    ("", "_delta_log"): ("Delta Lake", _polars_lazily("scan_delta", "deltalake")),
+    ("metadata", "*.metadata.json"): (
+        "Iceberg",
+        _polars_lazily("scan_iceberg", "pyiceberg pyarrow"),
+    ),
+    ("", ".hoodie"): ("Hudi", None),
+}
 
 
 def is_foreign(path: Path) -> bool:
@@ -84,14 +99,37 @@ def refusal(path: Path) -> DataError:
     way = None if _is_packed(path) else _way(path)
     if way is None:
         return DataError("packed_otherwise", path=path)
-    values = {"SOURCE": str(path), "TARGET": str(path.with_suffix(".parquet"))}
-    code = way.code.replace("TABLE", _table(path))
-    for name, value in values.items():
-        code = code.replace(name, json.dumps(value, ensure_ascii=False))
+    way = way._replace(code=way.code.replace("TABLE", _table(path)))
+    return DataError("foreign_file", path=path, line=_line(way, path, path.with_suffix(".parquet")))
+
+
+def _line(way: _Way, source: Path, target: Path) -> str:
+    """Return the command."""
+    code = way.code
+    for name, value in (("SOURCE", source), ("TARGET", target)):
+        code = code.replace(name, json.dumps(str(value), ensure_ascii=False))
     line = f"python -c {shlex.quote(f'import {way.modules}; {code}')}"
-    if way.packages:
-        line = f"pip install {way.packages} && {line}"
-    return DataError("foreign_file", path=path, line=line)
+    return f"pip install {way.packages} && {line}" if way.packages else line
+
+
+def refuse_lake(folder: Path) -> None:
+    """Raise DataError where a log tells which of a folder's files count."""
+    for (inner, sign), (kind, way) in _LAKES.items():
+        logs = [path for path in entries_of(folder / inner) if path.match(sign)]
+        if not logs:
+            continue
+        target = folder.absolute().with_name(f"{folder.absolute().name}.snapshot.parquet")
+        if way is None:
+            line = f"spark.read.format('hudi').load({str(folder)!r}).write.parquet({str(target)!r})"
+        else:
+            line = _line(way, max(logs, key=_version) if inner else folder, target)
+        raise DataError("lake_folder", path=folder, kind=kind, line=line)
+
+
+def _version(log: Path) -> int:
+    """Return the number of a version, which the name of its file begins with: v3, 00003-..."""
+    number = re.search(r"\d+", log.name)
+    return int(number[0]) if number else -1
 
 
 def is_of_another_kind(path: Path) -> bool:

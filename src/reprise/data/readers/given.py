@@ -2,11 +2,13 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from reprise import durable
 from reprise.errors import DataError, UsageError
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -70,7 +72,7 @@ def given(source: Source) -> Given:
             roots.append(one if one.is_dir() else one.parent)
         elif _MAGIC.search(str(one)):
             fixed = _fixed(one)
-            found = sorted(fixed.glob(str(one.relative_to(fixed))))
+            found = sorted(set(_matching(fixed, one.relative_to(fixed).parts)))
             hidden += (own := [path for path in found if is_hidden_below(path, fixed)])
             matched += found
             paths += [path for path in found if path not in own]
@@ -91,6 +93,43 @@ def given(source: Source) -> Given:
 def _fixed(pattern: Path) -> Path:
     """Return the folder of a pattern above its first part that is one."""
     return Path(*takewhile(lambda part: not _MAGIC.search(part), pattern.parts))
+
+
+def _matching(folder: Path, pattern: Sequence[str]) -> Iterator[Path]:
+    """Yield what a pattern's parts match in a folder; `**` stands for any folders, links excepted.
+    DataError where a folder cannot be listed, unless it is hidden: that nothing in it matches is
+    then not known.
+    """
+    if not pattern:
+        yield folder
+        return
+    first, *rest = pattern
+    if first == "**":
+        yield from _matching(folder, rest)
+    elif not _MAGIC.search(first):
+        if (folder / first).exists():
+            yield from _matching(folder / first, rest)
+        return
+    try:
+        found = entries_of(folder)
+    except DataError:
+        if not is_hidden(folder):
+            raise
+        found = []
+    for path in found:
+        if first == "**":
+            if path.is_dir() and not path.is_symlink():
+                yield from _matching(path, pattern)
+        elif fnmatchcase(path.name, first) and (not rest or path.is_dir()):
+            yield from _matching(path, rest)
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted; DataError where it cannot be listed."""
+    try:
+        return durable.entries(folder)
+    except OSError as error:
+        raise DataError("folder_unreadable", path=folder, reason=error.strerror) from error
 
 
 def _common(folders: Sequence[Path]) -> Path:

@@ -150,7 +150,11 @@ def read(
         unit,
         ties="order" if found.ordered else asked.ties or TIES[0],
         taken=_taken(whole, found, collected, chosen),
-        warnings=[*_split_anew(whole, found), *_in_some(whole, found), *_mixed(mixed)],
+        warnings=[
+            *_split_anew(whole, found),
+            *_in_some(whole, found),
+            *_mixed(mixed, collected.zones),
+        ],
         store=store,
     )
 
@@ -186,9 +190,15 @@ def _in_some(source: Given, found: Found) -> list[dict[str, Any]]:
     return warnings
 
 
-def _mixed(counts: Mapping[str, int]) -> list[dict[str, str]]:
-    shown = ", ".join(f"{count} {unit}" for unit, count in counts.items())
-    return [{"warning": "mixed_times", "counts": shown}] if counts else []
+def _mixed(units: Mapping[str, int], zones: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return the warnings of times of several units, and of dates with and without a zone."""
+    warnings: list[dict[str, Any]] = []
+    if units:
+        shown = ", ".join(f"{count} {unit}" for unit, count in units.items())
+        warnings.append({"warning": "mixed_times", "counts": shown})
+    if all(zones):
+        warnings.append({"warning": "mixed_zones", "zoned": zones[0], "unzoned": zones[1]})
+    return warnings
 
 
 def _taken(source: Given, found: Found, collected: Collected, chosen: Chosen) -> dict[str, Any]:
@@ -210,7 +220,7 @@ def _taken(source: Given, found: Found, collected: Collected, chosen: Chosen) ->
         "num_files": len(names),
         "aside": left_aside(source, used),
         **told,
-        "useful": useful(told.get("unused", ()), roles),
+        "useful": useful([*told.get("unused", ()), *found.about_unused], roles),
         "rows": len(collected.frame) + collected.left_out_rows + chosen.rows + chosen.missing,
         "left_out": dict(collected.left_out)
         | ({"rating": chosen.missing} if chosen.missing else {}),

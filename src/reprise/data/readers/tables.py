@@ -313,7 +313,7 @@ def _schema(
     if options and (kind(path) == "lines" or kind(path) in _SCANNED):
         raise UsageError("option_unused", option=options[0], layout=path.name, used="CSV, TSV")
     if kind(path) == "lines":
-        return json_lines.fields_of(path, columns.given.values()), None
+        return json_lines.fields_of(path), None
     if kind(path) not in _SCANNED:
         layout = delimited.look(path, not columns.by_place, dialect)
         return dict.fromkeys(layout.names, pl.String()), layout

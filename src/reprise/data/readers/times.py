@@ -1,9 +1,13 @@
 """Parse times: a number of at least 0, or a date with the year first; null for anything else."""
 
+import re
+from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
 import polars as pl
+
+from reprise.text.messages import Phrase
 
 _LATEST = 1e19  # of a time: nanoseconds reach it in the year 2286
 # Tried in this order on every value, wherever it stands: nothing is inferred from its neighbours.
@@ -12,6 +16,10 @@ _ZONED = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
 _NAME = r"(?: ?[A-Z]{2,5}|\[[\w/+-]+\])?$"  # of a zone, behind its offset: Go, Java
 _OFFSET = r"(\d:\d{2}(?::\d{2}(?:\.\d+)?)?) ?([+-]\d{2}):?(\d{2})?" + _NAME  # of a time of day
 _UTC = "( ?Z| ?UTC| ?GMT)" + r"(?:\[[\w/+-]+\])?$"
+_PLACE = r"(:\d{2}(?:\.\d+)?) ?\[?([A-Z]\w+(?:/[\w+-]+)+)\]?$"  # Europe/Berlin, without an offset
+_ABBREVIATION = r"\d ?([A-Z]{2,5})$"  # CET
+_DAY = r"^\s*\d{4}-\d{2}-\d{2}"
+_UNZONED = _DAY + r"([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?\s*$"
 _TOO_FINE = r"\.\d{10}"
 _FINER = r"\.\d{6}\d*[1-9]"  # than a microsecond
 
@@ -85,5 +93,46 @@ def _stamps(texts: pl.Series, unit: Literal["us", "ns"]) -> pl.Series:
         dates = text.str.to_datetime(form, strict=False, time_unit=unit)
         found = found.fill_null(dates.dt.timestamp(unit))
         if found.null_count() == text.null_count():
-            break
+            return found
+    for local in _local(text, unit):
+        found = found.fill_null(local)
     return found
+
+
+def _local(texts: pl.Series, unit: Literal["us", "ns"]) -> Iterator[pl.Series]:
+    """Yield the dates of each time zone that texts name by a place, as they are since 1970; null of
+    moments that its clocks show twice or never.
+    """
+    parts = texts.to_frame("text").select(
+        place=pl.col("text").str.extract(_PLACE, 2),
+        clock=pl.col("text").str.replace(_PLACE, "${1}"),
+    )
+    for place in parts["place"].drop_nulls().unique(maintain_order=True):
+        clocks = parts.select(pl.when(pl.col("place") == place).then("clock")).to_series()
+        for form in _DATES:
+            dates = clocks.str.to_datetime(form, strict=False, time_unit=unit)
+            try:
+                moments = dates.dt.replace_time_zone(place, ambiguous="null", non_existent="null")
+            except pl.exceptions.ComputeError:  # there is no such place
+                break
+            yield moments.dt.timestamp(unit)
+
+
+def good_zone(text: str) -> Phrase | None:
+    """Return what should stand in the place of a text that is no date for its time zone alone."""
+    abbreviation = re.search(_ABBREVIATION, text)
+    if abbreviation and re.match(_DAY, text):
+        return Phrase("good_time_zone", zone=abbreviation[1])
+    place = re.search(_PLACE, text)
+    if place and re.match(_DAY, text):
+        return Phrase("good_time_place", zone=place[2])
+    return None
+
+
+def zone_counts(time: pl.Expr, dtype: pl.DataType) -> tuple[pl.Expr, pl.Expr]:
+    """Return how many of a column's dates have a time zone, and how many have none."""
+    if dtype == pl.String:
+        without = time.str.contains(_UNZONED)
+        return (time.str.contains(_DAY) & ~without).sum(), without.sum()
+    none, all_ = pl.lit(0), time.count()
+    return (all_, none) if getattr(dtype, "time_zone", None) else (none, all_)
