@@ -24,11 +24,11 @@ def with_targets(
     times: NDArray[Any],
     ordered: bool,
 ) -> Sequences:
-    """Return the sequences of the rows of `frame` that are `kept` with their targets, where the
-    frame has such and not all are. rows: the place of each interaction among those kept; times: of
-    those kept.
+    """Return the sequences `whole` with a mask of targets, or as they are if all are targets.
 
-    Of interactions that differ in nothing else, targets are the last where rows have no order.
+    kept: which rows of `frame` are in the sequences; rows: [N], each interaction's place among the
+    kept rows; times: of the kept rows; ordered: whether the order of rows means something. If not,
+    of a user's interactions with the same item and time, the last are the targets.
     """
     if "target" not in frame.columns:
         return whole
@@ -47,9 +47,13 @@ def with_targets(
 def targets_told(
     splits: Mapping[str, Users], evaluation: str, taken: Mapping[str, Any], where: Path
 ) -> dict[str, Any]:
-    """Return what meta.json keeps of targets (nothing where all interactions are): the events that
-    are to be found, and by split how many interactions are and how many users have none (train) or
-    are not evaluated (valid, test). DataError where a split is left without users.
+    """Return what meta.json stores about targets; nothing if all interactions are targets.
+
+    It has the target events and, by split, the number of target interactions and of users without
+    any (train: they are not trained on; valid, test: not evaluated).
+
+    Raises:
+        DataError: No user of a split has a target.
     """
     found: dict[str, dict[str, int]] = {"interactions": {}, "without": {}}
     for split in SPLITS:
