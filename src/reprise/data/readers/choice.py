@@ -231,7 +231,7 @@ def _refuse_unknown(
                     path=part.path,
                     column=column,
                     events=some(values) or "-",
-                    suggestion=suggest(event, values),
+                    suggestion=suggest(values, event),
                 )
     for event in asked.target_events or ():
         if events is not None and event not in events:
