@@ -439,9 +439,9 @@ def test_prepare_names_all_missing_columns_together(tmp_path: Path) -> None:
     assert f"Name it: {options}" in said
     words = dict(zip(("user_col", "item_col", "time_col"), shlex.split(options)[1::2], strict=True))
     assert sequences(prepared(path, **words)) == EVERYONE
-    wrong = refusal(path, user_col="customer", item_col="skew", time_col="created_at")
+    wrong = refusal(path, user_col="customer", item_col="skus", time_col="created_at")
     assert wrong == (
-        f"--user-col customer --item-col skew: {path} has no such column; its columns are "
+        f"--user-col customer --item-col skus: {path} has no such column; its columns are "
         f"{columns}. Did you mean 'the customer', 'sku'?"
     )
 

@@ -147,8 +147,10 @@ def read_source(
         if store is not None:
             raise UsageError("memory_of_split", path=path)
         remembered = {"texts": texts.facts_of(path)} if name == "comirec" else {}
-        draft = build.of_split(split_reader(path), name, path, protocol)
-        return replace(draft, source={**draft.source, **remembered})
+        split = split_reader(path)
+        draft = build.of_split(split, name, path, protocol)
+        taken = {"taken": recognise.taken_of_split(whole, split)}
+        return replace(draft, source={**draft.source, **taken, **remembered})
     found = recognise.read(whole, name, asked, on_progress, store)
     if protocol == "time-split" and not found.clocked:
         raise UsageError("no_times", path=whole.where)

@@ -22,10 +22,11 @@ def with_targets(
     times: NDArray[Any],
     ordered: bool,
 ) -> Sequences:
-    """Return the sequences of some rows with their targets, where not all rows are. targets, times:
-    of the rows; rows: the row of each interaction.
+    """Return the sequences with a mask of targets, or as they are if all are targets.
 
-    Of interactions that differ in nothing else, targets are the last where rows have no order.
+    targets: of the kept rows, None: all; rows: [N], each interaction's place among the kept rows;
+    times: of the kept rows; ordered: whether the order of rows means something. If not,
+    of a user's interactions with the same item and time, the last are the targets.
     """
     if targets is None:
         return whole
@@ -40,8 +41,8 @@ def with_targets(
 
 
 class TargetCounts:
-    """By split, how many interactions are to be found, and how many users have none (train) or are
-    not evaluated (valid, test), of portions of users.
+    """By split, the number of target interactions and of users without any (train: they are not
+    trained on; valid, test: not evaluated), summed over portions.
     """
 
     def __init__(self, evaluation: str) -> None:

@@ -183,7 +183,7 @@ class Catalogue:
         if not self._codes:
             raise UsageError("categories_unknown")
         if name not in self._codes:
-            suggestion = suggest(name, self._codes)
+            suggestion = suggest(self._codes, name)
             raise UsageError("category_unknown", category=category, suggestion=suggestion)
         return self._codes[name]
 

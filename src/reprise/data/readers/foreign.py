@@ -11,13 +11,13 @@ from typing import NamedTuple
 from reprise.data.readers.given import entries_of
 from reprise.errors import DataError
 
-# To be unpacked: a table in one of these cannot be scanned.
+# To be unpacked by the user: these cannot be scanned.
 _PACKED = frozenset(".7z .bz2 .deflate .lz4 .lzo .rar .snappy .tar .tgz .xz .zip".split())
 
 
 class _Way(NamedTuple):
-    """A line of Python that writes SOURCE as TARGET, the modules it imports, and the packages it
-    needs besides Reprise's.
+    """A way to convert a file: a line of Python that writes SOURCE as TARGET, the modules that it
+    imports, and the packages to install for it.
     """
 
     code: str
@@ -61,7 +61,7 @@ _BY_NAME = {
     ".duckdb": _DUCKDB,
     ".orc": _ORC,
 }
-# By the first bytes: what engines write without a suffix, and what `.arrow` and `.db` may be, too.
+# By first bytes, for files that engines write without a suffix, and for .arrow and .db.
 _BY_CONTENT = {
     b"ORC": _ORC,
     b"FEA1": _pyarrow("pyarrow.feather"),
@@ -80,14 +80,14 @@ _LAKES = {
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file is of such a kind: by its name, or by its content where it has no suffix."""
+    """Whether a file's type is not read: by its suffix, or by its first bytes without one."""
     if not path.suffix:
         return is_of_another_kind(path)
     return _is_packed(path) or path.suffix.lower() in _BY_NAME
 
 
 def refuse(path: Path) -> None:
-    """Raise DataError where a file is of such a kind, or one in a folder is."""
+    """Raise DataError if a file, or any file in a folder, is of a type that is not read."""
     files = sorted(path.rglob("[!._]*")) if path.is_dir() else [path]
     for file in files:
         if file.is_file() and is_foreign(file):
@@ -95,7 +95,7 @@ def refuse(path: Path) -> None:
 
 
 def refusal(path: Path) -> DataError:
-    """Return the error for a file that is not read, with the way around."""
+    """Return the error for a file that is not read, with the command that converts it."""
     way = None if _is_packed(path) else _way(path)
     if way is None:
         return DataError("packed_otherwise", path=path)
@@ -133,7 +133,7 @@ def _version(log: Path) -> int:
 
 
 def is_of_another_kind(path: Path) -> bool:
-    """Whether a file's first bytes are those of a kind that is not read, whatever its name."""
+    """Whether a file's first bytes are of a type that is not read, whatever its suffix."""
     return _by_content(path) is not None
 
 
@@ -151,14 +151,14 @@ def _by_content(path: Path) -> _Way | None:
         with path.open("rb") as file:
             head = file.read(16)
     except OSError:
-        return None  # what reads it says why
+        return None  # reading it reports the error
     if head[8:12] == b"DUCK":
         return _DUCKDB
     return next((way for begin, way in _BY_CONTENT.items() if head.startswith(begin)), None)
 
 
 def _table(path: Path) -> str:
-    """Return the name of a SQLite database's only table, or what stands for the table's name."""
+    """Return the name of a SQLite database's only table, or the placeholder TABLE."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT name, type FROM sqlite_master").fetchall()

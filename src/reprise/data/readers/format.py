@@ -102,13 +102,15 @@ class FoundSplit(NamedTuple):
     """A source that is split already. By split, the file (paths) and its interactions (frames): a
     row an interaction, with user, item (1..V), time and line.
 
-    raw_items: the own ids of items 1..V; category [V+1] int32, -1 where unknown.
+    raw_items: the own ids of items 1..V; category [V+1] int32, -1 where unknown; about: the files
+    that these are from.
     """
 
     paths: Mapping[str, Path]
     frames: "Mapping[str, pl.DataFrame]"
     raw_items: "pl.Series"
     category: NDArray[np.int32]
+    about: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)

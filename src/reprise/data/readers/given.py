@@ -15,11 +15,12 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 class Given(NamedTuple):
-    """paths: the files and folders to read; root: the folder below which their names tell of them;
-    called: what they were given as.
+    """A source whose patterns are resolved.
 
-    matched: those of the paths that a pattern found, which need not be data; passed: what a pattern
-    found, too, and is not read.
+    paths: the files and folders to read. root: the folder that their names are shown relative to.
+    called: the source as the user gave it. matched: those of `paths` that a pattern matched: the
+    user did not name them, and they may be no data. passed: hidden files that a pattern matched,
+    which are not read.
     """
 
     paths: tuple[Path, ...]
@@ -30,11 +31,11 @@ class Given(NamedTuple):
 
     @property
     def where(self) -> Path:
-        """What an error names."""
+        """The path that errors show."""
         return self.paths[0] if len(self.paths) == 1 else self.root
 
     def name_of(self, path: Path) -> str:
-        """Return the name of a file as it is shown: below the root."""
+        """Return a file's path relative to the root, as it is shown."""
         return os.path.relpath(path, self.root)
 
 
@@ -42,20 +43,22 @@ Source: TypeAlias = str | Path | Sequence[str | Path] | Given
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a file or folder is no data by its name: macOS and editors leave those that begin
-    with a dot beside what they copy, Spark and Hive those that begin with an underscore.
+    """Whether a path's name begins with a dot or an underscore: files that macOS and editors, or
+    Spark and Hive, put beside the data.
     """
     return path.name.startswith((".", "_"))
 
 
 def is_hidden_below(path: Path, root: Path) -> bool:
-    """Whether a file or a folder that it is in, below the root, is hidden."""
+    """Whether a path, or a folder between it and the root, is hidden."""
     return any(is_hidden(Path(part)) for part in Path(os.path.relpath(path, root)).parts)
 
 
 def given(source: Source) -> Given:
-    """Return what a source is, patterns resolved to what they match, by name; DataError where a
-    file is not there, or nothing matches.
+    """Resolve a source: patterns become the files that match, in order of name.
+
+    Raises:
+        DataError: A file does not exist, or nothing matches a pattern.
     """
     if isinstance(source, Given):
         return source
@@ -91,7 +94,7 @@ def given(source: Source) -> Given:
 
 
 def _fixed(pattern: Path) -> Path:
-    """Return the folder of a pattern above its first part that is one."""
+    """Return the leading folders of a pattern that have no wildcards."""
     return Path(*takewhile(lambda part: not _MAGIC.search(part), pattern.parts))
 
 
@@ -133,7 +136,7 @@ def entries_of(folder: Path) -> list[Path]:
 
 
 def _common(folders: Sequence[Path]) -> Path:
-    """Return the folder that all are below, or the only one as it is."""
+    """Return the common parent of the folders; a single folder as it is."""
     if len(set(folders)) == 1:
         return folders[0]
     return Path(os.path.commonpath([folder.absolute() for folder in folders]))

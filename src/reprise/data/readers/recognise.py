@@ -22,6 +22,7 @@ from reprise.data.readers.format import (
     Asked,
     Format,
     Found,
+    FoundSplit,
     OnProgress,
     ignore_progress,
     unknown_format,
@@ -225,6 +226,18 @@ def _taken(source: Given, found: Found, collected: Collected, chosen: Chosen) ->
         "left_out": dict(collected.left_out)
         | ({"rating": chosen.missing} if chosen.missing else {}),
         **chosen.taken,
+    }
+
+
+def taken_of_split(source: Given, found: FoundSplit) -> dict[str, Any]:
+    """Return what was read of a source that is split already."""
+    used = [*found.paths.values(), *found.about]
+    return {
+        "files": list(map(source.name_of, used)),
+        "num_files": len(used),
+        "aside": left_aside(source, used),
+        "rows": sum(map(len, found.frames.values())),
+        "left_out": {},
     }
 
 

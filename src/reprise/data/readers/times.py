@@ -9,12 +9,12 @@ import polars as pl
 
 from reprise.text.messages import Phrase
 
-_LATEST = 1e19  # of a time: nanoseconds reach it in the year 2286
-# Tried in this order on every value, wherever it stands: nothing is inferred from its neighbours.
+_LATEST = 1e19  # the largest number that is a time: the year 2286 in nanoseconds
+# Tried in this order on every value by itself: nothing is inferred from other rows.
 _DATES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _ZONED = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
-_NAME = r"(?: ?[A-Z]{2,5}|\[[\w/+-]+\])?$"  # of a zone, behind its offset: Go, Java
-_OFFSET = r"(\d:\d{2}(?::\d{2}(?:\.\d+)?)?) ?([+-]\d{2}):?(\d{2})?" + _NAME  # of a time of day
+_NAME = r"(?: ?[A-Z]{2,5}|\[[\w/+-]+\])?$"  # of a zone after its offset (Go, Java)
+_OFFSET = r"(\d:\d{2}(?::\d{2}(?:\.\d+)?)?) ?([+-]\d{2}):?(\d{2})?" + _NAME  # after a time of day
 _UTC = "( ?Z| ?UTC| ?GMT)" + r"(?:\[[\w/+-]+\])?$"
 _PLACE = r"(:\d{2}(?:\.\d+)?) ?\[?([A-Z]\w+(?:/[\w+-]+)+)\]?$"  # Europe/Berlin, without an offset
 _ABBREVIATION = r"\d ?([A-Z]{2,5})$"  # CET
@@ -25,7 +25,7 @@ _FINER = r"\.\d{6}\d*[1-9]"  # than a microsecond
 
 
 def whole_time(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Read whole numbers from 0."""
+    """Parse integers from 0 as Int64."""
     if dtype == pl.String:
         times = column.str.strip_chars().cast(pl.Int64, strict=False)
     elif dtype.is_integer():
@@ -36,7 +36,7 @@ def whole_time(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def broken_time(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Read numbers from 0, whole or not."""
+    """Parse numbers from 0, integers or not, as Float64."""
     if dtype == pl.String:
         column = column.str.strip_chars()
     elif not dtype.is_numeric():
@@ -46,7 +46,7 @@ def broken_time(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def micros(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Read dates as microseconds; none that are finer."""
+    """Parse dates as microseconds since 1970; null if they are finer than that."""
     if dtype == pl.String:
         coarse = ~column.str.contains(_FINER)
         return pl.when(coarse).then(since_epoch(column, dtype, "us"))
@@ -57,12 +57,12 @@ def micros(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def nanos(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Read dates as nanoseconds: those from the year 2262 on are none."""
+    """Parse dates as nanoseconds since 1970; null from the year 2262 on."""
     return since_epoch(column, dtype, "ns")
 
 
 def since_epoch(column: pl.Expr, dtype: pl.DataType, unit: Literal["us", "ns"]) -> pl.Expr:
-    """Read dates, the year first; those without a zone are taken as UTC."""
+    """Parse dates, year first, as `unit` since 1970; UTC if they name no time zone."""
     if dtype == pl.String:
         times = timestamps(column, unit)
     elif isinstance(dtype, pl.Date | pl.Datetime):
@@ -73,13 +73,13 @@ def since_epoch(column: pl.Expr, dtype: pl.DataType, unit: Literal["us", "ns"]) 
 
 
 def timestamps(column: pl.Expr, unit: Literal["us", "ns"] = "us") -> pl.Expr:
-    """Read texts that are dates, those before 1970 too."""
+    """Parse texts as dates, also before 1970 (negative)."""
     read = partial(_stamps, unit=unit)
     return column.map_batches(read, return_dtype=pl.Int64, is_elementwise=True)
 
 
 def _stamps(texts: pl.Series, unit: Literal["us", "ns"]) -> pl.Series:
-    """Return what dates are since 1970. A form is only tried while some are of none before it."""
+    """Return dates as `unit` since 1970. Formats are tried until all texts are parsed."""
     text = (
         texts.str.strip_chars()
         .str.replace(r"^(\d{4}-\d{2}-\d{2})T", "${1} ")

@@ -231,7 +231,7 @@ def find(runs_folder: Path, name: str) -> RunFolder:
     known_names = {*names.values(), *(folder.path.name for folder in names)}
     if not known_names:
         raise CheckpointError("run_missing", path=runs_folder / name)
-    suggestion = suggest(name, known_names)
+    suggestion = suggest(known_names, name)
     raise CheckpointError("run_unknown", name=name, folder=runs_folder, suggestion=suggestion)
 
 

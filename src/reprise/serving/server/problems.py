@@ -54,7 +54,7 @@ def of_request(errors: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -
     if found["type"] == "extra_forbidden":
         name = str(place[-1])
         known = [name for name in _EXPECTED if name and not name.endswith("]")]
-        return RefusedError(422, "serve_field_unknown", where=name, suggestion=suggest(name, known))
+        return RefusedError(422, "serve_field_unknown", where=name, suggestion=suggest(known, name))
     if found["type"] == "too_long" and kind in _TOO_LONG:
         most, length = found["ctx"]["max_length"], found["ctx"]["actual_length"]
         return RefusedError(422, _TOO_LONG[kind], where=where, most=most, length=length)
