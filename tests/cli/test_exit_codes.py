@@ -18,6 +18,7 @@ from reprise.text.messages import Messages
 
 HEARS_ALL = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
 FAULT = "import reprise.cli.main as m; m.setup = lambda: 1 / 0; m.main()"
+NO_CLIENT = "import sys, types; sys.modules['mlflow'] = types.ModuleType('mlflow')"
 LIMIT = "resource.setrlimit(resource.RLIMIT_AS, (120 << 20, 120 << 20))"
 
 
@@ -57,6 +58,12 @@ def of_a_device(data: Path, runs: Path) -> Done:
     return train(data, runs, "--steps", 5, own_process=True, JAX_PLATFORMS="nonsense")
 
 
+def of_a_tracker(data: Path, runs: Path) -> Done:
+    assert train(data, runs, "--steps", 5).returncode == 0
+    command = ("track", runs / RUN, "--track", "mlflow", "--runs-dir", runs)
+    return reprise(*command, before=NO_CLIENT)
+
+
 def stopped_by(number: signal.Signals) -> Callable[[Path, Path], Done]:
     def stopped(data: Path, runs: Path) -> Done:
         where = ("--data-dir", data, "--runs-dir", runs)
@@ -84,6 +91,7 @@ REACHED: dict[int, Callable[[Path, Path], Done]] = {
     7: of_a_refused_write,
     8: lambda data, runs: train(data, runs, "--steps", 5, before=LIMIT),
     9: of_a_device,
+    10: of_a_tracker,
     129: stopped_by(signal.SIGHUP),
     130: stopped_by(signal.SIGINT),
     143: stopped_by(signal.SIGTERM),
@@ -95,7 +103,7 @@ def test_exit_code_is_reached_by_a_command(code: int, small_data: Path, tmp_path
     done = REACHED[code](small_data, tmp_path)
     assert done.returncode == code, done.stderr
     assert ("Traceback" in done.stderr) == (code == 1)
-    assert bool(done.stderr) == (code in range(1, 10))
+    assert bool(done.stderr) == (code in range(1, 11))
 
 
 def test_exit_codes_name_each_error_once() -> None:
