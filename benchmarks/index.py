@@ -6,8 +6,8 @@ differ: items are drawn around V / 200 centres, interests near the centres of th
 `--random` draws items without any structure, the worst case for a graph, and interests as weighted
 means of 20 of them.
 
-A row is an m, an ef_construction and an ef_search, all by inner product, as `reprise export --index
-faiss:hnsw` builds and `reprise serve` searches: the candidates of all interests, scored exactly.
+A row is an m, an ef_construction and an ef_search, built as `reprise export --index faiss:hnsw`
+does and searched as `reprise serve` searches: the candidates of all interests, scored exactly.
 "exact" is the search without an index.
 """
 

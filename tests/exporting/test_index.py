@@ -132,6 +132,24 @@ def test_index_searches_wider_until_recall_is_good(monkeypatch: pytest.MonkeyPat
     assert recalls[1] >= index.GOOD_RECALL
 
 
+def test_index_finds_items_of_positive_interests() -> None:
+    """As behind a ReLU. In a graph linked by inner products, 0.87 of these lists are found."""
+    rng = np.random.default_rng(0)
+    items = (rng.normal(size=(5000, 32)) - 0.5).astype(np.float32)
+    items *= np.exp(rng.normal(0, 0.25, (5000, 1))).astype(np.float32)
+    interests = np.maximum(0, rng.normal(size=(100, 2, 32)) + 1).astype(np.float32)
+    kind = replace(HNSW, ef_search=256)
+    found = index.measure(index.build(items, kind), kind, interests, 20, "random")
+    assert found.recall >= index.GOOD_RECALL
+
+
+def test_index_holds_the_vectors_themselves() -> None:
+    items = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    items[7] = 0
+    built = index.build(items, HNSW)
+    assert_array_equal(built.index.reconstruct_n(0, 50), items)
+
+
 def test_open_index_gives_the_index_of_its_checkpoint(plain: StoredModel, tmp_path: Path) -> None:
     write(plain, None, tmp_path / "export", Extras(index=HNSW))
     opened = index.open_index(tmp_path / "export", plain)

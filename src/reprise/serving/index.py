@@ -205,17 +205,26 @@ def require() -> None:
 def build(items: _Scores, kind: Kind) -> ItemIndex:
     """Return the index of item vectors [V, d], finite. It is the same each time: one thread builds,
     and faiss draws from a fixed seed.
+
+    An HNSW graph links items of similar direction, and is searched by inner product. Linked by
+    inner product, all items would link to the few of the largest norm, and a search would not leave
+    those: of a trained MIND it found 0.68 of the exact lists, by directions 0.99.
     """
     faiss, dim = _faiss(), items.shape[1]
+    vectors = np.ascontiguousarray(items, np.float32)
     if kind.name == "flat":
-        index = faiss.IndexFlatIP(dim)
+        index, linked = faiss.IndexFlatIP(dim), vectors
     else:
         index = faiss.IndexHNSWFlat(dim, kind.m, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = kind.ef_construction
         index.hnsw.efSearch = kind.ef_search or EF_SEARCH[0]
-    vectors = np.ascontiguousarray(items, np.float32)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        linked = vectors / np.where(norms > 0, norms, np.float32(1))
     with ThreadPoolExecutor(1, initializer=_one_thread) as builder:  # faiss's number is a thread's
-        builder.submit(index.add, vectors).result()
+        builder.submit(index.add, linked).result()
+    if kind.name == "hnsw":
+        stored = faiss.downcast_index(index.storage).codes
+        faiss.copy_array_to_vector(vectors.view(np.uint8).ravel(), stored)
     return ItemIndex(index, vectors)
 
 
