@@ -220,7 +220,8 @@ def interest_scores(interests: _Scores, vectors: _Scores) -> _Scores:
     """Return the inner products [K, N] of one user's interests [K, d] with item vectors [N, d],
     each rounded the same whatever the others are.
     """
-    return np.stack([(vectors * interest).sum(axis=1) for interest in interests])
+    scores: _Scores = np.vecdot(interests[:, None], vectors)  # a matrix product rounds by its shape
+    return scores
 
 
 def _origin(interests: _Scores, items: _Scores, ids: NDArray[np.int64]) -> NDArray[np.int32]:

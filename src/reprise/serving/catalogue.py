@@ -37,9 +37,9 @@ class Catalogue:
     def __init__(self, items: pl.DataFrame) -> None:
         self.item_ids: list[str] = items["raw_id"].cast(pl.String).to_list()
         self._numbers = {raw_id: number for number, raw_id in enumerate(self.item_ids, start=1)}
-        self.titles: list[str | None] = _texts(items, "title").to_list()
-        category = _category(items)
-        self.categories = [[] if one is None else [one] for one in category]
+        titles, category = _texts(items, "title"), _category(items)
+        self.titles: list[str | None] = titles.to_list()
+        self.categories = [[] if one is None else [one] for one in category.to_list()]
         self._codes: dict[str, int] = {}
         if "category_code" in items.columns:
             pairs = zip(category, items["category_code"], strict=True)
@@ -47,9 +47,16 @@ class Catalogue:
         self._about = pl.DataFrame(
             {
                 "item_id": pl.Series(self.item_ids, dtype=pl.String),
-                "title": pl.Series(self.titles, dtype=pl.String),
-                "categories": pl.Series(self.categories, dtype=pl.List(pl.String)),
+                "title": titles,
+                "category": category,
             }
+        ).select(
+            "item_id",
+            "title",
+            # Made within Polars: from lists of Python it would take seconds.
+            categories=pl.when(pl.col("category").is_null())
+            .then(pl.lit([], pl.List(pl.String)))
+            .otherwise(pl.concat_list("category")),
         )
         self._sorted: list[str] = []
 
@@ -66,9 +73,13 @@ class Catalogue:
 
     def numbered(self, raw_ids: Iterable[object]) -> Numbered:
         """Return the numbers of the known items among raw ids, and count the others."""
-        found = [self.number(raw_id) for raw_id in raw_ids]
-        items = np.array([number for number in found if number != NO_ITEM], np.int32)
-        return Numbered(items, len(found) - len(items))
+        found = self.numbers(map(spelled_one, raw_ids))
+        known = found[found != NO_ITEM]
+        return Numbered(known, len(found) - len(known))
+
+    def numbers(self, ids: Iterable[str | None]) -> NDArray[np.int32]:
+        """Return the numbers of items by their ids as text; NO_ITEM where they are unknown."""
+        return np.array([self._numbers.get(one or "", NO_ITEM) for one in ids], np.int32)
 
     def filter(
         self,
@@ -103,10 +114,12 @@ class Catalogue:
             "popular": answer.popular,
         }
 
-    def as_frame(self, answers: Sequence[Answer], first: int = 0) -> pl.DataFrame:
+    def as_frame(
+        self, answers: Sequence[Answer], first: int = 0, explain: bool = False
+    ) -> pl.DataFrame:
         """Return answers as a frame with a row per item: history (they are numbered from `first`),
-        rank, item_id, title, categories, score and interest, null for popular items; where they
-        are explained, scores and because, too.
+        rank, item_id, title, categories, score and interest, null for popular items; if they are
+        explained, scores and because, too.
         """
         lengths = np.array([len(one.ids) for one in answers], np.int64)
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -123,8 +136,7 @@ class Catalogue:
         frame = frame.with_columns(
             pl.when(pl.col("interest") != NO_INTEREST).then(pl.col("interest")).alias("interest")
         )
-        explained = [one for one in answers if one.interest_scores is not None]
-        return self._explained(frame, explained) if explained else frame
+        return self._explained(frame, answers) if explain else frame
 
     def _explained(self, frame: pl.DataFrame, answers: Sequence[Answer]) -> pl.DataFrame:
         scores = [
@@ -141,12 +153,22 @@ class Catalogue:
             because=pl.Series(raw_ids, dtype=pl.String),
         )
 
-    def _item(self, answer: Answer, place: int) -> dict[str, Any]:
-        number = int(answer.ids[place])
-        item = {
+    def item_as_json(self, number: int) -> dict[str, Any]:
+        """Return what is known of an item, as `--json` and the server show it."""
+        return {
             "item_id": self.item_ids[number - 1],
             "title": self.titles[number - 1],
             "categories": self.categories[number - 1],
+        }
+
+    def similar_as_json(self, number: int, answer: Answer) -> dict[str, Any]:
+        """Return the items similar to one, as `--json` and the server show them."""
+        pairs = zip(answer.ids.tolist(), answer.scores.tolist(), strict=True)
+        items = [self.item_as_json(other) | {"score": score} for other, score in pairs]
+        return {"item": self.item_as_json(number), "items": items}
+
+    def _item(self, answer: Answer, place: int) -> dict[str, Any]:
+        item = self.item_as_json(int(answer.ids[place])) | {
             "score": None if answer.popular else float(answer.scores[place]),
             "interest": None if answer.popular else int(answer.interests[place]),
         }
@@ -161,7 +183,7 @@ class Catalogue:
         if not self._codes:
             raise UsageError("categories_unknown")
         if name not in self._codes:
-            suggestion = suggest(name, self._codes)
+            suggestion = suggest(self._codes, name)
             raise UsageError("category_unknown", category=category, suggestion=suggestion)
         return self._codes[name]
 

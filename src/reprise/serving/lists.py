@@ -164,6 +164,14 @@ def answers(model: Model, queries: Iterable[Query]) -> Iterator[Answer]:
             yield from plans.popleft().answers()
 
 
+def interests(model: Model, histories: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+    """Return the interests [U, K, d] of histories of item numbers; zeros where one is empty."""
+    users = _users(histories, model.history_length)
+    parts = [np.zeros((0, model.num_interest, model.items.shape[1]), np.float32)]
+    made = np.concatenate([*parts, *user_vectors(model.retriever, users)])[: len(histories)]
+    return np.where((users.lengths > 0)[:, None, None], made, np.float32(0))
+
+
 def similar(model: Model, item: int, n: int) -> Answer:
     """Return the items whose vectors have the highest cosines with that of an item, ties by
     ascending id; an item without a vector is similar to none, by a score of 0.
@@ -176,6 +184,20 @@ def similar(model: Model, item: int, n: int) -> Answer:
     order = np.argsort(-scores, kind="stable")
     ids = order[order != item - 1][:n]
     return Answer(ids + 1, scores[ids], np.full(len(ids), NO_INTEREST, np.int32))
+
+
+def fed_interests(model: Model, histories: Sequence[NDArray[np.int32]]) -> list[NDArray[np.int32]]:
+    """Return for each item of each history the interest that it feeds, from 0: the one with which
+    its inner product is greatest, the first of equal ones. NO_INTEREST: the model does not see it.
+    """
+    found = []
+    for history, own in zip(histories, interests(model, histories), strict=True):
+        fed = np.full(len(history), NO_INTEREST, np.int32)
+        if len(history):
+            _, scores = _seen(model, history, own)
+            fed[-scores.shape[1] :] = np.argmax(scores, axis=0)
+        found.append(fed)
+    return found
 
 
 class _Group(NamedTuple):
@@ -256,12 +278,22 @@ class _Plan:
 
 def _explained(model: Model, query: Query, interests: NDArray[np.float32], found: Answer) -> Answer:
     """Add to an answer what explains it, by the user's interests [K, d]."""
-    seen = query.history[-model.history_length :]
+    seen, of_seen = _seen(model, query.history, interests)
     scores = interest_scores(interests, model.items[found.ids - 1])
-    of_seen = interest_scores(interests, model.items[seen - 1])
-    closest = seen[np.argmax(np.where(np.isnan(of_seen), -np.inf, of_seen), axis=1)]
+    closest = seen[np.argmax(of_seen, axis=1)]
     because = closest[found.interests].astype(np.int64)
     return found._replace(interest_scores=np.ascontiguousarray(scores.T), because=because)
+
+
+def _seen(
+    model: Model, history: NDArray[np.int32], interests: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the items of a history that the model sees, [h], and their inner products with the
+    interests, [K, h]; -inf for one that is switched off.
+    """
+    seen = history[-model.history_length :]
+    scores = interest_scores(interests, model.items[seen - 1])
+    return seen, np.where(np.isnan(scores), np.float32(-np.inf), scores)
 
 
 def _popular(model: Model, query: Query) -> Answer:

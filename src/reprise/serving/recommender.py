@@ -2,10 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from reprise.text.messages import Phrase
 if TYPE_CHECKING:
     import polars as pl
 
+_GREATEST_WEIGHT = 1e6  # so that scores stay finite
 History = Iterable[object]  # raw ids, oldest first
 
 
@@ -32,6 +33,39 @@ class UnknownItemsWarning(UserWarning):
 
 class EmptyHistoryWarning(UserWarning):
     """Warns of histories without known items, which get the popular items."""
+
+
+@dataclass
+class Counts:
+    """What queries are about: histories, their items, those unknown to the model, and histories
+    without known items.
+    """
+
+    histories: int = 0
+    items: int = 0
+    unknown: int = 0
+    empty: int = 0
+
+
+def counts_of(queries: Sequence[Query]) -> Counts:
+    """Return what queries are about."""
+    unknown = sum(query.unknown for query in queries)
+    known = [len(query.history) for query in queries]
+    return Counts(len(queries), sum(known) + unknown, unknown, known.count(0))
+
+
+def notes(counts: Counts, query: Query) -> Iterator[tuple[type[UserWarning], Phrase]]:
+    """Yield what users should know of answers to a query about histories: what was ignored, and
+    who gets popular items.
+    """
+    if counts.unknown:
+        phrase = Phrase("items_unknown", unknown=counts.unknown, items=counts.items)
+        yield UnknownItemsWarning, phrase
+    if query.filter.unknown:
+        yield UnknownItemsWarning, Phrase("filter_unknown", unknown=query.filter.unknown)
+    if counts.empty:
+        phrase = Phrase("histories_popular", empty=counts.empty, histories=counts.histories)
+        yield EmptyHistoryWarning, phrase
 
 
 class Recommender:
@@ -101,8 +135,9 @@ class Recommender:
             explain=explain,
         )
         queries = self.queries(histories, query)
-        self._warn(queries)
-        return self.catalogue.as_frame(answer(self.model, queries))
+        for kind, phrase in notes(counts_of(queries), query):
+            warnings.warn(str(phrase), kind, stacklevel=2)
+        return self.catalogue.as_frame(answer(self.model, queries), explain=explain)
 
     def similar_items(self, raw_id: object, n: int = 50) -> "pl.DataFrame":
         """Return the items most similar to an item, best first: rank, item_id, title, categories
@@ -111,6 +146,12 @@ class Recommender:
         _check_whole("n", n)
         found = similar(self.model, self.catalogue.known(raw_id), n)
         return self.catalogue.as_frame([found]).drop("history", "interest")
+
+    def similar_json(self, raw_id: object, n: int = 50) -> dict[str, Any]:
+        """Return what `similar_items` does, as `--json` and the server show it."""
+        _check_whole("n", n)
+        number = self.catalogue.known(raw_id)
+        return self.catalogue.similar_as_json(number, similar(self.model, number, n))
 
     def query(
         self,
@@ -136,8 +177,8 @@ class Recommender:
         count = self.model.num_interest
         if weights is not None:
             weights = tuple(weights)
-            fine = all(_is_number(one) and one >= 0 for one in weights)
-            if len(weights) != count or not fine or not any(weights):
+            fine = all(_is_number(one) and 0 <= one <= _GREATEST_WEIGHT for one in weights)
+            if len(weights) != count or not fine or not np.any(np.array(weights, np.float32)):
                 raise _bad("weights", list(weights), Phrase("good_weights", count=count))
         return Query(
             history=np.zeros(0, np.int32),
@@ -205,35 +246,20 @@ class Recommender:
     def _dim(self) -> int:
         return self.stored.config.embedding_dim
 
-    def _warn(self, queries: Sequence[Query]) -> None:
-        """Warn of what is unknown in queries that share a filter."""
-        unknown = sum(query.unknown for query in queries)
-        if unknown:
-            _warn_of_unknown(unknown, unknown + sum(len(query.history) for query in queries))
-        if queries and queries[0].filter.unknown:
-            phrase = Phrase("filter_unknown", unknown=queries[0].filter.unknown)
-            warnings.warn(str(phrase), UnknownItemsWarning, stacklevel=3)
-        if empty := sum(not len(query.history) for query in queries):
-            phrase = Phrase("histories_popular", empty=empty, histories=len(queries))
-            warnings.warn(str(phrase), EmptyHistoryWarning, stacklevel=3)
-
     def _numbered(self, histories: Sequence[Iterable[object]]) -> Sequences:
         """Return histories as item numbers; warn of unknown items."""
         found = [self.catalogue.numbered(history) for history in histories]
         items = np.concatenate([np.zeros(0, np.int32), *(one.items for one in found)])
         if unknown := sum(one.unknown for one in found):
-            _warn_of_unknown(unknown, unknown + len(items))
+            phrase = Phrase("items_unknown", unknown=unknown, items=unknown + len(items))
+            warnings.warn(str(phrase), UnknownItemsWarning, stacklevel=3)
         offsets = np.concatenate([[0], np.cumsum([len(one.items) for one in found])])
         return Sequences(offsets.astype(np.int64), items)
 
 
-def _warn_of_unknown(unknown: int, items: int) -> None:
-    phrase = Phrase("items_unknown", unknown=unknown, items=items)
-    warnings.warn(str(phrase), UnknownItemsWarning, stacklevel=4)
-
-
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and math.isfinite(value)
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return number and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _check_whole(option: str, value: object) -> None:
