@@ -6,12 +6,13 @@ differ: items are drawn around V / 200 centres, interests near the centres of th
 `--random` draws items without any structure, the worst case for a graph, and interests as weighted
 means of 20 of them.
 
-A row is an m, an ef_construction and an ef_search, all by inner product, as `reprise export --index
-faiss:hnsw` builds and `reprise serve` searches: the candidates of all interests, scored exactly.
+A row is links (by the items' directions, or by the vectors themselves), an m, an ef_construction
+and an ef_search, built as `reprise export --index faiss:hnsw` does and searched as `reprise serve`
+searches: the candidates of all interests, scored exactly.
 "exact" is the search without an index.
 """
 
-import argparse
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--m", nargs="+", type=int, default=[32])
     parser.add_argument("--ef-construction", nargs="+", type=int, default=[200])
     parser.add_argument("--ef-search", nargs="+", type=int, default=[64, 128, 256, 512])
+    parser.add_argument("--links", nargs="+", choices=index.LINKS, default=list(index.LINKS))
     parser.add_argument("--random", action="store_true", help="Items without structure.")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -43,7 +45,10 @@ def main() -> None:
         row
         for m in options.m
         for ef_construction in options.ef_construction
-        for row in _measured(items, interests, m, ef_construction, options)
+        for links in options.links
+        for row in _measured(
+            items, interests, index.Kind("hnsw", m, ef_construction, links=links), options.ef_search
+        )
     ]
     print()
     print_table(rows)
@@ -51,22 +56,22 @@ def main() -> None:
 
 
 def _measured(
-    items: Floats, interests: Floats, m: int, ef_construction: int, options: argparse.Namespace
+    items: Floats, interests: Floats, kind: index.Kind, widths: list[int]
 ) -> list[dict[str, str | int | float]]:
     built: list[index.ItemIndex] = []
-    kind = index.Kind("hnsw", m, ef_construction, options.ef_search[0])
     seconds = seconds_of(lambda: built.append(index.build(items, kind)))
     rows: list[dict[str, str | int | float]] = []
-    for ef_search in options.ef_search:
-        kind = index.Kind("hnsw", m, ef_construction, ef_search)
-        found = index.measure(built[0], kind, interests, TOP_N, "random")
+    for ef_search in widths:
+        own = replace(kind, ef_search=ef_search)
+        found = index.measure(built[0], own, interests, TOP_N, "random")
         rows.append(
             {
-                "m": m,
-                "ef_construction": ef_construction,
+                "links": kind.links,
+                "m": kind.m,
+                "ef_construction": kind.ef_construction,
                 "ef_search": ef_search,
-                "built in s": seconds,
-                "recall@50": round(found.recall, 4),
+                "built in s": round(seconds),
+                "recall@50": f"{found.recall:.4f}",
                 "users/s": found.users_per_second,
                 "exact users/s": found.exact_per_second,
             }

@@ -132,6 +132,33 @@ def test_index_searches_wider_until_recall_is_good(monkeypatch: pytest.MonkeyPat
     assert recalls[1] >= index.GOOD_RECALL
 
 
+@pytest.mark.parametrize("positive", [True, False])
+def test_index_is_linked_by_what_finds_more(positive: bool) -> None:
+    """Of positive interests, as behind a ReLU, a graph by products finds 0.87."""
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=(5000, 32)).astype(np.float32)
+    items *= np.exp(rng.normal(0, 0.25 if positive else 0.6, (5000, 1))).astype(np.float32)
+    interests = rng.normal(size=(100, 2, 32)).astype(np.float32)
+    if positive:
+        items -= 0.5
+        interests = np.maximum(0, interests + 1)
+    found = {
+        links: index.measure(index.build(items, kind), kind, interests, 20, "random").recall
+        for links in index.LINKS
+        for kind in [replace(HNSW, ef_search=128, links=links)]
+    }
+    _, kind, measured = index.choose(items, replace(HNSW, ef_search=128), interests, 20, "random")
+    assert kind.links == ("direction" if positive else "product")
+    assert measured.recall == found[kind.links] == max(found.values())
+
+
+def test_index_holds_the_vectors_themselves() -> None:
+    items = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    items[7] = 0
+    built = index.build(items, HNSW)
+    assert_array_equal(built.index.reconstruct_n(0, 50), items)
+
+
 def test_open_index_gives_the_index_of_its_checkpoint(plain: StoredModel, tmp_path: Path) -> None:
     write(plain, None, tmp_path / "export", Extras(index=HNSW))
     opened = index.open_index(tmp_path / "export", plain)

@@ -170,10 +170,9 @@ def _write_index(
     if extras.index is None:
         return None
     source, interests = _queries(stored)
-    built = index.build(items[1:], extras.index)
-    measured = index.measure(built, extras.index, interests, _LIST, source)
+    built, kind, measured = index.choose(items[1:], extras.index, interests, _LIST, source)
     index.write(built, target)
-    return index.described(built, extras.index, measured)
+    return index.described(built, kind, measured)
 
 
 def _queries(stored: StoredModel) -> tuple[str, NDArray[np.float32]]:

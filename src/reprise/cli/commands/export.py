@@ -1,6 +1,7 @@
 """`reprise export`: write a stored model's vectors for a vector index or a service."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,9 @@ def _extras(
     from reprise.serving.index import Kind
     from reprise.serving.tower import TOLERANCE
 
-    given = {name.removeprefix("hnsw_"): value for name, value in hnsw.items() if value is not None}
+    given: dict[str, Any] = {
+        name.removeprefix("hnsw_"): value for name, value in hnsw.items() if value is not None
+    }
     if given and index_name != "faiss:hnsw":
         flag = f"--hnsw-{next(iter(given)).replace('_', '-')}"
         raise UsageError("option_needs", option=flag, needs="--index faiss:hnsw")
@@ -109,7 +112,7 @@ def _extras(
     kind = (index_name or "").partition(":")[2] or "flat"
     return Extras(
         (tolerance or TOLERANCE) if onnx else None,
-        Kind(kind, **given) if index_name else None,
+        replace(Kind(kind), **given) if index_name else None,
     )
 
 
