@@ -1,5 +1,5 @@
 # make install | demo | test | test-long | lint | docs | bench | torture: each sets up what it needs in
-# .venv, what running needs (some 900 MB) or all that developing needs (some 2.9 GB), once.
+# .venv, what running needs (some 900 MB) or all that developing needs (some 3.4 GB), once.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

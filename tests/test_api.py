@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,27 @@ def test_errors_equal_those_of_the_command_line(
 def test_errors_suggest_the_nearest_keyword(small_data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'pacience'\. Did you mean 'patience'"):
         train(small_data, tmp_path, pacience=3)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda api, run: api.load(run, which="bets"), "which = 'bets' .* best | latest"),
+        (lambda api, run: api.evaluate(run, which="last"), "which = 'last' .* best | latest"),
+        (lambda api, run: api.evaluate(run, split="tset"), "split = 'tset' .* valid | test"),
+        (lambda api, run: api.evaluate(run, split="train"), "split = 'train' .* valid | test"),
+        (lambda api, run: api.evaluate_lists("x", "small", split="x"), "split = 'x' .* valid | "),
+        (lambda api, run: api.load(run).user_vectors(["i3"]), "histories = 'i3' .* list of item"),
+        (lambda api, run: api.load(run).user_vectors("i3"), "histories = 'i3' .* list of item"),
+        (lambda api, run: api.load(run).user_vectors([3]), "histories = 3 .* list of item ids"),
+        (lambda api, run: api.prepare(5, name="x"), "source = 'int' .* polars, pandas or pyarrow"),
+    ],
+)
+def test_errors_name_a_value_that_is_none_of_those_expected(
+    call: Callable[[Any, reprise.Run], object], said: str, trained: reprise.Run
+) -> None:
+    with pytest.raises(UsageError, match=said.replace("|", r"\|")):
+        call(reprise, trained)
 
 
 def test_errors_refuse_another_configuration(small_data: Path, tmp_path: Path) -> None:

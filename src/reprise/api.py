@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from reprise.config.effect import say_without_effect
 from reprise.config.load import field_of, in_todays_names, read_preset, read_toml
@@ -230,6 +230,7 @@ def load(
     from reprise.runs.stored import load as load_stored
     from reprise.serving.recommender import Recommender
 
+    _check_one_of("which", which, Which)
     setup()
     path, locate = _place(run, Path(runs_dir), data_dir)
     return Recommender(load_stored(path, which, _warn, locate))
@@ -278,6 +279,8 @@ def evaluate(
     from reprise.runs.stored import load as load_stored
     from reprise.runs.transfer import measure_each_on
 
+    _check_one_of("split", split, results.Split)
+    _check_one_of("which", which, Which)
     shown, asked = metrics_asked(metrics), cutoffs_asked(cutoffs)
     several = isinstance(diversity, Iterable)
     coefs: Sequence[float | None] = (None,)
@@ -320,6 +323,7 @@ def evaluate_lists(
         metrics: The metrics to return; None: all.
         data_dir: Folder of the data sets.
     """
+    from reprise.runs import results
     from reprise.runs.evaluation import (
         cutoffs_asked,
         evaluation_facts,
@@ -329,6 +333,7 @@ def evaluate_lists(
     )
     from reprise.runs.given import measure_lists
 
+    _check_one_of("split", split, results.Split)
     shown, asked = metrics_asked(metrics), cutoffs_asked(cutoffs)
     dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
     with _as_file(lists, "lists") as path:
@@ -453,6 +458,16 @@ def _as_polars(frame: Any) -> "pl.DataFrame":
         return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
     except ImportError:  # for pandas' strings if pyarrow is not installed
         return pl.DataFrame({str(name): _values(column) for name, column in frame.items()})
+    except TypeError as error:
+        kind, expected = type(frame).__name__, Phrase("good_source")
+        raise UsageError("bad_value", option="source", value=kind, expected=expected) from error
+
+
+def _check_one_of(option: str, value: object, choices: Any) -> None:
+    """Raise UsageError for a value that is not in `choices`, a Literal."""
+    if value not in get_args(choices):
+        expected = " | ".join(get_args(choices))
+        raise UsageError("bad_value", option=option, value=value, expected=expected)
 
 
 def _values(column: Any) -> Any:

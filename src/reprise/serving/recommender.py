@@ -15,7 +15,7 @@ from reprise.data.sequences import Sequences
 from reprise.errors import DataError, UsageError
 from reprise.retrieval.vectors import user_vectors
 from reprise.runs.stored import StoredModel
-from reprise.serving.catalogue import Catalogue
+from reprise.serving.catalogue import Catalogue, Numbered
 from reprise.serving.histories import all_history
 from reprise.serving.lists import Model, Query, answer, model_of, similar
 from reprise.text.messages import Phrase
@@ -192,15 +192,8 @@ class Recommender:
 
     def queries(self, histories: Sequence[History], query: Query) -> list[Query]:
         """Return a query for each history of raw ids."""
-        if isinstance(histories, str | bytes):
-            raise _bad("histories", histories, Phrase("good_histories"))
-        made = []
-        for history in histories:
-            if isinstance(history, str | bytes) or not isinstance(history, Iterable):
-                raise _bad("histories", history, Phrase("good_histories"))
-            known = self.catalogue.numbered(history)
-            made.append(replace(query, history=known.items, unknown=known.unknown))
-        return made
+        found = self._known(histories)
+        return [replace(query, history=one.items, unknown=one.unknown) for one in found]
 
     @cached_property
     def model(self) -> Model:
@@ -246,9 +239,17 @@ class Recommender:
     def _dim(self) -> int:
         return self.stored.config.embedding_dim
 
+    def _known(self, histories: Sequence[History]) -> list[Numbered]:
+        """Return the known items of histories; UsageError if they are not lists of lists."""
+        given = [histories] if isinstance(histories, str | bytes) else histories
+        for history in given:
+            if isinstance(history, str | bytes) or not isinstance(history, Iterable):
+                raise _bad("histories", history, Phrase("good_histories"))
+        return [self.catalogue.numbered(history) for history in given]
+
     def _numbered(self, histories: Sequence[Iterable[object]]) -> Sequences:
         """Return histories as item numbers; warn of unknown items."""
-        found = [self.catalogue.numbered(history) for history in histories]
+        found = self._known(histories)
         items = np.concatenate([np.zeros(0, np.int32), *(one.items for one in found)])
         if unknown := sum(one.unknown for one in found):
             phrase = Phrase("items_unknown", unknown=unknown, items=unknown + len(items))
