@@ -322,6 +322,14 @@ def test_errors_suggest_the_nearest_keyword(small_data: Path, tmp_path: Path) ->
         (lambda api, run: api.load(run).user_vectors(["i3"]), "histories = 'i3' .* list of item"),
         (lambda api, run: api.load(run).user_vectors("i3"), "histories = 'i3' .* list of item"),
         (lambda api, run: api.load(run).user_vectors([3]), "histories = 3 .* list of item ids"),
+        (lambda api, run: api.train("d", name="x", resume_from="y"), "resume_from = 'y' .* best"),
+        (lambda api, run: api.train("d", name="x", track="mlflo"), "track = 'mlflo' .* wandb"),
+        (lambda api, run: api.evaluate(run, metrics="recal"), "metrics = 'recal' .* recall | "),
+        (
+            lambda api, run: api.prepare("x", "x", time_kol="t"),
+            "'time_kol'. Did you mean 'time_col",
+        ),
+        (lambda api, run: api.prepare("x", "x", seperator="t"), "Did you mean 'separator'"),
         (lambda api, run: api.prepare(5, name="x"), "source = 'int' .* polars, pandas or pyarrow"),
     ],
 )
@@ -343,4 +351,4 @@ def test_open_dataset_is_accepted_wherever_a_name_is(small_data: Path, tmp_path:
     assert isinstance(data, Dataset)
     run = reprise.train(data, name="t", runs_dir=tmp_path, steps=5, **SMALL)
     assert run.data_dir == small_data
-    assert reprise.evaluate(run, cutoffs=(10,))["users"] == 20
+    assert reprise.evaluate(run, cutoffs=10)["users"] == 20

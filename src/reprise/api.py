@@ -118,7 +118,7 @@ def train(
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
     resume_from: Which = "latest",
-    track: Sequence[str] = (),
+    track: str | Sequence[str] = (),
     progress: bool = False,
     lang: str | None = None,
     **settings: Any,
@@ -136,7 +136,7 @@ def train(
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
     resume_from: Which = "latest",
-    track: Sequence[str] = (),
+    track: str | Sequence[str] = (),
     progress: bool = False,
     lang: str | None = None,
     **settings: Any,
@@ -155,12 +155,12 @@ def train(
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
     resume_from: Which = "latest",
-    track: Sequence[str] = (),
+    track: str | Sequence[str] = (),
     progress: bool = False,
     lang: str | None = None,
     **settings: Any,
 ) -> Run | Group:
-    """Train a model, or take up its run where it stands: the same call does both.
+    """Train a model, or continue its run where it stopped: the same call does both.
 
     A run is identified by its name and data set. Settings that are not given are taken from the
     stored run; different settings are refused, except steps and patience.
@@ -169,11 +169,11 @@ def train(
         data: A data set, or its name under `data_dir`.
         name: The experiment's name.
         seeds: A run for each of these, named NAME-s19 and so on; a Group is returned.
-        new: Make a new run, with the next free name ("first-2"), where there is one of that name.
-        final_fit: Train on all users, valid and test too, with the settings of this run and for as
-            many steps as it was best at; nothing is evaluated.
-        preset: Settings that are good together, such as "modern".
-        config: A TOML file of settings, which win over the preset's.
+        new: Make a new run, with the next free name ("first-2") if a run has that name.
+        final_fit: Train on all users, valid and test too, with the settings of this run and as many
+            steps as its best model took; nothing is evaluated.
+        preset: A set of settings that work well together: "modern".
+        config: A TOML file of settings, or the name of a shipped one; it overrides the preset.
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets. None: the folder that the run stored, or else "data".
         resume_from: The checkpoint that an existing run resumes from.
@@ -191,7 +191,9 @@ def train(
     from reprise.show.run import RunConsole, Voice
     from reprise.tracking import require
 
-    require(tuple(track))
+    _check_one_of("resume_from", resume_from, Which)
+    trackers = tuple(_several(track) or ())
+    require(trackers)
     own = {"dataset": data.name if isinstance(data, Dataset) else data, "name": name}
     given, runs = _settings(preset, config, settings) | own, Path(runs_dir)
     named = _named(given, runs, seeds, new, final_fit)
@@ -200,17 +202,8 @@ def train(
     say_without_effect(asked, named[0].config, _warn)
     requests = [_request(one, data, data_dir, resume_from) for one in named]
     voice = partial(Voice, Messages(choose_language(lang)), silent=not progress)
-    console = partial(RunConsole, trackers=tuple(track), preset=preset, live=progress)
-    first = voice()
-    if named[0].taken is not None:
-        first.say("named_anew", taken=named[0].taken, name=named[0].config.name)
-    if not setup():
-        first.say("jax_has_started")
-    if seeds is None:
-        code = run_request(requests[0], console(first, requests[0].config), command=None)
-    else:
-        code = run_group(requests, voice, console, command=None)
-    _raise(code)
+    console = partial(RunConsole, trackers=trackers, preset=preset, live=progress)
+    _run(requests, voice, console, of_group=seeds is not None, taken=named[0].taken)
     trained = [Run(one.folder.path, one.data_folder.parent) for one in requests]
     return trained[0] if seeds is None else Group(name, tuple(trained))
 
@@ -241,8 +234,8 @@ def evaluate(
     split: Literal["valid", "test"] = "test",
     *,
     which: Which = "best",
-    cutoffs: Sequence[int] | None = None,
-    metrics: Sequence[str] | None = None,
+    cutoffs: int | Sequence[int] | None = None,
+    metrics: str | Sequence[str] | None = None,
     filter_seen: bool = False,
     diversity: float | Iterable[float] | None = None,
     on: Dataset | str | None = None,
@@ -281,7 +274,7 @@ def evaluate(
 
     _check_one_of("split", split, results.Split)
     _check_one_of("which", which, Which)
-    shown, asked = metrics_asked(metrics), cutoffs_asked(cutoffs)
+    shown, asked = metrics_asked(_several(metrics)), cutoffs_asked(_several(cutoffs))
     several = isinstance(diversity, Iterable)
     coefs: Sequence[float | None] = (None,)
     if diversity is not None:
@@ -308,8 +301,8 @@ def evaluate_lists(
     data: Dataset | str,
     split: Literal["valid", "test"] = "test",
     *,
-    cutoffs: Sequence[int] | None = None,
-    metrics: Sequence[str] | None = None,
+    cutoffs: int | Sequence[int] | None = None,
+    metrics: str | Sequence[str] | None = None,
     data_dir: str | Path = "data",
 ) -> dict[str, Any]:
     """Evaluate another system's lists on the same users and by the same metrics as `evaluate`.
@@ -334,7 +327,7 @@ def evaluate_lists(
     from reprise.runs.given import measure_lists
 
     _check_one_of("split", split, results.Split)
-    shown, asked = metrics_asked(metrics), cutoffs_asked(cutoffs)
+    shown, asked = metrics_asked(_several(metrics)), cutoffs_asked(_several(cutoffs))
     dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
     with _as_file(lists, "lists") as path:
         measured = measure_lists(path, dataset, split, _warn, asked)
@@ -385,6 +378,27 @@ def run_group(
     for split, found in reached.items():
         at_end.line(f"{split}  {statistics_line(statistics(found))}")
     return 0
+
+
+def _run(
+    requests: Sequence["Request"],
+    voice: Callable[..., "Voice"],
+    console: Callable[..., "RunConsole"],
+    of_group: bool,
+    taken: str | None,
+) -> None:
+    """Train one run, or the runs of a group, and raise what ends them early; taken: the name that
+    was asked for, if a new run got another one.
+    """
+    first = voice()
+    if taken is not None:
+        first.say("named_anew", taken=taken, name=requests[0].config.name)
+    if not setup():
+        first.say("jax_has_started")
+    if of_group:
+        _raise(run_group(requests, voice, console, command=None))
+    else:
+        _raise(run_request(requests[0], console(first, requests[0].config), command=None))
 
 
 def _seen_through(request: "Request", console: "RunConsole", command: str | None) -> "Outcome":
@@ -461,6 +475,11 @@ def _as_polars(frame: Any) -> "pl.DataFrame":
     except TypeError as error:
         kind, expected = type(frame).__name__, Phrase("good_source")
         raise UsageError("bad_value", option="source", value=kind, expected=expected) from error
+
+
+def _several(value: Any) -> Any:
+    """Return a value that was given without a list, such as cutoffs=20, as the only one of one."""
+    return (value,) if isinstance(value, str | int) else value
 
 
 def _check_one_of(option: str, value: object, choices: Any) -> None:

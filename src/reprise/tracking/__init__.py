@@ -134,8 +134,11 @@ class Trackers:
 
 
 def require(names: tuple[str, ...]) -> None:
-    """Raise an error for trackers whose packages are not installed, with the extra to install."""
+    """Raise UsageError for unknown trackers and missing packages, with the extra to install."""
     for name in names:
+        if name not in TRACKERS:
+            expected = " | ".join(TRACKERS)
+            raise UsageError("bad_value", option="track", value=name, expected=expected)
         try:
             importlib.import_module(name)
         except ImportError as error:

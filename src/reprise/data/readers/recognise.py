@@ -7,6 +7,7 @@ are in which.
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from reprise.data.readers.given import Given, Source, given
 from reprise.data.readers.interactions import Collected, Interactions, collect, unit_of
 from reprise.data.store import Memory, Store
 from reprise.errors import DataError, UsageError
+from reprise.text.suggest import suggest
 
 _NAMED_FILES = 20  # of a source, that meta.json names
 
@@ -52,7 +54,13 @@ def asked_of(
     """Return what a command line asks: columns as <what>_col; behaviours, events and texts that are
     no values separated by commas ("none": every text is one).
     """
-    named = Columns(**{name.removesuffix("_col"): given for name, given in columns.items()})
+    known = {f"{what}_col": what for what in Columns._fields}
+    for name in columns:
+        if name not in known:
+            others = [one for one in signature(asked_of).parameters if one != "columns"]
+            suggestion = suggest([*known, *others], name)
+            raise UsageError("unknown_key", option=name, suggestion=suggestion)
+    named = Columns(**{known[name]: given for name, given in columns.items()})
     if (events or target_events) and named.event is None:
         named = named._replace(event=SOUGHT)
     if min_rating is not None and named.rating is None:
