@@ -127,7 +127,7 @@ def test_prepare_makes_the_same_folder_on_disk_as_in_memory(
         source = write_source(frame, folder, form, rng)
         asked = asked_of("table", drop_invalid=holes, target_events=targets)
         made: list[Any] = []
-        for place, memory in (("memory", None), ("disk", "1.5GB")):
+        for place, memory in (("memory", None), ("disk", "12GB")):
             try:
                 given_data = source, place, folder, protocol, core, asked
                 made.append(contents(prepare(*given_data, max_memory=memory), place))
