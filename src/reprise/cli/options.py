@@ -215,6 +215,20 @@ def agreed(question: str, unasked: str) -> bool:
         raise
 
 
+def parts_of(text: str) -> list[str]:
+    """Return the parts of a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers_of(text: str, option: str) -> list[int]:
+    """Return the whole numbers of a list with commas; UsageError for anything else."""
+    try:
+        return [int(part) for part in parts_of(text)]
+    except ValueError:
+        expected = Phrase("good_whole", low=1)
+        raise UsageError("bad_value", option=option, value=text, expected=expected) from None
+
+
 def print_json(facts: Any) -> None:
     """Print facts as JSON."""
     click.echo(shown_json(json.dumps(facts, indent=2, ensure_ascii=False)))
