@@ -53,6 +53,7 @@ bench: $(TOOLS)
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/memory.py --shapes books taobao
+	$(BIN)/python benchmarks/history.py
 
 torture: $(TOOLS)
 	$(BIN)/python benchmarks/torture.py $(TORTURE)
@@ -64,7 +65,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Reprise needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m $(INSTALL) hatchling editables
-	$(BIN)/python -m $(INSTALL) -e .
+	$(BIN)/python -m $(INSTALL) -e '.[serve]'
 	touch $@
 
 $(TOOLS): $(INSTALLED)

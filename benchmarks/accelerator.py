@@ -38,6 +38,7 @@ from reprise.models.registry import get_model
 from reprise.models.scoring import COMIREC
 from reprise.retrieval import search_device
 from reprise.retrieval.search import best_by_tiles
+from reprise.retrieval.terms import NO_TERMS
 from reprise.retrieval.vectors import retriever_of
 from reprise.runtime.device import multiply_in_float32
 from reprise.training.batches import Sampler, prefetch
@@ -191,9 +192,8 @@ def _share_of_equal_lists(seed: int) -> float:
     rng = np.random.default_rng(seed)
     interests = rng.integers(-4, 5, (256, 4, 64)).astype(np.float32)
     items = rng.integers(-4, 5, (200_000, 64)).astype(np.float32)
-    none = np.zeros(0, np.int64)
-    found, _ = search_device.make_best(items, TOP_N)(interests, none, none, 0.0)
-    expected, _ = best_by_tiles(items, TOP_N, interests, None, 0.0)
+    found, _ = search_device.make_best(items)(interests, NO_TERMS, TOP_N, len(interests))
+    expected, _ = best_by_tiles(items, interests, NO_TERMS, TOP_N)
     return float((found == expected).all(axis=1).mean())
 
 

@@ -42,7 +42,7 @@ from reprise.evaluation.evaluate import evaluate
 from reprise.models.registry import ModelShape, get_model
 from reprise.models.scoring import COMIREC
 from reprise.retrieval.ranking import merge
-from reprise.retrieval.search import search, worker_threads
+from reprise.retrieval.search import Chunk, search, worker_threads
 from reprise.retrieval.vectors import retriever_of, user_vectors
 from reprise.training.step import initial_arrays
 
@@ -113,8 +113,8 @@ def _measure(
         return evaluate(retriever, users, (20, TOP_N)).ids
 
     def search_alone() -> Lists:
-        chunks = (ready[start:][:CHUNK] for start in range(0, len(ready), CHUNK))
-        return np.concatenate([ranking.ids for ranking in search(chunks, items, TOP_N)])
+        chunks = (Chunk(ready[start:][:CHUNK], TOP_N) for start in range(0, len(ready), CHUNK))
+        return np.concatenate([ranking.ids for ranking in search(chunks, items)])
 
     subjects = [Subject("reprise", whole), Subject("search", search_alone)]
     if not options.no_peers:

@@ -194,6 +194,20 @@ def test_write_errors_name_the_path(tmp_path: Path) -> None:
         durable.write_file(tmp_path / "once", b"")
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_publish_file_replaces_no_pipe_or_device(tmp_path: Path, linked: bool) -> None:
+    """Such as /dev/full, or /dev/stdout, which is a link."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if linked else pipe
+    if linked:
+        path.symlink_to(pipe)
+    with pytest.raises(WriteError, match="not a plain file"):
+        durable.replace_file(path, b"new")
+    assert pipe.is_fifo()
+    assert path.is_symlink() == linked
+
+
 # ---- replace_folder, restore ----
 
 

@@ -19,6 +19,7 @@ from helpers.commands import reprise as run
 from reprise.cli.commands import comirec as comirec_line
 from reprise.cli.help import command_help, option_key, option_record
 from reprise.cli.main import cli
+from reprise.errors import EXIT_CODES
 from reprise.text.compiled import FILE, compiled
 from reprise.text.messages import Language, Messages, catalogue
 
@@ -68,7 +69,10 @@ def test_help_of_every_command_and_option_is_complete(language: Language) -> Non
     [
         *sorted({helps(path, option) for path, option in OPTIONS}),
         *((command_help(path, "en"), command_help(path, "zh")) for path in EVERY),
-        (Messages("en").text("exit_codes"), Messages("zh").text("exit_codes")),
+        *(
+            (f"{code} {Messages('en').text(key)}", f"{code} {Messages('zh').text(key)}")
+            for code, key in EXIT_CODES.items()
+        ),
     ],
 )
 def test_help_names_the_same_options_files_and_values_in_both_languages(
@@ -116,7 +120,6 @@ def test_help_uses_only_public_parts_of_click() -> None:
 
 def test_help_lines_that_are_not_wrapped_fit_a_terminal() -> None:
     texts = [command_help(path, language) for path in EVERY for language in LANGUAGES]
-    texts += [Messages(language).text("exit_codes") for language in LANGUAGES]
     kept = [part for text in texts for part in text.split("\n\n") if part.startswith("\b")]
     assert len(kept) > 20
     lines = {line for part in kept for line in part.splitlines()}

@@ -67,11 +67,11 @@ def test_progress_line_shows_no_patience_of_a_final_fit() -> None:
 def test_progress_line_shows_no_unbounded_time_left() -> None:
     """And it ends no training."""
     now = [0.0]
-    config = small_config(max_steps=10**12)
+    config = small_config(max_steps=2_000_000_000)
     pace = Pace(Progress(0.01), config, lambda: now[0])
     line = ProgressLine(config, Progress(0.01), Messages("en"), print)
     line.pace = pace
-    for step, seconds in ((1, 0.0), (2, 500.0), (3, 1000.0)):
+    for step, seconds in ((1, 0.0), (2, 5e5), (3, 1e6)):
         now[0] = seconds
         pace.stepped(step)
     assert pace.seconds_left is not None

@@ -16,6 +16,7 @@ from reprise.text.messages import Messages, Phrase, catalogue, choose_language
 PACKAGE = Path(reprise.__file__).parent
 MODULES = [*PACKAGE.rglob("*.py"), PACKAGE.parent / "train.py"]
 SOURCES = [*MODULES, *PACKAGE.rglob("template/*")]
+PAGE = [*PACKAGE.joinpath("serving/page/static").glob("*.[hj]*")]
 ENGLISH, CHINESE = catalogue("en"), catalogue("zh")
 BOTH = [(table, key) for table in ENGLISH for key in ENGLISH[table]]
 # English that a user reads elsewhere: of a run's settings, and the page of all commands.
@@ -25,6 +26,11 @@ ELSEWHERE = {
     "cli/reference.py",
     "data/build.py",  # what meta.json keeps of how a dataset was made
     "data/readers/columns.py",  # names of columns
+    # The OpenAPI document and Prometheus' help, which programs read.
+    "serving/server/metrics.py",
+    "serving/server/routes.py",
+    "serving/server/schemas.py",
+    "serving/readme.py",  # Python, as a README.md shows it
     "runs/manage/archive.py",  # what tarfile says of a file, to know it by
 }
 # The same in both languages, as in the original.
@@ -38,7 +44,7 @@ def fields(text: str) -> set[str]:
 
 
 def test_messages_have_the_same_keys_in_both_languages() -> None:
-    assert set(ENGLISH) == {"messages", "commands", "options"}
+    assert set(ENGLISH) == {"messages", "commands", "options", "page"}
     assert set(CHINESE) == {*ENGLISH, "settings", "metrics", "click"}
     assert set(CHINESE["metrics"]) <= {metric.name for metric in METRICS}
     for table in ENGLISH:
@@ -60,6 +66,15 @@ def test_messages_are_all_used_and_all_used_ones_exist() -> None:
     assert set(ENGLISH["messages"]) <= quoted
     spoken = re.findall(r'(?:Error|Phrase|say|warn|text)\(\s*"([a-z_]+)"', code)
     assert set(spoken) <= set(ENGLISH["messages"])
+
+
+def test_messages_of_the_page_are_all_used_and_all_used_ones_exist() -> None:
+    code = "\n".join(path.read_text() for path in PAGE)
+    words, metrics = set(ENGLISH["page"]), {metric.name for metric in METRICS}
+    assert not words & metrics  # which the page is given with them
+    assert words <= set(re.findall(r'"([a-z_]+)"', code))
+    said = re.findall(r'data-say="(\w+)"|\bsay\(\s*"(\w+)"', code)
+    assert {one for pair in said for one in pair if one} <= words
 
 
 def test_messages_of_comirecs_output_are_the_original_ones() -> None:

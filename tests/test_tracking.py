@@ -1,6 +1,7 @@
 """Trackers: every evaluation once, despite kills, rewinds and damage."""
 
 import json
+import re
 import signal
 import struct
 import subprocess
@@ -16,11 +17,14 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
+from helpers.checkpoints import no_warning
 from helpers.commands import (
     ENVIRONMENT,
     QUICK,
     RUN,
+    check_refusal,
     evaluating,
+    reprise,
     reprise_command,
     scripted_evaluation,
     small_config,
@@ -28,8 +32,9 @@ from helpers.commands import (
 from reprise.checkpoints import store
 from reprise.errors import UsageError
 from reprise.runs import results
-from reprise.runs.folder import RunFolder
+from reprise.runs.folder import RunFolder, locked
 from reprise.runs.loop import evaluate_state
+from reprise.runs.manage import archive, remove
 from reprise.runs.session import Outcome, Request, run_session
 from reprise.show.run import RunConsole, Voice
 from reprise.text.messages import Messages
@@ -238,12 +243,19 @@ class FakeMlflow:
         return name
 
     def search_runs(self, ids: list[str], query: str, max_results: int) -> list[SimpleNamespace]:
-        key = query.removeprefix("tags.`reprise.key` = '").removesuffix("'")
-        return [run for run in self.runs.values() if run.tags["reprise.key"] == key]
+        asked = re.fullmatch(r"tags\.`reprise\.key` (=|LIKE) '([^']+)'", query)
+        assert asked is not None
+        pattern = re.escape(asked[2]).replace("%", ".*") if asked[1] == "LIKE" else asked[2]
+        found = self.runs.values()
+        return [run for run in found if re.fullmatch(pattern, run.data.tags["reprise.key"])]
+
+    def get_run(self, run_id: str) -> SimpleNamespace:
+        return self.runs[run_id]
 
     def create_run(self, experiment: str, tags: dict[str, str], run_name: str) -> SimpleNamespace:
         info = SimpleNamespace(run_id=f"id{len(self.runs)}", status="RUNNING", run_name=run_name)
-        self.runs[info.run_id] = SimpleNamespace(info=info, tags=tags, metrics=[], params={})
+        data = SimpleNamespace(tags=tags, params={})
+        self.runs[info.run_id] = SimpleNamespace(info=info, data=data, metrics=[])
         return self.runs[info.run_id]
 
     def get_metric_history(self, run_id: str, key: str) -> list[SimpleNamespace]:
@@ -255,26 +267,41 @@ class FakeMlflow:
         for metric in metrics:
             assert set(metric.key) <= set("abcdefghijklmnopqrstuvwxyz0123456789_/")
             self.runs[run_id].metrics.append(metric)
-        self.runs[run_id].params.update(params)
+        assert len(metrics) <= 1_000
+        for key, value in params:
+            assert self.runs[run_id].data.params.setdefault(key, value) == value
 
     def update_run(self, run_id: str, status: str, name: str) -> None:
         self.runs[run_id].info.status = status
         self.runs[run_id].info.run_name = name
 
     def set_tag(self, run_id: str, key: str, value: str) -> None:
-        self.runs[run_id].tags[key] = value
+        self.runs[run_id].data.tags[key] = value
 
     def set_terminated(self, run_id: str, status: str) -> None:
         self.runs[run_id].info.status = status
 
     def steps(self) -> dict[str, list[int]]:
         """The steps of one metric by run."""
-        return {
-            run.info.run_name.removeprefix(small_config().run_name): [
-                metric.step for metric in run.metrics if metric.key == "valid/recall_at_10"
-            ]
-            for run in self.runs.values()
-        }
+        return {name: list(points) for name, points in self.points("train/loss").items()}
+
+    def points(self, tag: str) -> dict[str, dict[int, float]]:
+        """The points of a metric by run; each step once."""
+        found = {}
+        for run in self.runs.values():
+            own = [(m.step, m.value) for m in run.metrics if m.key == tag.replace("@", "_at_")]
+            name = run.info.run_name.removeprefix(small_config().run_name)
+            assert len(dict(own)) == len(own)
+            assert name not in found
+            found[name] = dict(own)
+        return found
+
+    def settings(self) -> list[dict[str, str]]:
+        """The settings that are shown, of each run."""
+        return [{**run.data.params, **run.data.tags} for run in self.runs.values()]
+
+    def still_running(self) -> list[str]:
+        return [run.info.run_name for run in self.runs.values() if run.info.status == "RUNNING"]
 
 
 class FakeWandb:
@@ -289,8 +316,11 @@ class FakeWandb:
 
     def init(self, *, id: str, name: str, resume: str, **other: Any) -> SimpleNamespace:  # noqa: A002
         assert resume == "allow"
-        config = SimpleNamespace(update=lambda values, allow_val_change: None)
-        fresh = SimpleNamespace(name=name, step=0, history={}, config=config, **other)
+        shown: dict[str, Any] = {}
+        config = SimpleNamespace(update=lambda values, allow_val_change: shown.update(values))
+        fresh = SimpleNamespace(
+            name=name, step=0, history={}, config=config, shown=shown, summary={}, **other
+        )
         run = self.runs.setdefault(id, fresh)
 
         def log(points: dict[str, float], step: int, commit: bool) -> None:
@@ -299,13 +329,30 @@ class FakeWandb:
             run.history[step] = points
             run.step = step + 1
 
-        run.log, run.finish = log, lambda exit_code: None
+        run.log, run.open = log, True
+        run.finish = lambda exit_code: vars(run).update(open=False)
         return run
+
+    def settings(self) -> list[dict[str, str]]:
+        """The settings that are shown, of each run."""
+        return [{key: str(value) for key, value in run.shown.items()} for run in self.runs.values()]
+
+    def still_running(self) -> list[str]:
+        return [run.name for run in self.runs.values() if run.open]
 
     def steps(self) -> dict[str, list[int]]:
         """The steps by run."""
+        return {name: list(points) for name, points in self.points("train/loss").items()}
+
+    def points(self, tag: str) -> dict[str, dict[int, float]]:
+        """The points of a metric by run."""
         prefix = small_config().run_name
-        return {run.name.removeprefix(prefix): list(run.history) for run in self.runs.values()}
+        return {
+            run.name.removeprefix(prefix): {
+                step: points[tag] for step, points in run.history.items()
+            }
+            for run in self.runs.values()
+        }
 
 
 @pytest.fixture(params=[FakeMlflow, FakeWandb])
@@ -419,6 +466,122 @@ def test_tracker_that_does_not_answer_costs_neither_time_nor_a_checkpoint(
     monkeypatch.setattr("reprise.tracking.sender._SECONDS", {True: 30, False: 30})
     session(**start, config=small_config(max_steps=12))
     assert [steps for steps in fake.steps().values() if steps] == [[4, 8, 12]]
+    sys.modules.pop("reprise.tracking.mlflow", None)
+
+
+def recorded(folder: RunFolder, key: str) -> dict[int, float]:
+    """The values of a metric of the current branch, as the run has them."""
+    lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    return {line["step"]: line[key] for line in lines if line["branch"] == lines[-1]["branch"]}
+
+
+def test_tracker_shows_what_the_run_holds_after_a_state_was_thrown_away(
+    small_data: Path, tmp_path: Path, service: Any
+) -> None:
+    """The latest checkpoint is damaged, and its step made anew with another learning rate."""
+    start: dict[str, Any] = {"data": small_data, "runs": tmp_path, "trackers": (service.name,)}
+    _, folder = session(**start, config=small_config(max_steps=12))
+    before = service.points("train/loss")[""]
+    (folder.checkpoints / "ckpt-12" / "rows.npy").write_bytes(b"")
+    session(**start, config=small_config(max_steps=16), new_learning_rate=0.05)
+    points = service.points("train/loss")
+    now = recorded(folder, "train_loss")
+    assert now[12] != before[12]
+    assert points == {"": before, " (2)": now}
+    assert service.still_running() == []
+    session(**start, config=small_config(max_steps=20))
+    assert service.points("train/loss")[" (2)"] == recorded(folder, "train_loss")
+    assert len(service.runs) == 2
+
+
+def test_tracker_shows_no_step_that_a_shorter_run_no_longer_has(
+    small_data: Path, tmp_path: Path, service: Any
+) -> None:
+    start: dict[str, Any] = {"data": small_data, "runs": tmp_path, "trackers": (service.name,)}
+    _, folder = session(**start, config=small_config(max_steps=16))
+    for name in ("ckpt-16", "ckpt-12"):
+        (folder.checkpoints / name / "rows.npy").write_bytes(b"")
+    session(**start, config=small_config(max_steps=8))
+    assert service.steps()[" (2)"] == sorted(recorded(folder, "train_loss"))
+    assert max(service.steps()[" (2)"]) < 12
+
+
+def test_tracker_has_an_imported_copy_as_a_run_of_its_own(
+    small_data: Path, tmp_path: Path, service: Any
+) -> None:
+    start: dict[str, Any] = {"data": small_data, "trackers": (service.name,)}
+    runs, others = tmp_path / "runs", tmp_path / "others"
+    _, folder = session(**start, runs=runs, config=small_config(max_steps=8))
+    archive.export(folder, tmp_path / "run.tar", no_warning)
+    copy = archive.import_(tmp_path / "run.tar", others)
+    session(**start, runs=runs, config=small_config(max_steps=16))
+    longer = small_config(max_steps=16, name="u")
+    remove.rename(copy, "u")
+    _, copy = session(**start, runs=others, config=longer, new_learning_rate=0.05)
+    loss = [dict(points) for points in service.points("train/loss").values()]
+    assert loss == [recorded(folder, "train_loss"), recorded(copy, "train_loss")]
+    assert loss[0][8] == loss[1][8]
+    assert loss[0][16] != loss[1][16]
+
+
+def test_tracker_shows_settings_as_they_are_now(
+    small_data: Path, tmp_path: Path, service: Any
+) -> None:
+    start: dict[str, Any] = {"data": small_data, "runs": tmp_path, "trackers": (service.name,)}
+    session(**start, config=small_config(max_steps=4))
+    session(**start, config=small_config(max_steps=8, patience=3), new_learning_rate=0.05)
+    (shown,) = service.settings()
+    now = {"max_steps": "8", "patience": "3", "learning_rate": "0.05", "batch_size": "16"}
+    assert {key: shown[key] for key in now} == now
+
+
+def test_tracker_ends_what_a_kill_left_as_running(
+    small_data: Path, tmp_path: Path, falling: None, service: Any
+) -> None:
+    """A branch that was killed before its first save, and is not gone on with, and one that was."""
+    start: dict[str, Any] = {"data": small_data, "runs": tmp_path, "trackers": (service.name,)}
+    session(**start, config=small_config(max_steps=12))
+    if service.name == "mlflow":
+        (run,) = service.runs.values()
+        run.info.status = "RUNNING"  # as SIGKILL leaves it
+        lost = service.create_run("reprise", {**run.data.tags}, "lost")
+        lost.data.tags["reprise.key"] = run.data.tags["reprise.key"].removesuffix("0") + "7"
+    session(**start, config=small_config(max_steps=16), resume_from="best")
+    assert service.still_running() == []
+
+
+def test_track_fills_in_a_run_that_finished_while_the_tracker_was_away(
+    small_data: Path, tmp_path: Path, falling: None, service: Any
+) -> None:
+    session(small_data, tmp_path, small_config(max_steps=12))
+    _, folder = session(small_data, tmp_path, small_config(max_steps=16), resume_from="best")
+    where = ("--runs-dir", tmp_path)
+    check_refusal(reprise("track", "t", *where), 2, "was not logged to a tracker yet")
+    asked = reprise("track", "t", *where, "--track", service.name)
+    assert asked.returncode == 0, asked.stderr
+    assert f"{service.name} and TensorBoard have all 3 evaluations" in asked.stdout
+    assert service.steps() == {"": [4, 8, 12], "-b1": [8, 12, 16]}
+    assert service.still_running() == []
+    if service.name == "mlflow":
+        assert [run.info.status for run in service.runs.values()] == ["KILLED", "FINISHED"]
+    before = {name: dict(points) for name, points in service.points("train/loss").items()}
+    assert reprise("track", "t", *where).returncode == 0  # the trackers of before, and all known
+    assert service.points("train/loss") == before
+    with locked(folder):
+        check_refusal(reprise("track", "t", *where), 5, "in use")
+
+
+def test_track_says_that_a_tracker_failed(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeMlflow()
+    for name, module in fake.modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, "reprise.tracking.mlflow", raising=False)
+    session(small_data, tmp_path, small_config(max_steps=4))
+    fake.down = True
+    done = reprise("track", "t", "--runs-dir", tmp_path, "--track", "mlflow")
+    check_refusal(done, 10, "mlflow did not take the run's numbers: no server")
     sys.modules.pop("reprise.tracking.mlflow", None)
 
 

@@ -2,6 +2,7 @@
 one run, whatever the run is called by then.
 """
 
+import json
 import math
 import struct
 import sys
@@ -124,3 +125,52 @@ def test_tensorboard_reads_each_evaluation_and_the_results(small_data: Path) -> 
     for key, value in found.items():
         (point,) = read["results"].Scalars(f"result/test/{key}")
         assert point.value == pytest.approx(value, rel=1e-6)
+
+
+def throw_away_and_go_on(data: Path, tracker: str) -> list[dict[str, Any]]:
+    """Damage the latest checkpoint, make its step anew with another learning rate, and finish
+    without the tracker, which is filled in; return the run's log.
+    """
+    assert train(data, Path("runs"), "--steps", 10, "--track", tracker).returncode == 0
+    (Path("runs") / RUN / "checkpoints" / "ckpt-10" / "rows.npy").write_bytes(b"")
+    again = ("--steps", 15, "--change-learning-rate", 0.1)
+    done = train(data, Path("runs"), *again, "--track", tracker)
+    assert "continues without it" not in done.stdout
+    assert train(data, Path("runs"), "--steps", 20).returncode == 0
+    filled = reprise("track", "t")
+    assert filled.returncode == 0, filled.stderr
+    lines = (Path("runs") / RUN / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_shows_what_the_run_holds_after_a_state_was_thrown_away(small_data: Path) -> None:
+    pytest.importorskip("mlflow", reason="mlflow-skinny is not installed")
+    pytest.importorskip("sqlalchemy", reason="MLflow's local store needs sqlalchemy")
+    log = throw_away_and_go_on(small_data, "mlflow")
+    client = import_module("mlflow").MlflowClient()
+    experiment = client.get_experiment_by_name("reprise")
+    now, before = client.search_runs([experiment.experiment_id])  # the newest first
+    assert (now.info.status, before.info.status) == ("FINISHED", "KILLED")
+    assert now.info.run_name == f"{before.info.run_name} (2)"
+    assert (now.data.tags["learning_rate"], now.data.tags["max_steps"]) == ("0.1", "20")
+    history = client.get_metric_history(now.info.run_id, "train/loss")
+    assert [(one.step, one.value) for one in sorted(history, key=lambda one: one.step)] == [
+        (line["step"], line["train_loss"]) for line in log
+    ]
+    assert any(name.startswith("result/test/") for name in now.data.metrics)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_wandb_shows_what_the_run_holds_after_a_state_was_thrown_away(small_data: Path) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    throw_away_and_go_on(small_data, "wandb")
+    files = list(Path("runs").glob("*/wandb/offline-run-*/*.wandb"))
+    first = min(path.stem for path in files)
+    sent = sorted((path.stem.removeprefix(first), steps(records(path))) for path in files)
+    assert sent == [
+        ("", [5]),  # the step that was kept, until the one that was made anew differed
+        ("", [5, 10]),
+        ("-2", [5, 10, 15]),
+        ("-2", [5, 10, 15, 20]),
+    ]

@@ -11,7 +11,7 @@ import pytest
 from helpers.commands import ROOT
 
 # What is not code, and is read where it lies.
-DATA = ("*.toml", "*.html", "*.css", "*.js", "*.mo", "py.typed")
+DATA = ("*.toml", "*.html", "*.css", "*.js", "*.svg", "*.mo", "py.typed")
 
 
 @pytest.fixture(scope="module")
@@ -53,4 +53,4 @@ def test_extras_name_this_distribution() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = [one for extra in project["optional-dependencies"].values() for one in extra]
     assert not [one for one in needed if one.startswith("reprise[")]
-    assert "reprise-rec[sweep]" in needed
+    assert "reprise-rec[export,serve,sweep]" in needed

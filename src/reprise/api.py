@@ -243,6 +243,7 @@ def evaluate(
     cutoffs: Sequence[int] | None = None,
     metrics: Sequence[str] | None = None,
     filter_seen: bool = False,
+    diversity: float | Iterable[float] | None = None,
     on: Dataset | str | None = None,
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
@@ -258,6 +259,8 @@ def evaluate(
         cutoffs: The cutoffs of the metrics; None: 20, 50 and the run's own.
         metrics: The metrics to return, such as ("recall", "ndcg"); None: all.
         filter_seen: Whether to exclude items that the user has interacted with.
+        diversity: Lambda of lists diversified by category; None: lists by score. Of several, the
+            result is {"curve": [...]} with what a single one gives for each, ascending.
         on: Another data set that shares raw item ids, or its name.
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets.
@@ -266,28 +269,35 @@ def evaluate(
     from reprise.runs.evaluation import (
         cutoffs_asked,
         evaluation_facts,
-        measure,
+        lambdas_asked,
+        measure_each,
         metrics_asked,
         only,
         warn_of_whole_lists,
     )
     from reprise.runs.stored import load as load_stored
-    from reprise.runs.transfer import measure_on
+    from reprise.runs.transfer import measure_each_on
 
     shown, asked = metrics_asked(metrics), cutoffs_asked(cutoffs)
+    several = isinstance(diversity, Iterable)
+    coefs: Sequence[float | None] = (None,)
+    if diversity is not None:
+        given = diversity if isinstance(diversity, Iterable) else (diversity,)
+        coefs = lambdas_asked(given, "diversity")
     setup()
     path, locate = _place(run, Path(runs_dir), data_dir)
     stored = load_stored(path, which, _warn, locate)
     if on is None:
-        measured = measure(stored, split, filter_seen=filter_seen, cutoffs=asked)
+        found = measure_each(stored, split, coefs, filter_seen, asked)
     else:
         beside = data_dir or stored.dataset.folder.parent
         other = on if isinstance(on, Dataset) else open_dataset(on, beside)
-        measured = measure_on(stored, other, split, _warn, filter_seen=filter_seen, cutoffs=asked)
-    warn_of_whole_lists(measured, _warn)
-    facts = evaluation_facts(measured, split, None)
-    results.keep(stored.checkpoint, [facts], _warn)
-    return only(facts, shown)
+        found = measure_each_on(stored, other, split, _warn, coefs, filter_seen, asked)
+    warn_of_whole_lists(found[0], _warn)
+    points = [evaluation_facts(one, split, coef) for one, coef in zip(found, coefs, strict=True)]
+    results.keep(stored.checkpoint, points, _warn)
+    points = [only(facts, shown) for facts in points]
+    return {"curve": points} if several else points[0]
 
 
 def evaluate_lists(

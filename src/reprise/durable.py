@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from reprise.errors import WriteError
+from reprise.text.messages import Phrase
 
 _DRAFT, _TRASH, _ASIDE = ".draft-", ".trash-", ".aside-"
 _OWN_DRAFT = re.compile(re.escape(_DRAFT) + r"(?P<token>[0-9a-f]{16})(-(?P<name>.+)|\.lock)")
@@ -204,6 +205,8 @@ def publish_file(path: Path, fill: Callable[[Path], None]) -> None:
 @contextmanager
 def _draft_of(path: Path) -> Iterator[Path]:
     """Yield a temporary path that is then renamed to `path` durably, or deleted on failure."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise WriteError("write_refused_new", path=path, reason=Phrase("no_plain_file"))
     with _refusals_named(path):
         sweep(left for left in abandoned(path.parent) if _is_of(left, path.name))
         with _locked_token(path.parent) as token:

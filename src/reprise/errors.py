@@ -1,5 +1,8 @@
 """Errors that a user can fix: each is a message with its values, and has a stable exit code."""
 
+import signal
+from collections.abc import Mapping
+
 from reprise.text.messages import Phrase
 
 
@@ -59,3 +62,28 @@ class DeviceError(RepriseError):
     """A device that was asked for but cannot be used."""
 
     exit_code = 9
+
+
+class TrackerError(RepriseError):
+    """A tracker that did not take a run's numbers."""
+
+    exit_code = 10
+
+
+# What each exit code means: the key of its message.
+EXIT_CODES: Mapping[int, str] = {
+    0: "exit_done",
+    RepriseError.exit_code: "exit_fault",
+    UsageError.exit_code: "exit_usage",
+    DataError.exit_code: "exit_data",
+    ConfigMismatchError.exit_code: "exit_settings",
+    RunInUseError.exit_code: "exit_in_use",
+    CheckpointError.exit_code: "exit_checkpoint",
+    WriteError.exit_code: "exit_write",
+    MemoryLimitError.exit_code: "exit_memory",
+    DeviceError.exit_code: "exit_device",
+    TrackerError.exit_code: "exit_tracker",
+    128 + signal.SIGHUP: "exit_hangup",
+    128 + signal.SIGINT: "exit_interrupt",
+    128 + signal.SIGTERM: "exit_terminated",
+}

@@ -5,12 +5,14 @@ import shutil
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from helpers.commands import ROOT, reprise
 from helpers.pages import commands
+from helpers.servers import serving_process
 from reprise.cli import demo
-from reprise.cli.demo import next_commands
+from reprise.cli.demo import PAGE, next_commands
 from reprise.config.schema import TrainConfig
 
 
@@ -33,7 +35,12 @@ def test_demo_ends_with_commands_that_work(demo_data: Path, tmp_path: Path) -> N
         "train", "--dataset", "demo", "--name", "killed", *sizes, *of_runs, cwd=tmp_path
     )
     assert trained.returncode == 0, trained.stderr
-    report, train, runs = next_commands(folder, config)
+    serve, report, train, runs = next_commands(folder, config)
+    with serving_process(*serve[1:], cwd=tmp_path) as (_, url):
+        assert PAGE.rpartition(":")[0] == url.rpartition(":")[0]  # at a free port here
+        about = httpx.get(f"{url}/v1/page").json()
+        assert (about["users"], about["truth"]) == (500, True)
+        assert "<title>Reprise</title>" in httpx.get(url).text
     for words, shown in ((report, "report.html"), (runs, "killed")):
         done = reprise(*words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

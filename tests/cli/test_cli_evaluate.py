@@ -14,9 +14,11 @@ from helpers import oracles
 from helpers.builders_data import draft_of, item_lists, split_of
 from helpers.checkpoints import no_warning
 from helpers.commands import comirec, reprise
+from reprise import api
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
+from reprise.errors import UsageError
 from reprise.evaluation.metrics import metric_of
 from reprise.retrieval.vectors import retriever_of
 from reprise.runs.evaluation import evaluate_run, evaluation_facts
@@ -208,6 +210,40 @@ def test_evaluate_shows_the_requested_cutoffs_and_metrics(workspace: Path) -> No
     ]
 
 
+def test_evaluate_draws_the_curve_over_lambda(workspace: Path) -> None:
+    lambdas = [0.0, 0.5, 5.0]
+    (points,) = json.loads(evaluate(workspace, "--json", "--lambda", "5, 0,.5,0")).values()
+    alone = [json.loads(evaluate(workspace, "--json", "--lambda", coef)) for coef in lambdas]
+    assert points == alone
+    kept = json.loads((workspace / RUN / "results.json").read_text())["results"]
+    assert [entry["lambda"] for entry in kept[-3:]] == lambdas
+    diversity = [point["diversity@50"] for point in points]
+    assert diversity == sorted(diversity)
+    assert diversity[0] < diversity[-1]
+    shown = evaluate(workspace, "--lambda", "0,0.5", "--lambda", 5)
+    columns = [f"{name}@{n}" for n in (20, 50) for name in ("Recall", "NDCG", "Diversity")]
+    table = [line.split() for line in shown.splitlines()[-4:]]
+    assert table[0] == ["lambda", *columns]
+    keys = [column.casefold() for column in columns]
+    assert table[1:] == [
+        [f"{point['lambda']:g}", *(f"{point[key]:.6f}" for key in keys)] for point in points
+    ]
+    assert "by category, one row for each lambda" in shown
+    chosen = evaluate(workspace, "--lambda", "0,1", "--metrics", "gini", "--lang", "zh")
+    assert re.search("^lambda +基尼系数@20 +基尼系数@50$", chosen, re.M)
+
+
+def test_api_evaluate_gives_the_curve_over_lambda(workspace: Path) -> None:
+    run, data = workspace / RUN, workspace / "data"
+    (points,) = api.evaluate(run, diversity=(0.5, 0), data_dir=data, metrics=["recall"]).values()
+    assert [point["lambda"] for point in points] == [0, 0.5]
+    assert points[1] == api.evaluate(run, diversity=0.5, data_dir=data, metrics=["recall"])
+    assert api.evaluate(run, data_dir=data)["lambda"] is None
+    for wrong in ([], -1, [0, float("nan")]):
+        with pytest.raises(UsageError, match="diversity"):
+            api.evaluate(run, diversity=wrong, data_dir=data)
+
+
 def test_evaluate_stores_metrics_that_are_not_shown(workspace: Path) -> None:
     evaluate(workspace, "--cutoffs", 6, "--metrics", "recall")
     kept = json.loads((workspace / RUN / "results.json").read_text())["results"][-1]
@@ -227,6 +263,9 @@ def test_evaluate_names_metrics_that_the_data_lacks(workspace: Path) -> None:
         ([RUN, "--cutoffs", "5,x"], "cutoffs = 'x' is invalid: expected an integer >= 1."),
         ([RUN, "--cutoffs", "5,0"], "--cutoffs = 0 is invalid: expected an integer from 1 to"),
         ([RUN, "--cutoffs", ","], "Missing: --cutoffs."),
+        ([RUN, "--lambda", "0,x"], "--lambda = '0,x' is invalid: expected a number >= 0."),
+        ([RUN, "--lambda", "0,-1"], "--lambda = -1.0 is invalid: expected a number >= 0."),
+        ([RUN, "--lambda", ","], "Missing: --lambda."),
         ([RUN, "--top-n", "0"], "--top-n = 0 is invalid: expected an integer from 1 to"),
         ([RUN, "--metrics", "recal"], "metrics = 'recal' is invalid: expected recall | ndcg | "),
         ([], "Nothing to evaluate: give RUN, or --lists FILE with --dataset NAME."),

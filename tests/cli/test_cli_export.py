@@ -26,12 +26,31 @@ def test_export_writes_and_prints_what_it_wrote(
     check_refusal(reprise(*arguments, "--lang", "en"), 2, "already exists", str(tmp_path))
 
 
+@pytest.mark.compiled_quickly
+def test_export_writes_tower_and_index_and_prints_what_was_measured(
+    undisturbed: RunFolder, small_data: Path, tmp_path: Path
+) -> None:
+    arguments = ("export", undisturbed.path, tmp_path / "export", "--data-dir", small_data)
+    options = ("--onnx", "--index", "faiss:hnsw", "--hnsw-m", "8", "--hnsw-ef-search", "50")
+    done = reprise(*arguments, *options, "--lang", "en")
+    assert done.returncode == 0, done.stderr
+    assert "User tower: interests.onnx; at most " in done.stdout
+    assert "Index: hnsw; recall 1.0000 of the exact top 40 (20 test users)" in done.stdout
+    manifest = json.loads((tmp_path / "export" / "manifest.json").read_text())
+    about = manifest["index"]
+    assert (about["m"], about["ef_construction"], about["ef_search"]) == (8, 200, 50)
+    assert set(manifest["files"]) >= {"interests.onnx", "items.faiss", "item_ids.json", "README.md"}
+
+
 @pytest.mark.parametrize(
     ("options", "key"),
     [
         (["--split", "test", "--histories", "h.npy"], "only_one"),
         (["--as-evaluated"], "evaluated_of_what"),
         (["--as-evaluated", "--split", "train"], "evaluated_of_what"),
+        (["--onnx-tolerance", "1e-3"], "option_needs"),
+        (["--hnsw-m", "8"], "option_needs"),
+        (["--index", "faiss", "--hnsw-ef-search", "8"], "option_needs"),
     ],
 )
 def test_export_refuses_contradictory_options(options: list[str], key: str) -> None:

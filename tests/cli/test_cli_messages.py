@@ -56,6 +56,8 @@ def test_as_typed_leaves_values_of_files(tmp_path: Path) -> None:
         ("evaluate", "x", "--lists", "y", "--dataset", "z", "--top-n", 10**13),
         ("evaluate", "x", "--cutoffs", 10**13),
         ("sweep", "run", "--trials", 10**13),
+        ("train", "--dataset", "small", "--name", "t", "--steps", 2**31),
+        ("comirec", "--dataset", "small", "--max_iter", 2**31 / 1000),
     ],
 )
 def test_options_refuse_numbers_out_of_range(

@@ -43,6 +43,15 @@ def test_train_reports_a_file_size_limit(small_data: Path, tmp_path: Path) -> No
     assert done.stderr.count("\n") == ONE_LINE
 
 
+@pytest.mark.parametrize("files", [5, pytest.param(6, marks=pytest.mark.long)])
+def test_train_reports_a_limit_of_open_files(files: int, small_data: Path, tmp_path: Path) -> None:
+    done = limited("RLIMIT_NOFILE", files, small_data, tmp_path)
+    assert done.returncode in (3, 7)
+    assert done.stderr.startswith("Error: Cannot ")
+    assert "Too many open files" in done.stderr
+    assert done.stderr.count("\n") == ONE_LINE
+
+
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])
 def test_train_reports_a_platform_that_is_missing(
     platform: str, small_data: Path, tmp_path: Path

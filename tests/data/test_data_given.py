@@ -1,5 +1,6 @@
 """Several sources and patterns: read as parts of one source; files not read are reported."""
 
+import errno
 import gzip
 import json
 from collections.abc import Callable, Sequence
@@ -13,9 +14,10 @@ import reprise
 from helpers.builders_data import write_comirec
 from helpers.commands import reprise as command
 from helpers.sources import frame, random_events, text
+from reprise import durable
 from reprise.data.draft import Draft
 from reprise.data.prepare import prepare, read_source
-from reprise.data.readers.given import Source
+from reprise.data.readers.given import Source, given
 from reprise.data.readers.recognise import asked_of, read
 from reprise.errors import RepriseError
 
@@ -381,3 +383,59 @@ def test_read_source_refuses_benchmark_files_with_histories(tmp_path: Path) -> N
         tmp_path / "ml", lambda n: "\titem_id_list:token_seq" if n < 0 else "\t1 2 3"
     )
     assert "ml.train.inter: column item_id_list:token_seq holds a history" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*",
+        "*/x.csv",
+        "a/*.csv",
+        "**",
+        "**/*.csv",
+        "**/b/*",
+        "[ab]/**/x.csv",
+        "?/b/**",
+        "a/../*.csv",
+    ],
+)
+def test_given_matches_what_pathlib_does(tmp_path: Path, pattern: str) -> None:
+    for name in (
+        "x.csv",
+        "a/x.csv",
+        "a/b/x.csv",
+        "a/b/c/y.csv",
+        "b/b/x.csv",
+        ".h/x.csv",
+        "a/_t/x.csv",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "b", target_is_directory=True)
+    whole = given(tmp_path / pattern)
+    found = set(tmp_path.glob(pattern))
+    assert {*whole.paths, *whole.passed} == found
+    assert list(whole.paths) == sorted(whole.paths)
+
+
+@pytest.mark.parametrize("pattern", ["parts/*/x.csv", "parts/**/x.csv", "parts/*/*", "p*/b/*.csv"])
+def test_given_refuses_a_folder_that_cannot_be_listed(
+    tmp_path: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What else the pattern matches is not all of the source."""
+    for part in "ab":
+        write(tmp_path / "parts" / part / "x.csv", EVENTS)
+    refuse_to_list(monkeypatch, "b")
+    said = refusal(tmp_path / pattern)
+    assert said.startswith(f"Cannot list {tmp_path / 'parts' / 'b'}: Permission denied")
+
+
+def refuse_to_list(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    listed = durable.entries
+
+    def entries(folder: Path) -> list[Path]:
+        if folder.name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(durable, "entries", entries)

@@ -51,6 +51,7 @@ def random_rows(rng: random.Random, ids: str, times: str, count: int = 500) -> p
             if rng.random() < 0.5
             else kinds,
             "title": [rng.choice([None, f"title of {item}", "?"]) for item in items],
+            "event": [rng.choice(["view", "view", "cart", "buy", None]) for _ in items],
         }
     )
 
@@ -102,22 +103,31 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     form=st.sampled_from(["csv", "jsonl", "parquet", "parts"]),
     core=st.sampled_from([None, 2, 9]),
     holes=st.booleans(),
+    targets=st.sampled_from([None, "buy", "cart,buy", "view,cart,buy"]),
 )
 @pytest.mark.usefixtures("tiny")
 def test_prepare_makes_the_same_folder_on_disk_as_in_memory(
-    seed: int, protocol: str, ids: str, times: str, form: str, core: int | None, holes: bool
+    seed: int,
+    protocol: str,
+    ids: str,
+    times: str,
+    form: str,
+    core: int | None,
+    holes: bool,
+    targets: str | None,
 ) -> None:
     rng = random.Random(seed)
     frame = random_rows(rng, ids, times)
     if holes:
         some = pl.Series([rng.random() < 0.9 for _ in range(len(frame))])
-        frame = frame.with_columns(user=pl.when(some).then("user"))
+        column = rng.choice(["user", "time"])
+        frame = frame.with_columns(pl.when(some).then(column).alias(column))
     with TemporaryDirectory() as name:
         folder = Path(name)
         source = write_source(frame, folder, form, rng)
-        asked = asked_of("table", drop_invalid=holes)
+        asked = asked_of("table", drop_invalid=holes, target_events=targets)
         made: list[Any] = []
-        for place, memory in (("memory", None), ("disk", "1.5GB")):
+        for place, memory in (("memory", None), ("disk", "12GB")):
             try:
                 given_data = source, place, folder, protocol, core, asked
                 made.append(contents(prepare(*given_data, max_memory=memory), place))
@@ -215,13 +225,6 @@ def test_prepare_refuses_max_memory_for_a_split_source(tmp_path: Path) -> None:
     source = write_comirec(tmp_path / "s", rows)
     with pytest.raises(UsageError, match="Leave --max-memory out"):
         prepare(source, "x", tmp_path / "data", max_memory="2GB")
-
-
-def test_prepare_refuses_targets_on_disk(tmp_path: Path) -> None:
-    random_rows(random.Random(1), "small", "whole").write_parquet(tmp_path / "x.parquet")
-    asked = asked_of(target_events="buy")
-    with pytest.raises(UsageError, match="--target-events"):
-        prepare(tmp_path / "x.parquet", "x", tmp_path / "data", asked=asked, max_memory="1.5GB")
 
 
 # Killed

@@ -257,6 +257,22 @@ def test_prepare_refuses_or_drops_rows_with_a_null_value_as_user(tmp_path: Path,
     assert source_of(data)["taken"]["rows"] == 22
 
 
+@pytest.mark.parametrize("null", ["\\N", "", "NaT 1", "-5"])
+@pytest.mark.parametrize("form", ["{}", "{}.5", "dates"])
+def test_prepare_refuses_or_drops_rows_without_a_time(tmp_path: Path, null: str, form: str) -> None:
+    rows: list[tuple[object, ...]] = [(u, i, form.format(time)) for u, i, time in ROWS]
+    if form == "dates":
+        rows = list(dates(ROWS))
+    rows[3:3] = [("u0", "i0", null)] * 4
+    path = write(tmp_path / "x.csv", HEADER, rows)
+    said = refusal(path)
+    assert f"row 5: the time is {null!r}" in said
+    assert "4 of 22 rows have no id or no time; --drop-invalid" in said
+    data = prepared(path, drop_invalid=True)
+    assert sequences(data) == EVERYONE
+    assert source_of(data)["taken"]["left_out"] == {"time": 4}
+
+
 def test_prepare_takes_null_values_as_given(tmp_path: Path) -> None:
     rows = [("NA" if user == "u0" else user, item, time) for user, item, time in ROWS]
     path = write(tmp_path / "x.csv", HEADER, rows)
@@ -360,6 +376,22 @@ def test_prepare_refuses_tables_whose_log_lists_their_files(tmp_path: Path, sign
     assert "whose log decides which of its files count" in refusal(tmp_path / "t")
 
 
+def test_prepare_names_the_line_that_writes_such_a_table(tmp_path: Path) -> None:
+    write(tmp_path / "d" / "_delta_log" / "0.json", (), [])
+    for version in ("v2", "v10", "v9"):
+        write(tmp_path / "i" / "metadata" / f"{version}.metadata.json", (), [])
+    for name, reader, source in (
+        ("d", "scan_delta", tmp_path / "d"),
+        ("i", "scan_iceberg", tmp_path / "i" / "metadata" / "v10.metadata.json"),
+    ):
+        command = shlex.split(refusal(tmp_path / name).partition(" && ")[2])
+        assert command[:2] == ["python", "-c"]
+        target = tmp_path / f"{name}.snapshot.parquet"
+        code = f'import polars; polars.{reader}("{source}").sink_parquet("{target}")'
+        assert command[2] == code
+        assert hasattr(pl, reader)
+
+
 # JSON lines
 
 
@@ -407,9 +439,9 @@ def test_prepare_names_all_missing_columns_together(tmp_path: Path) -> None:
     assert f"Name it: {options}" in said
     words = dict(zip(("user_col", "item_col", "time_col"), shlex.split(options)[1::2], strict=True))
     assert sequences(prepared(path, **words)) == EVERYONE
-    wrong = refusal(path, user_col="customer", item_col="skew", time_col="created_at")
+    wrong = refusal(path, user_col="customer", item_col="skus", time_col="created_at")
     assert wrong == (
-        f"--user-col customer --item-col skew: {path} has no such column; its columns are "
+        f"--user-col customer --item-col skus: {path} has no such column; its columns are "
         f"{columns}. Did you mean 'the customer', 'sku'?"
     )
 
@@ -463,3 +495,16 @@ def test_prepare_refuses_drop_invalid_for_a_split_source(tmp_path: Path) -> None
         source, drop_invalid=True
     )
     assert "--null-values does not apply to the format comirec" in refusal(source, null_values="x")
+
+
+def test_prepare_names_columns_of_metadata_that_look_useful(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", HEADER, ROWS)
+    rows = [(f"i{n}", f"brand {n}", f"name {n}", 5, "x") for n in range(6)]
+    write(tmp_path / "x_meta.csv", ("item_id", "brand", "product_name", "price", "y"), rows)
+    assert source_of(prepared(path))["taken"]["useful"] == [
+        {"column": "brand", "what": "category"},
+        {"column": "product_name", "what": "title"},
+        {"column": "price", "what": "price"},
+    ]
+    data = prepared(path, category_col="brand", title_col="product_name")
+    assert source_of(data)["taken"]["useful"] == [{"column": "price", "what": "price"}]

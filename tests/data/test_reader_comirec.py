@@ -14,6 +14,7 @@ from helpers.builders_data import (
     users_of,
     write_comirec,
 )
+from helpers.commands import reprise
 from helpers.sources import refused
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import read_source
@@ -186,3 +187,14 @@ def test_comirec_names_a_file_that_is_not_text(source: Path) -> None:
     error = refused(source)
     assert error.key == "unreadable"
     assert str(path) in str(error)
+
+
+def test_prepare_says_which_files_of_comirec_it_read(source: Path, tmp_path: Path) -> None:
+    (source / "x_item_cate.txt").write_text("1,0\n")
+    (source / "x_cate_map.txt").write_text("a,0\n")
+    read = ["x_train.txt", "x_valid.txt", "x_test.txt", "x_item_cate.txt"]
+    draft = read_source(source)
+    assert draft.source["taken"]["files"] == read
+    done = reprise("prepare", source, "--name", "n", "--data-dir", tmp_path / "data")
+    assert f"Read: {', '.join(read)}\n" in done.stdout
+    assert "Left aside: 1 other files (x_cate_map.txt)\n" in done.stdout

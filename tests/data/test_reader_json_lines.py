@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from helpers.effort import examples
+from reprise.data.readers import json_lines
 from reprise.data.readers.json_lines import fields_of
-from reprise.data.readers.recognise import read
+from reprise.data.readers.recognise import asked_of, read
 from reprise.errors import DataError
 
 TEXT = pl.String()
@@ -132,6 +137,73 @@ def test_fields_of_come_from_the_first_lines(tmp_path: Path) -> None:
     )
     lists = pl.List(TEXT)
     assert fields_of(path) == {"a": TEXT, "b": pl.List(lists), "c": lists, "f": TEXT}
+
+
+@pytest.mark.parametrize("before", [100, 100_000, 250_000])
+def test_fields_of_are_those_of_all_lines(tmp_path: Path, before: int) -> None:
+    lines = ['{"user": 1, "item": 2, "sent": null}'] * before
+    late = {"user": 1, "item": 2, "sent": [3], "shelf": "x", "\u00e9": 1, "deep": {"shelf2": 1}}
+    path = write(tmp_path / "x.jsonl", *lines, late, {"shelf": [1]}, "{", lines[0])
+    lists = pl.List(TEXT)
+    found = fields_of(path)
+    assert found == dict.fromkeys(("user", "item", "shelf", "\u00e9"), TEXT) | {"sent": lists}
+
+
+def test_json_lines_take_and_show_a_field_that_comes_late(tmp_path: Path) -> None:
+    late = {"user": 1, "item": 2, "brand": "x", "sent": 5}
+    path = write(tmp_path / "x.jsonl", *[{"user": 1, "item": 2}] * 100, *[late] * 200)
+    with pytest.raises(DataError, match="the columns are user, item, brand, sent"):
+        read(path, "table")
+    asked = asked_of(time_col="sent", drop_invalid=True)
+    found = read(path, "table", asked)
+    assert found.frame["time"].to_list() == [5] * 200
+    assert found.taken["useful"] == [{"column": "brand", "what": "category"}]
+
+
+_TEXTS = st.sampled_from(["a", ":", '"', "\\", "{", "}", ",", '\\"', "null", "1", "\u00e9", " "])
+_NAMES = st.lists(_TEXTS, max_size=3).map("".join)
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _nesting(value: object) -> float | None:
+    """Return what is read of a value: lists of a depth, no record, nothing of null."""
+    if isinstance(value, list):
+        return 1 + max((_nesting(one) or 0 for one in value), default=0)
+    return float("inf") if isinstance(value, dict) else None if value is None else 0
+
+
+@examples(50)
+@given(st.lists(st.dictionaries(_NAMES, _VALUES, max_size=4), min_size=1, max_size=12), st.data())
+def test_fields_of_equal_those_that_pythons_json_finds(
+    records: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    known: dict[str, float | None] = {}
+    first = data.draw(st.integers(1, len(records)), label="lines whose fields count together")
+    for place, record in enumerate(records):
+        for name, value in record.items():
+            depths = [d for d in (known.get(name), _nesting(value)) if d is not None]
+            known[name] = (
+                (max(depths, default=None) if place < first else depths[0]) if depths else None
+            )
+    gaps = data.draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " :  ")]))
+    plain = data.draw(st.booleans())
+    lines = [json.dumps(one, separators=gaps, ensure_ascii=plain) for one in records]
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_lines, "_SAMPLE", first)
+        path = write(Path(folder) / "x.jsonl", *lines)
+        found = fields_of(path)
+    depth = {name: str(dtype).count("List") for name, dtype in found.items()}
+    assert list(depth.items()) == [
+        (name, value or 0) for name, value in known.items() if value != float("inf")
+    ]
 
 
 def test_json_lines_read_one_row_per_user(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -29,7 +30,10 @@ def refusal(path: Path) -> str:
         ("03/04/2026", "2026-11-27", "expected a time: a number >= 0, or a date"),
         ("2300-01-01", "2026-11-27 08:30:00.123456789", "expected dates of one precision"),
         ("2026-11-27 08:30:00.1234567891", "2026-11-27", "expected a time: a number >= 0, or a"),
-        ("2026-11-27 08:30:00 CET", "2026-11-27", "expected a time: a number >= 0, or a date"),
+        ("2026-11-27 08:30:00 CET", "2026-11-27", "expected a date whose zone is an offset"),
+        ("2026-10-25 02:30 Europe/Berlin", "2026-11-27", "expected a moment that the clocks of Eu"),
+        ("2026-03-29 02:30 Europe/Berlin", "2026-11-27", "expected a moment that the clocks of Eu"),
+        ("2026-03-29 02:30 Europe/Nowhere", "2026-11-27", "expected a moment that the clocks of"),
     ],
 )
 def test_read_names_a_time_of_another_kind(tmp_path: Path, bad: str, good: str, said: str) -> None:
@@ -98,3 +102,40 @@ def test_read_names_a_stored_date_before_1970(tmp_path: Path, bad: date) -> None
     said = refusal(path)
     assert f"{path}, row 2: the time is '{bad}" in said
     assert "expected a date no earlier than 1970-01-01" in said
+
+
+@pytest.mark.parametrize("form", ["{} {}", "{}[{}]", "{}{}"])
+@pytest.mark.parametrize("clock", ["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"])
+def test_read_takes_zones_by_their_places(tmp_path: Path, form: str, clock: str) -> None:
+    """As Python's zoneinfo does, in summer and winter."""
+    places = "Europe/Berlin", "America/Argentina/Ushuaia", "Asia/Kathmandu", "Etc/GMT+5"
+    local = [
+        datetime(2026, month, 25, 15, 30, tzinfo=ZoneInfo(place))
+        for place in places
+        for month in range(1, 13)
+    ]
+    times = [form.format(one.strftime(clock), one.tzinfo) for one in local]
+    path = tmp_path / "x.csv"
+    path.write_text("user,item,time\n" + "".join(f"u,i,{time}\n" for time in times))
+    found = read(path, "table")
+    assert found.frame["time"].to_list() == [int(one.timestamp()) * 10**6 for one in local]
+    assert found.warnings == []
+
+
+@pytest.mark.parametrize(
+    "zoned", ["2026-11-27 08:30Z", "2026-11-27T08:30:00 +0200", "2026-11-27 08:30 Asia/Tokyo"]
+)
+def test_read_warns_of_dates_with_and_without_a_zone(tmp_path: Path, zoned: str) -> None:
+    path = tmp_path / "x.csv"
+    unzoned = ["2026-11-27", "2026-11-27 08:30", "2026-11-27T08:30:00.5", "2026-11-27 08:30:00"]
+    path.write_text("user,item,time\n" + "".join(f"u,i,{t}\n" for t in [zoned] * 3 + unzoned))
+    assert read(path, "table").warnings == [{"warning": "mixed_zones", "zoned": 3, "unzoned": 4}]
+
+
+def test_read_warns_of_stored_times_with_and_without_a_zone(tmp_path: Path) -> None:
+    times = pl.Series([datetime(2026, 11, 27)] * 3)
+    for place, column in enumerate((times, times.dt.replace_time_zone("UTC"), times.dt.date())):
+        frame = pl.DataFrame({"user": 1, "item": [1, 2, 3], "time": column})
+        frame.write_parquet(tmp_path / f"{place}.parquet")
+    warning = {"warning": "mixed_zones", "zoned": 3, "unzoned": 6}
+    assert read(tmp_path, "table").warnings == [warning]

@@ -123,7 +123,7 @@ def test_export_writes_items_alone(plain: StoredModel, tmp_path: Path) -> None:
     made = write(plain, None, tmp_path / "export")
     assert (made.users, made.interests) == (0, 0)
     names = {path.name for path in (tmp_path / "export").iterdir()}
-    assert names == {"items.npy", "items.parquet", "manifest.json"}
+    assert names == {"items.npy", "items.parquet", "item_ids.json", "manifest.json", "README.md"}
 
 
 def test_export_histories_of_a_file_equal_those_of_the_split(

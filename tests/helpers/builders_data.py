@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from helpers.oracles import tie_hash
 from reprise.data.dataset import SPLITS
 from reprise.data.draft import Draft
 from reprise.data.sequences import Sequences
+from reprise.retrieval.terms import Added
 
 Row = tuple[int, int, int]  # user, item, order
 Event = tuple[str, str, float]  # user, item, timestamp
@@ -116,6 +118,15 @@ def split_of(lists: Sequence[Sequence[int]]) -> Sequences:
     """The split that holds `lists`, one for each user."""
     offsets = np.cumsum([0, *(len(items) for items in lists)], dtype=np.int64)
     return Sequences(offsets, np.array([item for items in lists for item in items], np.int32))
+
+
+def added_to(lists: Sequence[Sequence[int]], value: Any = -np.inf) -> Added:
+    """Return what is added to the scores of users' items: a value, or one for each item."""
+    user = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
+    item = np.array([item for one in lists for item in one], np.int64)
+    values = np.broadcast_to(np.float32(value), len(item))
+    _, first = np.unique(item * (len(lists) + 1) + user, return_index=True)
+    return Added(user[first], item[first], values[first])
 
 
 def draft_of(splits: Mapping[str, Sequences], item_category: NDArray[np.int32]) -> Draft:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from reprise import durable
 from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
 from reprise.runs.folder import RunFolder
@@ -17,13 +18,33 @@ IDENTITY = TrainConfig("small", "t").identity("of the data")
 
 
 def rewrite_state(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Change state.json and sign the manifest anew."""
+    """Change state.json and sign the manifest anew, with a log that was put beside it."""
     state = store._json(change(json.loads((path / "state.json").read_bytes())))
     (path / "state.json").write_bytes(state)
     manifest = json.loads((path / "MANIFEST.json").read_bytes())["files"]
-    manifest["state.json"] = {"sha256": store._sha256(state), "size": len(state)}
+    for name in ("state.json", "metrics.jsonl"):
+        if (path / name).exists():
+            content = (path / name).read_bytes()
+            manifest[name] = {"sha256": store._sha256(content), "size": len(content)}
     signed = {"files": manifest, "sha256": store._sha256(store._json(manifest))}
     (path / "MANIFEST.json").write_bytes(store._json(signed))
+
+
+def as_before_logs(folder: RunFolder) -> None:
+    """Store the log of evaluations as before schema 11: in each checkpoint, and nowhere else beside
+    the run's own copy.
+    """
+    content = folder.log.stored.read_bytes()
+    folder.log.stored.unlink()
+    for path in folder.checkpoints.glob("ckpt-*"):
+        mark = json.loads((path / "state.json").read_bytes())["progress"]["logged"]
+        (path / "metrics.jsonl").write_bytes(content[: mark["size"]])
+        rewrite_state(path, _with_schema_10)
+
+
+def _with_schema_10(state: dict[str, Any]) -> dict[str, Any]:
+    progress = {key: value for key, value in state["progress"].items() if key != "logged"}
+    return state | {"schema": 10, "progress": progress}
 
 
 def snapshot(step: int, metric: float | None = None, best: Best | None = None) -> Snapshot:
@@ -40,7 +61,6 @@ def snapshot(step: int, metric: float | None = None, best: Best | None = None) -
         evaluated_step=step if metric is not None else 0,
         metric=metric,
         best=best,
-        evaluations=(f'{{"step": {step}}}',),
     )
     return Snapshot(arrays, progress)
 
@@ -80,6 +100,12 @@ def save_all(folder: RunFolder, snapshots: list[Snapshot]) -> None:
 def names(folder: RunFolder) -> list[str]:
     """The names of the checkpoints that are there."""
     return sorted(path.name for path in folder.checkpoints.glob("ckpt-*"))
+
+
+def stored(folder: RunFolder) -> list[str]:
+    """The names of all that is in the checkpoints' folder but the log."""
+    found = durable.entries(folder.checkpoints)
+    return [path.name for path in found if path != folder.log.stored]
 
 
 def harm_file(path: Path, harm: str, place: str = "middle") -> None:

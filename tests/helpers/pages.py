@@ -2,6 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from helpers.commands import ROOT
 
@@ -12,6 +15,15 @@ def fenced(path: Path, language: str) -> list[str]:
     """Return the blocks between ```language and ```."""
     text = path.read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def readme_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the lines of Python in an exported folder's README.md there, and return their names."""
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {}
+    (block,) = fenced(folder / "README.md", "python")
+    exec(compile(block, "README.md", "exec"), names)
+    return names
 
 
 def indented(path: Path) -> list[str]:

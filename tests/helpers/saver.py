@@ -27,7 +27,6 @@ from reprise.runs.folder import (
     check_identity,
     locked,
     record_events,
-    reset_metrics,
     resume,
 )
 from reprise.text.messages import Phrase
@@ -53,6 +52,10 @@ _UNTRACED = 99  # the exit code where no tracer came
 _SECONDS = 60.0
 
 
+def _line(branch: int, step: int, metric: float) -> str:
+    return f'{{"branch": {branch}, "step": {step}, "metric": {metric}}}\n'
+
+
 def _make_sequence() -> list[Snapshot]:
     snapshots: list[Snapshot] = []
     progress = Progress(learning_rate=0.005)
@@ -63,7 +66,7 @@ def _make_sequence() -> list[Snapshot]:
             best = progress.best
             if best is None or metric > best.metric:
                 best = Best(metric, step, branch)
-            line = f'{{"branch": {branch}, "step": {step}, "metric": {metric}}}'
+            line = _line(branch, step, metric)
             progress = Progress(
                 learning_rate=0.005,
                 step=step,
@@ -71,7 +74,7 @@ def _make_sequence() -> list[Snapshot]:
                 evaluated_step=step,
                 metric=metric,
                 best=best,
-                evaluations=(*progress.evaluations, line),
+                logged=progress.logged.after(line.encode()),
             )
         rng = np.random.default_rng([branch, step])
         arrays = {
@@ -96,7 +99,10 @@ def work(folder: RunFolder, stored: Callable[[str], None] = lambda digest: None)
         done = 0 if resumption is None else 1 + POSITIONS[resumption.snapshot.digest()]
         record_events(folder, IDENTITY, {}, {}, [{"event": "started", "done": done}])
         for snapshot in SEQUENCE[done:]:
-            reset_metrics(folder, snapshot.progress.evaluations)
+            progress = snapshot.progress
+            if progress.metric is not None and progress.is_rated:
+                line = _line(progress.branch, progress.step, progress.metric)
+                folder.log.append(line.removesuffix("\n"))
             store.save(folder.checkpoints, snapshot, IDENTITY)
             stored(snapshot.digest())
 
@@ -118,7 +124,7 @@ def check(folder: RunFolder, acknowledged: list[str]) -> None:
     check_identity_and_sources(folder, latest)
 
     work(folder)
-    names = [path.name for path in folder.checkpoints.iterdir()]
+    names = [path.name for path in folder.checkpoints.iterdir() if path != folder.log.stored]
     last = len(SEQUENCE) - 1
     # The next save deletes what is superseded; after the last one there is none.
     expected = [SEQUENCE[position] for position in _kept(last)]
@@ -126,8 +132,9 @@ def check(folder: RunFolder, acknowledged: list[str]) -> None:
         assert sorted(names) == sorted(_name(position) for position in _kept(last))
     again = store.scan(folder.checkpoints, on_damage=_refuse_damage)
     assert {snapshot.digest() for snapshot in expected} <= {store.load(c).digest() for c in again}
-    lines = [f"{line}\n" for line in SEQUENCE[-1].progress.evaluations]
-    assert folder.metrics.read_text() == "".join(lines)
+    lines = [_line(branch, step, metric) for branch, step, metric in PLAN if metric is not None]
+    for copy in (folder.metrics, folder.log.stored):
+        assert copy.read_text() == "".join(lines)
     assert not list(folder.path.glob(".[dt]r*-*"))
 
 

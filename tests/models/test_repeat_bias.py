@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
-from helpers.builders_data import draft_of, split_of
+from helpers.builders_data import added_to, draft_of, split_of
 from helpers.commands import run_small, small_config
 from helpers.effort import examples
 from reprise.checkpoints import store
@@ -26,6 +26,7 @@ from reprise.models.wrappers.ensemble import with_ensemble
 from reprise.models.wrappers.repeat_bias import with_repeat_bias
 from reprise.retrieval import search
 from reprise.retrieval.ranking import NO_ITEM
+from reprise.retrieval.terms import Terms
 from reprise.training import losses
 from reprise.training.batches import Batch
 from reprise.training.step import _make_loss
@@ -151,7 +152,8 @@ def test_repeat_bias_is_added_to_the_scores_of_the_lists(
     interests = rng.integers(-2, 3, (users, count, 3)).astype(np.float32)
     items = rng.integers(-2, 3, (num_items, 3)).astype(np.float32)
     seen = [rng.integers(1, num_items + 1, rng.integers(0, 12)).tolist() for _ in range(users)]
-    (ranking,) = search.search([interests], items, top_n, [split_of(seen)], worth)
+    terms = Terms(added_to(seen, worth))
+    (ranking,) = search.search([search.Chunk(interests, top_n, terms)], items)
     for user in range(users):
         scored = {
             item: score + (worth if item in seen[user] else 0.0)

@@ -2,19 +2,17 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.browsers import BROWSER, needs_browser
 from helpers.report_pages import make_page
 from reprise.runs.folder import RunFolder
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here (apt install chromium)")
+pytestmark = needs_browser
 DARK = "--blink-settings=preferredColorScheme=0"
 # Reads from what is drawn, in pixels, at which step and height each mark stands.
 PROBE = """

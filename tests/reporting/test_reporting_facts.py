@@ -64,12 +64,14 @@ def test_facts_separate_the_current_path_from_discarded_branches(eventful: RunFo
 
 def test_facts_interpolate_between_evaluations(eventful: RunFolder) -> None:
     run = read(eventful)
-    assert facts.height(run, RECALL, 0, 8) == 0.3
-    assert facts.height(run, RECALL, 0, 14) == pytest.approx(0.225)
-    assert facts.height(run, RECALL, 1, 10) == pytest.approx(0.325)  # from where it goes out
-    assert facts.height(run, RECALL, 0, 2) == 0.1
-    assert facts.height(run, RECALL, 0, 90) == 0.25
-    assert facts.height(run, "valid_unknown@10", 0, 8) is None
+    assert facts.height(facts.branch_curve(run, RECALL, 0), 8) == 0.3
+    assert facts.height(facts.branch_curve(run, RECALL, 0), 14) == pytest.approx(0.225)
+    assert facts.height(facts.branch_curve(run, RECALL, 1), 10) == pytest.approx(
+        0.325
+    )  # from where it goes out
+    assert facts.height(facts.branch_curve(run, RECALL, 0), 2) == 0.1
+    assert facts.height(facts.branch_curve(run, RECALL, 0), 90) == 0.25
+    assert facts.height(facts.branch_curve(run, "valid_unknown@10", 0), 8) is None
 
 
 def test_facts_list_a_lost_branch_without_a_path(harmed: RunFolder) -> None:
@@ -92,9 +94,7 @@ def test_facts_ignore_a_line_that_is_being_written(harmed: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "nonsense\n", "[1]\n", '{"step": 4, "branch": null}\n'])
-def test_facts_take_damaged_metrics_from_the_checkpoint(
-    harmed: RunFolder, content: str | None
-) -> None:
+def test_facts_take_damaged_metrics_from_their_copy(harmed: RunFolder, content: str | None) -> None:
     whole = logged(harmed)
     harmed.metrics.unlink()
     if content is not None:
@@ -102,6 +102,19 @@ def test_facts_take_damaged_metrics_from_the_checkpoint(
     run = read(harmed, "page_metrics_damaged")
     assert [dict(line) for line in run.lines] == whole
     assert run.best == Best(0.4, 16, 1)
+
+
+def test_facts_list_what_can_be_read_of_metrics_that_are_damaged_twice(harmed: RunFolder) -> None:
+    whole = logged(harmed)
+    for copy, line in ((harmed.metrics, 0), (harmed.log.stored, 2)):
+        lines = copy.read_bytes().splitlines(keepends=True)
+        copy.write_bytes(b"".join([*lines[:line], b"nonsense\n", *lines[line + 1 :]]))
+    run = read(harmed, "page_log_damaged")
+    assert [dict(line) for line in run.lines] == whole  # each is in one copy
+    harmed.log.stored.unlink()
+    run = read(harmed, "page_log_damaged")
+    assert [dict(line) for line in run.lines] == whole[1:]
+    assert dict(run.notes)["page_log_damaged"] == {"kept": len(whole) - 1, "lines": len(whole)}
 
 
 @pytest.mark.parametrize("content", ["{", '{"identity": {}, "events": [{"step": "x"}]}'])

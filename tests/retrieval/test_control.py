@@ -1,18 +1,21 @@
 """Category-controlled selection, against the literal greedy loop."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from helpers import oracles
 from helpers.effort import examples
+from reprise.errors import UsageError
 from reprise.retrieval import rerank
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 
 relaxed = examples(150)
 seeds = st.integers(0, 2**32 - 1)
-coefs = st.sampled_from([0.0, 0.25, 0.5, 1.0, 100.0])
+# The last makes penalties beyond the greatest number, all of them equal.
+coefs = st.sampled_from([0.0, 0.05, 0.25, 0.5, 1.0, 100.0, 1.7e308])
 ITEMS = 20
 Lists = list[list[tuple[int, float]]]
 
@@ -20,7 +23,8 @@ Lists = list[list[tuple[int, float]]]
 def random_ranking(rng: np.random.Generator, users: int, width: int) -> tuple[Ranking, Lists]:
     """Return a ranking of up to `width` items a user, and the same as lists of pairs.
 
-    Scores are quarters, so that ties are exact and frequent, with and without the coefficient.
+    Scores are quarters, so that ties are exact and frequent, with and without the coefficient. Some
+    are not finite: their items are in no pair.
     """
     ids = np.full((users, width), NO_ITEM, np.int64)
     scores = np.full((users, width), -np.inf, np.float32)
@@ -31,7 +35,10 @@ def random_ranking(rng: np.random.Generator, users: int, width: int) -> tuple[Ra
         ranked = oracles.merged(zip(chosen.tolist(), values.tolist(), strict=True))
         for place, (item, score) in enumerate(ranked):
             ids[user, place], scores[user, place] = item, score
-        lists.append(ranked)
+        spoiled = rng.random(len(ranked)) < rng.choice([0, 0.2])
+        some = rng.choice(np.array([np.nan, np.inf, -np.inf], np.float32), len(ranked))
+        scores[user, : len(ranked)] = np.where(spoiled, some, scores[user, : len(ranked)])
+        lists.append([pair for pair, bad in zip(ranked, spoiled, strict=True) if not bad])
     return Ranking(ids, scores, origin(ids)), lists
 
 
@@ -78,6 +85,13 @@ def test_select_with_a_large_coefficient_alternates_categories() -> None:
     ids = np.arange(1, 7)[None]
     ranking = Ranking(ids, -ids.astype(np.float32), origin(ids))
     assert rerank.select(ranking, category, 6, 100.0).ids.tolist() == [[1, 4, 2, 5, 3, 6]]
+
+
+@pytest.mark.parametrize("coef", [-0.1, np.nan, np.inf])
+def test_select_refuses_a_coefficient_that_is_negative_or_not_finite(coef: float) -> None:
+    ranking, _ = random_ranking(np.random.default_rng(1), 3, 8)
+    with pytest.raises(UsageError, match="lambda"):
+        rerank.select(ranking, np.zeros(ITEMS + 1, np.int32), 5, coef)
 
 
 def test_select_does_not_change_its_input() -> None:

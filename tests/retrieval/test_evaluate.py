@@ -22,11 +22,11 @@ from helpers.effort import examples
 from reprise.data.dataset import Dataset, Truth
 from reprise.data.sequences import EvaluationUsers, Past
 from reprise.errors import DataError
-from reprise.evaluation.evaluate import evaluate
+from reprise.evaluation.evaluate import evaluate, evaluate_each
 from reprise.evaluation.metrics import METRICS
 from reprise.models.registry import ModelShape, get_model
 from reprise.models.scoring import COMIREC, Scoring
-from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
+from reprise.retrieval.vectors import CHUNK, InterruptedSearchError, Retriever, retriever_of
 from reprise.training.state import Arrays
 from reprise.training.step import initial_arrays
 
@@ -158,6 +158,33 @@ def test_evaluate_selects_from_the_merged_lists(coef: float) -> None:
         lists.append(oracles.greedy(candidates, CATEGORY.tolist(), 10, coef))
     assert all(len(one) == 10 for one in lists)
     check_holds(computed.metrics, expected_metrics(lists))
+
+
+def test_evaluate_each_equals_one_evaluation_after_the_other() -> None:
+    coefs = (0.0, 0.02, 0.2)
+    users = first(CHUNK + 1)
+    options = (CATEGORY, truth_of(CHUNK + 1))
+    found = evaluate_each(retriever(), users, CUTOFFS, coefs, *options, metrics=METRICS)
+    assert len(found) == len(coefs)
+    for own, coef in zip(found, coefs, strict=True):
+        alone = evaluate(retriever(), users, CUTOFFS, *options, coef, metrics=METRICS)
+        assert own.metrics == alone.metrics
+        assert (own.ids == alone.ids).all()
+        for key, values in alone.by_user.items():
+            assert (own.by_user[key] == values).all()
+
+
+def test_evaluate_each_searches_once() -> None:
+    calls = 0
+
+    def should_stop() -> bool:
+        nonlocal calls
+        calls += 1
+        return False
+
+    users, coefs = first(5), (0.0, 1.0, 2.0)
+    evaluate_each(retriever(), users, CUTOFFS, coefs, CATEGORY, should_stop=should_stop)
+    assert calls == 1
 
 
 def test_evaluate_gives_diversity_and_coverage_only_with_their_inputs() -> None:

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 from helpers import oracles
-from helpers.builders_data import split_of
+from helpers.builders_data import added_to, split_of
 from helpers.effort import examples
 from reprise.retrieval import search
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, members, merge
+from reprise.retrieval.search import Chunk
+from reprise.retrieval.terms import EVERYTHING, Allowed, Terms
 
 relaxed = examples(80)
 seeds = st.integers(0, 2**32 - 1)
@@ -34,9 +37,9 @@ def search_one(
 ) -> Ranking:
     """Return the ranking, so many items and interests being scored at a time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "_BLOCK", block)
+        patch.setattr(search, "BLOCK", block)
         patch.setattr(search, "_TILE", tile)
-        (ranking,) = search.search([interests], items, top_n, **asked)
+        (ranking,) = search.search([Chunk(interests, top_n, **asked)], items)
     return ranking
 
 
@@ -44,6 +47,10 @@ def pairs(ranking: Ranking, user: int) -> list[tuple[int, float]]:
     """Return a user's (item, score) pairs up to the filling."""
     ids, scores = ranking.ids[user], ranking.scores[user]
     return [(int(i), float(s)) for i, s in zip(ids, scores, strict=True) if i != NO_ITEM]
+
+
+def bits(ranking: Ranking) -> list[bytes]:
+    return [one.tobytes() for one in ranking]
 
 
 @relaxed
@@ -115,8 +122,8 @@ def test_search_without_seen_items_returns_the_next_best(
     interests = rng.integers(-2, 3, (users, count, 3)).astype(np.float32)
     items = rng.integers(-2, 3, (num_items, 3)).astype(np.float32)
     seen = [rng.integers(1, num_items + 1, rng.integers(0, most_seen + 1)) for _ in range(users)]
-    own = [split_of([some.tolist() for some in seen])]
-    ranking = search_one(interests, items, top_n, block, tile, seen=own, by_interest=by_interest)
+    terms = Terms(added_to([some.tolist() for some in seen]))
+    ranking = search_one(interests, items, top_n, block, tile, terms=terms, by_interest=by_interest)
     for user in range(users):
         everything = oracles.rank(interests[user], items)
         expected = [pair for pair in everything if pair[0] not in seen[user]]
@@ -200,7 +207,7 @@ def test_search_is_bitwise_equal_for_any_number_of_workers(monkeypatch: pytest.M
     results = []
     for workers in (1, 2, 3):
         monkeypatch.setattr(search, "worker_threads", lambda workers=workers: workers)
-        rankings = list(search.search(chunks, items, 50))
+        rankings = list(search.search([Chunk(one, 50) for one in chunks], items))
         assert len(rankings) == len(chunks)
         results.append([(r.ids.tobytes(), r.scores.tobytes()) for r in rankings])
     assert results[0] == results[1] == results[2]
@@ -208,21 +215,21 @@ def test_search_is_bitwise_equal_for_any_number_of_workers(monkeypatch: pytest.M
 
 def test_search_returns_chunks_in_order() -> None:
     items = np.eye(8, dtype=np.float32)
-    chunks = [np.eye(8, dtype=np.float32)[[n % 8]][None] for n in range(40)]
-    best = [int(ranking.ids[0, 0]) for ranking in search.search(chunks, items, 1)]
+    chunks = [Chunk(np.eye(8, dtype=np.float32)[[n % 8]][None], 1) for n in range(40)]
+    best = [int(ranking.ids[0, 0]) for ranking in search.search(chunks, items)]
     assert best == [n % 8 + 1 for n in range(40)]
 
 
 def test_search_reads_chunks_only_as_needed() -> None:
     taken = 0
 
-    def endless() -> Iterator[NDArray[np.float32]]:
+    def endless() -> Iterator[Chunk]:
         nonlocal taken
         while True:
             taken += 1
-            yield np.ones((1, 1, 2), np.float32)
+            yield Chunk(np.ones((1, 1, 2), np.float32), 2)
 
-    rankings = search.search(endless(), np.ones((3, 2), np.float32), 2)
+    rankings = search.search(endless(), np.ones((3, 2), np.float32))
     next(rankings)
     assert taken <= 2 * search.worker_threads() + 1
     rankings.close()  # type: ignore[attr-defined]
@@ -273,3 +280,96 @@ def test_search_finds_nothing_for_nan_interests() -> None:
     ranking = search_one(interests, np.ones((9, 3), np.float32), 4)
     assert (ranking.ids == NO_ITEM).all()
     assert np.isneginf(ranking.scores).all()
+
+
+@relaxed
+@given(
+    seeds,
+    st.integers(1, 12),
+    st.integers(1, 4),
+    st.integers(1, 40),
+    st.integers(1, 50),
+    blocks,
+    tiles,
+    st.booleans(),
+)
+def test_search_lists_only_what_is_allowed_and_adds_what_is_added(
+    seed: int,
+    users: int,
+    count: int,
+    num_items: int,
+    top_n: int,
+    block: int,
+    tile: int,
+    by_interest: bool,
+) -> None:
+    rng = np.random.default_rng(seed)
+    interests = rng.integers(-2, 3, (users, count, 3)).astype(np.float32)
+    items = rng.integers(-2, 3, (num_items, 3)).astype(np.float32)
+    masks = rng.random((3, num_items)) < rng.choice([0.05, 0.5, 1])
+    allowed = Allowed(masks, rng.integers(EVERYTHING, 3, users))
+    of_users = [rng.permutation(num_items)[: rng.integers(0, 9)] + 1 for _ in range(users)]
+    values = [rng.choice([-np.inf, -1, 2, 5], len(own)) for own in of_users]
+    added = added_to([own.tolist() for own in of_users], np.concatenate(values))
+    terms = Terms(added, allowed)
+    ranking = search_one(interests, items, top_n, block, tile, terms=terms, by_interest=by_interest)
+    for user in range(users):
+        more = dict(zip(of_users[user].tolist(), values[user].tolist(), strict=True))
+        mask = np.ones(num_items, bool)
+        if allowed.mask_of[user] != EVERYTHING:
+            mask = masks[allowed.mask_of[user]]
+
+        def ranked(vectors: Any, more: Any = more, mask: Any = mask) -> list[tuple[int, float]]:
+            scored = oracles.rank(vectors, items)
+            changed = [(item, s + more.get(item, 0)) for item, s in scored if mask[item - 1]]
+            return oracles.merged(pair for pair in changed if pair[1] > -np.inf)
+
+        lists = [ranked(one[None])[:top_n] for one in interests[user]]
+        expected = oracles.merged(pair for one in lists for pair in one)
+        every = ranked(interests[user])[:top_n]
+        assert expected[:top_n] == every
+        assert pairs(ranking, user) == (expected if by_interest else every)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+@pytest.mark.parametrize("by_interest", [False, True])
+def test_search_gives_a_user_the_same_bits_in_any_company(count: int, by_interest: bool) -> None:
+    rng = np.random.default_rng(count)
+    interests = rng.normal(size=(300, count, 20)).astype(np.float32)
+    items = rng.normal(size=(2500, 20)).astype(np.float32)
+    together = search_one(interests, items, 30, by_interest=by_interest)
+    for user in (0, 1, 63, 64, 84, 85, 254, 255, 256, 299):
+        company = [*rng.permutation(300)[: rng.integers(0, 100)], user]
+        for rows, place in (([user], 0), (company, len(company) - 1)):
+            found = search_one(interests[rows], items, 30, by_interest=by_interest)
+            assert bits(found.of(place)) == bits(together.of(user))
+    longer = search_one(interests, items, 2000)
+    longer = Ranking(longer.ids[:, :30], longer.scores[:, :30], longer.interests[:, :30])
+    assert bits(longer) == bits(search_one(interests, items, 30))
+
+
+def test_search_ignores_an_interest_of_nan() -> None:
+    rng = np.random.default_rng(8)
+    interests = rng.normal(size=(5, 3, 4)).astype(np.float32)
+    items = rng.normal(size=(50, 4)).astype(np.float32)
+    without = search_one(interests[:, 1:], items, 9)
+    interests[:, 0] = np.nan
+    found = search_one(interests, items, 9)
+    assert found.ids.tolist() == without.ids.tolist()
+    assert (found.interests == without.interests + 1).all()
+
+
+def test_search_lets_blas_use_one_thread_until_the_last_search_ends() -> None:
+    def threads() -> set[int]:
+        blas = [one for one in threadpool_info() if one["user_api"] == "blas"]
+        return {one["num_threads"] for one in blas}
+
+    before, items = threads(), np.ones((3, 2), np.float32)
+    chunks = [Chunk(np.ones((1, 1, 2), np.float32), 1)] * 9
+    one, other = search.search(chunks, items), search.search(chunks, items)
+    next(one), next(other)
+    assert threads() == {1}
+    list(one)
+    assert threads() == {1}
+    list(other)
+    assert threads() == before

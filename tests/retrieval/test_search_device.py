@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.builders_data import split_of
+from helpers.builders_data import added_to
 from helpers.effort import examples
 from reprise.retrieval import search, search_device
 from reprise.retrieval.ranking import Ranking
+from reprise.retrieval.search import Chunk
+from reprise.retrieval.terms import EVERYTHING, Allowed, Terms
 from reprise.runtime import device
 
 pytestmark = pytest.mark.compiled_quickly
@@ -24,12 +26,21 @@ worths = st.sampled_from([-math.inf, -1.0, 2.0])
 
 
 @examples(120)
-@given(st.integers(0, 2**32 - 1), shapes, st.integers(0, 9), worths, st.booleans(), odd)
+@given(
+    st.integers(0, 2**32 - 1),
+    shapes,
+    st.integers(0, 9),
+    worths,
+    st.integers(0, 3),
+    st.booleans(),
+    odd,
+)
 def test_device_search_finds_the_same_lists(
     seed: int,
     shape: tuple[int, int, int, int, int],
     most_seen: int,
     seen_bias: float,
+    masks: int,
     by_interest: bool,
     odd: list[float],
 ) -> None:
@@ -39,10 +50,15 @@ def test_device_search_finds_the_same_lists(
     interests.flat[rng.integers(0, interests.size, len(odd))] = odd
     items = rng.integers(-2, 3, (num_items, 3)).astype(np.float32)
     seen = [rng.integers(1, num_items + 1, rng.integers(0, most_seen + 1)) for _ in range(users)]
-    own = [split_of([some.tolist() for some in seen])] if most_seen else None
+    added = added_to([some.tolist() for some in seen], seen_bias) if most_seen else None
+    allowed = None
+    if masks:
+        mask_of = rng.integers(EVERYTHING, masks, users)
+        allowed = Allowed(rng.random((masks, num_items)) < 0.5, mask_of)
+    chunk = Chunk(interests, top_n, Terms(added, allowed), by_interest)
 
     def found() -> Ranking:
-        (ranking,) = search.search([interests], items, top_n, own, seen_bias, by_interest)
+        (ranking,) = search.search([chunk], items)
         return ranking
 
     expected = found()
@@ -62,9 +78,10 @@ def test_device_search_agrees_up_to_rounding_for_real_vectors(
     rng = np.random.default_rng(4)
     chunks = [rng.normal(size=(256, 4, 16)).astype(np.float32) for _ in range(3)]
     items = rng.normal(size=(3000, 16)).astype(np.float32)
-    expected = list(search.search(chunks, items, 20))
+    asked = [Chunk(one, 20) for one in chunks]
+    expected = list(search.search(asked, items))
     monkeypatch.setattr(device, "present", lambda: True)
     monkeypatch.setattr(search_device, "_BLOCK", 1024)
-    for one, other in zip(search.search(chunks, items, 20), expected, strict=True):
+    for one, other in zip(search.search(asked, items), expected, strict=True):
         assert (one.ids == other.ids).mean() > 0.999  # of scores that differ in the last bit
         assert one.scores == pytest.approx(other.scores, rel=1e-5)

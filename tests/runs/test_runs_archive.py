@@ -24,7 +24,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != "LOCK"
+        if path.is_file() and path.name not in ("LOCK", "trackers.json")
     }
 
 
@@ -51,6 +51,7 @@ def test_archive_round_trip_restores_the_run(
     assert folder.path == tmp_path / "runs" / at_step_12.path.name
     assert contents(folder.path) == contents(at_step_12.path)
     assert len(contents(folder.path)) == facts["files"]
+    assert "checkpoints/metrics.jsonl" in contents(folder.path)
     record = folder.record.stat().st_mtime
     assert record == int(at_step_12.record.stat().st_mtime)
     with pytest.raises(UsageError, match="already exists"):

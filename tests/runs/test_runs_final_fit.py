@@ -38,6 +38,7 @@ def test_final_fit_trains_all_users_for_the_best_steps(small_data: Path, tmp_pat
     assert "Recall" not in done.stdout
     assert "diverged" not in done.stdout
     assert "No users are left to tell whether more steps help or harm." in done.stdout
+    assert f"Plan: {best} steps of 16 examples, the loss every 5\n" in done.stdout
     assert "To continue training" not in done.stdout
     folder = tmp_path / "small_prod"
     facts = inspect_json(folder)
@@ -51,6 +52,7 @@ def test_final_fit_trains_all_users_for_the_best_steps(small_data: Path, tmp_pat
         assert not any(key.startswith("valid_") for key in json.loads(line))
     shown = reprise("runs", "show", "prod", *runs).stdout
     assert "Trained on all users: no valid or test metrics." in shown
+    assert f"Step {best} of {best}, branch 0\n" in shown
     assert "No users are left to tell" in shown
     assert "To continue training" not in shown
     assert f"as the final fit of small_t, which was best at step {best}" in shown

@@ -175,6 +175,14 @@ def test_runs_shows_a_run_that_cannot_be_listed_and_the_others(
     assert states[twelve_steps.path.name] in ("interrupted", "finished")
 
 
+def test_runs_does_not_wait_for_a_pipe_in_the_place_of_a_record(twelve_steps: RunFolder) -> None:
+    twelve_steps.record.unlink()
+    os.mkfifo(twelve_steps.record)
+    done = reprise("runs", "--runs-dir", twelve_steps.path.parent, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [Path(run["folder"]).name for run in json.loads(done.stdout)] == [twelve_steps.path.name]
+
+
 def test_train_says_once_that_folders_cannot_be_made_durable(
     twelve_steps: RunFolder, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

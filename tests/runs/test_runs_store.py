@@ -195,6 +195,6 @@ def test_store_refuses_an_unknown_schema(folder: RunFolder) -> None:
 
 def test_record_that_cannot_be_read_is_not_overwritten(folder: RunFolder) -> None:
     folder.record.mkdir()  # refused to everyone, as a file without permission is not to root
-    with pytest.raises(CheckpointError, match=r"run\.json: Is a directory"):
+    with pytest.raises(CheckpointError, match=r"run\.json: it is not a plain file"):
         record_events(folder, IDENTITY, {}, {}, [])
     assert survey.survey(folder).record == {}

@@ -105,6 +105,19 @@ def test_seeds_stop_and_resume_by_the_same_command(
     )
 
 
+def test_seeds_resume_by_the_groups_name(
+    trained: tuple[Path, Done], small_data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
+    where = ("--runs-dir", tmp_path, "--data-dir", small_data)
+    done = reprise("resume", "t", *where)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == trained[1].stdout.splitlines()[-2:]
+    refused = reprise("resume", "t", *where, "--change-learning-rate", 0.1)
+    check_refusal(refused, 2, "'t' is a group of runs", "small_t-s3")
+    check_refusal(reprise("resume", "nobody", *where), 6, "nobody")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -360,7 +360,7 @@ def test_evaluate_due_rates_with_the_old_rate(
     outcome, recorder, _ = run_small(small_data, tmp_path, max_steps=12, **asked)
     assert outcome.progress.learning_rate == 0.5
     assert [line["step"] for line in recorder.lines] == [8, 12]
-    assert folder.metrics.read_text().count("\n") == len(outcome.progress.evaluations)
+    assert folder.metrics.read_text().count("\n") == outcome.progress.logged.lines
     best = store.best_of(store.scan(folder.checkpoints))
     assert best is not None
     assert (best.progress.step, best.progress.learning_rate) == (8, 0.01)

@@ -24,7 +24,6 @@ from reprise.runs.folder import (
     load_checkpoint,
     locked,
     record_events,
-    reset_metrics,
     resume,
 )
 from reprise.runs.loop import evaluate_state
@@ -36,7 +35,7 @@ from reprise.training.state import Best, Progress, Snapshot
 RECALLS = (0.2, 0.5, 0.3, 0.4, 0.1, 0.3, 0.2)  # four evaluations, a rewind, three more
 BEST, MIDDLE, LATEST = NAMES = ("ckpt-8", "ckpt-16-b1", "ckpt-20-b1")  # oldest first
 SIZES: dict[str, Any] = {"embedding_dim": 16, "hidden_size": 16}  # item rows of over a page
-LARGEST = ("rows.npy", "MANIFEST.json", "state.json", "metrics.jsonl")  # hit in more places
+LARGEST = ("rows.npy", "MANIFEST.json", "state.json")  # hit in more places
 PAGE = 4096
 
 Harm = Callable[[Path], None]
@@ -292,14 +291,14 @@ def test_checkpoint_with_a_damaged_folder_is_never_loaded(
     record_property("damages to files, survived", cases)
 
 
-@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "LOCK"])
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "checkpoints/metrics.jsonl", "LOCK"])
 def test_resume_does_not_depend_on_damaged_files_of_the_run(
     original: Original, fast_root: Path, name: str, record_property: Count
 ) -> None:
     """Scenarios 28, 43 (TensorFlow's pointer file, tensorboard#3732): the checkpoints alone say
     what is so; or one clear refusal.
     """
-    evaluations = original.progress[LATEST].evaluations
+    text = original.folder.metrics.read_text()
     cases, refusals = 0, []
     for harm in harms((original.folder.path / name).read_bytes(), header=64, flips=64):
         trial = Trial(original, fast_root)
@@ -313,7 +312,6 @@ def test_resume_does_not_depend_on_damaged_files_of_the_run(
             continue
         assert resumption is not None
         assert resumption.snapshot.digest() == original.digests[LATEST]
-        text = "".join(f"{line}\n" for line in evaluations)
         assert trial.folder.metrics.read_text() == text
         record = json.loads(trial.folder.record.read_text())
         assert record["identity"] == original.identity
@@ -331,7 +329,6 @@ def start(folder: RunFolder, identity: dict[str, Any]) -> Resumption | None:
         resumption = resume(folder, identity, "latest", lambda key, **values: None)
         assert resumption is not None
         record_events(folder, identity, {}, {}, [{"event": "resumed"}])
-        reset_metrics(folder, resumption.snapshot.progress.evaluations)
     return resumption
 
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from helpers.checkpoints import rewrite_state
+from helpers.checkpoints import as_before_logs, rewrite_state
 from helpers.commands import Recorder, evaluating, run_small, small_config
 from helpers.crash_states import NAMES_LOST, CrashState, RecordingDisk, crash_states
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
-from reprise.runs.folder import Resumption, RunFolder, check_identity, locked, reset_metrics, resume
+from reprise.runs.folder import Resumption, RunFolder, check_identity, locked, resume
 from reprise.training.setup import Task
-from reprise.training.state import Progress, Snapshot, TrainState
+from reprise.training.state import LogMark, Progress, Snapshot, TrainState
 
 CONFIG: dict[str, Any] = {
     "model": "ComiRec-DR",
@@ -96,6 +96,7 @@ def befall(folder: RunFolder, name: str) -> None:
         rows = folder.checkpoints / "ckpt-24-b1" / "rows.npy"
         rows.write_bytes(rows.read_bytes()[:-1])
     if name == "old schema":
+        as_before_logs(folder)
         for path in folder.checkpoints.glob("ckpt-*"):
             rewrite_state(path, _as_schema_1)
 
@@ -184,7 +185,7 @@ def test_crash_states_all_have_an_intact_best_and_latest_and_resume(
         folder = RunFolder(trial / real.path.name)
         resumption = check(folder, identity, told, state, name, saved_over)
         if resumption is not None:
-            reached = (resumption.snapshot.digest(), resumption.snapshot.progress.evaluations)
+            reached = (resumption.snapshot.digest(), resumption.snapshot.progress.logged)
             outcomes.setdefault(reached, state)
         shutil.rmtree(trial)
     for number, state in enumerate(outcomes.values()):
@@ -236,7 +237,8 @@ def check(
             ), state.model
         damaged = ["quarantined"] if name == "latest damaged" else []
         assert {line.split()[0] for line in said} <= set(damaged), said
-        reset_metrics(folder, latest.snapshot.progress.evaluations)
+        for copy in (folder.metrics, folder.log.stored):
+            assert LogMark.of(copy.read_bytes()) == latest.snapshot.progress.logged, state.model
         progress = replace(latest.snapshot.progress, step=latest.snapshot.progress.step + 1)
         following = Snapshot(latest.snapshot.arrays, progress)
         opened = (latest.snapshot.digest(), contents(folder.path))

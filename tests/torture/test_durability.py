@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from helpers.checkpoints import harm_file, names, no_warning
+from helpers.checkpoints import harm_file, names, no_warning, stored
 from helpers.commands import (
     QUICK,
     RUN,
@@ -59,7 +59,7 @@ def test_store_falls_back_from_a_truncated_latest_to_the_one_before(
     check_same_end(folder, undisturbed)
 
 
-@pytest.mark.parametrize("missing", ["m.", "metrics.jsonl", "MANIFEST.json", ""])
+@pytest.mark.parametrize("missing", ["m.", "state.json", "MANIFEST.json", ""])
 def test_store_does_not_choose_an_incomplete_newest(
     small_data: Path, tmp_path: Path, twelve_steps: RunFolder, undisturbed: RunFolder, missing: str
 ) -> None:
@@ -140,7 +140,7 @@ def test_background_save_that_fails_ends_the_run_and_is_not_listed(
     monkeypatch.undo()
     assert raised.value.exit_code == 7
     assert recorder.saved_steps == []
-    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["ckpt-4", "ckpt-8"]
+    assert stored(folder) == ["ckpt-4", "ckpt-8"]
     _, recorder, _ = run_small(small_data, tmp_path)
     assert recorder.resumption is not None
     assert recorder.resumption.snapshot.progress.step == 8
@@ -335,8 +335,8 @@ def test_resume_without_an_intact_checkpoint_reports_so_and_keeps_the_pieces(
     def leave(step: int) -> None:
         raise KeyboardInterrupt
 
-    stored = names(folder)
-    for name in stored:
+    damaged = names(folder)
+    for name in damaged:
         harm_file(folder.checkpoints / name / "rows.npy", "flip")
     for _ in range(2):
         recorder = Recorder(leave)
@@ -346,7 +346,7 @@ def test_resume_without_an_intact_checkpoint_reports_so_and_keeps_the_pieces(
         assert "nothing_whole" in recorder.keys
     _, recorder, _ = run_small(small_data, tmp_path)
     quarantine = folder.checkpoints / "quarantine"
-    assert sorted(path.name for path in quarantine.iterdir()) == stored
+    assert sorted(path.name for path in quarantine.iterdir()) == [*damaged, "metrics.jsonl"]
     check_same_end(folder, undisturbed)
 
 
@@ -359,7 +359,7 @@ def test_train_on_a_full_disk_loses_nothing_and_resumes(
     with small_disk(3000), pytest.raises(WriteError):  # the rows have 3936 bytes
         run_small(small_data, tmp_path)
     assert state_digest(folder) == before
-    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["ckpt-4", "ckpt-8"]
+    assert stored(folder) == ["ckpt-4", "ckpt-8"]
     run_small(small_data, tmp_path)
     check_same_end(folder, undisturbed)
 
@@ -373,7 +373,7 @@ def test_train_names_a_full_disk_and_an_unwritable_place(small_data: Path, tmp_p
     full = train(small_data, tmp_path / "full", "--steps", 10, before=tiny_files)
     check_refusal(full, 7, "Cannot write", "Fix this and run the same command again")
     assert "intact" not in full.stderr  # nothing was saved before
-    assert list((tmp_path / "full" / RUN / "checkpoints").iterdir()) == []
+    assert stored(RunFolder(tmp_path / "full" / RUN)) == []
 
 
 def test_lock_refuses_a_second_writer_and_leaves_the_run_undisturbed(

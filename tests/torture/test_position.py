@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from helpers.builders_data import draft_of, split_of
-from helpers.checkpoints import names, rewrite_state
+from helpers.checkpoints import as_before_logs, names, rewrite_state
 from helpers.commands import (
     ENVIRONMENT,
     RUN,
@@ -301,6 +301,7 @@ def test_restart_from_an_old_checkpoint_warns_and_measures_its_best(
     taken from --best-metric, and the weights it belongs to are stored as the best's.
     """
     _, _, folder = run_small(small_data, tmp_path, max_steps=8)
+    as_before_logs(folder)
     for path in folder.checkpoints.glob("ckpt-*"):
         rewrite_state(path, without_best)
     measured = evaluate_run(

@@ -31,11 +31,12 @@ from helpers.commands import (
 )
 from reprise.checkpoints import store
 from reprise.runs import loop
-from reprise.runs.folder import RunFolder
+from reprise.runs.folder import Resumption, RunFolder
 from reprise.runs.loop import evaluate_state
 from reprise.runs.manage.inspect import describe
 from reprise.tracking import points_of, record_of
 from reprise.tracking.tensorboard import TensorBoardLog
+from reprise.training.setup import Task
 from reprise.training.state import Progress
 
 
@@ -76,8 +77,15 @@ def logged(
     branch = tmp_path / "tensorboard" / "branch-0"
 
     class Logging(Recorder):
+        folder: RunFolder | None = None
+
+        def began(self, task: Task, folder: RunFolder, resumption: Resumption | None) -> None:
+            self.folder = folder
+
         def training_begins(self, progress: Progress) -> None:
-            record = record_of(progress)
+            assert self.folder is not None
+            lines = self.folder.log.read(progress).lines
+            record = record_of(lines, progress.branch)
             self.log = TensorBoardLog(tmp_path / "tensorboard", progress.branch, record)
 
         def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
@@ -96,21 +104,24 @@ def logged(
 
 
 @pytest.mark.parametrize("harm", ["deleted", "cut", "extended", "doubled"])
-def test_metrics_log_that_is_damaged_is_rewritten_from_the_checkpoint(
-    small_data: Path, tmp_path: Path, harm: str
+@pytest.mark.parametrize("copy", ["shown", "stored"])
+def test_metrics_log_that_is_damaged_is_restored_from_its_copy(
+    small_data: Path, tmp_path: Path, copy: str, harm: str
 ) -> None:
     """Scenario 43 (tensorboard#3732): on every start metrics.jsonl holds what the checkpoint
     knows, each evaluation once.
     """
     _, _, folder = run_small(small_data, tmp_path)
-    whole = folder.metrics.read_bytes()
+    path: Path = getattr(folder.log, copy)
+    whole = path.read_bytes()
     harmed = {"cut": whole[:-9], "extended": whole + b'{"step": 99', "doubled": whole * 2}
     if harm == "deleted":
-        folder.metrics.unlink()
+        path.unlink()
     else:
-        folder.metrics.write_bytes(harmed[harm])
-    run_small(small_data, tmp_path)
-    assert folder.metrics.read_bytes() == whole
+        path.write_bytes(harmed[harm])
+    _, recorder, _ = run_small(small_data, tmp_path)
+    assert "log_damaged" not in recorder.keys
+    assert folder.metrics.read_bytes() == folder.log.stored.read_bytes() == whole
     assert [json.loads(line)["step"] for line in whole.splitlines()] == [4, 8, 12, 16, 20]
 
 

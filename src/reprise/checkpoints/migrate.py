@@ -15,7 +15,7 @@ from reprise.config.schema import SETTINGS
 from reprise.data.dataset import DATA_KEYS
 from reprise.errors import ContentError
 
-SCHEMA = 10
+SCHEMA = 11
 FIRST_SCHEMA_WITH_BEST = 2
 FIRST_SCHEMA_WITH_ROW_STEPS = 4
 
@@ -73,7 +73,7 @@ def lift_arrays(
 
 
 # From a schema to the next. Schemas not listed added settings only (see `absent` in
-# `config.schema`).
+# `config.schema`); 11 moved the log of evaluations out of the checkpoint (see `log`).
 _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: _add_best,
     2: _add_environment,

@@ -3,8 +3,8 @@
     checkpoints/ckpt-<step>/    ckpt-<step>-b<branch>/ after a rewind
         <array>.npy             one file per array
         state.json              schema, progress, the run's identity and environment
-        metrics.jsonl           the evaluations up to this step
         MANIFEST.json           SHA-256, size (arrays: dtype, shape) of each file
+    checkpoints/metrics.jsonl   the evaluations so far, see `log`
     checkpoints/quarantine/     checkpoints that did not match their manifest
 
 No name is written twice: a step that is stored again (with an evaluation that was interrupted, a
@@ -35,13 +35,14 @@ from reprise import durable
 from reprise.checkpoints.migrate import FIRST_SCHEMA_WITH_BEST, SCHEMA, lift_arrays, migrate
 from reprise.errors import CheckpointError, WriteError
 from reprise.text.messages import Phrase, Say
-from reprise.training.state import Best, Progress, Snapshot
+from reprise.training.state import Best, LogMark, Progress, Snapshot
 
 KEEP_NEWEST = 2
 QUARANTINE = "quarantine"
 _NAME = re.compile(r"ckpt-(\d+)(?:-b(\d+))?(?:\.(\d+))?")
 MANIFEST = "MANIFEST.json"
-_STATE, _LOG = "state.json", "metrics.jsonl"
+LOG = "metrics.jsonl"  # of a checkpoint before schema 11, of its folder since
+_STATE = "state.json"
 
 
 class DamagedCheckpointError(Phrase, Exception):
@@ -161,18 +162,25 @@ def read(path: Path) -> Checkpoint:
     """Read and verify a checkpoint's small files; raise DamagedCheckpointError."""
     manifest = read_manifest(path)
     state = json.loads(verified(path, _STATE, manifest))
-    lines = verified(path, _LOG, manifest).decode().splitlines() if _LOG in manifest else []
+    log = verified(path, LOG, manifest) if LOG in manifest else b""
     try:
         schema = int(state["schema"])
         migrated = migrate(state)
         fields = dict(migrated["progress"])
         if fields["best"] is not None:
             fields["best"] = Best(**fields["best"])
-        progress = Progress(**fields, evaluations=tuple(lines))
+        progress = Progress(**fields | {"logged": _mark(fields.get("logged"), log)})
         identity, environment = dict(migrated["identity"]), dict(migrated["environment"])
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedCheckpointError("file_content", name=_STATE, error=error) from error
     return Checkpoint(path, progress, identity, environment, schema)
+
+
+def _mark(stored: Mapping[str, Any] | None, log: bytes) -> LogMark:
+    """Return the mark in state.json; before schema 11, that of the checkpoint's own log."""
+    if stored is None:
+        return LogMark.of(log)
+    return LogMark(int(stored["lines"]), int(stored["size"]), str(stored["digest"]))
 
 
 def load(checkpoint: Checkpoint) -> Snapshot:
@@ -263,14 +271,13 @@ def _fill(draft: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
     progress = {
         name: value
         for name, value in vars(snapshot.progress).items()
-        if name not in ("evaluations", "best")
+        if name not in ("logged", "best")
     }
     best = snapshot.progress.best
     progress["best"] = None if best is None else vars(best)
+    progress["logged"] = vars(snapshot.progress.logged)
     state = {"schema": SCHEMA, "progress": progress, **about}
     manifest[_STATE] = _write(draft / _STATE, _json(state))
-    log = "".join(f"{line}\n" for line in snapshot.progress.evaluations)
-    manifest[_LOG] = _write(draft / _LOG, log.encode())
     _write_manifest(draft, manifest)
 
 

@@ -23,6 +23,7 @@ from reprise.text.messages import Messages, choose_language
 Text = Callable[..., str]  # Messages.text: a message by its key
 
 STEPS, TEST_ITER, LEARNING_RATE = 4000, 250, 0.005
+PAGE = "http://127.0.0.1:8000"  # where `reprise serve` has it
 
 
 def run_demo(folder: Path, lang: str | None) -> int:
@@ -76,16 +77,20 @@ def _run_demo(folder: Path, lang: str | None) -> int:
         },
     )
     code = _compare_digests(text, folder, killed, undisturbed)
-    commands = [shlex.join([*_program(), *words]) for words in next_commands(folder, killed)]
-    print(text("demo_next", commands="\n".join(f"  {command}" for command in commands)))
+    page, *others = (shlex.join([*_program(), *words]) for words in next_commands(folder, killed))
+    print(text("demo_page", command=page, url=PAGE))
+    print(text("demo_next", commands="\n".join(f"  {command}" for command in others)))
     return code
 
 
 def next_commands(folder: Path, killed: TrainConfig) -> list[list[str]]:
-    """Return the arguments of the `reprise` commands to try after the demonstration."""
+    """Return the arguments of the `reprise` commands to try after the demonstration; the first
+    serves its page at PAGE.
+    """
     data = ["--data-dir", str(folder / "data")]
     first = ["--dataset", "demo", *data, "--name", "first", "--learning-rate", str(LEARNING_RATE)]
     return [
+        ["serve", str(_run(folder, killed)), *data],
         ["report", str(_run(folder, killed)), *data],
         ["train", *first, "--steps", "1000", "--test-iter", "500"],
         ["runs", "--runs-dir", str(folder / "runs")],

@@ -13,6 +13,7 @@ from unicodedata import east_asian_width
 
 import click
 
+from reprise.errors import EXIT_CODES
 from reprise.text.compiled import DOMAIN, FOLDER
 from reprise.text.messages import Language, Messages, catalogue
 
@@ -21,6 +22,11 @@ from reprise.text.messages import Language, Messages, catalogue
 _FILL = "\0"
 _DEFAULT = re.compile(r"\[(?:default: (?P<value>[^]]*)|required)\]$")
 _CHOICES = re.compile(r"[\w-]+(?: \| [\w-]+)+")
+
+
+def exit_codes(messages: Messages) -> list[tuple[str, str]]:
+    """Return each exit code of the commands and what it means."""
+    return [(str(code), messages.text(key)) for code, key in EXIT_CODES.items()]
 
 
 class Formatter(click.HelpFormatter):
@@ -86,13 +92,6 @@ class Command(click.Command):
         with formatter.section(gettext.gettext("Options")):
             formatter.write_dl([option_record(option, path, language, ctx) for option in options])
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the message whose key is `epilog`."""
-        if self.epilog:
-            formatter.write_paragraph()
-            with formatter.indentation():
-                formatter.write_text(Messages(_language(ctx)).text(self.epilog))
-
 
 class Group(Command, click.Group):
     """A command with subcommands."""
@@ -110,6 +109,13 @@ class Group(Command, click.Group):
         limit = formatter.width - 6 - max(map(len, names))
         with formatter.section(gettext.gettext("Commands")):
             formatter.write_dl([(name, self._brief(ctx, name, limit)) for name in names])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the exit codes below the help of all commands."""
+        if ctx.parent is None:
+            messages = Messages(_language(ctx))
+            with formatter.section(messages.text("exit_codes")):
+                formatter.write_dl(exit_codes(messages))
 
     def _brief(self, ctx: click.Context, name: str, limit: int) -> str:
         text = command_help(f"{path_of(ctx)} {name}".strip(), _language(ctx))

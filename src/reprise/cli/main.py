@@ -31,15 +31,20 @@ COMMANDS = (
     "import-tf",
     "inspect",
     "prepare",
+    "recommend",
     "report",
     "resume",
     "runs",
+    "serve",
+    "similar",
     "sweep",
+    "track",
     "train",
 )
 _REPEATED = re.compile(r"(Error dispatching computation: )\1+")  # by XLA, of one failure
 _CANNOT_LOAD = re.compile("failed to map|cannot allocate", re.IGNORECASE)
-_LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)  # XLA's wording
+# As XLA and CUDA word it.
+_LACKS_MEMORY = re.compile("RESOURCE_EXHAUSTED|out[ _]of[ _]memory|ALLOC_FAILED", re.IGNORECASE)
 
 
 def run_guarded(command: click.Command) -> NoReturn:
@@ -77,14 +82,24 @@ def _mistake(error: Exception) -> tuple[Phrase, int]:
         key = "os_refused_unnamed" if error.filename is None else "os_refused"
         values = {"path": error.filename, "reason": error.strerror or error}
         return Phrase(key, **values), WriteError.exit_code
-    reason: str | Phrase = _REPEATED.sub(r"\1", str(error).partition("\n")[0]) or Phrase(
-        "memory_none"
-    )
+    reason: str | Phrase = _REPEATED.sub(r"\1", str(error).partition("\n")[0]).rstrip(
+        "."
+    ) or Phrase("memory_none")
     if isinstance(error, ImportError) and _CANNOT_LOAD.search(str(error)):
         return Phrase("memory_refused", reason=reason), MemoryLimitError.exit_code
     if isinstance(error, MemoryError) or _LACKS_MEMORY.search(str(error)):
-        return Phrase("out_of_memory", reason=reason), MemoryLimitError.exit_code
+        key = "out_of_memory_device" if _is_of_accelerator(error) else "out_of_memory"
+        return Phrase(key, reason=reason), MemoryLimitError.exit_code
     raise error
+
+
+def _is_of_accelerator(error: Exception) -> bool:
+    """Whether an error is XLA's, where it computes on an accelerator."""
+    if isinstance(error, MemoryError) or "jax" not in sys.modules:
+        return False
+    from reprise.runtime import device
+
+    return device.present()
 
 
 def _tell(messages: Messages, mistake: Phrase) -> None:
@@ -115,7 +130,6 @@ class Commands(UserDict[str, click.Command]):
     "reprise",
     cls=Group,
     commands=Commands(COMMANDS),
-    epilog="exit_codes",
     # Flags are accepted with underscores, too, as ComiRec spells them.
     context_settings={
         "help_option_names": ["-h", "--help"],

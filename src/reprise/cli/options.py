@@ -35,6 +35,8 @@ runs_option = click.option("--runs-dir", type=click.Path(path_type=Path), defaul
 # For a run's data; if not given, run.json's data folder is used.
 data_option = click.option("--data-dir", type=click.Path(path_type=Path))
 sets_option = click.option("--data-dir", type=click.Path(path_type=Path), default="data")
+# One weight or several, "0,0.05,0.1" or by repeating the option: see `numbers_of`.
+lambda_option = click.option("--lambda", "coefs", metavar="X,...", multiple=True)
 
 _MAX_ITER = click.option("--max-iter", type=float)
 
@@ -215,18 +217,32 @@ def agreed(question: str, unasked: str) -> bool:
         raise
 
 
-def parts_of(text: str) -> list[str]:
-    """Return the parts of a list with commas."""
+def parts(text: str) -> list[str]:
+    """Return what stands between the commas of an option's value."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def numbers_of(text: str, option: str) -> list[int]:
-    """Return the whole numbers of a list with commas; UsageError for anything else."""
+def numbers_of(option: str, texts: Sequence[str]) -> tuple[float, ...]:
+    """Return the numbers of an option's values, each one or several between commas."""
     try:
-        return [int(part) for part in parts_of(text)]
+        return tuple(float(part) for text in texts for part in parts(text))
     except ValueError:
-        expected = Phrase("good_whole", low=1)
-        raise UsageError("bad_value", option=option, value=text, expected=expected) from None
+        expected = Phrase("good_from", low=0)
+        raise UsageError(
+            "bad_value", option=option, value=",".join(texts), expected=expected
+        ) from None
+
+
+def whole_numbers_of(option: str, text: str) -> list[int]:
+    """Return the whole numbers of an option's value, between commas."""
+    found = []
+    for part in parts(text):
+        try:
+            found.append(int(part))
+        except ValueError:
+            expected = Phrase("good_whole", low=1)
+            raise UsageError("bad_value", option=option, value=part, expected=expected) from None
+    return found
 
 
 def print_json(facts: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from reprise.cli.help import command_help, option_record
+from reprise.cli.help import command_help, exit_codes, option_record
 from reprise.cli.main import cli
 from reprise.cli.options import run_options
 from reprise.text.messages import Messages
@@ -28,8 +28,9 @@ def reference(root: click.Group, name: str = "reprise") -> str:
     parts += [_section(path, command) for path, command in walk(root, name)]
     parts.append(f"## {_RUN}\n\nThe settings that make up a run, and where it and its data are.")
     parts.append("\n".join(_run_options()))
-    codes = Messages("en").text(root.epilog or "")
-    return "\n\n".join([*parts, _wrapped(codes)]) + "\n"
+    rows = ["| code | meaning |", "|---|---|"]
+    rows += [f"| {code} | {meaning} |" for code, meaning in exit_codes(Messages("en"))]
+    return "\n\n".join([*parts, "## Exit codes", "\n".join(rows)]) + "\n"
 
 
 def walk(root: click.Group, name: str = "reprise") -> Iterator[tuple[str, click.Command]]:

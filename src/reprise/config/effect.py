@@ -1,4 +1,4 @@
-"""Settings that were given but have no effect, as of an encoder where there is none."""
+"""Report settings that have no effect, such as those of an encoder without layers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from reprise.text.messages import Say
 
 
 def say_without_effect(given: Mapping[str, Any], config: TrainConfig, say: Say) -> None:
-    """Say which of the given values the run that `config` makes does not use, and why."""
+    """Report the given values, by setting, that a run with `config` does not use, and why."""
     for name, value in given.items():
         setting = SETTINGS[name]
         if setting.default is Meaning.REQUIRED or value in (None, setting.default):

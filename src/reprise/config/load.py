@@ -35,7 +35,7 @@ def make_config(values: Mapping[str, Any]) -> TrainConfig:
     """
     for key in values:
         if key not in SETTINGS:
-            raise UsageError("unknown_key", option=key, suggestion=suggest(key, SETTINGS))
+            raise UsageError("unknown_key", option=key, suggestion=suggest(SETTINGS, key))
     given = {key: value for key, value in values.items() if value is not None}
     for required in NEEDED:
         if required not in given:
@@ -75,7 +75,7 @@ def _file_of(path: Path) -> Path:
         return path
     shipped = {f"{file.parent.name}/{file.stem}": file for file in SHIPPED.glob("*/*.toml")}
     if path.as_posix() not in shipped:
-        raise UsageError("config_missing", path=path, suggestion=suggest(str(path), shipped))
+        raise UsageError("config_missing", path=path, suggestion=suggest(shipped, str(path)))
     return shipped[path.as_posix()]
 
 

@@ -18,7 +18,7 @@ from reprise.text.messages import Phrase
 
 NEGATIVES_PER_EXAMPLE = 10
 _SEEDS = 2**32  # more than 32 bits would not change JAX's keys and NumPy's streams
-_LONGEST = 10**12  # of steps
+_LONGEST = 2_000_000_000  # steps: rows count them in 32 bits
 
 
 @dataclass(frozen=True)

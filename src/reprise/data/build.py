@@ -47,7 +47,7 @@ from reprise.data.splits import (
     shuffled,
 )
 from reprise.data.store import Portion, Store
-from reprise.data.targets import targets_told, with_targets
+from reprise.data.targets import TargetCounts, with_targets
 from reprise.data.ties import hashes_of, tie_hashes
 from reprise.errors import DataError
 
@@ -119,7 +119,7 @@ def of_interactions(
     order = _user_order(protocol, users, active)
     raw_ids = users.names(order), raw_items
     made = _Made(found, protocol, raw_ids, facts, on_progress)
-    made.take_targets(frame, rows)
+    rows = rows.with_targets(store.targets(frame))
     numbers = numbering(order, users.size, 0), numbering(catalogue, items.size, 1)
     splits = store.joined(map(made.splits_of, store.portions(rows, *numbers, len(order))))
     kept = {"users": made.users, "items": len(catalogue), "interactions": made.interactions}
@@ -133,7 +133,7 @@ def of_interactions(
             "path": str(path),
             "protocol": _done(protocol, core),
             **facts,
-            **targets_told(splits, _EVALUATION[protocol], found.taken, path),
+            **made.targets_told(path),
             "times": made.times,
             "time_unit": found.unit,
             "ties": found.ties,
@@ -161,16 +161,9 @@ class _Made:
         self._found, self._protocol = found, protocol
         self._raw_ids, self._raw_items = raw_ids
         self._cut = facts.get("cut")
-        self._kept: Mask | None = None
+        self._targets: TargetCounts | None = None
         self.users = self.interactions = 0
         self.times: list[Any] = []  # the first and the last
-
-    def take_targets(self, frame: pl.DataFrame, rows: Rows) -> None:
-        """Look in the rows of a frame for which are to be found. All are of one portion: what holds
-        rows on disk refuses targets.
-        """
-        if "target" in frame.columns:
-            self._frame, self._kept = frame, rows.mask()
 
     def splits_of(self, portion: Portion) -> dict[str, Users]:
         """Return a protocol's splits of the users of a portion."""
@@ -178,12 +171,12 @@ class _Made:
         ties = self._tie_keys(portion, raw_ids)
         offsets, rows = in_order(portion.ranks, portion.times, portion.users, ties)
         sequences = Sequences(offsets, gathered(portion.ids, rows))
-        if self._kept is not None:
-            in_file_order = self._found.ties == "order"
-            given_targets = self._frame, self._kept, rows, portion.times, in_file_order
-            sequences = with_targets(sequences, *given_targets)
-        whole = Users(raw_ids, sequences)
-        splits = self._split(whole, portion, rows)
+        in_file_order = self._found.ties == "order"
+        sequences = with_targets(sequences, portion.targets, rows, portion.times, in_file_order)
+        splits = self._split(Users(raw_ids, sequences), portion, rows)
+        if portion.targets is not None:
+            self._targets = self._targets or TargetCounts(_EVALUATION[self._protocol])
+            self._targets.add(splits)
         users, interactions = totals_of(
             (own.raw_ids, own.sequences.lengths) for own in splits.values()
         )
@@ -194,6 +187,10 @@ class _Made:
             seen = [portion.times.min().item(), portion.times.max().item(), *self.times]
             self.times = [min(seen), max(seen)]
         return splits
+
+    def targets_told(self, where: Path) -> dict[str, Any]:
+        """Return what meta.json keeps of targets: nothing where all interactions are."""
+        return {} if self._targets is None else self._targets.told(self._found.taken, where)
 
     def _tie_keys(self, portion: Portion, raw_ids: pl.Series) -> TieKeys | None:
         """Return what sorts rows of one user and time by a rule of `data.ties`; None: they stay."""

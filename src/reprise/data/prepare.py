@@ -98,8 +98,6 @@ def prepare(
         on_progress("write", 0, _num_items(draft))
         return publish(draft, name, folder, overwrite)
     memory = _memory_of(max_memory)
-    if asked.target_events is not None:
-        raise UsageError("memory_of_targets")
 
     def fill(target: Path) -> None:
         from reprise.data.draft import write_dataset
@@ -149,8 +147,10 @@ def read_source(
         if store is not None:
             raise UsageError("memory_of_split", path=path)
         remembered = {"texts": texts.facts_of(path)} if name == "comirec" else {}
-        draft = build.of_split(split_reader(path), name, path, protocol)
-        return replace(draft, source={**draft.source, **remembered})
+        split = split_reader(path)
+        draft = build.of_split(split, name, path, protocol)
+        taken = {"taken": recognise.taken_of_split(whole, split)}
+        return replace(draft, source={**draft.source, **taken, **remembered})
     found = recognise.read(whole, name, asked, on_progress, store)
     if protocol == "time-split" and not found.clocked:
         raise UsageError("no_times", path=whole.where)

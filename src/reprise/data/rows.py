@@ -1,24 +1,34 @@
-"""The rows of selected users and items, read block by block: no array has one entry per row."""
+"""The rows of selected users and items, read block by block, without an array of all rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data.ordering import Codes, Mask, are_of, blocks
 
-_BITS = 20  # of a time, that are told apart in one pass
+_BITS = 20  # of a time that one pass of a radix selection resolves
 _SIGN = np.uint64(1 << 63)
+
+
+class Stretch(NamedTuple):
+    """Some rows: users and items by code, times, and which are to be found (None: all), [N]."""
+
+    users: NDArray[np.uint32]
+    items: NDArray[np.uint32]
+    times: NDArray[Any]
+    targets: Mask | None
 
 
 @dataclass(frozen=True)
 class Rows:
     """The rows of a frame whose user is `active` and whose item is `popular`.
 
-    users, items, times: of all rows of the frame, in the same chunks; active, popular: by code.
+    users, items, times: columns of the whole frame, in the same chunks; targets: which rows are to
+    be found, None: all; active, popular: masks indexed by code.
     """
 
     users: Codes
@@ -26,45 +36,56 @@ class Rows:
     times: Sequence[NDArray[Any]]
     active: Mask
     popular: Mask
+    targets: Sequence[Mask] | None = None
 
     def mask(self) -> Mask:
-        """Return which rows of the frame they are, [N]."""
+        """Return which rows of the frame are selected, [N]."""
         return are_of(self.users, self.active) & are_of(self.items, self.popular)
 
     def masks(self) -> Iterator[tuple[slice, Mask]]:
-        """Yield stretches of the frame's rows, in order, and which rows of them they are."""
+        """Yield slices of the frame's rows, in order, and which of their rows are selected."""
         for (rows, users), (_, items) in zip(blocks(self.users), blocks(self.items), strict=True):
             yield rows, self.active[users] & self.popular[items]
 
-    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-        """Yield users, items and times of stretches of rows, in order."""
-        columns = zip(*(map(blocks, (self.users, self.items, self.times))), strict=True)
-        for (_, own), ((_, users), (_, items), (_, times)) in zip(
-            self.masks(), columns, strict=True
-        ):
-            yield users[own], items[own], times[own]
+    def __iter__(self) -> Iterator[Stretch]:
+        """Yield the selected rows in stretches, in order."""
+        columns = [self.users, self.items, self.times]
+        columns += [] if self.targets is None else [self.targets]
+        found = zip(*map(blocks, columns), strict=True)
+        for (_, own), stretches in zip(self.masks(), found, strict=True):
+            users, items, times, *targets = (block[own] for _, block in stretches)
+            yield Stretch(users, items, times, targets[0] if targets else None)
+
+    def with_targets(self, targets: Sequence[Mask] | None) -> "Rows":
+        """Return the rows with those that are to be found, of all rows of the frame; None where all
+        of these rows are.
+        """
+        made = replace(self, targets=targets)
+        if targets is None or all(own.targets.all() for own in made if own.targets is not None):
+            return replace(self, targets=None)
+        return made
 
     def all_times(self) -> "Times":
-        """Return their times."""
-        return Times(lambda: (times for _, _, times in self))
+        """Return the times of the selected rows."""
+        return Times(lambda: (own.times for own in self))
 
     def counts_before(self, time: float) -> NDArray[np.int64]:
-        """Return how often each item occurs before `time`, by code."""
+        """Return the number of rows before `time` of each item, by code."""
         counts = np.zeros(len(self.popular), np.int64)
-        for _, items, times in self:
-            np.add.at(counts, items[times < time], 1)
+        for own in self:
+            np.add.at(counts, own.items[own.times < time], 1)
         return counts
 
     def counts_of_users(self) -> NDArray[np.int64]:
-        """Return how many rows each user has, by code."""
+        """Return the number of rows of each user, by code."""
         counts = np.zeros(len(self.active), np.int64)
-        for users, _, _ in self:
-            np.add.at(counts, users, 1)
+        for own in self:
+            np.add.at(counts, own.users, 1)
         return counts
 
 
 class Times:
-    """Times [N] in blocks, which are made whenever they are looked at. There is one at least."""
+    """At least one time, [N], in blocks that are computed on every pass."""
 
     def __init__(self, made: Callable[[], Iterable[NDArray[Any]]]) -> None:
         self._made = made
@@ -73,19 +94,19 @@ class Times:
         return self._facts[0]
 
     def max(self) -> Any:
-        """Return the latest."""
+        """Return the latest time."""
         return self._facts[2]
 
     @cached_property
     def _facts(self) -> tuple[int, Any, Any]:
-        """How many there are, the first and the last."""
+        """The count, the earliest and the latest."""
         found = [(len(one), one.min(), one.max()) for one in self._made() if len(one)]
         counts, least, most = zip(*found, strict=True)
         return sum(counts), min(least), max(most)
 
     def nth(self, place: int) -> Any:
-        """Return the time that has this place, from 0, among all in order: what
-        np.partition(times, place)[place] is.
+        """Return the time of this rank, from 0, in ascending order, as
+        np.partition(times, place)[place].
         """
         _, first, last = self._facts
         dtype = first.dtype
@@ -107,15 +128,15 @@ class Times:
 
 
 def _keys(times: NDArray[Any]) -> NDArray[np.uint64]:
-    """Return numbers that stand as the times, whole or not, do."""
+    """Return unsigned integers with the same order as the times, integers or doubles."""
     if times.dtype != np.float64:
         return times.astype(np.int64).view(np.uint64) ^ _SIGN
-    bits = (times + 0.0).view(np.uint64)  # of two zeros, one
+    bits = (times + 0.0).view(np.uint64)  # -0.0 becomes 0.0
     return np.where(bits & _SIGN, ~bits, bits ^ _SIGN)
 
 
 def _times(keys: NDArray[np.uint64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the times that have these `_keys`."""
+    """Return the times of `_keys`: their inverse."""
     if dtype != np.float64:
         return (keys ^ _SIGN).view(np.int64)
     return np.where(keys & _SIGN, keys ^ _SIGN, ~keys).view(np.float64)

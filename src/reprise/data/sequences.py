@@ -41,7 +41,8 @@ class Sequences:
         column = np.arange(length)
         real = column < known[:, None]
         index = np.where(real, (self.offsets[users] + position - known)[:, None] + column, 0)
-        return np.where(real, self.items[index], 0).astype(np.int32), known.astype(np.int32)
+        items = self.items if len(self.items) else np.zeros(1, np.int32)
+        return np.where(real, items[index], 0).astype(np.int32), known.astype(np.int32)
 
 
 @dataclass(frozen=True)

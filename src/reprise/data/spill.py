@@ -1,13 +1,13 @@
 """Rows on disk, for a source larger than memory: a `Store` of memory-mapped files.
 
-A column is a file of numbers, written as it is read, and looked at by the same code as one in
-memory, from its begin to its end. What must be sorted is parted by users first, into portions that
-memory does hold. What has an entry a user or an item, dictionaries of ids too, stays in memory.
+A column is a file of numbers, written while the source is read; the code that scans columns in
+memory scans these, too. To sort rows, they are first divided by user into portions that fit into
+memory. Arrays with one entry per user or item, and dictionaries of ids, stay in memory.
 """
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import DTypeLike, NDArray
 
-from reprise.data.ordering import Codes, blocks, chunks_of, counts_of, size_of
+from reprise.data.ordering import Codes, Mask, blocks, chunks_of, counts_of, size_of
 from reprise.data.rows import Rows
 from reprise.data.sequences import Sequences
 from reprise.data.splits import Users
@@ -24,38 +24,43 @@ from reprise.data.store import NEEDED, TOLD, Held, Portion
 from reprise.errors import DataError, WriteError
 from reprise.text.messages import Say, unsaid
 
-_SPARSE, _ALLOWANCE = 4, 1 << 24  # numbers a value that occurs, that arrays over all numbers hold
-_NOT_TOLD = -1
-_MOST_PORTIONS = 200  # files that are open at once
-# Bytes: of a row while its portion is sorted; of a code, in all arrays of an entry a code; of a
-# user or item that is kept, in what is made of them once the rows are parted.
+# Codes are used as array indices if the largest is below _ALLOWANCE, or if at least one in _SPARSE
+# numbers below it occurs; otherwise they are renumbered.
+_SPARSE, _ALLOWANCE = 4, 1 << 24
+_NOT_TOLD = -1  # a missing category or title
+_MOST_PORTIONS = 200  # each is an open file
+# Bytes per row of a portion while it is sorted; per code, over all arrays indexed by code; per kept
+# user or item, for what is built after the rows are divided.
 _SORTED, _OF_CODE, _OF_ID = 64, 48, 64
-_SPARE = 300_000_000  # for blocks, and what the threads that sort need beside the portion
-_PORTION = 1_000_000, 1 << 25  # rows: at least, at most
-# Bytes of a row on disk, at most: columns (again where a core is taken of them), portions, items of
-# three splits; and of what it tells of its item.
-_ON_DISK, _ON_DISK_TOLD = 56, 16
+_SORTED_TARGET = 48  # more, where the rows have targets
+_SPARE = 300_000_000  # bytes for blocks, and for the sorting threads beside the portion
+_PORTION = 1_000_000, 1 << 25  # rows: minimum, maximum
+# Maximum bytes per row on disk: the columns (twice, for a k-core), the portions and the items of
+# three splits; and for each further column.
+_ON_DISK = 56
+_ON_DISK_MORE = {"category": 16, "title": 16, "target": 8}
+_APART = (*TOLD, "target")  # columns that stay in their files
 _GB = 10**9
-_OWN = 2**28  # bytes that the program allocates before it reads
+_OWN = 2**28  # bytes that the program has allocated when it starts to read
 
 
 class Spill:
-    """Holds rows as files in an empty folder, with a given number of bytes of memory."""
+    """A `Store` with files in an empty folder, which allocates at most `memory` bytes."""
 
     def __init__(self, folder: Path, memory: int, say: Say = unsaid) -> None:
         self._folder, self._memory, self._say = folder, memory, say
-        # What else the process holds, such as a notebook's frames, is not of this preparation.
+        # Memory that the process already holds, such as frames of a notebook, does not count.
         self._before = max(0, _allocated() - _OWN)
         self._made = 0
-        # By column: the file, and an empty column of its type, which keeps the dictionary.
+        # By column: its file, and an empty series with its type and dictionary of categories.
         self._files: dict[str, tuple[Path, pl.Series]] = {}
 
-    # Holding
+    # The whole frame
 
-    def expect(self, rows: int, told: int) -> None:
-        """Say what will be used; WriteError where the disk has not as much."""
+    def expect(self, rows: int, columns: Collection[str]) -> None:
+        """Report the memory and disk to be used; WriteError if the disk is too small."""
         free = shutil.disk_usage(self._folder).free
-        needed = rows * (_ON_DISK + _ON_DISK_TOLD * told)
+        needed = rows * (_ON_DISK + sum(_ON_DISK_MORE.get(name, 0) for name in columns))
         folder = self._folder.parent.parent
         facts = {"folder": folder, "disk": _in_gb(needed), "free": _in_gb(free)}
         if needed > free:
@@ -64,7 +69,7 @@ class Spill:
         self._say(key, rows=f"{rows:,}", memory=_in_gb(self._memory), **facts)
 
     def hold(self, batches: Iterable[pl.DataFrame]) -> Held:
-        """Write batches; rows without a user, an item or a time are left out."""
+        """Write batches, without the rows that lack a user, an item or a time."""
         self._clear()
         rows = written = 0
         nulls: dict[str, int] = {}
@@ -94,22 +99,20 @@ class Spill:
         return Held(self._frame(), rows, nulls)
 
     def cast(self, frame: pl.DataFrame, name: str, dtype: type[pl.Int64]) -> pl.DataFrame:
-        """Write the column anew."""
+        """Rewrite the column."""
         numbers = (block.astype(np.int64) for _, block in blocks(chunks_of(frame[name])))
         self._write(name, pl.Series(name, [], dtype), numbers)
         return self._frame()
 
     def filtered(self, frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
-        """Write all columns anew."""
+        """Rewrite all columns."""
         for name, (path, empty) in list(self._files.items()):
             numbers = self._mapped(path, _dtype(empty))
             self._write(name, empty, (numbers[own][kept] for own, kept in rows.masks()))
         return self._frame()
 
     def codes(self, column: pl.Series) -> Codes:
-        """Return the numbers themselves, or where they are far apart, their places among those that
-        occur.
-        """
+        """Return the column's numbers, or their ranks among those that occur if they are sparse."""
         codes = chunks_of(column if column.dtype == pl.UInt32 else column.to_physical())
         size = size_of(codes)
         if size <= _ALLOWANCE:
@@ -124,17 +127,23 @@ class Spill:
         _append(path, (occurring.places(block) for _, block in blocks(codes)))
         return [self._mapped(path, np.uint32)]
 
-    # What rows tell of items
+    # Targets, categories and titles
+
+    def targets(self, frame: pl.DataFrame) -> Sequence[Mask] | None:
+        """Return the column of targets, memory-mapped."""
+        if "target" not in self._files:
+            return None
+        return [self._mapped(self._files["target"][0], np.bool_)]
 
     def told(self, frame: pl.DataFrame) -> list[str]:
-        """Return the columns that the files are of."""
+        """Return which of TOLD have a file."""
         return [name for name in TOLD if name in self._files]
 
     def first_told(
         self, frame: pl.DataFrame, items: Codes, rows: NDArray[np.int64], size: int
     ) -> pl.DataFrame:
-        """Look at all rows, from the last to the first."""
-        asked = items[0][rows]  # of one file
+        """Scan all rows backwards, so that the first value overwrites later ones."""
+        asked = items[0][rows]  # the codes are one chunk, a file
         found = {}
         for name in self.told(frame):
             first = np.full(size, _NOT_TOLD, np.int64)
@@ -146,7 +155,7 @@ class Spill:
         return pl.DataFrame(found)
 
     def least_told(self, frame: pl.DataFrame, items: Codes) -> pl.DataFrame:
-        """Look at all rows, for the place of what they tell among all that is told, sorted."""
+        """Scan all rows for the lowest rank of each item's value among all values, sorted."""
         size = size_of(items)
         first_row = np.full(size, -1, np.int64)
         for own, block in reversed(list(blocks(items))):
@@ -176,24 +185,31 @@ class Spill:
     def portions(
         self, rows: Rows, ranks: NDArray[np.int32], ids: NDArray[np.int32], total: int
     ) -> Iterator[Portion]:
-        """Part the rows into files, in one pass, and read these one after another."""
+        """Divide the rows into one file per portion, in one pass, and read file after file."""
         ends = np.zeros(total + 1, np.int64)
         counts = counts_of(rows.users, len(rows.active), rows.items, rows.popular)
         ends[ranks[rows.active] + 1] = counts[rows.active]
         ends = np.cumsum(ends)
-        most = self._rows_of_portion(total + int(ids.max()), int(ends[-1]))
+        a_row = _SORTED + (0 if rows.targets is None else _SORTED_TARGET)
+        most = self._rows_of_portion(total + int(ids.max()), int(ends[-1]), a_row)
         bounds = [0]
         while bounds[-1] < total:
             end = int(np.searchsorted(ends, ends[bounds[-1]] + most, side="right")) - 1
             bounds.append(max(end, bounds[-1] + 1))
-        record = np.dtype([("rank", "i4"), ("id", "i4"), ("time", rows.times[0].dtype)])
+        fields: list[tuple[str, Any]] = [("rank", "i4"), ("id", "i4")]
+        fields.append(("time", rows.times[0].dtype))
+        fields += [] if rows.targets is None else [("target", "?")]
+        record = np.dtype(fields)
         paths = [self._new("portion") for _ in bounds[1:]]
         with ExitStack() as opened:
             files = [opened.enter_context(path.open("wb")) for path in paths]
             inner = np.array(bounds[1:-1], np.int32)
-            for users, items, times in rows:
-                records = np.empty(len(users), record)
-                records["rank"], records["id"], records["time"] = ranks[users], ids[items], times
+            for stretch in rows:
+                records = np.empty(len(stretch.users), record)
+                records["rank"], records["id"] = ranks[stretch.users], ids[stretch.items]
+                records["time"] = stretch.times
+                if stretch.targets is not None:
+                    records["target"] = stretch.targets
                 places = np.searchsorted(inner, records["rank"], side="right").astype(np.uint16)
                 records = records[np.argsort(places, kind="stable")]
                 parts = np.cumsum(np.bincount(places, minlength=len(files)))[:-1]
@@ -202,14 +218,15 @@ class Spill:
         for first, end, path in zip(bounds, bounds[1:], paths, strict=False):
             records = np.fromfile(path, record)
             path.unlink()
-            numbers = [np.ascontiguousarray(records[name]) for name in ("rank", "id", "time")]
+            numbers = [np.ascontiguousarray(records[name]) for name, _ in fields]
             del records
             own = numbers[0] - np.int32(first)
             yield Portion(first, end - first, total, int(ends[-1]), own, *numbers[1:])
 
     def joined(self, splits: Iterable[Mapping[str, Users]]) -> dict[str, Users]:
-        """Write the items; what has an entry a user is joined in memory."""
+        """Join the items in files, and arrays with one entry per user in memory."""
         files: dict[str, Path] = {}
+        targets: dict[str, Path] = {}
         parts: dict[str, list[Users]] = {}
         lengths: dict[str, list[NDArray[np.int64]]] = {}
         for portion in splits:
@@ -218,6 +235,8 @@ class Spill:
                     files[split], parts[split], lengths[split] = self._new(split), [], []
                 own = users.sequences
                 _append(files[split], [own.items])
+                if own.targets is not None:
+                    _append(targets.setdefault(split, self._new(f"{split}-targets")), [own.targets])
                 empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
                 parts[split].append(Users(users.raw_ids, empty, users.known))
                 lengths[split].append(own.lengths)
@@ -227,6 +246,7 @@ class Spill:
                 Sequences(
                     np.append(0, np.cumsum(np.concatenate(lengths[split]))),
                     self._mapped(files[split], np.int32),
+                    self._mapped(targets[split], np.bool_) if split in targets else None,
                 ),
                 _joined_known([part.known for part in own]),
             )
@@ -235,12 +255,14 @@ class Spill:
 
     # Memory
 
-    def _rows_of_portion(self, ids: int, rows: int) -> int:
-        """Return how many rows a portion may have; DataError where memory does not suffice."""
+    def _rows_of_portion(self, ids: int, rows: int, a_row: int) -> int:
+        """Return the maximum rows of a portion, of `a_row` bytes each while they are sorted;
+        DataError if the memory does not suffice.
+        """
         least = min(_PORTION[0], rows)
-        self._refuse_too_much(_OF_ID * ids + _SORTED * least + _SPARE)
+        self._refuse_too_much(_OF_ID * ids + a_row * least + _SPARE)
         free = self._memory - self._used() - _OF_ID * ids - _SPARE
-        return max(min(free // _SORTED, _PORTION[1]), -(-rows // _MOST_PORTIONS))
+        return max(min(free // a_row, _PORTION[1]), -(-rows // _MOST_PORTIONS))
 
     def _refuse_too_much(self, more: int) -> None:
         needed = self._used() + more
@@ -263,15 +285,15 @@ class Spill:
         self._files.clear()
 
     def _write(self, name: str, empty: pl.Series, numbers: Iterable[NDArray[Any]]) -> None:
-        """Write a column's numbers in the place of those it has."""
+        """Replace a column by these numbers."""
         path = self._new(name)
         _append(path, numbers)
         self._files[name][0].unlink()
         self._files[name] = path, empty
 
     def _frame(self) -> pl.DataFrame:
-        """Return the columns but TOLD, which stay in their files."""
-        return pl.DataFrame([self._series(name) for name in self._files if name not in TOLD])
+        """Return the columns except _APART, memory-mapped."""
+        return pl.DataFrame([self._series(name) for name in self._files if name not in _APART])
 
     def _series(self, name: str) -> pl.Series:
         path, empty = self._files[name]
@@ -279,25 +301,25 @@ class Spill:
         return numbers.cat.to(empty.dtype) if isinstance(empty.dtype, pl.Categorical) else numbers
 
     def _column(self, name: str) -> NDArray[np.int64]:
-        """Return what the rows tell, as numbers; _NOT_TOLD where nothing."""
+        """Return a column of TOLD as numbers [N], memory-mapped; _NOT_TOLD if missing."""
         return self._mapped(self._files[name][0], np.int64)
 
     def _values(self, name: str, codes: NDArray[np.int64]) -> pl.Series:
-        """Return what numbers of a column stand for."""
+        """Return the values that numbers of a column of TOLD stand for."""
         empty = self._files[name][1]
         numbers = pl.Series(name, codes).replace(_NOT_TOLD, None).cast(pl.UInt32)
         return numbers.cat.to(empty.dtype) if isinstance(empty.dtype, pl.Categorical) else numbers
 
     @staticmethod
     def _mapped(path: Path, dtype: DTypeLike) -> NDArray[Any]:
-        """Return a file's numbers, which are not copied."""
+        """Return a file's numbers [N], memory-mapped."""
         if not path.exists() or not path.stat().st_size:  # an empty file cannot be mapped
             return np.zeros(0, dtype)
         return np.memmap(path, dtype, "r")
 
 
 class _Occurring:
-    """Which of the numbers below `size` occur: a bit each, and how many do before every 64."""
+    """A set of numbers below `size`: one bit per number, and the count before every 64th."""
 
     def __init__(self, codes: Codes, size: int) -> None:
         bits = np.zeros(-(-size // 64) * 8, np.uint8)
@@ -312,7 +334,7 @@ class _Occurring:
         self.count = int(counts.sum(dtype=np.int64))
 
     def places(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Return the places of numbers among those that occur."""
+        """Return the rank of each number among those that occur."""
         word = numbers >> 6
         below = (np.uint64(1) << (numbers & 63).astype(np.uint64)) - np.uint64(1)
         places: NDArray[np.uint32] = self._before[word]
@@ -331,7 +353,7 @@ def _append(path: Path, arrays: Iterable[NDArray[Any]]) -> None:
 
 
 def _dtype(empty: pl.Series) -> DTypeLike:
-    """Return what the numbers of a column of a type are stored as."""
+    """Return the type in which a column like this is stored."""
     if empty.name in TOLD:
         return np.int64
     stored: DTypeLike = empty.to_physical().to_numpy().dtype
@@ -339,7 +361,7 @@ def _dtype(empty: pl.Series) -> DTypeLike:
 
 
 def _numbers(column: pl.Series) -> NDArray[Any]:
-    """Return a column as numbers, as they are stored."""
+    """Return a column's numbers, in the type in which they are stored."""
     physical = column.to_physical()
     if column.name in TOLD:
         physical = physical.cast(pl.Int64).fill_null(_NOT_TOLD)
@@ -352,8 +374,8 @@ def _joined_known(parts: list[NDArray[np.int64] | None]) -> NDArray[np.int64] | 
 
 
 def _allocated() -> int:
-    """Return the bytes that this process has allocated, without those of files, which the system
-    takes back when it needs them; 0 where it does not say.
+    """Return the bytes that this process has allocated, without mapped files, which the system
+    can reclaim; 0 on systems that do not report it.
     """
     try:
         _, resident, shared, *_ = Path("/proc/self/statm").read_text().split()

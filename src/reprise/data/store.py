@@ -1,28 +1,30 @@
 """Hold the rows of a source between reading and writing: in memory, or on disk (`spill`).
 
-What is made of them is the same: a store gives columns to count in, then the rows of the users that
-are kept, portion by portion of whole users, and joins the portions' splits.
+The dataset is the same either way. A store provides columns for counting; then the kept rows, in
+portions that contain all rows of their users; and it joins the splits that are made of portions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data.ordering import Codes, aligned, chosen, codes_of, looked_up
+from reprise.data.ordering import Codes, Mask, aligned, chosen, chunks_of, codes_of, looked_up
 from reprise.data.rows import Rows
 from reprise.data.splits import Users
 
-# The rows of these are told item by item.
+# Columns about the item: not read row by row, but reduced to one value per item.
 TOLD = ("category", "title")
 NEEDED = ("user", "item", "time")
 
 
 class Held(NamedTuple):
-    """Rows that were read: their frame, which may have left out those without a user, an item or a
-    time already; how many there were; and by column, how many had no value.
+    """The rows of a source.
+
+    frame: the rows; a store may leave out those that lack a user, an item or a time. rows: the
+    number of rows that were read; nulls: of these, the missing values by column.
     """
 
     frame: pl.DataFrame
@@ -31,10 +33,11 @@ class Held(NamedTuple):
 
 
 class Portion(NamedTuple):
-    """All kept rows of the users first..first + users - 1, of `total` with `total_rows`, in the
-    order they were read.
+    """All kept rows of the users first..first + users - 1, in the order of the source.
 
-    ranks [N] int32: each row's user, from 0; ids [N] int32: its item, from 1; times [N].
+    total, total_rows: the number of users and rows of all portions. ranks: [N] int32, each row's
+    user, relative to `first`; ids: [N] int32, its item, from 1; times: [N]; targets: [N], which are
+    to be found, None: all.
     """
 
     first: int
@@ -44,80 +47,88 @@ class Portion(NamedTuple):
     ranks: NDArray[np.int32]
     ids: NDArray[np.int32]
     times: NDArray[Any]
+    targets: Mask | None = None
 
 
 class Store(Protocol):
     """Holds the rows of one source."""
 
-    def expect(self, rows: int, told: int) -> None:
-        """Make ready for so many rows (0: unknown), with so many columns of TOLD."""
+    def expect(self, rows: int, columns: Collection[str]) -> None:
+        """Prepare for `rows` rows (0: unknown) with these columns."""
 
     def hold(self, batches: Iterable[pl.DataFrame]) -> Held:
-        """Hold batches of rows, and nothing that was held before."""
+        """Replace what is held by these batches of rows."""
 
     def cast(self, frame: pl.DataFrame, name: str, dtype: type[pl.Int64]) -> pl.DataFrame:
-        """Return the held frame with a column as another type."""
+        """Return the held frame with a column cast to another type."""
 
     def filtered(self, frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
-        """Return only these rows of the held frame, and hold them."""
+        """Reduce the held frame to these rows, and return it."""
 
     def codes(self, column: pl.Series) -> Codes:
-        """Return what `ordering.codes_of` does."""
+        """Return a column as codes; see `ordering.codes_of`."""
+
+    def targets(self, frame: pl.DataFrame) -> Sequence[Mask] | None:
+        """Return which rows of the held frame are to be found; None where they do not tell."""
 
     def told(self, frame: pl.DataFrame) -> list[str]:
-        """Return which of TOLD the rows tell."""
+        """Return which of TOLD the rows have."""
 
     def first_told(
         self, frame: pl.DataFrame, items: Codes, rows: NDArray[np.int64], size: int
     ) -> pl.DataFrame:
-        """Return TOLD of items: of each what the first row says that says anything.
+        """Return TOLD of items, [M]: for each column, the first value of the item that is not null.
 
-        items: of the frame's rows, below `size`; rows: the first row of each item asked for.
+        items: codes of the frame's rows, below `size`; rows: [M], the first row of each item.
         """
 
     def least_told(self, frame: pl.DataFrame, items: Codes) -> pl.DataFrame:
-        """Return item and TOLD, as text, of all items: of what the rows say, the least text."""
+        """Return all items with TOLD as text: the alphabetically first value of each."""
 
     def portions(
         self, rows: Rows, ranks: NDArray[np.int32], ids: NDArray[np.int32], total: int
     ) -> Iterator[Portion]:
-        """Yield the rows in portions of whole users, by rising ranks. ranks, ids: by code."""
+        """Yield the rows in portions by ascending rank; `ranks` and `ids` are indexed by code."""
 
     def joined(self, splits: Iterable[Mapping[str, Users]]) -> dict[str, Users]:
-        """Return splits of all users from those of portions."""
+        """Return the splits of all users, given those of each portion."""
 
 
 class Memory:
     """Holds rows in memory, in one portion."""
 
-    def expect(self, rows: int, told: int) -> None:
-        """Take what comes."""
+    def expect(self, rows: int, columns: Collection[str]) -> None:
+        """Do nothing."""
 
     def hold(self, batches: Iterable[pl.DataFrame]) -> Held:
-        """Put batches together."""
+        """Concatenate the batches."""
         frame = aligned(pl.concat(batches, how="diagonal_relaxed"))
         return Held(frame, len(frame), {name: frame[name].null_count() for name in frame.columns})
 
     def cast(self, frame: pl.DataFrame, name: str, dtype: type[pl.Int64]) -> pl.DataFrame:
-        """Cast."""
+        """Cast the column."""
         return frame.with_columns(pl.col(name).cast(dtype))
 
     def filtered(self, frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
-        """Filter."""
+        """Filter the frame."""
         return aligned(frame.filter(pl.Series(rows.mask())))
 
     def codes(self, column: pl.Series) -> Codes:
         """Return the codes."""
         return codes_of(column)
 
+    def targets(self, frame: pl.DataFrame) -> Sequence[Mask] | None:
+        """Return the column."""
+        return chunks_of(frame["target"]) if "target" in frame.columns else None
+
     def told(self, frame: pl.DataFrame) -> list[str]:
-        """Return the columns' names."""
+        """Return which of TOLD are columns."""
         return [name for name in TOLD if name in frame.columns]
 
     def first_told(
         self, frame: pl.DataFrame, items: Codes, rows: NDArray[np.int64], size: int
     ) -> pl.DataFrame:
-        """Look at the items' first rows, and at others only where these do not tell."""
+        """Read each item's first row, and other rows only where it has a null."""
         told = self.told(frame)
         found = frame[rows].select("item", *told)
         for name in told:
@@ -131,19 +142,20 @@ class Memory:
         return found.drop("item")
 
     def least_told(self, frame: pl.DataFrame, items: Codes) -> pl.DataFrame:
-        """Group."""
+        """Group by item."""
         rows = frame.lazy().select("item", *self.told(frame)).unique().cast(pl.String)
         return rows.group_by("item").min().collect(engine="streaming")
 
     def portions(
         self, rows: Rows, ranks: NDArray[np.int32], ids: NDArray[np.int32], total: int
     ) -> Iterator[Portion]:
-        """Yield all."""
+        """Yield all rows as one portion."""
         kept = rows.mask()
         own, met = looked_up(ranks, rows.users, kept), looked_up(ids, rows.items, kept)
-        yield Portion(0, total, total, len(own), own, met, chosen(rows.times, kept))
+        targets = None if rows.targets is None else chosen(rows.targets, kept)
+        yield Portion(0, total, total, len(own), own, met, chosen(rows.times, kept), targets)
 
     def joined(self, splits: Iterable[Mapping[str, Users]]) -> dict[str, Users]:
-        """Return the only ones."""
+        """Return the splits of the only portion."""
         (only,) = splits
         return dict(only)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from reprise.data.dataset import SPLITS, items_given
@@ -18,23 +17,20 @@ from reprise.errors import DataError
 
 def with_targets(
     whole: Sequences,
-    frame: pl.DataFrame,
-    kept: Mask,
+    targets: Mask | None,
     rows: NDArray[np.integer],
     times: NDArray[Any],
     ordered: bool,
 ) -> Sequences:
-    """Return the sequences of the rows of `frame` that are `kept` with their targets, where the
-    frame has such and not all are. rows: the place of each interaction among those kept; times: of
-    those kept.
+    """Return the sequences with a mask of targets, or as they are if all are targets.
 
-    Of interactions that differ in nothing else, targets are the last where rows have no order.
+    targets: of the kept rows, None: all; rows: [N], each interaction's place among the kept rows;
+    times: of the kept rows; ordered: whether the order of rows means something. If not,
+    of a user's interactions with the same item and time, the last are the targets.
     """
-    if "target" not in frame.columns:
+    if targets is None:
         return whole
-    targets = frame["target"].to_numpy()[kept][rows]
-    if targets.all():
-        return whole
+    targets = targets[rows]
     if not ordered:
         own, users = times[rows], np.zeros(len(rows), np.bool_)
         users[whole.offsets[:-1][whole.lengths > 0]] = True
@@ -44,25 +40,34 @@ def with_targets(
     return replace(whole, targets=targets)
 
 
-def targets_told(
-    splits: Mapping[str, Users], evaluation: str, taken: Mapping[str, Any], where: Path
-) -> dict[str, Any]:
-    """Return what meta.json keeps of targets (nothing where all interactions are): the events that
-    are to be found, and by split how many interactions are and how many users have none (train) or
-    are not evaluated (valid, test). DataError where a split is left without users.
+class TargetCounts:
+    """By split, the number of target interactions and of users without any (train: they are not
+    trained on; valid, test: not evaluated), summed over portions.
     """
-    found: dict[str, dict[str, int]] = {"interactions": {}, "without": {}}
-    for split in SPLITS:
-        own = splits[split].sequences
-        if own.targets is None:
-            return {}
-        if split == SPLITS[0]:
-            before = np.concatenate([[0], np.cumsum(own.targets)])
-            having = np.diff(before[own.offsets]) > 0
-        else:
-            having = items_given(own, evaluation, splits[split].known) > 0
-        if not having.any():
-            raise DataError("no_targets", split=split, where=where)
-        found["interactions"][split] = int(own.targets.sum())
-        found["without"][split] = int((~having).sum())
-    return {"targets": {"events": taken["events"]["targets"], **found}}
+
+    def __init__(self, evaluation: str) -> None:
+        self._evaluation = evaluation
+        self._targets, self._having, self._users = (dict.fromkeys(SPLITS, 0) for _ in range(3))
+
+    def add(self, splits: Mapping[str, Users]) -> None:
+        """Count the splits of a portion."""
+        for split in SPLITS:
+            own = splits[split].sequences
+            assert own.targets is not None
+            if split == SPLITS[0]:
+                before = np.concatenate([[0], np.cumsum(own.targets)])
+                having = np.diff(before[own.offsets]) > 0
+            else:
+                having = items_given(own, self._evaluation, splits[split].known) > 0
+            self._targets[split] += int(own.targets.sum())
+            self._having[split] += int(having.sum())
+            self._users[split] += len(having)
+
+    def told(self, taken: Mapping[str, Any], where: Path) -> dict[str, Any]:
+        """Return what meta.json keeps of targets; DataError where a split is left without users."""
+        for split in SPLITS:
+            if not self._having[split]:
+                raise DataError("no_targets", split=split, where=where)
+        without = {split: self._users[split] - self._having[split] for split in SPLITS}
+        events = taken["events"]["targets"]
+        return {"targets": {"events": events, "interactions": self._targets, "without": without}}

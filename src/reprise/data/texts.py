@@ -1,7 +1,7 @@
 """Detect that ComiRec's text files were replaced after a dataset was prepared from them.
 
-A dataset remembers each text's size, time of change and digest. Texts beside it that differ in size
-or time are read again, and count as replaced only if their digest differs, too.
+A dataset stores size, modification time and SHA-256 of each file. A file of another size was
+replaced; one of the same size but another time, only if its SHA-256 is different, too.
 """
 
 import shlex
@@ -14,12 +14,12 @@ from reprise.data.dataset import SPLITS, file_digest, fingerprint_of, read_meta
 from reprise.errors import DataError
 
 _KINDS = (*SPLITS, "item_cate", "item_map")
-# What a dataset's own words on its protocol say.
+# Protocols by the words that describe them in a dataset's meta.json.
 _PROTOCOLS = {"as split": PROTOCOLS[0], "leave-one-out": "leave-one-out"}
 
 
 def facts_of(source: Path) -> dict[str, Any]:
-    """Return what a dataset remembers of the texts of a folder, by file."""
+    """Return size, modification time and SHA-256 of a folder's text files, by name."""
     return {
         name: {"size": size, "mtime_ns": changed, "sha256": file_digest(source / name)}
         for name, (size, changed) in _looks(source).items()
@@ -27,7 +27,7 @@ def facts_of(source: Path) -> dict[str, Any]:
 
 
 def refuse_replaced(folder: Path) -> None:
-    """Raise DataError if the texts that the dataset `folder` was made of were replaced."""
+    """Raise DataError if the text files that the dataset `folder` was made of were replaced."""
     source = replaced(folder)
     if source is not None:
         raise DataError(
@@ -36,13 +36,13 @@ def refuse_replaced(folder: Path) -> None:
 
 
 def replaced(folder: Path) -> Path | None:
-    """Return the folder of the texts that the dataset `folder` was made of if they are others now,
-    else None.
+    """Return the folder of the text files that the dataset `folder` was made of, if they were
+    replaced, else None.
     """
     source = _beside(folder)
     try:
         about = read_meta(folder)["source"]
-    except DataError:  # told where the dataset is opened
+    except DataError:  # opening the dataset reports it
         return None
     if source is None or about.get("format") != "comirec" or not _same(about["path"], source):
         return None
@@ -52,7 +52,7 @@ def replaced(folder: Path) -> Path | None:
 
 
 def command(folder: Path, source: Path) -> str:
-    """Return the command that prepares a dataset anew."""
+    """Return the command that prepares the dataset again from `source`."""
     place = ["--name", folder.name, "--data-dir", str(folder.parent)]
     protocol = _protocol(read_meta(folder)["source"])
     other = [] if protocol in (None, PROTOCOLS[0]) else ["--protocol", str(protocol)]
@@ -60,13 +60,13 @@ def command(folder: Path, source: Path) -> str:
 
 
 def _protocol(about: Mapping[str, Any]) -> str | None:
-    """Return the protocol that a dataset was prepared by; None if it does not say."""
+    """Return the protocol of a dataset by its meta.json; None if unknown."""
     words = about.get("protocol", "")
     return next((name for mark, name in _PROTOCOLS.items() if mark in words), None)
 
 
 def _beside(folder: Path) -> Path | None:
-    """Return where the texts of a dataset lie if it was prepared on first use."""
+    """Return the folder of a dataset's text files if training prepared it on first use."""
     if not folder.name:
         return None
     name = folder.name.removesuffix("_prepared")
@@ -83,7 +83,7 @@ def _same(recorded: str, source: Path) -> bool:
 
 
 def _looks(source: Path) -> dict[str, tuple[int, int]]:
-    """Return size and time of change of the texts of a folder, by file."""
+    """Return size in bytes and modification time in ns of a folder's text files, by name."""
     found = [file for kind in _KINDS for file in source.glob(f"*_{kind}.txt") if file.is_file()]
     stats = {file.name: file.stat() for file in sorted(found)}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
@@ -101,8 +101,8 @@ def _unchanged(known: Mapping[str, Any], source: Path) -> bool:
 
 
 def _made_of(folder: Path, about: Mapping[str, Any], source: Path) -> bool:
-    """Return whether a dataset that remembers no texts has the content of `source`: texts older
-    than it do; newer ones, which may be copies, are read.
+    """Return whether a dataset of an older version, which stores no facts of its files, has the
+    content of `source`. Files older than the dataset do; newer ones are read and compared.
     """
     made = (folder / "meta.json").stat().st_mtime_ns
     protocol = _protocol(about)

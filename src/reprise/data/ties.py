@@ -1,9 +1,9 @@
-"""The order of a user's items that have the same time.
+"""Order a user's items with equal timestamps.
 
-order        as the rows stand, where their order says anything: one file, parts named after splits
-hash         by a hash of user, item and time, where it says nothing; in no relation to popularity
-popularity   the more popular item first, as older versions did in the place of the hash: a model
-             that ranks by popularity gains by it where ties are to be found
+order        the order of the rows, if it means something: one file, or parts named after splits
+hash         by a hash of user, item and time, if it does not; independent of popularity
+popularity   the more popular item first, as older versions did instead of the hash. It favours
+             models that rank by popularity when items of equal timestamps are held out
 """
 
 from typing import Any, Literal, TypeAlias
@@ -16,11 +16,11 @@ Hashes: TypeAlias = NDArray[np.uint64]
 TieRule: TypeAlias = Literal["order", "hash", "popularity"]
 _OFFSET, _PRIME = 0xCBF29CE484222325, 0x100000001B3  # of FNV-1a, 64 bits
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))  # of SplitMix64
-_BLOCK = 1 << 18  # ids whose bytes are looked at together
+_BLOCK = 1 << 18  # ids that are hashed together
 
 
 def hashes_of(ids: pl.Series) -> Hashes:
-    """Return FNV-1a of the UTF-8 bytes of each id, [N]."""
+    """Return the 64-bit FNV-1a hash of each id's UTF-8 bytes, [N]."""
     found = np.empty(len(ids), np.uint64)
     for start in range(0, len(ids), _BLOCK):
         found[start : start + _BLOCK] = _fnv(ids[start : start + _BLOCK])
@@ -28,12 +28,12 @@ def hashes_of(ids: pl.Series) -> Hashes:
 
 
 def _fnv(ids: pl.Series) -> Hashes:
-    """Return FNV-1a of each id, a byte of all that have one left at a time."""
+    """Hash all ids together: their first bytes, then the second of those that have one, ..."""
     lengths = ids.str.len_bytes().to_numpy()
     content = np.frombuffer(ids.str.join("").item().encode(), np.uint8)
     longest_first = np.argsort(-lengths.astype(np.int64), kind="stable")
     starts = (np.cumsum(lengths) - lengths)[longest_first]
-    left = np.cumsum(np.bincount(lengths)[::-1])[::-1]  # [n]: how many have n bytes or more
+    left = np.cumsum(np.bincount(lengths)[::-1])[::-1]  # [n]: the number of ids of at least n bytes
     hashes = np.full(len(ids), _OFFSET, np.uint64)
     for place, count in enumerate(left[1:]):
         hashes[:count] ^= content[starts[:count] + place]
@@ -44,9 +44,11 @@ def _fnv(ids: pl.Series) -> Hashes:
 
 
 def tie_hashes(users: Hashes, items: Hashes, times: NDArray[Any]) -> Hashes:
-    """Return the hash of each interaction, [N], of the hashes of its user's and its item's id, and
-    its time: mix(mix(mix(user) ^ item) ^ time), where mix is SplitMix64's. Of a time that is no
-    whole number, the bits of its double count.
+    """Return the hash of each interaction, [N]: mix(mix(mix(user) ^ item) ^ time), with the mixing
+    function of SplitMix64.
+
+    users, items: the `hashes_of` the ids, [N]; times: [N], integers, or doubles. A double counts as
+    an integer if it is one, else by its bits.
     """
     return _mix(_mix(_mix(users) ^ items) ^ _bits(times))
 

@@ -256,7 +256,8 @@ def _best(
     if len(key) > top_n:
         key = np.partition(key, top_n - 1)[:top_n]
     key.sort()
-    return (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    best: NDArray[np.int64] = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return best
 
 
 def _weights(some: Sequences, num_items: int, decay: float) -> Any:
@@ -278,7 +279,8 @@ def _places(sequences: Sequences) -> NDArray[np.int64]:
 
 
 def _counts(train: Sequences, num_items: int) -> _Float:
-    return np.bincount(train.items, minlength=num_items + 1)[1:].astype(np.float64)
+    counts: _Float = np.bincount(train.items, minlength=num_items + 1)[1:].astype(np.float64)
+    return counts
 
 
 def _incidence(train: Sequences, num_items: int) -> Any:

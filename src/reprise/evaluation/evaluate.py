@@ -13,8 +13,16 @@ from reprise.errors import DataError
 from reprise.evaluation import health
 from reprise.evaluation.metrics import IN_TRAINING, Lists, Metric, measured
 from reprise.retrieval import rerank
-from reprise.retrieval.search import search
-from reprise.retrieval.vectors import Retriever, added_to_seen, seen_items, user_vectors
+from reprise.retrieval.ranking import Ranking
+from reprise.retrieval.search import Chunk, search
+from reprise.retrieval.terms import Terms
+from reprise.retrieval.vectors import (
+    Retriever,
+    added_scores,
+    added_to_seen,
+    seen_items,
+    user_vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -68,40 +76,92 @@ def evaluate(
         DataError: `coef` is given without categories.
         InterruptedSearchError: `should_stop` returned true.
     """
-    if coef is not None and item_category is None:
+    (found,) = evaluate_each(
+        retriever,
+        users,
+        cutoffs,
+        (coef,),
+        item_category,
+        truth,
+        filter_seen,
+        should_stop,
+        metrics,
+        training_counts,
+    )
+    return found
+
+
+def evaluate_each(
+    retriever: Retriever,
+    users: EvaluationUsers,
+    cutoffs: tuple[int, ...],
+    coefs: Sequence[float | None],
+    item_category: NDArray[np.int32] | None = None,
+    truth: Truth | None = None,
+    filter_seen: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    metrics: Sequence[Metric] = IN_TRAINING,
+    training_counts: NDArray[np.int64] | None = None,
+) -> list[Evaluation]:
+    """Return what `evaluate` returns for each of `coefs`, all numbers or all None, in one pass over
+    the users: one search, and of each ranking one selection for each lambda.
+    """
+    by_category = coefs[0] is not None
+    if by_category and item_category is None:
         raise DataError("no_categories")
     top_n, count = max(cutoffs), len(users.lengths)
     items = retriever.item_vectors()[1:]  # without the padding
     seen_bias = added_to_seen(retriever, filter_seen)
     passed = _Passed()
-    lists = [
-        ranking
-        if coef is None or item_category is None
-        else rerank.select(ranking, item_category, top_n, coef)
-        for ranking in search(
-            passed.through(user_vectors(retriever, users, should_stop)),
-            items,
-            top_n,
-            seen_items(users) if seen_bias else None,
-            seen_bias,
-            by_interest=coef is not None,
-        )
-    ]
-    finite = (
+    made = passed.through(user_vectors(retriever, users, should_stop))
+    chunks = _chunks(retriever, users, made, top_n, by_category, filter_seen)
+    lists: list[list[Ranking]] = [[] for _ in coefs]
+    for ranking in search(chunks, items):
+        for own, coef in zip(lists, coefs, strict=True):
+            own.append(_chosen(ranking, item_category, top_n, coef))
+    finite = bool(
         passed.finite and np.isfinite(items).all() and (filter_seen or math.isfinite(seen_bias))
     )
-    ids = np.concatenate([ranking.ids[:, :top_n] for ranking in lists])[:count]
     targets = users.target_offsets, users.target_items
-    listed = Lists(ids, *targets, len(items), item_category, truth, training_counts)
-    means, by_user = score(listed, cutoffs, metrics)
-    if passed.num_interest > 1:
-        origin = np.concatenate([ranking.interests[:, :top_n] for ranking in lists])[:count]
-        means |= health.of_lists(origin, passed.num_interest, cutoffs)
-        means["interest_cosine"] = float(np.concatenate(passed.cosines)[:count].mean())
-    if not finite:
-        means = dict.fromkeys(means, math.nan)
-        by_user = {name: np.full(count, math.nan) for name in by_user}
-    return Evaluation(means, ids, by_user, seen_bias)
+    evaluations = []
+    for own in lists:
+        ids = np.concatenate([ranking.ids for ranking in own])[:count]
+        listed = Lists(ids, *targets, len(items), item_category, truth, training_counts)
+        means, by_user = score(listed, cutoffs, metrics)
+        if passed.num_interest > 1:
+            origin = np.concatenate([ranking.interests for ranking in own])[:count]
+            means |= health.of_lists(origin, passed.num_interest, cutoffs)
+            means["interest_cosine"] = float(np.concatenate(passed.cosines)[:count].mean())
+        if not finite:
+            means = dict.fromkeys(means, math.nan)
+            by_user = {name: np.full(count, math.nan) for name in by_user}
+        evaluations.append(Evaluation(means, ids, by_user, seen_bias))
+    return evaluations
+
+
+def _chosen(
+    ranking: Ranking, item_category: NDArray[np.int32] | None, top_n: int, coef: float | None
+) -> Ranking:
+    """Return the first `top_n` of a ranking by score or, given a lambda, by category, too."""
+    if coef is None or item_category is None:
+        ids, scores, interests = ranking
+        return Ranking(ids[:, :top_n], scores[:, :top_n], interests[:, :top_n])
+    return rerank.select(ranking, item_category, top_n, coef)
+
+
+def _chunks(
+    retriever: Retriever,
+    users: EvaluationUsers,
+    made: Iterator[NDArray[np.float32]],
+    top_n: int,
+    by_interest: bool,
+    filter_seen: bool,
+) -> Iterator[Chunk]:
+    """Yield what to search for, of the users' interests."""
+    pasts = seen_items(users) if added_to_seen(retriever, filter_seen) else None
+    for interests in made:
+        added = None if pasts is None else added_scores(retriever, next(pasts), filter_seen)
+        yield Chunk(interests, top_n, Terms(added), by_interest)
 
 
 def score(

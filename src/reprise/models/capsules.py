@@ -48,7 +48,7 @@ def _couple(votes: Array, logits: Array, mask: Array) -> Array:
 
 
 def _weights(logits: Array, mask: Array) -> Array:
-    return jax.nn.softmax(logits, axis=1) * mask[:, None, :]
+    return jax.nn.softmax(logits, axis=-2) * mask[:, None, :]
 
 
 def _vote_sum(coupling: Array, votes: Array) -> Array:

@@ -168,7 +168,7 @@ def canonical_name(name: str) -> str:
     raise UsageError(
         "unknown_model",
         name=name,
-        suggestion=suggest(name, REGISTRY),
+        suggestion=suggest(REGISTRY, name),
         known=", ".join(REGISTRY),
     )
 

@@ -3,6 +3,7 @@ and for the run's events.
 """
 
 from collections.abc import Sequence
+from functools import cache, partial
 from html import escape
 from typing import Any
 
@@ -15,10 +16,12 @@ from reprise.report.figures import (
     Figure,
     Point,
     colour_of,
+    is_best,
     line_of,
     make_figure,
     points_along,
 )
+from reprise.report.thinning import places
 from reprise.runs.events import Start
 from reprise.text.messages import Messages
 
@@ -86,7 +89,8 @@ def _curve(run: Run, key: str, place: int, runs: Sequence[Run]) -> list[dict[str
     traces = [line_of(run, points, place, len(runs) > 1)]
     left: list[Point] = []
     for branch, piece in facts.left_behind(run, key):
-        left += [*((step, value, branch) for step, value in piece), (None, None, None)]
+        kept = [piece[place] for place in places([[value for _, value in piece]])]
+        left += [*((step, value, branch) for step, value in kept), (None, None, None)]
     if left:
         trace = line_of(run, left[:-1], place, legend=False)
         trace["line"] |= {"dash": "dot"}
@@ -99,8 +103,8 @@ def _marks(run: Run, key: str, place: int, messages: Messages) -> list[dict[str,
     traces = []
     best = run.best
     if best is not None:
-        known = {line["step"]: line.get(key) for line in run.lines if line["branch"] == best.branch}
-        value = best.metric if key == f"valid_recall@{run.cutoff}" else known.get(best.step)
+        known = next((line.get(key) for line in run.lines if is_best(run, line)), None)
+        value = best.metric if key == run.selector else known
         if value is not None:
             label = messages.text("page_best_mark", step=best.step, metric=f"{best.metric:.6f}")
             trace = _mark(run, place, [(best.step, value)], ("star", 13), [label])
@@ -109,8 +113,10 @@ def _marks(run: Run, key: str, place: int, messages: Messages) -> list[dict[str,
                 "line": {"color": colour_of(place), "width": 1},
             }
             traces.append(trace | {"meta": "best", "mode": "markers"})
+    curve_of = cache(partial(facts.branch_curve, run, key))
     for event, symbol in SYMBOLS.items():
-        found = [(start, _at(run, key, start)) for start in run.starts[1:] if start.event == event]
+        events = [start for start in run.starts[1:] if start.event == event]
+        found = [(start, facts.height(curve_of(_branch(start)), start.step)) for start in events]
         marked = [(start, value) for start, value in found if value is not None]
         if marked:
             points = [(start.step, value) for start, value in marked]
@@ -126,10 +132,11 @@ def _marks(run: Run, key: str, place: int, messages: Messages) -> list[dict[str,
     return traces
 
 
-def _at(run: Run, key: str, start: Start) -> float | None:
-    """Return the height of a start's mark; a rewind's mark is on its parent branch."""
-    branch = start.parent if start.event == "rewound" and start.parent is not None else start.branch
-    return facts.height(run, key, branch, start.step)
+def _branch(start: Start) -> int:
+    """Return the branch that a start's mark is on: of a rewind, the parent."""
+    if start.event == "rewound" and start.parent is not None:
+        return start.parent
+    return start.branch
 
 
 def _mark(

@@ -4,6 +4,7 @@ Plain values, read without loading a model.
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from reprise.checkpoints.store import Checkpoint
 from reprise.errors import CheckpointError, ContentError
 from reprise.runs import results
 from reprise.runs.events import Line, Start, best_of, forks, kept_path, starts
-from reprise.runs.folder import RunFolder, find_checkpoint, read_record
+from reprise.runs.folder import NOTHING, RunFolder, find_checkpoint, read_record
 from reprise.text.messages import Say
 from reprise.text.shown import shown
 from reprise.training.state import Best
@@ -49,6 +50,11 @@ class Run:
     def cutoff(self) -> int:
         """The N of the recall@N that selects the best model."""
         return int(self.config.get("top_n", _DEFAULT_CUTOFF))
+
+    @property
+    def selector(self) -> str:
+        """The key, in an evaluation, of the metric that selects the best model."""
+        return f"valid_recall@{self.cutoff}"
 
 
 def read_runs(paths: Sequence[Path], say: Say) -> list[Run]:
@@ -102,19 +108,18 @@ def branch_curve(run: Run, key: str, branch: int) -> Points:
     return own
 
 
-def height(run: Run, key: str, branch: int, step: int) -> float | None:
-    """Interpolate the curve `key` of a branch linearly at a step; outside its evaluations, return
-    the nearest value; None without points.
+def height(curve: Points, step: int) -> float | None:
+    """Interpolate a curve of `branch_curve` linearly at a step; outside it, return the nearest
+    value; None without points.
     """
-    curve = branch_curve(run, key, branch)
     if not curve:
         return None
-    before = [point for point in curve if point[0] <= step]
-    after = [point for point in curve if point[0] >= step]
-    if not (before and after):
-        return (before or after)[-1 if before else 0][1]
-    (left, low), (right, high) = before[-1], after[0]
-    return low if left == right else low + (high - low) * (step - left) / (right - left)
+    place = bisect_left(curve, step, key=lambda point: point[0])
+    right, high = curve[min(place, len(curve) - 1)]
+    if place in (0, len(curve)) or right == step:
+        return high
+    left, low = curve[place - 1]
+    return low + (high - low) * (step - left) / (right - left)
 
 
 def _points(run: Run, key: str, branch: int) -> Points:
@@ -177,19 +182,16 @@ def _latest(path: Path, note: Say) -> Checkpoint | None:
 
 
 def _read_lines(folder: RunFolder, latest: Checkpoint | None, note: Say) -> list[Line]:
-    """Return the evaluations of metrics.jsonl or, if it is damaged, those of the latest checkpoint.
-    An incomplete last line, still being written, is ignored.
+    """Return the evaluations so far, those after the latest checkpoint included. An incomplete last
+    line, still being written, is ignored.
     """
-    kept = latest.progress.evaluations if latest is not None else ()
-    try:
-        content = folder.metrics.read_text(encoding="utf-8")
-        return [_parsed(line) for line in content.splitlines(keepends=True) if line.endswith("\n")]
-    except FileNotFoundError as error:
-        if kept:
-            note("page_metrics_damaged", reason=error.strerror)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        note("page_metrics_damaged", reason=error)
-    return [_parsed(line) for line in kept]
+    stored = NOTHING if latest is None else latest.progress
+    found = folder.log.read(stored, beyond=True)
+    if not found.whole:
+        note("page_log_damaged", kept=len(found.lines), lines=stored.logged.lines)
+    elif found.source != folder.metrics:
+        note("page_metrics_damaged")
+    return [_parsed(line) for line in found.lines]
 
 
 def _parsed(text: str) -> Line:

@@ -15,7 +15,8 @@ from reprise.evaluation.groups import HISTORY, MIXTURE, POPULARITY, UNKNOWN
 from reprise.evaluation.metrics import BY_NAME
 from reprise.report.facts import Run
 from reprise.report.measuring import Measured
-from reprise.runs.events import kept_lines
+from reprise.report.thinning import places
+from reprise.runs.events import Line, kept_lines
 from reprise.text.messages import Messages
 
 # Distinguishable for most colour vision, with a contrast of at least 3:1 on both backgrounds.
@@ -177,12 +178,14 @@ def line_of(run: Run, points: Sequence[Point], place: int, legend: bool) -> dict
 
 def _shares(run: Run, place: int, keys: list[str], messages: Messages) -> Figure:
     data = []
-    for number, key in enumerate(keys):
-        points = points_along(run, key)
+    kept = kept_lines(run.starts, run.lines)
+    columns = [[line.get(key) for line in kept] for key in keys]
+    chosen = places(columns)  # the same of each interest, since they are stacked
+    for number, (key, values) in enumerate(zip(keys, columns, strict=True)):
         data.append(
             go.Scatter(
-                x=[step for step, _, _ in points],
-                y=[value for _, value, _ in points],
+                x=[kept[place]["step"] for place in chosen],
+                y=[values[place] for place in chosen],
                 stackgroup="one",
                 mode="lines",
                 line={"width": 1, "color": colour_of(number)},
@@ -199,9 +202,19 @@ def _shares(run: Run, place: int, keys: list[str], messages: Messages) -> Figure
 
 
 def points_along(run: Run, key: str) -> list[Point]:
-    """Return the points that led to the run's current state; a non-finite value is a gap."""
+    """Return the points that led to the run's current state, thinned; a non-finite value is a gap,
+    and the best is kept.
+    """
     kept = kept_lines(run.starts, run.lines)
-    return [(line["step"], line.get(key), line["branch"]) for line in kept]
+    at_best = [place for place, line in enumerate(kept) if is_best(run, line)]
+    chosen = places([[line.get(key) for line in kept]], at_best)
+    return [(kept[at]["step"], kept[at].get(key), kept[at]["branch"]) for at in chosen]
+
+
+def is_best(run: Run, line: Line) -> bool:
+    """Return whether an evaluation is the one of the run's best."""
+    best = run.best
+    return best is not None and (line["branch"], line["step"]) == (best.branch, best.step)
 
 
 def make_figure(

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reprise.errors import CheckpointError, RepriseError, UsageError
+from reprise.errors import CheckpointError, RepriseError
 from reprise.report.facts import Run, noting
 from reprise.runs import results
-from reprise.runs.evaluation import evaluation_facts, measure
+from reprise.runs.evaluation import evaluation_facts, measure, measure_each
 from reprise.runs.folder import find_checkpoint
 from reprise.runs.results import Split
 from reprise.runs.stored import Locate, load
-from reprise.text.messages import Phrase, Say
+from reprise.text.messages import Say
 
 # Scores are inner products or cosines: three orders of magnitude cover both.
 LAMBDAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -44,20 +44,10 @@ class Measured:
     notes: tuple[tuple[str, dict[str, Any]], ...]
 
 
-def check_lambdas(coefs: Sequence[float]) -> tuple[float, ...]:
-    """Return the distinct lambdas, ascending; raise UsageError for an invalid one."""
-    for coef in coefs:
-        if not 0 <= coef < math.inf:
-            raise UsageError(
-                "bad_value", option="lambda", value=coef, expected=Phrase("good_from", low=0)
-            )
-    return tuple(sorted(set(coefs)))
-
-
 def measure_run(
     run: Run, locate: Locate, split: Split, coefs: Sequence[float], say: Say
 ) -> Measured:
-    """Evaluate the run's best model on a split, once without lambda and once for each lambda.
+    """Evaluate the run's best model on a split, once without lambda and once by all of them.
     Errors that the user can fix are printed, and noted instead of the result.
 
     `locate` returns the folder of a dataset by its name.
@@ -71,10 +61,11 @@ def measure_run(
         trades = [_trade(plain, run.cutoff)]
         if stored.dataset.known_categories is None:
             trades.clear()
-        for coef in coefs if trades else ():
-            say("page_measuring_lambda", run=run.label, coef=f"{coef:g}")
-            metrics = measure(stored, split, coef).evaluation.metrics
-            trades.append(_trade(metrics | {"lambda": coef}, run.cutoff))
+        if trades and coefs:
+            shown = ", ".join(f"{coef:g}" for coef in coefs)
+            say("page_measuring_lambda", run=run.label, coef=shown)
+            for coef, found in zip(coefs, measure_each(stored, split, coefs), strict=True):
+                trades.append(_trade(found.evaluation.metrics | {"lambda": coef}, run.cutoff))
     except RepriseError as error:
         noting(notes, say)(error.key, **error.values)
         return Measured(None, (), tuple(notes))

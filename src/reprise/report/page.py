@@ -16,6 +16,8 @@ from reprise.report import curves, figures
 from reprise.report.facts import Run
 from reprise.report.figures import Figure
 from reprise.report.measuring import Measured, Trade
+from reprise.report.thinning import MOST_POINTS, places
+from reprise.runs.events import Line
 from reprise.runs.manage.apart import apart
 from reprise.runs.results import Split
 from reprise.text.messages import Messages
@@ -58,6 +60,7 @@ def render(
         notes=[
             *map(messages.text, apart([run.identity for run in runs])),
             *_notes(runs, [run.notes for run in runs], messages),
+            *_long(runs, messages),
         ],
         first=first,
         others=others,
@@ -181,6 +184,12 @@ def _notes(
     ]
 
 
+def _long(runs: Sequence[Run], messages: Messages) -> list[str]:
+    """Return the note that curves are thinned, where some are."""
+    most = max((len(run.lines) for run in runs), default=0)
+    return [messages.text("page_thinned", most=MOST_POINTS)] if most > MOST_POINTS else []
+
+
 def _metrics(measured: Sequence[Measured], messages: Messages) -> list[tuple[str, list[str]]]:
     """Return the rows of the table of metrics: a name and each run's value with interval."""
     cutoffs = sorted({n for one in measured if one.facts for n in one.facts["cutoffs"]})
@@ -269,7 +278,8 @@ def _facts(runs: Sequence[Run], measured: Sequence[Measured] | None) -> dict[str
             "environment": dict(run.environment),
             "best": None if run.best is None else dataclasses.asdict(run.best),
             "starts": [dataclasses.asdict(start) for start in run.starts],
-            "evaluations": [dict(line) for line in run.lines],
+            "evaluations": [dict(line) for line in _thinned(run)],
+            "evaluations_made": len(run.lines),
         }
         for run in runs
     ]
@@ -281,6 +291,15 @@ def _facts(runs: Sequence[Run], measured: Sequence[Measured] | None) -> dict[str
         for one in measured or ()
     ]
     return {"reprise": __version__, "runs": plain, "measured": found}
+
+
+def _thinned(run: Run) -> list[Line]:
+    """Return the evaluations for programs: all, or those that the curves of the metric that selects
+    the best, and of the loss, are drawn by.
+    """
+    columns = [[line.get(key) for line in run.lines] for key in (run.selector, "train_loss")]
+    at_best = [place for place, line in enumerate(run.lines) if figures.is_best(run, line)]
+    return [run.lines[place] for place in places(columns, at_best)]
 
 
 def _portable(facts: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,11 @@ class Ranking(NamedTuple):
     scores: NDArray[np.float32]
     interests: NDArray[np.int32]
 
+    def of(self, user: int) -> "Ranking":
+        """Return one user's list, [1, M]."""
+        rows = slice(user, user + 1)
+        return Ranking(self.ids[rows], self.scores[rows], self.interests[rows])
+
 
 def merge(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Ranking:
     """Merge the lists of K interests, ids and scores [u, K, N], keeping each item once with its

@@ -11,27 +11,42 @@ Each tile is computed by one thread: the thread count changes the time, and resu
 identical (a multi-threaded BLAS call rounds differently).
 """
 
-import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial, reduce
-from itertools import islice, repeat
+from contextlib import contextmanager
+from functools import cache, partial, reduce
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
-from reprise.data.sequences import Sequences
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, merge
+from reprise.retrieval.terms import EVERYTHING, NO_TERMS, Allowed, Terms
+from reprise.retrieval.vectors import CHUNK
 
-_BLOCK = 1024  # items per block
+BLOCK = 1024  # items per block
 _TILE = 256  # interests per tile: a megabyte of scores
 _POSITION_BITS = 24  # of a sort key, beside 32 bits of score; the rest is the user
 
 _Input = TypeVar("_Input")
 _Scores = NDArray[np.float32]
+
+
+class Chunk(NamedTuple):
+    """Users to search for, and how.
+
+    interests: [u, K, d]; one of NaN lists nothing. top_n: length of the lists. terms: what counts
+    beside inner products. by_interest: whether to rank the union of each interest's own top-N.
+    """
+
+    interests: _Scores
+    top_n: int
+    terms: Terms = NO_TERMS
+    by_interest: bool = False
 
 
 class _Found(NamedTuple):
@@ -44,19 +59,11 @@ class _Found(NamedTuple):
     score: _Scores
 
 
-class _Seen(NamedTuple):
-    """Distinct pairs of a user's row and an item's id, by ascending id."""
+_NOTHING = _Found(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
-    user: NDArray[np.int64]
-    id: NDArray[np.int64]
-
-    def of(self, first: int, last: int) -> "_Seen":
-        """Return the pairs of users first..last - 1, with rows from 0."""
-        theirs = (self.user >= first) & (self.user < last)
-        return _Seen(self.user[theirs] - first, self.id[theirs])
-
-
-_Best = Callable[[_Scores, _Seen | None, float], tuple[NDArray[np.int64], _Scores]]
+# best(interests [u, K, d], terms, top_n, rows): the best ids and scores of each user, [u, top_n];
+# `rows` users are a full chunk.
+Best = Callable[[_Scores, Terms, int, int], tuple[NDArray[np.int64], _Scores]]
 
 
 def worker_threads() -> int:
@@ -64,107 +71,85 @@ def worker_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def search(
-    chunks: Iterable[_Scores],
-    items: _Scores,
-    top_n: int,
-    seen: Iterable[Sequences] | None = None,
-    seen_bias: float = -math.inf,
-    by_interest: bool = False,
-) -> Iterator[Ranking]:
-    """Yield the ranking of each chunk of interests [u, K, d] over items [V, d] (ids 1..V): the
-    exact top-N by the maximum over interests, each item with the first interest of that score.
+def search(chunks: Iterable[Chunk], items: _Scores, best: Best | None = None) -> Iterator[Ranking]:
+    """Yield the ranking of each chunk of users over items [V, d] (ids 1..V): the exact top-N by
+    the maximum over interests plus what is added, each item with the first interest of the highest
+    inner product. Items whose score is NaN or -inf, or that are not allowed, are no candidates.
+
+    A user's list is bitwise the same whoever else is in the chunk. Chunks are taken as needed.
 
     Args:
-        chunks: Interests, one chunk of users after another.
+        chunks: Users, one chunk after another.
         items: Item vectors.
-        top_n: Length of the lists.
-        seen: Per chunk, the items that its users have seen.
-        seen_bias: Added to the scores of seen items; at -inf, they are left out. Items whose score
-            is NaN or -inf are no candidates.
-        by_interest: Whether to rank the union of each interest's own top-N.
+        best: Finds each user's best items, as an index does; None: exactly, over all items.
     """
-    top_n = min(top_n, len(items))
-    best, workers = _make_best(items, top_n)
+    workers = worker_threads()
+    if best is None:
+        best, workers = _make_best(items)
 
-    def rank(chunk: tuple[_Scores, Sequences | None]) -> Ranking:
-        interests, own = chunk
-        if not by_interest:
-            ids, scores = best(interests, _pairs(own, 1), seen_bias)
+    def rank(chunk: Chunk) -> Ranking:
+        interests, top_n = chunk.interests, min(chunk.top_n, len(items))
+        if not chunk.by_interest:
+            ids, scores = best(interests, chunk.terms, top_n, CHUNK)
             return Ranking(ids, scores, _origin(interests, items, ids))
         users, count, dim = interests.shape
         singles = interests.reshape(users * count, 1, dim)
-        ids, scores = best(singles, _pairs(own, count), seen_bias)
+        ids, scores = best(singles, chunk.terms.repeated(count), top_n, CHUNK * count)
         shape = (users, count, top_n)
         return merge(ids.reshape(shape), scores.reshape(shape))
 
-    # Lazily, and interests first, so that seen items are looked up only for existing chunks.
-    inputs = zip(chunks, repeat(None) if seen is None else seen, strict=False)
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(workers, "search") as pool,
-    ):
-        yield from _ordered_map(pool, rank, inputs, ahead=2 * workers)
+    with one_blas_thread(), ThreadPoolExecutor(workers, "search") as pool:
+        yield from _ordered_map(pool, rank, chunks, ahead=2 * workers)
 
 
-def _make_best(items: _Scores, top_n: int) -> tuple[_Best, int]:
-    """Return best(interests [u, K, d], seen, seen_bias), which finds the best `top_n` ids and
-    scores of each user, [u, top_n], on an accelerator if there is one, and how many threads should
-    call it.
+def _make_best(items: _Scores) -> tuple[Best, int]:
+    """Return what finds the best items, on an accelerator if there is one, and how many threads
+    should call it.
     """
     from reprise.retrieval import search_device
     from reprise.runtime import device  # imports JAX, which interests have needed already
 
-    if not device.present():
-        return partial(best_by_tiles, items, top_n), worker_threads()
-    of_pairs, none = search_device.make_best(items, top_n), np.zeros(0, np.int64)
-
-    def best(
-        interests: _Scores, seen: _Seen | None, seen_bias: float
-    ) -> tuple[NDArray[np.int64], _Scores]:
-        user, item = (none, none) if seen is None else seen
-        return of_pairs(interests, user, item, seen_bias)
-
-    return best, 1
+    if device.present():
+        return search_device.make_best(items), 1
+    return partial(best_by_tiles, items), worker_threads()
 
 
 def best_by_tiles(
-    items: _Scores, top_n: int, interests: _Scores, seen: _Seen | None, seen_bias: float
+    items: _Scores, interests: _Scores, terms: Terms, top_n: int, rows: int = CHUNK
 ) -> tuple[NDArray[np.int64], _Scores]:
-    """Return the best `top_n` ids and scores of each user, [u, top_n], of interests [u, K, d]."""
+    """Return the best `top_n` ids and scores of each user, [u, top_n], of interests [u, K, d].
+    Tiles are of one shape, however many `rows` there are.
+    """
     users, count, _ = interests.shape
     ids = np.full((users, top_n), NO_ITEM, np.int64)
     scores = np.full((users, top_n), -np.inf, np.float32)
     # Users whose interests fit a tile, and whose candidates fit _POSITION_BITS.
-    size = max(1, min(_TILE // count, (1 << _POSITION_BITS) // (2 * top_n + _BLOCK)))
+    size = max(1, min(_TILE // count, (1 << _POSITION_BITS) // (2 * top_n + BLOCK)))
     with np.errstate(all="ignore"):  # non-finite values give NaN scores
         for start in range(0, users, size):
             tile = interests[start:][:size]
-            own = None if seen is None else seen.of(start, start + len(tile))
-            found = _best_of_tile(tile, items, top_n, own, seen_bias)
+            found = _best_of_tile(tile, items, top_n, terms.of(start, start + len(tile)))
             place = _places(found.user, len(tile))
             ids[start + found.user, place] = found.id
             scores[start + found.user, place] = found.score
     return ids, scores
 
 
-def _best_of_tile(
-    interests: _Scores, items: _Scores, top_n: int, seen: _Seen | None, seen_bias: float
-) -> _Found:
+def _best_of_tile(interests: _Scores, items: _Scores, top_n: int, terms: Terms) -> _Found:
     """Return the best `top_n` of each user of a tile [u, K, d], user by user, best first."""
-    users, count, dim = interests.shape
-    queries = interests.transpose(1, 0, 2).reshape(count * users, dim).T.copy()
-    every = np.empty((_BLOCK, count * users), np.float32)
-    pool: list[_Found] = []
+    users, count, _ = interests.shape
+    queries, width = _queries(interests)
+    every = np.empty((BLOCK, queries.shape[1]), np.float32)
+    pool = [_NOTHING]
     waiting, floor = 0, np.full(users, -np.inf, np.float32)
-    for start in range(0, len(items), _BLOCK):
-        block = items[start:][:_BLOCK]
+    for start in range(0, len(items), BLOCK):
+        block = items[start:][:BLOCK]
+        if not _any_allowed(terms.allowed, start, len(block)):
+            continue
         scored = np.matmul(block, queries, out=every[: len(block)])
         # fmax ignores interests whose score is NaN.
-        best = reduce(np.fmax, (scored[:, k * users :][:, :users] for k in range(count)))
-        if seen is not None:
-            low, high = np.searchsorted(seen.id, (start + 1, start + len(block) + 1))
-            best[seen.id[low:high] - start - 1, seen.user[low:high]] += np.float32(seen_bias)
+        best = reduce(np.fmax, (scored[:, k * width :][:, :users] for k in range(count)))
+        _apply(terms, best, start)
         # Strictly: items of later blocks have higher ids and lose ties.
         at = np.flatnonzero(best > floor)
         pool.append(_Found(at % users, at // users + start + 1, best.ravel()[at]))
@@ -174,6 +159,37 @@ def _best_of_tile(
             last = np.flatnonzero(_places(pool[0].user, users) == top_n - 1)
             floor[pool[0].user[last]] = pool[0].score[last]
     return _cut(pool, users, top_n)
+
+
+def _queries(interests: _Scores) -> tuple[_Scores, int]:
+    """Return a tile's interests [u, K, d] as columns: interest k of user n is in column
+    k * width + n. There are always as many columns, because their number affects rounding.
+    """
+    users, count, dim = interests.shape
+    width = max(1, _TILE // count)
+    queries = np.zeros((dim, max(_TILE, count)), np.float32)
+    by_interest = queries[:, : count * width].reshape(dim, count, width)  # a view
+    by_interest[:, :, :users] = interests.transpose(2, 1, 0)
+    return queries, width
+
+
+def _any_allowed(allowed: Allowed | None, start: int, size: int) -> bool:
+    """Return whether any user of a tile may be listed any of the items start..start + size - 1."""
+    if allowed is None or (allowed.mask_of == EVERYTHING).any():
+        return True
+    return bool(allowed.masks[np.unique(allowed.mask_of), start : start + size].any())
+
+
+def _apply(terms: Terms, best: _Scores, start: int) -> None:
+    """Apply what counts beside inner products to scores [b, u] of the items from `start` on."""
+    added, allowed = terms
+    if added is not None:
+        low, high = np.searchsorted(added.item, (start + 1, start + len(best) + 1))
+        best[added.item[low:high] - start - 1, added.user[low:high]] += added.value[low:high]
+    if allowed is not None:
+        some = np.flatnonzero(allowed.mask_of != EVERYTHING)
+        listed = allowed.masks[allowed.mask_of[some], start : start + len(best)].T
+        best[:, some] = np.where(listed, best[:, some], np.float32(-np.inf))
 
 
 def _cut(pool: list[_Found], users: int, top_n: int) -> _Found:
@@ -200,25 +216,48 @@ def falling(scores: _Scores) -> NDArray[np.uint64]:
     return np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF)).astype(np.uint64)
 
 
+def interest_scores(interests: _Scores, vectors: _Scores) -> _Scores:
+    """Return the inner products [K, N] of one user's interests [K, d] with item vectors [N, d],
+    each rounded the same whatever the others are.
+    """
+    scores: _Scores = np.vecdot(interests[:, None], vectors)  # a matrix product rounds by its shape
+    return scores
+
+
 def _origin(interests: _Scores, items: _Scores, ids: NDArray[np.int64]) -> NDArray[np.int32]:
     """Return the first interest with the highest score, [u, N], for ids [u, N]."""
     origin = np.empty(ids.shape, np.int32)
     with np.errstate(all="ignore"):
         for user, (own, found) in enumerate(zip(interests, ids, strict=True)):
-            scores = own @ items[found - 1].T  # arbitrary for NO_ITEM
+            scores = interest_scores(own, items[found - 1])  # arbitrary for NO_ITEM
             origin[user] = np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=0)
     return np.where(ids == NO_ITEM, np.int32(NO_INTEREST), origin)
 
 
-def _pairs(seen: Sequences | None, count: int) -> _Seen | None:
-    """Return the seen pairs, with `count` consecutive rows per user."""
-    if seen is None:
-        return None
-    users = len(seen.lengths)
-    row = np.repeat(np.arange(users), seen.lengths)
-    item, user = np.divmod(np.unique(seen.items.astype(np.int64) * users + row), users)
-    rows = user[:, None] * count + np.arange(count)
-    return _Seen(rows.ravel(), np.repeat(item, count))
+_limiting = threading.Lock()
+_limited: list[object] = []  # the searches that need BLAS to use one thread, and the limit first
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let BLAS use one thread while any search is under way, in whatever thread of the program."""
+    with _limiting:
+        if not _limited:
+            _limited.append(_blas().limit(limits=1, user_api="blas"))
+        _limited.append(None)
+    try:
+        yield
+    finally:
+        with _limiting:
+            _limited.pop()
+            if len(_limited) == 1:
+                _limited.pop().restore_original_limits()  # type: ignore[attr-defined]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return what controls NumPy's BLAS; finding it takes a millisecond."""
+    return ThreadpoolController()
 
 
 def _ordered_map(

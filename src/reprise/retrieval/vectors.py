@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.models.scoring import REPEAT_BIAS, Scoring
+from reprise.retrieval.terms import Added
 from reprise.training import item_table
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ class Retriever:
             return np.asarray(self.rows)[:, : self.width]
         return np.asarray(_make_items(self.scoring, self.width)(self.rows))
 
+    def history_vectors(self) -> NDArray[np.float32]:
+        """Return the item vectors [V+1, d] that histories are read with; row 0 is padding."""
+        from reprise.models.items import in_history
+
+        return np.asarray(in_history(self.rows[:, : self.width], self.scoring))
+
     @property
     def repeat_bias(self) -> float:
         """The learned bias on the scores of items in the user's history; 0 without one."""
@@ -104,21 +111,51 @@ def added_to_seen(retriever: Retriever, filter_seen: bool) -> float:
     return -math.inf if filter_seen else retriever.repeat_bias
 
 
+def added_scores(
+    retriever: Retriever, past: Sequences, filter_seen: bool | NDArray[np.bool_]
+) -> Added | None:
+    """Return what the model adds to the inner products of users with these whole histories: the
+    repeat bias for seen items, or -inf for users [U] whose seen items are filtered. None: nothing.
+    """
+    users = len(past.lengths)
+    bias = np.where(filter_seen, -math.inf, retriever.repeat_bias).astype(np.float32)
+    of_user = np.broadcast_to(bias, users)
+    if not of_user.any():
+        return None
+    row = np.repeat(np.arange(users), past.lengths)
+    item, user = np.divmod(np.unique(past.items.astype(np.int64) * users + row), users)
+    value = of_user[user]
+    if not of_user.all():
+        some = value != 0
+        user, item, value = user[some], item[some], value[some]
+    return Added(user, item, value)
+
+
 @cache  # compiled once per process
 def _make_interests(model: "Model", scoring: Scoring, width: int) -> Callable[..., "Array"]:
     """Return interests(rows, params, history, lengths), see `Retriever.interests`."""
     import jax
 
-    from reprise.models.items import as_compared, in_history
-    from reprise.models.registry import prefix_mask
+    from reprise.models.items import in_history
 
     def interests(rows: "Array", params: "Params", history: "Array", lengths: "Array") -> "Array":
-        values = rows[:, :width]
-        mask = prefix_mask(lengths, history.shape[1], values.dtype)
-        made = model.interests(params, in_history(values[history], scoring), mask)
-        return as_compared(made, scoring)
+        read = in_history(rows[:, :width][history], scoring)
+        return interests_of_vectors(model, scoring, params, read, lengths)
 
     return jax.jit(interests)
+
+
+def interests_of_vectors(
+    model: "Model", scoring: Scoring, params: "Params", history: "Array", lengths: "Array"
+) -> "Array":
+    """Return the interests [U, K, d] that retrieval compares, of histories of item vectors
+    [U, L, d] with `lengths` [U]; to be traced by JAX.
+    """
+    from reprise.models.items import as_compared
+    from reprise.models.registry import prefix_mask
+
+    mask = prefix_mask(lengths, history.shape[1], history.dtype)
+    return as_compared(model.interests(params, history, mask), scoring)
 
 
 @cache

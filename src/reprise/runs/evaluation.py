@@ -16,9 +16,10 @@ from reprise.data.dataset import Truth
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
 from reprise.evaluation import groups, intervals
-from reprise.evaluation.evaluate import Evaluation, evaluate
+from reprise.evaluation.evaluate import Evaluation, evaluate_each
 from reprise.evaluation.groups import Group
 from reprise.evaluation.metrics import BY_NAME, METRICS, Metric, metric_of
+from reprise.retrieval.rerank import check_lambda
 from reprise.runs.folder import Source
 from reprise.runs.results import Split
 from reprise.runs.stored import Locate, StoredModel, load
@@ -60,17 +61,20 @@ def evaluate_run(
     `locate` gives the folder of a dataset by its name; its content must be what the run was
     trained on. `top_n` adds a cutoff; `coef` and `filter_seen` as in `evaluate`.
     """
-    check_coef(coef)
+    if coef is not None:
+        lambdas_asked((coef,))
     stored = load(path, which, say, locate)
     return measure(stored, split, coef, filter_seen, cutoffs_asked(None, top_n))
 
 
-def check_coef(coef: float | None) -> None:
-    """Raise UsageError for an invalid lambda."""
-    if coef is not None and not 0 <= coef < math.inf:
-        raise UsageError(
-            "bad_value", option="lambda", value=coef, expected=Phrase("good_from", low=0)
-        )
+def lambdas_asked(coefs: Iterable[float], option: str = "lambda") -> tuple[float, ...]:
+    """Return the distinct lambdas, ascending; raise UsageError for an invalid one, or for none."""
+    asked = sorted(set(coefs))
+    if not asked:
+        raise UsageError("missing_value", option=option)
+    for coef in asked:
+        check_lambda(coef, option)
+    return tuple(asked)
 
 
 def cutoffs_asked(
@@ -99,40 +103,55 @@ def measure(
     cutoffs: tuple[int, ...] | None = None,
 ) -> Measured:
     """Evaluate a stored model on a whole split of its data set."""
+    (measured,) = measure_each(stored, split, (coef,), filter_seen, cutoffs)
+    return measured
+
+
+def measure_each(
+    stored: StoredModel,
+    split: Split,
+    coefs: Sequence[float | None],
+    filter_seen: bool = False,
+    cutoffs: tuple[int, ...] | None = None,
+) -> list[Measured]:
+    """Return what `measure` returns for each lambda (all None, or none), with one search."""
     if stored.config.is_final_fit:
         raise UsageError("trained_on_all", path=stored.checkpoint.path)
     dataset = stored.dataset
     users = dataset.evaluation_users(split, stored.config.maxlen)
     truth = dataset.truth(split)
-    measured = measure_users(stored, users, dataset.evaluation, truth, coef, filter_seen, cutoffs)
-    return replace(measured, about=dataset.target_events)
+    found = measure_users(stored, users, dataset.evaluation, coefs, truth, filter_seen, cutoffs)
+    return [replace(measured, about=dataset.target_events) for measured in found]
 
 
 def measure_users(
     stored: StoredModel,
     users: EvaluationUsers,
     hidden: str,
+    coefs: Sequence[float | None],
     truth: Truth | None = None,
-    coef: float | None = None,
     filter_seen: bool = False,
     cutoffs: tuple[int, ...] | None = None,
-) -> Measured:
-    """Evaluate a stored model on users of its data set."""
+) -> list[Measured]:
+    """Evaluate a stored model on users of its data set, by each lambda."""
     dataset = stored.dataset
     cutoffs = stored.config.cutoffs if cutoffs is None else cutoffs
     category, counts = dataset.known_categories, dataset.training_counts
-    evaluation = evaluate(
+    evaluations = evaluate_each(
         stored.retriever,
         users,
         cutoffs,
+        coefs,
         category,
         truth,
-        coef,
         filter_seen,
         metrics=METRICS,
         training_counts=counts,
     )
-    return Measured(stored.checkpoint, evaluation, users, cutoffs, hidden, counts, category)
+    return [
+        Measured(stored.checkpoint, evaluation, users, cutoffs, hidden, counts, category)
+        for evaluation in evaluations
+    ]
 
 
 def warn_of_whole_lists(measured: Measured, say: Say) -> None:

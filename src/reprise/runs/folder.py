@@ -7,7 +7,8 @@ runs/<dataset>_<name>/    (of the original command line <dataset>_<model>_b128_l
     LOCK            flock: one writer at a time
     checkpoints/    see `store`
     items/          raw ids, titles and categories of its items, see `items`
-    metrics.jsonl   one line an evaluation, always as the resumed checkpoint knows it
+    metrics.jsonl   one line an evaluation, always as the resumed checkpoint knows it, see
+                    `checkpoints.log`
     train.log       what was printed, with times
     tensorboard/
 """
@@ -22,6 +23,7 @@ from typing import Any, Literal
 
 from reprise import durable
 from reprise.checkpoints import store
+from reprise.checkpoints.log import Log
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.load import in_todays_names, lift_identity
 from reprise.data.dataset import DATA_KEYS
@@ -35,6 +37,7 @@ from reprise.training.state import Progress, Snapshot
 
 Source = Literal["latest", "best"]
 RUN_SCHEMA = 1
+NOTHING = Progress(learning_rate=float("nan"))  # before the first step
 _COUNTS = ("test_iter", "top_n", "max_steps", "patience")  # of the configuration
 
 
@@ -66,8 +69,13 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """The evaluations' log."""
+        """The evaluations' log, for those who read the run."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Log:
+        """The evaluations' log, in both copies."""
+        return Log(self.checkpoints, self.metrics)
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,7 @@ def resume(
 
     Damaged checkpoints and those of another identity are set aside, and the next intact one is
     used. Resuming from "best" opens a new branch if the best is not the latest, unless the latest
-    is `finished`. The log of evaluations is always that of the latest.
+    is `finished`. The log of evaluations is always that of the latest, to which it is cut.
     """
     checkpoints = store.scan(
         folder.checkpoints, lambda path, reason: store.set_aside(path, reason, warn)
@@ -214,17 +222,15 @@ def resume(
             continue
         _warn_of_lost_best(latest.progress, best, warn)
         rewound = chosen is not latest
-        return Resumption(chosen, _rewind(snapshot, latest) if rewound else snapshot, rewound)
+        kept = _rewind(snapshot, latest) if rewound else snapshot
+        logged = folder.log.settle(latest.progress, warn)
+        return Resumption(
+            chosen, Snapshot(kept.arrays, replace(kept.progress, logged=logged)), rewound
+        )
     if durable.entries(folder.checkpoints / store.QUARANTINE):
         warn("nothing_whole", path=folder.checkpoints)
+    folder.log.settle(NOTHING, warn)
     return None
-
-
-def reset_metrics(folder: RunFolder, evaluations: tuple[str, ...]) -> None:
-    """Rewrite metrics.jsonl to exactly `evaluations`, without later lines of a stopped start."""
-    content = "".join(f"{line}\n" for line in evaluations).encode()
-    if not folder.metrics.is_file() or folder.metrics.read_bytes() != content:
-        durable.replace_file(folder.metrics, content)
 
 
 def find_checkpoint(path: Path, which: Source, warn: Say) -> Checkpoint:
@@ -269,14 +275,13 @@ def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
 
 
 def _rewind(snapshot: Snapshot, latest: Checkpoint) -> Snapshot:
-    """Return the progress after a rewind, with what is kept of `latest`: the log and the best,
-    whose weights may be lost.
+    """Return the snapshot after a rewind, with what is kept of `latest`: the best, whose weights
+    may be lost, and the time.
     """
     progress = replace(
         snapshot.progress,
         branch=latest.progress.branch + 1,
         seconds=latest.progress.seconds,
-        evaluations=latest.progress.evaluations,
         best=latest.progress.best or snapshot.progress.best,
     )
     return Snapshot(snapshot.arrays, progress)
@@ -294,6 +299,9 @@ def read_record(folder: RunFolder, warn: Say) -> dict[str, Any]:
     """
     reason: Phrase | Exception = Phrase("unexpected_content")
     try:
+        if folder.record.exists() and not folder.record.is_file():  # reading a pipe never ends
+            no_file = Phrase("no_plain_file")
+            raise CheckpointError("checkpoint_unreadable", path=folder.record, reason=no_file)
         content = json.loads(folder.record.read_text(encoding="utf-8"))
         if _is_record(content):
             return _lifted(content)

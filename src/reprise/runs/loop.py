@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 import jax.numpy as jnp
 
-from reprise import durable
 from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
 from reprise.evaluation.evaluate import evaluate
@@ -153,7 +152,7 @@ def train(
                 saver.wait()
                 state, line = _record(task, state, metrics)
                 state = state.at(state.arrays, seconds=time.monotonic() - started)
-                durable.append_file(folder.metrics, f"{state.progress.evaluations[-1]}\n".encode())
+                folder.log.append(_text(line))
                 observer.evaluated(state.progress, line)
                 saver.submit(state)
             if stop or is_finished(state.progress, config):
@@ -238,9 +237,12 @@ def _record(
         "best_step": None if best is None else best.step,
         "evaluations_without_improvement": progress.evaluations_without_improvement,
     }
-    text = json.dumps(line, allow_nan=False)
-    progress = replace(progress, evaluations=(*progress.evaluations, text))
+    progress = replace(progress, logged=progress.logged.after(f"{_text(line)}\n".encode()))
     return TrainState(state.arrays._replace(loss_sum=jnp.zeros((), jnp.float32)), progress), line
+
+
+def _text(line: dict[str, Any]) -> str:
+    return json.dumps(line, allow_nan=False)
 
 
 def _finite(value: float) -> float | None:

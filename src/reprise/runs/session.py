@@ -26,7 +26,6 @@ from reprise.runs.folder import (
     check_identity,
     locked,
     record_events,
-    reset_metrics,
     resume,
 )
 from reprise.runs.loop import (
@@ -153,7 +152,6 @@ def run_session(
         if resumption is not None:
             announcer.restored(state.progress)
         del resumption  # and the memory of its arrays, which the state has copied
-        reset_metrics(folder, state.progress.evaluations)
         if is_finished(state.progress, config):
             _say_finished(state.progress, config, announcer.say)
         else:

@@ -1,5 +1,6 @@
 """Evaluate a run's stored model on another data set, matching items by raw id."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -41,23 +42,35 @@ def measure_on(
     Raises:
         DataError: The model knows no item of the users' histories.
     """
+    (measured,) = measure_each_on(stored, dataset, split, say, (coef,), filter_seen, cutoffs)
+    return measured
+
+
+def measure_each_on(
+    stored: StoredModel,
+    dataset: Dataset,
+    split: Split,
+    say: Say,
+    coefs: Sequence[float | None],
+    filter_seen: bool = False,
+    cutoffs: tuple[int, ...] | None = None,
+) -> list[Measured]:
+    """Return what `measure_on` returns for each lambda (all None, or none), with one search."""
     mapped = _mapped(stored, dataset, split)
     if mapped.counted["items"]:
         say("on_unknown", dataset=dataset.name, split=split, **mapped.counted)
-    measured = measure_users(
-        stored, mapped.users, dataset.evaluation, None, coef, filter_seen, cutoffs
+    about = {
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        **dataset.target_events,
+        "unknown": mapped.counted,
+    }
+    found = measure_users(
+        stored, mapped.users, dataset.evaluation, coefs, None, filter_seen, cutoffs
     )
-    return replace(
-        measured,
-        # What is not known was never trained on: in groups by popularity, it is in the tail.
-        training_counts=np.pad(measured.training_counts, (0, mapped.unknown)),
-        about={
-            "dataset": dataset.name,
-            "dataset_fingerprint": dataset.fingerprint,
-            **dataset.target_events,
-            "unknown": mapped.counted,
-        },
-    )
+    # What is not known was never trained on: in groups by popularity, it is in the tail.
+    counts = np.pad(stored.dataset.training_counts, (0, mapped.unknown))
+    return [replace(measured, training_counts=counts, about=about) for measured in found]
 
 
 def _mapped(stored: StoredModel, dataset: Dataset, split: Split) -> _Mapped:

@@ -1,6 +1,6 @@
-"""Standard streams as cron, nohup and supervisors give them: closed, or with a reader that leaves.
+"""Make standard streams usable that are closed, or whose reader goes away, as with cron and nohup.
 
-Only a process of our own is set up this way: `__main__` calls it before anything else.
+Only `__main__` calls this, before anything else; importing the package changes no stream.
 """
 
 import errno
@@ -10,23 +10,23 @@ import select
 import sys
 from typing import Any, TextIO
 
-_GONE = (errno.EPIPE, errno.EIO)  # of a pipe without a reader, of a terminal that was closed
+_GONE = (errno.EPIPE, errno.EIO)  # a pipe without a reader, a terminal that was closed
 
 
 def prepare_streams() -> None:
-    """Open closed streams on the null device, and drop output that nobody reads any more."""
+    """Open closed streams on the null device, and drop output once nobody reads it."""
     _open_closed()
     sys.stdout = _outlasting(sys.stdout)
     sys.stderr = _outlasting(sys.stderr)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a stream is a terminal; one that is closed, or None as of a daemon, is not."""
+    """Return whether a stream is a terminal; False if it is closed or, as in a daemon, None."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
 def give_up(stream: TextIO) -> None:
-    """Send the rest of a stream's output nowhere, where it has a file of its own."""
+    """Redirect a stream's file to the null device, if it has a file."""
     try:
         number = stream.fileno()
     except (OSError, ValueError):
@@ -35,8 +35,8 @@ def give_up(stream: TextIO) -> None:
 
 
 def _open_closed() -> None:
-    """Give each closed stream a file: else the next file that is opened takes its number, and what
-    a library prints is written into it.
+    """Open closed streams on the null device. Otherwise the next file that is opened gets the
+    stream's number, and output of libraries is written into it.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -61,8 +61,8 @@ def _outlasting(stream: TextIO) -> TextIO:
 
 
 class _Outlet(io.FileIO):
-    """The file of a standard stream. Once nobody reads it, what is written is dropped; of standard
-    error whatever the reason, since there is nowhere to tell of it.
+    """The file of a standard stream, which drops output once nobody reads it. Standard error drops
+    it after any failed write, since the failure cannot be reported.
     """
 
     def __init__(self, number: int) -> None:
@@ -71,7 +71,7 @@ class _Outlet(io.FileIO):
         self._name = "/dev/stderr" if number == 2 else "/dev/stdout"
 
     def write(self, data: Any, /) -> int:
-        """Write what a pipe takes, waiting for one that does not block to take something."""
+        """Write as much as a pipe takes; wait if it is non-blocking and full."""
         try:
             while (written := super().write(data)) is None:
                 select.select((), (self,), ())

@@ -1,11 +1,15 @@
-"""Export a stored model's vectors for an index or a service (`reprise export`).
+"""Export a stored model for an index or a service (`reprise export`).
 
+README.md           how to serve the folder from Python, and how items are scored
 manifest.json       what was exported, and how to score (see `_manifest`)
 items.npy           [V+1, d] float32 item vectors; row 0 is padding
 items.parquet       item (its row in items.npy), raw_id; where known category_code, category, title
+item_ids.json       raw ids in the index's order: entry p is of item p + 1
 interests.npy       [U, K, d] float32 interests of the requested users
 users.parquet       row (of interests.npy), user (raw id, where known), history (item numbers,
                     oldest first: the whole history, not only the items the model sees)
+interests.onnx      where requested, the user tower (`serving.tower`)
+items.faiss         where requested, an index of the item vectors (`serving.index`)
 
 The score of an item is its largest inner product with one of the user's interests, plus the
 manifest's repeat_worth if the item is in the user's history.
@@ -24,51 +28,90 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise import __version__, durable
+from reprise.checkpoints import store
+from reprise.data.dataset import Dataset
 from reprise.data.npy import save_array, save_parts
-from reprise.errors import CheckpointError, UsageError
+from reprise.errors import CheckpointError, RepriseError, UsageError
 from reprise.retrieval.vectors import user_vectors
 from reprise.runs.stored import StoredModel
-from reprise.serving.histories import Users
+from reprise.serving import index, readme, tower
+from reprise.serving.histories import Users, users_of_array
+from reprise.serving.index import Kind
+from reprise.text.messages import Messages
 
 SCHEMA = 1
+_QUERIES, _LIST = 1000, 50  # users, and length of their lists, to measure an index with
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is exported beside vectors: the user tower, with the largest difference from JAX that is
+    allowed, and an index of the items; None: not.
+    """
+
+    tower_tolerance: float | None = None
+    index: Kind | None = None
+
+    def require(self) -> None:
+        """Raise UsageError with what to install if a library is missing."""
+        if self.tower_tolerance is not None:
+            tower.require()
+        if self.index is not None:
+            index.require()
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: number of items, users and vectors per user, and their dimension."""
+    """What was written: number of items, users and vectors per user, and their dimension; the
+    manifest's part on the tower and on the index.
+    """
 
     items: int
     dim: int
     users: int
     interests: int
+    tower: dict[str, Any] | None = None
+    index: dict[str, Any] | None = None
 
 
-def write(stored: StoredModel, users: Users | None, folder: Path) -> Exported:
+def write(
+    stored: StoredModel,
+    users: Users | None,
+    folder: Path,
+    extras: Extras = Extras(),
+    messages: Messages | None = None,
+) -> Exported:
     """Write a stored model's item vectors, and the interests of `users`, to a new folder,
-    atomically.
+    atomically; README.md in the language of `messages`, or else in English.
     """
-    items, worth = stored.retriever.item_vectors(), stored.retriever.repeat_bias
-    _require_finite(stored, items[1:], np.float64(worth))
-    interests = 0
-
-    def fill(target: Path) -> None:
-        nonlocal interests
-        save_array(target / "items.npy", items)
-        _write_table(stored.items, target / "items.parquet")
-        if users is not None:
-            interests = _write_users(stored, users, target)
-        manifest = _manifest(stored, users, items, interests, worth)
-        manifest["files"] = {path.name: _file(path) for path in sorted(target.iterdir())}
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        (target / "manifest.json").write_text(text, encoding="utf-8")
-        durable.sync_tree(target)
-
+    extras.require()
     if folder.exists():
         raise UsageError("export_exists", folder=folder)
+    items, worth = stored.retriever.item_vectors(), stored.retriever.repeat_bias
+    _require_finite(stored, items[1:], np.float64(worth))
+    manifest: dict[str, Any] = {}
+
+    def fill(target: Path) -> None:
+        save_array(target / "items.npy", items)
+        _write_table(stored.items, target / "items.parquet")
+        index.write_ids(stored.items["raw_id"].cast(pl.String).to_list(), target)
+        interests = 0 if users is None else _write_users(stored, users, target)
+        manifest.update(_manifest(stored, users, items, interests, worth))
+        manifest["onnx"] = _write_tower(stored, extras, target)
+        manifest["index"] = _write_index(stored, items, extras, target)
+        page = readme.written(manifest, messages or Messages("en"))
+        (target / "README.md").write_text(page, encoding="utf-8")
+        manifest["files"] = {path.name: _file(path) for path in sorted(target.iterdir())}
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        (target / index.MANIFEST).write_text(text, encoding="utf-8")
+        durable.sync_tree(target)
+
     durable.make_folder(folder.absolute().parent)
     durable.publish_folder(folder, fill)
     count = 0 if users is None else len(users.histories.lengths)
-    return Exported(len(items) - 1, items.shape[1], count, interests)
+    parts = (manifest["onnx"], manifest["index"])
+    interests = manifest["users"]["interests"] if users is not None else 0
+    return Exported(len(items) - 1, items.shape[1], count, interests, *parts)
 
 
 def _manifest(
@@ -78,7 +121,7 @@ def _manifest(
     interests: int,
     worth: float,
 ) -> dict[str, Any]:
-    """Return the manifest: what was exported, and how to score.
+    """Return the manifest's part on vectors: what was exported, and how to score.
 
     scores: "inner product" or "cosine" (vectors have norm 1, so the inner product is the cosine;
     for an ensemble, the mean of its members' cosines). repeat_worth: added to the scores of items
@@ -90,6 +133,7 @@ def _manifest(
         "reprise": __version__,
         "run": checkpoint.path.resolve().parent.parent.name,
         "checkpoint": checkpoint.path.name,
+        "checkpoint_digest": store.digest_of(checkpoint.path),
         "step": checkpoint.progress.step,
         "is_best": checkpoint.progress.is_best,
         "model": config.model,
@@ -110,6 +154,49 @@ def _manifest(
             "interests": interests,
         },
     }
+
+
+def _write_tower(stored: StoredModel, extras: Extras, target: Path) -> dict[str, Any] | None:
+    """Write the user tower if it is asked for, and return the manifest's part on it."""
+    if extras.tower_tolerance is None:
+        return None
+    return tower.write(stored, target, extras.tower_tolerance)
+
+
+def _write_index(
+    stored: StoredModel, items: NDArray[np.float32], extras: Extras, target: Path
+) -> dict[str, Any] | None:
+    """Write the index if one is asked for, and return the manifest's part on it."""
+    if extras.index is None:
+        return None
+    source, interests = _queries(stored)
+    built, kind, measured = index.choose(items[1:], extras.index, interests, _LIST, source)
+    index.write(built, target)
+    return index.described(built, kind, measured)
+
+
+def _queries(stored: StoredModel) -> tuple[str, NDArray[np.float32]]:
+    """Return whose interests an index is measured with, and these [U, K, d]: test users of the data
+    set, as they are evaluated, or random histories where it is not at hand.
+    """
+    length, dataset = stored.config.maxlen, _dataset_at_hand(stored)
+    if dataset is not None:
+        source, every = "test", dataset.evaluation_users("test", length)
+        users = every.sample(_QUERIES, seed=0)
+    else:
+        history, lengths = tower.random_histories(stored.num_items, length, _QUERIES)
+        source, users = "random", users_of_array(history[lengths > 0], length)
+    made = np.concatenate(list(user_vectors(stored.retriever, users)))[: len(users.lengths)]
+    _require_finite(stored, made)
+    return source, made
+
+
+def _dataset_at_hand(stored: StoredModel) -> Dataset | None:
+    """Return the model's data set; None where it is missing or not what it was."""
+    try:
+        return stored.dataset if stored.locate is not None else None
+    except RepriseError:
+        return None
 
 
 def _write_users(stored: StoredModel, users: Users, target: Path) -> int:

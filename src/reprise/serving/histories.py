@@ -84,6 +84,18 @@ def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
     return Users(path.name, users, all_history(sequences, stored.config.maxlen))
 
 
+def user_of(dataset: Dataset, raw_id: str) -> NDArray[np.int32]:
+    """Return the longest sequence of the user of this raw id, item numbers, oldest first;
+    UsageError where there is none.
+    """
+    raw_ids, sequences = _everyone(dataset)
+    found = np.flatnonzero((raw_ids.cast(pl.String) == raw_id.strip()).to_numpy())
+    if not len(found):
+        raise UsageError("user_unknown", user=raw_id, dataset=dataset.name)
+    start, end = sequences.offsets[found[0] : found[0] + 2]
+    return np.asarray(sequences.items[start:end])
+
+
 def _everyone(dataset: Dataset) -> tuple[pl.Series, Sequences]:
     """Return the users of all splits by raw id, each with their longest sequence."""
     raw_ids = pl.concat(dataset.raw_users(split) for split in SPLITS)
@@ -98,6 +110,11 @@ def _everyone(dataset: Dataset) -> tuple[pl.Series, Sequences]:
     )
     starts = np.cumsum(lengths) - lengths
     return raw_ids.gather(longest), slices(items, starts[longest], lengths[longest])
+
+
+def users_of_array(histories: NDArray[np.integer], length: int) -> EvaluationUsers:
+    """Return users with these histories [U, L] of item numbers, without the padding 0."""
+    return all_history(_of_array(histories), length)
 
 
 def _of_array(histories: NDArray[Any]) -> Sequences:

@@ -1,22 +1,71 @@
 """A stored model in terms of raw ids: what `reprise.load` returns."""
 
+import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise.data.ids import spelled_one
+from reprise.config.setting import LARGEST
 from reprise.data.sequences import Sequences
+from reprise.errors import DataError, UsageError
 from reprise.retrieval.vectors import user_vectors
 from reprise.runs.stored import StoredModel
+from reprise.serving.catalogue import Catalogue
 from reprise.serving.histories import all_history
+from reprise.serving.lists import Model, Query, answer, model_of, similar
 from reprise.text.messages import Phrase
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_GREATEST_WEIGHT = 1e6  # so that scores stay finite
+History = Iterable[object]  # raw ids, oldest first
 
 
 class UnknownItemsWarning(UserWarning):
-    """Warns of items in a history that are unknown to the model and were ignored."""
+    """Warns of items in histories or filters that are unknown to the model and were ignored."""
+
+
+class EmptyHistoryWarning(UserWarning):
+    """Warns of histories without known items, which get the popular items."""
+
+
+@dataclass
+class Counts:
+    """What queries are about: histories, their items, those unknown to the model, and histories
+    without known items.
+    """
+
+    histories: int = 0
+    items: int = 0
+    unknown: int = 0
+    empty: int = 0
+
+
+def counts_of(queries: Sequence[Query]) -> Counts:
+    """Return what queries are about."""
+    unknown = sum(query.unknown for query in queries)
+    known = [len(query.history) for query in queries]
+    return Counts(len(queries), sum(known) + unknown, unknown, known.count(0))
+
+
+def notes(counts: Counts, query: Query) -> Iterator[tuple[type[UserWarning], Phrase]]:
+    """Yield what users should know of answers to a query about histories: what was ignored, and
+    who gets popular items.
+    """
+    if counts.unknown:
+        phrase = Phrase("items_unknown", unknown=counts.unknown, items=counts.items)
+        yield UnknownItemsWarning, phrase
+    if query.filter.unknown:
+        yield UnknownItemsWarning, Phrase("filter_unknown", unknown=query.filter.unknown)
+    if counts.empty:
+        phrase = Phrase("histories_popular", empty=counts.empty, histories=counts.histories)
+        yield EmptyHistoryWarning, phrase
 
 
 class Recommender:
@@ -24,12 +73,139 @@ class Recommender:
 
     Attributes:
         stored: The checkpoint, its configuration and what is known of the items.
+        catalogue: The items by raw id.
         item_ids: Raw ids of the items, in the order of `item_vectors`' rows.
     """
 
     def __init__(self, stored: StoredModel) -> None:
         self.stored = stored
-        self.item_ids: list[str] = stored.items["raw_id"].cast(str).to_list()
+        self.catalogue = Catalogue(stored.items)
+        self.item_ids = self.catalogue.item_ids
+
+    def recommend(
+        self,
+        histories: Sequence[History],
+        n: int = 50,
+        *,
+        diversity: float = 0.0,
+        exclude: Iterable[object] = (),
+        allow: Iterable[object] | None = None,
+        categories: Iterable[object] | None = None,
+        filter_seen: bool = False,
+        weights: Sequence[float] | None = None,
+        explain: bool = False,
+    ) -> "pl.DataFrame":
+        """Recommend items to users, given their histories: the lists that `evaluate` evaluates.
+
+        `allow`, `exclude` and `categories` are applied inside the search: the lists are the best
+        of what they leave. Unknown items are ignored, with an UnknownItemsWarning that counts them.
+        A history without known items gets the most popular items, with an EmptyHistoryWarning.
+
+        Args:
+            histories: Raw ids, oldest first. The model sees the last `maxlen`; what it has learned
+                of repeats, and `filter_seen`, are about all.
+            n: Length of the lists.
+            diversity: Lambda of category-controlled selection, as `reprise evaluate --lambda`, if
+                it is greater than 0.
+            exclude: Raw ids of items that are left out.
+            allow: Raw ids of the only items that may be listed; None: all.
+            categories: The only categories whose items may be listed; None: all.
+            filter_seen: Whether to leave out the items of a user's history.
+            weights: Factors of the interests, one each; 0 switches one off.
+            explain: Whether to add each interest's score, and the item of the history behind it.
+
+        Returns:
+            A row per item: history (its row), rank (from 1), item_id, title (null where unknown),
+            categories (empty where unknown), score, and interest (from 0; both null for popular
+            items). With explain: scores, the inner product with each interest (null where switched
+            off), and because, the item of the history that is closest to the item's interest.
+
+        Raises:
+            UsageError: An argument is invalid, or a category unknown.
+            DataError: `diversity` needs categories, and none is known.
+        """
+        query = self.query(
+            n=n,
+            diversity=diversity,
+            exclude=exclude,
+            allow=allow,
+            categories=categories,
+            filter_seen=filter_seen,
+            weights=weights,
+            explain=explain,
+        )
+        queries = self.queries(histories, query)
+        for kind, phrase in notes(counts_of(queries), query):
+            warnings.warn(str(phrase), kind, stacklevel=2)
+        return self.catalogue.as_frame(answer(self.model, queries), explain=explain)
+
+    def similar_items(self, raw_id: object, n: int = 50) -> "pl.DataFrame":
+        """Return the items most similar to an item, best first: rank, item_id, title, categories
+        and score, the cosine of their vectors. UsageError for an unknown item suggests others.
+        """
+        _check_whole("n", n)
+        found = similar(self.model, self.catalogue.known(raw_id), n)
+        return self.catalogue.as_frame([found]).drop("history", "interest")
+
+    def similar_json(self, raw_id: object, n: int = 50) -> dict[str, Any]:
+        """Return what `similar_items` does, as `--json` and the server show it."""
+        _check_whole("n", n)
+        number = self.catalogue.known(raw_id)
+        return self.catalogue.similar_as_json(number, similar(self.model, number, n))
+
+    def query(
+        self,
+        *,
+        n: int = 50,
+        diversity: float = 0.0,
+        exclude: Iterable[object] = (),
+        allow: Iterable[object] | None = None,
+        categories: Iterable[object] | None = None,
+        filter_seen: bool = False,
+        weights: Sequence[float] | None = None,
+        explain: bool = False,
+    ) -> Query:
+        """Return what is asked, without a history, from the arguments of `recommend`."""
+        _check_whole("n", n)
+        if not (_is_number(diversity) and diversity >= 0):
+            raise _bad("diversity", diversity, Phrase("good_from", low=0))
+        if diversity > 0 and not self.model.has_categories:
+            raise DataError("diversity_no_categories")
+        for name, ids in (("exclude", exclude), ("allow", allow), ("categories", categories)):
+            if isinstance(ids, str | bytes):
+                raise _bad(name, ids, Phrase("good_ids"))
+        count = self.model.num_interest
+        if weights is not None:
+            weights = tuple(weights)
+            fine = all(_is_number(one) and 0 <= one <= _GREATEST_WEIGHT for one in weights)
+            if len(weights) != count or not fine or not np.any(np.array(weights, np.float32)):
+                raise _bad("weights", list(weights), Phrase("good_weights", count=count))
+        return Query(
+            history=np.zeros(0, np.int32),
+            n=n,
+            diversity=float(diversity),
+            filter=self.catalogue.filter(allow, exclude, categories),
+            filter_seen=filter_seen,
+            weights=weights,
+            explain=explain,
+        )
+
+    def queries(self, histories: Sequence[History], query: Query) -> list[Query]:
+        """Return a query for each history of raw ids."""
+        if isinstance(histories, str | bytes):
+            raise _bad("histories", histories, Phrase("good_histories"))
+        made = []
+        for history in histories:
+            if isinstance(history, str | bytes) or not isinstance(history, Iterable):
+                raise _bad("histories", history, Phrase("good_histories"))
+            known = self.catalogue.numbered(history)
+            made.append(replace(query, history=known.items, unknown=known.unknown))
+        return made
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, ready to answer queries."""
+        return model_of(self.stored)
 
     def item_vectors(self) -> NDArray[np.float32]:
         """Return the item vectors [V, d], without a padding row.
@@ -70,22 +246,27 @@ class Recommender:
     def _dim(self) -> int:
         return self.stored.config.embedding_dim
 
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        """Item numbers, from 1, by raw id."""
-        return {raw_id: number for number, raw_id in enumerate(self.item_ids, start=1)}
-
     def _numbered(self, histories: Sequence[Iterable[object]]) -> Sequences:
         """Return histories as item numbers; warn of unknown items."""
-        unknown, lengths, items = 0, [], list[int]()
-        for history in histories:
-            found = [self._numbers.get(spelled_one(raw_id) or "") for raw_id in history]
-            known = [number for number in found if number is not None]
-            unknown += len(found) - len(known)
-            lengths.append(len(known))
-            items += known
-        if unknown:
+        found = [self.catalogue.numbered(history) for history in histories]
+        items = np.concatenate([np.zeros(0, np.int32), *(one.items for one in found)])
+        if unknown := sum(one.unknown for one in found):
             phrase = Phrase("items_unknown", unknown=unknown, items=unknown + len(items))
             warnings.warn(str(phrase), UnknownItemsWarning, stacklevel=3)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Sequences(offsets, np.array(items, np.int32))
+        offsets = np.concatenate([[0], np.cumsum([len(one.items) for one in found])])
+        return Sequences(offsets.astype(np.int64), items)
+
+
+def _is_number(value: object) -> bool:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return number and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _check_whole(option: str, value: object) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not 1 <= int(value) <= LARGEST:  # type: ignore[call-overload]
+        raise _bad(option, value, Phrase("good_whole_within", low=1, high=LARGEST))
+
+
+def _bad(option: str, value: object, expected: Phrase) -> UsageError:
+    return UsageError("bad_value", option=option, value=value, expected=expected)

@@ -1,11 +1,13 @@
 """The output of `reprise evaluate`."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from reprise.data.dataset import HIDDEN
-from reprise.evaluation.metrics import METRICS
+from reprise.evaluation.metrics import METRICS, Metric
 from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
 
@@ -15,29 +17,17 @@ _SEEN = {
     "learned": "seen_learned",
     "given": "seen_given",
 }
+_CURVE = ("recall", "ndcg", "diversity")  # what a curve over lambda shows, if nothing is asked for
 
 
 def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
     """Print `evaluation_facts`; plain text if piped."""
-    text = messages.text
-    lines = [
-        *_subject(facts, messages),
-        text("report_users", users=facts["users"], split=facts["split"]),
-        text(HIDDEN[facts["hidden"]]),
-        *(
-            [text("hidden_events", events=", ".join(facts["target_events"]))]
-            if "target_events" in facts
-            else []
-        ),
-        text(_SEEN[facts["seen_items"]], worth=_number(facts.get("repeat_worth"), 3)),
-    ]
+    text, lines = messages.text, _about(facts, messages)
     if facts["checkpoint"] is not None:
         coef = facts["lambda"]
         lines.append(text("lists_by_score" if coef is None else "lists_by_category", coef=coef))
-    # Lines that programs may search for are not wrapped.
     console = make_console()
-    for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+    _print_lines(console, lines)
     confidence = facts["confidence"]
     percent, resamples = round(100 * confidence["level"]), confidence["resamples"]
     title = text("report_metrics", percent=percent, resamples=resamples)
@@ -48,6 +38,51 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
     for title, table in tables:
         console.print(f"\n{title}" if title else "", markup=False, style="bold")
         console.print(table)
+
+
+def show_curve(
+    points: Sequence[dict[str, Any]], metrics: Collection[Metric] | None, messages: Messages
+) -> None:
+    """Print the evaluations of one model by ascending lambda as a table; plain text if piped.
+
+    `metrics`: its columns; None: recall, NDCG and diversity.
+    """
+    first = points[0]
+    keys = [
+        (f"{metric.name}@{n}", f"{messages.metric(metric.name, metric.label)}@{n}")
+        for n in first["cutoffs"]
+        for metric in METRICS
+        if (metric.name in _CURVE if metrics is None else metric in metrics)
+        and f"{metric.name}@{n}" in first
+    ]
+    table = _table("lambda", *(label for _, label in keys))
+    for facts in points:
+        table.add_row(f"{facts['lambda']:g}", *(_number(facts[key]) for key, _ in keys))
+    console = make_console()
+    _print_lines(console, [*_about(first, messages), messages.text("lists_by_lambda")])
+    console.print()
+    console.print(table)
+
+
+def _about(facts: dict[str, Any], messages: Messages) -> list[str]:
+    """Return the lines on what was evaluated, and how."""
+    text = messages.text
+    return [
+        *_subject(facts, messages),
+        text("report_users", users=facts["users"], split=facts["split"]),
+        text(HIDDEN[facts["hidden"]]),
+        *(
+            [text("hidden_events", events=", ".join(facts["target_events"]))]
+            if "target_events" in facts
+            else []
+        ),
+        text(_SEEN[facts["seen_items"]], worth=_number(facts.get("repeat_worth"), 3)),
+    ]
+
+
+def _print_lines(console: Console, lines: Sequence[str]) -> None:
+    for line in lines:  # not wrapped: programs may search for them
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _subject(facts: dict[str, Any], messages: Messages) -> list[str]:

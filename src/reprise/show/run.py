@@ -37,6 +37,7 @@ _CHATTER = (
     "plan_data",
     "plan_model",
     "plan_steps",
+    "plan_final_fit",
     "fresh_start",
     "resumed",
     "restored_best",
@@ -176,8 +177,8 @@ class RunConsole:
             self._folder.path,
             self.config.run_name,
             progress.branch,
-            dataclasses.asdict(self.config),
-            record_of(progress),
+            dataclasses.asdict(self.config) | {"learning_rate": progress.learning_rate},
+            record_of(self._folder.log.read(progress).lines, progress.branch),
         )
         self._trackers = Trackers(self._asked, run, self.say)
 
@@ -245,14 +246,14 @@ class RunConsole:
         """Remove the progress line, and close the trackers."""
         if self._line is not None:
             self._line.close()
+        progress, config = self._progress, self.config
+        finished = progress is not None and (
+            progress.step >= config.max_steps or out_of_patience(progress, config.patience)
+        )
+        if self._trackers is None and self._asked and progress is not None and finished:
+            self._open_trackers(progress)  # of a final fit that had ended before
         if self._trackers is not None:
-            progress, config = self._progress, self.config
-            self._trackers.close(
-                progress is not None
-                and (
-                    progress.step >= config.max_steps or out_of_patience(progress, config.patience)
-                )
-            )
+            self._trackers.close(finished)
 
     def _say_plan(self, task: Task, trains: bool) -> None:
         config = self.config
@@ -275,13 +276,15 @@ class RunConsole:
             state=_size(sizes.state),
             memory=_size(sizes.memory),
         )
-        self.say(
-            "plan_steps",
-            steps=config.max_steps,
-            batch=config.batch_size,
-            every=config.test_iter,
-            patience=config.patience,
-        )
+        steps = {
+            "steps": config.max_steps,
+            "batch": config.batch_size,
+            "every": config.test_iter,
+        }
+        if config.is_final_fit:  # without an evaluation, no patience is used
+            self.say("plan_final_fit", **steps)
+        else:
+            self.say("plan_steps", **steps, patience=config.patience)
 
     def _say_best(self, outcome: Outcome) -> None:
         """Show the best metric and where its checkpoint is."""

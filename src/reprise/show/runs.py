@@ -164,6 +164,9 @@ def show_run(run: dict[str, Any], page: Page) -> None:
     if run["evaluations"]:
         page.title(text("show_evaluations", count=len(run["evaluations"])))
         _show_evaluations(run, page)
+    if run["evaluations_lost"]:
+        lines = len(run["evaluations"]) + run["evaluations_lost"]
+        page.line(text("page_log_damaged", kept=len(run["evaluations"]), lines=lines))
 
 
 def show_comparison(facts: dict[str, Any], page: Page) -> None:
@@ -309,9 +312,10 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
         page.line(text("show_running", pid=run["pid"] or "?"))
     else:
         page.line(text("show_state", state=text(_STATES[run["state"]][0])))
+    final_fit = run.get("config", {}).get("train_users") == "all"
     page.line(
         text(
-            "show_step",
+            "show_step_only" if final_fit else "show_step",
             step=run["step"],
             steps=_plain(run["max_steps"]),
             branch=run["branch"],
@@ -319,7 +323,6 @@ def _show_standing(run: dict[str, Any], page: Page) -> None:
             patience=_plain(run["patience"]),
         )
     )
-    final_fit = run.get("config", {}).get("train_users") == "all"
     if final_fit:
         page.line(text("show_final_fit"))
     elif best is None:

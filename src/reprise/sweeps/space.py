@@ -83,7 +83,7 @@ def parse_search(text: str) -> Search:
     if name in _FIXED:
         raise UsageError("not_searched", option=key)
     if name not in known:
-        raise UsageError("unknown_key", option=key, suggestion=suggest(name, known))
+        raise UsageError("unknown_key", option=key, suggestion=suggest(known, name))
     setting = SETTINGS[name]
     low, dots, high = values.partition("..")
     high, colon, scale = high.partition(":")

@@ -1,30 +1,30 @@
-"""Text from files, made safe to show: control characters are escaped, so that no name can colour a
-terminal, move its cursor, fake a line or turn the reading direction.
+"""Escape control characters of text from files, so that a name cannot colour a terminal, move its
+cursor, fake a line or reverse the reading direction.
 """
 
 import re
 
-# C0 and C1, line and paragraph separators, marks of direction, and halves of a pair.
+# C0 and C1, line and paragraph separators, marks of direction, byte order mark, lone surrogates.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets compute
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how formulas of spreadsheets begin
 
 
 def shown(text: str, keep: str = "") -> str:
-    r"""Return a text with its control characters escaped (\x1b, \u202e), but for those to keep."""
+    r"""Return a text with control characters escaped (\x1b, \u202e), except those of `keep`."""
     return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
 
 
 def shown_json(text: str) -> str:
-    """Return JSON with the control characters escaped that it may hold as they are."""
+    """Return JSON with escapes for the control characters that JSON allows in strings."""
     parts = text.split("\n")
     return "\n".join(_UNSAFE.sub(lambda c: f"\\u{ord(c[0]):04x}", part) for part in parts)
 
 
 def shown_in_csv(text: str) -> str:
-    """Return a field of a CSV file that a spreadsheet takes for a text, not for a formula."""
+    """Return a CSV field that a spreadsheet reads as text, never as a formula."""
     return shown(f"'{text}" if text.startswith(_FORMULA) else text)
 
 

@@ -1,11 +1,21 @@
-"""Find the known word closest to a misspelt one, for "Did you mean ...?"."""
+"""Find known words close to misspelt ones, for "Did you mean ...?"."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection
+
+from reprise.text.messages import Phrase
+
+_LEAST = 0.6  # of difflib's ratio; below it, words have nothing to do with each other
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return the word of `known` closest to `word`, ignoring case; "" if `known` is empty."""
+def suggest(known: Collection[str], *words: str) -> Phrase | str:
+    """Return " Did you mean ...?" with the known word closest to each of `words`, ignoring case; ""
+    if none is close to any.
+    """
     by_folded = {one.casefold(): one for one in sorted(known)}
-    close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.0)
-    return by_folded[close[0]] if close else ""
+    close = [
+        by_folded[match]
+        for word in words
+        for match in difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=_LEAST)
+    ]
+    return Phrase("did_you_mean", names=", ".join(map(repr, close))) if close else ""

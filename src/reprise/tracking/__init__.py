@@ -1,28 +1,28 @@
 """Trackers of a run's metrics: always TensorBoard, optionally MLflow and Weights & Biases.
 
-The evaluations in every checkpoint are the reference. A tracker is opened with them and logs the
-missing points, so restarts, kills and outages neither duplicate nor lose points. Each branch is a
-separate run in the tracker, since steps repeat after a rewind.
+The run's log of evaluations is the reference. A tracker is opened with it and logs the missing
+points, so restarts, kills and outages neither duplicate nor lose points; `fill` does so without
+training. Each branch is a separate run in the tracker, since steps repeat after a rewind, and so is
+what replaces points of a state that was thrown away.
 """
 
 import importlib
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from reprise.errors import UsageError
+from reprise.runs import tracked
 from reprise.text.messages import Phrase, Say
-
-if TYPE_CHECKING:
-    from reprise.training.state import Progress
 
 TRACKERS = ("mlflow", "wandb")  # beside TensorBoard: names of the modules here and of the extras
 MARKER = "valid/evaluations_without_improvement"  # every evaluation has it
+CHANGING = ("learning_rate", "max_steps", "patience", "name")  # settings that a start may change
 
 Points = dict[str, float]
 Record = dict[int, dict[int, Points]]  # by branch, by step
@@ -30,8 +30,8 @@ Record = dict[int, dict[int, Points]]  # by branch, by step
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """The run as a tracker sees it: folder, name, current branch, configuration and evaluations so
-    far.
+    """The run as a tracker sees it: folder, name, current branch, configuration (as it is now) and
+    evaluations so far.
     """
 
     folder: Path
@@ -42,8 +42,13 @@ class TrackedRun:
 
     @property
     def key(self) -> str:
-        """A unique key of this branch of this run, which neither moving the folder nor renaming the
-        run changes.
+        """A unique key of this branch of this run."""
+        return f"{self.key_of_all}-{self.branch}"
+
+    @cached_property
+    def key_of_all(self) -> str:
+        """What the keys of all branches begin with. Neither moving the folder nor renaming the run
+        changes it; an imported copy has its own.
         """
         events = _events(self.folder / "run.json")
         made_at = events[0].get("at", "") if events else ""
@@ -51,7 +56,9 @@ class TrackedRun:
         first = self.name
         if renamed:
             first = self.name.removesuffix(str(self.config["name"])) + str(renamed[0])
-        return f"{sha256(f'{first} {made_at}'.encode()).hexdigest()[:16]}-{self.branch}"
+        copy = tracked.read(self.folder).copy
+        of = f"{first} {made_at}" + (f" {copy}" if copy else "")
+        return sha256(of.encode()).hexdigest()[:16]
 
     @property
     def shown_name(self) -> str:
@@ -107,6 +114,9 @@ class Trackers:
         if name not in TRACKERS:  # a file, which is written at once
             self._open[name] = open_log()
             return
+        kept = tracked.read(run.folder)
+        if name not in kept.used:
+            tracked.write(run.folder, replace(kept, used=(*kept.used, name)))
         from reprise.tracking.sender import Sender
 
         self._open[name] = Sender(open_log)
@@ -156,10 +166,10 @@ def points_of_results(results: Mapping[Any, Mapping[str, float]]) -> Points:
     }
 
 
-def record_of(progress: "Progress") -> Record:
-    """Return the run's evaluations so far, with an entry for the current branch."""
-    record: Record = {progress.branch: {}}
-    for line in map(json.loads, progress.evaluations):
+def record_of(lines: Iterable[str], branch: int) -> Record:
+    """Return a run's evaluations, of the lines of its log, with an entry for its `branch`."""
+    record: Record = {branch: {}}
+    for line in map(json.loads, lines):
         record.setdefault(line["branch"], {})[line["step"]] = points_of(line)
     return record
 

@@ -1,4 +1,4 @@
-"""A service's tracker in a thread of its own, so that training never waits for a server."""
+"""Run a tracker in its own thread, so that training never waits for a server."""
 
 import queue
 import threading
@@ -7,18 +7,18 @@ from collections.abc import Callable
 from reprise.text.messages import Phrase
 from reprise.tracking import Points, Tracker
 
-_MOST_WAITING = 10_000  # calls
-_SECONDS = {True: 30.0, False: 3.0}  # for what is still to be sent, by whether the run has finished
+_MOST_WAITING = 10_000  # queued calls
+_SECONDS = {True: 30.0, False: 3.0}  # to send the rest on closing, by whether the run has finished
 
 
 class NoAnswerError(Phrase, Exception):
-    """Raised for a service that is too slow; the next start sends what it lacks."""
+    """The service is too slow; the next start sends the missing points."""
 
 
 class Sender:
-    """A tracker (`tracking.Tracker`) whose calls return at once, and are made one after the other.
+    """A `tracking.Tracker` that queues calls for a thread, which makes them in order.
 
-    What a call raised is raised by the next one, and ends the sending.
+    After a call has failed in the thread, no more are made, and the next method raises its error.
     """
 
     def __init__(self, open_log: Callable[[], Tracker]) -> None:
@@ -28,15 +28,15 @@ class Sender:
         self._thread.start()
 
     def log(self, step: int, points: Points) -> None:
-        """Send an evaluation's metrics."""
+        """Queue an evaluation's metrics."""
         self._put(lambda tracker: tracker.log(step, points))
 
     def results(self, step: int, points: Points) -> None:
-        """Send the final metrics of the best model."""
+        """Queue the final metrics of the best model."""
         self._put(lambda tracker: tracker.results(step, points))
 
     def close(self, finished: bool) -> None:
-        """Close the run once all is sent; NoAnswerError if that takes too long."""
+        """Close the tracker after the queued calls; NoAnswerError if they take too long."""
         self._put(lambda tracker: tracker.close(finished))
         self._put(None)
         self._thread.join(_SECONDS[finished])

@@ -4,6 +4,7 @@ Saving it is checkpointing, restoring it is resuming.
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -51,6 +52,30 @@ class Best:
 
 
 @dataclass(frozen=True)
+class LogMark:
+    """How far a log of evaluations goes: its lines, its bytes, and their digest, which is chained
+    from line to line, so that a line costs the same however many there are.
+    """
+
+    lines: int = 0
+    size: int = 0
+    digest: str = ""
+
+    @classmethod
+    def of(cls, content: bytes) -> "LogMark":
+        """Return the mark of a log's content."""
+        mark = cls()
+        for line in io.BytesIO(content):
+            mark = mark.after(line)
+        return mark
+
+    def after(self, line: bytes) -> "LogMark":
+        """Return the mark with one more line, its newline included."""
+        digest = hashlib.sha256(self.digest.encode() + line).hexdigest()
+        return LogMark(self.lines + 1, self.size + len(line), digest)
+
+
+@dataclass(frozen=True)
 class Progress:
     """The values on the host.
 
@@ -63,7 +88,7 @@ class Progress:
         best: The best evaluation; None before the first finite metric.
         evaluations_without_improvement: Patience used.
         seconds: Time spent training, over all starts.
-        evaluations: The lines of metrics.jsonl up to here.
+        logged: How far the log of evaluations goes that led here (`checkpoints.log`).
     """
 
     learning_rate: float
@@ -74,7 +99,7 @@ class Progress:
     best: Best | None = None
     evaluations_without_improvement: int = 0
     seconds: float = 0.0
-    evaluations: tuple[str, ...] = ()
+    logged: LogMark = LogMark()
 
     @property
     def is_best(self) -> bool:
@@ -90,7 +115,7 @@ class Progress:
     def trajectory(self) -> dict[str, Any]:
         """Return the fields that determine the rest of the run: all but time spent and the log."""
         values = asdict(self)
-        del values["seconds"], values["evaluations"]
+        del values["seconds"], values["logged"]
         return values
 
 

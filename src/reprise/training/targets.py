@@ -1,6 +1,6 @@
-"""Which items are targets: the rule, and drawing where not all items are to be found
-(`Sequences.targets`): a history may end wherever one of the next items of its user is to be found,
-and the target is one of these.
+"""The rule for training targets, and drawing them if only some items are targets
+(`Sequences.targets`): a history may end wherever a target is among the next items of the user, and
+the target is drawn from these.
 """
 
 from collections.abc import Iterator
@@ -37,8 +37,10 @@ COMIREC = TargetRule()
 
 
 class Drawn(NamedTuple):
-    """Where each user's window ends [B], how many of its items precede each target [B, m], and
-    where that is in the user's sequence [B, m].
+    """Drawn positions, from 0, in the users' sequences.
+
+    end: [B], the end (exclusive) of each user's window; prefixes: [B, m], the number of its items
+    before each history's end; place: [B, m], the targets.
     """
 
     end: NDArray[np.int64]
@@ -47,7 +49,7 @@ class Drawn(NamedTuple):
 
 
 def trainable(split: Sequences, first: int) -> NDArray[np.int64]:
-    """Return the users who have something to be found after at least `first` items."""
+    """Return the users [U] who have a target after at least `first` items."""
     assert split.targets is not None
     before = np.concatenate([[0], np.cumsum(split.targets)])
     start = np.minimum(split.offsets[:-1] + first, split.offsets[1:])
@@ -56,15 +58,16 @@ def trainable(split: Sequences, first: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Places:
-    """The places of some users' sequences, one after another (N in all).
+    """All positions of the sequences of U users, concatenated: N in all.
 
     Attributes:
-        starts, size: [U], where each user's places begin, and how many they are.
-        owner: [N], the user of each place.
-        before: [N+1], targets before each place.
-        left: [N], targets among the items that one after this place's history is drawn from.
-        ends: [N+1], places before each one at which a history may end.
-        targets, allowed: the places of targets, and those at which a history may end.
+        starts, size: [U], each user's first position and number of positions.
+        owner: [N], the user of each position.
+        before: [N+1], the number of targets before each position.
+        left: [N], the number of targets that a history ending before this position can have.
+        ends: [N+1], the number of allowed positions before each position.
+        targets: the positions of targets.
+        allowed: the positions that a history may end before.
     """
 
     starts: NDArray[np.int64]
@@ -78,7 +81,7 @@ class _Places:
 
     @classmethod
     def of(cls, split: Sequences, users: NDArray[np.int64], rule: TargetRule) -> "_Places":
-        """Return the places of `users`."""
+        """Return the positions of `users`."""
         size = split.offsets[users + 1] - split.offsets[users]
         own = split.slices(split.offsets[users], size)
         assert own.targets is not None
@@ -94,17 +97,17 @@ class _Places:
 
     @property
     def inside(self) -> NDArray[np.int64]:
-        """The place in the user's own sequence, [N]."""
+        """Each position within its user's sequence, from 0, [N]."""
         return np.arange(len(self.owner)) - self.starts[self.owner]
 
     def of_user(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return what each user has, [U], of counts before each place, [N+1]."""
+        """Return each user's count, [U], given cumulative counts by position, [N+1]."""
         own: NDArray[np.int64] = counts[self.starts + self.size] - counts[self.starts]
         return own
 
     def windows(self, first: int, length: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Return at which places a window of `length` items of history (or the whole sequence) may
-        end, [N], and at how many places of it, after its first `first`, a history may end, [N].
+        """Return where a window of `length` items (or the whole sequence) may end, [N], and how
+        many allowed positions each window has after its first `first` items, [N].
         """
         inside = self.inside
         beginning = np.arange(len(inside)) - np.minimum(inside, length) + first
@@ -121,8 +124,10 @@ def draw(
     places_rng: np.random.Generator,
     ahead_rng: np.random.Generator,
 ) -> Drawn:
-    """Draw the targets of users who are `trainable`, as `Sampler` does where all items are: the
-    places of histories' ends from those allowed, then of each the target from those ahead.
+    """Draw the ends of histories from the allowed positions, then for each a target ahead of it.
+
+    users: [B], all `trainable`; length: the maximum of a history. `Sampler` does the same if all
+    items are targets.
     """
     places = _Places.of(split, users, rule)
     if rule.count == 1:
@@ -146,8 +151,8 @@ def draw(
 def draw_prefixes(
     rng: np.random.Generator, least: int, longest: NDArray[np.int64], count: int
 ) -> NDArray[np.int64]:
-    """Draw prefix lengths [B, count] from `least` to `longest` [B]: distinct, in random order, and
-    repeating from the first where there are too few.
+    """Draw prefix lengths [B, count] from `least` to `longest` [B], in random order and distinct;
+    if there are fewer than `count`, they repeat in the same order.
     """
     choices = longest - least + 1
     order = rng.random((len(longest), int(choices.max())))
@@ -159,7 +164,7 @@ def draw_prefixes(
 def target_chance(
     split: Sequences, users: NDArray[np.int64], num_items: int, length: int, rule: TargetRule
 ) -> NDArray[np.float64]:
-    """Return the probability [V+1] of each item being a target, exactly as `draw` draws it."""
+    """Return the exact probability [V+1] of each item to be the target that `draw` draws."""
     chance = np.zeros(num_items + 1)
     for some in _chunks(users):
         places = _Places.of(split, some, rule)
@@ -174,7 +179,7 @@ def target_chance(
 
 
 def _chance_of_ends(places: _Places, rule: TargetRule, length: int) -> NDArray[np.float64]:
-    """Return the probability of a user's history ending at each allowed place."""
+    """Return the probability that a user's history ends at each of their allowed positions."""
     allowed = places.allowed
     owner = places.owner[allowed]
     if rule.count == 1:
@@ -184,8 +189,8 @@ def _chance_of_ends(places: _Places, rule: TargetRule, length: int) -> NDArray[n
     each = np.where(possible, 1.0 / np.maximum(choices, 1), 0.0)
     summed = np.concatenate([[0.0], np.cumsum(each)])
     inside, size = places.inside[allowed], places.size[owner]
-    # The windows that have the place behind their first `rule.first` items: its own and those that
-    # end up to length - first behind it, or the whole sequence.
+    # Sum over the windows that contain the position after their first `rule.first` items: they end
+    # at it, or up to length - first later, or at the sequence's end.
     last = np.minimum(np.maximum(inside + length - rule.first, 0), size - 1)
     start = np.maximum(inside, np.minimum(size - 1, length))
     ends = places.starts[owner]

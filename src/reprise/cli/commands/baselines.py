@@ -8,11 +8,11 @@ import click
 from reprise.cli.help import Command
 from reprise.cli.options import (
     common_options,
-    numbers_of,
-    parts_of,
+    parts,
     print_json,
     runs_option,
     sets_option,
+    whole_numbers_of,
 )
 from reprise.config.schema import check_value
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -51,8 +51,8 @@ def baselines(
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    names = NAMES if only is None else tuple(parts_of(only))
-    asked = cutoffs_asked(None if cutoffs is None else numbers_of(cutoffs, "cutoffs"))
+    names = NAMES if only is None else tuple(parts(only))
+    asked = cutoffs_asked(None if cutoffs is None else whole_numbers_of("cutoffs", cutoffs))
     facts = measure_baselines(
         open_dataset(locate(data_dir, dataset)),
         split,

@@ -1,5 +1,6 @@
 """`reprise evaluate`: evaluate a stored model, or another system's lists."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,10 +8,20 @@ import click
 from click.core import ParameterSource
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option, print_json, runs_option, which_option
+from reprise.cli.options import (
+    common_options,
+    data_option,
+    lambda_option,
+    numbers_of,
+    parts,
+    print_json,
+    runs_option,
+    which_option,
+    whole_numbers_of,
+)
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.text.messages import Messages, Phrase, Say, choose_language
+from reprise.text.messages import Messages, Say, choose_language
 
 if TYPE_CHECKING:
     from reprise.runs.evaluation import Measured
@@ -19,7 +30,7 @@ if TYPE_CHECKING:
 _OF_A_RUN = {
     "run": "RUN",
     "which": "--which",
-    "coef": "--lambda",
+    "coefs": "--lambda",
     "filter_seen": "--filter-seen",
     "on": "--on",
 }
@@ -32,7 +43,7 @@ _OF_A_RUN = {
 @click.option("--cutoffs")
 @click.option("--top-n", "--topN", "top_n", type=int)
 @click.option("--metrics", metavar="NAMES")
-@click.option("--lambda", "coef", type=float)
+@lambda_option
 @click.option("--filter-seen", is_flag=True)
 @click.option("--on", metavar="NAME")
 @click.option("--lists", type=click.Path(path_type=Path), metavar="FILE")
@@ -50,7 +61,7 @@ def evaluate(
     cutoffs: str | None,
     top_n: int | None,
     metrics: str | None,
-    coef: float | None,
+    coefs: tuple[str, ...],
     filter_seen: bool,
     on: str | None,
     lists: Path | None,
@@ -65,39 +76,42 @@ def evaluate(
     _check_subject(context)
     from reprise.runs import results
     from reprise.runs.evaluation import (
-        check_coef,
         cutoffs_asked,
         evaluation_facts,
+        lambdas_asked,
         metrics_asked,
         only,
         warn_of_whole_lists,
     )
-    from reprise.show.evaluation import show_evaluation
+    from reprise.show.evaluation import show_curve, show_evaluation
     from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    shown = metrics_asked(None if metrics is None else _parts(metrics))
-    numbers = None if cutoffs is None else [_whole(part) for part in _parts(cutoffs)]
+    shown = metrics_asked(None if metrics is None else parts(metrics))
+    numbers = None if cutoffs is None else whole_numbers_of("cutoffs", cutoffs)
     asked = cutoffs_asked(numbers, top_n)
-    check_coef(coef)
+    lambdas = lambdas_asked(numbers_of("lambda", coefs)) if coefs else (None,)
     if lists is not None and dataset is not None:
-        measured = _of_lists(lists, dataset, split, asked, data_dir, say)
+        found = [_of_lists(lists, dataset, split, asked, data_dir, say)]
     else:
         assert run is not None
-        measured = _of_run(run, on, split, which, coef, filter_seen, asked, runs_dir, data_dir, say)
+        found = _of_run(run, on, split, which, lambdas, filter_seen, asked, runs_dir, data_dir, say)
+    measured = found[0]
     warn_of_whole_lists(measured, say)
-    facts = evaluation_facts(measured, split, coef)
+    points = [evaluation_facts(one, split, coef) for one, coef in zip(found, lambdas, strict=True)]
     if measured.checkpoint is not None:
-        results.keep(measured.checkpoint, [facts], say)
-    facts = only(facts, shown)
-    absent = [one.name for one in shown if f"{one.name}@{measured.cutoffs[0]}" not in facts]
+        results.keep(measured.checkpoint, points, say)
+    points = [only(facts, shown) for facts in points]
+    absent = [one.name for one in shown if f"{one.name}@{measured.cutoffs[0]}" not in points[0]]
     if metrics is not None and absent:
         say("metrics_absent", metrics=", ".join(absent))
     if as_json:
-        print_json(facts)
+        print_json({"curve": points} if points[1:] else points[0])
+    elif points[1:]:
+        show_curve(points, None if metrics is None else shown, messages)
     else:
-        show_evaluation(facts, messages)
+        show_evaluation(points[0], messages)
 
 
 def _of_run(
@@ -105,28 +119,28 @@ def _of_run(
     on: str | None,
     split: Any,
     which: Any,
-    coef: float | None,
+    coefs: Sequence[float | None],
     filter_seen: bool,
     cutoffs: tuple[int, ...] | None,
     runs_dir: Path,
     data_dir: Path | None,
     say: Say,
-) -> "Measured":
-    """Evaluate a run's stored model on its own data set or on the data set `on`."""
+) -> "list[Measured]":
+    """Evaluate a run's stored model on its own data set or on the data set `on`, by each lambda."""
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
-    from reprise.runs.evaluation import measure
+    from reprise.runs.evaluation import measure_each
     from reprise.runs.manage.survey import path_of
     from reprise.runs.stored import load
-    from reprise.runs.transfer import measure_on
+    from reprise.runs.transfer import measure_each_on
     from reprise.runs.where import locator
 
     path = path_of(run, runs_dir)
     stored = load(path, which, say, locator(path, data_dir))
     if on is None:
-        return measure(stored, split, coef, filter_seen, cutoffs)
+        return measure_each(stored, split, coefs, filter_seen, cutoffs)
     other = open_dataset(locate(data_dir or stored.dataset.folder.parent, on))
-    return measure_on(stored, other, split, say, coef, filter_seen, cutoffs)
+    return measure_each_on(stored, other, split, say, coefs, filter_seen, cutoffs)
 
 
 def _of_lists(
@@ -158,15 +172,3 @@ def _check_subject(context: click.Context) -> None:
     if "lists" in given and (more := given & _OF_A_RUN.keys()):
         options = ", ".join(text for name, text in _OF_A_RUN.items() if name in more)
         raise UsageError("lists_alone", options=options)
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        expected = Phrase("good_whole", low=1)
-        raise UsageError("bad_value", option="cutoffs", value=text, expected=expected) from None

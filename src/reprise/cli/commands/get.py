@@ -31,7 +31,7 @@ def get(
     from reprise.show.terminal import shown_downloads
 
     if name not in KNOWN:
-        suggestion = suggest(name, KNOWN)
+        suggestion = suggest(KNOWN, name)
         raise UsageError("unknown_set", name=name, suggestion=suggestion, known=", ".join(KNOWN))
     known, messages = KNOWN[name], Messages(choose_language(lang))
     click.echo(messages.text(known.licence, name=name, page=known.page))

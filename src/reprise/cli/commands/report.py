@@ -6,7 +6,13 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option, runs_option
+from reprise.cli.options import (
+    common_options,
+    data_option,
+    lambda_option,
+    numbers_of,
+    runs_option,
+)
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language, unsaid
@@ -19,7 +25,7 @@ _FILE = "report.html"
 @click.option("--output", type=click.Path(path_type=Path))
 @click.option("--no-evaluation", is_flag=True)
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test")
-@click.option("--lambda", "coefs", type=float, multiple=True)
+@lambda_option
 @runs_option
 @data_option
 @common_options
@@ -28,7 +34,7 @@ def report(
     output: Path | None,
     no_evaluation: bool,
     split: Any,
-    coefs: tuple[float, ...],
+    coefs: tuple[str, ...],
     runs_dir: Path,
     data_dir: Path | None,
     lang: str | None,
@@ -39,8 +45,9 @@ def report(
     end_at_once_on_interrupt()
     from reprise import durable
     from reprise.report.facts import read_runs
-    from reprise.report.measuring import LAMBDAS, check_lambdas, measure_run, measured_before
+    from reprise.report.measuring import LAMBDAS, measure_run, measured_before
     from reprise.report.page import render
+    from reprise.runs.evaluation import lambdas_asked
     from reprise.runs.manage.apart import apart
     from reprise.runs.manage.survey import path_of
     from reprise.runs.where import locator
@@ -48,7 +55,7 @@ def report(
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    chosen = check_lambdas(coefs or LAMBDAS)
+    chosen = lambdas_asked(numbers_of("lambda", coefs)) if coefs else LAMBDAS
     found = read_runs([path_of(run, runs_dir) for run in runs], say)
     for warning in apart([run.identity for run in found]):
         say(warning)

@@ -1,5 +1,6 @@
-"""`reprise resume`: resume a run by its name."""
+"""`reprise resume`: resume a run by its name, or the runs of several seeds by theirs."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +43,30 @@ def resume(
 ) -> None:
     """Resume the run NAME with its stored settings and its data."""
     end_at_once_on_interrupt()  # until training installs its own signal handlers
+    from reprise.errors import UsageError
+    from reprise.runs.manage.groups import find_group
     from reprise.runs.naming import for_resuming
 
     given = run_values(None, None, max_iter, max_steps, values)
-    named = for_resuming(run, given, runs_dir)  # raises before JAX is imported
+    group = find_group(runs_dir, run)
+    if len(group.folders) > 1 and (best_metric, change_learning_rate) != (None, None):
+        names = ", ".join(one.path.name for one in group.folders)
+        raise UsageError("group_resumed_alike", name=run, names=names)
+    # Raises before JAX is imported.
+    named = [for_resuming(str(one.path), given, runs_dir) for one in group.folders]
 
-    from reprise.cli.starting import Watch, start
+    from reprise.cli.starting import Watch, start, start_group
+    from reprise.show.commandline import resume_command
     from reprise.tracking import require
 
     require(track)
+    watch = Watch(quiet, track, lang)
+    if len(named) > 1:
+        again = resume_command("reprise", sys.argv[1:])
+        start_group(named, watch, data_dir, resume_from, again)
     start(
-        named,
-        Watch(quiet, track, lang),
+        named[0],
+        watch,
         data_dir,
         resume_from=resume_from,
         best_metric=best_metric,

@@ -1,4 +1,4 @@
-"""Report what is not read of a source: files left aside, and columns that look useful."""
+"""Report what is not read of a source: files, and columns that look useful."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,8 +10,8 @@ from reprise.data.readers import foreign, sources, tables
 from reprise.data.readers.given import Given, is_hidden, is_hidden_below
 from reprise.errors import DataError
 
-_NAMED = 3  # of the files of a reason
-# What a column may tell, by its name; of price no option makes use.
+_NAMED = 3  # files shown per reason
+# What a column may hold, by its name. No option uses a price.
 _LOOKS = {
     "category": r"categor|(^|_)cat(_|$)|genre|brand|department|(item|product)_type|^(class|tags?)$",
     "title": r"title|headline|(product|item|article)_?name|^name$",
@@ -21,7 +21,7 @@ _LOOKS = {
 
 
 def left_aside(given: Given, used: Collection[Path]) -> dict[str, dict[str, Any]]:
-    """Return how many files and folders of a source were not used by why, and the first names."""
+    """Return the files and folders of a source that were not read, by reason: count, names."""
     left = [path for path in given.paths if path.is_file() and path not in used]
     left += given.passed
     for folder in given.paths:
@@ -37,10 +37,10 @@ def left_aside(given: Given, used: Collection[Path]) -> dict[str, dict[str, Any]
 
 
 def _unused(folder: Path, used: Collection[Path], deep: bool) -> Iterator[Path]:
-    """Yield the files that are not used, and the folders as they are where none below is read."""
+    """Yield unused files; a folder as a whole, unless deep, which descends into it."""
     try:
         found = durable.entries(folder)
-    except OSError:  # nothing below is read
+    except OSError:  # an unreadable folder has no files to report
         found = []
     for path in found:
         if path.is_dir() and deep and not is_hidden(path):
@@ -69,7 +69,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def useful(columns: Sequence[str], known: Collection[str]) -> list[Mapping[str, str]]:
-    """Return those of the columns that look useful, each with what it may tell, but for what is
+    """Return the columns that look useful, each with what it may hold, except what is already
     `known`.
     """
     return [

@@ -13,16 +13,17 @@ from reprise.data.readers.interactions import as_text
 from reprise.errors import DataError, UsageError
 from reprise.text.suggest import suggest
 
-_MOST_EVENTS = 1000  # of a column that has more values, they are no events
+_MOST_EVENTS = 1000  # a column with more distinct values is not one of events
 _SHOWN = 20  # events that meta.json counts by name
-_GOOD, _LOW, _MISSING, _NO_NUMBER = range(4)  # what a row's rating is
+_GOOD, _LOW, _MISSING, _NO_NUMBER = range(4)  # kinds of ratings
 
 
 class Chosen(NamedTuple):
-    """The parts' rows that are taken, without event and rating, and with target (Boolean) where not
-    all are to be found; what meta.json keeps of the choice; how many rows are not taken.
+    """The selected rows.
 
-    missing: rows without a rating that are left out, as others without an id are.
+    parts: with these rows, without columns event and rating; with a Boolean column target if only
+    some events are targets. taken: what meta.json stores about the choice. rows: the number of rows
+    that are not selected; missing: of those dropped as invalid because they have no rating.
     """
 
     parts: Sequence[Part]
@@ -32,21 +33,21 @@ class Chosen(NamedTuple):
 
 
 class _Counts(NamedTuple):
-    """Rows by event (None: missing) and by what their rating is, and the highest rating."""
+    """Counts of rows by event (None: missing) and kind of rating, and the highest rating."""
 
     rows: Counter[tuple[str | None, int]]
     highest: float | None
 
     @property
     def events(self) -> Counter[str | None]:
-        """Rows by event."""
+        """The number of rows by event."""
         events: Counter[str | None] = Counter()
         for (event, _), count in self.rows.items():
             events[event] += count
         return events
 
     def rated(self, kind: int, events: Sequence[str] | None) -> int:
-        """Return the rows of these events (None: of all) whose rating is of a kind."""
+        """Return the number of rows of these events (None: all) with this kind of rating."""
         return sum(
             count
             for (event, own), count in self.rows.items()
@@ -55,8 +56,11 @@ class _Counts(NamedTuple):
 
 
 def choose(found: Found, asked: Asked) -> Chosen:
-    """Return the rows of a source that are taken; UsageError where an event is asked for that no
-    row has, DataError where a rating is none, or no row is left.
+    """Select rows of a source by the events and the minimum rating that are asked for.
+
+    Raises:
+        UsageError: An event is asked for that no row has.
+        DataError: A rating is not a number, or no row is left.
     """
     names = [_Names(part) for part in found.parts]
     has_events, has_ratings = (what in names[0].columns for what in ON_REQUEST)
@@ -92,7 +96,7 @@ def choose(found: Found, asked: Asked) -> Chosen:
 
 
 class _Names:
-    """A part, and what its columns of the events and ratings are called and read as."""
+    """A part, with the names of its event and rating columns and how they are read."""
 
     def __init__(self, part: Part) -> None:
         self.part = part
@@ -104,7 +108,7 @@ class _Names:
         self.event, self.rating = (told.get(what, {}).get("column", what) for what in ON_REQUEST)
 
     def read(self, asked: Asked) -> list[pl.Expr]:
-        """Return event, rating, and what that is."""
+        """Return the expressions event, rating (Float64) and kind (Int8, of rating)."""
         event, kind = pl.lit(None, pl.String), pl.lit(_GOOD)
         if "event" in self.columns:
             event = self._known("event", asked)
@@ -127,7 +131,7 @@ class _Names:
         return [event.alias("event"), rating.alias("rating"), kind.cast(pl.Int8).alias("kind")]
 
     def rating_of(self, asked: Asked) -> pl.Expr:
-        """Return the rating as a number, null of anything else."""
+        """Return the rating as Float64; null if it is not a number."""
         dtype = self.columns.get("rating")
         if dtype is None or not (dtype == pl.String or dtype.is_numeric()):
             return pl.lit(None, pl.Float64)
@@ -135,7 +139,7 @@ class _Names:
         return own.cast(pl.Float64, strict=False)
 
     def _known(self, what: str, asked: Asked) -> pl.Expr:
-        """Return a column as text, null where it is empty or stands for a missing value."""
+        """Return a column as text; null if it is empty or one of the null values."""
         text = as_text(pl.col(what), self.columns[what])
         known = text != ""
         if self.columns[what] == pl.String:
@@ -143,16 +147,14 @@ class _Names:
         return pl.when(known).then(text)
 
     def rows(self) -> pl.LazyFrame:
-        """Return the rows but for lines of other fields than they should have, which are named when
-        the others are read.
-        """
+        """Return the rows without lines of a wrong number of fields, which reading reports."""
         return self.part.rows.filter(~self._odd())
 
     def chosen(self, asked: Asked, events: Sequence[str] | None) -> Part:
-        """Return the part with the rows that are taken."""
+        """Return the part with the selected rows."""
         event, rating = self.read(asked)[0], self.rating_of(asked)
         wanted = pl.lit(True)
-        if "rating" in self.columns:  # all of which are numbers or missing, as is known by now
+        if "rating" in self.columns:  # checked before: all are numbers or missing
             wanted = (rating.is_finite() & (rating >= asked.min_rating)).fill_null(value=False)
         if events is not None:
             wanted &= event.is_in(list(events)).fill_null(value=False)
@@ -175,10 +177,10 @@ def _counts(names: Sequence[_Names], asked: Asked) -> _Counts:
     highest: list[float] = []
     for name in names:
         own = name.rows()
-        if "rating" in name.columns:  # which may differ in every row
+        if "rating" in name.columns:  # too many different ones to group by
             own = own.with_columns(rows=pl.lit(1, pl.UInt32))
         else:
-            own = own.group_by("event").agg(rows=pl.len())  # first: reading a text takes longer
+            own = own.group_by("event").agg(rows=pl.len())  # parsing texts takes longer
         of_kind = (
             own.select(*name.read(asked), "rows")
             .group_by("event", "kind")
@@ -195,7 +197,7 @@ def _counts(names: Sequence[_Names], asked: Asked) -> _Counts:
 
 
 def _refuse_several(names: Sequence[_Names], what: str) -> None:
-    """Raise DataError where parts have a column by several names: they may mean several things."""
+    """Raise DataError if parts name a column differently: the meanings could differ."""
     found: dict[str, Path] = {}
     for name in names:
         found.setdefault(getattr(name, what), name.part.path)
@@ -213,7 +215,7 @@ def _refuse_unknown(
     asked: Asked,
     events: Sequence[str] | None,
 ) -> None:
-    """Raise UsageError where an event is asked for that no row has or that is not taken."""
+    """Raise UsageError for an event that no row has, or for a target that is not selected."""
     values = _by_count(known)
     if len(values) > _MOST_EVENTS:
         facts = {"column": column, "count": len(values), "example": values[0]}
@@ -229,7 +231,7 @@ def _refuse_unknown(
                     path=part.path,
                     column=column,
                     events=some(values) or "-",
-                    suggestion=suggest(event, values),
+                    suggestion=suggest(values, event),
                 )
     for event in asked.target_events or ():
         if events is not None and event not in events:
@@ -237,8 +239,8 @@ def _refuse_unknown(
 
 
 def _told(known: Mapping[str | None, int], events: Sequence[str] | None) -> dict[str, Any]:
-    """Return how many rows of which events are taken, and how many are not: of each the most
-    frequent by name, the others together (null), as those without an event are.
+    """Return the counts of rows by event, of those selected and those left out. The most frequent
+    events are named; the others, and rows without an event, are summed under null.
     """
     told: dict[str, Any] = {}
     for what, taken in (("taken", True), ("left", False)):
@@ -254,7 +256,7 @@ def _told(known: Mapping[str | None, int], events: Sequence[str] | None) -> dict
 
 
 def _by_count(known: Mapping[str | None, int]) -> list[str]:
-    """Return the events, the most frequent first."""
+    """Return the events by falling count."""
     named = (event for event in known if event is not None)
     return sorted(named, key=lambda event: (-known[event], event))
 
@@ -262,8 +264,11 @@ def _by_count(known: Mapping[str | None, int]) -> list[str]:
 def _refuse_bad_ratings(
     names: Sequence[_Names], asked: Asked, counts: _Counts, events: Sequence[str] | None
 ) -> int:
-    """Return how many rows have no rating; DataError, with the first, where one has something else
-    than a number, or rows without are not to be left out.
+    """Return the number of rows without a rating.
+
+    Raises:
+        DataError: A rating is not a number, or one is missing without --drop-invalid; it names the
+            first such row.
     """
     bad, missing = counts.rated(_NO_NUMBER, events), counts.rated(_MISSING, events)
     rows = sum(counts.rated(kind, events) for kind in (_GOOD, _LOW, _MISSING, _NO_NUMBER))

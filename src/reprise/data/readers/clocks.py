@@ -1,5 +1,5 @@
-"""Choose among several time columns: the finest, if in every row each of the others equals it,
-rounded down to a unit of its own (such as days). Otherwise the user is asked.
+"""Choose among several time columns: the finest one, if every other column equals it in all rows,
+rounded down to some unit (such as days). Otherwise raise an error that lists them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,29 @@ from reprise.data.readers.format import Part
 from reprise.data.readers.times import broken_time, since_epoch, whole_time
 from reprise.errors import UsageError
 
-_SECOND = 10**9  # nanoseconds, that all is compared in
+_SECOND = 10**9  # in nanoseconds, in which times are compared
+# Units that a column may be rounded to, in ns, from a day to a nanosecond.
 _CUTS = tuple(_SECOND * unit for unit in (86_400, 3_600, 60, 1))
-_CUTS += tuple(_SECOND // 10**digits for digits in range(1, 10))  # the coarsest first
-_DAY_NUMBERS = 19_700_101, 22_000_000  # 20261127
-_DAY, _DATE = len(UNITS), len(UNITS) + 1  # kinds of times that are of no clock
-_SAMPLE = 1000  # rows, that tell whether a column's texts are dates
+_CUTS += tuple(_SECOND // 10**digits for digits in range(1, 10))
+_DAY_NUMBERS = 19_700_101, 22_000_000  # dates as numbers, such as 20261127
+_DAY, _DATE = len(UNITS), len(UNITS) + 1  # kinds of times beyond the clocks of UNITS
+_SAMPLE = 1000  # rows that decide whether a column's texts are dates
 
 
 class Finest(NamedTuple):
-    """The column taken as the time, and those it agrees with."""
+    """The column used as the time, and the others, which agree with it."""
 
     column: str
     others: tuple[str, ...]
 
 
 def finest(parts: Sequence[Part], names: Sequence[str], nulls: Sequence[str]) -> Finest:
-    """Return the finest of columns of these names, the likeliest first, that could be the time;
-    UsageError lists them where they differ, with the first row where they do.
+    """Return the finest of the candidate columns `names` (the likeliest first).
+
+    nulls: texts that stand for a missing value.
+
+    Raises:
+        UsageError: They disagree; it names the first row where they do.
     """
     facts = [_facts(part, names, nulls) for part in parts]
     filled = [name for name in names if any(fact[f"kind {name}"] is not None for fact in facts)]
@@ -50,7 +55,7 @@ def finest(parts: Sequence[Part], names: Sequence[str], nulls: Sequence[str]) ->
 
 
 def _coarsest(facts: Sequence[Mapping[str, Any]], name: str) -> int:
-    """Return which is the first of _CUTS that all of a column's times are multiples of."""
+    """Return the index of the coarsest of _CUTS that divides all times of a column."""
     cuts = range(len(_CUTS))
     return next((cut for cut in cuts if not any(fact[f"{name} {cut}"] for fact in facts)), cuts[-1])
 
@@ -61,8 +66,9 @@ def _is_of_one_kind(facts: Sequence[Mapping[str, Any]], name: str) -> bool:
 
 
 def _facts(part: Part, names: Sequence[str], nulls: Sequence[str]) -> dict[str, Any]:
-    """Return what a part tells of its columns of times: kind and last kind of their values, whether
-    some are bad, are no multiples of a cut, and differ from another column's at a cut.
+    """Return facts of a part's time columns: lowest and highest kind of their values; whether any
+    value is bad; by cut, whether any is not a multiple of it, and whether any value of another
+    column is not this column's, rounded down to it.
     """
     wanted = []
     for name in names:
@@ -84,16 +90,16 @@ def _facts(part: Part, names: Sequence[str], nulls: Sequence[str]) -> dict[str, 
 
 
 def _differs(name: str, other: str, cut: int) -> pl.Expr:
-    """Whether `other` is not `name` cut to a multiple of a length; what has no time differs from
-    what has one.
+    """Whether `other` has a time that is not `name`'s, rounded down to a cut; also if `name` has
+    none.
     """
     time, coarse = pl.col(f"time {name}"), pl.col(f"time {other}")
     return (coarse.is_not_null() & (time - time % _CUTS[cut]).ne_missing(coarse)).fill_null(False)
 
 
 def _nanoseconds(part: Part, names: Sequence[str], nulls: Sequence[str]) -> pl.LazyFrame:
-    """Return of each column its time in nanoseconds, its kind (the place in UNITS of its number's
-    clock, or beyond: a number of a day, a date) and whether it is bad: there, and none of these.
+    """Return the rows with three columns for each time column: time in nanoseconds; kind, an index
+    into UNITS (the clock of a number) or _DAY or _DATE; and bad, for values that are none of these.
     """
     schema = part.rows.collect_schema()
     if any(schema[name].is_nested() for name in names):
@@ -127,8 +133,8 @@ def _nanoseconds(part: Part, names: Sequence[str], nulls: Sequence[str]) -> pl.L
 
 
 def _of_numbers(whole: pl.Expr, broken: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """Return the times of numbers in nanoseconds, and of what kind they are: of the clock of their
-    size, or of a day. whole: where they fit into 64 bits.
+    """Return time in nanoseconds and kind of numbers: by the clock that numbers of their size are
+    of, or _DAY. whole: the numbers that are Int64; broken: all, as Float64.
     """
     day = broken.is_between(*_DAY_NUMBERS) & (broken == broken.floor())
     date = pl.when(day).then(broken).cast(pl.Int64).cast(pl.String)

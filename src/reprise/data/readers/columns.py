@@ -182,5 +182,5 @@ def _no_such_columns(path: Path, names: Sequence[str], absent: Mapping[str, str]
         ),
         path=path,
         columns=some(names),
-        suggestions=", ".join(repr(suggest(name, names)) for name in absent.values()),
+        suggestion=suggest(names, *absent.values()),
     )

@@ -37,9 +37,11 @@ def read_split(folder: Path) -> FoundSplit:
     prefix = train_files[0].name.removesuffix("_train.txt")
     paths = {split: folder / f"{prefix}_{split}.txt" for split in SPLITS}
     frames = {split: _interactions(path) for split, path in paths.items()}
-    raw_items = _raw_items(folder / f"{prefix}_item_map.txt", paths, frames)
-    category = _categories(folder / f"{prefix}_item_cate.txt", len(raw_items))
-    return FoundSplit(paths, frames, raw_items, category)
+    categories, item_map = (folder / f"{prefix}_item_{kind}.txt" for kind in ("cate", "map"))
+    raw_items = _raw_items(item_map, paths, frames)
+    category = _categories(categories, len(raw_items))
+    about = [path for path in (categories, item_map) if path.is_file()]
+    return FoundSplit(paths, frames, raw_items, category, about)
 
 
 def _interactions(path: Path) -> pl.DataFrame:

@@ -1,21 +1,23 @@
-"""Refuse file types that are not read, with a command that converts the file to Parquet."""
+"""Refuse files and folders that are not read, with a command that writes them as Parquet."""
 
 import json
+import re
 import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from reprise.data.readers.given import entries_of
 from reprise.errors import DataError
 
-# To be unpacked: a table in one of these cannot be scanned.
+# To be unpacked by the user: these cannot be scanned.
 _PACKED = frozenset(".7z .bz2 .deflate .lz4 .lzo .rar .snappy .tar .tgz .xz .zip".split())
 
 
 class _Way(NamedTuple):
-    """A line of Python that writes SOURCE as TARGET, the modules it imports, and the packages it
-    needs besides Reprise's.
+    """A way to convert a file: a line of Python that writes SOURCE as TARGET, the modules that it
+    imports, and the packages to install for it.
     """
 
     code: str
@@ -25,6 +27,10 @@ class _Way(NamedTuple):
 
 def _polars(reader: str, packages: str = "") -> _Way:
     return _Way(f"polars.{reader}(SOURCE).write_parquet(TARGET)", packages=packages)
+
+
+def _polars_lazily(reader: str, packages: str) -> _Way:
+    return _Way(f"polars.{reader}(SOURCE).sink_parquet(TARGET)", packages=packages)
 
 
 def _pandas(reader: str, packages: str) -> _Way:
@@ -55,24 +61,33 @@ _BY_NAME = {
     ".duckdb": _DUCKDB,
     ".orc": _ORC,
 }
-# By the first bytes: what engines write without a suffix, and what `.arrow` and `.db` may be, too.
+# By first bytes, for files that engines write without a suffix, and for .arrow and .db.
 _BY_CONTENT = {
     b"ORC": _ORC,
     b"FEA1": _pyarrow("pyarrow.feather"),
     b"\xff\xff\xff\xff": _polars("read_ipc_stream"),
     b"SQLite": _SQLITE,
 }
+# Folders whose log tells which files count: by what holds it, and its name.
+_LAKES = {
+    ("", "_delta_log"): ("Delta Lake", _polars_lazily("scan_delta", "deltalake")),
+    ("metadata", "*.metadata.json"): (
+        "Iceberg",
+        _polars_lazily("scan_iceberg", "pyiceberg pyarrow"),
+    ),
+    ("", ".hoodie"): ("Hudi", None),
+}
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file is of such a kind: by its name, or by its content where it has no suffix."""
+    """Whether a file's type is not read: by its suffix, or by its first bytes without one."""
     if not path.suffix:
         return is_of_another_kind(path)
     return _is_packed(path) or path.suffix.lower() in _BY_NAME
 
 
 def refuse(path: Path) -> None:
-    """Raise DataError where a file is of such a kind, or one in a folder is."""
+    """Raise DataError if a file, or any file in a folder, is of a type that is not read."""
     files = sorted(path.rglob("[!._]*")) if path.is_dir() else [path]
     for file in files:
         if file.is_file() and is_foreign(file):
@@ -80,22 +95,45 @@ def refuse(path: Path) -> None:
 
 
 def refusal(path: Path) -> DataError:
-    """Return the error for a file that is not read, with the way around."""
+    """Return the error for a file that is not read, with the command that converts it."""
     way = None if _is_packed(path) else _way(path)
     if way is None:
         return DataError("packed_otherwise", path=path)
-    values = {"SOURCE": str(path), "TARGET": str(path.with_suffix(".parquet"))}
-    code = way.code.replace("TABLE", _table(path))
-    for name, value in values.items():
-        code = code.replace(name, json.dumps(value, ensure_ascii=False))
+    way = way._replace(code=way.code.replace("TABLE", _table(path)))
+    return DataError("foreign_file", path=path, line=_line(way, path, path.with_suffix(".parquet")))
+
+
+def _line(way: _Way, source: Path, target: Path) -> str:
+    """Return the command."""
+    code = way.code
+    for name, value in (("SOURCE", source), ("TARGET", target)):
+        code = code.replace(name, json.dumps(str(value), ensure_ascii=False))
     line = f"python -c {shlex.quote(f'import {way.modules}; {code}')}"
-    if way.packages:
-        line = f"pip install {way.packages} && {line}"
-    return DataError("foreign_file", path=path, line=line)
+    return f"pip install {way.packages} && {line}" if way.packages else line
+
+
+def refuse_lake(folder: Path) -> None:
+    """Raise DataError where a log tells which of a folder's files count."""
+    for (inner, sign), (kind, way) in _LAKES.items():
+        logs = [path for path in entries_of(folder / inner) if path.match(sign)]
+        if not logs:
+            continue
+        target = folder.absolute().with_name(f"{folder.absolute().name}.snapshot.parquet")
+        if way is None:
+            line = f"spark.read.format('hudi').load({str(folder)!r}).write.parquet({str(target)!r})"
+        else:
+            line = _line(way, max(logs, key=_version) if inner else folder, target)
+        raise DataError("lake_folder", path=folder, kind=kind, line=line)
+
+
+def _version(log: Path) -> int:
+    """Return the number of a version, which the name of its file begins with: v3, 00003-..."""
+    number = re.search(r"\d+", log.name)
+    return int(number[0]) if number else -1
 
 
 def is_of_another_kind(path: Path) -> bool:
-    """Whether a file's first bytes are those of a kind that is not read, whatever its name."""
+    """Whether a file's first bytes are of a type that is not read, whatever its suffix."""
     return _by_content(path) is not None
 
 
@@ -113,14 +151,14 @@ def _by_content(path: Path) -> _Way | None:
         with path.open("rb") as file:
             head = file.read(16)
     except OSError:
-        return None  # what reads it says why
+        return None  # reading it reports the error
     if head[8:12] == b"DUCK":
         return _DUCKDB
     return next((way for begin, way in _BY_CONTENT.items() if head.startswith(begin)), None)
 
 
 def _table(path: Path) -> str:
-    """Return the name of a SQLite database's only table, or what stands for the table's name."""
+    """Return the name of a SQLite database's only table, or the placeholder TABLE."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT name, type FROM sqlite_master").fetchall()

@@ -84,7 +84,8 @@ class Found(NamedTuple):
 
     items: item (String), each once, with category and title (String) where they are known.
     ordered: whether the order of the rows says anything. That of a table in parts does not.
-    clocked: whether times are of a clock, and not places. about: the file that tells of the items.
+    clocked: whether times are of a clock, and not places. about: the file that tells of the items;
+    about_unused: its columns that are not used.
     events: those that are taken where the user names none; None: all.
     """
 
@@ -93,6 +94,7 @@ class Found(NamedTuple):
     ordered: bool = True
     clocked: bool = True
     about: Path | None = None
+    about_unused: Sequence[str] = ()
     events: Sequence[str] | None = None
 
 
@@ -100,13 +102,15 @@ class FoundSplit(NamedTuple):
     """A source that is split already. By split, the file (paths) and its interactions (frames): a
     row an interaction, with user, item (1..V), time and line.
 
-    raw_items: the own ids of items 1..V; category [V+1] int32, -1 where unknown.
+    raw_items: the own ids of items 1..V; category [V+1] int32, -1 where unknown; about: the files
+    that these are from.
     """
 
     paths: Mapping[str, Path]
     frames: "Mapping[str, pl.DataFrame]"
     raw_items: "pl.Series"
     category: NDArray[np.int32]
+    about: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)

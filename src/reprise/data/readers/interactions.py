@@ -24,8 +24,16 @@ from reprise.data.readers.format import (
     Part,
     ignore_progress,
 )
-from reprise.data.readers.times import broken_time, micros, nanos, timestamps, whole_time
-from reprise.data.store import NEEDED, TOLD, Held, Memory, Store
+from reprise.data.readers.times import (
+    broken_time,
+    good_zone,
+    micros,
+    nanos,
+    timestamps,
+    whole_time,
+    zone_counts,
+)
+from reprise.data.store import NEEDED, Held, Memory, Store
 from reprise.errors import DataError
 from reprise.text.messages import Phrase
 
@@ -64,14 +72,15 @@ class Interactions:
 
 
 class Collected(NamedTuple):
-    """The frame of `Interactions`, the unit of times that were dates, and how many rows were left
-    out: in all, and by what they lack.
+    """The frame of `Interactions`, the unit of times that were dates, how many rows were left out:
+    in all, and by what they lack; and how many dates have a time zone, and how many have none.
     """
 
     frame: pl.DataFrame
     unit: int | None
     left_out_rows: int
     left_out: Mapping[str, int]
+    zones: tuple[int, int]
 
 
 def collect(
@@ -95,7 +104,7 @@ def collect(
     # What fits the first rows mostly fits all: one pass is enough then.
     head = parts[0]._replace(rows=parts[0].rows.head(_SAMPLE), numbers=None)
     store = store or Memory()
-    store.expect(rows_of(parts), sum(name in seen for name in TOLD))
+    store.expect(rows_of(parts), seen)
     choice, held = _fitting([head], dict.fromkeys(words, 0), reader, ignore_progress, Memory())
     if not held.rows:
         choice = dict.fromkeys(words, 0)
@@ -116,7 +125,19 @@ def collect(
         frame = whole
     if frame["time"].dtype == pl.Float64 and _are_whole(frame["time"]):
         frame = store.cast(frame, "time", pl.Int64)
-    return Collected(frame, _DATE_UNITS.get(choice["time"]), rows - len(frame), left_out)
+    unit = _DATE_UNITS.get(choice["time"])
+    zones = (0, 0) if unit is None else _zones(parts)
+    return Collected(frame, unit, rows - len(frame), left_out, zones)
+
+
+def _zones(parts: Sequence[Part]) -> tuple[int, int]:
+    """Return how many dates have a time zone, and how many have none."""
+    zoned = unzoned = 0
+    for part in parts:
+        counts = zone_counts(pl.col("time"), part.rows.collect_schema()["time"])
+        own = part.rows.select(zoned=counts[0], unzoned=counts[1]).collect(engine="streaming")
+        zoned, unzoned = zoned + own["zoned"].item(), unzoned + own["unzoned"].item()
+    return zoned, unzoned
 
 
 def _are_whole(times: pl.Series) -> bool:
@@ -179,7 +200,7 @@ def _fitting(
     store: Store,
 ) -> tuple[dict[str, int], Held]:
     """Return the first readings from `choice` on that leave no value out, or those that leave out
-    the fewest; and the rows as the last ones tried read them.
+    the fewest; and the rows as they read them.
     """
     left_out: dict[str, dict[int, int]] = {name: {} for name in choice}
     as_numbers = not choice["time"]
@@ -199,6 +220,8 @@ def _fitting(
             break
         choice = {**choice, **worse}
     best = {name: min(tried, key=tried.__getitem__) for name, tried in left_out.items()}
+    if best != choice:
+        held = store.hold(_batches(parts, best, False, reader, on_progress))
     return best, held
 
 
@@ -307,7 +330,7 @@ def _good_time(bad: object, among_dates: bool) -> Phrase:
     if date is not None:
         return Phrase("good_time_precision" if among_dates else "good_time_number")
     number = pl.select(broken_time(pl.lit(text), pl.String())).item()
-    return _GOOD_TIME if number is None else Phrase("good_time_date")
+    return (good_zone(text) or _GOOD_TIME) if number is None else Phrase("good_time_date")
 
 
 def described(frame: pl.DataFrame, category_ends: str = "|") -> pl.DataFrame:

@@ -7,7 +7,7 @@ import polars as pl
 
 from reprise.data.ids import spelled
 from reprise.data.readers import amazon, tables
-from reprise.data.readers.columns import Columns
+from reprise.data.readers.columns import Columns, find
 from reprise.data.readers.dialect import Dialect
 from reprise.data.readers.format import Asked, Found, Part
 from reprise.data.readers.interactions import described
@@ -36,17 +36,21 @@ def tables_with_items(parts: Sequence[Source], about: Path | None, asked: Asked)
 
     if about is None:
         return Found(scanned())
+    unused: list[str] = []
     if amazon.is_metadata(about):
         items = items_of(amazon.read_metadata(about))
     else:
         named = _named_of(parts, about, asked)
-        items = items_of(tables.read(about, ("item",), named, Dialect(encoding=dialect.encoding)))
+        own = Dialect(encoding=dialect.encoding)
+        items = items_of(tables.read(about, ("item",), named, own))
+        names = tables.names_of(about, own)
+        unused = [name for name in names if name not in find(about, names, named).values()]
         columns = columns._replace(**{what: None for what in _TOLD if what in named.given})
     rows = scanned()
     items = items.drop([what for what in _TOLD if what in columns.given], strict=False)
     told = [what for what in _TOLD if what in items.columns]
     rows = [part.changed(lambda rows: rows.drop(told, strict=False)) for part in rows]
-    return Found(rows, items, about=about)
+    return Found(rows, items, about=about, about_unused=unused)
 
 
 def _named_of(parts: Sequence[Source], about: Path, asked: Asked) -> Columns:

@@ -1,77 +1,111 @@
-"""JSON lines: one record per line. Fields are those of the first lines; fields of usual names, and
-those named by the user, may first appear in any line. Every value of the fields in question is read
-as text, independent of the others, so that 5, 5.5 and "5b" can be in one field.
+"""JSON lines: one record per line. Fields are those of all lines. Every value of the fields in
+question is read as text, independent of the others, so that 5, 5.5 and "5b" can be in one field.
 """
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 
-from reprise.data.readers.columns import ROW, USUAL, plain
+from reprise.data.readers.columns import ROW
 from reprise.data.readers.texts import lines_of, unreadable
 from reprise.errors import DataError
 from reprise.text.messages import Phrase
 
-_SAMPLE = 100  # lines, of which each may lack some fields
+_SAMPLE = 100  # lines, whose fields are known before the others are looked at
 _BATCH = 100_000
 _DEEPEST = 8  # of lists in lists
 _NESTED = float("inf")
+_MOST_NAMES = 1000  # of fields, that a pattern is made of
+# Fields by name: how deep their values' lists are, _NESTED of records, None where all are null.
+_Depths: TypeAlias = dict[str, float | None]
 _GOOD = {"user": Phrase("good_id"), "item": Phrase("good_id"), "time": Phrase("good_time")}
 
 
-def fields_of(path: Path, named: Collection[str] = ()) -> dict[str, pl.DataType]:
-    """Return the fields of the first records, and those `named` or of usual names in any record,
-    with the types to read them as: text, or lists of text. Fields with nested records are left out.
-    Raise DataError for the first line that is not a record.
+def fields_of(path: Path) -> dict[str, pl.DataType]:
+    """Return the fields that any record has, in the order they come, with the types to read them
+    as: text, or lists of text, as deep as they are in the first records that have any. Fields with
+    nested records there are left out. Raise DataError where a first line is no record.
     """
     try:
-        first = lines_of(path).head(_SAMPLE).select("line", "text").collect().rows()
+        stat = path.stat()
+        depths = _fields(path, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(path, error) from error
+    return {name: _text(int(depth or 0)) for name, depth in depths.items() if depth != _NESTED}
+
+
+@lru_cache(maxsize=4096)
+def _fields(path: Path, stamp: tuple[int, ...]) -> _Depths:
+    first = lines_of(path).head(_SAMPLE).select("line", "text").collect().rows()
     if not first:
         raise DataError("no_interactions", path=path)
-    depths: dict[str, float] = {}
+    depths: _Depths = {}
     for line, text in first:
         for name, value in _record(path, line, text).items():
-            depths[name] = max(depths.get(name, 0), _depth(value))
-    for name, value in _later(path, depths, named).items():
-        depths[name] = _depth(value)
-    return {name: _text(int(depth)) for name, depth in depths.items() if depth != _NESTED}
+            known = [one for one in (depths.get(name), _depth(value)) if one is not None]
+            depths[name] = max(known, default=None)
+    for text in _others(path, depths):
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):
+            continue  # a line that is no record is named when it is read
+        for name, value in record.items() if isinstance(record, dict) else ():
+            if depths.get(name) is None:
+                depths[name] = _depth(value)
+    return depths
 
 
-def _later(path: Path, known: Collection[str], named: Collection[str]) -> dict[str, Any]:
-    """Return fields that first appear after the first records, with a value of each: Spark omits
-    fields that are null.
+def _others(path: Path, depths: _Depths) -> Iterator[str]:
+    """Yield the lines, in order, that may have fields which are not in `depths`; those that whoever
+    iterates puts there are known soon.
     """
-    words = [
-        word
-        for word in sorted({word for usual in USUAL.values() for word in usual.split()})
-        if not any(plain(name) == word for name in known)
-    ]
-    # A name in any case and with any signs between its letters, as `columns.find` takes it.
-    signs = r"[^a-zA-Z0-9\"]*"
-    likely = [signs.join(f"[{sign}{sign.upper()}]" for sign in word) for word in words]
-    given = [re.escape(json.dumps(name, ensure_ascii=False)[1:-1]) for name in named]
-    unknown = [name for name, real in zip(given, named, strict=True) if real not in known]
-    pattern = "|".join([f"{signs}(?:{'|'.join(likely)}){signs}", *unknown])
-    field = rf'"({pattern})"\s*:'
-    lines = lines_of(path).filter(pl.col("text").str.contains(field))
-    found: dict[str, Any] = {}
-    try:
-        for batch in lines.collect_batches(chunk_size=_BATCH, maintain_order=True):
-            names = set(batch["text"].str.extract_all(field).explode().drop_nulls())
-            for name in {json.loads(text.rpartition(":")[0]) for text in names} - {*known, *found}:
-                own = batch["text"].str.json_path_match(f"$[{json.dumps(name)}]")
-                text = batch["text"].filter(own.is_not_null()).head(1)
-                if len(text):
-                    found[name] = json.loads(text[0])[name]
-    except (pl.exceptions.PolarsError, OSError, ValueError):
-        pass  # a line that is no record is named when it is read
-    return found
+    waiting: deque[Future[list[str]]] = deque()
+    threads = pl.thread_pool_size()
+    batches = lines_of(path).collect_batches(chunk_size=_BATCH, maintain_order=True)
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in batches:
+            waiting.append(pool.submit(_unlike, batch["text"], _pattern(depths)))
+            if len(waiting) > threads:
+                yield from waiting.popleft().result()
+        for left in waiting:
+            yield from left.result()
+
+
+def _unlike(lines: pl.Series, pattern: str | None) -> list[str]:
+    found = lines if pattern is None else lines.filter(~lines.str.contains(pattern))
+    return found.to_list()
+
+
+def _pattern(depths: _Depths) -> str | None:
+    """Return a regular expression of lines that have the fields of `depths` alone: ten times as
+    fast as to read them. None where these are too many.
+    """
+    if len(depths) > _MOST_NAMES:
+        return None
+
+    def several(one: str) -> str:
+        return rf"\s*(?:{one}(?:\s*,\s*{one})*)?\s*"
+
+    text = r'"(?:[^"\\]|\\.)*"'
+    value = scalar = rf'(?:{text}|[^"\s,{{}}\[\]]+)'
+    for _ in range(2):  # what is deeper is read
+        pair = rf"{text}\s*:\s*{value}"
+        value = rf"(?:{scalar}|\[{several(value)}\]|\{{{several(pair)}\}})"
+    pairs = []
+    for fits, empty in ((value, False), ("null", True)):
+        names = [name for name, depth in depths.items() if (depth is None) == empty]
+        ways = {json.dumps(name, ensure_ascii=plain) for name in names for plain in (True, False)}
+        if ways:
+            pairs.append(rf"(?:{'|'.join(map(re.escape, sorted(ways)))})\s*:\s*{fits}")
+    record = several(rf"(?:{'|'.join(pairs)})")
+    return rf"^\s*\{{{record}\}}\s*$"
 
 
 def scan(path: Path, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
@@ -159,15 +193,17 @@ def _no_record(path: Path, line: int, text: str) -> DataError:
     return DataError("bad_line", path=path, line=line, text=text[:80], expected=expected)
 
 
-def _depth(value: object, most: int = _DEEPEST) -> float:
-    """Return the depth of nested lists in a value; _NESTED for records or unlimited depth."""
+def _depth(value: object, most: int = _DEEPEST) -> float | None:
+    """Return the depth of nested lists in a value, None of null; _NESTED for records or unlimited
+    depth.
+    """
     if isinstance(value, dict):
         return _NESTED
     if isinstance(value, list):
         if not most:
             return _NESTED
-        return 1 + max((_depth(one, most - 1) for one in value), default=0)
-    return 0
+        return 1 + max((_depth(one, most - 1) or 0 for one in value), default=0)
+    return None if value is None else 0
 
 
 def _text(depth: int) -> pl.DataType:

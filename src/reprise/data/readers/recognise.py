@@ -22,6 +22,7 @@ from reprise.data.readers.format import (
     Asked,
     Format,
     Found,
+    FoundSplit,
     OnProgress,
     ignore_progress,
     unknown_format,
@@ -150,7 +151,11 @@ def read(
         unit,
         ties="order" if found.ordered else asked.ties or TIES[0],
         taken=_taken(whole, found, collected, chosen),
-        warnings=[*_split_anew(whole, found), *_in_some(whole, found), *_mixed(mixed)],
+        warnings=[
+            *_split_anew(whole, found),
+            *_in_some(whole, found),
+            *_mixed(mixed, collected.zones),
+        ],
         store=store,
     )
 
@@ -186,9 +191,15 @@ def _in_some(source: Given, found: Found) -> list[dict[str, Any]]:
     return warnings
 
 
-def _mixed(counts: Mapping[str, int]) -> list[dict[str, str]]:
-    shown = ", ".join(f"{count} {unit}" for unit, count in counts.items())
-    return [{"warning": "mixed_times", "counts": shown}] if counts else []
+def _mixed(units: Mapping[str, int], zones: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return the warnings of times of several units, and of dates with and without a zone."""
+    warnings: list[dict[str, Any]] = []
+    if units:
+        shown = ", ".join(f"{count} {unit}" for unit, count in units.items())
+        warnings.append({"warning": "mixed_times", "counts": shown})
+    if all(zones):
+        warnings.append({"warning": "mixed_zones", "zoned": zones[0], "unzoned": zones[1]})
+    return warnings
 
 
 def _taken(source: Given, found: Found, collected: Collected, chosen: Chosen) -> dict[str, Any]:
@@ -210,11 +221,23 @@ def _taken(source: Given, found: Found, collected: Collected, chosen: Chosen) ->
         "num_files": len(names),
         "aside": left_aside(source, used),
         **told,
-        "useful": useful(told.get("unused", ()), roles),
+        "useful": useful([*told.get("unused", ()), *found.about_unused], roles),
         "rows": len(collected.frame) + collected.left_out_rows + chosen.rows + chosen.missing,
         "left_out": dict(collected.left_out)
         | ({"rating": chosen.missing} if chosen.missing else {}),
         **chosen.taken,
+    }
+
+
+def taken_of_split(source: Given, found: FoundSplit) -> dict[str, Any]:
+    """Return what was read of a source that is split already."""
+    used = [*found.paths.values(), *found.about]
+    return {
+        "files": list(map(source.name_of, used)),
+        "num_files": len(used),
+        "aside": left_aside(source, used),
+        "rows": sum(map(len, found.frames.values())),
+        "left_out": {},
     }
 
 

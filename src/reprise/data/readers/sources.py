@@ -6,37 +6,26 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from reprise import durable
-from reprise.data.readers import tables
-from reprise.data.readers.given import Given, is_hidden
+from reprise.data.readers import foreign, tables
+from reprise.data.readers.given import Given, entries_of, is_hidden
 from reprise.errors import DataError
 
 _SPLITS = ("train",), ("valid", "val", "dev"), ("test",)
 _IN_SPLITS = frozenset(sum(_SPLITS, ()))
 _NUMBERS = re.compile(r"\s*\d+(\s+\d+)+\s*")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-# What tells a folder that has old files beside those that count, and what has written it.
-_LAKES = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata/*.metadata.json": "Iceberg"}
 _TEXT = re.compile(r"\.(txt|dat)(\.|$)")  # which need not be a table
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
     """Return what is in a folder by a pattern of names, sorted."""
-    return [path for path in _entries(folder) if path.match(pattern) and not is_hidden(path)]
-
-
-def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted; DataError where it cannot be listed."""
-    try:
-        return durable.entries(folder)
-    except OSError as error:
-        raise DataError("unreadable", path=folder, reason=error.strerror) from error
+    return [path for path in entries_of(folder) if path.match(pattern) and not is_hidden(path)]
 
 
 def _below(folder: Path) -> list[Path]:
-    """Return all files below a folder, sorted; none in hidden folders; DataError as `_entries`."""
+    """Return all files below a folder, sorted; none in hidden ones; DataError as `entries_of`."""
     found = []
-    for path in _entries(folder):
+    for path in entries_of(folder):
         if path.is_dir() and not is_hidden(path):
             found += _below(path)
         elif not is_hidden(path):
@@ -55,7 +44,7 @@ def parts_of(folder: Path) -> list[Path]:
     splits in their order; texts that need not be tables and metadata are left out. DataError where
     they are of several kinds, one is there twice, or a log that is not read tells which count.
     """
-    _refuse_lakes(folder)
+    foreign.refuse_lake(folder)
     found = _tables(matching(folder, "*"))
     if not found:
         found = _tables(_below(folder))
@@ -84,13 +73,6 @@ def _refuse_others(parts: Sequence[Path], where: Path) -> None:
         names = ", ".join(path.name for path in parts)
         raise DataError("parts_differ", path=where, files=names)
     _refuse_copies(parts)
-
-
-def _refuse_lakes(folder: Path) -> None:
-    """Raise DataError where a log tells which of a folder's files count."""
-    kinds = [kind for sign, kind in _LAKES.items() if list(folder.glob(sign))]
-    if kinds:
-        raise DataError("lake_folder", path=folder, kind=kinds[0])
 
 
 def _refuse_copies(paths: Iterable[Path]) -> None:

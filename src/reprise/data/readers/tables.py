@@ -149,6 +149,14 @@ def scan_all(
     return parts
 
 
+def scan_rows(path: Path, named: Mapping[str, str]) -> Part:
+    """Return columns of a table, each under another name, as text or as stored, and line; a row
+    stays a row. named: the columns by their new names.
+    """
+    schema, layout = _schema(path, UNNAMED._replace(item=named["item"]), UNTOLD)
+    return _part(path, named, {name: schema[name] for name in named.values()}, {}, layout)
+
+
 def _refuse_other_times(parts: Sequence[Part]) -> None:
     """Raise DataError where parts have their times in columns of several names: they may mean
     several things.
@@ -305,7 +313,7 @@ def _schema(
     if options and (kind(path) == "lines" or kind(path) in _SCANNED):
         raise UsageError("option_unused", option=options[0], layout=path.name, used="CSV, TSV")
     if kind(path) == "lines":
-        return json_lines.fields_of(path, columns.given.values()), None
+        return json_lines.fields_of(path), None
     if kind(path) not in _SCANNED:
         layout = delimited.look(path, not columns.by_place, dialect)
         return dict.fromkeys(layout.names, pl.String()), layout

@@ -21,10 +21,12 @@ FREE = ("maxlen", "hidden_size", "num_interest")  # the table's width is embeddi
 class Forms:
     """The parameters' shapes as functions of the unknown sizes.
 
-    parameters: those to find; all_parameters: with those that are drawn anew. corners: the shapes
-    by parameter with each unknown size at 1 or 2. Axes are multilinear in the sizes (K*d, 4*h,
-    d+h), so the corners determine all other shapes. untold: sizes that the model depends on and no
-    shape tells; fixed has them as given, or by default.
+    Attributes:
+        parameters: those to match; all_parameters has those that are initialised, too.
+        corners: the shapes by parameter for each unknown size at 1 or 2. Axes are multilinear in
+            the sizes (K*d, 4*h, d+h), so these determine all other shapes.
+        untold: sizes that the model depends on, but no shape reveals.
+        fixed: the known sizes; those of `untold` as the user gave them, or by default.
     """
 
     model: str
@@ -71,7 +73,8 @@ def forms_of(name: str, embedding_dim: int, kept: Sizes, mapped: Collection[str]
     """Return the model's forms. If the model refuses some sizes (a hidden_size other than
     embedding_dim, a number of interests), try again with fewer unknown sizes.
 
-    kept: what holds of sizes that no shape tells; mapped: parameters that are to be found.
+    kept: values for sizes that no shape reveals; mapped: parameters that must be matched, because
+    the user maps them to variables.
     """
     width = {"embedding_dim": embedding_dim}
     tied = width | {"hidden_size": embedding_dim}
@@ -95,7 +98,7 @@ def forms_of(name: str, embedding_dim: int, kept: Sizes, mapped: Collection[str]
         silent = {
             size for size in unknown if not any(size in forms.sizes_of(p) for p in parameters)
         }
-        # The history's length matters to every model, the others to what is drawn anew.
+        # Every model depends on maxlen; on other sizes, the initialised parameters may.
         untold = {size for size in silent if any(size in forms.sizes_of(p) for p in drawn)}
         untold |= silent & {"maxlen"}
         fixed = {**fixed, **{size: kept[size] for size in silent}}

@@ -1,4 +1,4 @@
-"""Find a TensorFlow checkpoint by its path, and name what is none."""
+"""Locate a TensorFlow checkpoint by a path, or say what the path holds instead."""
 
 import re
 import zipfile
@@ -6,17 +6,19 @@ from pathlib import Path
 
 from reprise.errors import CheckpointError, UsageError
 
-_V1_END = (0xDB4775248B80FB57).to_bytes(8, "little")  # how a file of TensorFlow's V1 format ends
+_V1_END = (0xDB4775248B80FB57).to_bytes(8, "little")  # the last bytes of TensorFlow's V1 format
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
 
 
 def find_prefix(path: Path) -> Path:
-    """Return the checkpoint's prefix: `path` itself, the prefix of a file, or a folder's latest
-    checkpoint by TensorFlow's `checkpoint` file, or its only one if that file is missing.
+    """Return the checkpoint's prefix.
+
+    path: the prefix itself; one of the checkpoint's files; or a folder, for its latest checkpoint
+    by TensorFlow's `checkpoint` file, or its only one if that file is missing.
 
     Raises:
-        UsageError: There are several, and nothing tells which.
-        CheckpointError: There is none; what is there is named.
+        UsageError: There are several, and no `checkpoint` file.
+        CheckpointError: There is none; the message says what there is.
     """
     if path.is_dir():
         return _in_folder(path)
@@ -33,7 +35,7 @@ def _in_folder(folder: Path) -> Path:
     found = _prefixes(folder)
     latest = _latest(folder)
     if latest is not None:
-        # By name first: the folder may have been moved since.
+        # The name within this folder first: the folder may have been moved.
         for prefix in (folder / Path(latest).name, folder / latest):
             if _has_index(prefix):
                 return prefix
@@ -79,7 +81,7 @@ def _listed(folder: Path) -> str:
 
 
 def _latest(folder: Path) -> str | None:
-    """Return what the folder's `checkpoint` file names as its latest checkpoint."""
+    """Return the path of the latest checkpoint by the folder's `checkpoint` file."""
     try:
         text = (folder / "checkpoint").read_text(encoding="utf-8")
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""What ComiRec's original code calls the variables of its models.
+"""The variable names of ComiRec's original code.
 
-Shapes find most parameters; these names decide where two variables have the same shape.
+Most parameters are matched by shape; these names decide between variables of the same shape.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ ROWS = "rows"  # the item table, beside the parameters
 TABLE = "mid_embedding_var"
 # Variables that the original stores but does not train: item biases, always zero.
 UNTRAINED = frozenset({"bias_lookup_table"})
-# By model and parameter; MIND's `routing` is drawn at every step there, and no variable.
+# By model and parameter. MIND's `routing` is missing: the original draws it at every step.
 ORIGINAL: Mapping[str, Mapping[str, str]] = {
     "ComiRec-DR": {"bilinear": "bilinear/weights"},
     "ComiRec-SA": {
@@ -33,21 +33,21 @@ ORIGINAL: Mapping[str, Mapping[str, str]] = {
         "candidate_bias": "gru_cell/candidate/bias",
     },
 }
-# Parameters that a checkpoint need not hold: drawn anew where it does not.
+# Parameters that a checkpoint may lack; they are then initialised.
 DRAWN: Mapping[str, frozenset[str]] = {"MIND": frozenset({"routing"})}
 
 
-# Names that other code gives, too.
+# Models whose variable names are not specific to the original.
 _COMMON = frozenset({"DNN"})
 
 
 def is_original(variable: str, original: str) -> bool:
-    """Return whether a variable has a name of the original, perhaps under a scope."""
+    """Return whether a variable has this name of the original, with or without scopes."""
     return f"/{variable}".endswith(f"/{original}")
 
 
 def named_of(aliases: frozenset[str]) -> str | None:
-    """Return the model that a variable is of by its name, or None if its name does not tell."""
+    """Return the model that a variable's names (aliases) belong to, or None if unknown."""
     found = [
         (len(original), model)
         for model, names in ORIGINAL.items()

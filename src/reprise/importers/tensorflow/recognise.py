@@ -1,11 +1,11 @@
-"""Find out which model a checkpoint's variables are of."""
+"""Detect the model of a checkpoint's variables."""
 
 from reprise.errors import UsageError
 from reprise.importers.tensorflow.match import Reading, Wanted, find_reading, likeness, listing
 from reprise.importers.tensorflow.object_graph import Variable
 from reprise.models.registry import REGISTRY, UNTRAINED
 
-# Why a model is not it, what could be mended by an answer last.
+# Why a model does not match, from the worst match to those that an option of the user resolves.
 _RANKS = (
     "tf_no_reading",
     "tf_unused_trained",
@@ -14,7 +14,7 @@ _RANKS = (
     "tf_sizes_untold",
     "tf_ambiguous",
 )
-# Refusals that hold for every model.
+# Refusals that are the same for every model.
 _FOR_ALL = ("tf_table_differs", "tf_unknown_variable")
 
 
@@ -22,7 +22,7 @@ def find_model(variables: tuple[Variable, ...], wanted: Wanted) -> Reading:
     """Return the reading of the only model that `variables` match.
 
     Raises:
-        UsageError: None does, several do, or the one that does needs an answer.
+        UsageError: None matches, several do, or the one that does needs an option.
     """
     found: list[Reading] = []
     refusals: list[UsageError] = []
@@ -43,7 +43,7 @@ def find_model(variables: tuple[Variable, ...], wanted: Wanted) -> Reading:
 
 
 def _nearest(refusals: list[UsageError], variables: tuple[Variable, ...]) -> UsageError:
-    """Return the refusal to tell of those of all models: of the one that fits best."""
+    """Return the refusal to report: that of the model that fits best."""
 
     def rank(refusal: UsageError) -> tuple[int, int]:
         place = _RANKS.index(refusal.key) if refusal.key in _RANKS else -1

@@ -6,6 +6,7 @@ Source: MIND (arXiv 1904.08030, section 4.3): K_u = max(1, min(K, floor(log2 n))
 from functools import cache
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from reprise.models.registry import Model, Params
@@ -41,6 +42,6 @@ def _repeated(made: Array, lengths: Array) -> Array:
     """Repeat the first K_u along K of made [..., K, x], with K_u by lengths [...]."""
     count = made.shape[-2]
     # Count the powers of two from 4 on that the length reaches, to avoid a rounded logarithm.
-    own = 1 + jnp.sum(lengths[..., None] >= 2 ** jnp.arange(2, count + 1), axis=-1)
+    own = 1 + jnp.sum(lengths[..., None] >= 2 ** np.arange(2, count + 1), axis=-1)
     index = jnp.arange(count) % own[..., None]
     return jnp.take_along_axis(made, index[..., None], axis=-2)

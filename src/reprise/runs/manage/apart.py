@@ -1,10 +1,10 @@
-"""What keeps the metrics of runs from being compared."""
+"""Detect runs whose metrics are not comparable."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# A setting or key that runs are rated by, and the message where it differs. Identities of older
-# runs may lack a setting: then it has its default.
+# By setting or key that metrics depend on: its value if an older run's identity lacks it, and the
+# warning if it differs.
 _RATED_BY = {
     "dataset_fingerprint": (None, "compare_other_data"),
     "valid_users": (0, "compare_other_users"),
@@ -13,8 +13,8 @@ _RATED_BY = {
 
 
 def apart(identities: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys of the warnings about runs of these identities: that their data, their
-    validation users or the cutoffs that select their best models are not the same.
+    """Return the keys of warnings about differences in data, validation users, or the cutoff that
+    selects the best model.
     """
     return [
         warning

@@ -4,9 +4,9 @@
     REPRISE.json      schema, the run's name, size and SHA-256 of each file
 
 The checksums come last, so that one pass writes the archive and a truncated archive has none. The
-lock, damaged checkpoints and leftovers are left out. A run can be exported while it trains:
-checkpoints never change (the export fails if one is deleted meanwhile), and resuming rebuilds the
-rest from them.
+lock, trackers.json, damaged checkpoints and leftovers are left out. A run can be exported while it
+trains: checkpoints never change (the export fails if one is deleted meanwhile), and resuming cuts
+the log of evaluations to them.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from reprise import __version__, durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import DamagedCheckpointError
 from reprise.errors import CheckpointError, DataError, UsageError, WriteError
+from reprise.runs import tracked
 from reprise.runs.folder import RunFolder
 from reprise.text.messages import Phrase, Say
 
@@ -131,6 +132,7 @@ def import_(source: Path, runs_folder: Path) -> RunFolder:
                 raise _damaged(source, damage) from damage
             if not found:
                 raise _damaged(source, Phrase("archive_no_checkpoint"))
+            tracked.write(draft, tracked.own_copy())
             durable.sync_tree(draft)
 
         try:
@@ -160,15 +162,19 @@ def _whole_checkpoints(folder: RunFolder, warn: Say) -> list[Path]:
 
 def _exported(folder: RunFolder, whole: list[Path]) -> Iterator[Path]:
     """Yield the run's files to export, run.json first."""
+    left_out = (folder.lock, folder.path / tracked.FILE)
     for parent, below, names in os.walk(folder.path, onerror=_refuse, followlinks=True):
         here = Path(parent)
         if here == folder.checkpoints:
             below[:] = [path.name for path in whole]
+            if folder.log.stored.is_file():
+                yield folder.log.stored
             continue
         below[:] = sorted(name for name in below if _is_plain(name))
         for name in sorted(names, key=lambda name: (name != folder.record.name, name)):
-            if _is_plain(name) and here / name != folder.lock and (here / name).is_file():
-                yield here / name
+            path = here / name
+            if _is_plain(name) and path not in left_out and path.is_file():
+                yield path
 
 
 def _refuse(error: OSError) -> None:

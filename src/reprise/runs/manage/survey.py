@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from reprise import durable
 from reprise.checkpoints import store
+from reprise.checkpoints.log import Found
 from reprise.checkpoints.store import Checkpoint, DamagedCheckpointError
 from reprise.data.dataset import DATA_KEYS
 from reprise.errors import CheckpointError, UsageError
 from reprise.runs import results
 from reprise.runs.events import best_of
-from reprise.runs.folder import RunFolder, read_record
+from reprise.runs.folder import NOTHING, RunFolder, read_record
 from reprise.runs.lock import writer_of
 from reprise.runs.results import Results
 from reprise.text.messages import Language, Phrase, Say, unsaid
@@ -47,8 +48,7 @@ class Survey:
 
     pid: of the writing process, or None. record: run.json, empty if unreadable. stored: its
     checkpoints, damaged ones first, then oldest first. set_aside: checkpoints in quarantine.
-    results: results.json. log: metrics.jsonl. size: bytes of all files. updated: Unix time of the
-    last write.
+    results: results.json. size: bytes of all files. updated: Unix time of the last write.
     """
 
     folder: RunFolder
@@ -57,7 +57,6 @@ class Survey:
     stored: tuple[Stored, ...]
     set_aside: tuple[Path, ...]
     results: Results
-    log: tuple[dict[str, Any], ...]
     size: int
     updated: float
 
@@ -121,14 +120,25 @@ class Survey:
         """The run's evaluations: those of the latest checkpoint, since later ones in the log will
         be repeated; those of the log while the run is training, or without a checkpoint.
         """
-        if self.latest is None or self.pid is not None:
-            return list(self.log)
-        return _parsed(self.latest.progress.evaluations)
+        return _parsed(self._logged.lines)
+
+    @property
+    def evaluations_lost(self) -> int:
+        """How many evaluations can no longer be read."""
+        known = 0 if self.latest is None else self.latest.progress.logged.lines
+        return max(0, known - len(self._logged.lines))
+
+    @cached_property
+    def _logged(self) -> Found:
+        stored = NOTHING if self.latest is None else self.latest.progress
+        return self.folder.log.read(stored, beyond=self.latest is None or self.pid is not None)
 
     @cached_property
     def progress(self) -> Progress:
         """The run's progress: of its latest checkpoint, or of a later evaluation."""
-        stored = self.latest.progress if self.latest else Progress(learning_rate=float("nan"))
+        stored = self.latest.progress if self.latest else NOTHING
+        if self.latest is not None and self.pid is None:
+            return stored
         last = self.evaluations[-1] if self.evaluations else {"step": 0, "branch": 0}
         if (last["branch"], last["step"]) <= (stored.branch, stored.step):
             return stored
@@ -181,7 +191,6 @@ def survey(folder: RunFolder, thorough: bool = False) -> Survey:
         stored=tuple(sorted((entry for entry in found if entry is not None), key=_order)),
         set_aside=tuple(_listed(quarantine)),
         results=results.read(folder.path),
-        log=tuple(_read_log(folder.metrics)),
         size=sum(status.st_size for _, status in entries),
         # A refused attempt to lock may touch the file, so its time does not count.
         updated=max((s.st_mtime for path, s in entries if path != folder.lock), default=0.0),
@@ -222,7 +231,7 @@ def find(runs_folder: Path, name: str) -> RunFolder:
     known_names = {*names.values(), *(folder.path.name for folder in names)}
     if not known_names:
         raise CheckpointError("run_missing", path=runs_folder / name)
-    suggestion = suggest(name, known_names)
+    suggestion = suggest(known_names, name)
     raise CheckpointError("run_unknown", name=name, folder=runs_folder, suggestion=suggestion)
 
 
@@ -292,6 +301,7 @@ def details(found: Survey, language: Language = "en") -> dict[str, Any]:
         "set_aside": [str(path) for path in found.set_aside],
         "events": found.events,
         "evaluations": found.evaluations,
+        "evaluations_lost": found.evaluations_lost,
     }
 
 
@@ -379,14 +389,6 @@ def _files(folder: Path) -> list[tuple[Path, os.stat_result]]:
             except OSError:
                 continue
     return found
-
-
-def _read_log(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    return _parsed(line for line in text.splitlines(keepends=True) if line.endswith("\n"))
 
 
 def _parsed(lines: Iterable[str]) -> list[dict[str, Any]]:

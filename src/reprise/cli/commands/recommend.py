@@ -1,0 +1,163 @@
+"""`reprise recommend`: the best items for a history, for a user, or for the histories of a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reprise.cli.help import Command
+from reprise.cli.options import common_options, data_option, print_json, runs_option, which_option
+from reprise.errors import UsageError
+from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.text.messages import Messages, Phrase, Say, choose_language
+
+if TYPE_CHECKING:
+    from reprise.serving.lists import Query
+    from reprise.serving.recommender import Recommender
+
+
+@click.command(cls=Command)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--history", metavar="IDS")
+@click.option("--user", metavar="ID")
+@click.option("--histories", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--overwrite", is_flag=True)
+@click.option("-n", "n", type=int, default=10)
+@click.option("--diversity", type=float, default=0.0)
+@click.option("--exclude", metavar="IDS")
+@click.option("--allow", metavar="IDS")
+@click.option("--categories", metavar="NAMES")
+@click.option("--filter-seen", is_flag=True)
+@click.option("--explain", is_flag=True)
+@which_option
+@runs_option
+@data_option
+@click.option("--json", "as_json", is_flag=True)
+@common_options
+def recommend(
+    run: Path,
+    history: str | None,
+    user: str | None,
+    histories: Path | None,
+    output: Path | None,
+    overwrite: bool,
+    n: int,
+    diversity: float,
+    exclude: str | None,
+    allow: str | None,
+    categories: str | None,
+    filter_seen: bool,
+    explain: bool,
+    which: Any,
+    runs_dir: Path,
+    data_dir: Path | None,
+    as_json: bool,
+    lang: str | None,
+) -> None:
+    """Recommend items by RUN's stored model."""
+    end_at_once_on_interrupt()
+    given = [one for one in (history, user, histories) if one is not None]
+    if len(given) != 1 or (histories is None) != (output is None):
+        raise UsageError("recommend_whom")
+    if output is not None and as_json:
+        raise UsageError("only_one", options="--json, --output")
+    from reprise.serving.batch import check_output, ids_in
+    from reprise.serving.recommender import Recommender
+    from reprise.show.run import Voice
+
+    if output is not None:  # fail early
+        check_output(output, overwrite)
+    messages = Messages(choose_language(lang))
+    say = Voice(messages, to_stderr=True).say
+    model = Recommender(_stored(run, which, runs_dir, data_dir, say))
+    query = model.query(
+        n=n,
+        diversity=diversity,
+        exclude=ids_in(exclude or ""),
+        allow=None if allow is None else ids_in(allow),
+        categories=None if categories is None else _names(categories),
+        filter_seen=filter_seen,
+        explain=explain,
+    )
+    if histories is not None and output is not None:
+        _to_file(model, query, histories, output, messages, say)
+    else:
+        ids = _history_of(model, user) if user is not None else ids_in(history or "")
+        _to_screen(model, query, ids, as_json, messages, say)
+
+
+def _stored(run: Path, which: Any, runs_dir: Path, data_dir: Path | None, say: Say) -> Any:
+    from reprise.runs.manage.survey import path_of
+    from reprise.runs.stored import load
+    from reprise.runs.where import locator
+
+    path = path_of(run, runs_dir)
+    return load(path, which, say, locator(path, data_dir))
+
+
+def _to_file(
+    model: "Recommender",
+    query: "Query",
+    histories: Path,
+    output: Path,
+    messages: Messages,
+    say: Say,
+) -> None:
+    from reprise.serving.batch import open_histories, write_lists
+    from reprise.serving.recommender import notes
+    from reprise.show.recommend import shown_users
+
+    source = open_histories(histories)
+    with shown_users(messages, source.size) as progress:
+        counts = write_lists(model, source, query, output, progress)
+    for _, phrase in notes(counts, query):
+        say("note_line", note=phrase)
+    click.echo(messages.text("recommended", users=counts.histories, n=query.n, path=output))
+
+
+def _to_screen(
+    model: "Recommender",
+    query: "Query",
+    history: list[Any],
+    as_json: bool,
+    messages: Messages,
+    say: Say,
+) -> None:
+    from reprise.serving.lists import answer
+    from reprise.serving.recommender import counts_of, notes
+    from reprise.show.recommend import show_answer
+
+    queries = model.queries([history], query)
+    for _, phrase in notes(counts_of(queries), query):
+        say("note_line", note=phrase)
+    (found,) = answer(model.model, queries)
+    facts = model.catalogue.as_json(found)
+    if as_json:
+        print_json({"lists": [facts]})
+    else:
+        checkpoint = model.stored.checkpoint
+        count = len(queries[0].history)
+        title = Phrase(
+            "recommend_title",
+            checkpoint=checkpoint.path,
+            step=checkpoint.progress.step,
+            items=count,
+        )
+        show_answer(facts, title, messages)
+
+
+def _history_of(model: "Recommender", user: str) -> list[str]:
+    """Return the raw ids of a user of the run's data set: their longest sequence."""
+    from reprise.serving.histories import user_of
+
+    return [model.item_ids[number - 1] for number in user_of(model.stored.dataset, user)]
+
+
+def _names(text: str) -> list[str]:
+    """Return names separated by commas, or of a JSON list."""
+    from reprise.serving.batch import ids_in
+
+    if text.lstrip().startswith("["):
+        return ids_in(text)
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,1 @@
+"""The interest page at `/`: static files and the routes that only it needs."""

@@ -1,0 +1,87 @@
+"""The README.md of an exported folder: the rule of scoring, and the lines of Python that serve it.
+
+A test runs these lines as they are printed.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from reprise.text.messages import Messages, Phrase
+
+
+def written(manifest: dict[str, Any], messages: Messages) -> str:
+    """Return the page for a folder with this manifest."""
+    paragraphs = [
+        ("readme_title", {key: manifest[key] for key in ("run", "model", "step")}),
+        ("readme_content", {"version": manifest["reprise"], "items": manifest["items"]}),
+        ("readme_scoring", {}),
+        _about_worth(manifest["repeat_worth"]),
+        ("readme_ties", {}),
+        ("readme_serving", {}),
+        *_about_interests(manifest),
+        *_about_index(manifest["index"]),
+        ("readme_code", {"code": "\n".join(code(manifest))}),
+    ]
+    return "\n\n".join(messages.text(key, **values) for key, values in paragraphs) + "\n"
+
+
+def code(manifest: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of Python, for the ONNX model and the index where the folder has them."""
+    tower, index = manifest["onnx"], manifest["index"]
+    yield from ("import json", "from pathlib import Path", "")
+    yield from ["import faiss"] * bool(index)
+    yield "import numpy as np"
+    yield from ["import onnxruntime"] * bool(tower)
+    yield from ("", 'manifest = json.loads(Path("manifest.json").read_text("utf-8"))')
+    yield 'raw_ids = json.loads(Path("item_ids.json").read_text("utf-8"))'
+    yield "numbers = {raw_id: number for number, raw_id in enumerate(raw_ids, 1)}"
+    yield 'items = np.load("items.npy")'
+    if tower:
+        yield f'tower = onnxruntime.InferenceSession("{tower["file"]}")'
+    if index:
+        yield f'index = faiss.read_index("{index["file"]}")'
+    yield from ("", "")
+    yield f"def recommend(history, n{'' if tower else ', interests'}):"
+    yield "    known = [numbers[raw_id] for raw_id in history if raw_id in numbers]"
+    if tower:
+        yield '    last = np.array([known[-manifest["history_length"] :]], np.int32)'
+        yield '    padding = manifest["history_length"] - last.size'
+        yield '    fed = {"history": np.pad(last, ((0, 0), (0, padding)))}'
+        yield '    fed["lengths"] = np.array([last.size], np.int32)'
+        yield "    interests = tower.run(None, fed)[0][0]"
+    yield "    seen = np.unique(np.array(known, np.int64))"
+    if index:
+        yield "    asked = min(n + len(seen), len(raw_ids))"
+        yield "    found = np.union1d(index.search(interests, asked)[1] + 1, seen)"
+        yield "    found = found[found > 0]"
+    else:
+        yield "    found = np.arange(1, len(items))"
+    yield "    scores = (items[found] @ interests.T).max(axis=1)"
+    yield '    scores[np.isin(found, seen)] += np.float32(manifest["repeat_worth"])'
+    yield '    return [raw_ids[i - 1] for i in found[np.argsort(-scores, kind="stable")[:n]]]'
+
+
+def _about_worth(worth: float) -> tuple[str, dict[str, Any]]:
+    return ("readme_worth", {"worth": worth}) if worth else ("readme_worth_none", {})
+
+
+def _about_interests(manifest: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the paragraphs on where a user's interests come from."""
+    if tower := manifest["onnx"]:
+        check = tower["check"]
+        values = {"length": manifest["history_length"], "histories": check["histories"]}
+        yield "readme_onnx", {**values, "difference": f"{check['largest_difference']:.1e}"}
+        if tower["external_data"]:
+            yield "readme_onnx_beside", {"file": tower["external_data"]}
+    elif manifest["users"] is not None:
+        yield "readme_users", {}
+    else:
+        yield "readme_load", {"run": manifest["run"]}
+
+
+def _about_index(index: dict[str, Any] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    if index is not None:
+        measured = index["measured"]
+        queries = {"test": "queries_test", "random": "queries_random"}[measured["queries"]]
+        values = {name: measured[name] for name in ("recall", "n", "users")}
+        yield "readme_index", {"kind": index["kind"], **values, "queries": Phrase(queries)}
