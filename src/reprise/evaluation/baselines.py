@@ -275,7 +275,9 @@ def _weights(some: Sequences, num_items: int, decay: float) -> Any:
 def _places(sequences: Sequences) -> NDArray[np.int64]:
     """Return the place of each interaction in its sequence, from 0."""
     starts = sequences.offsets[:-1] - sequences.offsets[0]
-    return np.arange(len(sequences.items)) - np.repeat(starts, sequences.lengths)
+    own = np.repeat(starts, sequences.lengths)
+    places: NDArray[np.int64] = np.arange(len(sequences.items)) - own
+    return places
 
 
 def _counts(train: Sequences, num_items: int) -> _Float:
