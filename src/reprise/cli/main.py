@@ -21,6 +21,7 @@ from reprise.runtime.streams import give_up
 from reprise.text.messages import Messages, Phrase, choose_language
 
 COMMANDS = (
+    "baselines",
     "comirec",
     "config",
     "data",

@@ -233,6 +233,18 @@ def numbers_of(option: str, texts: Sequence[str]) -> tuple[float, ...]:
         ) from None
 
 
+def whole_numbers_of(option: str, text: str) -> list[int]:
+    """Return the whole numbers of an option's value, between commas."""
+    found = []
+    for part in parts(text):
+        try:
+            found.append(int(part))
+        except ValueError:
+            expected = Phrase("good_whole", low=1)
+            raise UsageError("bad_value", option=option, value=part, expected=expected) from None
+    return found
+
+
 def print_json(facts: Any) -> None:
     """Print facts as JSON."""
     click.echo(shown_json(json.dumps(facts, indent=2, ensure_ascii=False)))

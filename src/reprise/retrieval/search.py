@@ -196,7 +196,7 @@ def _cut(pool: list[_Found], users: int, top_n: int) -> _Found:
     """Return the best `top_n` of each user, user by user, best first; ties keep their order."""
     user, ids, score = (np.concatenate(parts) for parts in zip(*pool, strict=True))
     # One integer key: many times faster to sort than three keys.
-    key = user.astype(np.uint64) << np.uint64(32) | _falling(score)
+    key = user.astype(np.uint64) << np.uint64(32) | falling(score)
     key = key << np.uint64(_POSITION_BITS) | np.arange(len(user), dtype=np.uint64)
     key.sort()
     order = (key & np.uint64((1 << _POSITION_BITS) - 1)).astype(np.int64)
@@ -210,7 +210,7 @@ def _places(user: NDArray[np.int64], users: int) -> NDArray[np.int64]:
     return np.arange(len(user)) - first[user]
 
 
-def _falling(scores: _Scores) -> NDArray[np.uint64]:
+def falling(scores: _Scores) -> NDArray[np.uint64]:
     """Map scores to 32-bit integers in descending order; equal scores to equal integers."""
     bits = (scores + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
     return np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF)).astype(np.uint64)

@@ -17,10 +17,11 @@ from reprise.cli.options import (
     print_json,
     runs_option,
     which_option,
+    whole_numbers_of,
 )
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.text.messages import Messages, Phrase, Say, choose_language
+from reprise.text.messages import Messages, Say, choose_language
 
 if TYPE_CHECKING:
     from reprise.runs.evaluation import Measured
@@ -88,7 +89,7 @@ def evaluate(
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
     shown = metrics_asked(None if metrics is None else parts(metrics))
-    numbers = None if cutoffs is None else [_whole(part) for part in parts(cutoffs)]
+    numbers = None if cutoffs is None else whole_numbers_of("cutoffs", cutoffs)
     asked = cutoffs_asked(numbers, top_n)
     lambdas = lambdas_asked(numbers_of("lambda", coefs)) if coefs else (None,)
     if lists is not None and dataset is not None:
@@ -171,11 +172,3 @@ def _check_subject(context: click.Context) -> None:
     if "lists" in given and (more := given & _OF_A_RUN.keys()):
         options = ", ".join(text for name, text in _OF_A_RUN.items() if name in more)
         raise UsageError("lists_alone", options=options)
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        expected = Phrase("good_whole", low=1)
-        raise UsageError("bad_value", option="cutoffs", value=text, expected=expected) from None

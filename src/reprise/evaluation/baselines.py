@@ -1,0 +1,327 @@
+"""Baselines that count instead of learning by gradient: what any model has to beat.
+
+Each is an item-to-item matrix S and a decay r: the score of item j for a history h_1 .. h_n is
+the sum over i of r^(n - i) S[h_i, j], a history's last item having age 0. The items of a history
+are left out, equal scores rank by popularity, and so do items that nothing speaks for.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+from threadpoolctl import threadpool_limits
+
+from reprise.data.sequences import Past, Sequences
+from reprise.retrieval.ranking import NO_ITEM
+from reprise.retrieval.search import falling, worker_threads
+
+# Items above which baselines that solve a system of all pairs are left out: they hold about three
+# matrices [V, V] of 8 bytes, 7.8 GB at so many, and take time as V^3.
+MOST_SOLVED = 18_000
+_USERS = 64  # scored at a time
+_PAIRS = 20_000_000  # counted at a time
+_FUTURE_DECAY = 0.9  # of `ridge`'s targets, by item
+_NEGLIGIBLE = 1e-7  # weights of pairs, of the greatest, that `ridge` leaves out
+_SHRINK = 20  # added to the denominator of `knn`'s cosines
+
+Settings = Mapping[str, float]
+Matrix = Any  # [V, V] float32: a scipy csr_array, or a NumPy array
+_Float = NDArray[np.float64]
+
+
+class ItemToItem(NamedTuple):
+    """A fitted baseline: its matrix [V, V] float32, by item number - 1, and its decay by age."""
+
+    matrix: Matrix
+    decay: float
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline: its name, what it fits, and the settings to choose from.
+
+    fit(train, num_items, **settings): returns the matrix. grid: values of each of fit's settings.
+    decays: values of the decay. solves: whether it holds matrices of all pairs of items.
+    """
+
+    name: str
+    fit: Callable[..., Matrix]
+    grid: Mapping[str, Sequence[float]]
+    decays: Sequence[float] = (1.0,)
+    solves: bool = False
+    decays_fit: bool = False
+
+    def candidates(self, train: Sequences, num_items: int) -> Iterator[tuple[Settings, ItemToItem]]:
+        """Yield each combination of settings with what it fits, one matrix at a time."""
+        for values in product(*self.grid.values()):
+            settings = dict(zip(self.grid, values, strict=True))
+            if self.decays_fit:
+                for decay in self.decays:
+                    matrix = self.fit(train, num_items, decay=decay, **settings)
+                    yield {**settings, "decay": decay}, ItemToItem(matrix, decay)
+                continue
+            matrix = self.fit(train, num_items, **settings)
+            for decay in self.decays:
+                of_decay = {"decay": decay} if len(self.decays) > 1 else {}
+                yield {**settings, **of_decay}, ItemToItem(matrix, decay)
+
+
+def popular(train: Sequences, num_items: int) -> Matrix:
+    """Return no evidence at all: what is left is the order of popularity."""
+    return sparse.csr_array((num_items, num_items), dtype=np.float32)
+
+
+def rules(train: Sequences, num_items: int, window: int, power: float) -> Matrix:
+    """Count sequential rules: items at distance d <= `window` in a training sequence add d^-1/2,
+    from the earlier to the later. Rows are divided by the root of the item's count, columns by the
+    count to the `power`.
+    """
+    counted = sparse.csr_array((num_items, num_items), dtype=np.float32)
+    parts: list[tuple[NDArray[np.int32], NDArray[np.int32], float]] = []
+    waiting = 0
+    for distance in range(1, window + 1):
+        here, there = pairs(train, distance)
+        if not len(here):
+            break
+        parts.append((here, there, distance**-0.5))
+        waiting += len(here)
+        if waiting > _PAIRS:
+            counted, parts, waiting = counted + _summed(parts, num_items), [], 0
+    if parts:
+        counted = counted + _summed(parts, num_items)
+    counts = np.maximum(_counts(train, num_items), 1)
+    return _scaled(_without_diagonal(counted), counts**-0.5, counts**-power)
+
+
+def knn(train: Sequences, num_items: int) -> Matrix:
+    """Return the shrunk cosine of the sets of users that two items have: n_ij / (root(n_i n_j) +
+    20).
+    """
+    met = _incidence(train, num_items)
+    together = _without_diagonal(sparse.csr_array(met.T @ met))
+    counts = np.bincount(met.indices, minlength=num_items).astype(np.float64)
+    row = np.repeat(np.arange(num_items), np.diff(together.indptr))
+    together.data /= (np.sqrt(counts[row] * counts[together.indices]) + _SHRINK).astype(np.float32)
+    return together
+
+
+def ease(train: Sequences, num_items: int, penalty: float) -> Matrix:
+    """Return EASE^R (Steck, WWW 2019, eq. 8): the ridge regression of each item on the others, over
+    users' sets of items.
+    """
+    met = _incidence(train, num_items).astype(np.float64)
+    inverse = _inverse((met.T @ met).toarray(), penalty)
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return weights.astype(np.float32)
+
+
+def ridge(train: Sequences, num_items: int, decay: float, penalty: float) -> Matrix:
+    """Return the ridge regression from a decayed past to a decayed future (as SLIT, Choi et al.,
+    WWW 2021, over all prefixes).
+
+    Each place of a training sequence is an example: the past up to it, an item of age k weighing
+    decay^k, and the items after it, the k-th weighing 0.9^(k - 1), all of them 1 together.
+    """
+    past, both = decayed_products(train, num_items, decay, _FUTURE_DECAY)
+    past[np.diag_indices(num_items)] += penalty
+    factor = linalg.cho_factor(past, lower=True, overwrite_a=True, check_finite=False)
+    solved: _Float = linalg.cho_solve(factor, both, overwrite_b=True, check_finite=False)
+    return solved.astype(np.float32)
+
+
+BASELINES = (
+    Baseline("popular", popular, {}),
+    Baseline("rules", rules, {"window": (10, 30), "power": (0.0, 0.5)}, (0.8, 0.9)),
+    Baseline("knn", knn, {}, (0.9, 0.95, 1.0)),
+    Baseline("ease", ease, {"penalty": (100.0, 300.0, 1000.0)}, (0.97, 1.0), solves=True),
+    Baseline(
+        "ridge",
+        ridge,
+        {"penalty": (300.0, 1000.0, 3000.0)},
+        (0.8, 0.9),
+        solves=True,
+        decays_fit=True,
+    ),
+)
+
+
+def decayed_products(
+    train: Sequences, num_items: int, decay: float, future: float
+) -> tuple[_Float, _Float]:
+    """Return P'P and P'F [V, V] of `ridge`'s examples.
+
+    Both are sums over pairs of places of a sequence, so that examples need not be made: the pasts
+    of all places from s on have both s and r < s, with the product decay^(s - r) at s and decay^2
+    less at each place further on; for P'F, see `_weights_to_future`.
+    """
+    lengths = np.repeat(train.lengths, train.lengths)
+    left = lengths - _places(train) - 1  # places after each one
+    size = num_items * num_items
+    own = (1 - decay ** (2 * (left + 1.0))) / (1 - decay**2)
+    past, both = np.zeros(size), np.zeros(size)
+    item = train.items.astype(np.int64) - 1
+    np.add.at(past, item * (num_items + 1), own)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (1 - future) / (1 - future ** left.astype(np.float64))
+    to_future = np.zeros(len(item))
+    for distance in range(1, int(train.lengths.max(initial=1))):
+        to_future = _weights_to_future(to_future, share, left, decay, future, distance)
+        first = np.flatnonzero(left >= distance)
+        if not len(first):
+            break
+        key = item[first] * num_items + item[first + distance]
+        back = item[first + distance] * num_items + item[first]
+        weight = decay**distance * own[first + distance]
+        np.add.at(past, key, weight)
+        np.add.at(past, back, weight)
+        np.add.at(both, key, to_future[first])
+        if max(decay**distance, to_future.max()) < _NEGLIGIBLE:
+            break
+    return past.reshape(num_items, -1), both.reshape(num_items, -1)
+
+
+def _weights_to_future(
+    nearer: _Float,
+    share: _Float,
+    left: NDArray[np.int64],
+    decay: float,
+    future: float,
+    distance: int,
+) -> _Float:
+    """Return the sums over the examples t = s .. r - 1 of decay^(t - s) future^(r - t - 1) / norm_t
+    for all places s and r = s + distance, given those of one less: the example t = s is new, and
+    the others are those of s + 1, decayed once more.
+    """
+    others = np.append(nearer[1:], 0) * decay
+    return np.where(
+        left >= distance, others + np.where(left > 0, share, 0) * future ** (distance - 1), 0
+    )
+
+
+def pairs(train: Sequences, distance: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the items, from 0, of all places of training sequences that have another item so many
+    places further on, and these items.
+    """
+    lengths = np.repeat(train.lengths, train.lengths)
+    first = np.flatnonzero(_places(train) + distance < lengths)
+    return train.items[first] - 1, train.items[first + distance] - 1
+
+
+def ranked(fitted: ItemToItem, past: Past, top_n: int) -> NDArray[np.int64]:
+    """Return the best `top_n` items of users with these histories, [U, top_n], best first; none of
+    a user's history, and NO_ITEM where no item is left.
+    """
+    users = len(past.lengths)
+    starts = range(0, users, _USERS)
+    rank = partial(_ranked_some, fitted, past, top_n)
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(worker_threads()) as pool:
+        parts = list(pool.map(rank, starts))
+    return np.concatenate([np.zeros((0, top_n), np.int64), *parts])
+
+
+def _ranked_some(fitted: ItemToItem, past: Past, top_n: int, start: int) -> NDArray[np.int64]:
+    some = past.of(start, start + _USERS)
+    num_items = fitted.matrix.shape[0]
+    scores = _weights(some, num_items, fitted.decay) @ fitted.matrix
+    found = np.full((len(some.lengths), top_n), NO_ITEM, np.int64)
+    for row, (begin, end) in enumerate(zip(some.offsets[:-1], some.offsets[1:], strict=True)):
+        seen = np.unique(some.items[begin:end]).astype(np.int64) - 1
+        if sparse.issparse(scores):
+            own = slice(scores.indptr[row], scores.indptr[row + 1])
+            ids, values = scores.indices[own].astype(np.int64), scores.data[own]
+        else:
+            ids, values = np.arange(num_items), scores[row]
+        best = _best(ids, values, seen, top_n)
+        if len(best) < top_n:  # by popularity, which the numbers are in the order of
+            rest = np.setdiff1d(np.arange(min(num_items, top_n + len(seen))), [*seen, *best])
+            best = np.concatenate([best, rest[: top_n - len(best)]])
+        found[row, : len(best)] = best + 1
+    return found
+
+
+def _best(
+    ids: NDArray[np.int64], values: NDArray[np.float32], seen: NDArray[np.int64], top_n: int
+) -> NDArray[np.int64]:
+    """Return the ids of the best `top_n` that are not `seen`, best first, ties by ascending id."""
+    place = np.minimum(np.searchsorted(seen, ids), len(seen) - 1)
+    new = seen[place] != ids if len(seen) else np.ones(len(ids), bool)
+    key = falling(values[new]) << np.uint64(32) | ids[new].astype(np.uint64)
+    if len(key) > top_n:
+        key = np.partition(key, top_n - 1)[:top_n]
+    key.sort()
+    best: NDArray[np.int64] = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return best
+
+
+def _weights(some: Sequences, num_items: int, decay: float) -> Any:
+    """Return the weight of each item in each history, [u, V] float32: decay^age, summed over its
+    occurrences.
+    """
+    lengths = some.lengths
+    age = np.repeat(lengths, lengths) - _places(some) - 1
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    weight = (decay ** age.astype(np.float64)).astype(np.float32)
+    shape = len(lengths), num_items
+    return sparse.csr_array((weight, (row, some.items - 1)), shape=shape)
+
+
+def _places(sequences: Sequences) -> NDArray[np.int64]:
+    """Return the place of each interaction in its sequence, from 0."""
+    starts = sequences.offsets[:-1] - sequences.offsets[0]
+    own = np.repeat(starts, sequences.lengths)
+    places: NDArray[np.int64] = np.arange(len(sequences.items)) - own
+    return places
+
+
+def _counts(train: Sequences, num_items: int) -> _Float:
+    counts: _Float = np.bincount(train.items, minlength=num_items + 1)[1:].astype(np.float64)
+    return counts
+
+
+def _incidence(train: Sequences, num_items: int) -> Any:
+    """Return which items each user has, [U, V] float32: 1 or 0."""
+    row = np.repeat(np.arange(len(train.lengths)), train.lengths)
+    shape = len(train.lengths), num_items
+    met = sparse.csr_array((np.ones(len(row), np.float32), (row, train.items - 1)), shape=shape)
+    met.sum_duplicates()
+    met.data[:] = 1
+    return met
+
+
+def _summed(
+    parts: Sequence[tuple[NDArray[np.int32], NDArray[np.int32], float]], num_items: int
+) -> Any:
+    """Return the sum of the weights of each pair of items, [V, V] float32."""
+    here, there = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+    weight = np.concatenate([np.full(len(part[0]), part[2], np.float32) for part in parts])
+    return sparse.csr_array((weight, (here, there)), shape=(num_items, num_items))
+
+
+def _without_diagonal(matrix: Any) -> Any:
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    matrix.data[row == matrix.indices] = 0
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _scaled(matrix: Any, rows: _Float, columns: _Float) -> Any:
+    """Multiply rows and columns, in place."""
+    matrix.data *= np.repeat(rows, np.diff(matrix.indptr)).astype(np.float32)
+    matrix.data *= columns[matrix.indices].astype(np.float32)
+    return matrix
+
+
+def _inverse(matrix: _Float, penalty: float) -> _Float:
+    """Return the inverse of a positive matrix plus `penalty` on its diagonal."""
+    matrix[np.diag_indices(len(matrix))] += penalty
+    factor, _ = linalg.lapack.dpotrf(matrix.T, lower=False, overwrite_a=True)
+    upper, _ = linalg.lapack.dpotri(factor, lower=False, overwrite_c=True)
+    inverse: _Float = np.triu(upper) + np.triu(upper, 1).T
+    return inverse
