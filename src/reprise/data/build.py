@@ -177,7 +177,7 @@ def _source(
     made: "_Made",
     read: Mapping[str, int],
     kept: Mapping[str, int],
-    matched: Mapping[str, int],
+    matched: dict[str, int],
 ) -> dict[str, Any]:
     """Return what meta.json keeps of any source: what was read and kept, and how."""
     return {

@@ -41,5 +41,5 @@ def nanoseconds(times: NDArray[Any], unit: int, in_place: bool = False) -> NDArr
     if times.dtype != np.int64:  # doubles
         return np.rint(times * factor).astype(np.int64)
     if factor == 1:
-        return times
-    return np.multiply(times, factor, out=times if in_place else None)
+        return np.asarray(times)
+    return np.asarray(np.multiply(times, factor, out=times if in_place else None))
