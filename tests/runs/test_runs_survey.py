@@ -131,7 +131,8 @@ def test_survey_without_run_json_reads_the_checkpoints(twelve_steps: RunFolder) 
     assert (known.name, known.state) == ("t", "finished")
     twelve_steps.record.write_text("{")
     found = survey.survey(twelve_steps)
-    assert found.name == twelve_steps.path.name
+    assert found.name == survey.short_name(twelve_steps) == "t"  # of the folder's name
+    assert survey.find(twelve_steps.path.parent, "t") == twelve_steps
     assert found.state == "interrupted"  # nobody knows the budget
     assert {**known.config, "name": found.name} == found.config | {
         key: known.config[key] for key in ("max_steps", "patience")
