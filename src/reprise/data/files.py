@@ -1,7 +1,8 @@
-"""Files that users name."""
+"""Files and folders that users name."""
 
 from pathlib import Path
 
+from reprise import durable
 from reprise.errors import DataError
 
 
@@ -11,3 +12,11 @@ def require_file(path: Path) -> None:
     """
     if not path.is_file():
         raise DataError("not_a_file" if path.exists() else "source_missing", path=path)
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted; DataError where it cannot be listed."""
+    try:
+        return durable.entries(folder)
+    except OSError as error:
+        raise DataError("folder_unreadable", path=folder, reason=error.strerror) from error

@@ -4,6 +4,7 @@ import re
 import zipfile
 from pathlib import Path
 
+from reprise import durable
 from reprise.errors import CheckpointError, UsageError
 from reprise.text.messages import Phrase
 
@@ -76,7 +77,7 @@ def _has_index(prefix: Path) -> bool:
 
 def _prefixes(folder: Path) -> list[Path]:
     """Return the prefixes of a folder's checkpoints."""
-    return sorted(file.with_suffix("") for file in folder.glob("*.index"))
+    return [file.with_suffix("") for file in durable.entries(folder) if file.suffix == ".index"]
 
 
 def _there(folder: Path) -> Phrase:
