@@ -105,7 +105,7 @@ def test_load_refuses_an_empty_run() -> None:
         (("resume", "n" * 250), 6),
     ],
 )
-def test_refusals_shorten_what_they_repeat(
+def test_messages_shorten_what_they_repeat(
     words: tuple[str, ...], code: int, tmp_path: Path
 ) -> None:
     (tmp_path / "runs").mkdir()
@@ -123,7 +123,7 @@ def test_refusals_shorten_what_they_repeat(
         (("train", "--config", "/dev/zero"), 2, "more than 1,048,576 bytes"),
     ],
 )
-def test_files_that_are_devices_are_named_as_such(
+def test_require_file_names_devices_as_such(
     words: tuple[str, ...], code: int, said: str, tmp_path: Path
 ) -> None:
     """Neither missing, nor read for ever."""
