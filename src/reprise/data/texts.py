@@ -5,10 +5,11 @@ replaced; one of the same size but another time, only if its SHA-256 is differen
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reprise import durable
 from reprise.data import PROTOCOLS
 from reprise.data.dataset import SPLITS, file_digest, fingerprint_of, read_meta
 from reprise.errors import DataError
@@ -71,7 +72,7 @@ def _beside(folder: Path) -> Path | None:
         return None
     name = folder.name.removesuffix("_prepared")
     for source in (folder.with_name(f"{folder.name}_data"), folder.with_name(name)):
-        if source != folder and any(source.glob("*_train.txt")):
+        if source != folder and _texts(source, ("train",)):
             return source
     return None
 
@@ -84,9 +85,19 @@ def _same(recorded: str, source: Path) -> bool:
 
 def _looks(source: Path) -> dict[str, tuple[int, int]]:
     """Return size in bytes and modification time in ns of a folder's text files, by name."""
-    found = [file for kind in _KINDS for file in source.glob(f"*_{kind}.txt") if file.is_file()]
-    stats = {file.name: file.stat() for file in sorted(found)}
+    stats = {file.name: file.stat() for file in _texts(source, _KINDS) if file.is_file()}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def _texts(source: Path, kinds: Sequence[str]) -> list[Path]:
+    """Return the texts of some kinds in a folder; DataError where it cannot be listed: that they
+    are the same is then not known.
+    """
+    ends = tuple(f"_{kind}.txt" for kind in kinds)
+    try:
+        return [path for path in durable.entries(source) if path.name.endswith(ends)]
+    except OSError as error:
+        raise DataError("folder_unreadable", path=source, reason=error.strerror) from error
 
 
 def _unchanged(known: Mapping[str, Any], source: Path) -> bool:
