@@ -74,7 +74,7 @@ def test_refusal_prints_a_command_that_converts_the_file(
         ("x.orc", "pip install pyarrow && python -c 'import pyarrow.orc, pyarrow.parquet; "),
         ("x.PKL", "pip install pandas pyarrow && python -c 'import pandas; pandas.read_pickle("),
         ("x.h5", "pip install pandas tables pyarrow && "),
-        ("x.duckdb", "is a database"),
+        ("x.duckdb", "this is a database"),
         ("x.csv.bz2", "Unpack it"),
         ("x.zip", "Unpack it"),
         ("x.tar.gz", "Unpack it"),

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import reduce
 from itertools import zip_longest
+from operator import or_
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from reprise.text.suggest import suggest
 
 _MOST_EVENTS = 1000  # a column with more distinct values is not one of events
 _MOST_TEXTS = 10_000  # that are counted while they are read
+_FEW_TEXTS = 8
 _SHOWN = 20  # events that meta.json counts by name
 _GOOD, _LOW, _MISSING, _NO_NUMBER = range(4)  # kinds of ratings
 
@@ -241,8 +244,17 @@ class _Counting:
         return self._name.chosen(self._asked, self._events)._replace(numbers=changed)
 
     def _select(self, rows: pl.DataFrame) -> pl.DataFrame:
-        counts = rows["event"].value_counts(name="rows")
-        known = self._wanted
+        known, events = self._wanted, rows["event"]
+        if 0 < len(known) <= _FEW_TEXTS:
+            # To compare with each of a few is several times as quick as to group.
+            of = {event: events.eq_missing(event) for event in known}
+            sums = [(event, int(mask.sum())) for event, mask in of.items()]
+            if sum(count for _, count in sums) == len(rows):
+                schema = {"event": events.dtype, "rows": pl.UInt32}
+                self._counts.append(pl.DataFrame(sums, schema, orient="row"))
+                taken = [mask for event, mask in of.items() if known[event]]
+                return rows.filter(reduce(or_, taken)) if taken else rows.clear()
+        counts = events.value_counts(name="rows")
         unseen = counts.filter([event not in known for event in counts["event"]])
         if len(unseen):
             event = self._name.read(self._asked)[0]
