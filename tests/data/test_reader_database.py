@@ -14,7 +14,7 @@ from reprise.data.dataset import stored_fingerprint
 from reprise.data.prepare import prepare, read_source
 from reprise.data.readers import database
 from reprise.data.readers.recognise import asked_of
-from reprise.errors import DataError, UsageError
+from reprise.errors import RepriseError
 
 RNG = random.Random(4)
 EVENTS = [
@@ -40,8 +40,8 @@ def duckdb_of(path: Path, rows: list[Any]) -> Path:
     return path
 
 
-def refused(source: Any, query: str | None = QUERY) -> DataError | UsageError:
-    with pytest.raises((DataError, UsageError)) as raised:
+def refused(source: Any, query: str | None = QUERY) -> RepriseError:
+    with pytest.raises(RepriseError) as raised:
         read_source(source, query=query)
     return raised.value
 

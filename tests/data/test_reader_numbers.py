@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.effort import examples
 from reprise.data.readers import choice, delimited, numbers, tables
+from reprise.data.readers.columns import UNNAMED
 from reprise.data.readers.dialect import Dialect
 from reprise.data.readers.format import Asked, Found, Part
 from reprise.data.readers.interactions import collect
@@ -30,7 +31,7 @@ _CATEGORIES = st.one_of(_IDS, st.just(""))
 _ROWS = st.lists(st.tuples(_IDS, _IDS, _TIMES, _CATEGORIES), min_size=1, max_size=6)
 
 
-def texts_of(frame: pl.DataFrame) -> list[tuple[str, ...]]:
+def texts_of(frame: pl.DataFrame) -> list[tuple[object, ...]]:
     """Return rows of ids as texts, as they are whichever type they were read in."""
     return frame.select(pl.col("user", "item", "category").cast(pl.String), "time").rows()
 
@@ -61,7 +62,7 @@ def test_as_numbers_reads_what_reading_texts_reads(
     with TemporaryDirectory() as folder:
         path = Path(folder) / "x.csv"
         path.write_text(text, "utf-8", newline="")
-        part = tables.scan(path, tables.UNNAMED)
+        part = tables.scan(path, UNNAMED)
         assert outcome(part, asked) == outcome(part._replace(numbers=None), asked)
 
 
@@ -109,7 +110,7 @@ def test_as_numbers_reads_again_what_is_written_otherwise_behind_the_first_rows(
 ) -> None:
     path = tmp_path / "x.csv"
     path.write_text("\n".join([HEADER, *(["7,7,5,7"] * 20_000), "07,7,5,7", ""]), newline="")
-    part = tables.scan(path, tables.UNNAMED)
+    part = tables.scan(path, UNNAMED)
     assert part.numbers is not None
     read = part.numbers(("user", "item", "time", "category"))
     assert read.rows.collect(engine="streaming")["user"].dtype == pl.UInt32
@@ -122,9 +123,7 @@ def test_as_numbers_reads_again_what_is_written_otherwise_behind_the_first_rows(
 def test_null_values_with_digits_are_no_ids_and_no_times(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text(f"{HEADER}\n1,2,3,4\n0,2,3,0\n1,0,3,4\n1,2,0,4\n", newline="")
-    found = collect(
-        [tables.scan(path, tables.UNNAMED)], Asked(null_values=("0",), drop_invalid=True)
-    )
+    found = collect([tables.scan(path, UNNAMED)], Asked(null_values=("0",), drop_invalid=True))
     assert texts_of(found.frame) == [("1", "2", "4", 3)]
     assert found.left_out == {"user": 1, "item": 1, "time": 1}
 
@@ -139,7 +138,7 @@ def test_choose_counts_events_while_rows_are_read(
     path = tmp_path / "x.csv"
     path.write_text("\n".join(["user,item,time,event", *lines, ""]), newline="")
     asked = Asked(
-        columns=tables.UNNAMED._replace(event="event"),
+        columns=UNNAMED._replace(event="event"),
         events=("view", "buy"),
         target_events=target,
         null_values=("NULL",),
@@ -159,7 +158,7 @@ def test_choose_counts_again_where_a_column_is_no_events(tmp_path: Path) -> None
     path = tmp_path / "x.csv"
     lines = [f"1,2,3,{n}" for n in range(12_000)]
     path.write_text("\n".join(["user,item,time,event", *lines, ""]), newline="")
-    asked = Asked(columns=tables.UNNAMED._replace(event="event"), events=("7",))
+    asked = Asked(columns=UNNAMED._replace(event="event"), events=("7",))
     chosen = choice.choose(Found([tables.scan(path, asked.columns)]), asked)
     assert len(collect(chosen.parts, asked).frame) == 1
     with pytest.raises(UsageError) as raised:

@@ -250,7 +250,7 @@ class _Counting:
             of = {event: events.eq_missing(event) for event in known}
             sums = [(event, int(mask.sum())) for event, mask in of.items()]
             if sum(count for _, count in sums) == len(rows):
-                schema = {"event": events.dtype, "rows": pl.UInt32}
+                schema = pl.Schema({"event": events.dtype, "rows": pl.UInt32()})
                 self._counts.append(pl.DataFrame(sums, schema, orient="row"))
                 taken = [mask for event, mask in of.items() if known[event]]
                 return rows.filter(reduce(or_, taken)) if taken else rows.clear()

@@ -64,8 +64,8 @@ def queried(source: Source, query: str, on_progress: OnProgress) -> Iterator[Giv
 
 def _database(source: Source) -> Path:
     """Return the path of the database that a source is."""
-    sources = source if isinstance(source, list | tuple) else [source]
-    if len(sources) != 1 or isinstance(sources[0], Given):
+    sources = [source] if isinstance(source, str | Path) else [*source]
+    if len(sources) != 1 or not isinstance(sources[0], str | Path):
         raise UsageError("query_of_several")
     path = Path(sources[0])
     refuse_server(path)
