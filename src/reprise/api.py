@@ -57,6 +57,7 @@ def prepare(
     behaviours: Sequence[str] | None = None,
     overwrite: bool = False,
     max_memory: str | int | None = None,
+    query: str | None = None,
     **told: Any,
 ) -> Dataset:
     """Prepare interactions as the data set `name`, and open it.
@@ -69,6 +70,8 @@ def prepare(
         protocol, k_core, cut, format, behaviours, overwrite: As the flags of `reprise prepare`.
         max_memory: Bytes of memory that may be used ("8GB"), with the rows on disk. None: all is
             done in memory.
+        query: What a database file, SQLite or DuckDB, gives the rows of, in SQL; its path is the
+            source.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
             title_col, event_col, events, target_events, rating_col, min_rating, separator, quote,
             encoding, null_values, drop_invalid and ties.
@@ -94,6 +97,7 @@ def prepare(
             cut,
             overwrite=overwrite,
             max_memory=max_memory,
+            query=query,
         )
     return open_folder(folder)
 

@@ -97,6 +97,8 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
     text, names = messages.text, taken["files"]
     more = taken["num_files"] - len(names)
     lines = [text("taken_files", files=", ".join(names) + (f", ... (+{more})" if more else ""))]
+    if "query" in source:
+        lines.append(text("taken_query", query=source["query"]))
     if taken.get("aside"):
         lines.append(text("taken_aside", files=_aside(taken["aside"], messages)))
     if "separator" in taken:

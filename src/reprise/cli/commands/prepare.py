@@ -22,6 +22,7 @@ from reprise.text.messages import Messages, choose_language
 @click.option("--cut", metavar="VALID,TEST")
 @click.option("--overwrite", is_flag=True)
 @click.option("--max-memory", metavar="SIZE")
+@click.option("--query", metavar="SQL")
 @source_options
 @sets_option
 @common_options
@@ -33,6 +34,7 @@ def prepare(
     cut: str | None,
     overwrite: bool,
     max_memory: str | None,
+    query: str | None,
     data_dir: Path,
     lang: str | None,
     **asked: Any,
@@ -61,6 +63,7 @@ def prepare(
             overwrite,
             max_memory,
             lambda key, **values: click.echo(messages.text(key, **values), err=True),
+            query,
         )
         dataset = open_dataset(folder)
     users, interactions = totals(dataset)
