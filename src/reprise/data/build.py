@@ -54,6 +54,12 @@ from reprise.text.messages import Phrase
 
 FILTER_SIZE = 5  # one filtering pass, as ComiRec's
 _EVALUATION = dict(zip(PROTOCOLS, (SHARE, LAST, LATER), strict=True))
+# The message that tells what a protocol needs for each split to have users.
+_NEEDS = {
+    "comirec": "empty_comirec",
+    "leave-one-out": "empty_leave_one_out",
+    "time-split": "empty_time_split",
+}
 
 
 class _Column:
@@ -308,7 +314,7 @@ def _evaluable(
 ) -> dict[str, Users]:
     """Return the splits; DataError where one of them has no users, with what the protocol needs."""
     users = sum(len(own.raw_ids) for own in splits.values())
-    needs = Phrase(f"empty_{protocol.replace('-', '_')}", users=users, cut=", ".join(cut))
+    needs = Phrase(_NEEDS[protocol], users=users, cut=", ".join(cut))
     for split in SPLITS:
         if splits[split].raw_ids.is_empty():
             raise DataError("empty_split", split=split, where=where, needs=needs)
