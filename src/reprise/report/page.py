@@ -10,7 +10,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reprise import __version__
-from reprise.data.dataset import HIDDEN
+from reprise.data.dataset import HELD_OUT
 from reprise.evaluation.metrics import METRICS
 from reprise.report import curves, figures
 from reprise.report.facts import Run
@@ -68,7 +68,7 @@ def render(
         split=split,
         measured=measured,
         measured_notes=_notes(runs, [one.notes for one in measured or ()], messages),
-        held_out=HIDDEN,
+        held_out=HELD_OUT,
         evaluations=[
             (run, one.facts) for run, one in zip(runs, measured or (), strict=False) if one.facts
         ],

@@ -312,10 +312,10 @@ def _measure(
         training_counts=dataset.training_counts,
     )
     counts = dataset.training_counts
-    hidden, category = dataset.evaluation, task.item_category
+    held_out, category = dataset.evaluation, task.item_category
     about = dataset.target_events
     cutoffs = task.config.cutoffs
-    return Measured(checkpoint, evaluation, users, cutoffs, hidden, counts, category, about)
+    return Measured(checkpoint, evaluation, users, cutoffs, held_out, counts, category, about)
 
 
 def _say_finished(progress: Progress, config: TrainConfig, say: Say) -> None:

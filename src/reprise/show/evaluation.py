@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from reprise.data.dataset import HIDDEN
+from reprise.data.dataset import HELD_OUT
 from reprise.evaluation.metrics import METRICS, Metric
 from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
@@ -70,9 +70,9 @@ def _about(facts: dict[str, Any], messages: Messages) -> list[str]:
     return [
         *_subject(facts, messages),
         text("report_users", users=facts["users"], split=facts["split"]),
-        text(HIDDEN[facts["hidden"]]),
+        text(HELD_OUT[facts["held_out"]]),
         *(
-            [text("hidden_events", events=", ".join(facts["target_events"]))]
+            [text("held_out_events", events=", ".join(facts["target_events"]))]
             if "target_events" in facts
             else []
         ),
