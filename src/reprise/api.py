@@ -7,15 +7,16 @@ model = reprise.load(run)
 model.user_vectors([["sku-1", "sku-9"]])
 """
 
-import shlex
 import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from reprise.arguments import check_types, of_python
 from reprise.config.effect import say_without_effect
 from reprise.config.load import field_of, in_todays_names, read_preset, read_toml
 from reprise.config.schema import check_value
@@ -45,6 +46,7 @@ Which = Literal["best", "latest"]
 _OF_FRAMES = {"no_column": "frame_no_column", "column_missing": "frame_column_missing"}
 
 
+@of_python
 def prepare(
     source: Any,
     name: str,
@@ -52,7 +54,7 @@ def prepare(
     data_dir: str | Path = "data",
     protocol: str = PROTOCOLS[0],
     k_core: int | None = None,
-    cut: Sequence[str] | None = None,
+    cut: Sequence[str | float] | None = None,
     format: str | None = None,  # noqa: A002 - as the flag is called
     behaviours: Sequence[str] | None = None,
     overwrite: bool = False,
@@ -80,6 +82,7 @@ def prepare(
     from reprise.data.readers.recognise import asked_of
 
     check_value("dataset", name)
+    check_types(asked_of, told)
     asked = asked_of(format_name=format, **told)._replace(
         behaviours=None if behaviours is None else tuple(behaviours)
     )
@@ -91,13 +94,14 @@ def prepare(
             protocol,
             k_core,
             asked,
-            cut,
+            None if cut is None else [str(time) for time in cut],
             overwrite=overwrite,
             max_memory=max_memory,
         )
     return open_folder(folder)
 
 
+@of_python
 def open_dataset(name: str | Path, data_dir: str | Path = "data") -> Dataset:
     """Open a prepared data set by its name under `data_dir` or by its folder's path."""
     path = Path(name)
@@ -143,6 +147,7 @@ def train(
 ) -> Group: ...
 
 
+@of_python
 def train(
     data: Dataset | str,
     *,
@@ -191,7 +196,6 @@ def train(
     from reprise.show.run import RunConsole, Voice
     from reprise.tracking import require
 
-    _check_one_of("resume_from", resume_from, Which)
     trackers = tuple(_several(track) or ())
     require(trackers)
     own = {"dataset": data.name if isinstance(data, Dataset) else data, "name": name}
@@ -201,13 +205,14 @@ def train(
     asked = {key: value for key, value in given.items() if key not in of_preset}
     say_without_effect(asked, named[0].config, _warn)
     requests = [_request(one, data, data_dir, resume_from) for one in named]
-    voice = partial(Voice, Messages(choose_language(lang)), silent=not progress)
+    voice = partial(Voice, Messages(choose_language(lang), keywords=True), silent=not progress)
     console = partial(RunConsole, trackers=trackers, preset=preset, live=progress)
     _run(requests, voice, console, of_group=seeds is not None, taken=named[0].taken)
     trained = [Run(one.folder.path, one.data_folder.parent) for one in requests]
     return trained[0] if seeds is None else Group(name, tuple(trained))
 
 
+@of_python
 def load(
     run: Run | str | Path,
     which: Which = "best",
@@ -223,12 +228,12 @@ def load(
     from reprise.runs.stored import load as load_stored
     from reprise.serving.recommender import Recommender
 
-    _check_one_of("which", which, Which)
     setup()
     path, locate = _place(run, Path(runs_dir), data_dir)
     return Recommender(load_stored(path, which, _warn, locate))
 
 
+@of_python
 def evaluate(
     run: Run | str | Path,
     split: Literal["valid", "test"] = "test",
@@ -272,8 +277,6 @@ def evaluate(
     from reprise.runs.stored import load as load_stored
     from reprise.runs.transfer import measure_each_on
 
-    _check_one_of("split", split, results.Split)
-    _check_one_of("which", which, Which)
     shown, asked = metrics_asked(_several(metrics)), cutoffs_asked(_several(cutoffs))
     several = isinstance(diversity, Iterable)
     coefs: Sequence[float | None] = (None,)
@@ -296,6 +299,7 @@ def evaluate(
     return {"curve": points} if several else points[0]
 
 
+@of_python
 def evaluate_lists(
     lists: Any,
     data: Dataset | str,
@@ -326,7 +330,6 @@ def evaluate_lists(
     )
     from reprise.runs.given import measure_lists
 
-    _check_one_of("split", split, results.Split)
     shown, asked = metrics_asked(_several(metrics)), cutoffs_asked(_several(cutoffs))
     dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
     with _as_file(lists, "lists") as path:
@@ -453,15 +456,7 @@ def _of_frame(error: RepriseError, table: Path) -> RepriseError:
         name: frame if value in (table, str(table)) else value
         for name, value in error.values.items()
     }
-    if error.key not in _OF_FRAMES:
-        return type(error)(error.key, **values)
-    # As flags name columns, so do keywords.
-    words = shlex.split(str(values["options"]))
-    values["options"] = ", ".join(
-        f'{flag[2:].replace("-", "_")}="{name}"'
-        for flag, name in zip(words[::2], words[1::2], strict=True)
-    )
-    return type(error)(_OF_FRAMES[error.key], **values)
+    return type(error)(_OF_FRAMES.get(error.key, error.key), **values)
 
 
 def _as_polars(frame: Any) -> "pl.DataFrame":
@@ -479,14 +474,7 @@ def _as_polars(frame: Any) -> "pl.DataFrame":
 
 def _several(value: Any) -> Any:
     """Return a value that was given without a list, such as cutoffs=20, as the only one of one."""
-    return (value,) if isinstance(value, str | int) else value
-
-
-def _check_one_of(option: str, value: object, choices: Any) -> None:
-    """Raise UsageError for a value that is not in `choices`, a Literal."""
-    if value not in get_args(choices):
-        expected = " | ".join(get_args(choices))
-        raise UsageError("bad_value", option=option, value=value, expected=expected)
+    return (value,) if isinstance(value, str | Integral) else value
 
 
 def _values(column: Any) -> Any:
@@ -511,12 +499,10 @@ def _settings(
 def _place(
     run: Run | str | Path, runs_dir: Path, data_dir: str | Path | None
 ) -> tuple[Path, "Locate"]:
-    """Return the path of a run, and what finds its data set; a group is refused: it is several."""
+    """Return the path of a run, and what finds its data set."""
     from reprise.runs.manage.survey import path_of
     from reprise.runs.where import locator
 
-    if isinstance(run, Group):
-        raise UsageError("group_is_several", name=run.name, count=len(run.runs))
     if isinstance(run, Run):
         return run.path, locator(run.path, _folder(data_dir) or run.data_dir)
     path = path_of(Path(run), runs_dir)
@@ -559,4 +545,5 @@ def _folder(given: str | Path | None) -> Path | None:
 def _warn(key: str, **values: object) -> None:
     import warnings
 
-    warnings.warn(Messages(choose_language()).text(key, **values), stacklevel=3)
+    text = Messages(choose_language(), keywords=True).text(key, **values)
+    warnings.warn(text, stacklevel=3)
