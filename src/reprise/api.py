@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from reprise.show.run import RunConsole, Voice
 
 Which = Literal["best", "latest"]
+# The argument that a frame was expected for, by the name of its file, and what it takes.
+_NO_FRAME = {"frame": ("source", "good_source"), "lists": ("lists", "good_lists")}
 _OF_FRAMES = {"no_column": "frame_no_column", "column_missing": "frame_column_missing"}
 
 
@@ -104,9 +106,7 @@ def prepare(
 @of_python
 def open_dataset(name: str | Path, data_dir: str | Path = "data") -> Dataset:
     """Open a prepared data set by its name under `data_dir` or by its folder's path."""
-    path = Path(name)
-    here = (path / "meta.json").is_file()
-    return open_folder(path if here else locate(Path(data_dir), path.name))
+    return _dataset(name, data_dir)
 
 
 @overload
@@ -199,8 +199,8 @@ def train(
     trackers = tuple(_several(track) or ())
     require(trackers)
     own = {"dataset": data.name if isinstance(data, Dataset) else data, "name": name}
-    given, runs = _settings(preset, config, settings) | own, Path(runs_dir)
-    named = _named(given, runs, seeds, new, final_fit)
+    given = _settings(preset, config, settings) | own
+    named = _named(given, Path(runs_dir), seeds, new, final_fit)
     of_preset = read_preset(preset) if preset else {}
     asked = {key: value for key, value in given.items() if key not in of_preset}
     say_without_effect(asked, named[0].config, _warn)
@@ -235,7 +235,7 @@ def load(
 
 @of_python
 def evaluate(
-    run: Run | str | Path,
+    run: Run | Group | str | Path,
     split: Literal["valid", "test"] = "test",
     *,
     which: Which = "best",
@@ -252,7 +252,9 @@ def evaluate(
     groups of users and items.
 
     Args:
-        run: A Run, the path of a run or a checkpoint, or a run's name.
+        run: A Run, the path of a run or a checkpoint, or a run's name. Of a Group or its name, the
+            result is {"name", "metrics", "runs"}: mean and deviation of each metric, and what each
+            run gives by itself.
         split: The users to evaluate.
         which: The run's best or latest model.
         cutoffs: The cutoffs of the metrics; None: 20, 50 and the run's own.
@@ -264,18 +266,8 @@ def evaluate(
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets.
     """
-    from reprise.runs import results
-    from reprise.runs.evaluation import (
-        cutoffs_asked,
-        evaluation_facts,
-        lambdas_asked,
-        measure_each,
-        metrics_asked,
-        only,
-        warn_of_whole_lists,
-    )
-    from reprise.runs.stored import load as load_stored
-    from reprise.runs.transfer import measure_each_on
+    from reprise.runs.evaluated import group_facts
+    from reprise.runs.evaluation import cutoffs_asked, lambdas_asked, metrics_asked, only
 
     shown, asked = metrics_asked(_several(metrics)), cutoffs_asked(_several(cutoffs))
     several = isinstance(diversity, Iterable)
@@ -284,18 +276,17 @@ def evaluate(
         given = diversity if isinstance(diversity, Iterable) else (diversity,)
         coefs = lambdas_asked(given, "diversity")
     setup()
-    path, locate = _place(run, Path(runs_dir), data_dir)
-    stored = load_stored(path, which, _warn, locate)
-    if on is None:
-        found = measure_each(stored, split, coefs, filter_seen, asked)
-    else:
-        beside = data_dir or stored.dataset.folder.parent
-        other = on if isinstance(on, Dataset) else open_dataset(on, beside)
-        found = measure_each_on(stored, other, split, _warn, coefs, filter_seen, asked)
-    warn_of_whole_lists(found[0], _warn)
-    points = [evaluation_facts(one, split, coef) for one, coef in zip(found, coefs, strict=True)]
-    results.keep(stored.checkpoint, points, _warn)
-    points = [only(facts, shown) for facts in points]
+    group, runs = _runs_of(run, Path(runs_dir), data_dir)
+    if group is not None and several:
+        raise UsageError("group_one_lambda", name=group, names=", ".join(runs))
+    ask = partial(_evaluated, split, which, coefs, filter_seen, asked, on, data_dir)
+    found = {
+        name: [only(facts, shown) for facts in ask(path, locate)]
+        for name, (path, locate) in runs.items()
+    }
+    if group is not None:
+        return group_facts(group, {name: points[0] for name, points in found.items()})
+    (points,) = found.values()
     return {"curve": points} if several else points[0]
 
 
@@ -320,7 +311,6 @@ def evaluate_lists(
         metrics: The metrics to return; None: all.
         data_dir: Folder of the data sets.
     """
-    from reprise.runs import results
     from reprise.runs.evaluation import (
         cutoffs_asked,
         evaluation_facts,
@@ -331,7 +321,7 @@ def evaluate_lists(
     from reprise.runs.given import measure_lists
 
     shown, asked = metrics_asked(_several(metrics)), cutoffs_asked(_several(cutoffs))
-    dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
+    dataset = data if isinstance(data, Dataset) else _dataset(data, data_dir)
     with _as_file(lists, "lists") as path:
         measured = measure_lists(path, dataset, split, _warn, asked)
     warn_of_whole_lists(measured, _warn)
@@ -442,7 +432,7 @@ def _as_file(source: Any, name: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / f"{name}.parquet"
-        _as_polars(source).write_parquet(table)
+        _as_polars(source, name).write_parquet(table)
         try:
             yield table
         except RepriseError as error:
@@ -459,17 +449,28 @@ def _of_frame(error: RepriseError, table: Path) -> RepriseError:
     return type(error)(_OF_FRAMES.get(error.key, error.key), **values)
 
 
-def _as_polars(frame: Any) -> "pl.DataFrame":
+def _as_polars(frame: Any, name: str) -> "pl.DataFrame":
     """Convert a polars, pandas or pyarrow frame to polars."""
     import polars as pl
 
     try:
+        if frame is None or isinstance(frame, list | tuple):
+            raise TypeError
         return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
     except ImportError:  # for pandas' strings if pyarrow is not installed
         return pl.DataFrame({str(name): _values(column) for name, column in frame.items()})
     except TypeError as error:
-        kind, expected = type(frame).__name__, Phrase("good_source")
-        raise UsageError("bad_value", option="source", value=kind, expected=expected) from error
+        option, expected = _NO_FRAME[name]
+        kind = type(frame).__name__
+        raise UsageError(
+            "bad_value", option=option, value=kind, expected=Phrase(expected)
+        ) from error
+
+
+def _dataset(name: str | Path, data_dir: str | Path) -> Dataset:
+    path = Path(name)
+    here = (path / "meta.json").is_file()
+    return open_folder(path if here else locate(Path(data_dir), path.name))
 
 
 def _several(value: Any) -> Any:
@@ -507,6 +508,48 @@ def _place(
         return run.path, locator(run.path, _folder(data_dir) or run.data_dir)
     path = path_of(Path(run), runs_dir)
     return path, locator(path, _folder(data_dir))
+
+
+def _runs_of(
+    run: Run | Group | str | Path, runs_dir: Path, data_dir: str | Path | None
+) -> "tuple[str | None, dict[str, tuple[Path, Locate]]]":
+    """Return the path of each run to evaluate, and what finds its data set, by the run's name; and
+    the name of their group, None of a single run or checkpoint.
+    """
+    from reprise.runs.folder import RunFolder
+    from reprise.runs.manage.groups import paths_of
+    from reprise.runs.manage.survey import short_name
+
+    if isinstance(run, Run):
+        group, several = None, [run]
+    elif isinstance(run, Group):
+        group, several = run.name, list(run.runs)
+    else:
+        group, paths = paths_of(Path(run), runs_dir)
+        several = paths
+    places = [_place(one, runs_dir, data_dir) for one in several]
+    return group, {short_name(RunFolder(place[0])): place for place in places}
+
+
+def _evaluated(
+    split: "Split",
+    which: Which,
+    coefs: Sequence[float | None],
+    filter_seen: bool,
+    cutoffs: tuple[int, ...] | None,
+    on: Dataset | str | None,
+    data_dir: str | Path | None,
+    path: Path,
+    locate: "Locate",
+) -> list[dict[str, Any]]:
+    """Evaluate a run's stored model by each lambda."""
+    from reprise.runs.evaluated import evaluate_stored
+    from reprise.runs.stored import load as load_stored
+
+    stored = load_stored(path, which, _warn, locate)
+    if isinstance(on, str):
+        on = _dataset(on, data_dir or stored.dataset.folder.parent)
+    return evaluate_stored(stored, split, coefs, filter_seen, cutoffs, _warn, on)
 
 
 def _named(

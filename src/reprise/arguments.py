@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
+from reprise.config.load import field_of
 from reprise.errors import RepriseError, UsageError
 from reprise.views import Group, Run
 
@@ -32,9 +33,18 @@ def of_python(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _
             return function(*values, **keywords)
         except RepriseError as error:
             error.in_keywords = True
+            _name_as_given(error, keywords)
             raise
 
     return checked
+
+
+def _name_as_given(error: RepriseError, keywords: Mapping[str, Any]) -> None:
+    """Name the setting of an error by the keyword that was used: steps, not max_steps."""
+    option = error.values.get("option")
+    for name in keywords:
+        if name != option and field_of(name) == option:
+            error.values["option"] = name
 
 
 def check_types(function: Callable[..., Any], given: Mapping[str, Any]) -> None:

@@ -56,7 +56,9 @@ def keywords_of(options: str) -> str:
 
 def quoted(value: object) -> str:
     """Return a value as Python writes it in a call."""
-    return json.dumps(str(value), ensure_ascii=False) if isinstance(value, str | Path) else f"{value}"
+    return (
+        json.dumps(str(value), ensure_ascii=False) if isinstance(value, str | Path) else f"{value}"
+    )
 
 
 def _call(function: str, arguments: str) -> str:
