@@ -278,9 +278,8 @@ def test_prepare_counts_and_names_the_files_it_did_not_read(tmp_path: Path) -> N
         "empty": {"count": 1, "names": ["part-3.csv"]},
     }
     shown = command("data", "show", "x", "--data-dir", tmp_path / "data", "--lang", "en").stdout
-    assert (
-        "Files not read: 4 hidden (._part-0.csv, .part-0.csv.crc, .part-1.csv.crc, ...); " in shown
-    )
+    hidden = "4 hidden (._part-0.csv, .part-0.csv.crc, .part-1.csv.crc, ...)"
+    assert f"Files not read: {hidden}; " in shown
     assert "; 1 empty (part-3.csv)" in shown
 
 
