@@ -317,13 +317,13 @@ def test_prepare_names_useful_columns_with_the_option_that_reads_them(tmp_path: 
     said = command("prepare", path, *options).stdout
     assert "Columns not used: brand, product name, score, price, colour\n" in said
     assert (
-        "Columns you could add: brand (--category-col brand), "
+        "Possibly useful, but not used: brand (--category-col brand), "
         "product name (--title-col 'product name'), "
         "score (--rating-col score --min-rating X), price\n"
     ) in said
     asked = ("--category-col", "brand", "--title-col", "product name", "--overwrite")
     said = command("prepare", path, *options, *asked).stdout
-    assert "Columns you could add: score (--rating-col score --min-rating X), price" in said
+    assert "Possibly useful, but not used: score (--rating-col score --min-rating X), price" in said
 
 
 @pytest.mark.parametrize(
