@@ -25,6 +25,7 @@ from reprise.runs.folder import (
     Source,
     check_identity,
     locked,
+    read_record,
     record_events,
     resume,
 )
@@ -41,7 +42,7 @@ from reprise.runs.naming import FitOf
 from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runtime import environment
-from reprise.text.messages import Phrase, Say
+from reprise.text.messages import Phrase, Say, unsaid
 from reprise.training.doubts import doubts
 from reprise.training.setup import Task, fresh_state, make_task, up_to_date
 from reprise.training.state import Best, Progress, TrainState, restore, take_snapshot
@@ -229,8 +230,8 @@ def _starting_state(
         save(state)
         is_start = True
     used = task.environment
-    if resumption is not None and not is_start:
-        used, events = resumption.checkpoint.environment, []
+    if not is_start:
+        used, events = read_record(folder, unsaid).get("environment", used), []
     config, hint = dataclasses.asdict(task.config), where.hint(folder, request.data_folder)
     record_events(folder, task.identity, config, used, events, hint)
     return state

@@ -1,6 +1,7 @@
 """The output of `reprise evaluate`."""
 
 from collections.abc import Collection, Sequence
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -48,6 +49,7 @@ def show_group(facts: dict[str, Any], messages: Messages) -> None:
     console = make_console()
     _print_lines(console, [text("report_group", name=facts["name"], names=names)])
     _print_lines(console, _of_users(first, messages))
+    _print_lines(console, [_seen_items(list(runs.values()), messages)])
     table = _table("", *runs, text("report_mean"))
     for metric in METRICS:
         label = messages.metric(metric.name, metric.label)
@@ -90,8 +92,15 @@ def show_curve(
 
 def _about(facts: dict[str, Any], messages: Messages) -> list[str]:
     """Return the lines on what was evaluated, and how."""
-    seen = messages.text(_SEEN[facts["seen_items"]], worth=_number(facts.get("repeat_worth"), 3))
+    seen = _seen_items([facts], messages)
     return [*_subject(facts, messages), *_of_users(facts, messages), seen]
+
+
+def _seen_items(every: Sequence[dict[str, Any]], messages: Messages) -> str:
+    """Return the line on seen items, of several runs with the mean of what they have learned."""
+    worths = [worth for facts in every if (worth := facts.get("repeat_worth")) is not None]
+    worth = _number(fmean(worths), 3) if worths else ""
+    return messages.text(_SEEN[every[0]["seen_items"]], worth=worth)
 
 
 def _of_users(facts: dict[str, Any], messages: Messages) -> list[str]:
