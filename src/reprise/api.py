@@ -520,13 +520,14 @@ def _runs_of(
     from reprise.runs.manage.groups import paths_of
     from reprise.runs.manage.survey import short_name
 
+    group: str | None = None
+    several: Sequence[Run | Path] = ()
     if isinstance(run, Run):
-        group, several = None, [run]
+        several = (run,)
     elif isinstance(run, Group):
-        group, several = run.name, list(run.runs)
+        group, several = run.name, run.runs
     else:
-        group, paths = paths_of(Path(run), runs_dir)
-        several = paths
+        group, several = paths_of(Path(run), runs_dir)
     places = [_place(one, runs_dir, data_dir) for one in several]
     return group, {short_name(RunFolder(place[0])): place for place in places}
 
