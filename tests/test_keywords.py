@@ -9,12 +9,13 @@ import pytest
 
 import reprise
 from reprise.config.schema import SETTINGS
-from reprise.data.readers.format import Columns
+from reprise.data.readers.columns import Columns
 from reprise.data.readers.recognise import asked_of
 from reprise.errors import DataError, RepriseError, UsageError
 from reprise.text.keywords import as_keywords, keywords_of
 from reprise.text.messages import Messages, catalogue
 
+UNTYPED: Any = reprise  # as programs that no type checker has seen call it
 CALLS = (reprise.prepare, reprise.train, reprise.load, reprise.evaluate, reprise.evaluate_lists)
 # In messages of commands that have no call, and of ComiRec's command line.
 OF_COMMANDS = {
@@ -116,29 +117,29 @@ def test_errors_name_keywords_from_python_only(small_data: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: reprise.load(5), "run = 5 is invalid: expected Run | str | Path."),
-        (lambda: reprise.load(None), "run = None is invalid: expected Run | str | Path."),
-        (lambda: reprise.load("t", runs_dir=5), "runs_dir = 5 is invalid: expected str | Path."),
-        (lambda: reprise.open_dataset(5), "name = 5 is invalid: expected str | Path."),
-        (lambda: reprise.train(5, name="x"), "data = 5 is invalid: expected Dataset | str."),
-        (lambda: reprise.train("d", name=5), "name = 5 is invalid: expected str."),
-        (lambda: reprise.train("d", name="x", new="no"), "new = 'no' is invalid: expected bool."),
-        (lambda: reprise.train("d", name="x", seeds=5), "seeds = 5 is invalid: expected Iterable"),
-        (lambda: reprise.evaluate(5), "run = 5 is invalid: expected Run | Group | str | Path."),
-        (lambda: reprise.evaluate("t", cutoffs="5"), "cutoffs = '5' is invalid: expected int | S"),
-        (lambda: reprise.evaluate("t", cutoffs=[5, 5.5]), "cutoffs = 5.5 is invalid: expected in"),
-        (lambda: reprise.evaluate("t", diversity=[0.1, "x"]), "diversity = 'x' is invalid"),
-        (lambda: reprise.evaluate("t", metrics=[["recall"]]), "metrics = 'list' is invalid"),
-        (lambda: reprise.evaluate("t", filter_seen="no"), "filter_seen = 'no' is invalid"),
-        (lambda: reprise.evaluate("t", on=5), "on = 5 is invalid: expected Dataset | str | None."),
-        (lambda: reprise.evaluate_lists(5, "d"), "Dataset 'd' not found"),
-        (lambda: reprise.evaluate_lists("f.csv", 5), "data = 5 is invalid"),
-        (lambda: reprise.prepare(None, "x"), "source = 'NoneType' is invalid: expected a path, a"),
-        (lambda: reprise.prepare([], "x"), "source = 'list' is invalid: expected a path, a list"),
-        (lambda: reprise.prepare("f", "x", k_core=2.5), "k_core = 2.5 is invalid: expected int |"),
-        (lambda: reprise.prepare("f", "x", separator=5), "separator = 5 is invalid: expected str"),
-        (lambda: reprise.prepare("f", "x", user_col=5), "user_col = 5 is invalid: expected str |"),
-        (lambda: reprise.prepare("f", "x", overwrite="no"), "overwrite = 'no' is invalid"),
+        (lambda: UNTYPED.load(5), "run = 5 is invalid: expected Run | str | Path."),
+        (lambda: UNTYPED.load(None), "run = None is invalid: expected Run | str | Path."),
+        (lambda: UNTYPED.load("t", runs_dir=5), "runs_dir = 5 is invalid: expected str | Path."),
+        (lambda: UNTYPED.open_dataset(5), "name = 5 is invalid: expected str | Path."),
+        (lambda: UNTYPED.train(5, name="x"), "data = 5 is invalid: expected Dataset | str."),
+        (lambda: UNTYPED.train("d", name=5), "name = 5 is invalid: expected str."),
+        (lambda: UNTYPED.train("d", name="x", new="no"), "new = 'no' is invalid: expected bool."),
+        (lambda: UNTYPED.train("d", name="x", seeds=5), "seeds = 5 is invalid: expected Iterable"),
+        (lambda: UNTYPED.evaluate(5), "run = 5 is invalid: expected Run | Group | str | Path."),
+        (lambda: UNTYPED.evaluate("t", cutoffs="5"), "cutoffs = '5' is invalid: expected int | S"),
+        (lambda: UNTYPED.evaluate("t", cutoffs=[5, 5.5]), "cutoffs = 5.5 is invalid: expected in"),
+        (lambda: UNTYPED.evaluate("t", diversity=[0.1, "x"]), "diversity = 'x' is invalid"),
+        (lambda: UNTYPED.evaluate("t", metrics=[["recall"]]), "metrics = 'list' is invalid"),
+        (lambda: UNTYPED.evaluate("t", filter_seen="no"), "filter_seen = 'no' is invalid"),
+        (lambda: UNTYPED.evaluate("t", on=5), "on = 5 is invalid: expected Dataset | str | None."),
+        (lambda: UNTYPED.evaluate_lists(5, "d"), "Dataset 'd' not found"),
+        (lambda: UNTYPED.evaluate_lists("f.csv", 5), "data = 5 is invalid"),
+        (lambda: UNTYPED.prepare(None, "x"), "source = 'NoneType' is invalid: expected a path, a"),
+        (lambda: UNTYPED.prepare([], "x"), "source = 'list' is invalid: expected a path, a list"),
+        (lambda: UNTYPED.prepare("f", "x", k_core=2.5), "k_core = 2.5 is invalid: expected int |"),
+        (lambda: UNTYPED.prepare("f", "x", separator=5), "separator = 5 is invalid: expected str"),
+        (lambda: UNTYPED.prepare("f", "x", user_col=5), "user_col = 5 is invalid: expected str |"),
+        (lambda: UNTYPED.prepare("f", "x", overwrite="no"), "overwrite = 'no' is invalid"),
     ],
 )
 def test_errors_name_arguments_of_a_wrong_type(
