@@ -43,7 +43,7 @@ DATA_KEYS = ("dataset_fingerprint", "item_ids")
 SHARE, LAST, LATER = "share-0.8", "last", "later"
 EVALUATIONS = (SHARE, LAST, LATER)
 # The message that tells it.
-HIDDEN = {SHARE: "hidden_share", LAST: "hidden_last", LATER: "hidden_later"}
+HELD_OUT = {SHARE: "held_out_share", LAST: "held_out_last", LATER: "held_out_later"}
 _HISTORY_SHARE = 0.8
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reprise import __version__
-from reprise.data.dataset import HIDDEN
-from reprise.evaluation.metrics import METRICS
+from reprise.data.dataset import HELD_OUT
+from reprise.evaluation.metrics import METRICS, metric_of
 from reprise.report import curves, figures
 from reprise.report.facts import Run
 from reprise.report.figures import Figure
@@ -68,11 +68,12 @@ def render(
         split=split,
         measured=measured,
         measured_notes=_notes(runs, [one.notes for one in measured or ()], messages),
-        held_out=HIDDEN,
+        held_out=HELD_OUT,
         evaluations=[
             (run, one.facts) for run, one in zip(runs, measured or (), strict=False) if one.facts
         ],
         metrics=_metrics(measured or (), messages),
+        meanings=_meanings(runs, measured or (), messages),
         numbers=_numbers(runs, measured or (), messages),
         groups=of_groups,
         trades=of_lambda,
@@ -201,6 +202,20 @@ def _metrics(measured: Sequence[Measured], messages: Messages) -> list[tuple[str
             if any(cells):
                 rows.append((f"{name}@{n}", [cell or _ABSENT for cell in cells]))
     return rows
+
+
+def _meanings(
+    runs: Sequence[Run], measured: Sequence[Measured], messages: Messages
+) -> list[tuple[str, str]]:
+    """Return the name of each metric on the page, and what it means."""
+    keys = [key.removeprefix("valid_") for run in runs for line in run.lines[-1:] for key in line]
+    keys += [key for one in measured if one.facts for key in one.facts]
+    shown = {metric.name for key in keys if (metric := metric_of(key)) is not None}
+    return [
+        (messages.metric(metric.name, metric.label), messages.text(metric.about))
+        for metric in METRICS
+        if metric.name in shown
+    ]
 
 
 def _value(measured: Measured, key: str) -> str:

@@ -28,6 +28,7 @@ from reprise.training.state import Best
 
 SCHEMA = 1
 FILE = "results.json"
+_FORMERLY = {"hidden": "held_out"}  # keys of an entry by earlier versions
 # What tells an evaluation from another of the same model.
 _KEY = ("checkpoint", "manifest", "dataset_fingerprint", "split", "seen_items", "lambda", "cutoffs")
 
@@ -81,7 +82,8 @@ def read(run: Path, warn: Say = unsaid) -> Results:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] == SCHEMA and all(map(_is_entry, content["results"])):
             final = content["final"]
-            return Results(None if final is None else Final(**final), tuple(content["results"]))
+            entries = tuple(map(_in_todays_names, content["results"]))
+            return Results(None if final is None else Final(**final), entries)
         reason: Any = Phrase("unexpected_content")
     except FileNotFoundError:
         return Results()
@@ -207,6 +209,10 @@ def _is_entry(entry: Any) -> bool:
         and isinstance(entry.get("confidence"), dict)
         and isinstance(entry["confidence"].get("intervals"), dict)
     )
+
+
+def _in_todays_names(entry: Entry) -> Entry:
+    return {_FORMERLY.get(key, key): value for key, value in entry.items()}
 
 
 def _digest(checkpoint: Checkpoint) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reprise.data.dataset import HIDDEN
+from reprise.data.dataset import HELD_OUT
 from reprise.evaluation.metrics import BY_NAME
 from reprise.show.runs import Page
 from reprise.text.messages import Messages
@@ -20,7 +20,7 @@ def show_baselines(facts: Mapping[str, Any], messages: Messages) -> None:
     cutoffs = first["cutoffs"]
     page.line(page.text("report_dataset", dataset=facts["dataset"]))
     page.line(page.text("report_users", users=first["users"], split=facts["split"]))
-    page.line(page.text(HIDDEN[first["hidden"]]))
+    page.line(page.text(HELD_OUT[first["held_out"]]))
     page.line(page.text("seen_filtered"))
     keys = [f"{name}@{n}" for name in _SHOWN for n in cutoffs]
     labels = {name: messages.metric(name, BY_NAME[name].label) for name in _SHOWN}

@@ -151,7 +151,7 @@ def _aside(aside: Mapping[str, Mapping[str, Any]], messages: Messages) -> str:
 
 
 def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
-    from reprise.data.dataset import HIDDEN
+    from reprise.data.dataset import HELD_OUT
 
     text, users, interactions = messages.text, facts["users"], facts["interactions"]
     source, popularity = facts["source"], facts["popularity"]
@@ -168,7 +168,7 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
         text("data_source", format=source.get("format", "?"), protocol=_done(source, messages)),
         *taken_lines(source, messages),
         *kept_lines(source, messages),
-        text(HIDDEN[facts["evaluation"]]),
+        text(HELD_OUT[facts["evaluation"]]),
         text(
             "data_categories",
             categories=facts["categories"],
