@@ -33,6 +33,7 @@ from reprise.retrieval.vectors import CHUNK
 
 BLOCK = 1024  # items per block
 _TILE = columns.WIDEST  # interests per tile
+_TOGETHER = 512  # listed items whose interests are found together: their vectors stay in the cache
 _POSITION_BITS = 24  # of a sort key, beside 32 bits of score; the rest is the user
 
 _Input = TypeVar("_Input")
@@ -271,20 +272,24 @@ def falling(scores: _Scores) -> NDArray[np.uint64]:
 
 
 def interest_scores(interests: _Scores, vectors: _Scores) -> _Scores:
-    """Return the inner products [K, N] of one user's interests [K, d] with item vectors [N, d],
-    each rounded the same whatever the others are.
+    """Return the inner products [..., K, N] of users' interests [..., K, d] with their items'
+    vectors [..., N, d], each rounded the same whatever the others are.
     """
-    scores: _Scores = np.vecdot(interests[:, None], vectors)  # a matrix product rounds by its shape
+    # A matrix product rounds by its shape.
+    scores: _Scores = np.vecdot(interests[..., :, None, :], vectors[..., None, :, :])
     return scores
 
 
 def _origin(interests: _Scores, items: _Scores, ids: NDArray[np.int64]) -> NDArray[np.int32]:
     """Return the first interest with the highest score, [u, N], for ids [u, N]."""
     origin = np.empty(ids.shape, np.int32)
+    size = max(1, _TOGETHER // max(1, ids.shape[1]))
     with np.errstate(all="ignore"):
-        for user, (own, found) in enumerate(zip(interests, ids, strict=True)):
-            scores = interest_scores(own, items[found - 1])  # arbitrary for NO_ITEM
-            origin[user] = np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=0)
+        for start in range(0, len(ids), size):
+            some = slice(start, start + size)
+            scores = interest_scores(interests[some], items[ids[some] - 1])  # arbitrary for NO_ITEM
+            np.copyto(scores, -np.inf, where=np.isnan(scores))
+            origin[some] = np.argmax(scores, axis=1)
     return np.where(ids == NO_ITEM, np.int32(NO_INTEREST), origin)
 
 
