@@ -62,6 +62,10 @@ def prepare(
     overwrite: bool = False,
     max_memory: str | int | None = None,
     query: str | None = None,
+    item_features: str | Sequence[str] | None = None,
+    items: str | Path | None = None,
+    cold_items: float | None = None,
+    aside: bool = True,
     **told: Any,
 ) -> Dataset:
     """Prepare interactions as the data set `name`, and open it.
@@ -76,6 +80,9 @@ def prepare(
             done in memory.
         query: What a database file, SQLite or DuckDB, gives the rows of, in SQL; its path is the
             source.
+        item_features: Names of the items' features, or "all"; items: the table that has them.
+        cold_items: Share of the items that is held out of training.
+        aside: Whether what the filter leaves out is kept aside.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
             title_col, event_col, events, target_events, rating_col, min_rating, separator, quote,
             encoding, null_values, drop_invalid and ties.
@@ -84,6 +91,8 @@ def prepare(
         DataError: The source cannot be used; the message states what is wrong, and where.
         UsageError: A value is invalid, or a column does not exist.
     """
+    from reprise.data.build import More
+    from reprise.data.readers.features import features_asked
     from reprise.data.readers.recognise import asked_of
 
     check_value("dataset", name)
@@ -91,6 +100,7 @@ def prepare(
     asked = asked_of(format_name=format, **told)._replace(
         behaviours=None if behaviours is None else tuple(behaviours)
     )
+    more = More(features_asked(item_features, items), cold_items, aside)
     with _as_source(source) as read:
         folder = prepare_folder(
             read,
@@ -103,6 +113,7 @@ def prepare(
             overwrite=overwrite,
             max_memory=max_memory,
             query=query,
+            more=more,
         )
     return open_folder(folder)
 
