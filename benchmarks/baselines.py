@@ -3,7 +3,7 @@
 367,982 items and the interactions of 603,668 users, a user's items drawn by a popularity law, split
 8:1:1. Each baseline is measured in a process of its own, over all its settings, as `reprise
 baselines` does it: fit, choose on valid, evaluate on test. `--items` and `--users` set other
-shapes; with at most as many items as the baselines that solve a system can hold, these are measured,
+shapes: where the catalogue is small enough, the baselines that solve a system are measured,
 too. The recall of drawn items says nothing, and is not shown.
 """
 

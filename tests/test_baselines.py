@@ -12,11 +12,12 @@ from helpers.commands import check_refusal, reprise
 from reprise.data.sequences import Past, Sequences
 from reprise.evaluation.baselines import (
     ItemToItem,
+    cosines,
     decayed_products,
     ease,
-    knn,
     ranked,
     ridge,
+    rule_counts,
     rules,
 )
 
@@ -33,23 +34,33 @@ def dense(matrix: object) -> np.ndarray:
     return np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, np.float64)
 
 
-@given(HISTORIES, st.integers(1, 4), st.sampled_from([0.0, 0.5]))
-def test_rules_count_pairs_by_distance(lists: list[list[int]], window: int, power: float) -> None:
-    counted, counts = np.zeros((ITEMS, ITEMS)), np.zeros(ITEMS)
+@given(HISTORIES, st.integers(1, 4))
+def test_rules_count_pairs_by_distance(lists: list[list[int]], window: int) -> None:
+    counted = np.zeros((ITEMS, ITEMS))
     for own in lists:
         for place, item in enumerate(own):
-            counts[item - 1] += 1
             for later in range(place + 1, min(place + window, len(own) - 1) + 1):
                 if own[later] != item:
                     counted[item - 1, own[later] - 1] += (later - place) ** -0.5
+    np.testing.assert_allclose(dense(rule_counts(sequences(lists), ITEMS, window)), counted, 1e-5)
+
+
+@given(HISTORIES)
+def test_rules_divide_rows_and_columns_by_counts(lists: list[list[int]]) -> None:
+    counts = np.bincount([item for own in lists for item in own], minlength=ITEMS + 1)[1:]
     many = np.maximum(counts, 1)
-    expected = counted / many[:, None] ** 0.5 / many[None] ** power
-    np.testing.assert_allclose(dense(rules(sequences(lists), ITEMS, window, power)), expected, 1e-5)
+    tried = list(rules(sequences(lists), ITEMS))  # what was yielded first is as it was
+    assert len({tuple(settings.items()) for settings, _ in tried}) == len(tried) == 8
+    for settings, fitted in tried:
+        counted = dense(rule_counts(sequences(lists), ITEMS, int(settings["window"])))
+        expected = counted / many[:, None] ** 0.5 / many[None] ** settings["power"]
+        np.testing.assert_allclose(dense(fitted.matrix), expected, 1e-5)
+        assert fitted.decay == settings["decay"]
 
 
 @given(HISTORIES)
 def test_knn_is_the_shrunk_cosine_of_sets_of_users(lists: list[list[int]]) -> None:
-    found = dense(knn(sequences(lists), ITEMS))
+    found = dense(cosines(sequences(lists), ITEMS))
     having = [{user for user, own in enumerate(lists) if item in own} for item in range(ITEMS + 1)]
     for one in range(1, ITEMS + 1):
         for other in range(1, ITEMS + 1):
@@ -60,22 +71,20 @@ def test_knn_is_the_shrunk_cosine_of_sets_of_users(lists: list[list[int]]) -> No
             )
 
 
-@given(HISTORIES, st.sampled_from([1.0, 100.0]))
-def test_ease_is_the_ridge_of_each_item_on_the_others(
-    lists: list[list[int]], penalty: float
-) -> None:
+@given(HISTORIES)
+def test_ease_is_the_ridge_of_each_item_on_the_others(lists: list[list[int]]) -> None:
     met = np.zeros((len(lists), ITEMS))
     for user, own in enumerate(lists):
         met[user, [item - 1 for item in own]] = 1
-    found = dense(ease(sequences(lists), ITEMS, penalty))
-    for item in range(ITEMS):
-        others = [other for other in range(ITEMS) if other != item]
-        left = met[:, others]
-        weights = np.linalg.solve(
-            left.T @ left + penalty * np.eye(len(others)), left.T @ met[:, item]
-        )
-        np.testing.assert_allclose(found[others, item], weights, atol=1e-5)
-        assert found[item, item] == 0
+    for settings, fitted in ease(sequences(lists), ITEMS):
+        found = dense(fitted.matrix)
+        for item in range(ITEMS):
+            others = [other for other in range(ITEMS) if other != item]
+            left = met[:, others]
+            system = left.T @ left + settings["penalty"] * np.eye(len(others))
+            weights = np.linalg.solve(system, left.T @ met[:, item])
+            np.testing.assert_allclose(found[others, item], weights, atol=1e-6)
+            assert found[item, item] == 0
 
 
 @given(HISTORIES, st.sampled_from([0.5, 0.8]))
@@ -94,8 +103,22 @@ def test_ridge_has_an_example_for_each_place(lists: list[list[int]], decay: floa
     made = decayed_products(sequences(lists), ITEMS, decay, 0.9)
     np.testing.assert_allclose(made[0], x.T @ x, atol=1e-6)
     np.testing.assert_allclose(made[1], x.T @ y, atol=1e-6)
-    expected = np.linalg.solve(x.T @ x + 3 * np.eye(ITEMS), x.T @ y)
-    np.testing.assert_allclose(ridge(sequences(lists), ITEMS, decay, 3.0), expected, atol=1e-5)
+
+
+@given(HISTORIES, HISTORIES)
+def test_ridge_solves_for_the_users_asked_for(
+    lists: list[list[int]], asked: list[list[int]]
+) -> None:
+    own = sequences(lists)
+    for settings, fitted in ridge(own, ITEMS):
+        past, both = decayed_products(own, ITEMS, settings["decay"], 0.9)
+        matrix = np.linalg.solve(past + settings["penalty"] * np.eye(ITEMS), both)
+        weights = np.zeros((len(asked), ITEMS))
+        for user, history in enumerate(asked):
+            for age, item in enumerate(reversed(history)):
+                weights[user, item - 1] += settings["decay"] ** age
+        found = dense(fitted.scores(sequences(asked)))
+        np.testing.assert_allclose(found, weights @ matrix, rtol=1e-4, atol=1e-8)
 
 
 @given(HISTORIES, st.booleans(), st.integers(1, ITEMS + 1), st.randoms(use_true_random=False))

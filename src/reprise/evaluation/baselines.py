@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,66 +20,143 @@ from reprise.data.sequences import Past, Sequences
 from reprise.retrieval.ranking import NO_ITEM
 from reprise.retrieval.search import falling, worker_threads
 
-# Items above which baselines that solve a system of all pairs are left out: they hold about three
-# matrices [V, V] of 8 bytes, 7.8 GB at so many, and take time as V^3.
-MOST_SOLVED = 18_000
+# Items above which baselines that solve a system of all pairs are left out. They hold up to four
+# matrices [V, V] of 8 bytes, and take time as V^3.
+MOST_SOLVED = 15_000
 _USERS = 64  # scored at a time
 _PAIRS = 20_000_000  # counted at a time
 _FUTURE_DECAY = 0.9  # of `ridge`'s targets, by item
 _NEGLIGIBLE = 1e-7  # weights of pairs, of the greatest, that `ridge` leaves out
+_THIN = 0.2  # share of pairs up to which `ridge` holds futures as a sparse matrix
 _SHRINK = 20  # added to the denominator of `knn`'s cosines
 
 Settings = Mapping[str, float]
-Matrix = Any  # [V, V] float32: a scipy csr_array, or a NumPy array
+Matrix = Any  # float32: a scipy csr_array, or a NumPy array
 _Float = NDArray[np.float64]
 
 
+class Fitted(Protocol):
+    """A fitted baseline."""
+
+    def scores(self, some: Sequences) -> Matrix:
+        """Return the scores of all items, [U, V], by item number - 1, for users with these
+        histories.
+        """
+
+
 class ItemToItem(NamedTuple):
-    """A fitted baseline: its matrix [V, V] float32, by item number - 1, and its decay by age."""
+    """A matrix [V, V] float32 from items of a history to items, and the decay by age."""
 
     matrix: Matrix
     decay: float
 
+    def scores(self, some: Sequences) -> Matrix:
+        """Multiply the histories' weights and the matrix."""
+        return _weights(some, self.matrix.shape[0], self.decay) @ self.matrix
+
+
+class Regressed(NamedTuple):
+    """A ridge regression (A + penalty I)^-1 F from pasts to futures, by the Cholesky factor of the
+    first and F: as few users are evaluated, it is solved for their pasts, not for all items.
+    """
+
+    factor: _Float
+    future: Matrix
+    decay: float
+
+    def scores(self, some: Sequences) -> Matrix:
+        """Solve for the histories' weights, and multiply with F."""
+        past = _weights(some, len(self.factor), self.decay).toarray().astype(np.float64)
+        solved = linalg.cho_solve((self.factor, True), past.T, overwrite_b=True, check_finite=False)
+        return np.ascontiguousarray(solved.T.astype(np.float32)) @ self.future
+
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline: its name, what it fits, and the settings to choose from.
+    """A baseline.
 
-    fit(train, num_items, **settings): returns the matrix. grid: values of each of fit's settings.
-    decays: values of the decay. solves: whether it holds matrices of all pairs of items.
+    candidates(train, num_items): yields each combination of settings with what is fitted by it,
+    one at a time. solves: whether it holds matrices of all pairs of items.
     """
 
     name: str
-    fit: Callable[..., Matrix]
-    grid: Mapping[str, Sequence[float]]
-    decays: Sequence[float] = (1.0,)
+    candidates: Callable[[Sequences, int], Iterator[tuple[Settings, Fitted]]]
     solves: bool = False
-    decays_fit: bool = False
-
-    def candidates(self, train: Sequences, num_items: int) -> Iterator[tuple[Settings, ItemToItem]]:
-        """Yield each combination of settings with what it fits, one matrix at a time."""
-        for values in product(*self.grid.values()):
-            settings = dict(zip(self.grid, values, strict=True))
-            if self.decays_fit:
-                for decay in self.decays:
-                    matrix = self.fit(train, num_items, decay=decay, **settings)
-                    yield {**settings, "decay": decay}, ItemToItem(matrix, decay)
-                continue
-            matrix = self.fit(train, num_items, **settings)
-            for decay in self.decays:
-                of_decay = {"decay": decay} if len(self.decays) > 1 else {}
-                yield {**settings, **of_decay}, ItemToItem(matrix, decay)
 
 
-def popular(train: Sequences, num_items: int) -> Matrix:
-    """Return no evidence at all: what is left is the order of popularity."""
-    return sparse.csr_array((num_items, num_items), dtype=np.float32)
+def popular(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+    """Yield no evidence at all: what is left is the order of popularity."""
+    yield {}, ItemToItem(sparse.csr_array((num_items, num_items), dtype=np.float32), 1)
 
 
-def rules(train: Sequences, num_items: int, window: int, power: float) -> Matrix:
-    """Count sequential rules: items at distance d <= `window` in a training sequence add d^-1/2,
-    from the earlier to the later. Rows are divided by the root of the item's count, columns by the
-    count to the `power`.
+def rules(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+    """Yield sequential rules, over windows, powers and decays: see `rule_counts`. Rows are divided
+    by the root of the item's count, columns by the count to the power.
+    """
+    counts = np.maximum(_counts(train, num_items), 1)
+    for window in (10, 30):
+        counted = rule_counts(train, num_items, window)
+        for power in (0.0, 0.5):
+            matrix = _scaled(counted, counts**-0.5, counts**-power)
+            for decay in (0.8, 0.9):
+                settings = {"window": window, "power": power, "decay": decay}
+                yield settings, ItemToItem(matrix, decay)
+
+
+def knn(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+    """Yield item-to-item nearest neighbours over decays: see `cosines`."""
+    matrix = cosines(train, num_items)
+    for decay in (0.9, 0.95, 1.0):
+        yield {"decay": decay}, ItemToItem(matrix, decay)
+
+
+def ease(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+    """Yield EASE^R (Steck, WWW 2019, eq. 8), over penalties and decays: the ridge regression of
+    each item on the others, over users' sets of items.
+    """
+    met = _incidence(train, num_items)
+    together = sparse.csr_array(met.T @ met)
+    for penalty in (100.0, 300.0, 1000.0):
+        inverse = _inverse(together.toarray().astype(np.float64), penalty)
+        inverse /= -np.diag(inverse)
+        np.fill_diagonal(inverse, 0)
+        weights = inverse.astype(np.float32)
+        del inverse
+        for decay in (0.97, 1.0):
+            yield {"penalty": penalty, "decay": decay}, ItemToItem(weights, decay)
+
+
+def ridge(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+    """Yield the ridge regression from a decayed past to a decayed future (as SLIT, Choi et al.,
+    WWW 2021, over all prefixes), over decays and penalties.
+
+    Each place of a training sequence is an example: the past up to it, an item of age k weighing
+    decay^k, and the items after it, the k-th weighing 0.9^(k - 1), all of them 1 together.
+    """
+    for decay in (0.8, 0.9):
+        past, both = decayed_products(train, num_items, decay, _FUTURE_DECAY)
+        thin = np.count_nonzero(both) < _THIN * both.size
+        future = sparse.csr_array(both, dtype=np.float32) if thin else both.astype(np.float32)
+        del both
+        for penalty in (300.0, 1000.0, 3000.0):
+            shifted = past.copy(order="F")
+            shifted[np.diag_indices(num_items)] += penalty
+            factor, _ = linalg.cho_factor(shifted, lower=True, overwrite_a=True, check_finite=False)
+            yield {"decay": decay, "penalty": penalty}, Regressed(factor, future, decay)
+
+
+BASELINES = (
+    Baseline("popular", popular),
+    Baseline("rules", rules),
+    Baseline("knn", knn),
+    Baseline("ease", ease, solves=True),
+    Baseline("ridge", ridge, solves=True),
+)
+
+
+def rule_counts(train: Sequences, num_items: int, window: int) -> Any:
+    """Return the sums of d^-1/2 over pairs of items at distance d <= `window` in a training
+    sequence, from the earlier to the later, [V, V] float32.
     """
     counted = sparse.csr_array((num_items, num_items), dtype=np.float32)
     parts: list[tuple[NDArray[np.int32], NDArray[np.int32], float]] = []
@@ -95,13 +171,12 @@ def rules(train: Sequences, num_items: int, window: int, power: float) -> Matrix
             counted, parts, waiting = counted + _summed(parts, num_items), [], 0
     if parts:
         counted = counted + _summed(parts, num_items)
-    counts = np.maximum(_counts(train, num_items), 1)
-    return _scaled(_without_diagonal(counted), counts**-0.5, counts**-power)
+    return _without_diagonal(counted)
 
 
-def knn(train: Sequences, num_items: int) -> Matrix:
+def cosines(train: Sequences, num_items: int) -> Any:
     """Return the shrunk cosine of the sets of users that two items have: n_ij / (root(n_i n_j) +
-    20).
+    20), [V, V] float32.
     """
     met = _incidence(train, num_items)
     together = _without_diagonal(sparse.csr_array(met.T @ met))
@@ -109,47 +184,6 @@ def knn(train: Sequences, num_items: int) -> Matrix:
     row = np.repeat(np.arange(num_items), np.diff(together.indptr))
     together.data /= (np.sqrt(counts[row] * counts[together.indices]) + _SHRINK).astype(np.float32)
     return together
-
-
-def ease(train: Sequences, num_items: int, penalty: float) -> Matrix:
-    """Return EASE^R (Steck, WWW 2019, eq. 8): the ridge regression of each item on the others, over
-    users' sets of items.
-    """
-    met = _incidence(train, num_items).astype(np.float64)
-    inverse = _inverse((met.T @ met).toarray(), penalty)
-    weights = inverse / -np.diag(inverse)
-    np.fill_diagonal(weights, 0)
-    return weights.astype(np.float32)
-
-
-def ridge(train: Sequences, num_items: int, decay: float, penalty: float) -> Matrix:
-    """Return the ridge regression from a decayed past to a decayed future (as SLIT, Choi et al.,
-    WWW 2021, over all prefixes).
-
-    Each place of a training sequence is an example: the past up to it, an item of age k weighing
-    decay^k, and the items after it, the k-th weighing 0.9^(k - 1), all of them 1 together.
-    """
-    past, both = decayed_products(train, num_items, decay, _FUTURE_DECAY)
-    past[np.diag_indices(num_items)] += penalty
-    factor = linalg.cho_factor(past, lower=True, overwrite_a=True, check_finite=False)
-    solved: _Float = linalg.cho_solve(factor, both, overwrite_b=True, check_finite=False)
-    return solved.astype(np.float32)
-
-
-BASELINES = (
-    Baseline("popular", popular, {}),
-    Baseline("rules", rules, {"window": (10, 30), "power": (0.0, 0.5)}, (0.8, 0.9)),
-    Baseline("knn", knn, {}, (0.9, 0.95, 1.0)),
-    Baseline("ease", ease, {"penalty": (100.0, 300.0, 1000.0)}, (0.97, 1.0), solves=True),
-    Baseline(
-        "ridge",
-        ridge,
-        {"penalty": (300.0, 1000.0, 3000.0)},
-        (0.8, 0.9),
-        solves=True,
-        decays_fit=True,
-    ),
-)
 
 
 def decayed_products(
@@ -214,7 +248,7 @@ def pairs(train: Sequences, distance: int) -> tuple[NDArray[np.int32], NDArray[n
     return train.items[first] - 1, train.items[first + distance] - 1
 
 
-def ranked(fitted: ItemToItem, past: Past, top_n: int) -> NDArray[np.int64]:
+def ranked(fitted: Fitted, past: Past, top_n: int) -> NDArray[np.int64]:
     """Return the best `top_n` items of users with these histories, [U, top_n], best first; none of
     a user's history, and NO_ITEM where no item is left.
     """
@@ -226,10 +260,10 @@ def ranked(fitted: ItemToItem, past: Past, top_n: int) -> NDArray[np.int64]:
     return np.concatenate([np.zeros((0, top_n), np.int64), *parts])
 
 
-def _ranked_some(fitted: ItemToItem, past: Past, top_n: int, start: int) -> NDArray[np.int64]:
+def _ranked_some(fitted: Fitted, past: Past, top_n: int, start: int) -> NDArray[np.int64]:
     some = past.of(start, start + _USERS)
-    num_items = fitted.matrix.shape[0]
-    scores = _weights(some, num_items, fitted.decay) @ fitted.matrix
+    scores = fitted.scores(some)
+    num_items = scores.shape[1]
     found = np.full((len(some.lengths), top_n), NO_ITEM, np.int64)
     for row, (begin, end) in enumerate(zip(some.offsets[:-1], some.offsets[1:], strict=True)):
         seen = np.unique(some.items[begin:end]).astype(np.int64) - 1
@@ -312,10 +346,10 @@ def _without_diagonal(matrix: Any) -> Any:
 
 
 def _scaled(matrix: Any, rows: _Float, columns: _Float) -> Any:
-    """Multiply rows and columns, in place."""
-    matrix.data *= np.repeat(rows, np.diff(matrix.indptr)).astype(np.float32)
-    matrix.data *= columns[matrix.indices].astype(np.float32)
-    return matrix
+    """Return a csr_array with rows and columns multiplied; the places of its values are shared."""
+    values = matrix.data * np.repeat(rows.astype(np.float32), np.diff(matrix.indptr))
+    values *= columns.astype(np.float32)[matrix.indices]
+    return sparse.csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def _inverse(matrix: _Float, penalty: float) -> _Float:

@@ -18,7 +18,7 @@ from reprise import durable
 from reprise.data.dataset import Dataset
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
-from reprise.evaluation.baselines import BASELINES, MOST_SOLVED, Baseline, ItemToItem, ranked
+from reprise.evaluation.baselines import BASELINES, MOST_SOLVED, Baseline, Fitted, ranked
 from reprise.evaluation.evaluate import Evaluation, score
 from reprise.evaluation.metrics import METRICS, Lists, recall
 from reprise.runs import results
@@ -43,7 +43,7 @@ class Chosen:
     baseline: Baseline
     settings: Mapping[str, float]
     valid_recall: float
-    fitted: ItemToItem
+    fitted: Fitted
 
 
 def measure_baselines(
