@@ -1,25 +1,31 @@
 """Baselines that count, against slow and obvious programs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.commands import check_refusal, reprise
+import reprise
+from helpers.commands import SIZES, check_refusal
+from helpers.commands import reprise as command
+from reprise.cli.main import cli
 from reprise.data.sequences import Past, Sequences
 from reprise.evaluation.baselines import (
     ItemToItem,
     cosines,
     decayed_products,
     ease,
-    ranked,
     ridge,
     rule_counts,
     rules,
 )
+from reprise.evaluation.ranked import ranked
+from reprise.evaluation.recent import recent
 
 ITEMS = 6
 HISTORIES = st.lists(st.lists(st.integers(1, ITEMS), max_size=7), min_size=1, max_size=6)
@@ -144,15 +150,80 @@ def test_ranked_orders_by_score_then_popularity(
         assert row.tolist() == best + [0] * (top_n - len(best))
 
 
+@given(st.data(), HISTORIES, HISTORIES, st.integers(1, ITEMS + 1))
+def test_recent_counts_the_days_before_the_last_known_interaction(
+    data: st.DataObject, lists: list[list[int]], asked: list[list[int]], top_n: int
+) -> None:
+    def timed(own: list[list[int]]) -> Sequences:
+        many = sum(map(len, own))
+        days = data.draw(st.lists(st.integers(0, 800), min_size=many, max_size=many))
+        made = sequences(own)
+        return replace(made, times=np.array(days, np.int64) * 86_400 * 10**9)
+
+    train, other = timed(lists), timed(asked)
+    past = Past(other.items, np.asarray(other.offsets[:-1]), other.lengths, other.times)
+    assert train.times is not None
+    assert other.times is not None
+    for settings, fitted in recent(train, ITEMS):
+        reach = settings["days"] * 86_400 * 10**9
+        for row, history, end in zip(
+            fitted.ranked(past, top_n), asked, other.offsets[1:], strict=True
+        ):
+            now = other.times[end - 1] if history else 0
+            counted = (now - reach < train.times) & (train.times <= now)
+            counts = np.bincount(train.items[counted], minlength=ITEMS + 1)
+            left = [item for item in range(1, ITEMS + 1) if item not in history]
+            best = sorted(left, key=lambda item: (-counts[item], item))[:top_n]
+            assert row.tolist() == best + [0] * (top_n - len(best))
+
+
+def test_baselines_stand_beside_runs_evaluated_without_seen_items(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(*words: object) -> str:
+        end = cli.main([*map(str, words), "--runs-dir", str(tmp_path)], standalone_mode=False)
+        assert not end
+        return capsys.readouterr().out
+
+    given: Any = {**SIZES, "test_iter": 2, "steps": 2, "runs_dir": tmp_path}
+    for name in ("first", "second"):
+        run = reprise.train("small", name=name, data_dir=small_data, **given)
+    data = reprise.open_dataset("small", small_data)
+    with pytest.warns(UserWarning, match="no times"):
+        counted = reprise.baselines(data, cutoffs=10, only=("popular", "recent"), runs_dir=tmp_path)
+    assert counted.facts["left_out"] == {"recent": "times"}
+    assert counted.facts["runs"] == {"first": None, "second": None}
+    found = reprise.evaluate(run, filter_seen=True, cutoffs=10)["recall@10"]
+    beside = reprise.baselines(data, cutoffs=10, only="popular", runs_dir=tmp_path)
+    popular = beside["popular"]["recall@10"]
+    frame = beside.frame.select("name", "kind", "recall@10").rows()
+    assert frame == [("popular", "baseline", popular), ("second", "run", found)]
+    assert repr(beside) == f"Baselines('small', test: popular recall@10 {popular:.6f})"
+    assert f"<td>recall@10 {found:.6f}</td>" in beside._repr_html_()
+    facts = json.loads(shown("runs", "compare", "first", "second", "--json"))
+    assert facts["baselines"] == [{**beside.facts, "runs": facts["baselines"][0]["runs"]}]
+    for words in ("runs compare first second", "runs compare second --split test"):
+        text = shown(*words.split())
+        assert "Baselines of small, test users, seen items left out" in text
+        assert f"{popular:.4f}" in text
+        assert f"{found:.4f}" in text
+        assert ("Not in the table: first" in text) == ("first" in words)
+    shown("report", "first", "--data-dir", small_data, "--output", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Baselines of small, test users, seen items left out" in page
+    assert f'<td class="number">{popular:.4f}</td>' in page
+    assert "Not in the table" not in page  # the report evaluated it
+
+
 def test_baselines_are_stored_and_shown_beside_runs(small_data: Path, tmp_path: Path) -> None:
     where = ("--data-dir", small_data, "--runs-dir", tmp_path)
-    done = reprise("baselines", "small", *where, "--cutoffs", "5,20", "--json")
+    done = command("baselines", "small", *where, "--cutoffs", "5,20", "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert list(facts["baselines"]) == ["popular", "rules", "knn", "ease", "ridge"]
     assert facts["baselines"]["rules"]["settings"].keys() == {"window", "power", "decay"}
     kept = json.loads((tmp_path / "baselines" / "small.json").read_text())
     assert kept["results"]["test"]["baselines"] == facts["baselines"]
-    shown = reprise("baselines", "small", *where, "--only", "popular").stdout
+    shown = command("baselines", "small", *where, "--only", "popular").stdout
     assert f"{facts['baselines']['popular']['recall@20']:.4f}" in shown
-    check_refusal(reprise("baselines", "small", *where, "--only", "nothing"), 2, "only")
+    check_refusal(command("baselines", "small", *where, "--only", "nothing"), 2, "only")
