@@ -24,6 +24,7 @@ _PAIRS = 20_000_000  # counted at a time
 _FUTURE_DECAY = 0.9  # of `ridge`'s targets, by item
 _NEGLIGIBLE = 1e-7  # weights of pairs, of the greatest, that `ridge` leaves out
 _THIN = 0.2  # share of pairs up to which `ridge` holds futures as a sparse matrix
+_ROWS = 10_000  # of `knn`'s matrix, made at a time
 _SHRINK = 20  # added to the denominator of `knn`'s cosines
 
 Settings = Mapping[str, float]
@@ -190,11 +191,20 @@ def cosines(train: Sequences, num_items: int) -> Any:
     20), [V, V] float32.
     """
     met = _incidence(train, num_items)
-    together = _without_diagonal(sparse.csr_array(met.T @ met))
-    counts = np.bincount(met.indices, minlength=num_items).astype(np.float64)
-    row = np.repeat(np.arange(num_items), np.diff(together.indptr))
-    together.data /= (np.sqrt(counts[row] * counts[together.indices]) + _SHRINK).astype(np.float32)
-    return together
+    having = sparse.csr_array(met.T)
+    root = np.sqrt(np.diff(having.indptr)).astype(np.float32)
+    parts = []
+    for first in range(0, num_items, _ROWS):
+        part = sparse.csr_array(having[first : first + _ROWS] @ met)
+        row = np.repeat(np.arange(first, first + part.shape[0]), np.diff(part.indptr))
+        part.data /= root[row] * root[part.indices] + np.float32(_SHRINK)
+        part.data[row == part.indices] = 0
+        part.eliminate_zeros()
+        parts.append((part.data, part.indices, np.diff(part.indptr)))
+    indptr = np.concatenate([[0], *(part[2] for part in parts)]).cumsum()
+    data = np.concatenate([part[0] for part in parts])
+    indices = np.concatenate([part[1] for part in parts])
+    return sparse.csr_array((data, indices, indptr), shape=(num_items, num_items))
 
 
 def decayed_products(
@@ -265,10 +275,17 @@ def _weights(some: Sequences, num_items: int, decay: float) -> Any:
     """
     lengths = some.lengths
     age = np.repeat(lengths, lengths) - _places(some) - 1
-    row = np.repeat(np.arange(len(lengths)), lengths)
     weight = (decay ** age.astype(np.float64)).astype(np.float32)
-    shape = len(lengths), num_items
-    return sparse.csr_array((weight, (row, some.items - 1)), shape=shape)
+    return _by_user(some, weight, num_items)
+
+
+def _by_user(some: Sequences, values: NDArray[np.float32], num_items: int) -> Any:
+    """Return values of interactions, [u, V], an item's several ones beside each other: with indices
+    of 32 bits, as scipy else widens those of a matrix that it is multiplied with, each time.
+    """
+    offsets = (some.offsets - some.offsets[0]).astype(np.int32)
+    shape = len(some.lengths), num_items
+    return sparse.csr_array((values, some.items - np.int32(1), offsets), shape=shape)
 
 
 def _places(sequences: Sequences) -> NDArray[np.int64]:
@@ -286,9 +303,7 @@ def _counts(train: Sequences, num_items: int) -> _Float:
 
 def _incidence(train: Sequences, num_items: int) -> Any:
     """Return which items each user has, [U, V] float32: 1 or 0."""
-    row = np.repeat(np.arange(len(train.lengths)), train.lengths)
-    shape = len(train.lengths), num_items
-    met = sparse.csr_array((np.ones(len(row), np.float32), (row, train.items - 1)), shape=shape)
+    met = _by_user(train, np.ones(len(train.items), np.float32), num_items)
     met.sum_duplicates()
     met.data[:] = 1
     return met
@@ -304,7 +319,7 @@ def _summed(
 
 
 def _without_diagonal(matrix: Any) -> Any:
-    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    row = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
     matrix.data[row == matrix.indices] = 0
     matrix.eliminate_zeros()
     return matrix
