@@ -1,11 +1,11 @@
 """Measure the baselines' time and memory at the shape of Books: python benchmarks/baselines.py
 
-367,982 items and the interactions of 603,668 users, a user's items drawn by a popularity law and dated by day, split
-8:1:1. Each baseline is measured in a process of its own, over all its settings, as `reprise
+367,982 items and the interactions of 603,668 users, drawn by a popularity law, dated by day, and
+split 8:1:1. Each baseline is measured in a process of its own, over all its settings, as `reprise
 baselines` does it: fit, choose on valid, evaluate on test. `--items` and `--users` set other
-shapes: where the catalogue is small enough, the baselines that solve a system are measured,
-too. The recall of drawn items says nothing, and is not shown. "CPU s" is the work of all cores
-together, which a busy machine does not stretch as it does the seconds.
+shapes: where the catalogue is small enough, the baselines that solve a system are measured, too.
+The recall of drawn items says nothing, and is not shown. "CPU s" is the work of all cores together,
+which a busy machine does not stretch as it does the seconds.
 """
 
 import os

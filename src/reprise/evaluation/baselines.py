@@ -25,6 +25,7 @@ _FUTURE_DECAY = 0.9  # of `ridge`'s targets, by item
 _NEGLIGIBLE = 1e-7  # weights of pairs, of the greatest, that `ridge` leaves out
 _THIN = 0.2  # share of pairs up to which `ridge` holds futures as a sparse matrix
 _ROWS = 10_000  # of `knn`'s matrix, made at a time
+_SOLVED = 256  # users that `ridge` is solved for at a time
 _SHRINK = 20  # added to the denominator of `knn`'s cosines
 
 Settings = Mapping[str, float]
@@ -70,7 +71,7 @@ class Regressed(NamedTuple):
 
     def ranked(self, past: Past, top_n: int) -> NDArray[np.int64]:
         """Return the lists of users."""
-        return ranked(self, past, top_n)
+        return ranked(self, past, top_n, _SOLVED)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from reprise.retrieval.ranking import NO_ITEM
 from reprise.retrieval.search import falling, worker_threads
 
 Matrix = Any  # float32: a scipy csr_array, or a NumPy array
-_USERS = 64  # scored at a time
+_USERS = 64
 
 
 class Scores(Protocol):
@@ -29,19 +29,22 @@ class Scores(Protocol):
         """
 
 
-def ranked(fitted: Scores, past: Past, top_n: int) -> NDArray[np.int64]:
+def ranked(fitted: Scores, past: Past, top_n: int, at_once: int = _USERS) -> NDArray[np.int64]:
     """Return the best `top_n` items of users with these histories, [U, top_n], best first; none of
-    a user's history, and NO_ITEM where no item is left.
+    a user's history, and NO_ITEM where no item is left. at_once: users scored by a thread at a
+    time.
     """
-    starts = range(0, len(past.lengths), _USERS)
-    rank = partial(_ranked_some, fitted, past, top_n)
+    starts = range(0, len(past.lengths), at_once)
+    rank = partial(_ranked_some, fitted, past, top_n, at_once)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(worker_threads()) as pool:
         parts = list(pool.map(rank, starts))
     return np.concatenate([np.zeros((0, top_n), np.int64), *parts])
 
 
-def _ranked_some(fitted: Scores, past: Past, top_n: int, start: int) -> NDArray[np.int64]:
-    some = past.of(start, start + _USERS)
+def _ranked_some(
+    fitted: Scores, past: Past, top_n: int, at_once: int, start: int
+) -> NDArray[np.int64]:
+    some = past.of(start, start + at_once)
     scores = fitted.scores(some)
     num_items = scores.shape[1]
     found = np.full((len(some.lengths), top_n), NO_ITEM, np.int64)
