@@ -26,6 +26,7 @@ from reprise.evaluation.baselines import (
 )
 from reprise.evaluation.ranked import ranked
 from reprise.evaluation.recent import recent
+from reprise.runs.baselines import NAMES, measure_baselines
 
 ITEMS = 6
 HISTORIES = st.lists(st.lists(st.integers(1, ITEMS), max_size=7), min_size=1, max_size=6)
@@ -175,6 +176,27 @@ def test_recent_counts_the_days_before_the_last_known_interaction(
             left = [item for item in range(1, ITEMS + 1) if item not in history]
             best = sorted(left, key=lambda item: (-counts[item], item))[:top_n]
             assert row.tolist() == best + [0] * (top_n - len(best))
+
+
+def test_baselines_read_popularity_from_the_rank(small_data: Path) -> None:
+    data = reprise.open_dataset("small", small_data)
+    place = np.random.default_rng(5).permutation(data.num_items) + 1
+    moved = np.concatenate([[0], place]).astype(np.int32)  # the new number of each item
+    splits = {
+        name: replace(own, items=moved[own.items], times=own.items * np.int64(10**15))
+        for name, own in data.splits.items()
+    }
+    before = replace(
+        data,
+        splits={name: replace(splits[name], items=own.items) for name, own in data.splits.items()},
+    )
+    old = np.argsort(moved)
+    after = replace(data, splits=splits, item_category=data.item_category[old])
+    vars(after).update(rank=old.astype(np.int32), training_counts=data.training_counts[old])
+    expected, found = (measure_baselines(one, "test", (5,))["baselines"] for one in (before, after))
+    assert {*expected} == {*NAMES}
+    for name, own in expected.items():
+        assert found[name] | {"groups": {}} == own | {"groups": {}}, name
 
 
 def test_baselines_stand_beside_runs_evaluated_without_seen_items(

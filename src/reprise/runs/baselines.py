@@ -12,11 +12,14 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reprise import durable
 from reprise.data.dataset import Dataset
-from reprise.data.sequences import EvaluationUsers
+from reprise.data.sequences import EvaluationUsers, Past, Sequences
 from reprise.errors import UsageError
 from reprise.evaluation.baselines import BASELINES, MOST_SOLVED, Baseline, Fitted, solving
 from reprise.evaluation.evaluate import Evaluation, score
@@ -75,11 +78,13 @@ def measure_baselines(
     left_out = _left_out(asked, dataset, say)
     valid = dataset.evaluation_users("valid", 1).sample(SELECTED_ON, _SEED)
     users = dataset.evaluation_users(split, 1)
+    numbers = _Numbers.of(dataset)
     found = {}
     for baseline in asked:
         if baseline.name not in left_out:
-            chosen = _choose(baseline, dataset, valid)
-            found[baseline.name] = _facts(chosen, dataset, users, split, cutoffs)
+            chosen = _choose(baseline, dataset, numbers, valid)
+            ids = numbers.ranked(chosen.fitted, users.past, max(cutoffs))
+            found[baseline.name] = _facts(chosen, ids, dataset, users, split, cutoffs)
             done(baseline.name)
     return {
         "dataset": dataset.name,
@@ -142,11 +147,41 @@ def _in_order(found: Mapping[str, Facts]) -> dict[str, Facts]:
     return {name: found[name] for name in NAMES if name in found}
 
 
-def _choose(baseline: Baseline, dataset: Dataset, valid: EvaluationUsers) -> Chosen:
+class _Numbers(NamedTuple):
+    """Items' numbers by falling popularity, which baselines expect: rank [V+1] of each item, and
+    item [V+1] of each rank; None where items are numbered so.
+    """
+
+    rank: NDArray[np.int32] | None
+    item: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "_Numbers":
+        """Return those of a data set."""
+        if dataset.is_numbered_by_rank:
+            return cls(None, None)
+        return cls(dataset.rank, np.argsort(dataset.rank))
+
+    def of_train(self, train: Sequences) -> Sequences:
+        """Return training sequences in ranks."""
+        return train if self.rank is None else replace(train, items=self.rank[train.items])
+
+    def ranked(self, fitted: Fitted, past: Past, top_n: int) -> NDArray[np.int64]:
+        """Return the lists of users, of what was fitted in ranks, in items."""
+        if self.rank is None or self.item is None:
+            return fitted.ranked(past, top_n)
+        ids = fitted.ranked(replace(past, items=self.rank[past.items]), top_n)
+        return self.item[ids]
+
+
+def _choose(
+    baseline: Baseline, dataset: Dataset, numbers: _Numbers, valid: EvaluationUsers
+) -> Chosen:
     """Return the best settings by recall@50; of equal ones, the first."""
     best: Chosen | None = None
-    for settings, fitted in baseline.candidates(dataset.splits["train"], dataset.num_items):
-        ids = fitted.ranked(valid.past, SELECTED_BY)
+    train = numbers.of_train(dataset.splits["train"])
+    for settings, fitted in baseline.candidates(train, dataset.num_items):
+        ids = numbers.ranked(fitted, valid.past, SELECTED_BY)
         found = float(
             recall(Lists(ids, valid.target_offsets, valid.target_items), SELECTED_BY).mean()
         )
@@ -158,13 +193,13 @@ def _choose(baseline: Baseline, dataset: Dataset, valid: EvaluationUsers) -> Cho
 
 def _facts(
     chosen: Chosen,
+    ids: NDArray[np.int64],
     dataset: Dataset,
     users: EvaluationUsers,
     split: Split,
     cutoffs: tuple[int, ...],
 ) -> Facts:
     category, counts = dataset.known_categories, dataset.training_counts
-    ids = chosen.fitted.ranked(users.past, max(cutoffs))
     targets = users.target_offsets, users.target_items
     listed = Lists(ids, *targets, dataset.num_items, category, dataset.truth(split), counts)
     means, by_user = score(listed, cutoffs, METRICS)
