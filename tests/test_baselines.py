@@ -14,6 +14,7 @@ import reprise
 from helpers.commands import SIZES, check_refusal
 from helpers.commands import reprise as command
 from reprise.cli.main import cli
+from reprise.data.features import Bags, Codes, Vectors
 from reprise.data.sequences import Past, Sequences
 from reprise.evaluation.baselines import (
     ItemToItem,
@@ -24,6 +25,7 @@ from reprise.evaluation.baselines import (
     rule_counts,
     rules,
 )
+from reprise.evaluation.cold import nearest, of_category
 from reprise.evaluation.ranked import ranked
 from reprise.evaluation.recent import recent
 from reprise.runs.baselines import NAMES, measure_baselines
@@ -175,6 +177,46 @@ def test_recent_counts_the_days_before_the_last_known_interaction(
             counts = np.bincount(train.items[counted], minlength=ITEMS + 1)
             left = [item for item in range(1, ITEMS + 1) if item not in history]
             best = sorted(left, key=lambda item: (-counts[item], item))[:top_n]
+            assert row.tolist() == best + [0] * (top_n - len(best))
+
+
+@given(HISTORIES, st.booleans(), st.integers(1, ITEMS), st.integers(0, 10**6))
+def test_cold_items_are_listed_by_category_and_by_vector(
+    lists: list[list[int]], several: bool, top_n: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    allowed = np.append(False, rng.random(ITEMS) < 0.6)
+    counts = rng.integers(0, 5, ITEMS + 1)
+    of_item = [
+        sorted({*rng.integers(0, 4, 2 if several else 1).tolist()}) for _ in range(ITEMS + 1)
+    ]
+    codes = np.array([code for own in of_item for code in own], np.int32)
+    offsets = np.cumsum([0, *map(len, of_item)])
+    feature = Bags("a", offsets, codes, 4) if several else Codes("a", codes, 4)
+    values = rng.normal(size=(ITEMS + 1, 3)).astype(np.float32) * (rng.random((ITEMS + 1, 1)) < 0.8)
+    norms = np.maximum(np.linalg.norm(values.astype(np.float64), axis=1), 1e-9)
+    own = sequences(lists)
+    past = Past(own.items, np.asarray(own.offsets[:-1]), own.lengths)
+
+    def alike(item: int, other: int) -> float:
+        both = {*of_item[item]} & {*of_item[other]} - {0}
+        return len(both) / len(of_item[item]) / len(of_item[other])
+
+    categories = of_category(feature, counts, allowed)
+    vectors = nearest(Vectors("b", values), allowed)
+    scored: list[tuple[Any, Any]] = [
+        (categories, lambda item, other: alike(item, other) * (counts[item] + 1)),
+        (vectors, lambda item, other: values[item] @ values[other] / norms[item] / norms[other]),
+    ]
+    for fitted, score in scored:
+        made = dense(fitted.scores(own))
+        for user, history in enumerate(lists):
+            for item in range(1, ITEMS + 1):
+                expected = np.mean([score(item, other) for other in history]) if history else 0
+                assert made[user, item - 1] == pytest.approx(expected, abs=1e-5)
+        for user, row in enumerate(fitted.ranked(past, top_n)):
+            left = [i for i in range(1, ITEMS + 1) if allowed[i] and i not in lists[user]]
+            best = sorted(left, key=lambda item: (-made[user, item - 1], item))[:top_n]
             assert row.tolist() == best + [0] * (top_n - len(best))
 
 

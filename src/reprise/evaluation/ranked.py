@@ -29,27 +29,47 @@ class Scores(Protocol):
         """
 
 
-def ranked(fitted: Scores, past: Past, top_n: int, at_once: int = _USERS) -> NDArray[np.int64]:
+def ranked(
+    fitted: Scores,
+    past: Past,
+    top_n: int,
+    at_once: int = _USERS,
+    allowed: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
     """Return the best `top_n` items of users with these histories, [U, top_n], best first; none of
-    a user's history, and NO_ITEM where no item is left. at_once: users scored by a thread at a
-    time.
+    a user's history, and NO_ITEM where no item is left.
+
+    Args:
+        fitted: What scores items.
+        past: The users' histories.
+        top_n: Length of the lists.
+        at_once: Users scored by a thread at a time.
+        allowed: What may be listed, [V+1]; None: all items.
     """
+    refused = np.zeros(0, np.int64) if allowed is None else np.flatnonzero(~allowed[1:])
     starts = range(0, len(past.lengths), at_once)
-    rank = partial(_ranked_some, fitted, past, top_n, at_once)
+    rank = partial(_ranked_some, fitted, past, top_n, at_once, refused)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(worker_threads()) as pool:
         parts = list(pool.map(rank, starts))
     return np.concatenate([np.zeros((0, top_n), np.int64), *parts])
 
 
 def _ranked_some(
-    fitted: Scores, past: Past, top_n: int, at_once: int, start: int
+    fitted: Scores,
+    past: Past,
+    top_n: int,
+    at_once: int,
+    refused: NDArray[np.int64],
+    start: int,
 ) -> NDArray[np.int64]:
     some = past.of(start, start + at_once)
     scores = fitted.scores(some)
+    scores = scores.tocsr() if sparse.issparse(scores) else scores
     num_items = scores.shape[1]
     found = np.full((len(some.lengths), top_n), NO_ITEM, np.int64)
     for row, (begin, end) in enumerate(zip(some.offsets[:-1], some.offsets[1:], strict=True)):
         seen = np.unique(some.items[begin:end]).astype(np.int64) - 1
+        seen = np.union1d(seen, refused) if len(refused) else seen
         if sparse.issparse(scores):
             own = slice(scores.indptr[row], scores.indptr[row + 1])
             ids, values = scores.indices[own].astype(np.int64), scores.data[own]
