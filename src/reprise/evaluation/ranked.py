@@ -46,9 +46,8 @@ def ranked(
         at_once: Users scored by a thread at a time.
         allowed: What may be listed, [V+1]; None: all items.
     """
-    refused = np.zeros(0, np.int64) if allowed is None else np.flatnonzero(~allowed[1:])
     starts = range(0, len(past.lengths), at_once)
-    rank = partial(_ranked_some, fitted, past, top_n, at_once, refused)
+    rank = partial(_ranked_some, fitted, past, top_n, at_once, allowed)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(worker_threads()) as pool:
         parts = list(pool.map(rank, starts))
     return np.concatenate([np.zeros((0, top_n), np.int64), *parts])
@@ -59,47 +58,50 @@ def _ranked_some(
     past: Past,
     top_n: int,
     at_once: int,
-    refused: NDArray[np.int64],
+    allowed: NDArray[np.bool_] | None,
     start: int,
 ) -> NDArray[np.int64]:
     some = past.of(start, start + at_once)
     scores = fitted.scores(some)
     scores = scores.tocsr() if sparse.issparse(scores) else scores
     num_items = scores.shape[1]
+    never = np.zeros(num_items, bool) if allowed is None else ~allowed[1:]
+    refused = never.copy()
     found = np.full((len(some.lengths), top_n), NO_ITEM, np.int64)
     for row, (begin, end) in enumerate(zip(some.offsets[:-1], some.offsets[1:], strict=True)):
-        seen = np.unique(some.items[begin:end]).astype(np.int64) - 1
-        seen = np.union1d(seen, refused) if len(refused) else seen
+        seen = some.items[begin:end] - 1
+        refused[seen] = True
         if sparse.issparse(scores):
             own = slice(scores.indptr[row], scores.indptr[row + 1])
-            ids, values = scores.indices[own].astype(np.int64), scores.data[own]
+            best = best_of(scores.indices[own], scores.data[own], refused, top_n)
         else:
-            ids, values = np.arange(num_items), scores[row]
-        best = best_of(ids, values, seen, top_n, num_items)
+            best = best_of(np.arange(num_items), scores[row], refused, top_n)
         found[row, : len(best)] = best + 1
+        refused[seen] = never[seen]
     return found
 
 
 def best_of(
-    ids: NDArray[np.int64],
+    ids: NDArray[np.integer],
     values: NDArray[np.float32],
-    seen: NDArray[np.int64],
+    refused: NDArray[np.bool_],
     top_n: int,
-    num_items: int,
 ) -> NDArray[np.int64]:
-    """Return the best `top_n` items, from 0, that are not `seen` (ascending), best first: of `ids`
-    by their values, then of all others.
+    """Return the best `top_n` items, from 0, that are not `refused` [V], best first: of `ids` by
+    their values, then of all others.
 
     Items are numbered in the order of their popularity.
     """
-    place = np.minimum(np.searchsorted(seen, ids), len(seen) - 1)
-    new = seen[place] != ids if len(seen) else np.ones(len(ids), bool)
-    key = falling(values[new]) << np.uint64(32) | ids[new].astype(np.uint64)
-    if len(key) > top_n:
-        key = np.partition(key, top_n - 1)[:top_n]
+    left = ~refused[ids]
+    ids, values = ids[left], values[left]
+    if len(ids) > top_n:
+        enough = values >= np.partition(values, len(values) - top_n)[len(values) - top_n]
+        ids, values = ids[enough], values[enough]
+    key = falling(values) << np.uint64(32) | ids.astype(np.uint64)
     key.sort()
-    best: NDArray[np.int64] = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    best: NDArray[np.int64] = (key[:top_n] & np.uint64(0xFFFFFFFF)).astype(np.int64)
     if len(best) < top_n:
-        rest = np.setdiff1d(np.arange(min(num_items, top_n + len(seen))), [*seen, *best])
-        best = np.concatenate([best, rest[: top_n - len(best)]])
+        others = ~refused
+        others[best] = False
+        best = np.concatenate([best, np.flatnonzero(others)[: top_n - len(best)]])
     return best

@@ -60,14 +60,8 @@ class Recent(NamedTuple):
         counts = np.bincount(self.items[first[users[0]] : last[users[0]]])
         ids = np.flatnonzero(counts)
         longest = int(past.lengths[users].max())
-        none = np.zeros(0, np.int64)
-        best = best_of(
-            ids - 1,
-            counts[ids].astype(np.float32),
-            none,
-            min(found.shape[1] + longest, self.num_items),
-            self.num_items,
-        )
+        none = np.zeros(self.num_items, bool)
+        best = best_of(ids - 1, counts[ids].astype(np.float32), none, found.shape[1] + longest)
         for user, start, length in zip(users, past.starts[users], past.lengths[users], strict=True):
             seen = past.items[start : start + length]
             own = (best + 1)[~np.isin(best + 1, seen)][: found.shape[1]]

@@ -31,7 +31,7 @@ from reprise.text.messages import Say, unsaid
 SCHEMA = 1
 NAMES = tuple(baseline.name for baseline in BASELINES)
 SELECTED_BY = 50  # the cutoff of the recall that chooses settings
-SELECTED_ON = 10_000  # valid users that choose settings, at most; drawn by the seed
+SELECTED_ON = 5_000  # valid users that choose settings, at most; drawn by the seed
 _SEED = 1
 
 Facts = dict[str, Any]
