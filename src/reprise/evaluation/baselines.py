@@ -162,7 +162,7 @@ BASELINES = (
 
 def solving(num_items: int) -> tuple[float, float]:
     """Return the bytes that baselines which solve a system hold at most, and their hours on two
-    cores, as measured at 12,101 items.
+    cores, estimated from the work that 12,101 items took.
     """
     return 4 * 8 * num_items**2, _HOURS * (num_items / 12_101) ** 3
 
