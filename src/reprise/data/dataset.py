@@ -91,7 +91,7 @@ class Dataset:
 
     def refuse_short(self) -> None:
         """Raise DataError where a file that is mapped is shorter than when it was opened: to read
-        what it lacks would end the process without a word.
+        what it lacks would end the process, see `runtime.bus`.
         """
         for path, mark in self.marks.items():
             if mark.size >= MAPPED_FROM and _mark_of(path).size < mark.size:
