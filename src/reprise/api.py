@@ -29,7 +29,7 @@ from reprise.data.readers.given import Given, Source
 from reprise.errors import RepriseError, UsageError
 from reprise.runtime.setup import setup
 from reprise.text.messages import Messages, Phrase, choose_language
-from reprise.views import Group, Run
+from reprise.views import Baselines, Group, Run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -341,6 +341,42 @@ def evaluate_lists(
         measured = measure_lists(path, dataset, split, _warn, asked)
     warn_of_whole_lists(measured, _warn)
     return only(evaluation_facts(measured, split, None), shown)
+
+
+@of_python
+def baselines(
+    data: Dataset | str,
+    split: Literal["valid", "test"] = "test",
+    *,
+    cutoffs: int | Sequence[int] | None = None,
+    only: str | Sequence[str] | None = None,
+    runs_dir: str | Path = "runs",
+    data_dir: str | Path = "data",
+) -> Baselines:
+    """Measure what counting reaches on a data set, as `reprise baselines` does: nothing is trained
+    by gradient, settings are chosen by recall@50 on the valid users, seen items are left out.
+
+    Args:
+        data: The data set, or its name under `data_dir`.
+        split: The users to evaluate.
+        cutoffs: The cutoffs of the metrics; None: 20 and 50.
+        only: The baselines to measure, such as ("popular", "rules"); None: all.
+        runs_dir: Folder of the runs: the results are stored there, and the runs that were evaluated
+            without seen items stand beside them.
+        data_dir: Folder of the data sets.
+    """
+    from reprise.config.schema import SETTINGS, cutoffs_of
+    from reprise.runs.baselines import NAMES, keep, measure_baselines
+    from reprise.runs.beside import runs_beside
+    from reprise.runs.evaluation import cutoffs_asked
+    from reprise.runs.manage.survey import folders
+
+    asked = cutoffs_asked(_several(cutoffs)) or cutoffs_of(SETTINGS["top_n"].default)
+    names = NAMES if only is None else tuple(_several(only))
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
+    facts = measure_baselines(dataset, split, asked, names, _warn)
+    keep(Path(runs_dir), facts)
+    return Baselines(facts | {"runs": runs_beside(folders(Path(runs_dir)), facts)})
 
 
 def run_request(request: "Request", console: "RunConsole", command: str | None) -> int:

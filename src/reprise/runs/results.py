@@ -58,13 +58,14 @@ class Results:
     final: Final | None = None
     entries: tuple[Entry, ...] = ()
 
-    def of(self, checkpoint: Checkpoint, split: str) -> Entry | None:
+    def of(self, checkpoint: Checkpoint, split: str, filtered: bool = False) -> Entry | None:
         """Return a checkpoint's results on a split of the run's own data, for lists by score and
-        the model's default treatment of seen items, with all cutoffs; None if it was not evaluated.
+        the model's default treatment of seen items, or if `filtered` without them, with all
+        cutoffs; None if it was not evaluated.
         """
         merged: dict[str, Any] = {}
         for entry in self.entries:
-            if _is_plain(entry, checkpoint, split):
+            if _is_of(entry, checkpoint, split, filtered):
                 intervals = merged.get("confidence", {}).get("intervals", {})
                 cutoffs = sorted({*merged.get("cutoffs", ()), *entry["cutoffs"]})
                 groups = _joined(merged.get("groups", {}), entry.get("groups", {}))
@@ -174,7 +175,7 @@ def _entry(checkpoint: Checkpoint, facts: Entry) -> dict[str, Any]:
     return about | own | {key: value for key, value in facts.items() if key != "checkpoint"}
 
 
-def _is_plain(entry: Entry, checkpoint: Checkpoint, split: str) -> bool:
+def _is_of(entry: Entry, checkpoint: Checkpoint, split: str, filtered: bool) -> bool:
     asked = {
         "checkpoint": checkpoint.path.name,
         "manifest": _digest(checkpoint),
@@ -182,8 +183,8 @@ def _is_plain(entry: Entry, checkpoint: Checkpoint, split: str) -> bool:
         "split": split,
         "lambda": None,
     }
-    kept = entry["seen_items"] != "filtered"
-    return kept and all(entry[key] == value for key, value in asked.items())
+    same = (entry["seen_items"] == "filtered") == filtered
+    return same and all(entry[key] == value for key, value in asked.items())
 
 
 def _joined(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
