@@ -19,6 +19,7 @@ from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
 from reprise.data.sequences import Sequences
 from reprise.data.synthetic import make_demo
+from reprise.models.features import Features
 from reprise.runs.folder import RunFolder
 from reprise.runtime.setup import setup as set_up_process
 from reprise.training import setup
@@ -68,9 +69,11 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
     def make(*asked: Any) -> TrainStep:
         step = real(*asked)
 
-        def noted(arrays: Arrays, batch: Batch, update: Update) -> Arrays:
+        def noted(
+            arrays: Arrays, batch: Batch, update: Update, features: Features | None = None
+        ) -> Arrays:
             given.append((_fingerprint(batch), update))
-            return step(arrays, batch, update)
+            return step(arrays, batch, update, features)
 
         return noted
 
