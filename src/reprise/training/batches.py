@@ -64,7 +64,7 @@ class Sampler:
     With one target per user, a position is drawn from `rule.first` on, and the history is what
     precedes it. With several, a window of `history_length` + 1 items (or the whole sequence) is
     drawn, and in it distinct positions after at least `rule.first` items; they repeat where there
-    are too few. For `kind` and `target_chance` see `negatives.sample`.
+    are too few. For `kind`, `target_chance` and `ranking` see `negatives.sample`.
     Where not all items are to be found, `targets.draw` draws from those that are.
     """
 
@@ -78,6 +78,7 @@ class Sampler:
     kind: str = "log-uniform"
     rule: TargetRule = COMIREC
     target_chance: NDArray[np.float64] | None = None
+    ranking: negatives.Ranking | None = None
 
     def batch(self, branch: int, step: int) -> Batch:
         """Return the batch of update `step` (from 1), regardless of what was drawn before."""
@@ -100,6 +101,7 @@ class Sampler:
             self.num_negatives,
             self.num_items,
             self.target_chance,
+            self.ranking,
         )
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
         return self._localise(history, prefixes, target, sample, key)
@@ -188,6 +190,7 @@ def make_sampler(
     seed: int,
     kind: str = "log-uniform",
     rule: TargetRule = COMIREC,
+    ranking: negatives.Ranking | None = None,
 ) -> Sampler:
     """Build the sampler with a `kind` of `negatives.KINDS`; raise DataError if fewer users than a
     batch have enough items.
@@ -217,6 +220,7 @@ def make_sampler(
         kind,
         rule,
         chance,
+        ranking,
     )
 
 

@@ -6,8 +6,10 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from reprise.models.features import Features, of_network
 from reprise.models.items import as_candidate, composed, in_history
@@ -61,10 +63,12 @@ def initial_arrays(
     seed: int,
     embedding_scale: float | None = None,
     scoring: Scoring = COMIREC,
+    rank: NDArray[np.int32] | None = None,
     features: Features | None = None,
 ) -> Arrays:
     """Initialise a run's arrays, a pure function of the seed; `embedding_scale`: see
-    `item_table.init`. With features, items that are not `Features.with_row` have zero rows.
+    `item_table.init`; rank [V+1]: of the items, by popularity; None: their numbers. With features,
+    items that are not `Features.with_row` have zero rows.
     """
     dim = shape.embedding_dim
     row_key, param_key = jax.random.split(jax.random.key(seed))
@@ -72,7 +76,7 @@ def initial_arrays(
     rows = (
         item_table.init(row_key, num_items, dim, embedding_scale, width)
         if model.item_values is None
-        else item_table.pack(model.item_values(num_items, shape))
+        else item_table.pack(model.item_values(_ranks(num_items, rank), shape))
     )
     if features is not None:
         params |= features.init(width)
@@ -85,6 +89,10 @@ def initial_arrays(
         v=jax.tree.map(jnp.zeros_like, params),
         loss_sum=jnp.zeros((), jnp.float32),
     )
+
+
+def _ranks(num_items: int, rank: NDArray[np.int32] | None) -> Array:
+    return jnp.arange(1, num_items + 1) if rank is None else jnp.asarray(rank[1:])
 
 
 @cache
