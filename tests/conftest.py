@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from helpers.builders_data import draft_of
+from helpers.builders_features import described, random_features
 from helpers.commands import evaluating, run_small
 from helpers.effort import make_profiles
 from reprise import durable
@@ -43,7 +45,9 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that holds "small": 60 + 20 + 20 users over 40 items, random."""
+    """A data folder that holds "small": 60 + 20 + 20 users over 40 items, random, with a feature of
+    each kind.
+    """
     rng = np.random.default_rng(0)
     splits = {}
     for split, count in zip(SPLITS, (60, 20, 20), strict=True):
@@ -51,6 +55,8 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         splits[split] = Sequences(offsets, rng.integers(1, 41, offsets[-1]).astype(np.int32))
     draft = draft_of(splits, np.arange(-1, 40, dtype=np.int32) % 5)
+    features = described(random_features(np.random.default_rng(1), 40))
+    draft = replace(draft, features=features)
     data = tmp_path_factory.mktemp("data")
     publish(draft, "small", data / "small")
     return data

@@ -51,7 +51,7 @@ def chosen(config: TrainConfig, dataset: Dataset) -> tuple[Feature, ...]:
                 suggestion=suggest(known, name),
                 known=", ".join(sorted(known)),
             )
-    return tuple(known[name] for name in names)
+    return tuple(map(dataset.feature, names))
 
 
 def digests(features: Sequence[Feature]) -> dict[str, Any]:

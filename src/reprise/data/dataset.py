@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data import item_files
+from reprise.data.features import Feature
 from reprise.data.npy import MAPPED_FROM, open_array
 from reprise.data.sequences import EvaluationUsers, Past, Sequences
 from reprise.errors import ContentError, DataError
@@ -201,6 +202,11 @@ class Dataset:
         with _damage_told(self.folder):
             digests = self._digests.get("features", {})
             return item_files.Features(self.folder / "items", self.num_items, digests)
+
+    def feature(self, name: str) -> Feature:
+        """Return a feature of the items; DataError where its file is damaged."""
+        with _damage_told(self.folder):
+            return self.features[name]
 
     @property
     def features_told(self) -> dict[str, Any]:

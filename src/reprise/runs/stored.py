@@ -108,10 +108,11 @@ def _features(checkpoint: Checkpoint, locate: Locate | None) -> Features | None:
     folder = RunFolder(checkpoint.path.resolve().parent.parent)
     if folder.features.is_dir() or locate is None:
         return on_device(kept.read(folder, digests))
-    found = open_dataset(locate(str(checkpoint.identity["dataset"]))).features
-    if any(name not in found or found[name].digest != own for name, own in digests.items()):
+    dataset = open_dataset(locate(str(checkpoint.identity["dataset"])))
+    found = [dataset.feature(name) for name in digests if name in dataset.features]
+    if {one.name: one.digest for one in found} != digests:
         raise DataError("features_missing", path=folder.features)
-    return on_device([found[name] for name in digests])
+    return on_device(found)
 
 
 def stored_config(checkpoint: Checkpoint) -> TrainConfig:
