@@ -45,7 +45,7 @@ def composed_of(values: Any, params: Any, features: Any, items: Any, dropped: An
     return composed(values, params, features, items, dropped)
 
 
-@settings(examples(20))
+@settings(examples(6))  # each of another shape is compiled
 @given(seeds, st.sets(st.integers(0, ITEMS), min_size=1, max_size=UNIQUE))
 def test_composed_equals_a_slow_sum_of_row_and_features(seed: int, chosen: set[int]) -> None:
     features, params, values = drawn(seed)
@@ -67,7 +67,7 @@ def gradient_of(direction: Any, values: Any, params: Any, features: Any, items: 
     return jax.grad(along, argnums=(0, 1))(values, params)
 
 
-@settings(examples(10))
+@settings(examples(3))
 @given(seeds)
 def test_composed_gradient_equals_that_of_the_slow_sum(seed: int) -> None:
     """The sum is linear in the parameters: their gradient is what each adds along a direction. That
@@ -145,7 +145,7 @@ def test_features_begin_at_zero_and_are_no_business_of_the_network() -> None:
     assert of_network({**params, "dense": rows}).keys() == {"dense"}
 
 
-@settings(examples(50))
+@settings(examples(20))
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=12), st.integers(1, 15))
 def test_categories_have_room_for_the_longest_items_and_no_more(
     sizes: list[int], count: int
