@@ -311,7 +311,9 @@ class Dataset:
         sequences = self.splits[split]
         users, position = self.evaluated(split)
         if len(users) == 0:
-            raise DataError("empty_split", split=split, where=self.folder)
+            raise DataError(
+                "empty_split", split=split, where=self.folder, needs=Phrase("empty_stored")
+            )
         history, known = sequences.histories(users, position, history_length)
         start = sequences.offsets[users]
         hidden = sequences.slices(start + position, sequences.lengths[users] - position)
@@ -467,7 +469,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
             counts = [meta[count][split] for count in ("users", "interactions") for split in SPLITS]
             if not all(isinstance(count, int) for count in [meta["num_items"], *counts]):
                 raise ContentError("damage_data_counts_whole")
-            meta["name"], meta["fingerprint"]
+            meta["name"], meta["fingerprint"], dict(meta.get("digests", {}))
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = Phrase("file_content", name="meta.json", error=error)
         raise _unusable(folder, error, reason) from error
@@ -488,7 +490,7 @@ def _check_split(folder: Path, split: str, sequences: Sequences, meta: Mapping[s
         if beside is not None and len(beside) != len(items):
             raise ContentError("damage_data_counts", name=f"{split}/{name}")
     if len(items) == 0:
-        raise DataError("empty_split", split=split, where=folder)
+        raise DataError("empty_split", split=split, where=folder, needs=Phrase("empty_stored"))
     if offsets[0] != 0 or offsets[-1] != len(items) or np.any(np.diff(offsets) < 0):
         raise ContentError("damage_data_offsets", split=split, items=len(items))
     if items.min() < 1 or items.max() > most:
