@@ -10,6 +10,7 @@ from typing import Protocol
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
+from reprise.config.features import chosen
 from reprise.config.schema import TrainConfig, check_value
 from reprise.data import texts
 from reprise.data.dataset import Dataset, open_dataset
@@ -17,7 +18,7 @@ from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
 from reprise.evaluation.metrics import METRICS
 from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
-from reprise.runs import items, results, where
+from reprise.runs import features, items, results, where
 from reprise.runs.evaluation import Measured, evaluation_facts
 from reprise.runs.folder import (
     Resumption,
@@ -121,11 +122,13 @@ def run_session(
     config, folder = request.config, request.folder
     dataset = open_dataset(request.data_folder)
     task = make_task(config, dataset)
+    config = task.config
     with stop_requests(own_process) as stop, locked(folder):
         if not durable.can_sync_folder(folder.checkpoints):
             announcer.say("folders_not_synced", path=folder.checkpoints)
         check_identity(folder, task.identity, announcer.say, dataset.folder)
         items.keep(folder, dataset, announcer.say)
+        features.keep(folder, chosen(config, dataset), announcer.say)
         resumption = resume(
             folder,
             task.identity,
@@ -300,7 +303,7 @@ def _measure_ended(
             )
             results.keep(latest, (), announcer.say, results.final_of(latest, metric))
         checkpoint, state = _best_state(task, latest, state, folder, announcer.say)
-        retriever = retriever_of(task.model, task.config.scoring, state.arrays)
+        retriever = retriever_of(task.model, task.config.scoring, state.arrays, task.features)
         found: dict[Split, Measured] = {
             split: _measure(task, dataset, checkpoint, retriever, split, stop)
             for split in ("valid", "test")
