@@ -70,6 +70,12 @@ class More(NamedTuple):
 
 NO_MORE = More()
 _EVALUATION = dict(zip(PROTOCOLS, (SHARE, LAST, LATER), strict=True))
+# The message that tells what a protocol needs for each split to have users.
+_NEEDS = {
+    "comirec": "empty_comirec",
+    "leave-one-out": "empty_leave_one_out",
+    "time-split": "empty_time_split",
+}
 
 
 class _Column:
@@ -415,7 +421,7 @@ def _evaluable(
 ) -> dict[str, Users]:
     """Return the splits; DataError where one of them has no users, with what the protocol needs."""
     users = sum(len(own.raw_ids) for own in splits.values())
-    needs = Phrase(f"empty_{protocol.replace('-', '_')}", users=users, cut=", ".join(cut))
+    needs = Phrase(_NEEDS[protocol], users=users, cut=", ".join(cut))
     for split in SPLITS:
         if splits[split].raw_ids.is_empty():
             raise DataError("empty_split", split=split, where=where, needs=needs)

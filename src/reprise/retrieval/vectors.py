@@ -17,6 +17,7 @@ from reprise.training import item_table
 if TYPE_CHECKING:
     from jax import Array
 
+    from reprise.models.features import Features
     from reprise.models.registry import Model, Params
     from reprise.training.state import Arrays
 
@@ -34,10 +35,10 @@ class Retriever:
     Attributes:
         model: The network.
         scoring: How interests and items are compared.
-        rows: [V+1, at least width] float32 item rows, which begin with the item's values; row 0 is
-            padding.
+        rows: [V+1, at least width] float32, which begin with the item's values: the item rows or,
+            with features, `models.items.all_composed`; row 0 is padding.
         width: Numbers per item value.
-        params: The network's parameters.
+        params: The network's parameters, without those of features.
     """
 
     model: "Model"
@@ -75,9 +76,32 @@ class Retriever:
         return float(np.asarray(self.params[REPEAT_BIAS])) if self.scoring.repeat_bias else 0.0
 
 
-def retriever_of(model: "Model", scoring: Scoring, arrays: "Arrays") -> Retriever:
+def retriever_of(
+    model: "Model", scoring: Scoring, arrays: "Arrays", features: "Features | None" = None
+) -> Retriever:
     """Return the retriever of a state whose pending updates are applied."""
-    return Retriever(model, scoring, arrays.rows, item_table.width(arrays.rows), arrays.params)
+    width = item_table.width(arrays.rows)
+    return retriever_of_rows(model, scoring, arrays.rows, width, arrays.params, features)
+
+
+def retriever_of_rows(
+    model: "Model",
+    scoring: Scoring,
+    rows: "Array",
+    width: int,
+    params: "Params",
+    features: "Features | None" = None,
+) -> Retriever:
+    """Return the retriever of item rows [V+1, at least `width`] and all parameters; `features` is
+    what the model was trained with.
+    """
+    if features is None:
+        return Retriever(model, scoring, rows, width, params)
+    from reprise.models.features import of_network
+    from reprise.models.items import all_composed
+
+    values = all_composed(rows, params, features, width)
+    return Retriever(model, scoring, values, width, of_network(params))
 
 
 def user_vectors(
