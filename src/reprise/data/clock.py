@@ -40,6 +40,5 @@ def nanoseconds(times: NDArray[Any], unit: int, in_place: bool = False) -> NDArr
     factor = 10**9 // unit
     if times.dtype != np.int64:  # doubles
         return np.rint(times * factor).astype(np.int64)
-    if factor == 1:
-        return times
-    return np.multiply(times, factor, out=times if in_place else None)
+    whole: NDArray[np.int64] = times
+    return whole if factor == 1 else np.multiply(whole, factor, out=whole if in_place else None)
