@@ -41,8 +41,7 @@ def main() -> None:
             table.append(alone.submit(_measure, name, args.items, args.users).result())
     print_facts(machine())
     print_table(table)
-    if args.json:
-        write_json(args.json, {**machine(), "baselines": table})
+    write_json(args.json, machine(), table)
 
 
 def _measure(name: str, items: int, users: int) -> dict[str, str | int | float]:

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 import serve
-from common import machine, make_parser, print_facts, print_table, write_json
+from common import Row, machine, make_parser, print_facts, print_table, write_json
 from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.evaluation.evaluate import evaluate
 from reprise.runs.stored import load
@@ -71,7 +71,7 @@ def write(run: Path, source: Path, output: Path) -> None:
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
 
 
-def measure(run: Path, folder: Path, options: argparse.Namespace) -> dict[str, object]:
+def measure(run: Path, folder: Path, options: argparse.Namespace) -> Row:
     """Return what was measured."""
     source, output = folder / "histories.parquet", folder / "lists.parquet"
     histories = make_histories(source, options.users, options.items)
@@ -126,10 +126,10 @@ def main() -> None:
     print()
     print_table([row])
     if options.memory:
-        kept = float(str(row["MB beyond the model"])) <= 1e3 * MOST_GB
+        kept = float(row["MB beyond the model"]) <= 1e3 * MOST_GB
         print(f"\npromise: {MOST_GB} GB beyond the model: {'kept' if kept else 'BROKEN'}")
     else:
-        kept = float(str(row["ratio"])) >= LEAST_RATIO
+        kept = float(row["ratio"]) >= LEAST_RATIO
         print(f"\npromise: {LEAST_RATIO} of evaluate's users/s: {'kept' if kept else 'BROKEN'}")
     write_json(options.json, machine(), [row])
 

@@ -127,7 +127,7 @@ def test_composed_leaves_out_rows_whose_features_can_stand_for_them() -> None:
         scaled = [scale * one for one in params]
         given_values = jnp.asarray(values[items], jnp.float32)
         made = composed_of(given_values, named(scaled), on_device(features), items, dropped)
-        for place, item in enumerate(items):
+        for place, item in enumerate(items.tolist()):
             expected = added_slowly(features, scaled, item)
             expected = expected + (0 if left_out[place] else 1) * values[item]
             np.testing.assert_allclose(made[place], expected, rtol=1e-4, atol=1e-5)

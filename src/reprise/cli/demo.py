@@ -132,7 +132,7 @@ def _measure(folder: Path, config: TrainConfig, which: str, *more: str) -> dict[
 
 
 def _baselines(folder: Path) -> dict[str, dict[str, Any]]:
-    where = ["--data-dir", folder / "data", "--runs-dir", folder / "runs"]
+    where: list[str | Path] = ["--data-dir", folder / "data", "--runs-dir", folder / "runs"]
     only = ["--only", ",".join(_BASELINES), "--split", "valid"]
     answer: dict[str, Any] = _reprise("baselines", "demo", *where, *only, "--json")["baselines"]
     return answer

@@ -137,9 +137,7 @@ def of_interactions(
         counts = rows.counts_before(facts["cut"][0])
         rows = replace(rows, popular=counts > 0)
     aside += [store.left(frame, rows)] if more.aside else []
-    catalogue = by_popularity(counts, items.ties)
-    raw_items = items.names(catalogue)
-    catalogue, raw_items, held_out = _cold_last(catalogue, raw_items, more.cold_items)
+    catalogue, raw_items, held_out = _catalogue(counts, items, more.cold_items)
     about = _about(found, frame, items, catalogue, raw_items)
     matched = _matched(found, raw_items, path)
     features = _features(more, raw_items, about, path, facts)
@@ -197,7 +195,7 @@ def _source(
         "ties": found.ties,
         "read": read,
         "kept": kept,
-        "taken": dict(found.taken) | matched,
+        "taken": {**found.taken, **matched},
         "warnings": _warnings(found, read, kept, matched),
     }
 
@@ -214,15 +212,17 @@ def _features(
     return features
 
 
-def _cold_last(
-    catalogue: NDArray[np.int64], raw_items: pl.Series, share: float | None
+def _catalogue(
+    counts: NDArray[np.int64], items: _Column, cold_items: float | None
 ) -> tuple[NDArray[np.int64], pl.Series, Mask | None]:
-    """Return a catalogue and its ids with the items that are held out of training behind the
-    others, and which these are, [V+1]; None where none are to be.
+    """Return the codes and the ids of the catalogue's items by falling popularity, those that are
+    held out of training behind the others, and which these are, [V+1] (None: none are).
     """
-    if share is None:
+    catalogue = by_popularity(counts, items.ties)
+    raw_items = items.names(catalogue)
+    if not cold_items:
         return catalogue, raw_items, None
-    held_out = cold.drawn(raw_items, share)
+    held_out = cold.drawn(raw_items, cold_items)
     order = np.argsort(held_out, kind="stable")
     mask = np.concatenate([[False], held_out[order]])
     return catalogue[order], raw_items.gather(order), mask

@@ -94,7 +94,7 @@ def popular(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted
     yield {}, ItemToItem(sparse.csr_array((num_items, num_items), dtype=np.float32), 1)
 
 
-def rules(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+def rules(train: Sequences, num_items: int) -> Iterator[tuple[Settings, ItemToItem]]:
     """Yield sequential rules, over windows, powers and decays: see `rule_counts`. Rows are divided
     by the root of the item's count, columns by the count to the power.
     """
@@ -108,14 +108,14 @@ def rules(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]
                 yield settings, ItemToItem(matrix, decay)
 
 
-def knn(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+def knn(train: Sequences, num_items: int) -> Iterator[tuple[Settings, ItemToItem]]:
     """Yield item-to-item nearest neighbours over decays: see `cosines`."""
     matrix = cosines(train, num_items)
     for decay in (0.9, 0.95, 1.0):
         yield {"decay": decay}, ItemToItem(matrix, decay)
 
 
-def ease(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+def ease(train: Sequences, num_items: int) -> Iterator[tuple[Settings, ItemToItem]]:
     """Yield EASE^R (Steck, WWW 2019, eq. 8), over penalties and decays: the ridge regression of
     each item on the others, over users' sets of items.
     """
@@ -131,7 +131,7 @@ def ease(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
             yield {"penalty": penalty, "decay": decay}, ItemToItem(weights, decay)
 
 
-def ridge(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+def ridge(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Regressed]]:
     """Yield the ridge regression from a decayed past to a decayed future (as SLIT, Choi et al.,
     WWW 2021, over all prefixes), over decays and penalties.
 

@@ -57,7 +57,8 @@ def _product(left: _Numbers, right: _Numbers, margin: int, width: int) -> _Numbe
     """Return the product [rows, width] with as many equal columns, and zeros around them."""
     columns = np.zeros((len(right), width + 2 * margin), np.float32)
     columns[:, margin : margin + width] = right[:, None]
-    return np.matmul(left, columns)[:, margin : margin + width]
+    product: _Numbers = np.matmul(left, columns)
+    return product[:, margin : margin + width]
 
 
 def _trials(dim: int, rows: tuple[int, ...]) -> Iterator[tuple[_Numbers, _Numbers]]:

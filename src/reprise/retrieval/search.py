@@ -170,7 +170,7 @@ class _Queries(NamedTuple):
 
     columns: _Scores
     users: int
-    count: int
+    interests: int
     width: int
     margin: int
 

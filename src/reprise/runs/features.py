@@ -72,7 +72,7 @@ def _read(folder: RunFolder, digests: Mapping[str, str]) -> tuple[Feature, ...]:
         listed = json.loads(store.verified(path, _LIST, manifest))
         found = []
         for place, one in enumerate(listed):
-            arrays = {
+            arrays: dict[str, Any] = {
                 name: store.read_array(path, f"{place}.{name}.npy", manifest)
                 for name in one["arrays"]
             }

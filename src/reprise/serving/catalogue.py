@@ -135,8 +135,10 @@ class Catalogue:
 
     def as_frame_of(self, ranking: Ranking, first: int = 0) -> pl.DataFrame:
         """Return lists as `as_frame` returns answers."""
-        row, column = np.nonzero(ranking.ids != NO_ITEM)
-        return self._frame(first + row, column + 1, *(one[row, column] for one in ranking))
+        row, column = at = np.nonzero(ranking.ids != NO_ITEM)
+        return self._frame(
+            first + row, column + 1, ranking.ids[at], ranking.scores[at], ranking.interests[at]
+        )
 
     def _frame(
         self,

@@ -105,7 +105,7 @@ class ItemIndex:
             rows = np.flatnonzero(mask_of == number)
             mask = None if allowed is None or number == EVERYTHING else allowed.masks[number]
             found = self.candidates(interests[rows], wanted[rows], mask)
-            for row, near in zip(rows, found, strict=True):
+            for row, near in zip(rows.tolist(), found, strict=True):
                 own = added.of(row, row + 1)
                 if mask is not None:
                     own = Added(*(one[mask[own.item - 1]] for one in own))

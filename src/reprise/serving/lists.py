@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,10 +192,12 @@ def rankings(model: Model, query: Query, histories: Iterable[Sequences]) -> Iter
         if query.diversity > 0:
             ranking = rerank.select(ranking, model.item_category, query.n, query.diversity)
         if empty.any():
-            for own, some in zip(ranking, popular[:3], strict=True):
-                own[empty, : len(some)] = some
-            for own, padding in zip(ranking, (NO_ITEM, -np.inf, NO_INTEREST), strict=True):
-                own[empty, len(popular.ids) :] = padding
+            parts: tuple[NDArray[Any], ...] = ranking
+            some: tuple[NDArray[Any], ...] = popular[:3]
+            paddings = (NO_ITEM, -np.inf, NO_INTEREST)
+            for own, listed, padding in zip(parts, some, paddings, strict=True):
+                own[empty, : len(listed)] = listed
+                own[empty, len(listed) :] = padding
         yield ranking
 
 

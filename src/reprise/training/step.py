@@ -129,8 +129,8 @@ def make_train_steps(step: TrainStep) -> TrainSteps:
         features: Features | None = None,
     ) -> Arrays:
         def one(place: Array, arrays: Arrays) -> Arrays:
-            own = jax.tree.map(lambda each: each[place], (batch, update))
-            return step(arrays, *own, features)
+            of_batch, of_update = jax.tree.map(lambda each: each[place], (batch, update))
+            return step(arrays, of_batch, of_update, features)
 
         made: Arrays = jax.lax.fori_loop(0, count, one, arrays)
         return made
