@@ -1,6 +1,7 @@
 """Items that nobody in training has interacted with are found by their features."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from helpers.builders_features import described
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.data.draft import write_dataset
-from reprise.data.features import bags_of, codes_of
+from reprise.data.features import Feature, bags_of, codes_of
 from reprise.data.sequences import Sequences
 from reprise.evaluation.evaluate import evaluate
 from reprise.retrieval.vectors import retriever_of
@@ -50,7 +51,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Chosen]:
     ]
     owners = np.tile(np.arange(1, ITEMS + 1), 2)
     tags = 1 + np.concatenate([interest[1:], rng.integers(0, INTERESTS, ITEMS)])
-    features = {
+    features: dict[str, Feature] = {
         "brand": codes_of("brand", 1 + brand[1:], INTERESTS * BRANDS + 1),
         "tags": bags_of("tags", owners, tags, ITEMS, INTERESTS + 1),
     }
@@ -62,27 +63,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Chosen]:
     return open_dataset(folder), cold
 
 
-def recalls(data: Dataset, cold: Chosen, **settings: object) -> tuple[float, float]:
+def recalls(data: Dataset, cold: Chosen, **settings: Any) -> tuple[float, float]:
     """Train, and return the share of the held-out items, warm ones and cold ones, that stand among
     the first 50.
     """
-    config = TrainConfig(
-        **{
-            "dataset": "world",
-            "name": "x",
-            "model": "ComiRec-SA",
-            "num_interest": 2,
-            "batch_size": 64,
-            "maxlen": 12,
-            "embedding_dim": 16,
-            "hidden_size": 16,
-            "learning_rate": 0.01,
-            "temperature": 0.1,
-            "sampler": "uniform",
-            "negatives": 200,
-            **settings,
-        }
-    )
+    values: dict[str, Any] = {
+        "dataset": "world",
+        "name": "x",
+        "model": "ComiRec-SA",
+        "num_interest": 2,
+        "batch_size": 64,
+        "maxlen": 12,
+        "embedding_dim": 16,
+        "hidden_size": 16,
+        "learning_rate": 0.01,
+        "temperature": 0.1,
+        "sampler": "uniform",
+        "negatives": 200,
+    }
+    config = TrainConfig(**{**values, **settings})
     task = make_task(config, data)
     state = fresh_state(task)
     for step in range(1, STEPS + 1):

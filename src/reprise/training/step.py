@@ -39,6 +39,9 @@ class TrainStep(Protocol):
     ) -> Arrays:
         """Return the arrays after the update."""
 
+    def __hash__(self) -> int:
+        """Programs are found by their step."""
+
 
 class TrainSteps(Protocol):
     """steps(arrays, batches, updates, count, features) -> arrays, which runs the first `count` of
@@ -129,8 +132,8 @@ def make_train_steps(step: TrainStep) -> TrainSteps:
         features: Features | None = None,
     ) -> Arrays:
         def one(place: Array, arrays: Arrays) -> Arrays:
-            own = jax.tree.map(lambda each: each[place], (batch, update))
-            return step(arrays, *own, features)
+            own_batch, own_update = jax.tree.map(lambda each: each[place], (batch, update))
+            return step(arrays, own_batch, own_update, features)
 
         made: Arrays = jax.lax.fori_loop(0, count, one, arrays)
         return made
