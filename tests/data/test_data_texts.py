@@ -1,5 +1,6 @@
 """ComiRec's text files, replaced after a dataset was prepared from them, are detected."""
 
+import errno
 import json
 import os
 import shlex
@@ -9,6 +10,7 @@ import pytest
 
 from helpers.builders_data import write_comirec
 from helpers.commands import QUICK, comirec, reprise
+from reprise import durable
 from reprise.data import texts
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import locate
@@ -122,6 +124,22 @@ def test_locate_ignores_texts_of_other_sources(tmp_path: Path) -> None:
     assert texts.replaced(Path()) is None
 
 
+def test_locate_refuses_texts_that_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they were replaced is not known."""
+    write_comirec(tmp_path / "mine_data", prefix="mine")
+    locate(tmp_path, "mine")
+
+    def entries(folder: Path) -> list[Path]:
+        assert folder.name == "mine_data"
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(durable, "entries", entries)
+    with pytest.raises(DataError, match=r"Cannot list .*mine_data: Permission denied"):
+        locate(tmp_path, "mine")
+
+
 def test_train_resumes_with_its_stored_data_and_reports_so(tmp_path: Path) -> None:
     source = tmp_path / "data" / "small_data"
     source.mkdir(parents=True)
@@ -145,3 +163,22 @@ def test_train_resumes_with_its_stored_data_and_reports_so(tmp_path: Path) -> No
     for refusal in refusals:
         assert refusal.returncode == 3
         assert refusal.stderr.strip().endswith(command)
+
+
+def test_locate_names_a_folder_of_texts_that_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That its texts are the same is then not known."""
+    source = write_comirec(tmp_path / "mine_data", prefix="mine")
+    locate(tmp_path, "mine")
+    entries = durable.entries
+
+    def refuse(folder: Path) -> list[Path]:
+        if folder == source:
+            raise PermissionError(13, "Permission denied")
+        return entries(folder)
+
+    monkeypatch.setattr(durable, "entries", refuse)
+    with pytest.raises(DataError) as refusal:
+        locate(tmp_path, "mine")
+    assert (refusal.value.key, refusal.value.values["path"]) == ("folder_unreadable", source)

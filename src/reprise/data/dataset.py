@@ -51,7 +51,7 @@ DATA_KEYS = ("dataset_fingerprint", "item_ids", "features")
 SHARE, LAST, LATER = "share-0.8", "last", "later"
 EVALUATIONS = (SHARE, LAST, LATER)
 # The message that tells it.
-HIDDEN = {SHARE: "hidden_share", LAST: "hidden_last", LATER: "hidden_later"}
+HELD_OUT = {SHARE: "held_out_share", LAST: "held_out_last", LATER: "held_out_later"}
 _FIRST_VALUES = 5  # of a feature, that are shown
 _HISTORY_SHARE = 0.8
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -92,7 +92,7 @@ class Dataset:
 
     def refuse_short(self) -> None:
         """Raise DataError where a file that is mapped is shorter than when it was opened: to read
-        what it lacks would end the process without a word.
+        what it lacks would end the process, see `runtime.bus`.
         """
         for path, mark in self.marks.items():
             if mark.size >= MAPPED_FROM and _mark_of(path).size < mark.size:

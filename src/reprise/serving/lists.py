@@ -168,6 +168,37 @@ def answers(model: Model, queries: Iterable[Query]) -> Iterator[Answer]:
             yield from plans.popleft().answers()
 
 
+def rankings(model: Model, query: Query, histories: Iterable[Sequences]) -> Iterator[Ranking]:
+    """Yield the lists of a query, [u, n], about each chunk of at most CHUNK histories: what
+    `answers` holds, without explanations. Popular items have scores of NaN.
+    """
+    mask = None if query.filter.is_open else query.filter.mask(model.item_category)
+    popular = _popular(model, query)
+    pasts: deque[Sequences] = deque()
+
+    def chunks() -> Iterator[Chunk]:
+        for past in histories:
+            pasts.append(past)
+            users = len(past.lengths)
+            (made,) = user_vectors(model.retriever, all_history(past, model.history_length))
+            _require_finite(model.stored, made[:users])
+            allowed = None if mask is None else Allowed(mask[None], np.zeros(users, np.int64))
+            added = added_scores(model.retriever, past, query.filter_seen)
+            own = _weighted(made[:users], [query])
+            yield Chunk(own, query.n, Terms(added, allowed), query.diversity > 0)
+
+    for ranking in search(chunks(), model.items, model.best):
+        empty = pasts.popleft().lengths == 0
+        if query.diversity > 0:
+            ranking = rerank.select(ranking, model.item_category, query.n, query.diversity)
+        if empty.any():
+            for own, some in zip(ranking, popular[:3], strict=True):
+                own[empty, : len(some)] = some
+            for own, padding in zip(ranking, (NO_ITEM, -np.inf, NO_INTEREST), strict=True):
+                own[empty, len(popular.ids) :] = padding
+        yield ranking
+
+
 def interests(model: Model, histories: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
     """Return the interests [U, K, d] of histories of item numbers; zeros where one is empty."""
     users = _users(histories, model.history_length)

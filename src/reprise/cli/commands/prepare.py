@@ -6,16 +6,14 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command, Option
-from reprise.cli.options import common_options, sets_option, source_options
+from reprise.cli.options import PATH, common_options, sets_option, source_options
 from reprise.config.schema import check_value
 from reprise.data import PROTOCOLS
 from reprise.text.messages import Messages, choose_language
 
 
 @click.command(cls=Command)
-@click.argument(
-    "sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=PATH)
 @click.option("--name", required=True)
 @click.option(
     "--protocol", default=PROTOCOLS[0], cls=Option, fields={"choices": " | ".join(PROTOCOLS)}
@@ -24,6 +22,7 @@ from reprise.text.messages import Messages, choose_language
 @click.option("--cut", metavar="VALID,TEST")
 @click.option("--overwrite", is_flag=True)
 @click.option("--max-memory", metavar="SIZE")
+@click.option("--query", metavar="SQL")
 @click.option("--item-features", metavar="NAMES")
 @click.option("--items", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--cold-items", type=float, metavar="SHARE")
@@ -39,6 +38,7 @@ def prepare(
     cut: str | None,
     overwrite: bool,
     max_memory: str | None,
+    query: str | None,
     item_features: str | None,
     items: Path | None,
     cold_items: float | None,
@@ -74,6 +74,7 @@ def prepare(
             overwrite,
             max_memory,
             lambda key, **values: click.echo(messages.text(key, **values), err=True),
+            query,
             more,
         )
         dataset = open_dataset(folder)

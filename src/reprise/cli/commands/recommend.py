@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option, print_json, runs_option, which_option
+from reprise.cli.options import (
+    PATH,
+    common_options,
+    data_option,
+    print_json,
+    runs_option,
+    which_option,
+)
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, Phrase, Say, choose_language
@@ -17,11 +24,11 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--history", metavar="IDS")
 @click.option("--user", metavar="ID")
-@click.option("--histories", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--histories", type=PATH, metavar="FILE")
+@click.option("--output", type=PATH, metavar="FILE")
 @click.option("--overwrite", is_flag=True)
 @click.option("-n", "n", type=int, default=10)
 @click.option("--diversity", type=float, default=0.0)
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--allow", metavar="IDS")
 @click.option("--categories", metavar="NAMES")
 @click.option("--filter-seen", is_flag=True)
+@click.option("--weights", metavar="NUMBERS")
 @click.option("--explain", is_flag=True)
 @which_option
 @runs_option
@@ -48,6 +56,7 @@ def recommend(
     allow: str | None,
     categories: str | None,
     filter_seen: bool,
+    weights: str | None,
     explain: bool,
     which: Any,
     runs_dir: Path,
@@ -78,6 +87,7 @@ def recommend(
         allow=None if allow is None else ids_in(allow),
         categories=None if categories is None else _names(categories),
         filter_seen=filter_seen,
+        weights=None if weights is None else _numbers(weights),
         explain=explain,
     )
     if histories is not None and output is not None:
@@ -161,3 +171,14 @@ def _names(text: str) -> list[str]:
     if text.lstrip().startswith("["):
         return ids_in(text)
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str) -> list[Any]:
+    """Return numbers separated by commas or blanks; what is none stays text, to be refused."""
+    found: list[Any] = []
+    for part in text.replace(",", " ").split():
+        try:
+            found.append(float(part))
+        except ValueError:
+            found.append(part)
+    return found

@@ -7,6 +7,7 @@ import click
 
 from reprise.cli.help import Command
 from reprise.cli.options import (
+    PATH,
     common_options,
     data_option,
     lambda_option,
@@ -21,8 +22,8 @@ _FILE = "report.html"
 
 
 @click.command(cls=Command)
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path))
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.option("--output", type=PATH)
 @click.option("--no-evaluation", is_flag=True)
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test")
 @lambda_option
@@ -47,7 +48,9 @@ def report(
     from reprise.report.facts import read_runs
     from reprise.report.measuring import LAMBDAS, measure_run, measured_before
     from reprise.report.page import render
+    from reprise.runs.beside import stored_beside
     from reprise.runs.evaluation import lambdas_asked
+    from reprise.runs.folder import RunFolder
     from reprise.runs.manage.apart import apart
     from reprise.runs.manage.survey import path_of
     from reprise.runs.where import locator
@@ -72,5 +75,7 @@ def report(
         measured = [
             measure_run(run, locator(run.path, data_dir), split, chosen, say) for run in found
         ]
-    durable.replace_file(output, render(found, measured, split, messages).encode())
+    beside = stored_beside([RunFolder(run.path) for run in found], split)
+    page = render(found, measured, split, messages, beside)
+    durable.replace_file(output, page.encode())
     click.echo(messages.text("page_written", path=output))

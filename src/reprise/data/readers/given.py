@@ -8,10 +8,15 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from reprise import durable
+from reprise.data.files import entries_of
 from reprise.errors import DataError, UsageError
 
 _MAGIC = re.compile(r"[*?\[]")
+_SERVER = re.compile(
+    r"((?:postgres|postgresql|mysql|mariadb|mssql|oracle|redshift|snowflake|bigquery|clickhouse|trino"
+    r"|presto|mongodb)(?:\+\w+)*):/",
+    re.IGNORECASE,
+)
 
 
 class Given(NamedTuple):
@@ -83,6 +88,7 @@ def given(source: Source) -> Given:
             if len(own) == len(found):
                 raise DataError("nothing_matches", pattern=one)
         else:
+            refuse_server(one)
             raise DataError("source_missing", path=one)
     return Given(
         tuple(paths),
@@ -91,6 +97,13 @@ def given(source: Source) -> Given:
         frozenset(matched).intersection(paths),
         tuple(hidden),
     )
+
+
+def refuse_server(source: str | Path) -> None:
+    """Raise DataError where a source is the address of a server."""
+    found = _SERVER.match(str(source))
+    if found:
+        raise DataError("database_server", scheme=found[1])
 
 
 def _fixed(pattern: Path) -> Path:
@@ -125,14 +138,6 @@ def _matching(folder: Path, pattern: Sequence[str]) -> Iterator[Path]:
                 yield from _matching(path, pattern)
         elif fnmatchcase(path.name, first) and (not rest or path.is_dir()):
             yield from _matching(path, rest)
-
-
-def entries_of(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted; DataError where it cannot be listed."""
-    try:
-        return durable.entries(folder)
-    except OSError as error:
-        raise DataError("folder_unreadable", path=folder, reason=error.strerror) from error
 
 
 def _common(folders: Sequence[Path]) -> Path:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from reprise.checkpoints.store import Checkpoint, DamagedCheckpointError
 from reprise.data.dataset import DATA_KEYS
 from reprise.errors import CheckpointError, UsageError
 from reprise.runs import results
+from reprise.runs.called import name_in
 from reprise.runs.events import best_of
 from reprise.runs.folder import NOTHING, RunFolder, read_record
 from reprise.runs.lock import writer_of
@@ -107,8 +109,8 @@ class Survey:
 
     @property
     def name(self) -> str:
-        """The experiment's name; without run.json, its folder's."""
-        return _name_in(self.record) or self.folder.path.name
+        """The experiment's name; without run.json, what its folder's tells of it."""
+        return _name_in(self.record) or name_in(self.folder.path.name, self.identity)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -215,9 +217,12 @@ def find(runs_folder: Path, name: str) -> RunFolder:
     """Find a run by its folder's name, path, or unique experiment name.
 
     Raises:
-        CheckpointError: There is none; it suggests the nearest name.
-        UsageError: Several runs have the name.
+        CheckpointError: There is none; the message suggests the nearest name, or names the runs if
+            it is a group's.
+        UsageError: Several runs have the name, or it is empty.
     """
+    if not name:  # as a path it would be the current folder
+        raise UsageError("bad_value", option="NAME", value=name, expected=Phrase("good_path"))
     for path in (runs_folder / name, Path(name)):
         if _is_run(RunFolder(path)):
             return RunFolder(path)
@@ -228,11 +233,26 @@ def find(runs_folder: Path, name: str) -> RunFolder:
     if named:
         known = ", ".join(folder.path.name for folder in named)
         raise UsageError("run_ambiguous", name=name, known=known)
+    if members := _members(names, name):
+        shown = ", ".join(names[folder] for _, folder in members)
+        raise CheckpointError("run_is_group", name=name, names=shown)
     known_names = {*names.values(), *(folder.path.name for folder in names)}
     if not known_names:
         raise CheckpointError("run_missing", path=runs_folder / name)
     suggestion = suggest(known_names, name)
     raise CheckpointError("run_unknown", name=name, folder=runs_folder, suggestion=suggestion)
+
+
+def members_of(runs_folder: Path, group: str) -> list[tuple[int, RunFolder]]:
+    """Return the runs of a group with their seeds, by seed: those named GROUP-s19 and so on."""
+    return _members({folder: short_name(folder) for folder in folders(runs_folder)}, group)
+
+
+def _members(names: Mapping[RunFolder, str], group: str) -> list[tuple[int, RunFolder]]:
+    pattern = re.compile(re.escape(group) + r"-s(\d+)")
+    named = [(pattern.fullmatch(name), folder) for folder, name in names.items()]
+    found = [(int(match[1]), folder) for match, folder in named if match]
+    return sorted(found, key=lambda member: member[0])
 
 
 def path_of(run: Path, runs_folder: Path) -> Path:
@@ -246,8 +266,14 @@ def path_of(run: Path, runs_folder: Path) -> Path:
 
 
 def short_name(folder: RunFolder) -> str:
-    """Return the experiment's name; without run.json, the folder's."""
-    return _name_in(_record(folder)) or folder.path.name
+    """Return the experiment's name; without run.json, what the folder's tells of it."""
+    if name := _name_in(_record(folder)):
+        return name
+    try:
+        found = store.scan(folder.checkpoints)
+    except CheckpointError:
+        found = []
+    return name_in(folder.path.name, found[-1].identity if found else {})
 
 
 def summary(found: Survey) -> dict[str, Any]:
