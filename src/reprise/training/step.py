@@ -39,6 +39,9 @@ class TrainStep(Protocol):
     ) -> Arrays:
         """Return the arrays after the update."""
 
+    def __hash__(self) -> int:
+        """Programs are found by their step."""
+
 
 class TrainSteps(Protocol):
     """steps(arrays, batches, updates, count, features) -> arrays, which runs the first `count` of
