@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 SCHEMA, WITH_TARGETS = 1, 2  # what knows the first only would take all for targets
 SPLITS = ("train", "valid", "test")
-# What ties a run to its data: the arrays' fingerprint, and the digest of the items' own ids (which
-# runs of older versions do not know).
-DATA_KEYS = ("dataset_fingerprint", "item_ids")
+# What ties a run to its data: the arrays' fingerprint, the digest of the items' own ids (which runs
+# of older versions do not know), and that of the times, where the run uses them.
+DATA_KEYS = ("dataset_fingerprint", "item_ids", "times")
 # What an evaluation hides of a user's items, to be found: all after the first 80%, the last, or all
 # from a time on, that is after the first `known`.
 SHARE, LAST, LATER = "share-0.8", "last", "later"

@@ -167,7 +167,8 @@ def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> di
     checkpoint, step and is_best (None of another system's lists), what `about` tells
     (target_events, where not all are to be found), split,
     users, hidden (what is to be found: `dataset.EVALUATIONS`), seen_items ("kept", "filtered" or
-    "learned"; "given" of another system's lists), repeat_worth (of "learned"), lambda, cutoffs;
+    "learned"; "given" of another system's lists), repeat_worth (of "learned"), request_time (of
+    models that depend on it: `REQUEST_TIMES`), lambda, cutoffs;
     each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric
     ([low, high]); groups: history_length, mixture (where categories are known) and popularity, each
     by name: users, recall and ndcg at each cutoff, of popularity the number of items, and of
@@ -189,6 +190,7 @@ def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> di
         "users": len(measured.users.lengths),
         "hidden": measured.hidden,
         **_seen_items(evaluation.repeat_worth),
+        **({"request_time": evaluation.request_time} if evaluation.request_time else {}),
         **measured.about,
         "lambda": coef,
         "cutoffs": list(cutoffs),

@@ -139,6 +139,8 @@ def refuse_difference(
     differences = _difference(stored, asked)
     if differences == ["item_ids"]:
         raise ConfigMismatchError("items_relabelled", path=folder.path)
+    if differences == ["times"]:
+        raise ConfigMismatchError("times_changed", path=folder.path)
     if differences:
         lines = "\n".join(f"  {shown(line)}" for line in differences)
         raise ConfigMismatchError("config_differs", path=folder.path, differences=lines)

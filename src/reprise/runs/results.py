@@ -30,6 +30,7 @@ SCHEMA = 1
 FILE = "results.json"
 # What tells an evaluation from another of the same model.
 _KEY = ("checkpoint", "manifest", "dataset_fingerprint", "split", "seen_items", "lambda", "cutoffs")
+_REQUEST_TIME = "request_time"  # tells evaluations apart, too, of models that it matters to
 
 Split = Literal["valid", "test"]
 Entry = Mapping[str, Any]
@@ -181,6 +182,8 @@ def _is_plain(entry: Entry, checkpoint: Checkpoint, split: str) -> bool:
         "lambda": None,
     }
     kept = entry["seen_items"] != "filtered"
+    own_time = checkpoint.identity.get(_REQUEST_TIME)
+    kept &= entry.get(_REQUEST_TIME) in (None, own_time)
     return kept and all(entry[key] == value for key, value in asked.items())
 
 
@@ -195,7 +198,7 @@ def _joined(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _key(entry: Entry) -> str:
-    return json.dumps([entry[key] for key in _KEY])
+    return json.dumps([*(entry[key] for key in _KEY), entry.get(_REQUEST_TIME)])
 
 
 def _is_entry(entry: Any) -> bool:

@@ -259,7 +259,8 @@ def _measure_ended(
             )
             results.keep(latest, (), announcer.say, results.final_of(latest, metric))
         checkpoint, state = _best_state(task, latest, state, folder, announcer.say)
-        retriever = retriever_of(task.model, task.config.scoring, state.arrays)
+        scoring, asked_at = task.config.scoring, task.config.request_at
+        retriever = retriever_of(task.model, scoring, state.arrays, asked_at)
         found: dict[Split, Measured] = {
             split: _measure(task, dataset, checkpoint, retriever, split, stop)
             for split in ("valid", "test")

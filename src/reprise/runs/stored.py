@@ -70,6 +70,8 @@ class StoredModel:
             raise ConfigMismatchError("dataset_changed", path=path, dataset=dataset.folder)
         if "item_ids" in identity and dataset.item_ids_digest != identity["item_ids"]:
             raise ConfigMismatchError("items_relabelled", path=path)
+        if "times" in identity and dataset.times_digest != identity["times"]:
+            raise ConfigMismatchError("times_changed", path=path)
         return dataset
 
 
@@ -91,7 +93,8 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
         if name.startswith("params.")
     }
     values = _values(snapshot, config)
-    retriever = Retriever(model_of(config), config.scoring, values, values.shape[1], params)
+    model, width = model_of(config), values.shape[1]
+    retriever = Retriever(model, config.scoring, values, width, params, config.request_at)
     return StoredModel(checkpoint, config, retriever, locate)
 
 
