@@ -136,10 +136,12 @@ class Dataset:
         lengths = np.concatenate([part.lengths for part in parts])
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         targets = [part.targets for part in parts if part.targets is not None]
+        times = [part.times for part in parts if part.times is not None]
         return Sequences(
             offsets,
             np.concatenate([part.items for part in parts]),
             np.concatenate(targets) if targets else None,
+            np.concatenate(times) if times else None,
         )
 
     def about_items(self) -> "pl.DataFrame":
@@ -235,8 +237,10 @@ class Dataset:
         if hidden.targets is not None:
             offsets = np.concatenate([[0], np.cumsum(hidden.targets)])[offsets]
             items = items[hidden.targets]
-        past = Past(sequences.items, start, position)
-        return EvaluationUsers(history, known, offsets, items, past)
+        times = sequences.times
+        past = Past(sequences.items, start, position, times)
+        held_out = None if times is None else np.asarray(times[start + position])
+        return EvaluationUsers(history, known, offsets, items, past, held_out)
 
 
 def items_given(

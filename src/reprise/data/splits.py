@@ -56,21 +56,14 @@ def by_users(users: Users, first: int = 0, total: int | None = None) -> dict[str
     """Return the splits of ComiRec's protocol, users 8:1:1 in the order they stand in. users: those
     from number `first` on, of `total`.
     """
-    offsets, items, targets = vars(users.sequences).values()
     own = len(users.raw_ids)
     count = own if total is None else total
     ends = [0, *(int(count * share) for share in SPLIT_SHARES), count]
     bounds = [min(max(end - first, 0), own) for end in ends]
-    splits = {}
-    for split, start, end in zip(SPLITS, bounds, bounds[1:], strict=False):
-        rows = slice(offsets[start], offsets[end])
-        sequences = Sequences(
-            offsets[start : end + 1] - offsets[start],
-            items[rows],
-            None if targets is None else targets[rows],
-        )
-        splits[split] = Users(users.raw_ids[start:end], sequences)
-    return splits
+    return {
+        split: Users(users.raw_ids[start:end], users.sequences.users(start, end))
+        for split, start, end in zip(SPLITS, bounds, bounds[1:], strict=False)
+    }
 
 
 def leave_one_out(users: Users) -> dict[str, Users]:

@@ -79,14 +79,15 @@ def _mapped(stored: StoredModel, dataset: Dataset, split: Split) -> _Mapped:
     """
     number = _numbers(stored, dataset)
     users = dataset.evaluation_users(split, 1)
-    past = users.past.of(0, len(users.lengths))
+    past = users.past.whole()
     known = number[past.items] > 0
     owner = np.repeat(np.arange(len(users.lengths)), past.lengths)
     lengths = np.bincount(owner[known], minlength=len(users.lengths))
     if not known.any():
         raise DataError("on_nothing_shared", dataset=dataset.folder, run=stored.checkpoint.path)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    own = Sequences(offsets, number[past.items[known]])
+    times = None if past.times is None else past.times[known]
+    own = Sequences(offsets, number[past.items[known]], None, times)
     history, given = own.histories(np.arange(len(lengths)), lengths, stored.config.maxlen)
     new = np.setdiff1d(users.target_items, np.flatnonzero(number))
     number[new] = stored.num_items + 1 + np.arange(len(new), dtype=np.int32)
@@ -99,7 +100,12 @@ def _mapped(stored: StoredModel, dataset: Dataset, split: Split) -> _Mapped:
         "without_history": int((lengths == 0).sum()),
     }
     mapped = EvaluationUsers(
-        history, given, users.target_offsets, targets, Past(own.items, offsets[:-1], lengths)
+        history,
+        given,
+        users.target_offsets,
+        targets,
+        Past(own.items, offsets[:-1], lengths, times),
+        users.held_out_time,
     )
     return _Mapped(mapped, len(new), counted)
 

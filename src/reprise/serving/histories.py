@@ -166,6 +166,6 @@ def all_history(sequences: Sequences, length: int) -> EvaluationUsers:
     """Return users whose sequences are all history, without targets."""
     lengths = sequences.lengths
     history, known = sequences.histories(np.arange(len(lengths)), lengths, length)
-    past = Past(sequences.items, np.asarray(sequences.offsets[:-1]), lengths)
+    past = Past(sequences.items, np.asarray(sequences.offsets[:-1]), lengths, sequences.times)
     nothing = np.zeros(len(lengths) + 1, np.int64)
     return EvaluationUsers(history, known, nothing, np.empty(0, np.int32), past)
