@@ -1,8 +1,8 @@
 """Recommend to the users of a file, as many as there are, in little memory.
 
 In: Parquet, Arrow, CSV or JSON lines with a row per user: a column `history` (or `raw_ids`,
-`items`) of raw item ids, oldest first, and optionally `user`. A history is a list or a text
-(`ids_in`). Out: Parquet or CSV with the rows of `Recommender.recommend`, or JSON lines with an
+`items`) of raw item ids, oldest first, and optionally `user`, `times` (a list or a text of as many
+times) and `request_time`. A history is a list or a text (`ids_in`). Out: Parquet or CSV with the rows of `Recommender.recommend`, or JSON lines with an
 answer per user.
 """
 
@@ -28,21 +28,30 @@ from reprise.retrieval.ranking import NO_ITEM
 from reprise.serving.catalogue import Catalogue
 from reprise.serving.lists import Answer, Query, answers
 from reprise.serving.recommender import Counts, Recommender
+from reprise.serving.times import When, known_ones, when_of
+from reprise.text.messages import Phrase
 from reprise.text.shown import shown_in_csv
 
 HISTORIES = ("history", "raw_ids", "items")  # names of the column, the surest first
+TIMES = ("times", "request_time")  # names of the columns of times
 _ROWS = 4096  # users read at a time
 _ANSWERS = 1024  # users written at a time
 
 
 class Source(NamedTuple):
-    """A file of histories: its rows, with line, item and user (where it has one), what makes an
-    error of a failure to read it, and how many rows it has (0: unknown).
+    """A file of histories: its rows, with line, item, and where it has them user, times and
+    request_time, what makes an error of a failure to read it, and how many rows it has (0:
+    unknown).
     """
 
     path: Path
     part: Part
-    named: bool
+    has: frozenset[str]
+
+    @property
+    def named(self) -> bool:
+        """Whether the users are named."""
+        return "user" in self.has
 
     @property
     def size(self) -> int:
@@ -59,8 +68,11 @@ def open_histories(path: Path) -> Source:
     column = next((by_plain[one] for one in map(plain, HISTORIES) if one in by_plain), None)
     if column is None:
         raise DataError("histories_no_column", path=path, columns=some(names))
-    user = find(path, [name for name in names if name != column], UNNAMED).get("user")
-    named = {"item": column} | ({} if user is None else {"user": user})
+    named = {"item": column}
+    named |= {one: by_plain[plain(one)] for one in TIMES if plain(one) in by_plain}
+    others = [name for name in names if name not in named.values()]
+    user = find(path, others, UNNAMED).get("user")
+    named |= {} if user is None else {"user": user}
     part = tables.scan_rows(path, named)
     kind = part.rows.collect_schema()["item"]
     inner = kind.inner if isinstance(kind, pl.List | pl.Array) else None
@@ -69,7 +81,7 @@ def open_histories(path: Path) -> Source:
         raise DataError("histories_numbers", path=path, column=column)
     if kind != pl.String and (inner is None or inner.is_nested()):
         raise DataError("histories_no_lists", path=path, column=column, kind=kind)
-    return Source(path, part, user is not None)
+    return Source(path, part, frozenset(named) - {"item"})
 
 
 def write_lists(
@@ -84,7 +96,7 @@ def write_lists(
     progress: called with the number of users whose lists are written.
     """
     counts, waiting = Counts(), deque[str | None]()  # users who are read and not yet written
-    queries = _queries(model.catalogue, source, query, waiting, counts)
+    queries = _queries(model, source, query, waiting, counts)
     answered = answers(model.model, queries)
 
     def parts() -> Iterator[_Part]:
@@ -182,7 +194,7 @@ def ids_in(text: str) -> list[Any]:
 
 
 def _queries(
-    catalogue: Catalogue,
+    model: Recommender,
     source: Source,
     query: Query,
     waiting: deque[str | None],
@@ -191,15 +203,37 @@ def _queries(
     """Yield a query for each row, and note its user."""
     for frame in _frames(source):
         lengths, ids = _flat(frame["item"])
-        numbers = catalogue.numbers(ids)
+        numbers = model.catalogue.numbers(ids)
         waiting.extend(frame["user"] if source.named else [])
-        for own in np.split(numbers, np.cumsum(lengths)[:-1]):
-            known = own[own != NO_ITEM]
-            counts.histories += 1
-            counts.items += len(own)
-            counts.unknown += len(own) - len(known)
-            counts.empty += not len(known)
-            yield replace(query, history=known, unknown=len(own) - len(known))
+        histories = np.split(numbers, np.cumsum(lengths)[:-1])
+        for own, when in zip(histories, _whens(source, frame, lengths), strict=True):
+            known = own != NO_ITEM
+            unknown = len(own) - int(known.sum())
+            one = replace(query, history=own[known], unknown=unknown, when=known_ones(when, known))
+            counts.add(model.model, one)
+            yield one
+
+
+def _whens(source: Source, frame: pl.DataFrame, lengths: list[int]) -> Iterator[When]:
+    """Yield the times of each row; DataError for what is wrong with them, and where."""
+    nothing: list[Any] = [None] * len(frame)
+    times = _times_of(frame["times"]) if "times" in source.has else nothing
+    asked = frame["request_time"].to_list() if "request_time" in source.has else nothing
+    for line, own, request, size in zip(frame["line"], times, asked, lengths, strict=True):
+        try:
+            yield when_of(own, request if request != "" else None, size)
+        except UsageError as error:
+            reason = Phrase(error.key, **error.values)
+            raise DataError("histories_times", path=source.path, line=line, reason=reason) from error
+
+
+def _times_of(column: pl.Series) -> Iterator[Any]:
+    """Yield the times of each row, None where it has none."""
+    for own in column:
+        if isinstance(own, str):
+            yield ids_in(own) or None
+        else:
+            yield None if own is None else list(own)
 
 
 def _frames(source: Source) -> Iterator[pl.DataFrame]:
