@@ -57,6 +57,10 @@ def prepare(
     behaviours: Sequence[str] | None = None,
     overwrite: bool = False,
     max_memory: str | int | None = None,
+    item_features: str | Sequence[str] | None = None,
+    items: str | Path | None = None,
+    cold_items: float | None = None,
+    aside: bool = True,
     **told: Any,
 ) -> Dataset:
     """Prepare interactions as the data set `name`, and open it.
@@ -69,6 +73,9 @@ def prepare(
         protocol, k_core, cut, format, behaviours, overwrite: As the flags of `reprise prepare`.
         max_memory: Bytes of memory that may be used ("8GB"), with the rows on disk. None: all is
             done in memory.
+        item_features: Names of the items' features, or "all"; items: the table that has them.
+        cold_items: Share of the items that is held out of training.
+        aside: Whether what the filter leaves out is kept aside.
         told: What else the flags tell of a source: user_col, item_col, time_col, category_col,
             title_col, event_col, events, target_events, rating_col, min_rating, separator, quote,
             encoding, null_values, drop_invalid and ties.
@@ -77,12 +84,15 @@ def prepare(
         DataError: The source cannot be used; the message states what is wrong, and where.
         UsageError: A value is invalid, or a column does not exist.
     """
+    from reprise.data.build import More
+    from reprise.data.readers.features import features_asked
     from reprise.data.readers.recognise import asked_of
 
     check_value("dataset", name)
     asked = asked_of(format_name=format, **told)._replace(
         behaviours=None if behaviours is None else tuple(behaviours)
     )
+    more = More(features_asked(item_features, items), cold_items, aside)
     with _as_source(source) as read:
         folder = prepare_folder(
             read,
@@ -94,6 +104,7 @@ def prepare(
             cut,
             overwrite=overwrite,
             max_memory=max_memory,
+            more=more,
         )
     return open_folder(folder)
 

@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from reprise.data import PROTOCOLS
+from reprise.data import PROTOCOLS, cold
+from reprise.data.clock import fits_nanoseconds, nanoseconds
 from reprise.data.dataset import LAST, LATER, SHARE, SPLITS
 from reprise.data.draft import Draft, totals_of
+from reprise.data.item_files import Described
 from reprise.data.ordering import (
     Codes,
     Mask,
@@ -32,6 +34,7 @@ from reprise.data.ordering import (
     numbering,
     size_of,
 )
+from reprise.data.readers import features as item_features
 from reprise.data.readers.format import FoundSplit, OnProgress, ignore_progress
 from reprise.data.readers.interactions import Interactions, described
 from reprise.data.rows import Rows
@@ -52,6 +55,19 @@ from reprise.data.ties import hashes_of, tie_hashes
 from reprise.errors import DataError
 
 FILTER_SIZE = 5  # one filtering pass, as ComiRec's
+
+
+class More(NamedTuple):
+    """What else a dataset is to have: features of its items, a share of the items that is held out
+    of training (None: none), and what the filter leaves out, aside.
+    """
+
+    features: item_features.FeaturesAsked | None = None
+    cold_items: float | None = None
+    aside: bool = True
+
+
+NO_MORE = More()
 _EVALUATION = dict(zip(PROTOCOLS, (SHARE, LAST, LATER), strict=True))
 
 
@@ -83,6 +99,7 @@ def of_interactions(
     core: int | None = None,
     cut: Sequence[str] | None = None,
     on_progress: OnProgress = ignore_progress,
+    more: More = NO_MORE,
 ) -> Draft:
     """Return interactions filtered as ComiRec does (`preprocess/data.py` of the original): items
     with at least 5 occurrences, then users with at least 5 of these left; with `core`, the
@@ -90,14 +107,18 @@ def of_interactions(
 
     comirec: users split 8:1:1, shuffled with seed 1230. leave-one-out: users in their order.
     time-split: popularity is that before the first cut, and items not met before it are left out.
+    Cold items stand behind all others, and are in no training sequence.
     """
     on_progress("filter", 0, len(found.frame))
     frame, store = found.frame, found.store
     users, items = _columns(frame, found)
+    aside: list[pl.DataFrame] = []
     read = {"users": users.count, "items": items.count, "interactions": len(frame)}
     if core is not None:
         of_core = k_core(users.codes, items.codes, core)
-        frame = store.filtered(frame, _rows(frame, users, items, *of_core))
+        rows = _rows(frame, users, items, *of_core)
+        aside += [store.left(frame, rows)] if more.aside else []
+        frame = store.filtered(frame, rows)
         if frame.is_empty():
             raise DataError("no_core", path=path, size=core)
         users, items = _columns(frame, found)
@@ -112,13 +133,20 @@ def of_interactions(
         facts["cut"] = list(cut_times(cut or CUT, rows.all_times(), found.unit))
         counts = rows.counts_before(facts["cut"][0])
         rows = replace(rows, popular=counts > 0)
+    aside += [store.left(frame, rows)] if more.aside else []
     catalogue = by_popularity(counts, items.ties)
     raw_items = items.names(catalogue)
+    held_out = None
+    if more.cold_items:
+        catalogue, raw_items, held_out = _cold_last(catalogue, raw_items, more.cold_items)
     about = _about(found, frame, items, catalogue, raw_items)
     matched = _matched(found, raw_items, path)
+    features, left_out = [], []
+    if more.features is not None:
+        features, left_out = item_features.read(more.features, raw_items, about, path)
     order = _user_order(protocol, users, active)
     raw_ids = users.names(order), raw_items
-    made = _Made(found, protocol, raw_ids, facts, on_progress)
+    made = _Made(found, protocol, raw_ids, facts, on_progress, held_out)
     rows = rows.with_targets(store.targets(frame))
     numbers = numbering(order, users.size, 0), numbering(catalogue, items.size, 1)
     splits = store.joined(map(made.splits_of, store.portions(rows, *numbers, len(order))))
@@ -136,14 +164,33 @@ def of_interactions(
             **made.targets_told(path),
             "times": made.times,
             "time_unit": found.unit,
+            "timed": made.timed,
+            **({"aside_rows": sum(map(len, aside))} if more.aside else {}),
             "ties": found.ties,
             "read": read,
             "kept": kept,
             "taken": dict(found.taken) | matched,
             "warnings": _warnings(found, read, kept, matched),
+            **made.cold_told(more.cold_items),
+            **({"features_left_out": left_out} if left_out else {}),
         },
         about_items=about,
+        features=features,
+        cold=held_out,
+        aside=[table for table in aside if not table.is_empty()],
     )
+
+
+def _cold_last(
+    catalogue: NDArray[np.int64], raw_items: pl.Series, share: float
+) -> tuple[NDArray[np.int64], pl.Series, Mask]:
+    """Return a catalogue and its ids with the items that are held out of training behind the
+    others, and which these are, [V+1].
+    """
+    held_out = cold.drawn(raw_items, share)
+    order = np.argsort(held_out, kind="stable")
+    mask = np.concatenate([[False], held_out[order]])
+    return catalogue[order], raw_items.gather(order), mask
 
 
 class _Made:
@@ -156,11 +203,17 @@ class _Made:
         raw_ids: tuple[pl.Series, pl.Series],
         facts: Mapping[str, Any],
         on_progress: OnProgress,
+        held_out: Mask | None = None,
     ) -> None:
+        self._held_out, self._held_out_rows = held_out, 0
         self._rows, self._on_progress = 0, on_progress
         self._found, self._protocol = found, protocol
         self._raw_ids, self._raw_items = raw_ids
         self._cut = facts.get("cut")
+        time = found.frame["time"]
+        fits = fits_nanoseconds(found.unit, time.min(), time.max())  # type: ignore[arg-type]
+        self._unit = found.unit if fits else None
+        self.timed = fits
         self._targets: TargetCounts | None = None
         self.users = self.interactions = 0
         self.times: list[Any] = []  # the first and the last
@@ -170,10 +223,16 @@ class _Made:
         raw_ids = self._raw_ids[portion.first : portion.first + portion.users]
         ties = self._tie_keys(portion, raw_ids)
         offsets, rows = in_order(portion.ranks, portion.times, portion.users, ties)
-        sequences = Sequences(offsets, gathered(portion.ids, rows))
+        times = gathered(portion.times, rows)
+        sequences = Sequences(offsets, gathered(portion.ids, rows), times=self._nanoseconds(times))
         in_file_order = self._found.ties == "order"
         sequences = with_targets(sequences, portion.targets, rows, portion.times, in_file_order)
-        splits = self._split(Users(raw_ids, sequences), portion, rows)
+        splits = self._split(Users(raw_ids, sequences), portion, times)
+        if self._held_out is not None:
+            whole = splits["train"]
+            splits["train"] = cold.without(whole, self._held_out)
+            left = len(splits["train"].sequences.items)
+            self._held_out_rows += len(whole.sequences.items) - left
         if portion.targets is not None:
             self._targets = self._targets or TargetCounts(_EVALUATION[self._protocol])
             self._targets.add(splits)
@@ -191,6 +250,13 @@ class _Made:
     def targets_told(self, where: Path) -> dict[str, Any]:
         """Return what meta.json keeps of targets: nothing where all interactions are."""
         return {} if self._targets is None else self._targets.told(self._found.taken, where)
+
+    def cold_told(self, share: float | None) -> dict[str, Any]:
+        """Return what meta.json keeps of cold items: nothing where none are held out."""
+        if self._held_out is None:
+            return {}
+        items = int(self._held_out.sum())
+        return {"cold": {"share": share, "items": items, "interactions": self._held_out_rows}}
 
     def _tie_keys(self, portion: Portion, raw_ids: pl.Series) -> TieKeys | None:
         """Return what sorts rows of one user and time by a rule of `data.ties`; None: they stay."""
@@ -211,13 +277,21 @@ class _Made:
     def _item_hashes(self) -> NDArray[np.uint64]:
         return hashes_of(self._raw_items)
 
-    def _split(self, whole: Users, portion: Portion, rows: NDArray[np.integer]) -> dict[str, Users]:
+    def _nanoseconds(self, times: NDArray[Any]) -> NDArray[np.int64] | None:
+        """Return times as a dataset has them; None where they are of no clock."""
+        if self._unit is None:
+            return None
+        # Those that are cut at are needed as they are.
+        return nanoseconds(times, self._unit, in_place=self._cut is None)
+
+    def _split(self, whole: Users, portion: Portion, times: NDArray[Any]) -> dict[str, Users]:
+        """Split; `times` [N] are as in the source where the protocol cuts at times."""
         if self._protocol == "comirec":
             return by_users(whole, portion.first, portion.total)
         if self._protocol == "leave-one-out":
             return leave_one_out(whole)
         assert self._cut is not None
-        return by_time(whole, gathered(portion.times, rows), (self._cut[0], self._cut[1]))
+        return by_time(whole, times, (self._cut[0], self._cut[1]))
 
 
 def _rows(frame: pl.DataFrame, users: _Column, items: _Column, active: Mask, popular: Mask) -> Rows:
@@ -286,6 +360,9 @@ def _draft(
     category: NDArray[np.int32],
     source: Mapping[str, Any],
     about_items: pl.DataFrame | None = None,
+    cold: Mask | None = None,
+    aside: Sequence[pl.DataFrame] = (),
+    features: Sequence[Described] = (),
 ) -> Draft:
     """Return the draft of a protocol's splits."""
     return Draft(
@@ -298,6 +375,9 @@ def _draft(
         evaluation=_EVALUATION[protocol],
         about_items=about_items,
         known={split: own.known for split, own in splits.items() if own.known is not None},
+        features=features,
+        cold=cold,
+        aside=aside,
     )
 
 

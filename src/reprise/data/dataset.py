@@ -1,14 +1,18 @@
 """The dataset folder: memory-mapped interactions by split, checked on opening.
 
-meta.json              schema (WITH_TARGETS: there are targets.npy), counts, source, evaluation (of
-                       `EVALUATIONS`; SHARE where there is none), fingerprint (SHA-256 over the
-                       arrays, and over any other than SHARE)
+meta.json              schema, counts, source, evaluation (of `EVALUATIONS`; SHARE where there is
+                       none), fingerprint (SHA-256 over the arrays below but times and items/, and
+                       over any evaluation other than SHARE), digests (of what it leaves out)
 train/ valid/ test/    offsets.npy [U+1] int64, items.npy [N] int32 (ids 1..V, oldest first)
                        targets.npy [N] bool, where not all are to be found: which are
+                       times.npy [N] int64, nanoseconds since 1970, where the source has them
 valid/ test/           known.npy [U] int64, of LATER alone: items of each user that are given
 item_category.npy      [V+1] int32, -1 where unknown
+items/                 rank, counts, cold items and features (`item_files`); not of schema 1
 items.parquet          item, raw_id; category and title (text) where the source tells them
 users.parquet          split, user (row in its split), raw_id
+aside/                 what the filter left out: Parquet of user and item (raw ids), time (as in the
+                       source), and target where the splits have targets
 truth/                 demo data only: the true interests
 """
 
@@ -25,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.data import item_files
 from reprise.data.npy import MAPPED_FROM, open_array
 from reprise.data.sequences import EvaluationUsers, Past, Sequences
 from reprise.errors import ContentError, DataError
@@ -33,7 +38,9 @@ from reprise.text.messages import Phrase
 if TYPE_CHECKING:
     import polars as pl
 
-SCHEMA, WITH_TARGETS = 1, 2  # what knows the first only would take all for targets
+# The first has no times and no items/, and its interactions are all targets.
+SCHEMAS = (1, 2)
+SCHEMA = SCHEMAS[-1]
 SPLITS = ("train", "valid", "test")
 # What ties a run to its data: the arrays' fingerprint, the digest of the items' own ids (which runs
 # of older versions do not know), and that of the times, where the run uses them.
@@ -44,6 +51,7 @@ SHARE, LAST, LATER = "share-0.8", "last", "later"
 EVALUATIONS = (SHARE, LAST, LATER)
 # The message that tells it.
 HIDDEN = {SHARE: "hidden_share", LAST: "hidden_last", LATER: "hidden_later"}
+_FIRST_VALUES = 5  # of a feature, that are shown
 _HISTORY_SHARE = 0.8
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
@@ -166,20 +174,83 @@ class Dataset:
     @cached_property
     def training_counts(self) -> NDArray[np.int64]:
         """Training interactions of each item, [V+1]."""
-        return np.bincount(self.splits["train"].items, minlength=self.num_items + 1)
+        counts = self._of_items("counts", np.int64)
+        if counts is None:
+            return np.bincount(self.splits["train"].items, minlength=self.num_items + 1)
+        return counts
+
+    @cached_property
+    def rank(self) -> NDArray[np.int32]:
+        """Each item's rank by popularity, [V+1] int32: 1 is the most popular; 0 of padding."""
+        rank = self._of_items("rank", np.int32)
+        return np.arange(self.num_items + 1, dtype=np.int32) if rank is None else rank
+
+    @cached_property
+    def cold(self) -> NDArray[np.bool_] | None:
+        """Which items were held out of training, [V+1]; None where none was."""
+        return self._of_items("cold", np.bool_)
+
+    @cached_property
+    def features(self) -> item_files.Features:
+        """The items' features by name, each read when it is first used."""
+        with _damage_told(self.folder):
+            digests = self._digests.get("features", {})
+            return item_files.Features(self.folder / "items", self.num_items, digests)
+
+    @property
+    def features_told(self) -> dict[str, Any]:
+        """What is known of the features without reading them: of each what features.json has, and
+        the most frequent values; and the columns that were left out.
+        """
+        told = []
+        for name, own in self.features.told.items():
+            with _damage_told(self.folder):
+                vocabulary = self.features.vocabulary(name)
+            values = [] if vocabulary is None else vocabulary[1 : _FIRST_VALUES + 1].to_list()
+            told.append(own | ({} if vocabulary is None else {"first": values}))
+        left_out = self.meta.get("source", {}).get("features_left_out", [])
+        return {"features": told, "left_out": left_out}
+
+    @property
+    def has_times(self) -> bool:
+        """Whether it is known when interactions were."""
+        return "times" in self._digests
+
+    @cached_property
+    def times_digest(self) -> str:
+        """The SHA-256 of all times, which must be known: a run that uses them is bound to it."""
+        with _damage_told(self.folder):
+            if times_digest(self.splits) != self._digests["times"]:
+                raise ContentError("damage_digest_meta", name="times.npy")
+        return str(self._digests["times"])
+
+    @property
+    def _digests(self) -> Mapping[str, Any]:
+        digests: Mapping[str, Any] = self.meta.get("digests", {})
+        return digests
+
+    def _of_items(self, name: str, dtype: type[np.generic]) -> NDArray[Any] | None:
+        """Return an array of items/, [V+1]; None where the dataset has none such."""
+        if name not in self._digests:
+            return None
+        with _damage_told(self.folder):
+            path = self.folder / "items" / f"{name}.npy"
+            array = item_files.checked(path, dtype, self._digests[name])
+            if array.shape != (self.num_items + 1,):
+                raise ContentError("damage_data_counts", name=path.name)
+        return array
 
     @property
     def item_ids_digest(self) -> str:
         """The SHA-256 of the items' own ids, which a run's answers are in terms of. meta.json has
         it, and the digest of the file that it was made of; folders of older versions do not.
         """
-        digests = self.meta.get("digests")
-        if digests is None:
+        if "item_ids" not in self._digests:
             return ids_digest(self.about_items()["raw_id"])
         with _damage_told(self.folder):
-            if file_digest(self.folder / "items.parquet") != digests["items.parquet"]:
+            if file_digest(self.folder / "items.parquet") != self._digests["items.parquet"]:
                 raise ContentError("damage_digest_meta", name="items.parquet")
-        return str(digests["item_ids"])
+        return str(self._digests["item_ids"])
 
     @contextmanager
     def _table(self, name: str, *columns: str) -> "Iterator[pl.DataFrame]":
@@ -318,7 +389,10 @@ def _open_arrays(folder: Path, meta: Mapping[str, Any]) -> Dataset:
             _open_array(folder / split / "offsets.npy", np.int64),
             _open_array(folder / split / "items.npy", np.int32),
             _open_array(folder / split / "targets.npy", np.bool_)
-            if meta["schema"] == WITH_TARGETS
+            if meta["schema"] > SCHEMAS[0] and (folder / split / "targets.npy").is_file()
+            else None,
+            _open_array(folder / split / "times.npy", np.int64)
+            if "times" in meta.get("digests", {})
             else None,
         )
         for split in SPLITS
@@ -378,7 +452,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         schema = meta["schema"]
-        if schema in (SCHEMA, WITH_TARGETS):
+        if schema in SCHEMAS:
             counts = [meta[count][split] for count in ("users", "interactions") for split in SPLITS]
             if not all(isinstance(count, int) for count in [meta["num_items"], *counts]):
                 raise ContentError("damage_data_counts_whole")
@@ -386,8 +460,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = Phrase("file_content", name="meta.json", error=error)
         raise _unusable(folder, error, reason) from error
-    if schema not in (SCHEMA, WITH_TARGETS):
-        known = f"{SCHEMA}, {WITH_TARGETS}"
+    if schema not in SCHEMAS:
+        known = ", ".join(map(str, SCHEMAS))
         raise DataError("dataset_schema", folder=folder, found=schema, known=known)
     if (evaluation := meta.get("evaluation", SHARE)) not in EVALUATIONS:
         known = " | ".join(EVALUATIONS)
@@ -399,8 +473,9 @@ def _check_split(folder: Path, split: str, sequences: Sequences, meta: Mapping[s
     offsets, items, most = sequences.offsets, sequences.items, meta["num_items"]
     if len(offsets) != meta["users"][split] + 1 or len(items) != meta["interactions"][split]:
         raise ContentError("damage_data_counts_meta", name=split)
-    if sequences.targets is not None and len(sequences.targets) != len(items):
-        raise ContentError("damage_data_counts", name=f"{split}/targets")
+    for name, beside in (("targets", sequences.targets), ("times", sequences.times)):
+        if beside is not None and len(beside) != len(items):
+            raise ContentError("damage_data_counts", name=f"{split}/{name}")
     if len(items) == 0:
         raise DataError("empty_split", split=split, where=folder)
     if offsets[0] != 0 or offsets[-1] != len(items) or np.any(np.diff(offsets) < 0):
@@ -408,6 +483,12 @@ def _check_split(folder: Path, split: str, sequences: Sequences, meta: Mapping[s
     if items.min() < 1 or items.max() > most:
         bad = int(np.flatnonzero((items < 1) | (items > most))[0])
         raise ContentError("damage_data_item", split=split, item=items[bad], place=bad, most=most)
+
+
+def times_digest(splits: Mapping[str, Sequences]) -> str:
+    """Return the SHA-256 of the times of all splits, which are known."""
+    times = [splits[split].times for split in SPLITS]
+    return item_files.digest_of(*(own for own in times if own is not None))
 
 
 def ids_digest(raw_ids: "pl.Series") -> str:

@@ -42,9 +42,9 @@ class Codes:
 
 @dataclass(frozen=True)
 class Bags:
-    """Several categories an item: item i has codes[offsets[i]:offsets[i + 1]], rising.
+    """Several categories an item: codes[offsets[i]:offsets[i + 1]] are item i's, rising.
 
-    offsets [V+2] int64, codes [N] int32, below `size`; at least one: an item without any has UNKNOWN.
+    offsets [V+2] int64, codes [N] int32, below `size`; UNKNOWN alone of an item without any.
     """
 
     name: str

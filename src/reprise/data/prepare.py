@@ -28,6 +28,7 @@ from reprise.runtime.memory import available_memory
 from reprise.text.messages import Phrase, Say, unsaid
 
 if TYPE_CHECKING:
+    from reprise.data.build import More
     from reprise.data.draft import Draft
     from reprise.data.store import Store
 
@@ -83,6 +84,7 @@ def prepare(
     overwrite: bool = False,
     max_memory: str | int | None = None,
     say: Say = unsaid,
+    more: "More | None" = None,
 ) -> Path:
     """Turn `source` into the dataset folder `data_dir/name`, and return it; the arguments are those
     of `read_source`. A failed or interrupted preparation leaves under that name what was there.
@@ -94,7 +96,7 @@ def prepare(
     _refuse_existing(folder, overwrite)
     asks = source, protocol, core, asked, cut, on_progress
     if max_memory is None:
-        draft = read_source(*asks)
+        draft = read_source(*asks, more=more)
         on_progress("write", 0, _num_items(draft))
         return publish(draft, name, folder, overwrite)
     memory = _memory_of(max_memory)
@@ -105,7 +107,7 @@ def prepare(
 
         rows = target / ".rows"
         rows.mkdir()
-        draft = read_source(*asks, Spill(rows, memory, say))
+        draft = read_source(*asks, Spill(rows, memory, say), more)
         on_progress("write", 0, _num_items(draft))
         write_dataset(draft, target, name)
         del draft  # which maps files there
@@ -126,15 +128,18 @@ def read_source(
     cut: Sequence[str] | None = None,
     on_progress: OnProgress = ignore_progress,
     store: "Store | None" = None,
+    more: "More | None" = None,
 ) -> "Draft":
     """Read a source of one of FORMATS, or several that are read together, split by a protocol of
     PROTOCOLS; with `core`, of the `core`-core of its interactions; at the times of `cut`
     (`splits.cut_times`), where time-split is asked for. store: what holds its rows; None: memory.
+    more: what else the dataset is to have; None: nothing.
     """
     from reprise.data import build
     from reprise.data.readers import recognise
 
-    _refuse_bad_values(protocol, core, asked, cut)
+    more = more or build.NO_MORE
+    _refuse_bad_values(protocol, core, asked, cut, more)
     name, whole = _recognised(source, asked)
     split_reader = recognise.get_format(name).read_split
     if split_reader is not None:
@@ -146,6 +151,9 @@ def read_source(
             raise UsageError("no_times", path=path)
         if store is not None:
             raise UsageError("memory_of_split", path=path)
+        for option, given in (("item-features", more.features), ("cold-items", more.cold_items)):
+            if given is not None:
+                raise UsageError("option_unused", option=option, layout=name, used=_not_split())
         remembered = {"texts": texts.facts_of(path)} if name == "comirec" else {}
         split = split_reader(path)
         draft = build.of_split(split, name, path, protocol)
@@ -154,18 +162,20 @@ def read_source(
     found = recognise.read(whole, name, asked, on_progress, store)
     if protocol == "time-split" and not found.clocked:
         raise UsageError("no_times", path=whole.where)
-    draft = build.of_interactions(found, whole.where, protocol, core, cut, on_progress)
+    draft = build.of_interactions(found, whole.where, protocol, core, cut, on_progress, more)
     return replace(draft, source={**draft.source, "path": whole.called})
 
 
 def _refuse_bad_values(
-    protocol: str, core: int | None, asked: Asked, cut: Sequence[str] | None
+    protocol: str, core: int | None, asked: Asked, cut: Sequence[str] | None, more: "More"
 ) -> None:
     """Raise UsageError where a value is none that its option may have."""
     if core is not None and not 1 <= core <= _LARGEST_CORE:
         raise _bad_value("k-core", core, Phrase("good_whole_within", low=1, high=_LARGEST_CORE))
     if protocol not in PROTOCOLS:
         raise _bad_value("protocol", protocol, " | ".join(PROTOCOLS))
+    if more.cold_items is not None and not 0 < more.cold_items < 1:
+        raise _bad_value("cold-items", more.cold_items, Phrase("good_share"))
     if cut is not None and protocol != "time-split":
         raise _bad_value("cut", ",".join(cut), Phrase("good_cut_protocol"))
     if asked.min_rating is not None and not math.isfinite(asked.min_rating):
@@ -174,6 +184,13 @@ def _refuse_bad_values(
         raise _bad_value("format", asked.format_name, " | ".join(FORMATS))
     if asked.ties not in (None, *TIES):
         raise _bad_value("ties", asked.ties, " | ".join(TIES))
+
+
+def _not_split() -> str:
+    """Return the formats that are not split already, as an error lists them."""
+    from reprise.data.readers.recognise import get_format
+
+    return ", ".join(name for name in FORMATS if get_format(name).read_split is None)
 
 
 def _memory_of(asked: str | int) -> int:

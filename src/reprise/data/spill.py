@@ -20,7 +20,7 @@ from reprise.data.ordering import Codes, Mask, blocks, chunks_of, counts_of, siz
 from reprise.data.rows import Rows
 from reprise.data.sequences import Sequences
 from reprise.data.splits import Users
-from reprise.data.store import NEEDED, TOLD, Held, Portion
+from reprise.data.store import ASIDE, NEEDED, TOLD, Held, Portion
 from reprise.errors import DataError, WriteError
 from reprise.text.messages import Say, unsaid
 
@@ -31,13 +31,13 @@ _NOT_TOLD = -1  # a missing category or title
 _MOST_PORTIONS = 200  # each is an open file
 # Bytes per row of a portion while it is sorted; per code, over all arrays indexed by code; per kept
 # user or item, for what is built after the rows are divided.
-_SORTED, _OF_CODE, _OF_ID = 64, 48, 64
+_SORTED, _OF_CODE, _OF_ID = 96, 48, 64
 _SORTED_TARGET = 48  # more, where the rows have targets
 _SPARE = 300_000_000  # bytes for blocks, and for the sorting threads beside the portion
 _PORTION = 1_000_000, 1 << 25  # rows: minimum, maximum
-# Maximum bytes per row on disk: the columns (twice, for a k-core), the portions and the items of
-# three splits; and for each further column.
-_ON_DISK = 56
+# Maximum bytes per row on disk: the columns (twice, for a k-core), the portions and the items and
+# times of three splits; and for each further column.
+_ON_DISK = 80
 _ON_DISK_MORE = {"category": 16, "title": 16, "target": 8}
 _APART = (*TOLD, "target")  # columns that stay in their files
 _GB = 10**9
@@ -110,6 +110,16 @@ class Spill:
             numbers = self._mapped(path, _dtype(empty))
             self._write(name, empty, (numbers[own][kept] for own, kept in rows.masks()))
         return self._frame()
+
+    def left(self, frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+        """Write the rows to files of their own."""
+        columns = []
+        for name in (one for one in ASIDE if one in self._files):
+            path, empty = self._files[name]
+            numbers, aside = self._mapped(path, _dtype(empty)), self._new(f"{name}-aside")
+            _append(aside, (numbers[own][~kept] for own, kept in rows.masks()))
+            columns.append(self._read(name, aside, empty))
+        return pl.DataFrame(columns)
 
     def codes(self, column: pl.Series) -> Codes:
         """Return the column's numbers, or their ranks among those that occur if they are sparse."""
@@ -226,7 +236,7 @@ class Spill:
     def joined(self, splits: Iterable[Mapping[str, Users]]) -> dict[str, Users]:
         """Join the items in files, and arrays with one entry per user in memory."""
         files: dict[str, Path] = {}
-        targets: dict[str, Path] = {}
+        beside: dict[tuple[str, str], Path] = {}  # by split and array
         parts: dict[str, list[Users]] = {}
         lengths: dict[str, list[NDArray[np.int64]]] = {}
         for portion in splits:
@@ -235,8 +245,10 @@ class Spill:
                     files[split], parts[split], lengths[split] = self._new(split), [], []
                 own = users.sequences
                 _append(files[split], [own.items])
-                if own.targets is not None:
-                    _append(targets.setdefault(split, self._new(f"{split}-targets")), [own.targets])
+                for name, array in (("targets", own.targets), ("times", own.times)):
+                    if array is not None:
+                        path = beside.setdefault((split, name), self._new(f"{split}-{name}"))
+                        _append(path, [array])
                 empty = Sequences(np.zeros(1, np.int64), np.zeros(0, np.int32))
                 parts[split].append(Users(users.raw_ids, empty, users.known))
                 lengths[split].append(own.lengths)
@@ -246,7 +258,8 @@ class Spill:
                 Sequences(
                     np.append(0, np.cumsum(np.concatenate(lengths[split]))),
                     self._mapped(files[split], np.int32),
-                    self._mapped(targets[split], np.bool_) if split in targets else None,
+                    self._beside(beside.get((split, "targets")), np.bool_),
+                    self._beside(beside.get((split, "times")), np.int64),
                 ),
                 _joined_known([part.known for part in own]),
             )
@@ -296,7 +309,9 @@ class Spill:
         return pl.DataFrame([self._series(name) for name in self._files if name not in _APART])
 
     def _series(self, name: str) -> pl.Series:
-        path, empty = self._files[name]
+        return self._read(name, *self._files[name])
+
+    def _read(self, name: str, path: Path, empty: pl.Series) -> pl.Series:
         numbers = pl.Series(name, self._mapped(path, _dtype(empty)))
         return numbers.cat.to(empty.dtype) if isinstance(empty.dtype, pl.Categorical) else numbers
 
@@ -309,6 +324,9 @@ class Spill:
         empty = self._files[name][1]
         numbers = pl.Series(name, codes).replace(_NOT_TOLD, None).cast(pl.UInt32)
         return numbers.cat.to(empty.dtype) if isinstance(empty.dtype, pl.Categorical) else numbers
+
+    def _beside(self, path: Path | None, dtype: DTypeLike) -> NDArray[Any] | None:
+        return None if path is None else self._mapped(path, dtype)
 
     @staticmethod
     def _mapped(path: Path, dtype: DTypeLike) -> NDArray[Any]:

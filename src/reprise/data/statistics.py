@@ -39,7 +39,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     powers of two. category_coverage: shares that have a category. repeated_interactions: the share
     that a user had with the same item before. repeated_targets: by split, the share of users some
     target of whom is in his history. rank_correlation: Spearman's, of ids and ranks by falling
-    popularity, where equals stand as their ids do; None of one item. warnings: `warnings_of` these.
+    popularity, where equals stand as their ids do; None of one item. times: whether they are known;
+    item_features: `Dataset.features_told`, where there are any. warnings: `warnings_of` these.
     """
     whole = dataset.whole_sequences()
     users, interactions = totals(dataset)
@@ -63,7 +64,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         },
         "repeated_interactions": _repeated(whole),
         "repeated_targets": {split: _repeated_targets(dataset, split) for split in SPLITS[1:]},
-        "rank_correlation": _rank_correlation(counts),
+        "rank_correlation": _rank_correlation(_warm(dataset, counts)),
+        "times": dataset.has_times,
+        **({"item_features": told} if (told := dataset.features_told)["features"] else {}),
     }
     told = facts["source"].get("warnings", [])
     return facts | {"warnings": [*told, *warnings_of(facts)]}
@@ -141,6 +144,14 @@ def _repeated_targets(dataset: Dataset, split: str) -> float | None:
     past = users.past.of(0, len(users.lengths))
     again = np.isin(_pairs(targets, width), _pairs(past, width))
     return float(np.logical_or.reduceat(again, targets.offsets[:-1]).mean())
+
+
+def _warm(dataset: Dataset, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the counts of the items by rank, without those held out of training, which stand
+    behind the others.
+    """
+    rank = np.argsort(dataset.rank[1:], kind="stable")
+    return counts[rank] if dataset.cold is None else counts[rank][~dataset.cold[1:][rank]]
 
 
 def _rank_correlation(counts: NDArray[np.integer]) -> float | None:

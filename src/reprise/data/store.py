@@ -18,6 +18,7 @@ from reprise.data.splits import Users
 # Columns about the item: not read row by row, but reduced to one value per item.
 TOLD = ("category", "title")
 NEEDED = ("user", "item", "time")
+ASIDE = (*NEEDED, "target")  # columns of the rows that the filter leaves out
 
 
 class Held(NamedTuple):
@@ -64,6 +65,11 @@ class Store(Protocol):
 
     def filtered(self, frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
         """Reduce the held frame to these rows, and return it."""
+
+    def left(self, frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+        """Return the rows of the held frame that are not these: user, item and time, and target
+        where the rows tell it.
+        """
 
     def codes(self, column: pl.Series) -> Codes:
         """Return a column as codes; see `ordering.codes_of`."""
@@ -112,6 +118,11 @@ class Memory:
     def filtered(self, frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
         """Filter the frame."""
         return aligned(frame.filter(pl.Series(rows.mask())))
+
+    def left(self, frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+        """Filter the frame."""
+        columns = [name for name in ASIDE if name in frame.columns]
+        return frame.select(columns).filter(pl.Series(~rows.mask()))
 
     def codes(self, column: pl.Series) -> Codes:
         """Return the codes."""

@@ -61,6 +61,11 @@ def _bits(times: NDArray[Any]) -> Hashes:
     return np.where(whole, numbers, times.astype(np.float64).view(np.uint64))
 
 
+def uniform_of(ids: pl.Series) -> NDArray[np.float64]:
+    """Return a number from 0 to below 1 for each id, [N], that depends on nothing else."""
+    return (_mix(hashes_of(ids)) >> np.uint64(11)) / 2.0**53
+
+
 def _mix(numbers: Hashes) -> Hashes:
     for shift, factor in _MIX:
         numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)

@@ -49,6 +49,12 @@ _TAKES = {
     "title": " (--title-col {column})",
     "rating": " (--rating-col {column} --min-rating X)",
 }
+_FEATURES = {
+    "codes": "feature_codes",
+    "bags": "feature_bags",
+    "numbers": "feature_numbers",
+    "vectors": "feature_vectors_of",
+}
 _SHOWN = 20  # names of columns that are not used
 # Descriptions of what `prepare` did, as meta.json stores them in English, and their messages.
 _DONE = (
@@ -166,6 +172,7 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
         text("data_source", format=source.get("format", "?"), protocol=_done(source, messages)),
         *taken_lines(source, messages),
         *kept_lines(source, messages),
+        *feature_lines(facts.get("item_features", {}), messages),
         text(HIDDEN[facts["evaluation"]]),
         text(
             "data_categories",
@@ -210,7 +217,36 @@ def kept_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
             lines.append(messages.text(key, first=first, last=last))
     if source.get("format") in FORMATS and (rule := source.get("ties", "older")) in _TIES:
         lines.append(messages.text(_TIES[rule]))
+    if source.get("timed") is False:
+        lines.append(messages.text("data_untimed"))
+    if "cold" in source:
+        lines.append(messages.text("data_cold", **source["cold"]))
+    if source.get("aside_rows"):
+        lines.append(messages.text("data_aside", rows=source["aside_rows"]))
     return lines + target_lines(source, messages)
+
+
+def feature_lines(told: Mapping[str, Any], messages: Messages) -> list[str]:
+    """Return a line for each feature of the items, and one for columns that are none."""
+    lines = []
+    for one in told.get("features", ()):
+        first = one.get("first", ())
+        more = ", ..." if len(first) < one.get("size", 1) - 1 else ""
+        about = messages.text(
+            _FEATURES[one["kind"]],
+            values=one.get("size", 1) - 1,
+            first=", ".join(first) + more,
+            mean=f"{one.get('mean', 0):.4g}",
+            std=f"{one.get('std', 0):.4g}",
+            length=one.get("length", 0),
+        )
+        facts = {name: one[name] for name in ("name", "column", "file")}
+        coverage = {name: _percent(share) for name, share in one["coverage"].items()}
+        lines.append(messages.text("data_feature", about=about, **facts, **coverage))
+    if told.get("left_out"):
+        columns = ", ".join(told["left_out"][:_SHOWN])
+        lines.append(messages.text("data_features_left_out", columns=columns))
+    return lines
 
 
 def _day(time: float, source: Mapping[str, Any]) -> str:

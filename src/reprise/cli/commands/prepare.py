@@ -24,6 +24,10 @@ from reprise.text.messages import Messages, choose_language
 @click.option("--cut", metavar="VALID,TEST")
 @click.option("--overwrite", is_flag=True)
 @click.option("--max-memory", metavar="SIZE")
+@click.option("--item-features", metavar="NAMES")
+@click.option("--items", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--cold-items", type=float, metavar="SHARE")
+@click.option("--no-aside", is_flag=True)
 @source_options
 @sets_option
 @common_options
@@ -35,20 +39,27 @@ def prepare(
     cut: str | None,
     overwrite: bool,
     max_memory: str | None,
+    item_features: str | None,
+    items: Path | None,
+    cold_items: float | None,
+    no_aside: bool,
     data_dir: Path,
     lang: str | None,
     **asked: Any,
 ) -> None:
     """Convert SOURCE into a dataset folder."""
+    from reprise.data.build import More
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import prepare as make
+    from reprise.data.readers.features import features_asked
     from reprise.data.readers.recognise import asked_of
     from reprise.data.statistics import totals
-    from reprise.show.dataset import kept_lines, taken_lines, warning_lines
+    from reprise.show.dataset import feature_lines, kept_lines, taken_lines, warning_lines
     from reprise.show.terminal import shown_stages
 
     check_value("dataset", name)
     messages = Messages(choose_language(lang))
+    more = More(features_asked(item_features, items), cold_items, not no_aside)
     times = None if cut is None else cut.split(",")
     with shown_stages(messages) as tell:
         folder = make(
@@ -63,6 +74,7 @@ def prepare(
             overwrite,
             max_memory,
             lambda key, **values: click.echo(messages.text(key, **values), err=True),
+            more,
         )
         dataset = open_dataset(folder)
     users, interactions = totals(dataset)
@@ -77,7 +89,8 @@ def prepare(
         )
     )
     told = dataset.meta.get("source", {})
-    for line in (*taken_lines(told, messages), *kept_lines(told, messages)):
+    kept = *taken_lines(told, messages), *kept_lines(told, messages)
+    for line in (*kept, *feature_lines(dataset.features_told, messages)):
         click.echo(line)
     for line in warning_lines(told.get("warnings", ()), messages):
         click.echo(line, err=True)
