@@ -249,6 +249,7 @@ def evaluate(
     metrics: str | Sequence[str] | None = None,
     filter_seen: bool = False,
     diversity: float | Iterable[float] | None = None,
+    request_time: str | None = None,
     on: Dataset | str | None = None,
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
@@ -266,12 +267,15 @@ def evaluate(
         filter_seen: Whether to exclude items that the user has interacted with.
         diversity: Lambda of lists diversified by category; None: lists by score. Of several, the
             result is {"curve": [...]} with what a single one gives for each, ascending.
+        request_time: When users ask, of a model that depends on it: "first-held-out" or "last"; None:
+            as the run's evaluations.
         on: Another data set that shares raw item ids, or its name.
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets.
     """
     from reprise.runs import results
     from reprise.runs.evaluation import (
+        asked_at,
         cutoffs_asked,
         evaluation_facts,
         lambdas_asked,
@@ -293,7 +297,7 @@ def evaluate(
         coefs = lambdas_asked(given, "diversity")
     setup()
     path, locate = _place(run, Path(runs_dir), data_dir)
-    stored = load_stored(path, which, _warn, locate)
+    stored = asked_at(load_stored(path, which, _warn, locate), request_time)
     if on is None:
         found = measure_each(stored, split, coefs, filter_seen, asked)
     else:

@@ -278,7 +278,9 @@ def causal_encoder(
     ones = iter([np.ones(history.shape)] * 1000 if factors is None else factors)
     start = next(ones)
     when = [None] * (length + 1) if when is None else when
-    xs = [(history[p] + _of_request(doubles, when[p], when[p + 1])) * start[p] for p in range(length)]
+    xs = [
+        (history[p] + _of_request(doubles, when[p], when[p + 1])) * start[p] for p in range(length)
+    ]
     layer = 0
     while f"{layer}.query" in doubles:
         block = {
@@ -289,7 +291,8 @@ def causal_encoder(
         seen = [_layer_norm(x, block["attention_gain"], block["attention_bias"]) for x in xs]
         factor = next(ones)
         xs = [
-            xs[p] + factor[p] * (_attended(block, seen[: p + 1], heads, when[: p + 2]) @ block["out"])
+            xs[p]
+            + factor[p] * (_attended(block, seen[: p + 1], heads, when[: p + 2]) @ block["out"])
             for p in range(length)
         ]
         factor = next(ones)

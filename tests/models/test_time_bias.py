@@ -161,7 +161,7 @@ def test_time_bias_starts_without_any_effect(name: str) -> None:
     stir = random_params(np.random.default_rng(2), {key: own[key].shape for key in own})
     own, params = own | stir, params | stir
     rng = np.random.default_rng(5)
-    history, lengths, mask = random_histories(rng, 1.0, DIM)
+    history, lengths, _ = random_histories(rng, 1.0, DIM)
     items, requests = random_times(rng)
     times = jnp.asarray(at_requests(items, lengths, requests))
     prefixes = jnp.asarray(np.stack([np.ones_like(lengths), lengths], axis=1))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import cutoffs_of
 from reprise.config.setting import LARGEST
+from reprise.data import REQUEST_TIMES
 from reprise.data.dataset import Truth
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
@@ -65,6 +66,20 @@ def evaluate_run(
         lambdas_asked((coef,))
     stored = load(path, which, say, locate)
     return measure(stored, split, coef, filter_seen, cutoffs_asked(None, top_n))
+
+
+def asked_at(stored: StoredModel, request_time: str | None) -> StoredModel:
+    """Return a stored model whose evaluated users ask at one of `REQUEST_TIMES`; None: at the run's
+    own. UsageError for another time, and for a model that does not depend on it.
+    """
+    if request_time is None:
+        return stored
+    if request_time not in REQUEST_TIMES:
+        expected = " | ".join(REQUEST_TIMES)
+        raise UsageError("bad_value", option="request_time", value=request_time, expected=expected)
+    if stored.retriever.request_time is None:
+        raise UsageError("request_time_unread", path=stored.checkpoint.path)
+    return replace(stored, retriever=replace(stored.retriever, request_time=request_time))
 
 
 def lambdas_asked(coefs: Iterable[float], option: str = "lambda") -> tuple[float, ...]:

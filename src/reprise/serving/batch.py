@@ -2,8 +2,8 @@
 
 In: Parquet, Arrow, CSV or JSON lines with a row per user: a column `history` (or `raw_ids`,
 `items`) of raw item ids, oldest first, and optionally `user`, `times` (a list or a text of as many
-times) and `request_time`. A history is a list or a text (`ids_in`). Out: Parquet or CSV with the rows of `Recommender.recommend`, or JSON lines with an
-answer per user.
+times) and `request_time`. A history is a list or a text (`ids_in`). Out: Parquet or CSV with the
+rows of `Recommender.recommend`, or JSON lines with an answer per user.
 """
 
 import json
@@ -224,7 +224,9 @@ def _whens(source: Source, frame: pl.DataFrame, lengths: list[int]) -> Iterator[
             yield when_of(own, request if request != "" else None, size)
         except UsageError as error:
             reason = Phrase(error.key, **error.values)
-            raise DataError("histories_times", path=source.path, line=line, reason=reason) from error
+            raise DataError(
+                "histories_times", path=source.path, line=line, reason=reason
+            ) from error
 
 
 def _times_of(column: pl.Series) -> Iterator[Any]:

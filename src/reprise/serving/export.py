@@ -150,10 +150,20 @@ def _manifest(
         else {
             "source": users.source,
             "as_evaluated": users.as_evaluated,
+            **_asked_at(stored, users),
             "count": len(users.histories.lengths),
             "interests": interests,
         },
     }
+
+
+def _asked_at(stored: StoredModel, users: Users) -> dict[str, Any]:
+    """Return what a time bias knows of the users: whether of their times, and when they ask."""
+    if not stored.retriever.reads_times:
+        return {}
+    timed = users.histories.times is not None
+    asked = timed and users.histories.held_out_time is not None
+    return {"timed": timed, "request_time": stored.retriever.request_time if asked else None}
 
 
 def _write_tower(stored: StoredModel, extras: Extras, target: Path) -> dict[str, Any] | None:

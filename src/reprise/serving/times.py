@@ -6,6 +6,7 @@ A number is of seconds; a text is ISO 8601, in UTC where it names no offset.
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ def second_of(option: str, value: object) -> int:
     elif isinstance(value, int | float | np.number) and not isinstance(value, bool):
         found = float(value)
     if found is None or not math.isfinite(found) or abs(found) >= _MOST:
-        raise _bad(option, value, Phrase("good_time"))
+        raise _bad(option, value, Phrase("good_moment"))
     return math.floor(found)
 
 
@@ -100,7 +101,7 @@ def _of_text(text: str) -> object:
 
 
 def _require_order(seconds: Sequence[int], request: int | None) -> None:
-    for place, (before, after) in enumerate(zip(seconds[:-1], seconds[1:], strict=True), start=1):
+    for place, (before, after) in enumerate(pairwise(seconds), start=1):
         if after < before:
             raise UsageError("times_order", place=place, before=_shown(before), after=_shown(after))
     if request is not None and seconds and request < seconds[-1]:

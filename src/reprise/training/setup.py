@@ -67,7 +67,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     if config.routing_penalty > 0 and model.interests_and_attention is None:
         raise UsageError("no_attention", model=config.model)
     if config.reads_times and not dataset.has_times:
-        raise DataError("no_times", dataset=dataset.folder, flag="--time-bias")
+        raise DataError("dataset_untimed", dataset=dataset.folder)
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     valid = dataset.evaluation_users("valid", config.maxlen)
     return Task(

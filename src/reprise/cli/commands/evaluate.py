@@ -19,12 +19,14 @@ from reprise.cli.options import (
     which_option,
     whole_numbers_of,
 )
+from reprise.data import REQUEST_TIMES
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, Say, choose_language
 
 if TYPE_CHECKING:
     from reprise.runs.evaluation import Measured
+    from reprise.runs.stored import StoredModel
 
 # Options that apply to a run's model only, not to another system's lists (--lists).
 _OF_A_RUN = {
@@ -32,6 +34,7 @@ _OF_A_RUN = {
     "which": "--which",
     "coefs": "--lambda",
     "filter_seen": "--filter-seen",
+    "request_time": "--request-time",
     "on": "--on",
 }
 
@@ -45,6 +48,7 @@ _OF_A_RUN = {
 @click.option("--metrics", metavar="NAMES")
 @lambda_option
 @click.option("--filter-seen", is_flag=True)
+@click.option("--request-time", type=click.Choice(REQUEST_TIMES))
 @click.option("--on", metavar="NAME")
 @click.option("--lists", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--dataset", metavar="NAME")
@@ -63,6 +67,7 @@ def evaluate(
     metrics: str | None,
     coefs: tuple[str, ...],
     filter_seen: bool,
+    request_time: str | None,
     on: str | None,
     lists: Path | None,
     dataset: str | None,
@@ -76,6 +81,7 @@ def evaluate(
     _check_subject(context)
     from reprise.runs import results
     from reprise.runs.evaluation import (
+        asked_at,
         cutoffs_asked,
         evaluation_facts,
         lambdas_asked,
@@ -96,7 +102,8 @@ def evaluate(
         found = [_of_lists(lists, dataset, split, asked, data_dir, say)]
     else:
         assert run is not None
-        found = _of_run(run, on, split, which, lambdas, filter_seen, asked, runs_dir, data_dir, say)
+        stored = asked_at(_stored(run, which, runs_dir, data_dir, say), request_time)
+        found = _of_run(stored, on, split, lambdas, filter_seen, asked, data_dir, say)
     measured = found[0]
     warn_of_whole_lists(measured, say)
     points = [evaluation_facts(one, split, coef) for one, coef in zip(found, lambdas, strict=True)]
@@ -114,29 +121,33 @@ def evaluate(
         show_evaluation(points[0], messages)
 
 
-def _of_run(
-    run: Path,
-    on: str | None,
-    split: Any,
-    which: Any,
-    coefs: Sequence[float | None],
-    filter_seen: bool,
-    cutoffs: tuple[int, ...] | None,
-    runs_dir: Path,
-    data_dir: Path | None,
-    say: Say,
-) -> "list[Measured]":
-    """Evaluate a run's stored model on its own data set or on the data set `on`, by each lambda."""
-    from reprise.data.dataset import open_dataset
-    from reprise.data.prepare import locate
-    from reprise.runs.evaluation import measure_each
+def _stored(
+    run: Path, which: Any, runs_dir: Path, data_dir: Path | None, say: Say
+) -> "StoredModel":
     from reprise.runs.manage.survey import path_of
     from reprise.runs.stored import load
-    from reprise.runs.transfer import measure_each_on
     from reprise.runs.where import locator
 
     path = path_of(run, runs_dir)
-    stored = load(path, which, say, locator(path, data_dir))
+    return load(path, which, say, locator(path, data_dir))
+
+
+def _of_run(
+    stored: "StoredModel",
+    on: str | None,
+    split: Any,
+    coefs: Sequence[float | None],
+    filter_seen: bool,
+    cutoffs: tuple[int, ...] | None,
+    data_dir: Path | None,
+    say: Say,
+) -> "list[Measured]":
+    """Evaluate a stored model on its own data set or on the data set `on`, by each lambda."""
+    from reprise.data.dataset import open_dataset
+    from reprise.data.prepare import locate
+    from reprise.runs.evaluation import measure_each
+    from reprise.runs.transfer import measure_each_on
+
     if on is None:
         return measure_each(stored, split, coefs, filter_seen, cutoffs)
     other = open_dataset(locate(data_dir or stored.dataset.folder.parent, on))

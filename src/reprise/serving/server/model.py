@@ -77,9 +77,7 @@ class ServedModel:
         asked = {name: value for name, value in body if name not in own and value is not None}
         try:
             query = self.recommender.query(**asked)
-            return self.recommender.queries(
-                body.histories, query, body.times, body.request_time
-            )
+            return self.recommender.queries(body.histories, query, body.times, body.request_time)
         except (UsageError, DataError) as error:
             status = _STATUS.get(error.key, 422)
             raise RefusedError(status, error.key, **error.values) from error
