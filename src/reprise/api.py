@@ -267,8 +267,8 @@ def evaluate(
         filter_seen: Whether to exclude items that the user has interacted with.
         diversity: Lambda of lists diversified by category; None: lists by score. Of several, the
             result is {"curve": [...]} with what a single one gives for each, ascending.
-        request_time: When users ask, of a model that depends on it: "first-held-out" or "last"; None:
-            as the run's evaluations.
+        request_time: When users ask, of a model that depends on it: "first-held-out" or "last".
+            None: as in the run's evaluations.
         on: Another data set that shares raw item ids, or its name.
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets.

@@ -204,8 +204,9 @@ def similar(model: Model, item: int, n: int) -> Answer:
 
 
 def fed_interests(model: Model, queries: Sequence[Query]) -> list[NDArray[np.int32]]:
-    """Return for each item of each query's history the interest that it feeds, from 0: the one with which
-    its inner product is greatest, the first of equal ones. NO_INTEREST: the model does not see it.
+    """Return for each item of each query's history the interest that it feeds, from 0: the one with
+    which its inner product is greatest, the first of equal ones. NO_INTEREST: the model does not
+    see it.
     """
     found = []
     for query, own in zip(queries, interests(model, queries), strict=True):
