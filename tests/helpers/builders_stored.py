@@ -49,7 +49,9 @@ def stored_like(stored: StoredModel, seed: int = 0, **settings: Any) -> StoredMo
     width = scoring.width(config.embedding_dim)
     rows = 0.3 * jax.random.normal(of_rows, (stored.num_items + 1, width), jnp.float32)
     if model.item_values is not None:
-        rows = rows.at[1:].set(model.item_values(stored.num_items, shape_of(config)))
+        rows = rows.at[1:].set(
+            model.item_values(jnp.arange(1, stored.num_items + 1), shape_of(config))
+        )
     retriever = replace(
         stored.retriever,
         model=model,

@@ -185,6 +185,11 @@ class Dataset:
         rank = self._of_items("rank", np.int32)
         return np.arange(self.num_items + 1, dtype=np.int32) if rank is None else rank
 
+    @property
+    def is_numbered_by_rank(self) -> bool:
+        """Whether the items are numbered by their rank, as those of a fresh dataset are."""
+        return bool(np.array_equal(self.rank, np.arange(self.num_items + 1)))
+
     @cached_property
     def cold(self) -> NDArray[np.bool_] | None:
         """Which items were held out of training, [V+1]; None where none was."""

@@ -1,6 +1,6 @@
 """MostPop: the most popular items for every user; the baseline of all other models.
 
-Item ids are popularity ranks, so nothing is learned.
+An item's value follows from its rank by popularity, so nothing is learned.
 """
 
 import jax.numpy as jnp
@@ -14,10 +14,12 @@ def init(key: Array, shape: ModelShape) -> Params:
     return {}
 
 
-def item_values(num_items: int, shape: ModelShape) -> Array:
-    """Return values [V, d]: -ln(id) first, the log popularity under Zipf's law, then zeros."""
-    log_popularity = -jnp.log(jnp.arange(1, num_items + 1, dtype=jnp.float32))
-    return jnp.zeros((num_items, shape.embedding_dim), jnp.float32).at[:, 0].set(log_popularity)
+def item_values(rank: Array, shape: ModelShape) -> Array:
+    """Return values [V, d] of items of these ranks [V], from 1: -ln(rank) first, the log popularity
+    under Zipf's law, then zeros.
+    """
+    log_popularity = -jnp.log(rank.astype(jnp.float32))
+    return jnp.zeros((len(rank), shape.embedding_dim), jnp.float32).at[:, 0].set(log_popularity)
 
 
 def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:

@@ -103,8 +103,8 @@ class Model:
     Attributes:
         init: Initialises the parameters.
         interests: The network.
-        item_values: item_values(num_items, shape) -> [V, d] float32, for models with fixed item
-            values; None if the item rows are learned.
+        item_values: item_values(rank, shape) -> [V, d] float32, for models with fixed item values
+            that follow from the items' ranks [V] by popularity; None if the item rows are learned.
         interests_and_attention: For models with trainable attention, which can be penalised;
             otherwise None. (Capsules have none: their routing weights get no gradient.)
         interests_of_prefixes: For models that compute many prefixes of a history faster than as
@@ -114,7 +114,7 @@ class Model:
 
     init: Init
     interests: Network
-    item_values: "Callable[[int, ModelShape], Array] | None" = None
+    item_values: "Callable[[Array, ModelShape], Array] | None" = None
     interests_and_attention: AttentiveNetwork | None = None
     interests_of_prefixes: PrefixNetwork | None = None
     timed: "Timed | None" = None

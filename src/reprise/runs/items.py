@@ -2,7 +2,8 @@
 
     items/items.parquet        item, raw_id; category and title where known: the data set's own file
     items/item_category.npy    [V+1] int32, -1 where unknown
-    items/MANIFEST.json        SHA-256 and size of both
+    items/rank.npy             [V+1] int32, by popularity, where the items are not numbered by it
+    items/MANIFEST.json        SHA-256 and size of each
 
 So a model can be used without its data set, and a data set that was relabelled meanwhile cannot
 change its results.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _FILES = ("items.parquet", "item_category.npy")
+_RANK = "rank.npy"
 
 
 def keep(folder: RunFolder, dataset: Dataset, warn: Say) -> None:
@@ -40,6 +42,8 @@ def keep(folder: RunFolder, dataset: Dataset, warn: Say) -> None:
             warn("items_damaged", path=folder.items, reason=damage)
             durable.discard(folder.items)
     content = {name: (dataset.folder / name).read_bytes() for name in _FILES}
+    if not dataset.is_numbered_by_rank:
+        content[_RANK] = (dataset.folder / "items" / _RANK).read_bytes()
     durable.publish_folder(folder.items, lambda draft: store.fill(draft, content))
 
 
@@ -58,7 +62,10 @@ def read(folder: RunFolder, num_items: int) -> "pl.DataFrame":
     if (len(table), len(code)) != (num_items, num_items + 1):
         reason = DamagedCheckpointError("damage_data_counts", name="items.parquet")
         raise DataError("items_unusable", path=folder.items, reason=reason)
-    return with_codes(table, code)
+    table = with_codes(table, code)
+    if _RANK not in content:
+        return table
+    return table.with_columns(rank=np.load(io.BytesIO(content[_RANK]))[1:])
 
 
 def with_codes(table: "pl.DataFrame", code: NDArray[np.int32]) -> "pl.DataFrame":
@@ -74,4 +81,5 @@ def with_codes(table: "pl.DataFrame", code: NDArray[np.int32]) -> "pl.DataFrame"
 def _read(folder: RunFolder) -> dict[str, bytes]:
     """Return the files' contents, verified against the manifest."""
     manifest = store.read_manifest(folder.items)
-    return {name: store.verified(folder.items, name, manifest) for name in _FILES}
+    names = [*_FILES, *([_RANK] if _RANK in manifest else [])]
+    return {name: store.verified(folder.items, name, manifest) for name in names}

@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -122,10 +123,13 @@ class Model:
     stored: StoredModel
     best: Best | None = None
 
-    @property
+    @cached_property
     def by_popularity(self) -> NDArray[np.int64]:
-        """Items by falling popularity in training, [V]: items are numbered so."""
-        return np.arange(1, len(self.items) + 1)
+        """Items by falling popularity in training, [V]."""
+        known = self.stored.items
+        if "rank" not in known.columns:  # they are numbered so
+            return np.arange(1, len(self.items) + 1)
+        return known["item"].to_numpy()[np.argsort(known["rank"].to_numpy())].astype(np.int64)
 
     def time_bias(self, query: Query) -> str | None:
         """Return what the model's time bias reads of a query: "none" of one without times, "gaps"

@@ -68,7 +68,7 @@ class Sampler:
     With one target per user, a position is drawn from `rule.first` on, and the history is what
     precedes it. With several, a window of `history_length` + 1 items (or the whole sequence) is
     drawn, and in it distinct positions after at least `rule.first` items; they repeat where there
-    are too few. For `kind` and `target_chance` see `negatives.sample`.
+    are too few. For `kind`, `target_chance` and `ranking` see `negatives.sample`.
     Where not all items are to be found, `targets.draw` draws from those that are. With `timed`,
     batches have the split's times.
     """
@@ -83,6 +83,7 @@ class Sampler:
     kind: str = "log-uniform"
     rule: TargetRule = COMIREC
     target_chance: NDArray[np.float64] | None = None
+    ranking: negatives.Ranking | None = None
     timed: bool = False
 
     def batch(self, branch: int, step: int) -> Batch:
@@ -106,6 +107,7 @@ class Sampler:
             self.num_negatives,
             self.num_items,
             self.target_chance,
+            self.ranking,
         )
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
         batch = self._localise(history, prefixes, target, sample, key)
@@ -207,6 +209,7 @@ def make_sampler(
     seed: int,
     kind: str = "log-uniform",
     rule: TargetRule = COMIREC,
+    ranking: negatives.Ranking | None = None,
     timed: bool = False,
 ) -> Sampler:
     """Build the sampler with a `kind` of `negatives.KINDS`; raise DataError if fewer users than a
@@ -237,6 +240,7 @@ def make_sampler(
         kind,
         rule,
         chance,
+        ranking,
         timed,
     )
 

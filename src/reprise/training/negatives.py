@@ -11,7 +11,8 @@ full          the whole catalogue: q = 1, and the loss is the softmax over it.
 mixed         both of these, an item of both counted twice: q = B p + S / V (Yang et al., WWW 2020,
               "Mixed Negative Sampling", section 3.3).
 
-Each is one entry of `KINDS`; `config.schema` names them.
+Each is one entry of `KINDS`; `config.schema` names them. Where items are not numbered by
+popularity, or some are held out, what is drawn are ranks: see `Ranking`.
 """
 
 from collections.abc import Callable
@@ -34,6 +35,18 @@ class Negatives(NamedTuple):
 
     ids: NDArray[np.int64]
     tries: int | None
+
+
+class Ranking(NamedTuple):
+    """The W items that negatives are drawn from.
+
+    Attributes:
+        items: [W+1] int64, the item of each rank from 1 on; 0 first.
+        rank: [V+1] int64, the rank of each item; of those not drawn from, W.
+    """
+
+    items: NDArray[np.int64]
+    rank: NDArray[np.int64]
 
 
 class Sample(NamedTuple):
@@ -75,6 +88,7 @@ def sample(
     count: int,
     num_items: int,
     target_chance: NDArray[np.float64] | None = None,
+    ranking: Ranking | None = None,
 ) -> Sample:
     """Sample the negatives of a batch.
 
@@ -83,16 +97,35 @@ def sample(
         target: [B] targets.
         count: S, number of ids to draw from the catalogue.
         target_chance: [V+1] probability of each item being a target; needed by `in_batch` kinds.
+        ranking: The items to draw from; None: all, in the order of their ids.
     """
     how = KINDS[kind]
-    drawn = how.draw(rng, count, num_items) if how.draw is not None else _NOTHING
-    negatives = [target, drawn.ids] if how.in_batch else [drawn.ids]
+    size = num_items if ranking is None else len(ranking.items) - 1
+    drawn = how.draw(rng, count, size) if how.draw is not None else _NOTHING
+    ids = drawn.ids if ranking is None else ranking.items[drawn.ids]
+    negatives = [target, ids] if how.in_batch else [ids]
     every = np.concatenate([target, *negatives])
-    q = how.expected(every, num_items, drawn)
+    q = how.expected(every if ranking is None else ranking.rank[every], size, drawn)
     if how.in_batch:
         assert target_chance is not None
         q = q + len(target) * target_chance[every]
-    return Sample(drawn.ids, np.log(q).astype(np.float32))
+    return Sample(ids, np.log(q).astype(np.float32))
+
+
+def ranking_of(
+    rank: NDArray[np.integer], left_out: NDArray[np.bool_] | None = None
+) -> Ranking | None:
+    """Return the ranking of a catalogue without the items `left_out` [V+1]; None where it is the
+    order of the ids. rank [V+1]: 1 is the most popular item; 0 of padding.
+    """
+    items = np.argsort(rank, kind="stable")
+    if left_out is not None:
+        items = items[~left_out[items]]
+    if np.array_equal(items, np.arange(len(rank))):
+        return None
+    places = np.full(len(rank), len(items) - 1)
+    places[items] = np.arange(len(items))
+    return Ranking(items, places)
 
 
 def draw_uniform(rng: np.random.Generator, count: int, num_items: int) -> Negatives:

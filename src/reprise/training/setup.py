@@ -19,6 +19,7 @@ from reprise.models.registry import Model
 from reprise.runtime import device, environment
 from reprise.training.batches import Sampler, make_sampler
 from reprise.training.losses import Objective
+from reprise.training.negatives import ranking_of
 from reprise.training.optimizers import ApplyPending, make_apply_pending
 from reprise.training.schedules import schedule_of
 from reprise.training.state import Arrays, Progress, TrainState
@@ -87,6 +88,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
             config.seed,
             config.sampler,
             TargetRule(config.min_history, config.targets, config.next_n, config.next_share),
+            ranking_of(dataset.rank, dataset.cold),
             config.reads_times,
         ),
         valid=valid,
@@ -138,6 +140,7 @@ def _initial_arrays(task: Task) -> Arrays:
         config.seed,
         config.embedding_scale,
         config.scoring,
+        None if task.dataset.is_numbered_by_rank else task.dataset.rank,
     )
 
 

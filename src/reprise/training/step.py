@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from reprise.models.items import as_candidate, in_history
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
@@ -35,9 +37,10 @@ def initial_arrays(
     seed: int,
     embedding_scale: float | None = None,
     scoring: Scoring = COMIREC,
+    rank: NDArray[np.int32] | None = None,
 ) -> Arrays:
     """Initialise a run's arrays, a pure function of the seed; `embedding_scale`: see
-    `item_table.init`.
+    `item_table.init`; rank [V+1]: of the items, by popularity; None: their numbers.
     """
     dim = shape.embedding_dim
     row_key, param_key = jax.random.split(jax.random.key(seed))
@@ -46,7 +49,7 @@ def initial_arrays(
         rows=(
             item_table.init(row_key, num_items, dim, embedding_scale, scoring.width(dim))
             if model.item_values is None
-            else item_table.pack(model.item_values(num_items, shape))
+            else item_table.pack(model.item_values(_ranks(num_items, rank), shape))
         ),
         row_steps=jnp.zeros(num_items + 1, jnp.int32),
         params=params,
@@ -54,6 +57,10 @@ def initial_arrays(
         v=jax.tree.map(jnp.zeros_like, params),
         loss_sum=jnp.zeros((), jnp.float32),
     )
+
+
+def _ranks(num_items: int, rank: NDArray[np.int32] | None) -> Array:
+    return jnp.arange(1, num_items + 1) if rank is None else jnp.asarray(rank[1:])
 
 
 @cache
