@@ -90,14 +90,10 @@ def test_data_without_times_is_refused(small_data: Path, tmp_path: Path) -> None
 
 def test_config_of_times_settles_what_has_no_effect() -> None:
     assert small_config(time_bias="gaps+request").time_bias == "none"  # without an encoder
-    gaps = small_config(
-        encoder_layers=1, time_bias="gaps", request_clock="hour", request_time="last"
-    )
-    assert (gaps.request_clock, gaps.request_time, gaps.request_at) == (
-        "none",
-        "first-held-out",
-        None,
-    )
+    gaps = small_config(encoder_layers=1, time_bias="gaps", request_time="last")
+    assert (gaps.request_time, gaps.request_at) == ("first-held-out", None)
+    with pytest.raises(UsageError, match="hour is about the request"):
+        small_config(encoder_layers=1, time_bias="gaps", request_clock="hour")
     assert small_config(**TIMED).request_at == "first-held-out"
 
 

@@ -275,8 +275,12 @@ class TrainConfig:
             self._set(encoder_heads=1, dropout=0.0, time_bias="none")
         elif dim % self.encoder_heads != 0:
             self._refuse("encoder_heads", Phrase("good_heads", dim=dim))
+        if self.time_bias == "none":
+            self._set(request_clock="none")
+        elif self.time_bias == "gaps" and self.request_clock != "none":
+            self._refuse("time_bias", Phrase("good_time_bias", clock=self.request_clock))
         if self.time_bias != "gaps+request":
-            self._set(request_clock="none", request_time=REQUEST_TIMES[0])
+            self._set(request_time=REQUEST_TIMES[0])
 
     def _settle_decay(self) -> None:
         if self.decay == "none":

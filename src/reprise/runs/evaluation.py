@@ -26,6 +26,9 @@ from reprise.runs.results import Split
 from reprise.runs.stored import Locate, StoredModel, load
 from reprise.text.messages import Phrase, Say
 
+# The message that tells when users ask.
+ASKED = dict(zip(REQUEST_TIMES, ("request_first_held_out", "request_last"), strict=True))
+
 
 @dataclass(frozen=True)
 class Measured:

@@ -18,7 +18,7 @@ from reprise.evaluation.evaluate import evaluate as evaluate_lists
 from reprise.evaluation.metrics import METRICS
 from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
 from reprise.runs import items, results, where
-from reprise.runs.evaluation import Measured, evaluation_facts
+from reprise.runs.evaluation import ASKED, Measured, evaluation_facts
 from reprise.runs.folder import (
     Resumption,
     RunFolder,
@@ -142,6 +142,8 @@ def run_session(
                 announcer.say(key, **values)
         if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
             announcer.say("valid_sample", users=some, every=every)
+        if config.request_at is not None and not config.is_final_fit:
+            announcer.say(ASKED[config.request_at])
         try:
             state = _starting_state(request, task, resumption, stop, announcer, evaluate)
         except InterruptedSearchError:  # while measuring a stored state: nothing has changed

@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from reprise.data import REQUEST_TIMES
 from reprise.data.dataset import HIDDEN
 from reprise.evaluation.metrics import METRICS, Metric
+from reprise.runs.evaluation import ASKED
 from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
 
@@ -18,7 +18,6 @@ _SEEN = {
     "learned": "seen_learned",
     "given": "seen_given",
 }
-_ASKED = dict(zip(REQUEST_TIMES, ("request_first_held_out", "request_last"), strict=True))
 _CURVE = ("recall", "ndcg", "diversity")  # what a curve over lambda shows, if nothing is asked for
 
 
@@ -79,7 +78,7 @@ def _about(facts: dict[str, Any], messages: Messages) -> list[str]:
             else []
         ),
         text(_SEEN[facts["seen_items"]], worth=_number(facts.get("repeat_worth"), 3)),
-        *([text(_ASKED[facts["request_time"]])] if "request_time" in facts else []),
+        *([text(ASKED[facts["request_time"]])] if "request_time" in facts else []),
     ]
 
 
