@@ -23,8 +23,10 @@ from helpers.commands import ENVIRONMENT, reprise_command
 from helpers.effort import examples
 from reprise.data import ordering, spill
 from reprise.data import prepare as preparing
+from reprise.data.build import More
 from reprise.data.prepare import prepare
 from reprise.data.readers import interactions
+from reprise.data.readers.features import features_asked
 from reprise.data.readers.recognise import asked_of
 from reprise.data.rows import Times
 from reprise.errors import DataError, UsageError, WriteError
@@ -39,14 +41,15 @@ def random_rows(rng: random.Random, ids: str, times: str, count: int = 500) -> p
     item_ids = {"small": range(1, 20), "far": far[40:], "texts": [f"i{n:03}" for n in range(20)]}[
         ids
     ]
-    scale = {"whole": 1, "broken": 0.5, "floats": 1.0}[times]
+    scale = {"whole": 1, "broken": 0.5, "floats": 1.0, "clock": 1, "broken clock": 0.5}[times]
+    start = 10**9 if "clock" in times else 0
     items = [rng.choice(item_ids) for _ in range(count)]
     kinds = [rng.choice([None, "a|x", "b", "é", "10", "9"]) for _ in range(count)]
     return pl.DataFrame(
         {
             "user": [rng.choice(user_ids) for _ in range(count)],
             "item": items,
-            "time": [rng.randint(0, 60) * scale for _ in range(count)],
+            "time": [start + rng.randint(0, 60) * scale for _ in range(count)],
             "category": [rng.choice([None, 3, 2**32 - 1]) for _ in range(count)]
             if rng.random() < 0.5
             else kinds,
@@ -99,7 +102,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     seed=st.integers(0, 10**6),
     protocol=st.sampled_from(PROTOCOLS),
     ids=st.sampled_from(["small", "far", "texts"]),
-    times=st.sampled_from(["whole", "broken", "floats"]),
+    times=st.sampled_from(["whole", "broken", "floats", "clock", "broken clock"]),
+    cold=st.sampled_from([None, 0.3]),
     form=st.sampled_from(["csv", "jsonl", "parquet", "parts"]),
     core=st.sampled_from([None, 2, 9]),
     holes=st.booleans(),
@@ -111,6 +115,7 @@ def test_prepare_makes_the_same_folder_on_disk_as_in_memory(
     protocol: str,
     ids: str,
     times: str,
+    cold: float | None,
     form: str,
     core: int | None,
     holes: bool,
@@ -126,11 +131,12 @@ def test_prepare_makes_the_same_folder_on_disk_as_in_memory(
         folder = Path(name)
         source = write_source(frame, folder, form, rng)
         asked = asked_of("table", drop_invalid=holes, target_events=targets)
+        more = More(features_asked("category", None), cold)
         made: list[Any] = []
         for place, memory in (("memory", None), ("disk", "12GB")):
             try:
                 given_data = source, place, folder, protocol, core, asked
-                made.append(contents(prepare(*given_data, max_memory=memory), place))
+                made.append(contents(prepare(*given_data, max_memory=memory, more=more), place))
             except DataError as error:
                 made.append(str(error))
         assert made[0] == made[1]

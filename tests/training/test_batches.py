@@ -307,6 +307,55 @@ def test_batch_of_the_full_softmax_has_every_row_in_order() -> None:
     assert not batch.log_q_target.any()
 
 
+def _drawn(batch: Batch) -> list[object]:
+    """Return what a batch has, in item numbers."""
+    places = batch.history, batch.target, batch.negatives
+    return [batch.unique_rows[place].tolist() for place in places] + [
+        batch.prefixes.tolist(),
+        batch.log_q_target.tolist(),
+        batch.log_q_negatives.tolist(),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["log-uniform", "uniform", "in-batch", "mixed", "full"])
+def test_batch_by_rank_is_that_of_items_numbered_by_rank(kind: str) -> None:
+    """Items numbered in any order, with ranks, are drawn as those numbered by rank are."""
+    split = make_split(LENGTHS)
+    number = np.append(0, 1 + np.random.default_rng(1).permutation(NUM_ITEMS)).astype(np.int32)
+    rank = np.argsort(number)
+    other = dataclasses.replace(split, items=number[split.items])
+    asked = NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, kind
+    plain = make_sampler(split, *asked).batch(0, 3)
+    ranked = make_sampler(other, *asked, ranking=negatives.ranking_of(rank)).batch(0, 3)
+    if kind == "full":  # the padding, too, is among the rows
+        plain = plain._replace(unique_rows=number)
+    else:
+        padded = np.append(number, np.arange(NUM_ITEMS + 1, 4 * NUM_ITEMS, dtype=np.int32))
+        plain = plain._replace(unique_rows=padded[plain.unique_rows])
+    assert _drawn(ranked) == _drawn(plain)
+    assert negatives.ranking_of(np.arange(NUM_ITEMS + 1)) is None
+
+
+@pytest.mark.parametrize("kind", ["log-uniform", "uniform", "mixed", "full"])
+def test_batch_draws_no_negatives_from_items_left_out(kind: str) -> None:
+    left_out = np.zeros(NUM_ITEMS + 1, bool)
+    left_out[np.random.default_rng(2).permutation(NUM_ITEMS)[: NUM_ITEMS // 2] + 1] = True
+    rank = np.arange(NUM_ITEMS + 1)
+    ranking = negatives.ranking_of(rank, left_out)
+    split = make_split(LENGTHS)
+    asked = NUM_ITEMS, BATCH, HISTORY, NEGATIVES, 19, kind
+    draw = make_sampler(split, *asked, ranking=ranking)
+    met = [draw.batch(0, step) for step in range(1, 30)]
+    own = BATCH if kind == "mixed" else 0  # the batch's targets, which are what they are
+    drawn = np.concatenate([batch.unique_rows[batch.negatives[own:]] for batch in met])
+    assert not left_out[drawn].any()
+    if kind == "full":
+        assert sorted(set(drawn)) == np.flatnonzero(~left_out)[1:].tolist()
+    if kind == "uniform":
+        expected = np.log(NEGATIVES / (~left_out[1:]).sum())
+        np.testing.assert_allclose(met[0].log_q_negatives, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["log-uniform", "uniform", "in-batch", "mixed", "full"])
 @pytest.mark.parametrize("num_targets", [1, 3])
 @pytest.mark.parametrize("count", [NEGATIVES, NUM_ITEMS + 1])

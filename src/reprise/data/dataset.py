@@ -461,7 +461,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
             counts = [meta[count][split] for count in ("users", "interactions") for split in SPLITS]
             if not all(isinstance(count, int) for count in [meta["num_items"], *counts]):
                 raise ContentError("damage_data_counts_whole")
-            meta["name"], meta["fingerprint"]
+            meta["name"], meta["fingerprint"], dict(meta.get("digests", {}))
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = Phrase("file_content", name="meta.json", error=error)
         raise _unusable(folder, error, reason) from error

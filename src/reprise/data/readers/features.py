@@ -117,7 +117,8 @@ def read(
             of_table, left_out = _all(frame)
         for one in of_table:
             column = frame[one.name]
-            kind = one.kind or _kind(column)
+            # What the source tells of its items is text, whatever it looks like.
+            kind = one.kind or ("category" if asked.table is None else _kind(column))
             if kind is None:
                 facts = {"name": one.name, "type": column.dtype, "kinds": " | ".join(KINDS)}
                 raise DataError("feature_kind", path=table.path, **facts)
