@@ -121,6 +121,7 @@ def test_parse_searches_converts_values_to_their_types() -> None:
         ("learnin_rate=1,2", "Did you mean 'learning_rate'?"),
         ("top_n=20,50", "--search top_n: trials are told apart or rated by it"),
         ("valid-users=5,10", "--search valid-users: trials are told apart or rated by it"),
+        ("train_users=split,all", "--search train_users: trials are told apart or rated by it"),
         ("sampler=uniform,unifrom", "sampler = 'unifrom' is invalid"),
     ],
 )

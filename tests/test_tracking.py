@@ -38,12 +38,16 @@ from reprise.runs.manage import archive, remove
 from reprise.runs.session import Outcome, Request, run_session
 from reprise.show.run import RunConsole, Voice
 from reprise.text.messages import Messages
-from reprise.tracking import MARKER, points_of, require
+from reprise.text.shown import shown
+from reprise.tracking import MARKER, points_of, points_of_results, require
 from reprise.tracking.tensorboard import TensorBoardLog
 from reprise.training.setup import Task
 from reprise.training.state import TrainState
 
 Points = Counter[tuple[str, str, int]]
+
+
+HOSTILE = "a\x1b[31m\x07\r\u202e@5"
 
 
 class KilledError(Exception):
@@ -99,6 +103,22 @@ def session(
         return run_session(request, console, scripted_evaluation()), request.folder
     finally:
         console.close()
+
+
+def test_tensorboard_has_no_control_characters_of_a_hostile_run(tmp_path: Path) -> None:
+    """A run that was imported may have any names in its log."""
+    line = {"train_loss": 1.0, "evaluations_without_improvement": 0, f"valid_{HOSTILE}": 0.5}
+    log = TensorBoardLog(tmp_path, 1, {0: {4: points_of(line)}, 1: {4: points_of(line)}})
+    log.results(4, points_of_results({f"test{HOSTILE}": {HOSTILE: 0.5}}))
+    log.close()
+    points = points_in(tmp_path)
+    tags = {tag for _, tag, _ in points}
+    assert f"valid/{shown(HOSTILE)}" in tags
+    assert f"result/test{shown(HOSTILE)}/{shown(HOSTILE)}" in tags
+    assert all(tag == shown(tag) for tag in tags)
+    past = list((tmp_path / "branch-0").iterdir())
+    TensorBoardLog(tmp_path, 1, {0: {4: points_of(line)}, 1: {}}).close()
+    assert list((tmp_path / "branch-0").iterdir()) == past  # as it is: not written again
 
 
 @pytest.fixture

@@ -534,6 +534,8 @@ def _place(
         raise UsageError("group_is_several", name=run.name, count=len(run.runs))
     if isinstance(run, Run):
         return run.path, locator(run.path, _folder(data_dir) or run.data_dir)
+    if not str(run):  # as a path it would be the current folder
+        raise UsageError("bad_value", option="run", value=run, expected=Phrase("good_path"))
     path = path_of(Path(run), runs_dir)
     return path, locator(path, _folder(data_dir))
 

@@ -320,10 +320,14 @@ def can_sync_folder(folder: Path) -> bool:
 
 def sync_tree(folder: Path) -> None:
     """Fsync all files and folders under `folder`."""
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=_raise):
         for name in names:
             disk.sync(Path(parent, name))
         disk.sync(Path(parent))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_of(leftover: Path, name: str) -> bool:

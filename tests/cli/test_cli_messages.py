@@ -1,5 +1,6 @@
 """Refusals and warnings in the words of who reads them: flags as typed, settings without effect."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 
 from helpers.commands import RUN, check_refusal, comirec, reprise, small_config, train
+from reprise import load
 from reprise.cli.typed import as_typed
 from reprise.config.effect import say_without_effect
 from reprise.config.load import make_config
 from reprise.config.model import model_of, shape_of
+from reprise.errors import UsageError
 from reprise.models.registry import REGISTRY, SINGLE
 from reprise.text.messages import Messages, Phrase
 
@@ -65,6 +68,75 @@ def test_options_refuse_numbers_out_of_range(
 ) -> None:
     (tmp_path / "data").symlink_to(small_data)
     assert reprise(*words, cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", ""),
+        ("export", "x", ""),
+        ("inspect", ""),
+        ("prepare", "", "--name", "x"),
+        ("report", ""),
+        ("runs", "--runs-dir", ""),
+        ("runs", "show", ""),
+        ("runs", "import", ""),
+        ("resume", ""),
+        ("train", "--dataset", "x", "--name", "y", "--data-dir", ""),
+    ],
+)
+def test_options_refuse_an_empty_path(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Which would be the current folder."""
+    (tmp_path / "run.json").write_text("{}")
+    check_refusal(reprise(*words, cwd=tmp_path), 2, "= '' is invalid: expected a path or a name")
+
+
+def test_load_refuses_an_empty_run() -> None:
+    with pytest.raises(UsageError, match="run = '' is invalid"):
+        load("")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("train", "--dataset", "x", "--name", "n" * 5000), 2),
+        (("runs", "show", "n" * 5000), 7),
+        (("evaluate", "n" * 5000), 7),
+        (("resume", "n" * 250), 6),
+    ],
+)
+def test_messages_shorten_what_they_repeat(
+    words: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").mkdir()
+    done = reprise(*words, cwd=tmp_path)
+    check_refusal(done, code, "nnn…nnn" if len(words[-1]) > 1000 else "nnn")
+    assert len(done.stderr) < 500
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("runs", "import", "/dev/zero"), 3, "is not a plain file"),
+        (("runs", "import", "pipe"), 3, "is not a plain file"),
+        (("serve", "x", "--token-file", "/dev/null"), 3, "is not a plain file"),
+        (("train", "--config", "/dev/zero"), 2, "more than 1,048,576 bytes"),
+    ],
+)
+def test_require_file_names_devices_as_such(
+    words: tuple[str, ...], code: int, said: str, tmp_path: Path
+) -> None:
+    """Neither missing, nor read for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    check_refusal(reprise(*words, cwd=tmp_path), code, said)
+
+
+def test_train_names_the_option_that_changes_the_rate_of_a_run(
+    small_data: Path, tmp_path: Path
+) -> None:
+    assert train(small_data, tmp_path, "--steps", 5).returncode == 0
+    done = train(small_data, tmp_path, "--steps", 10, "--learning-rate", 0.0005)
+    check_refusal(done, 4, "learning_rate: 0.001 -> 0.0005", "--change-learning-rate")
 
 
 def effects(**given: object) -> list[str]:

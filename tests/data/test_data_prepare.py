@@ -386,3 +386,15 @@ def test_locate_and_prepare_restore_a_dataset_set_aside_before_a_kill(tmp_path: 
     folder.rename(aside)
     prepare(tmp_path / "x.inter", "x", tmp_path / "data", overwrite=True)
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_prepare_of_a_few_users_succeeds_by_following_its_advice(tmp_path: Path) -> None:
+    rows = [(f"u{user}", f"i{item}", float(item)) for user in range(3) for item in range(6)]
+    path = write_inter(tmp_path / "x.inter", rows)
+    with pytest.raises(DataError, match=r"leaves no user\. Of 3 users") as filtered:
+        prepare(path, "x", tmp_path)
+    assert "--k-core 1 keeps all" in str(filtered.value)
+    with pytest.raises(DataError, match=r"only 3 are left.*--protocol leave-one-out"):
+        prepare(path, "x", tmp_path, core=1)
+    made = open_dataset(prepare(path, "x", tmp_path, "leave-one-out", core=1))
+    assert sum(len(own.items) for own in made.splits.values()) == 3 * (4 + 5 + 6)

@@ -1,5 +1,6 @@
 """ComiRec's text files, replaced after a dataset was prepared from them, are detected."""
 
+import errno
 import json
 import os
 import shlex
@@ -9,6 +10,7 @@ import pytest
 
 from helpers.builders_data import write_comirec
 from helpers.commands import QUICK, comirec, reprise
+from reprise import durable
 from reprise.data import texts
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import locate
@@ -120,6 +122,22 @@ def test_locate_ignores_texts_of_other_sources(tmp_path: Path) -> None:
     add_line(beside, "77,1,1\n77,2,2\n77,3,3\n")
     assert locate(tmp_path, "mine") == tmp_path / "mine"
     assert texts.replaced(Path()) is None
+
+
+def test_locate_refuses_texts_that_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they were replaced is not known."""
+    write_comirec(tmp_path / "mine_data", prefix="mine")
+    locate(tmp_path, "mine")
+
+    def entries(folder: Path) -> list[Path]:
+        assert folder.name == "mine_data"
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(durable, "entries", entries)
+    with pytest.raises(DataError, match=r"Cannot list .*mine_data: Permission denied"):
+        locate(tmp_path, "mine")
 
 
 def test_train_resumes_with_its_stored_data_and_reports_so(tmp_path: Path) -> None:

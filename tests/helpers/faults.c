@@ -3,6 +3,9 @@
  * FAULTS is "call=ERROR[@pattern][+passed]", several separated by spaces. The pattern is a shell's,
  * of the path; a folder's ends in a slash. Of `write`, `passed` is how many bytes still fit, of other
  * calls how many still work.
+ *
+ * In the place of an error, CUT and SWAP let the call work, and at it, once, cut the file FAULT_FILE
+ * to nothing, or put the file FAULT_NEW in its place: data that changes at a known instant.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -23,9 +26,11 @@
 
 typedef struct {
   char call[24], pattern[256];
-  int error;
+  int error; /* negative: a change */
   atomic_long passed;
 } Rule;
+
+enum { CUT = -1, SWAP = -2 };
 
 static Rule rules[MOST];
 static int count;
@@ -36,7 +41,7 @@ static const struct {
 } ERRORS[] = {
     {"EACCES", EACCES}, {"EDQUOT", EDQUOT}, {"EINVAL", EINVAL},         {"EIO", EIO},
     {"ENOLCK", ENOLCK}, {"ENOSPC", ENOSPC}, {"EOPNOTSUPP", EOPNOTSUPP}, {"ENOSYS", ENOSYS},
-    {"EROFS", EROFS},   {"ESTALE", ESTALE},
+    {"EROFS", EROFS},   {"ESTALE", ESTALE}, {"CUT", CUT},              {"SWAP", SWAP},
 };
 
 __attribute__((constructor)) static void read_rules(void) {
@@ -70,12 +75,23 @@ static void path_of(int descriptor, char *path, size_t size) {
   if (length > 0 && !fstat(descriptor, &about) && S_ISDIR(about.st_mode)) strcat(path, "/");
 }
 
+static void change(int how) {
+  const char *file = getenv("FAULT_FILE"), *other = getenv("FAULT_NEW");
+  int failed = how == CUT ? truncate(file, 0)
+                          : REAL(int (*)(const char *, const char *), "rename")(other, file);
+  if (failed) abort();
+}
+
 /* Return the error that a call on a path is to have, 0 if none; `*size` is what of `size` fits. */
 static int fault(const char *call, const char *path, size_t *size) {
   for (int i = 0; i < count; i++) {
     Rule *rule = &rules[i];
     if (strcmp(rule->call, call) || fnmatch(rule->pattern, path, 0)) continue;
     long used = size ? (long)*size : 1, left = atomic_fetch_sub(&rule->passed, used);
+    if (rule->error < 0) {
+      if (left <= 0 && left > -used) change(rule->error);
+      continue;
+    }
     if (left <= 0) return rule->error;
     if (size && left < used) *size = (size_t)left;
   }

@@ -131,7 +131,11 @@ def test_survey_without_run_json_reads_the_checkpoints(twelve_steps: RunFolder) 
     assert (known.name, known.state) == ("t", "finished")
     twelve_steps.record.write_text("{")
     found = survey.survey(twelve_steps)
-    assert found.name == twelve_steps.path.name
+    assert found.name == survey.short_name(twelve_steps) == "t"  # of the folder's name
+    assert survey.find(twelve_steps.path.parent, "t") == twelve_steps
+    for checkpoint in twelve_steps.checkpoints.glob("ckpt-*"):
+        (checkpoint / "state.json").write_text("{")
+    assert survey.short_name(twelve_steps) == twelve_steps.path.name  # nothing else is known
     assert found.state == "interrupted"  # nobody knows the budget
     assert {**known.config, "name": found.name} == found.config | {
         key: known.config[key] for key in ("max_steps", "patience")

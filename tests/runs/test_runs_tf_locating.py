@@ -29,17 +29,17 @@ def test_find_prefix_by_folder_prefix_or_file(tmp_path: Path) -> None:
         assert find_prefix(tmp_path / name) == tmp_path / "b"
     with pytest.raises(CheckpointError) as refusal:
         find_prefix(tmp_path / "nothing")
-    assert str(refusal.value).endswith("In its folder: a, b")
+    assert str(refusal.value).endswith(f"Give one of those in {tmp_path}: a, b")
 
 
 def test_find_prefix_refuses_a_latest_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "ckpt-12"\n')
-    assert refused(tmp_path, "tf_latest_gone").values["found"] == "-"
+    assert f"{tmp_path} holds none" in str(refused(tmp_path, "tf_latest_gone"))
     for name in ("ckpt-10", "ckpt-11"):
         (tmp_path / f"{name}.index").touch()
         values = refused(tmp_path, "tf_latest_gone").values
         assert values["latest"] == "ckpt-12"
-    assert values["found"] == "ckpt-10, ckpt-11"
+    assert str(values["there"]) == f"Give one of those in {tmp_path}: ckpt-10, ckpt-11"
 
 
 def test_find_prefix_follows_a_record_into_another_folder(tmp_path: Path) -> None:
@@ -78,5 +78,13 @@ def test_find_prefix_names_a_saved_model(tmp_path: Path, name: str) -> None:
 
 def test_find_prefix_of_other_files_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    for name in ("", "notes.txt", "nowhere/ckpt-1"):
-        refused(tmp_path / name, "tf_missing_checkpoint")
+    for name, there in (
+        ("", f"{tmp_path} holds none."),
+        ("notes.txt", f"{tmp_path} holds none."),
+        ("nowhere/ckpt-1", f"There is no folder {tmp_path / 'nowhere'}."),
+    ):
+        assert str(refused(tmp_path / name, "tf_missing_checkpoint")).endswith(there)
+
+
+def test_find_prefix_says_nothing_of_what_is_around_a_device() -> None:
+    refused(Path("/dev/null"), "not_a_file")

@@ -22,6 +22,7 @@ from helpers.checkpoints import (
     warnings_into,
 )
 from helpers.commands import Recorder, evaluating, run_small, state_digest, stopping_at
+from reprise import durable
 from reprise.checkpoints import store
 from reprise.retrieval import vectors
 from reprise.runs.folder import RunFolder, resume
@@ -337,6 +338,28 @@ def test_rewind_leaves_a_rate_that_was_just_changed(
     changed = stopping_at(9)
     run_small(small_data, tmp_path, changed, max_steps=12, new_learning_rate=1e20)
     outcome, _, _ = run_small(small_data, tmp_path, max_steps=12, resume_from="best")
+    assert (outcome.progress.branch, outcome.progress.learning_rate) == (1, 0.01)
+
+
+@pytest.mark.parametrize("trained_on", [True, False])
+def test_rewind_to_a_best_of_older_versions_takes_the_rate_it_was_trained_with(
+    small_data: Path, tmp_path: Path, scripted: Script, trained_on: bool
+) -> None:
+    """They kept only the state with the changed rate; run.json has the one before."""
+    scripted({4: 0.3, 8: 0.5, 12: 0.4, 16: 0.2})
+    run_small(small_data, tmp_path, max_steps=8)
+    for rate in (0.5, 0.25):  # changed twice at the same step: the first was trained with
+        _, _, folder = run_small(
+            small_data, tmp_path, stopping_at(9), max_steps=12, new_learning_rate=rate
+        )
+        durable.discard(folder.checkpoints / "ckpt-9")
+    if trained_on:
+        run_small(small_data, tmp_path, max_steps=12)
+    durable.discard(folder.checkpoints / "ckpt-8")
+    assert best_weights(folder) is not None
+    outcome, recorder, _ = run_small(small_data, tmp_path, max_steps=16, resume_from="best")
+    assert recorder.resumption is not None
+    assert recorder.resumption.checkpoint.path.name.startswith("ckpt-8.")
     assert (outcome.progress.branch, outcome.progress.learning_rate) == (1, 0.01)
 
 

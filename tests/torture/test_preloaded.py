@@ -2,13 +2,26 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from helpers.commands import RUN, Done, check_refusal, inspect_json, reprise, train
+from helpers.commands import (
+    ENVIRONMENT,
+    QUICK,
+    RUN,
+    Done,
+    check_refusal,
+    inspect_json,
+    reprise,
+    train,
+)
 from helpers.preloaded import built
+from reprise.checkpoints import store
 
 STEPS = ("--steps", 10)
 
@@ -143,3 +156,105 @@ def test_train_takes_what_cannot_be_read_for_no_damage(
     assert done.returncode == code, done.stderr
     assert done.stderr.count("\n") == 1
     assert contents(begun) == before
+
+
+# ---- data that changes under a training ----
+
+MAPPED = """
+from reprise.data import dataset, npy
+dataset.MAPPED_FROM = npy.MAPPED_FROM = 1
+from reprise.__main__ import main
+main()
+"""
+AT_FIRST_SAVE = f"@*/{RUN}/checkpoints/ckpt-5"  # while it is renamed
+
+
+@pytest.fixture
+def data(small_data: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_data, tmp_path / "data"))
+
+
+@pytest.fixture
+def changing(library: Path, data: Path, tmp_path: Path) -> Callable[..., Done]:
+    """Trains while a file of the data set changes at the run's first save, in a process that reads
+    it, or maps it.
+    """
+
+    def start(change: str, file: Path, new: Path, mapped: bool) -> Done:
+        words = ("train", *QUICK, *STEPS, "--data-dir", data, "--runs-dir", tmp_path / "runs")
+        program = ("-c", MAPPED) if mapped else ("-m", "reprise")
+        preloaded = {"LD_PRELOAD": str(library), "FAULTS": f"rename={change}{AT_FIRST_SAVE}"}
+        return subprocess.run(
+            [sys.executable, *program, *map(str, words)],
+            env=ENVIRONMENT | preloaded | {"FAULT_FILE": str(file), "FAULT_NEW": str(new)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "mapped"),
+    [
+        ("CUT", "train/items.npy", True),
+        pytest.param("CUT", "train/items.npy", False, marks=pytest.mark.long),
+        pytest.param("CUT", "valid/items.npy", True, marks=pytest.mark.long),
+        ("SWAP", "train/items.npy", False),
+        pytest.param("SWAP", "train/items.npy", True, marks=pytest.mark.long),
+    ],
+)
+def test_train_ends_in_one_line_where_its_data_is_cut_or_replaced(
+    changing: Callable[..., Done],
+    small_data: Path,
+    data: Path,
+    tmp_path: Path,
+    change: str,
+    name: str,
+    mapped: bool,
+) -> None:
+    file, new = data / "small" / name, tmp_path / "new.npy"
+    items = np.load(file)
+    np.save(new, items[::-1])  # of the same size
+    done = changing(change, file, new, mapped)
+    check_refusal(done, 3)
+    assert done.stderr.count("\n") == 1
+    assert "has changed while" in done.stderr or "became shorter" in done.stderr
+    stored = store.names(tmp_path / "runs" / RUN / "checkpoints")
+    assert [path.name for path in stored] == ["ckpt-5"]  # nothing that was trained since
+    done = train(small_data, tmp_path / "runs", *STEPS)  # with the data as it was
+    assert done.returncode == 0, done.stderr
+
+
+CUTTING = """
+import os, sys
+from pathlib import Path
+import click
+from reprise.cli.main import run_guarded
+from reprise.data import npy
+npy.MAPPED_FROM = 1
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def command(path):
+    array = npy.open_array(path)
+    os.truncate(path, 0)
+    print(array.sum())
+
+run_guarded(command)
+"""
+
+
+def test_run_guarded_ends_in_one_line_where_what_is_mapped_is_cut(tmp_path: Path) -> None:
+    """The system ends such a process without a word."""
+    np.save(tmp_path / "a.npy", np.arange(100))
+    done = subprocess.run(
+        [sys.executable, "-c", CUTTING, str(tmp_path / "a.npy")],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    check_refusal(done, 3, f"{tmp_path / 'a.npy'} became shorter")
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)

@@ -2,12 +2,14 @@
 
 import importlib
 import io
+import os
 import re
 import signal
 import sys
 from collections import UserDict
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -15,7 +17,8 @@ import click
 from reprise import __version__
 from reprise.cli.help import Group, use_language, with_type_translated
 from reprise.cli.typed import as_typed
-from reprise.errors import MemoryLimitError, RepriseError, WriteError
+from reprise.errors import DataError, MemoryLimitError, RepriseError, WriteError
+from reprise.runtime import bus
 from reprise.runtime.setup import setup
 from reprise.runtime.streams import give_up
 from reprise.text.messages import Messages, Phrase, choose_language
@@ -53,6 +56,7 @@ def run_guarded(command: click.Command) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):  # the encoding may lack a symbol
         sys.stdout.reconfigure(errors="replace")
     use_language(messages.language)
+    bus.end_by(lambda path: _end_of_cut(messages, path))
     try:
         setup()
         try:
@@ -80,7 +84,9 @@ def _mistake(error: Exception) -> tuple[Phrase, int]:
         return as_typed(error, sys.argv[1:]), error.exit_code
     if isinstance(error, OSError):
         key = "os_refused_unnamed" if error.filename is None else "os_refused"
-        values = {"path": error.filename, "reason": error.strerror or error}
+        name = error.filename
+        path = Path(name) if isinstance(name, str) else name
+        values = {"path": path, "reason": error.strerror or error}
         return Phrase(key, **values), WriteError.exit_code
     reason: str | Phrase = _REPEATED.sub(r"\1", str(error).partition("\n")[0]).rstrip(
         "."
@@ -100,6 +106,13 @@ def _is_of_accelerator(error: Exception) -> bool:
     from reprise.runtime import device
 
     return device.present()
+
+
+def _end_of_cut(messages: Messages, path: Path) -> NoReturn:
+    """End at once: whoever reads the file cannot go on, nor be made to stop."""
+    mistake = DataError("data_shortened", path=path)
+    _tell(messages, mistake)
+    os._exit(mistake.exit_code)
 
 
 def _tell(messages: Messages, mistake: Phrase) -> None:

@@ -25,16 +25,29 @@ from reprise.tracking import TRACKERS
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class _Path(click.Path):
+    """A path; an empty one, which `pathlib` takes for the current folder, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            asked = "PATH" if param is None else param.human_readable_name
+            raise UsageError("bad_value", option=asked, value=value, expected=Phrase("good_path"))
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
+
+
 def common_options(command: Command) -> Command:
     """Add the options of every command."""
     return click.option("--lang")(command)
 
 
 which_option = click.option("--which", type=click.Choice(["best", "latest"]), default="best")
-runs_option = click.option("--runs-dir", type=click.Path(path_type=Path), default="runs")
+runs_option = click.option("--runs-dir", type=PATH, default="runs")
 # For a run's data; if not given, run.json's data folder is used.
-data_option = click.option("--data-dir", type=click.Path(path_type=Path))
-sets_option = click.option("--data-dir", type=click.Path(path_type=Path), default="data")
+data_option = click.option("--data-dir", type=PATH)
+sets_option = click.option("--data-dir", type=PATH, default="data")
 # One weight or several, "0,0.05,0.1" or by repeating the option: see `numbers_of`.
 lambda_option = click.option("--lambda", "coefs", metavar="X,...", multiple=True)
 
@@ -78,7 +91,7 @@ def _options_of(setting: Setting) -> Iterator[Callable[[Any], Any]]:
 
 _RUN_OPTIONS = (
     click.option("--preset", type=click.Choice(PRESETS)),
-    click.option("--config", "config_file", type=click.Path(path_type=Path)),
+    click.option("--config", "config_file", type=PATH),
     *(option for setting in SETTINGS.values() for option in _options_of(setting)),
     runs_option,
     data_option,

@@ -7,10 +7,11 @@ from typing import Any
 
 from reprise.config.schema import IDENTITY, SETTINGS, TrainConfig
 from reprise.config.setting import Meaning
-from reprise.errors import UsageError
+from reprise.errors import ContentError, UsageError
 from reprise.text.messages import Phrase, Say, unsaid
 from reprise.text.suggest import suggest
 
+_LARGEST_FILE = 2**20  # bytes of a configuration
 _PRESETS = Path(__file__).parent / "presets"
 SHIPPED = Path(__file__).parent / "shipped"  # one folder per data set, one file per model
 PRESETS = tuple(sorted(path.stem for path in _PRESETS.glob("*.toml")))
@@ -57,7 +58,11 @@ def read_toml(path: Path, say: Say = unsaid) -> dict[str, Any]:
         UsageError: The file cannot be read, or gives a setting twice.
     """
     try:
-        table = tomllib.loads(_file_of(path).read_text(encoding="utf-8-sig"))
+        with _file_of(path).open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)  # of a device or a pipe, too, but not for ever
+        if len(content) > _LARGEST_FILE:
+            raise ContentError("config_too_large", most=_LARGEST_FILE)
+        table = tomllib.loads(content.decode("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UsageError("unreadable_config", path=path, reason=error) from error
     values: dict[str, Any] = {}

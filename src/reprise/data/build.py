@@ -53,6 +53,7 @@ from reprise.data.store import Portion, Store
 from reprise.data.targets import TargetCounts, with_targets
 from reprise.data.ties import hashes_of, tie_hashes
 from reprise.errors import DataError
+from reprise.text.messages import Phrase
 
 FILTER_SIZE = 5  # one filtering pass, as ComiRec's
 
@@ -122,9 +123,10 @@ def of_interactions(
         if frame.is_empty():
             raise DataError("no_core", path=path, size=core)
         users, items = _columns(frame, found)
-    counts, active = _filtered(users, items, FILTER_SIZE if core is None else 1)
+    least = FILTER_SIZE if core is None else 1
+    counts, active = _filtered(users, items, least)
     if not active.any():
-        raise DataError("empty_split", split=SPLITS[0], where=path)
+        raise DataError("filter_left_nothing", path=path, least=least, **read)
 
     on_progress("order", 0, len(frame))
     rows = _rows(frame, users, items, active, counts > 0)
@@ -153,7 +155,7 @@ def of_interactions(
     kept = {"users": made.users, "items": len(catalogue), "interactions": made.interactions}
     return _draft(
         protocol,
-        _evaluable(splits, path),
+        _evaluable(splits, path, protocol, cut or CUT),
         raw_items=raw_items,
         category=_codes(about, len(catalogue)),
         source={
@@ -321,7 +323,7 @@ def of_split(found: FoundSplit, name: str, path: Path, protocol: str = PROTOCOLS
     if protocol == "leave-one-out":
         _refuse_users_in_two_files(found)
         together = pl.concat(found.frames.values()).with_row_index("row")
-        splits = _evaluable(leave_one_out(_users_of(together, order="row")), path)
+        splits = _evaluable(leave_one_out(_users_of(together, order="row")), path, protocol)
         done = "users of the three files together, not filtered, leave-one-out"
     else:
         splits = {split: _users_of(frame) for split, frame in found.frames.items()}
@@ -381,11 +383,15 @@ def _draft(
     )
 
 
-def _evaluable(splits: dict[str, Users], where: Path) -> dict[str, Users]:
-    """Return the splits; DataError where one of them has no users."""
+def _evaluable(
+    splits: dict[str, Users], where: Path, protocol: str, cut: Sequence[str] = ()
+) -> dict[str, Users]:
+    """Return the splits; DataError where one of them has no users, with what the protocol needs."""
+    users = sum(len(own.raw_ids) for own in splits.values())
+    needs = Phrase(f"empty_{protocol.replace('-', '_')}", users=users, cut=", ".join(cut))
     for split in SPLITS:
         if splits[split].raw_ids.is_empty():
-            raise DataError("empty_split", split=split, where=where)
+            raise DataError("empty_split", split=split, where=where, needs=needs)
     return splits
 
 

@@ -91,7 +91,7 @@ class Dataset:
 
     def refuse_short(self) -> None:
         """Raise DataError where a file that is mapped is shorter than when it was opened: to read
-        what it lacks would end the process without a word.
+        what it lacks would end the process, see `runtime.bus`.
         """
         for path, mark in self.marks.items():
             if mark.size >= MAPPED_FROM and _mark_of(path).size < mark.size:
@@ -305,7 +305,9 @@ class Dataset:
         sequences = self.splits[split]
         users, position = self.evaluated(split)
         if len(users) == 0:
-            raise DataError("empty_split", split=split, where=self.folder)
+            raise DataError(
+                "empty_split", split=split, where=self.folder, needs=Phrase("empty_stored")
+            )
         history, known = sequences.histories(users, position, history_length)
         start = sequences.offsets[users]
         hidden = sequences.slices(start + position, sequences.lengths[users] - position)
@@ -482,7 +484,7 @@ def _check_split(folder: Path, split: str, sequences: Sequences, meta: Mapping[s
         if beside is not None and len(beside) != len(items):
             raise ContentError("damage_data_counts", name=f"{split}/{name}")
     if len(items) == 0:
-        raise DataError("empty_split", split=split, where=folder)
+        raise DataError("empty_split", split=split, where=folder, needs=Phrase("empty_stored"))
     if offsets[0] != 0 or offsets[-1] != len(items) or np.any(np.diff(offsets) < 0):
         raise ContentError("damage_data_offsets", split=split, items=len(items))
     if items.min() < 1 or items.max() > most:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.errors import ContentError
+from reprise.runtime import bus
 from reprise.text.messages import Phrase
 
 MAPPED_FROM = 2**28  # bytes
@@ -30,13 +31,14 @@ def open_array(path: Path) -> NDArray[Any]:
     mapped; ContentError, which names the file, where it holds anything else, OSError where the
     system refuses it.
 
-    A file that is cut short under a mapping ends the process without a word.
+    A file that is cut short under a mapping ends the process, see `runtime.bus`.
     """
     try:
         # Mapped first: a damaged shape is held against the file's size, not asked of memory.
         with np.errstate(over="raise"):
             mapped = np.lib.format.open_memmap(path, mode="r")
         if mapped.nbytes >= MAPPED_FROM:
+            bus.mapped(path, path.stat().st_size)
             return mapped
         with path.open("rb") as file:
             file.seek(mapped.offset)

@@ -4,6 +4,7 @@ A dataset stores size, modification time and SHA-256 of each file. A file of ano
 replaced; one of the same size but another time, only if its SHA-256 is different, too.
 """
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 from reprise.data import PROTOCOLS
 from reprise.data.dataset import SPLITS, file_digest, fingerprint_of, read_meta
+from reprise.data.files import entries_of
 from reprise.errors import DataError
 
-_KINDS = (*SPLITS, "item_cate", "item_map")
+_TEXT = re.compile(rf".*_({'|'.join(SPLITS)}|item_cate|item_map)\.txt")
 # Protocols by the words that describe them in a dataset's meta.json.
 _PROTOCOLS = {"as split": PROTOCOLS[0], "leave-one-out": "leave-one-out"}
 
@@ -71,7 +73,7 @@ def _beside(folder: Path) -> Path | None:
         return None
     name = folder.name.removesuffix("_prepared")
     for source in (folder.with_name(f"{folder.name}_data"), folder.with_name(name)):
-        if source != folder and any(source.glob("*_train.txt")):
+        if source != folder and any(f.name.endswith("_train.txt") for f in entries_of(source)):
             return source
     return None
 
@@ -84,8 +86,8 @@ def _same(recorded: str, source: Path) -> bool:
 
 def _looks(source: Path) -> dict[str, tuple[int, int]]:
     """Return size in bytes and modification time in ns of a folder's text files, by name."""
-    found = [file for kind in _KINDS for file in source.glob(f"*_{kind}.txt") if file.is_file()]
-    stats = {file.name: file.stat() for file in sorted(found)}
+    found = [file for file in entries_of(source) if _TEXT.fullmatch(file.name) and file.is_file()]
+    stats = {file.name: file.stat() for file in found}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 

@@ -113,6 +113,18 @@ def kept_lines(history: Sequence[Start], lines: Sequence[Line]) -> list[Line]:
     ]
 
 
+def rate_trained_with(events: Iterable[Mapping[str, Any]], branch: int, step: int) -> float | None:
+    """Return the learning rate that a step was trained with, if it was changed at that step; None
+    where no event says so.
+    """
+    current = 0
+    for event in events:
+        current = event.get("branch", current)
+        if (current, event.get("step")) == (branch, step) and isinstance(event.get("old"), float):
+            return float(event["old"])
+    return None
+
+
 def best_of(lines: Sequence[Line], stored: Best | None) -> Best | None:
     """Return the best recorded by the last evaluation, which may not be in a checkpoint yet."""
     last = lines[-1] if lines else {}

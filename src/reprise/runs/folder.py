@@ -29,7 +29,7 @@ from reprise.config.load import in_todays_names, lift_identity
 from reprise.data.dataset import DATA_KEYS
 from reprise.errors import CheckpointError, ConfigMismatchError
 from reprise.runs import results
-from reprise.runs.events import is_event
+from reprise.runs.events import is_event, rate_trained_with
 from reprise.runs.lock import LOCK, held
 from reprise.text.messages import Phrase, Say, unsaid
 from reprise.text.shown import shown
@@ -197,8 +197,9 @@ def resume(
     """Return the snapshot to resume from, or None for a fresh start.
 
     Damaged checkpoints and those of another identity are set aside, and the next intact one is
-    used. Resuming from "best" opens a new branch if the best is not the latest, unless the latest
-    is `finished`. The log of evaluations is always that of the latest, to which it is cut.
+    used. Resuming from "best" opens a new branch if the best is not the latest, or was trained with
+    another learning rate than it stores, unless the latest is `finished`. The log of evaluations is
+    always that of the latest, to which it is cut.
     """
     checkpoints = store.scan(
         folder.checkpoints, lambda path, reason: store.set_aside(path, reason, warn)
@@ -211,7 +212,8 @@ def resume(
     while checkpoints:
         latest = checkpoints[-1]
         best = store.best_of(checkpoints) or latest
-        chosen = best if source == "best" and not finished(latest.progress) else latest
+        to_best = source == "best" and not finished(latest.progress)
+        chosen = best if to_best else latest
         needed = chosen
         try:
             snapshot = store.load(chosen)
@@ -223,8 +225,9 @@ def resume(
             checkpoints.remove(needed)
             continue
         _warn_of_lost_best(latest.progress, best, warn)
-        rewound = chosen is not latest
-        kept = _rewind(snapshot, latest) if rewound else snapshot
+        own = _own_rate(folder, chosen) if to_best else None
+        rewound = chosen is not latest or own is not None
+        kept = _rewind(snapshot, latest, own) if rewound else snapshot
         logged = folder.log.settle(latest.progress, warn)
         return Resumption(
             chosen, Snapshot(kept.arrays, replace(kept.progress, logged=logged)), rewound
@@ -276,15 +279,28 @@ def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
         raise CheckpointError("checkpoint_damaged", path=checkpoint.path, reason=damage) from damage
 
 
-def _rewind(snapshot: Snapshot, latest: Checkpoint) -> Snapshot:
-    """Return the snapshot after a rewind, with what is kept of `latest`: the best, whose weights
-    may be lost, and the time.
+def _own_rate(folder: RunFolder, checkpoint: Checkpoint) -> float | None:
+    """Return the learning rate that a checkpoint was trained with, if it stores another: of a step
+    at which the rate was changed, older versions kept the changed state alone.
+    """
+    branch, step, repetition = checkpoint.order
+    if not repetition:
+        return None
+    events = read_record(folder, unsaid).get("events", [])
+    own = rate_trained_with(events, branch, step)
+    return None if own == checkpoint.progress.learning_rate else own
+
+
+def _rewind(snapshot: Snapshot, latest: Checkpoint, own_rate: float | None) -> Snapshot:
+    """Return the snapshot after a rewind, with its own learning rate, and what is kept of `latest`:
+    the best, whose weights may be lost, and the time.
     """
     progress = replace(
         snapshot.progress,
         branch=latest.progress.branch + 1,
         seconds=latest.progress.seconds,
         best=latest.progress.best or snapshot.progress.best,
+        learning_rate=snapshot.progress.learning_rate if own_rate is None else own_rate,
     )
     return Snapshot(snapshot.arrays, progress)
 

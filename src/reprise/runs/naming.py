@@ -10,6 +10,7 @@ from reprise.config.load import make_config
 from reprise.config.schema import IDENTITY, SETTINGS, TrainConfig, check_value
 from reprise.errors import CheckpointError, RepriseError, UsageError
 from reprise.models.registry import UNTRAINED
+from reprise.runs.called import folder_names, name_in
 from reprise.runs.folder import RunFolder, read_record
 from reprise.runs.manage.survey import find, folders, short_name, survey
 from reprise.text.messages import unsaid
@@ -29,11 +30,7 @@ class Known:
         """The experiment's name, from run.json or else from the folder's name."""
         if "name" in self.values:
             return str(self.values["name"])
-        called = self.folder.path.name
-        for prefix in reversed(_folder_names({**self.values, "name": "-"})):
-            if called.startswith(prefix[:-1]) and called != prefix[:-1]:
-                return called.removeprefix(prefix[:-1])
-        return called
+        return name_in(self.folder.path.name, self.values)
 
 
 class FitOf(TypedDict):
@@ -182,15 +179,7 @@ def _is_called(known: Known, given: Mapping[str, Any]) -> bool:
         return False
     if values:
         return known.name == str(name)
-    return known.folder.path.name in _folder_names(given)  # nothing of it can be read
-
-
-def _folder_names(values: Mapping[str, Any]) -> tuple[str, ...]:
-    try:
-        config = make_config(values)
-    except RepriseError:
-        return ()
-    return config.folder_name, config.run_name
+    return known.folder.path.name in folder_names(given)  # nothing of it can be read
 
 
 def _the_one(found: list[Known], given: Mapping[str, Any]) -> Known:
@@ -199,7 +188,7 @@ def _the_one(found: list[Known], given: Mapping[str, Any]) -> Known:
     """
     if len(found) == 1:
         return found[0]
-    named = [known for known in found if known.folder.path.name in _folder_names(given)[1:]]
+    named = [known for known in found if known.folder.path.name in folder_names(given)[1:]]
     agreeing = named or [known for known in found if not _differs(known, given)]
     if len(agreeing) == 1:
         return agreeing[0]

@@ -19,6 +19,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from reprise import durable
+from reprise.data.files import require_file
 from reprise.data.ids import spelled_one, spelled_series
 from reprise.data.readers import tables
 from reprise.data.readers.columns import UNNAMED, find, plain, some
@@ -61,8 +62,7 @@ class Source(NamedTuple):
 
 def open_histories(path: Path) -> Source:
     """Open a file of histories; DataError where it has no column of them."""
-    if not path.is_file():
-        raise DataError("source_missing", path=path)
+    require_file(path)
     names = tables.names_of(path)
     by_plain = {plain(name): name for name in names[::-1]}
     column = next((by_plain[one] for one in map(plain, HISTORIES) if one in by_plain), None)

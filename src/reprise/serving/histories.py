@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from reprise.data.dataset import SPLITS, Dataset
+from reprise.data.files import require_file
 from reprise.data.ids import spelled, spelled_series
 from reprise.data.npy import open_array
 from reprise.data.sequences import EvaluationUsers, Past, Sequences
@@ -61,8 +62,7 @@ def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
     column `items` (lists of item numbers) or `raw_ids` (lists of raw item ids) and, optionally,
     `user`. Unknown raw ids are left out, with a warning.
     """
-    if not path.is_file():
-        raise DataError("source_missing", path=path)
+    require_file(path)
     try:
         users, sequences = (
             (None, _of_array(open_array(path)))

@@ -11,7 +11,7 @@ from reprise.text.messages import Phrase
 from reprise.text.suggest import suggest
 
 # What trials are rated by, or named by: values of it could not be compared.
-_FIXED = ("dataset", "name", "top_n", "valid_users")
+_FIXED = ("dataset", "name", "top_n", "train_users", "valid_users")
 _DIGITS = 4  # of a sampled number: more would only make names longer
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
-from reprise.text.shown import shown
+from reprise.text.shown import shortened, shown
 
 _FORMATTER = Formatter()
 Language = Literal["en", "zh"]
@@ -68,8 +68,8 @@ class Messages:
     def text(self, key: str, **values: Any) -> str:
         """Return the line `key` filled in with `values`, of which a Phrase is a line itself.
 
-        Control characters of other values are escaped; where a field begins a line, its value is
-        lines, and stays so.
+        Control characters of other values are escaped, quoted ones and paths that cannot exist are
+        shortened; where a field begins a line, its value is lines, and stays so.
         """
         sentence: str = catalogue(self.language)["messages"][key]
         text = ""
@@ -81,6 +81,8 @@ class Messages:
             if isinstance(value, Phrase):
                 text += self.text(value.key, **value.values)
                 continue
+            if conversion or isinstance(value, Path):
+                value = shortened(value)
             filled = format(_FORMATTER.convert_field(value, conversion), spec or "")
             text += shown(filled, keep="\n" if text.endswith("\n") else "")
         return text

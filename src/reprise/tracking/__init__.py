@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from reprise.errors import UsageError
 from reprise.runs import tracked
 from reprise.text.messages import Phrase, Say
+from reprise.text.shown import shown
 
 TRACKERS = ("mlflow", "wandb")  # beside TensorBoard: names of the modules here and of the extras
 MARKER = "valid/evaluations_without_improvement"  # every evaluation has it
@@ -148,13 +149,13 @@ def require(names: tuple[str, ...]) -> None:
 
 def points_of(line: Mapping[str, Any]) -> Points:
     """Return a line of metrics.jsonl by tags (train/loss, valid/recall@50, interest/cosine),
-    without non-finite values.
+    without non-finite values. A line of an imported run may hold any name: it is escaped.
     """
     named = {"train/loss": line["train_loss"], MARKER: line["evaluations_without_improvement"]}
     for name, value in line.items():
         if name.startswith("valid_"):
             named[_tag(name.removeprefix("valid_"))] = value
-    return {tag: float(value) for tag, value in named.items() if value is not None}
+    return {shown(tag): float(value) for tag, value in named.items() if value is not None}
 
 
 def points_of_results(results: Mapping[Any, Mapping[str, float]]) -> Points:
@@ -162,7 +163,7 @@ def points_of_results(results: Mapping[Any, Mapping[str, float]]) -> Points:
     that are not numbers.
     """
     return {
-        f"result/{split}/{name}": float(value)
+        shown(f"result/{split}/{name}"): float(value)
         for split, metrics in results.items()
         for name, value in metrics.items()
         if math.isfinite(value)

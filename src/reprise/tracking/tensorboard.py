@@ -16,7 +16,6 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter, masked_crc32c
 
-from reprise.text.shown import shown
 from reprise.tracking import Points, TrackedRun
 
 _PREFIX, _DRAFT = "events.out.tfevents.", ".draft"
@@ -130,7 +129,7 @@ def _is_in_order(folder: Path, evaluations: dict[int, Points]) -> bool:
 
 def _event(step: int, points: Points, wall_time: float) -> Event:
     # Not tensorboardX's `scalar`, which removes the @ of recall@50.
-    values = [Summary.Value(tag=shown(tag), simple_value=value) for tag, value in points.items()]
+    values = [Summary.Value(tag=tag, simple_value=value) for tag, value in points.items()]
     return Event(wall_time=wall_time, step=step, summary=Summary(value=values))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, say, setting_option, steps_of
+from reprise.cli.options import PATH, common_options, say, setting_option, steps_of
 from reprise.config.effect import say_without_effect
 from reprise.config.load import make_config
 from reprise.config.schema import SETTINGS, TrainConfig
@@ -41,7 +41,7 @@ def own(name: str, flag: str | None = None) -> Option:
 def folder(name: str) -> Option:
     """Return the option of a folder, --<name>_dir, whose default is <name>."""
     usual = name.removeprefix("--").removesuffix("_dir")
-    return click.option(name, type=click.Path(path_type=Path), default=usual)
+    return click.option(name, type=PATH, default=usual)
 
 
 @click.command(

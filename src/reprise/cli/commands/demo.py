@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options
+from reprise.cli.options import PATH, common_options
 
 
 @click.command(cls=Command)
-@click.option("--folder", type=click.Path(path_type=Path), default="demo")
+@click.option("--folder", type=PATH, default="demo")
 @common_options
 def demo(folder: Path, lang: str | None) -> None:
     """Train on generated data, kill the training half-way, resume it, and compare."""

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from reprise.cli.help import Command
 from reprise.cli.options import (
+    PATH,
     common_options,
     data_option,
     lambda_option,
@@ -40,7 +41,7 @@ _OF_A_RUN = {
 
 
 @click.command(cls=Command)
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=PATH, required=False)
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test")
 @which_option
 @click.option("--cutoffs")
@@ -50,7 +51,7 @@ _OF_A_RUN = {
 @click.option("--filter-seen", is_flag=True)
 @click.option("--request-time", type=click.Choice(REQUEST_TIMES))
 @click.option("--on", metavar="NAME")
-@click.option("--lists", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--lists", type=PATH, metavar="FILE")
 @click.option("--dataset", metavar="NAME")
 @runs_option
 @data_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option, runs_option, which_option
+from reprise.cli.options import PATH, common_options, data_option, runs_option, which_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, Phrase, choose_language
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
+@click.argument("folder", type=PATH)
 @which_option
 @click.option("--split", type=click.Choice(["train", "valid", "test", "all"]))
 @click.option("--as-evaluated", is_flag=True)
-@click.option("--histories", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--histories", type=PATH, metavar="FILE")
 @click.option("--onnx", is_flag=True)
 @click.option("--onnx-tolerance", type=click.FloatRange(0, min_open=True), metavar="X")
 @click.option("--index", "index_name", type=click.Choice(["faiss", "faiss:flat", "faiss:hnsw"]))

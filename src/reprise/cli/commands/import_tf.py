@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, run_options, run_values
+from reprise.cli.options import PATH, common_options, run_options, run_values
 from reprise.config.load import make_config
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -14,7 +14,7 @@ from reprise.text.messages import Messages, choose_language
 
 
 @click.command("import-tf", cls=Command)
-@click.argument("source", metavar="PATH", type=click.Path(path_type=Path))
+@click.argument("source", metavar="PATH", type=PATH)
 @run_options
 @click.option("--step", type=int)
 @click.option("--best-metric", type=float)

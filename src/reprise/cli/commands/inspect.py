@@ -6,13 +6,13 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, print_json, runs_option
+from reprise.cli.options import PATH, common_options, print_json, runs_option
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
 
 
 @click.command(cls=Command)
-@click.argument("path", metavar="RUN_OR_CHECKPOINT", type=click.Path(path_type=Path))
+@click.argument("path", metavar="RUN_OR_CHECKPOINT", type=PATH)
 @click.option("--which", type=click.Choice(["best", "latest"]), default="latest")
 @runs_option
 @click.option("--json", "as_json", is_flag=True)

@@ -6,16 +6,14 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command, Option
-from reprise.cli.options import common_options, sets_option, source_options
+from reprise.cli.options import PATH, common_options, sets_option, source_options
 from reprise.config.schema import check_value
 from reprise.data import PROTOCOLS
 from reprise.text.messages import Messages, choose_language
 
 
 @click.command(cls=Command)
-@click.argument(
-    "sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=PATH)
 @click.option("--name", required=True)
 @click.option(
     "--protocol", default=PROTOCOLS[0], cls=Option, fields={"choices": " | ".join(PROTOCOLS)}

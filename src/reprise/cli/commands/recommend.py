@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option, print_json, runs_option, which_option
+from reprise.cli.options import (
+    PATH,
+    common_options,
+    data_option,
+    print_json,
+    runs_option,
+    which_option,
+)
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, Phrase, Say, choose_language
@@ -17,13 +24,13 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--history", metavar="IDS")
 @click.option("--times", metavar="TIMES")
 @click.option("--request-time", metavar="TIME")
 @click.option("--user", metavar="ID")
-@click.option("--histories", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--histories", type=PATH, metavar="FILE")
+@click.option("--output", type=PATH, metavar="FILE")
 @click.option("--overwrite", is_flag=True)
 @click.option("-n", "n", type=int, default=10)
 @click.option("--diversity", type=float, default=0.0)

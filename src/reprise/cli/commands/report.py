@@ -7,6 +7,7 @@ import click
 
 from reprise.cli.help import Command
 from reprise.cli.options import (
+    PATH,
     common_options,
     data_option,
     lambda_option,
@@ -21,8 +22,8 @@ _FILE = "report.html"
 
 
 @click.command(cls=Command)
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path))
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.option("--output", type=PATH)
 @click.option("--no-evaluation", is_flag=True)
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test")
 @lambda_option

@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from reprise.cli.help import Group as CommandGroup
-from reprise.cli.options import agreed, common_options, data_option, print_json, runs_option
+from reprise.cli.options import PATH, agreed, common_options, data_option, print_json, runs_option
 from reprise.text.messages import Messages, Say, choose_language
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def rename(old: str, new: str, runs_dir: Path, as_json: bool, lang: str | None) 
 
 @runs.command()
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @listing_options
 def export(name: str, file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> None:
     """Pack the run NAME into FILE, with the SHA-256 of each file in it."""
@@ -284,7 +284,7 @@ def export(name: str, file: Path, runs_dir: Path, as_json: bool, lang: str | Non
 
 
 @runs.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @listing_options
 def import_run(file: Path, runs_dir: Path, as_json: bool, lang: str | None) -> None:
     """Unpack a run that `reprise runs export` packed into FILE."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option, runs_option, which_option
+from reprise.cli.options import PATH, common_options, data_option, runs_option, which_option
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.serving.server.limits import Limits
@@ -43,11 +43,11 @@ def _seconds(
 
 
 @click.command(cls=Command)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @which_option
 @click.option("--host", default="127.0.0.1", metavar="ADDRESS")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, metavar="N")
-@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--token-file", type=PATH, metavar="FILE")
 @click.option("--no-token", is_flag=True)
 @click.option("--index", default="exact", metavar="exact|FOLDER")
 @click.option("--watch", is_flag=True)

@@ -6,13 +6,20 @@ from typing import Any
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import common_options, data_option, print_json, runs_option, which_option
+from reprise.cli.options import (
+    PATH,
+    common_options,
+    data_option,
+    print_json,
+    runs_option,
+    which_option,
+)
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, choose_language
 
 
 @click.command(cls=Command)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.argument("item")
 @click.option("-n", "n", type=int, default=10)
 @which_option

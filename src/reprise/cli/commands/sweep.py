@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reprise.cli.help import Group
-from reprise.cli.options import common_options, print_json, run_options, run_values, watch_options
+from reprise.cli.options import (
+    PATH,
+    common_options,
+    print_json,
+    run_options,
+    run_values,
+    watch_options,
+)
 from reprise.config.schema import SETTINGS, check_value
 from reprise.config.setting import LARGEST
 from reprise.errors import UsageError
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
     from reprise.show.run import RunConsole
 
 
-_sweeps_dir = click.option("--sweeps-dir", type=click.Path(path_type=Path), default="sweeps")
+_sweeps_dir = click.option("--sweeps-dir", type=PATH, default="sweeps")
 
 
 @click.group(cls=Group, invoke_without_command=True)

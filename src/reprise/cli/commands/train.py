@@ -8,6 +8,7 @@ import click
 
 from reprise.cli.help import Command
 from reprise.cli.options import (
+    PATH,
     common_options,
     preset_name,
     resume_options,
@@ -23,7 +24,7 @@ from reprise.runs.signals import end_at_once_on_interrupt
 @click.command(cls=Command)
 @run_options
 @click.option("--new", is_flag=True)
-@click.option("--final-fit", "fit_of", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--final-fit", "fit_of", metavar="RUN", type=PATH)
 @click.option("--seeds", metavar="SEED,SEED,...")
 @resume_options
 @watch_options

@@ -18,6 +18,7 @@ from reprise.data.readers.format import Format, FoundSplit
 from reprise.data.readers.sources import matching
 from reprise.data.readers.texts import lines_of
 from reprise.errors import DataError
+from reprise.text.messages import Phrase
 
 _MAX_ITEMS = 2**31 - 2
 # A catalogue with far more ids than items seen is not one of ranks 1..V.
@@ -49,7 +50,12 @@ def _interactions(path: Path) -> pl.DataFrame:
     fields = {"user": _INTEGER, "item": _ID, "time": _INTEGER}
     frame = _read_fields(path, fields, expected="user,item,order")
     if frame.is_empty():
-        raise DataError("empty_split", split=path.stem.rpartition("_")[2], where=path)
+        raise DataError(
+            "empty_split",
+            split=path.stem.rpartition("_")[2],
+            where=path,
+            needs=Phrase("empty_stored"),
+        )
     bad = frame.filter((pl.col("item") < 1) | (pl.col("item") > _MAX_ITEMS))
     if not bad.is_empty():
         line, item = bad.select("line", "item").row(0)

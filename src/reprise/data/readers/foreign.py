@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from reprise.data.readers.given import entries_of
+from reprise.data.files import entries_of
 from reprise.errors import DataError
 
 # To be unpacked by the user: these cannot be scanned.

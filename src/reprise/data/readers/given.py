@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from reprise import durable
+from reprise.data.files import entries_of
 from reprise.errors import DataError, UsageError
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -125,14 +125,6 @@ def _matching(folder: Path, pattern: Sequence[str]) -> Iterator[Path]:
                 yield from _matching(path, pattern)
         elif fnmatchcase(path.name, first) and (not rest or path.is_dir()):
             yield from _matching(path, rest)
-
-
-def entries_of(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted; DataError where it cannot be listed."""
-    try:
-        return durable.entries(folder)
-    except OSError as error:
-        raise DataError("folder_unreadable", path=folder, reason=error.strerror) from error
 
 
 def _common(folders: Sequence[Path]) -> Path:

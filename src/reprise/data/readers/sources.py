@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from reprise.data.files import entries_of
 from reprise.data.readers import foreign, tables
-from reprise.data.readers.given import Given, entries_of, is_hidden
+from reprise.data.readers.given import Given, is_hidden
 from reprise.errors import DataError
 
 _SPLITS = ("train",), ("valid", "val", "dev"), ("test",)

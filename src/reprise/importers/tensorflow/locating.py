@@ -4,7 +4,9 @@ import re
 import zipfile
 from pathlib import Path
 
+from reprise import durable
 from reprise.errors import CheckpointError, UsageError
+from reprise.text.messages import Phrase
 
 _V1_END = (0xDB4775248B80FB57).to_bytes(8, "little")  # the last bytes of TensorFlow's V1 format
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
@@ -22,13 +24,15 @@ def find_prefix(path: Path) -> Path:
     """
     if path.is_dir():
         return _in_folder(path)
+    if path.exists() and not path.is_file():
+        raise CheckpointError("not_a_file", path=path)
     prefix = path.with_name(re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name))
     if _has_index(prefix):
         return prefix
     _refuse_other(prefix if prefix.is_file() else path)
     if path.name == "checkpoint" and path.is_file():
         return _in_folder(path.parent)
-    raise CheckpointError("tf_missing_checkpoint", path=path, found=_listed(path.parent))
+    raise CheckpointError("tf_missing_checkpoint", path=path, there=_there(path.parent))
 
 
 def _in_folder(folder: Path) -> Path:
@@ -40,8 +44,8 @@ def _in_folder(folder: Path) -> Path:
             if _has_index(prefix):
                 return prefix
             _refuse_other(prefix)
-        values = {"path": folder, "latest": latest, "found": _listed(folder)}
-        raise CheckpointError("tf_latest_gone", **values)
+        there = _there(folder)
+        raise CheckpointError("tf_latest_gone", path=folder, latest=latest, there=there)
     if len(found) > 1:
         raise UsageError("tf_several", path=folder, names=_listed(folder))
     if found:
@@ -50,7 +54,7 @@ def _in_folder(folder: Path) -> Path:
         raise CheckpointError("tf_saved_model", path=folder)
     for file in sorted(folder.iterdir()):
         _refuse_other(file)
-    raise CheckpointError("tf_missing_checkpoint", path=folder, found="-")
+    raise CheckpointError("tf_missing_checkpoint", path=folder, there=_there(folder))
 
 
 def _refuse_other(path: Path) -> None:
@@ -73,11 +77,20 @@ def _has_index(prefix: Path) -> bool:
 
 def _prefixes(folder: Path) -> list[Path]:
     """Return the prefixes of a folder's checkpoints."""
-    return sorted(file.with_suffix("") for file in folder.glob("*.index"))
+    return [file.with_suffix("") for file in durable.entries(folder) if file.suffix == ".index"]
+
+
+def _there(folder: Path) -> Phrase:
+    """Return what a folder holds of checkpoints."""
+    if not folder.is_dir():
+        return Phrase("tf_there_nothing", folder=folder)
+    if not _prefixes(folder):
+        return Phrase("tf_there_none", folder=folder)
+    return Phrase("tf_there", folder=folder, found=_listed(folder))
 
 
 def _listed(folder: Path) -> str:
-    return ", ".join(prefix.name for prefix in _prefixes(folder)) or "-"
+    return ", ".join(prefix.name for prefix in _prefixes(folder))
 
 
 def _latest(folder: Path) -> str | None:

@@ -26,6 +26,7 @@ import zstandard
 from reprise import __version__, durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import DamagedCheckpointError
+from reprise.data.files import require_file
 from reprise.errors import CheckpointError, DataError, UsageError, WriteError
 from reprise.runs import tracked
 from reprise.runs.folder import RunFolder
@@ -106,12 +107,11 @@ def import_(source: Path, runs_folder: Path) -> RunFolder:
     """Import the run of an archive into `runs_folder` atomically, and return its folder.
 
     Raises:
-        DataError: It is not such an archive, is truncated, does not match its checksums, or has a
-            member outside the run.
+        DataError: It is no file, not such an archive, is truncated, does not match its checksums,
+            or has a member outside the run.
         UsageError: The run exists.
     """
-    if not source.is_file():
-        raise DataError("source_missing", path=source)
+    require_file(source)
     with _opened(source) as archive:
         first = _next(archive, source)
         name = first.name.split("/")[0] if first else ""

@@ -17,6 +17,7 @@ from reprise.checkpoints.store import Checkpoint, DamagedCheckpointError
 from reprise.data.dataset import DATA_KEYS
 from reprise.errors import CheckpointError, UsageError
 from reprise.runs import results
+from reprise.runs.called import name_in
 from reprise.runs.events import best_of
 from reprise.runs.folder import NOTHING, RunFolder, read_record
 from reprise.runs.lock import writer_of
@@ -107,8 +108,8 @@ class Survey:
 
     @property
     def name(self) -> str:
-        """The experiment's name; without run.json, its folder's."""
-        return _name_in(self.record) or self.folder.path.name
+        """The experiment's name; without run.json, what its folder's tells of it."""
+        return _name_in(self.record) or name_in(self.folder.path.name, self.identity)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -216,8 +217,10 @@ def find(runs_folder: Path, name: str) -> RunFolder:
 
     Raises:
         CheckpointError: There is none; it suggests the nearest name.
-        UsageError: Several runs have the name.
+        UsageError: Several runs have the name, or it is empty.
     """
+    if not name:  # as a path it would be the current folder
+        raise UsageError("bad_value", option="NAME", value=name, expected=Phrase("good_path"))
     for path in (runs_folder / name, Path(name)):
         if _is_run(RunFolder(path)):
             return RunFolder(path)
@@ -246,8 +249,14 @@ def path_of(run: Path, runs_folder: Path) -> Path:
 
 
 def short_name(folder: RunFolder) -> str:
-    """Return the experiment's name; without run.json, the folder's."""
-    return _name_in(_record(folder)) or folder.path.name
+    """Return the experiment's name; without run.json, what the folder's tells of it."""
+    if name := _name_in(_record(folder)):
+        return name
+    try:
+        found = store.scan(folder.checkpoints)
+    except CheckpointError:
+        found = []
+    return name_in(folder.path.name, found[-1].identity if found else {})
 
 
 def summary(found: Survey) -> dict[str, Any]:

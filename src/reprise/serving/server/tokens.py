@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
+from reprise.data.files import require_file
 from reprise.errors import DataError, UsageError
 
 _SHORTEST = 16  # characters; shorter ones can be guessed
@@ -15,8 +16,7 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     """Return the tokens of a file, one a line; two at a time let clients change from one to the
     next. Lines that are empty or begin with # are no tokens.
     """
-    if not path.is_file():
-        raise DataError("source_missing", path=path)
+    require_file(path)
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
