@@ -14,14 +14,16 @@ import pytest
 from helpers.builders_data import draft_of
 from helpers.checkpoints import no_warning
 from helpers.commands import check_refusal, reprise, run_small, small_config, train
+from helpers.servers import loader_of, service_of, serving
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
 from reprise.data.sequences import Sequences
 from reprise.errors import ConfigMismatchError, DataError, UsageError
 from reprise.runs.evaluation import asked_at, evaluation_facts, measure
 from reprise.runs.folder import RunFolder
-from reprise.runs.stored import StoredModel, load
+from reprise.runs.stored import StoredModel, from_checkpoint, load
 from reprise.serving.recommender import Recommender, UntimedWarning
+from reprise.serving.server.model import ServedModel
 from reprise.training.setup import make_task
 
 TIMED: dict[str, Any] = {"encoder_layers": 1, "time_bias": "gaps+request", "request_clock": "hour"}
@@ -221,6 +223,34 @@ def test_recommend_takes_times_from_flags_files_and_the_data(
     done = reprise(*asked, "--histories", source, "--output", tmp_path / "other.jsonl")
     check_refusal(done, 3, "line 1", "2 times for a history of 1 items")
     check_refusal(reprise(*asked, "--user", "u3", "--times", "1 2"), 2, "--times belongs to")
+
+
+def test_server_with_times_answers_as_the_recommender(timed: RunFolder) -> None:
+    """One request's lists, whoever else asks; what are no times is refused."""
+    served = ServedModel(Recommender(from_checkpoint(loader_of(timed.path).find())), "best")
+    body = {"histories": [["i3", "i4"], ["i7"]], "times": [[0, "1970-01-01T01:00Z"], [5]], "n": 5}
+    with serving(service_of(served)) as client:
+        lists = client.post("/v1/recommend", json=body | {"request_time": 7200}).json()["lists"]
+        plain = client.post("/v1/recommend", json={"histories": [["i3", "i4"]], "n": 5}).json()
+        (vectors,) = client.post("/v1/users/vectors", json=body).json()["vectors"][:1]
+        refused = [
+            client.post("/v1/recommend", json=body | changes)
+            for changes in ({"times": [[9, 3], [1]]}, {"times": [[1]]}, {"times": [["x", 1], [1]]})
+        ]
+        wrong = client.post("/v1/recommend", json=body | {"times": [{}]})
+    assert [one["time_bias"] for one in lists] == ["gaps+request"] * 2
+    assert plain["lists"][0]["time_bias"] == "none"
+    model = served.recommender
+    frame = model.recommend(body["histories"], 5, times=[[0, 3600], [5]], request_time=7200)  # type: ignore[arg-type]
+    shown = [item["score"] for one in lists for item in one["items"]]
+    assert shown == frame["score"].to_list()
+    with pytest.warns(UntimedWarning):
+        own = model.user_vectors([["i3", "i4"]], times=[[0, 3600]])
+    np.testing.assert_array_equal(np.float32(vectors), own[0])
+    assert [one.status_code for one in refused] == [422] * 3
+    assert "must be in order" in refused[0].json()["error"]["message"]
+    assert wrong.status_code == 422
+    assert "times[0]" in wrong.json()["error"]["message"]
 
 
 # Data whose next item depends on time alone: on the hour of the request, or on how long it is since
