@@ -228,9 +228,11 @@ def test_recommend_takes_times_from_flags_files_and_the_data(
 def test_server_with_times_answers_as_the_recommender(timed: RunFolder) -> None:
     """One request's lists, whoever else asks; what are no times is refused."""
     served = ServedModel(Recommender(from_checkpoint(loader_of(timed.path).find())), "best")
-    body = {"histories": [["i3", "i4"], ["i7"]], "times": [[0, "1970-01-01T01:00Z"], [5]], "n": 5}
+    body = {"histories": [["i3", "i4"], ["i7"]], "times": [[0, "1970-01-01T01:00Z"], [5]]}
     with serving(service_of(served)) as client:
-        lists = client.post("/v1/recommend", json=body | {"request_time": 7200}).json()["lists"]
+        lists = client.post("/v1/recommend", json=body | {"request_time": 7200, "n": 5}).json()[
+            "lists"
+        ]
         plain = client.post("/v1/recommend", json={"histories": [["i3", "i4"]], "n": 5}).json()
         (vectors,) = client.post("/v1/users/vectors", json=body).json()["vectors"][:1]
         refused = [

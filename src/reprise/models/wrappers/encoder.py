@@ -161,7 +161,7 @@ def encode(
         return x * keep_factors(key, place, encoder.dropout, x.shape)
 
     if moments is not None and encoder.request:
-        history = history + _of_request(encoder, params, moments, history)
+        history = _with_request(encoder, params, moments, history)
     x = thinned(history * mask[..., None], 0)
     for layer in range(encoder.layers):
         prefix = f"{_PREFIX}{layer}."
@@ -186,13 +186,12 @@ def keep_factors(key: Array, place: int, rate: float, size: tuple[int, ...]) -> 
     return kept.astype(jnp.float32) / (1 - rate)
 
 
-def _of_request(encoder: Encoder, params: Params, moments: Moments, history: Array) -> Array:
-    """Return what is added to each item [B, L, d] for the request after it."""
+def _with_request(encoder: Encoder, params: Params, moments: Moments, history: Array) -> Array:
+    """Return the items [B, L, d] with what is known of the request after each added to it."""
     known = {"request_gap": moments.last, "hour": moments.hour, "weekday": moments.weekday}
-    added = jnp.zeros_like(history)
     for name in _added(encoder):
-        added += looked_up(params[f"{_PREFIX}{name}"], known[name])
-    return added
+        history = history + looked_up(params[f"{_PREFIX}{name}"], known[name])
+    return history
 
 
 def _attend(block: Params, x: Array, encoder: Encoder, moments: Moments | None) -> Array:
