@@ -63,8 +63,8 @@ def bucket(gap: Array) -> Array:
 
 def looked_up(table: Array, index: Array) -> Array:
     """Return rows [..., n] of a table [N, n] by index [...]; zeros for -1."""
-    known = jnp.expand_dims(index >= 0, index.ndim)
-    rows: Array = jnp.where(known, table[jnp.maximum(index, 0)], 0)
+    known = jnp.expand_dims(index >= 0, index.ndim).astype(table.dtype)
+    rows: Array = table[jnp.maximum(index, 0)] * known
     return rows
 
 
