@@ -93,7 +93,7 @@ class Run:
 
 
 def make_run(folder: Path) -> Run:
-    """Make a run without training it."""
+    """Make a run of ITEMS items without training it."""
     config = TrainConfig("books", "serve", model="ComiRec-SA", maxlen=20)
     run = Run(RunFolder(folder / config.folder_name), config)
     durable.make_folder(run.folder.checkpoints)

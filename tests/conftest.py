@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from helpers.builders_data import DAY, draft_of, times_in_order
+from helpers.builders_features import described, random_features
 from helpers.commands import evaluating, run_small
 from helpers.effort import make_profiles
 from reprise import durable
@@ -19,6 +21,7 @@ from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
 from reprise.data.sequences import Sequences
 from reprise.data.synthetic import make_demo
+from reprise.models.features import Features
 from reprise.runs.folder import RunFolder
 from reprise.runtime.setup import setup as set_up_process
 from reprise.training import setup
@@ -42,7 +45,9 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that holds "small": 60 + 20 + 20 users over 40 items, random, with times."""
+    """A data folder that holds "small": 60 + 20 + 20 users over 40 items, random, with times and a
+    feature of each kind.
+    """
     rng = np.random.default_rng(0)
     splits = {}
     for split, count in zip(SPLITS, (60, 20, 20), strict=True):
@@ -54,6 +59,8 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             times=times_in_order(offsets, 20 * DAY),
         )
     draft = draft_of(splits, np.arange(-1, 40, dtype=np.int32) % 5)
+    features = described(random_features(np.random.default_rng(1), 40))
+    draft = replace(draft, features=features)
     data = tmp_path_factory.mktemp("data")
     publish(draft, "small", data / "small")
     return data
@@ -74,9 +81,11 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
     def make(*asked: Any) -> TrainStep:
         step = real(*asked)
 
-        def noted(arrays: Arrays, batch: Batch, update: Update) -> Arrays:
+        def noted(
+            arrays: Arrays, batch: Batch, update: Update, features: Features | None = None
+        ) -> Arrays:
             given.append((_fingerprint(batch), update))
-            return step(arrays, batch, update)
+            return step(arrays, batch, update, features)
 
         return noted
 

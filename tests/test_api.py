@@ -269,7 +269,7 @@ def test_user_vectors_count_unknown_items_in_a_warning(trained: reprise.Run) -> 
 
 
 def test_evaluate_returns_what_the_command_prints(trained: reprise.Run, small_data: Path) -> None:
-    with pytest.warns(UserWarning, match=r"At 50, .* \(40 items\).* --cutoffs"):
+    with pytest.warns(UserWarning, match=r"At 50, .* \(40 items\).* cutoffs=A,B"):
         facts = reprise.evaluate(trained, split="valid")
     done = command("evaluate", trained.path, "--split", "valid", "--data-dir", small_data, "--json")
     assert json.loads(done.stdout) == facts
@@ -302,7 +302,10 @@ def test_errors_equal_those_of_the_command_line(
     with pytest.raises(kind) as refusal:
         reprise.train(given.pop("dataset"), data_dir=small_data, runs_dir=tmp_path, **given)
     assert done.returncode == refusal.value.exit_code
-    told = done.stderr.replace("--learning-rate", "learning_rate")  # there the flag, here the name
+    # There the flag and the command, here the keyword and the call.
+    told = done.stderr.replace("--learning-rate", "learning_rate")
+    shell = f"reprise prepare SOURCE --name nowhere --data-dir {small_data}"
+    told = told.replace(shell, f'reprise.prepare(SOURCE, name="nowhere", data_dir="{small_data}")')
     assert "many" in str(settings) or told == f"Error: {refusal.value}\n"
 
 

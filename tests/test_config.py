@@ -112,6 +112,18 @@ def test_config_resets_encoder_settings_without_an_encoder() -> None:
     assert untrained == TrainConfig(**GOOD, model="MostPop")
 
 
+def test_config_item_features_are_names_in_any_order() -> None:
+    """From a flag, a file's list or Python alike, stored in one way."""
+    for given in ("b, a", ["a", "b"], ("b", "a", "b"), "a,b"):
+        assert TrainConfig(**GOOD, item_features=given).item_features == "a,b"  # type: ignore[arg-type]
+    assert TrainConfig(**GOOD).item_features == "none"
+    assert TrainConfig(**GOOD, id_dropout=0.3) == TrainConfig(**GOOD)
+    assert TrainConfig(**GOOD, item_features="all", id_dropout=0.3).id_dropout == 0.3
+    for bad in ("", "a,,b", [], [1], 3, ["a", ""]):
+        with pytest.raises(UsageError, match="names separated by commas"):
+            TrainConfig(**GOOD, item_features=bad)  # type: ignore[arg-type]
+
+
 def test_config_in_batch_negatives_are_the_batchs_targets() -> None:
     config = TrainConfig(**GOOD, sampler="in-batch")
     assert config.num_negatives == config.batch_size

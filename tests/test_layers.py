@@ -25,7 +25,7 @@ FLOORS = (
     ("evaluation", "checkpoints"),
     ("runs",),
     ("serving", "report", "sweeps", "tracking", "importers", "views"),
-    ("show",),
+    ("show", "arguments"),
     ("api",),
     ("cli",),
     ("__main__",),

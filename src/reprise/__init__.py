@@ -8,16 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reprise.api import evaluate, evaluate_lists, load, open_dataset, prepare, train
+    from reprise.api import baselines, evaluate, evaluate_lists, load, open_dataset, prepare, train
     from reprise.errors import RepriseError
-    from reprise.views import Group, Run
+    from reprise.views import Baselines, Group, Run
 
 __version__ = "0.2.0"
 __all__ = [
+    "Baselines",
     "Group",
     "RepriseError",
     "Run",
     "__version__",
+    "baselines",
     "evaluate",
     "evaluate_lists",
     "load",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 _HOME = {
     "RepriseError": "reprise.errors",
+    "Baselines": "reprise.views",
     "Group": "reprise.views",
     "Run": "reprise.views",
 }

@@ -7,15 +7,16 @@ model = reprise.load(run)
 model.user_vectors([["sku-1", "sku-9"]])
 """
 
-import shlex
 import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from reprise.arguments import check_types, of_python
 from reprise.config.effect import say_without_effect
 from reprise.config.load import field_of, in_todays_names, read_preset, read_toml
 from reprise.config.schema import check_value
@@ -28,7 +29,7 @@ from reprise.data.readers.given import Given, Source
 from reprise.errors import RepriseError, UsageError
 from reprise.runtime.setup import setup
 from reprise.text.messages import Messages, Phrase, choose_language
-from reprise.views import Group, Run
+from reprise.views import Baselines, Group, Run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,9 +43,12 @@ if TYPE_CHECKING:
     from reprise.show.run import RunConsole, Voice
 
 Which = Literal["best", "latest"]
+# The argument that a frame was expected for, by the name of its file, and what it takes.
+_NO_FRAME = {"frame": ("source", "good_source"), "lists": ("lists", "good_lists")}
 _OF_FRAMES = {"no_column": "frame_no_column", "column_missing": "frame_column_missing"}
 
 
+@of_python
 def prepare(
     source: Any,
     name: str,
@@ -52,11 +56,12 @@ def prepare(
     data_dir: str | Path = "data",
     protocol: str = PROTOCOLS[0],
     k_core: int | None = None,
-    cut: Sequence[str] | None = None,
+    cut: Sequence[str | float] | None = None,
     format: str | None = None,  # noqa: A002 - as the flag is called
     behaviours: Sequence[str] | None = None,
     overwrite: bool = False,
     max_memory: str | int | None = None,
+    query: str | None = None,
     item_features: str | Sequence[str] | None = None,
     items: str | Path | None = None,
     cold_items: float | None = None,
@@ -73,6 +78,8 @@ def prepare(
         protocol, k_core, cut, format, behaviours, overwrite: As the flags of `reprise prepare`.
         max_memory: Bytes of memory that may be used ("8GB"), with the rows on disk. None: all is
             done in memory.
+        query: What a database file, SQLite or DuckDB, gives the rows of, in SQL; its path is the
+            source.
         item_features: Names of the items' features, or "all"; items: the table that has them.
         cold_items: Share of the items that is held out of training.
         aside: Whether what the filter leaves out is kept aside.
@@ -89,6 +96,7 @@ def prepare(
     from reprise.data.readers.recognise import asked_of
 
     check_value("dataset", name)
+    check_types(asked_of, told)
     asked = asked_of(format_name=format, **told)._replace(
         behaviours=None if behaviours is None else tuple(behaviours)
     )
@@ -101,19 +109,19 @@ def prepare(
             protocol,
             k_core,
             asked,
-            cut,
+            None if cut is None else [str(time) for time in cut],
             overwrite=overwrite,
             max_memory=max_memory,
+            query=query,
             more=more,
         )
     return open_folder(folder)
 
 
+@of_python
 def open_dataset(name: str | Path, data_dir: str | Path = "data") -> Dataset:
     """Open a prepared data set by its name under `data_dir` or by its folder's path."""
-    path = Path(name)
-    here = (path / "meta.json").is_file()
-    return open_folder(path if here else locate(Path(data_dir), path.name))
+    return _dataset(name, data_dir)
 
 
 @overload
@@ -154,6 +162,7 @@ def train(
 ) -> Group: ...
 
 
+@of_python
 def train(
     data: Dataset | str,
     *,
@@ -202,23 +211,23 @@ def train(
     from reprise.show.run import RunConsole, Voice
     from reprise.tracking import require
 
-    _check_one_of("resume_from", resume_from, Which)
     trackers = tuple(_several(track) or ())
     require(trackers)
     own = {"dataset": data.name if isinstance(data, Dataset) else data, "name": name}
-    given, runs = _settings(preset, config, settings) | own, Path(runs_dir)
-    named = _named(given, runs, seeds, new, final_fit)
+    given = _settings(preset, config, settings) | own
+    named = _named(given, Path(runs_dir), seeds, new, final_fit)
     of_preset = read_preset(preset) if preset else {}
     asked = {key: value for key, value in given.items() if key not in of_preset}
     say_without_effect(asked, named[0].config, _warn)
     requests = [_request(one, data, data_dir, resume_from) for one in named]
-    voice = partial(Voice, Messages(choose_language(lang)), silent=not progress)
+    voice = partial(Voice, Messages(choose_language(lang), keywords=True), silent=not progress)
     console = partial(RunConsole, trackers=trackers, preset=preset, live=progress)
     _run(requests, voice, console, of_group=seeds is not None, taken=named[0].taken)
     trained = [Run(one.folder.path, one.data_folder.parent) for one in requests]
     return trained[0] if seeds is None else Group(name, tuple(trained))
 
 
+@of_python
 def load(
     run: Run | str | Path,
     which: Which = "best",
@@ -234,14 +243,14 @@ def load(
     from reprise.runs.stored import load as load_stored
     from reprise.serving.recommender import Recommender
 
-    _check_one_of("which", which, Which)
     setup()
     path, locate = _place(run, Path(runs_dir), data_dir)
     return Recommender(load_stored(path, which, _warn, locate))
 
 
+@of_python
 def evaluate(
-    run: Run | str | Path,
+    run: Run | Group | str | Path,
     split: Literal["valid", "test"] = "test",
     *,
     which: Which = "best",
@@ -259,7 +268,9 @@ def evaluate(
     groups of users and items.
 
     Args:
-        run: A Run, the path of a run or a checkpoint, or a run's name.
+        run: A Run, the path of a run or a checkpoint, or a run's name. Of a Group or its name, the
+            result is {"name", "metrics", "runs"}: mean and deviation of each metric, and what each
+            run gives by itself.
         split: The users to evaluate.
         which: The run's best or latest model.
         cutoffs: The cutoffs of the metrics; None: 20, 50 and the run's own.
@@ -273,22 +284,9 @@ def evaluate(
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets.
     """
-    from reprise.runs import results
-    from reprise.runs.evaluation import (
-        asked_at,
-        cutoffs_asked,
-        evaluation_facts,
-        lambdas_asked,
-        measure_each,
-        metrics_asked,
-        only,
-        warn_of_whole_lists,
-    )
-    from reprise.runs.stored import load as load_stored
-    from reprise.runs.transfer import measure_each_on
+    from reprise.runs.evaluated import group_facts
+    from reprise.runs.evaluation import cutoffs_asked, lambdas_asked, metrics_asked, only
 
-    _check_one_of("split", split, results.Split)
-    _check_one_of("which", which, Which)
     shown, asked = metrics_asked(_several(metrics)), cutoffs_asked(_several(cutoffs))
     several = isinstance(diversity, Iterable)
     coefs: Sequence[float | None] = (None,)
@@ -296,21 +294,21 @@ def evaluate(
         given = diversity if isinstance(diversity, Iterable) else (diversity,)
         coefs = lambdas_asked(given, "diversity")
     setup()
-    path, locate = _place(run, Path(runs_dir), data_dir)
-    stored = asked_at(load_stored(path, which, _warn, locate), request_time)
-    if on is None:
-        found = measure_each(stored, split, coefs, filter_seen, asked)
-    else:
-        beside = data_dir or stored.dataset.folder.parent
-        other = on if isinstance(on, Dataset) else open_dataset(on, beside)
-        found = measure_each_on(stored, other, split, _warn, coefs, filter_seen, asked)
-    warn_of_whole_lists(found[0], _warn)
-    points = [evaluation_facts(one, split, coef) for one, coef in zip(found, coefs, strict=True)]
-    results.keep(stored.checkpoint, points, _warn)
-    points = [only(facts, shown) for facts in points]
+    group, runs = _runs_of(run, Path(runs_dir), data_dir)
+    if group is not None and several:
+        raise UsageError("group_one_lambda", name=group, names=", ".join(runs))
+    ask = partial(_evaluated, split, which, coefs, filter_seen, asked, request_time, on, data_dir)
+    found = {
+        name: [only(facts, shown) for facts in ask(path, locate)]
+        for name, (path, locate) in runs.items()
+    }
+    if group is not None:
+        return group_facts(group, {name: points[0] for name, points in found.items()})
+    (points,) = found.values()
     return {"curve": points} if several else points[0]
 
 
+@of_python
 def evaluate_lists(
     lists: Any,
     data: Dataset | str,
@@ -331,7 +329,6 @@ def evaluate_lists(
         metrics: The metrics to return; None: all.
         data_dir: Folder of the data sets.
     """
-    from reprise.runs import results
     from reprise.runs.evaluation import (
         cutoffs_asked,
         evaluation_facts,
@@ -341,13 +338,48 @@ def evaluate_lists(
     )
     from reprise.runs.given import measure_lists
 
-    _check_one_of("split", split, results.Split)
     shown, asked = metrics_asked(_several(metrics)), cutoffs_asked(_several(cutoffs))
-    dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
+    dataset = data if isinstance(data, Dataset) else _dataset(data, data_dir)
     with _as_file(lists, "lists") as path:
         measured = measure_lists(path, dataset, split, _warn, asked)
     warn_of_whole_lists(measured, _warn)
     return only(evaluation_facts(measured, split, None), shown)
+
+
+@of_python
+def baselines(
+    data: Dataset | str,
+    split: Literal["valid", "test"] = "test",
+    *,
+    cutoffs: int | Sequence[int] | None = None,
+    only: str | Sequence[str] | None = None,
+    runs_dir: str | Path = "runs",
+    data_dir: str | Path = "data",
+) -> Baselines:
+    """Measure what counting reaches on a data set, as `reprise baselines` does: nothing is trained
+    by gradient, settings are chosen by recall@50 on the valid users, seen items are left out.
+
+    Args:
+        data: The data set, or its name under `data_dir`.
+        split: The users to evaluate.
+        cutoffs: The cutoffs of the metrics; None: 20 and 50.
+        only: The baselines to measure, such as ("popular", "rules"); None: all.
+        runs_dir: Folder of the runs: the results are stored there, and the runs that were evaluated
+            without seen items stand beside them.
+        data_dir: Folder of the data sets.
+    """
+    from reprise.config.schema import SETTINGS, cutoffs_of
+    from reprise.runs.baselines import NAMES, keep, measure_baselines
+    from reprise.runs.beside import runs_beside
+    from reprise.runs.evaluation import cutoffs_asked
+    from reprise.runs.manage.survey import folders
+
+    asked = cutoffs_asked(_several(cutoffs)) or cutoffs_of(SETTINGS["top_n"].default)
+    names = NAMES if only is None else tuple(_several(only))
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
+    facts = measure_baselines(dataset, split, asked, names, _warn)
+    keep(Path(runs_dir), facts)
+    return Baselines(facts | {"runs": runs_beside(folders(Path(runs_dir)), facts)})
 
 
 def run_request(request: "Request", console: "RunConsole", command: str | None) -> int:
@@ -454,7 +486,7 @@ def _as_file(source: Any, name: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / f"{name}.parquet"
-        _as_polars(source).write_parquet(table)
+        _as_polars(source, name).write_parquet(table)
         try:
             yield table
         except RepriseError as error:
@@ -468,40 +500,36 @@ def _of_frame(error: RepriseError, table: Path) -> RepriseError:
         name: frame if value in (table, str(table)) else value
         for name, value in error.values.items()
     }
-    if error.key not in _OF_FRAMES:
-        return type(error)(error.key, **values)
-    # As flags name columns, so do keywords.
-    words = shlex.split(str(values["options"]))
-    values["options"] = ", ".join(
-        f'{flag[2:].replace("-", "_")}="{name}"'
-        for flag, name in zip(words[::2], words[1::2], strict=True)
-    )
-    return type(error)(_OF_FRAMES[error.key], **values)
+    return type(error)(_OF_FRAMES.get(error.key, error.key), **values)
 
 
-def _as_polars(frame: Any) -> "pl.DataFrame":
+def _as_polars(frame: Any, name: str) -> "pl.DataFrame":
     """Convert a polars, pandas or pyarrow frame to polars."""
     import polars as pl
 
     try:
+        if frame is None or isinstance(frame, list | tuple):
+            raise TypeError
         return frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
     except ImportError:  # for pandas' strings if pyarrow is not installed
         return pl.DataFrame({str(name): _values(column) for name, column in frame.items()})
     except TypeError as error:
-        kind, expected = type(frame).__name__, Phrase("good_source")
-        raise UsageError("bad_value", option="source", value=kind, expected=expected) from error
+        option, expected = _NO_FRAME[name]
+        kind = type(frame).__name__
+        raise UsageError(
+            "bad_value", option=option, value=kind, expected=Phrase(expected)
+        ) from error
+
+
+def _dataset(name: str | Path, data_dir: str | Path) -> Dataset:
+    path = Path(name)
+    here = (path / "meta.json").is_file()
+    return open_folder(path if here else locate(Path(data_dir), path.name))
 
 
 def _several(value: Any) -> Any:
     """Return a value that was given without a list, such as cutoffs=20, as the only one of one."""
-    return (value,) if isinstance(value, str | int) else value
-
-
-def _check_one_of(option: str, value: object, choices: Any) -> None:
-    """Raise UsageError for a value that is not in `choices`, a Literal."""
-    if value not in get_args(choices):
-        expected = " | ".join(get_args(choices))
-        raise UsageError("bad_value", option=option, value=value, expected=expected)
+    return (value,) if isinstance(value, str | Integral) else value
 
 
 def _values(column: Any) -> Any:
@@ -526,18 +554,61 @@ def _settings(
 def _place(
     run: Run | str | Path, runs_dir: Path, data_dir: str | Path | None
 ) -> tuple[Path, "Locate"]:
-    """Return the path of a run, and what finds its data set; a group is refused: it is several."""
+    """Return the path of a run, and what finds its data set."""
     from reprise.runs.manage.survey import path_of
     from reprise.runs.where import locator
 
-    if isinstance(run, Group):
-        raise UsageError("group_is_several", name=run.name, count=len(run.runs))
     if isinstance(run, Run):
         return run.path, locator(run.path, _folder(data_dir) or run.data_dir)
     if not str(run):  # as a path it would be the current folder
         raise UsageError("bad_value", option="run", value=run, expected=Phrase("good_path"))
     path = path_of(Path(run), runs_dir)
     return path, locator(path, _folder(data_dir))
+
+
+def _runs_of(
+    run: Run | Group | str | Path, runs_dir: Path, data_dir: str | Path | None
+) -> "tuple[str | None, dict[str, tuple[Path, Locate]]]":
+    """Return the path of each run to evaluate, and what finds its data set, by the run's name; and
+    the name of their group, None of a single run or checkpoint.
+    """
+    from reprise.runs.folder import RunFolder
+    from reprise.runs.manage.groups import paths_of
+    from reprise.runs.manage.survey import short_name
+
+    group: str | None = None
+    several: Sequence[Run | Path] = ()
+    if isinstance(run, Run):
+        several = (run,)
+    elif isinstance(run, Group):
+        group, several = run.name, run.runs
+    else:
+        group, several = paths_of(Path(run), runs_dir)
+    places = [_place(one, runs_dir, data_dir) for one in several]
+    return group, {short_name(RunFolder(place[0])): place for place in places}
+
+
+def _evaluated(
+    split: "Split",
+    which: Which,
+    coefs: Sequence[float | None],
+    filter_seen: bool,
+    cutoffs: tuple[int, ...] | None,
+    request_time: str | None,
+    on: Dataset | str | None,
+    data_dir: str | Path | None,
+    path: Path,
+    locate: "Locate",
+) -> list[dict[str, Any]]:
+    """Evaluate a run's stored model by each lambda."""
+    from reprise.runs.evaluated import evaluate_stored
+    from reprise.runs.evaluation import asked_at
+    from reprise.runs.stored import load as load_stored
+
+    stored = asked_at(load_stored(path, which, _warn, locate), request_time)
+    if isinstance(on, str):
+        on = _dataset(on, data_dir or stored.dataset.folder.parent)
+    return evaluate_stored(stored, split, coefs, filter_seen, cutoffs, _warn, on)
 
 
 def _named(
@@ -576,4 +647,5 @@ def _folder(given: str | Path | None) -> Path | None:
 def _warn(key: str, **values: object) -> None:
     import warnings
 
-    warnings.warn(Messages(choose_language()).text(key, **values), stacklevel=3)
+    text = Messages(choose_language(), keywords=True).text(key, **values)
+    warnings.warn(text, stacklevel=3)

@@ -3,13 +3,20 @@
 import signal
 from collections.abc import Mapping
 
-from reprise.text.messages import Phrase
+from reprise.text.messages import Messages, Phrase
 
 
 class RepriseError(Phrase, Exception):
-    """A failure that is shown as one line, in the user's language, without a traceback."""
+    """A failure that is shown as one line, in the user's language, without a traceback.
+
+    in_keywords: whether `str` names the keywords of the Python API instead of flags.
+    """
 
     exit_code = 1
+    in_keywords = False
+
+    def __str__(self) -> str:
+        return Messages("en", self.in_keywords).text(self.key, **self.values)
 
 
 class ContentError(Phrase, ValueError):

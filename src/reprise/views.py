@@ -1,6 +1,6 @@
 """What a program holds of runs: views of their folders, which read what is there when asked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -152,6 +152,60 @@ class Group:
             return "-"
         deviation = "" if one["deviation"] is None else f" ± {one['deviation']:.6f}"
         return f"{metric} {one['mean']:.6f}{deviation}"
+
+
+@dataclass(frozen=True)
+class Baselines(Mapping[str, Any]):
+    """What counting reaches on the users of a split, by the baseline's name: its settings, and its
+    metrics by key ("recall@50"), as `reprise baselines --json` has them.
+
+    facts: all of that, with `left_out` and the runs beside them.
+    """
+
+    facts: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.facts["baselines"][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.facts["baselines"])
+
+    def __len__(self) -> int:
+        return len(self.facts["baselines"])
+
+    @property
+    def frame(self) -> "pl.DataFrame":
+        """A row for each baseline and, below them, for each run of the same data that was evaluated
+        on the same users without seen items: name, kind, metrics, and the baseline's settings.
+        """
+        import polars as pl
+
+        rows = []
+        for kind, found in (("baseline", self), ("run", self.facts["runs"])):
+            for name, own in found.items():
+                if own is not None:
+                    metrics = {key: value for key, value in own.items() if "@" in key}
+                    settings = ", ".join(f"{k} {v:g}" for k, v in own.get("settings", {}).items())
+                    rows.append({"name": name, "kind": kind, **metrics, "settings": settings})
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{name} {self._recall(name)}" for name in self)
+        return f"Baselines({self.facts['dataset']!r}, {self.facts['split']}: {best})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, self._recall(name)) for name in self]
+        runs = self.facts["runs"].items()
+        rows += [(name, _value(own, self._metric)) for name, own in runs if own is not None]
+        return _html(f"{self.facts['dataset']}, {self.facts['split']}", rows)
+
+    @property
+    def _metric(self) -> str:
+        cutoffs = [n for own in self.values() for n in own["cutoffs"]]
+        return f"recall@{max(cutoffs, default=50)}"
+
+    def _recall(self, name: str) -> str:
+        return _value(self[name], self._metric)
 
 
 def _over(found: Iterable[dict[str, Any] | None]) -> Statistics | None:

@@ -107,7 +107,7 @@ def test_evaluate_equals_the_oracle_from_data_to_output(
     for n in (20, 50):
         expected |= oracles.interest_health(lists, SIZES["num_interest"], n)  # type: ignore[arg-type]
     assert {name: facts[name] for name in expected} == pytest.approx(expected)
-    assert facts["hidden"] == "share-0.8"
+    assert facts["held_out"] == "share-0.8"
     assert facts["seen_items"] == ("filtered" if filter_seen else "kept")
     assert facts["lambda"] == coef
 

@@ -154,6 +154,11 @@ def effects(**given: object) -> list[str]:
         ({"dropout": 0.5}, "--dropout 0.5 has no effect without --encoder-layers."),
         ({"encoder_heads": 2}, "--encoder-heads 2 has no effect without --encoder-layers."),
         ({"decay_steps": 9}, "--decay-steps 9 has no effect without --decay."),
+        ({"id_dropout": 0.5}, "--id-dropout 0.5 has no effect without --item-features."),
+        (
+            {"item_features": "b,a", "model": "MostPop"},
+            "--item-features b,a has no effect with MostPop.",
+        ),
         ({"negatives": 9, "sampler": "full"}, "--negatives 9 has no effect with --sampler full."),
         ({"num_interest": 8, "model": "dnn"}, "--num-interest 8 has no effect with DNN."),
         ({"selection": "soft", "model": "GRU4REC"}, "--selection soft has no effect with GRU4REC."),
@@ -167,6 +172,8 @@ def test_say_without_effect_names_the_reason(given: dict[str, object], said: str
 def test_say_without_effect_is_silent_otherwise() -> None:
     assert effects(dropout=0.5, encoder_layers=1, encoder_heads=2, negatives=50) == []
     assert effects(dropout=0.0, model="DNN", num_interest=4, temperature=0) == []
+    assert effects(item_features=["b", "a"], id_dropout=0.1) == []
+    assert effects(item_features="b, a") == effects(item_features="none") == []
 
 
 def test_train_says_what_has_no_effect(small_data: Path, tmp_path: Path) -> None:

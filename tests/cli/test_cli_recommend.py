@@ -110,6 +110,8 @@ def test_recommend_prints_json_and_a_table(
         (["--histories", "h.csv", "--output", "o.csv", "--json"], "--json, --output"),
         (["--history", "a", "--categories", "x, y"], "There is no category 'x'"),
         (["--history", "a", "--diversity", "-1"], "diversity"),
+        (["--history", "a", "--weights", "1,x"], "2 numbers >= 0"),
+        (["--history", "a", "--weights", "0 0"], "not all 0"),
     ],
 )
 def test_recommend_refuses(options: list[str], said: str, undisturbed: RunFolder) -> None:

@@ -125,7 +125,7 @@ def test_leave_one_out_works_from_prepare_to_recall_at_10(tmp_path: Path) -> Non
     for options in ((), ("--filter-seen",)):
         measured = reprise("evaluate", tmp_path / RUN, "--data-dir", data, "--json", *options)
         facts = json.loads(measured.stdout)
-        assert (facts["users"], facts["hidden"]) == (54, "last")  # of three items or more
+        assert (facts["users"], facts["held_out"]) == (54, "last")  # of three items or more
         assert facts["cutoffs"] == [10, 20, 50]
         for n in facts["cutoffs"]:  # with one target
             assert facts[f"recall@{n}"] == facts[f"hitrate@{n}"]

@@ -96,11 +96,11 @@ def test_prepare_counts_every_event_if_none_is_requested(tmp_path: Path) -> None
     assert "--event-col event_type --events LIST" in said
     options = ("--events", "cart,view", "--min-rating", "4", "--overwrite")
     done = made_of(path, *options)
-    assert f"Events not taken: purchase {often['purchase']}, other or none {often[None]}\n" in (
+    assert f"Events not used: purchase {often['purchase']}, other or none {often[None]}\n" in (
         done.stdout
     )
     below = sum(event in ("cart", "view") and rating < 4 for *_, event, rating in rows)
-    assert f"Ratings below 4 (column rating): {below} rows not taken\n" in done.stdout
+    assert f"Ratings below 4 (column rating): {below} rows not used\n" in done.stdout
     done = made_of(path, "--events", "cart,view", "--overwrite", "--min-rating", "nan")
     assert (done.returncode, "min-rating = nan" in done.stderr) == (2, True)
 

@@ -278,7 +278,8 @@ def test_prepare_counts_and_names_the_files_it_did_not_read(tmp_path: Path) -> N
         "empty": {"count": 1, "names": ["part-3.csv"]},
     }
     shown = command("data", "show", "x", "--data-dir", tmp_path / "data", "--lang", "en").stdout
-    assert "Left aside: 4 hidden (._part-0.csv, .part-0.csv.crc, .part-1.csv.crc, ...); " in shown
+    hidden = "4 hidden (._part-0.csv, .part-0.csv.crc, .part-1.csv.crc, ...)"
+    assert f"Files not read: {hidden}; " in shown
     assert "; 1 empty (part-3.csv)" in shown
 
 
@@ -316,13 +317,13 @@ def test_prepare_names_useful_columns_with_the_option_that_reads_them(tmp_path: 
     said = command("prepare", path, *options).stdout
     assert "Columns not used: brand, product name, score, price, colour\n" in said
     assert (
-        "Look useful and are not used: brand (--category-col brand), "
+        "Possibly useful, but not used: brand (--category-col brand), "
         "product name (--title-col 'product name'), "
         "score (--rating-col score --min-rating X), price\n"
     ) in said
     asked = ("--category-col", "brand", "--title-col", "product name", "--overwrite")
     said = command("prepare", path, *options, *asked).stdout
-    assert "Look useful and are not used: score (--rating-col score --min-rating X), price" in said
+    assert "Possibly useful, but not used: score (--rating-col score --min-rating X), price" in said
 
 
 @pytest.mark.parametrize(

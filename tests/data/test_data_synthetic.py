@@ -4,11 +4,14 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from helpers.builders_data import item_lists
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.draft import Draft
+from reprise.data.features import Codes, Vectors
+from reprise.data.prepare import publish
 from reprise.data.synthetic import (
     HISTORY_LENGTH,
     INTERESTS_PER_USER,
@@ -104,3 +107,59 @@ def test_demo_stores_its_truth(demo_data: Path, draft: Draft) -> None:
         assert np.array_equal(truth.user_interests, draft.truth[f"{split}_interests"])
         users = dataset.evaluation_users(split, 20)
         assert len(users.history) == len(truth.user_interests)
+
+
+@pytest.fixture(scope="module")
+def known() -> Draft:
+    """Demo data with all that it can tell."""
+    return make_demo(features=True, times=True, cold_items=0.1)
+
+
+def test_demo_features_tell_an_items_interest(known: Draft) -> None:
+    codes, text = (own.feature for own in known.features)
+    assert isinstance(codes, Codes)
+    assert isinstance(text, Vectors)
+    interest = known.item_category[1:]
+    assert np.array_equal(codes.codes[1:], interest + 1)
+    own = np.zeros((NUM_INTERESTS, text.values.shape[1]))
+    np.add.at(own, interest, text.values[1:] / ITEMS_PER_INTEREST)
+    distances = np.linalg.norm(text.values[1:, None] - own, axis=2)
+    assert (distances.argmin(axis=1) == interest).mean() > 0.99
+
+
+def test_demo_times_tell_whether_a_user_stays_with_an_interest(known: Draft, draft: Draft) -> None:
+    for split in ("valid", "test"):
+        own = known.splits[split]
+        assert own.times is not None
+        gaps = np.diff(own.times) / 1e9
+        same = np.diff(known.item_category[own.items]) == 0
+        inside = np.ones(len(gaps), bool)
+        inside[own.offsets[1:-1] - 1] = False
+        assert (gaps[inside] > 0).all()
+        short = gaps < 3600
+        assert same[inside & short].mean() > 0.85  # but for noise
+        assert same[inside & ~short].mean() < 0.1
+
+
+def test_demo_cold_items_are_in_no_training_sequence_and_change_nothing_else(
+    known: Draft, draft: Draft
+) -> None:
+    assert known.cold is not None
+    assert known.cold[1:].mean() == pytest.approx(0.1, abs=0.02)
+    assert not known.cold[known.splits["train"].items].any()
+    cold = set(known.raw_items.filter(pl.Series(known.cold[1:])))
+    for split in SPLITS:
+        lists = [
+            [made.raw_items[item - 1] for item in itertools.chain(*item_lists(made.splits[split]))]
+            for made in (draft, known)
+        ]
+        kept = [item for item in lists[0] if split != "train" or item not in cold]
+        assert lists[1] == kept
+
+
+def test_demo_with_features_and_times_is_stored(known: Draft, tmp_path: Path) -> None:
+    made = open_dataset(publish(known, "known", tmp_path / "known"))
+    assert list(made.features) == ["interest", "text"]
+    assert made.features["text"].digest == known.features[1].feature.digest
+    assert made.has_times
+    assert np.array_equal(made.cold, known.cold)

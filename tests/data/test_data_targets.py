@@ -158,7 +158,7 @@ def test_target_events_of_every_kind_change_nothing(tmp_path: Path, protocol: st
     every = data_of(path, protocol, "buy,view,cart")
     plain = data_of(path, protocol, None)
     assert every.fingerprint == plain.fingerprint
-    assert every.meta["schema"] == 1
+    assert every.splits["train"].targets is None
     assert not list(every.folder.rglob("targets.npy"))
     assert "targets" not in every.meta["source"]
     some = data_of(path, protocol)

@@ -163,3 +163,22 @@ def test_train_resumes_with_its_stored_data_and_reports_so(tmp_path: Path) -> No
     for refusal in refusals:
         assert refusal.returncode == 3
         assert refusal.stderr.strip().endswith(command)
+
+
+def test_locate_names_a_folder_of_texts_that_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That its texts are the same is then not known."""
+    source = write_comirec(tmp_path / "mine_data", prefix="mine")
+    locate(tmp_path, "mine")
+    entries = durable.entries
+
+    def refuse(folder: Path) -> list[Path]:
+        if folder == source:
+            raise PermissionError(13, "Permission denied")
+        return entries(folder)
+
+    monkeypatch.setattr(durable, "entries", refuse)
+    with pytest.raises(DataError) as refusal:
+        locate(tmp_path, "mine")
+    assert (refusal.value.key, refusal.value.values["path"]) == ("folder_unreadable", source)

@@ -197,4 +197,4 @@ def test_prepare_says_which_files_of_comirec_it_read(source: Path, tmp_path: Pat
     assert draft.source["taken"]["files"] == read
     done = reprise("prepare", source, "--name", "n", "--data-dir", tmp_path / "data")
     assert f"Read: {', '.join(read)}\n" in done.stdout
-    assert "Left aside: 1 other files (x_cate_map.txt)\n" in done.stdout
+    assert "Files not read: 1 others (x_cate_map.txt)\n" in done.stdout

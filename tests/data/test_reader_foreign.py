@@ -2,7 +2,6 @@
 
 import bz2
 import shlex
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,16 +43,8 @@ def test_arrow_file_that_is_damaged_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path / 'x.arrow'}: cannot be read as Arrow: " in refusal(tmp_path / "x.arrow")
 
 
-def write_sqlite(path: Path, events: Any) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute("CREATE TABLE clicks (user_id, item_id, timestamp)")
-        database.executemany("INSERT INTO clicks VALUES (?, ?, ?)", events)
-    database.close()
-
-
 WRITERS: dict[str, Callable[[Path], Any]] = {
     "x y's.avro": lambda path: frame(EVENTS).write_avro(path),
-    "x.db": lambda path: write_sqlite(path, EVENTS),
     "x.arrow": lambda path: frame(EVENTS).write_ipc_stream(path),
 }
 
@@ -83,7 +74,7 @@ def test_refusal_prints_a_command_that_converts_the_file(
         ("x.orc", "pip install pyarrow && python -c 'import pyarrow.orc, pyarrow.parquet; "),
         ("x.PKL", "pip install pandas pyarrow && python -c 'import pandas; pandas.read_pickle("),
         ("x.h5", "pip install pandas tables pyarrow && "),
-        ("x.duckdb", "pip install duckdb && python -c 'import duckdb; duckdb.connect("),
+        ("x.duckdb", "this is a database"),
         ("x.csv.bz2", "Unpack it"),
         ("x.zip", "Unpack it"),
         ("x.tar.gz", "Unpack it"),

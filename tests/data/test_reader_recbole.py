@@ -33,6 +33,15 @@ def test_recbole_reads_categories_and_titles_of_items(tmp_path: Path) -> None:
     assert (np.delete(draft.item_category, row + 1) == -1).all()
 
 
+def test_recbole_names_columns_of_items_that_look_useful(tmp_path: Path) -> None:
+    write_inter(tmp_path / "x.inter", random_events(5))
+    (tmp_path / "x.item").write_text("item_id:token\tprice:float\tclass:token_seq\tx:token\n")
+    with (tmp_path / "x.item").open("a") as file:
+        file.writelines(f"{item}\t1\ta b\tx\n" for _, item, _ in random_events(5))
+    useful = read_source(tmp_path).source["taken"]["useful"]
+    assert [one["column"] for one in useful] == ["price:float"]
+
+
 def inter_refusal(path: Path, content: str) -> RepriseError:
     path.write_bytes(content.encode())
     error = refused(path)

@@ -1,11 +1,12 @@
 """The page of `reprise report`: embedded data, notes on missing data, and bad input."""
 
+import html
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from helpers.report_pages import embedded, invoke, make_page, own_markup, points
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
 from reprise.errors import RepriseError
+from reprise.evaluation.metrics import METRICS
 from reprise.runs import results
 from reprise.runs.evaluation import evaluate_run, evaluation_facts
 from reprise.runs.folder import RunFolder
+from reprise.text.messages import Messages
 
 RECALL = "curve-valid-recall-10"
 LAMBDAS = ["--lambda", "0", "--lambda", "0.5"]
@@ -115,6 +118,23 @@ def test_report_results_equal_those_of_evaluate(
     assert curve["text"] == ["-", "0", "0.5"]
     low, high = plain["confidence"]["intervals"]["recall@10"]
     assert f"{plain['recall@10']:.4f} [{low:.4f}, {high:.4f}]" in page
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_report_explains_each_of_its_metrics(
+    language: Literal["en", "zh"], eventful: RunFolder, tmp_path: Path, page: str
+) -> None:
+    if language == "zh":
+        where = ("--no-evaluation", "--lang", "zh")
+        page = make_page(tmp_path / "page.html", eventful.path, *where)
+    messages = Messages(language)
+    explained = dict(re.findall(r"<dt>(.+)</dt><dd>(.+)</dd>", own_markup(page)))
+    heads = set(re.findall(r'<(?:figcaption|th scope="row")>(.+)@\d+</', own_markup(page)))
+    assert heads & {"Recall", "NDCG"}
+    labels = {messages.metric(metric.name, metric.label): metric for metric in METRICS}
+    assert heads & labels.keys() <= explained.keys()
+    for name, meaning in explained.items():
+        assert html.unescape(meaning) == messages.text(labels[html.unescape(name)].about)
 
 
 def test_report_is_deterministic_and_self_contained(

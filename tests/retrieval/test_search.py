@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_info
 from helpers import oracles
 from helpers.builders_data import added_to, split_of
 from helpers.effort import examples
-from reprise.retrieval import search
+from reprise.retrieval import columns, search
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, members, merge
-from reprise.retrieval.search import Chunk
+from reprise.retrieval.search import Chunk, best_by_tiles, one_blas_thread
 from reprise.retrieval.terms import EVERYTHING, Allowed, Terms
 
 relaxed = examples(80)
@@ -373,3 +373,88 @@ def test_search_lets_blas_use_one_thread_until_the_last_search_ends() -> None:
     assert threads() == {1}
     list(other)
     assert threads() == before
+
+
+class Asked(NamedTuple):
+    """Users to search for: interests with ties, NaN and, of some, none; terms of all kinds."""
+
+    interests: NDArray[np.float32]
+    items: NDArray[np.float32]
+    terms: Terms
+
+
+def asked_of(rng: np.random.Generator, users: int, count: int, num_items: int) -> Asked:
+    interests = rng.normal(size=(users, count, 64)).astype(np.float32)
+    interests[rng.random((users, count)) < 0.1] = np.nan
+    items = rng.normal(size=(num_items, 64)).astype(np.float32)
+    items[rng.integers(0, num_items, num_items // 3)] = items[0]  # ties
+    seen = [rng.permutation(num_items)[: rng.integers(0, 9)] + 1 for _ in range(users)]
+    values = np.concatenate([rng.choice([-np.inf, -1, 2], len(own)) for own in seen])
+    added = added_to([own.tolist() for own in seen], values)
+    masks = rng.random((3, num_items)) < np.array([[0.01], [0.5], [1]])
+    allowed = Allowed(masks, rng.integers(EVERYTHING, 3, users))
+    terms = [Terms(), Terms(added), Terms(None, allowed), Terms(added, allowed)]
+    return Asked(interests, items, terms[rng.integers(4)])
+
+
+@examples(30)
+@given(
+    seeds,
+    st.integers(1, 300),
+    st.integers(1, 5),
+    st.sampled_from([1, 90, 1024, 3000]),
+    st.sampled_from([1, 20, 5000]),
+    st.sampled_from([2, 3, 7]),
+)
+def test_best_by_tiles_has_the_same_bits_by_any_number_of_threads(
+    seed: int, users: int, count: int, num_items: int, top_n: int, threads: int
+) -> None:
+    interests, items, terms = asked_of(np.random.default_rng(seed), users, count, num_items)
+    n = min(top_n, num_items)
+    with one_blas_thread():
+        expected = best_by_tiles(items, interests, terms, n)
+        found = best_by_tiles(items, interests, terms, n, threads=threads)
+    assert [one.tobytes() for one in found] == [one.tobytes() for one in expected]
+
+
+@pytest.mark.parametrize("dim", [8, 16, 64, 100])
+@pytest.mark.parametrize("num_items", [1500, 2048])
+def test_best_by_tiles_gives_a_user_the_same_bits_at_every_place(dim: int, num_items: int) -> None:
+    rng = np.random.default_rng(dim)
+    items = rng.normal(size=(num_items, dim)).astype(np.float32)
+    own = rng.normal(size=(1, 4, dim)).astype(np.float32)
+    with one_blas_thread():
+        alone = best_by_tiles(items, own, Terms(), num_items)
+        for users in (2, 5, 20, 64, 90):
+            found = best_by_tiles(items, own.repeat(users, axis=0), Terms(), num_items)
+            for one, expected in zip(found, alone, strict=True):
+                assert one.tobytes() == expected.repeat(users, axis=0).tobytes()
+
+
+@pytest.mark.parametrize("rows", [(1,), (3, 1024), (366, 1024)])
+def test_layout_is_of_columns_that_are_rounded_alike(rows: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(4)
+    with one_blas_thread():
+        margin, widths = columns.layout(64, rows)
+        assert widths[-1] == columns.WIDEST
+        for count in rows:
+            left = rng.normal(size=(count, 64)).astype(np.float32)
+            right = rng.normal(size=(64, 1)).astype(np.float32)
+            products = []
+            for width in widths:
+                queries = np.zeros((64, width + 2 * margin), np.float32)
+                queries[:, margin : margin + width] = right
+                products.append((left @ queries)[:, margin : margin + width])
+            assert all((one == products[0][:, :1]).all() for one in products)
+
+
+def test_layout_is_one_shape_where_columns_are_not_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_place(left: Any, right: Any) -> Any:
+        return left @ right + np.arange(right.shape[1], dtype=np.float32)
+
+    columns.layout.cache_clear()
+    monkeypatch.setattr(columns.np, "matmul", by_place)
+    try:
+        assert columns.layout(7, (1024,)) == columns.Layout(0, (columns.WIDEST,))
+    finally:
+        columns.layout.cache_clear()

@@ -53,6 +53,7 @@ def trained(task: Task, at_once: int, cuts: tuple[int, ...]) -> Arrays:
 SWITCHED: dict[str, dict[str, Any]] = {
     "modern": {"model": "Queries", "ensemble": 2, "dropout": 0.2, "targets": 3, "warmup": 5},
     "all items": {"sampler": "full", "optimizer": "lazy-adam"},
+    "features": {"model": "DNN", "item_features": "all", "id_dropout": 0.5},
 }
 
 

@@ -115,6 +115,16 @@ def test_results_of_another_state_under_the_same_name_are_ignored(ended: RunFold
     assert results.read(ended.path, pytest.fail).of(best, "test") is None
 
 
+def test_results_of_earlier_versions_are_read_in_todays_names(ended: RunFolder) -> None:
+    path, today = ended.path / results.FILE, results.read(ended.path)
+    text = path.read_text()
+    assert text.count('"held_out"') == 2  # valid and test
+    path.write_text(text.replace('"held_out"', '"hidden"'))
+    assert results.read(ended.path, pytest.fail) == today
+    results.keep(find_checkpoint(ended.path, "best", no_warning), (), no_warning)
+    assert path.read_text() == text
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": 99, "final": null, "results": []}'])
 def test_results_that_are_damaged_are_reported_and_measured_again(
     small_data: Path, tmp_path: Path, ended: RunFolder, text: str
@@ -256,7 +266,7 @@ def test_results_table_has_the_same_content_in_every_form(
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    assert json.loads(compare("--split", "test", "--json")) == facts
+    assert json.loads(compare("--split", "test", "--json")) == {**facts, "baselines": []}
     shown = f"{cell['value']:.6f} [{cell['low']:.6f}, {cell['high']:.6f}]"
     assert shown in compare("--split", "test")
     markdown = compare("--markdown").splitlines()

@@ -102,10 +102,12 @@ def test_session_of_a_finished_run_reports_so_and_writes_nothing(
 ) -> None:
     _, _, folder = run_small(small_data, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in folder.checkpoints.rglob("*")}
+    record = folder.record.read_text()
     outcome, recorder, _ = run_small(small_data, tmp_path)
     assert recorder.keys == ["restored", "finished_already"]
     assert outcome.exit_code == 0
     assert outcome.results is not None
+    assert folder.record.read_text() == record  # it does not count as a start
     assert {path: path.stat().st_mtime_ns for path in folder.checkpoints.rglob("*")} == before
 
 

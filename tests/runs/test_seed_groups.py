@@ -152,6 +152,8 @@ def test_find_group_prefers_a_run_of_that_name(trained: tuple[Path, Done]) -> No
     assert [folder.path.name for folder in find_group(runs, "t-s4").folders] == ["small_t-s4"]
     with pytest.raises(CheckpointError):
         find_group(runs, "t-")
+    said = "'t' is a group of runs: give one of t-s3, t-s4."
+    check_refusal(reprise("inspect", "t", "--runs-dir", runs, "--lang", "en"), 6, said)
 
 
 def test_statistics_skip_metrics_that_a_run_lacks() -> None:
@@ -332,6 +334,36 @@ def test_group_shows_mean_and_deviation(trained: tuple[Path, Done], small_data: 
     assert repr(nothing).endswith("best -)")
 
 
+def test_evaluate_of_a_group_is_the_mean_over_its_runs(
+    trained: tuple[Path, Done], small_data: Path
+) -> None:
+    runs, _ = trained
+    where = ("--runs-dir", runs, "--data-dir", small_data, "--cutoffs", "5,10", "--lang", "en")
+    done = reprise("evaluate", "t", *where, "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert (facts["name"], list(facts["runs"])) == ("t", ["t-s3", "t-s4"])
+    alone = {name: api.evaluate(name, cutoffs=(5, 10), runs_dir=runs) for name in facts["runs"]}
+    assert facts["runs"] == json.loads(json.dumps(alone))
+    for key in ("recall@5", "gini@10"):
+        values = [of_run[key] for of_run in alone.values()]
+        assert facts["metrics"][key] == {"mean": fmean(values), "deviation": stdev(values)}
+    group = Group("t", tuple(api.Run(runs / f"small_t-s{n}", small_data) for n in (3, 4)))
+    for asked in (group, "t"):
+        found = api.evaluate(asked, cutoffs=(5, 10), metrics="recall", runs_dir=runs)
+        assert set(found["metrics"]) == {"recall@5", "recall@10"}
+        assert found["metrics"]["recall@5"] == facts["metrics"]["recall@5"]
+    shown = reprise("evaluate", "t", *where)
+    mean, deviation = (facts["metrics"]["recall@5"][one] for one in ("mean", "deviation"))
+    assert "Group: t (t-s3, t-s4)" in shown.stdout, shown.stderr
+    (line,) = [line for line in shown.stdout.splitlines() if line.startswith("Recall@5 ")]
+    assert line.endswith(f"{mean:.6f} ± {deviation:.6f}")
+    said = "'t' is a group of runs: the curve over several --lambda is drawn for one run."
+    check_refusal(reprise("evaluate", "t", *where, "--lambda", "0,1"), 2, said)
+    with pytest.raises(UsageError, match="over several diversity is drawn for one run"):
+        api.evaluate(group, diversity=(0, 1))
+
+
 def test_group_from_python_is_refused_where_one_run_is_needed(
     trained: tuple[Path, Done], small_data: Path, tmp_path: Path
 ) -> None:
@@ -339,11 +371,10 @@ def test_group_from_python_is_refused_where_one_run_is_needed(
     group: Any = Group("t", tuple(api.Run(runs / f"small_t-s{n}", small_data) for n in (3, 4)))
     for call in (
         lambda: api.load(group),
-        lambda: api.evaluate(group),
         lambda: api.train("small", name="x", final_fit=group, runs_dir=tmp_path),
     ):
         with pytest.raises(UsageError, match=r"'t' is a group of 2 runs.*group\.runs\[0\]"):
             call()
-    with pytest.raises(UsageError, match="Give only one of --seeds, --seed, --new"):
+    with pytest.raises(UsageError, match="Give only one of seeds, seed, new"):
         train_from_python(small_data, tmp_path, seed=1, new=True)
     assert not list(tmp_path.iterdir())

@@ -14,11 +14,14 @@ from helpers import oracles
 from helpers.effort import examples
 from helpers.recommenders import MODERN, SETTINGS
 from reprise.data.dataset import open_dataset
+from reprise.data.sequences import Sequences
 from reprise.evaluation.evaluate import evaluate, score
 from reprise.evaluation.metrics import BY_NAME, Lists
 from reprise.models.scoring import REPEAT_BIAS
+from reprise.retrieval.ranking import NO_ITEM
 from reprise.retrieval.search import interest_scores
-from reprise.serving.lists import Answer, Filter, Model, Query, answer, answers
+from reprise.serving.histories import all_history
+from reprise.serving.lists import Answer, Filter, Model, Query, answer, answers, rankings
 from reprise.serving.recommender import Recommender
 
 ITEMS = 40
@@ -126,6 +129,51 @@ def test_answers_to_a_thousand_queries_have_the_same_bits_in_any_company(
     for seed in range(3):
         queries = random_queries(np.random.default_rng(seed), model, 1000)
         check_company(model, queries, alone=1000 if seed == 0 else 50, seed=seed)
+
+
+def sequences_of(histories: list[Any]) -> Sequences:
+    offsets = np.cumsum([0, *map(len, histories)])
+    return Sequences(offsets, np.concatenate(histories).astype(np.int32))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_rankings_are_the_answers(name: str, recommender: Make) -> None:
+    model = with_bias(recommender(name).model, -0.2)
+    rng = np.random.default_rng(8)
+    for asked in random_queries(rng, model, 12):
+        query = replace(asked, explain=False)
+        sizes = rng.choice([0, 1, 3, 9, 50], 300)
+        histories = [rng.integers(1, ITEMS + 1, size).astype(np.int32) for size in sizes]
+        parts = [(sequences_of(some), ()) for some in (histories[:256], histories[256:])]
+        found = [
+            one.of(row) for one in rankings(model, query, parts) for row in range(len(one.ids))
+        ]
+        expected = answer(model, [replace(query, history=own) for own in histories])
+        assert len(found) == len(expected)
+        for ranking, own in zip(found, expected, strict=True):
+            ids, scores, interests = (one[0] for one in ranking)
+            listed = ids != NO_ITEM
+            assert listed.tolist() == sorted(listed.tolist(), reverse=True)
+            assert ids[listed].tobytes() == own.ids.tobytes()
+            assert scores[listed].tobytes() == own.scores.tobytes()
+            assert interests[listed].tobytes() == own.interests.tobytes()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SETTINGS)
+def test_answers_to_a_thousand_histories_are_those_of_evaluation(
+    name: str, recommender: Make
+) -> None:
+    model = with_bias(recommender(name).model, 0.3)
+    rng = np.random.default_rng(9)
+    sizes = rng.integers(1, 60, 1000)
+    histories = [rng.integers(1, ITEMS + 1, size).astype(np.int32) for size in sizes]
+    users = all_history(sequences_of(histories), model.history_length)
+    targets = np.arange(1001), np.ones(1000, np.int32)
+    users = replace(users, target_offsets=targets[0], target_items=targets[1])
+    evaluated = evaluate(model.retriever, users, (10,)).ids
+    found = answer(model, [Query(own, n=10) for own in histories])
+    assert np.stack([one.ids for one in found]).tobytes() == evaluated.tobytes()
 
 
 def expected_list(model: Model, query: Query, interests: Any) -> list[int]:

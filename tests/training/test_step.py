@@ -11,8 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from helpers import oracles
+from helpers.builders_features import random_features
+from reprise.config.features import on_device
 from reprise.config.schema import SETTINGS
+from reprise.data.features import codes_of
 from reprise.data.sequences import Sequences
+from reprise.models.features import Features
+from reprise.models.items import composed
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
 from reprise.models.scoring import COMIREC, Scoring
 from reprise.models.wrappers.encoder import Encoder, with_encoder
@@ -420,32 +425,168 @@ def test_routing_penalty_is_added_to_the_loss_and_evens_the_attention() -> None:
     assert spread[1] < spread[0]
 
 
-def test_step_does_not_depend_on_the_bucket_size() -> None:
+@pytest.mark.parametrize("with_features", [False, True])
+def test_step_does_not_depend_on_the_bucket_size(with_features: bool) -> None:
     _, arrays, step = start("ComiRec-DR")
+    features = None
+    if with_features:
+        step = make_train_step(
+            get_model("ComiRec-DR"), "row-adam", losses.Objective(id_dropout=0.5)
+        )
+        features, arrays = small_features(), strong_features(arrays)
     batch = batches()[0]
     used = batch.unique_rows[batch.unique_rows <= ITEMS]
 
     def trained_with(rows: int) -> list[bytes]:
         unique_rows = np.append(used, np.arange(rows - len(used)) + ITEMS + 1).astype(np.int32)
         start = jax.tree.map(jnp.copy, arrays)
-        made = step(start, batch._replace(unique_rows=unique_rows), make_update(RATE, 1))
+        padded = batch._replace(unique_rows=unique_rows)
+        made = step(start, padded, make_update(RATE, 1), features)
         return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(made)]
 
     assert trained_with(512) == trained_with(517) == trained_with(1024)
 
 
+@pytest.mark.parametrize("with_features", [False, True])
 @pytest.mark.parametrize("optimizer", sorted(set(SETTINGS["optimizer"].choices) - {"adam"}))
-def test_step_memory_does_not_grow_with_the_catalogue(optimizer: str) -> None:
-    step = make_train_step(get_model("DNN"), optimizer)
+def test_step_memory_does_not_grow_with_the_catalogue(optimizer: str, with_features: bool) -> None:
+    """Nor with what is known of its items, of which the batch needs few: all of it is among the
+    arguments, and none a constant of the program.
+    """
+    objective = losses.Objective(id_dropout=0.3) if with_features else losses.COMIREC
+    step = make_train_step(get_model("DNN"), optimizer, objective)
 
     def memory(num_items: int) -> int:
-        arrays = jax.eval_shape(lambda: initial_arrays(get_model("DNN"), SHAPE, num_items, 1))
+        features = small_features(num_items) if with_features else None
+        arrays = jax.eval_shape(
+            lambda: initial_arrays(get_model("DNN"), SHAPE, num_items, 1, features=features)
+        )
         batch, update = small_sampler(num_items).batch(0, 1), make_update(RATE, 1)
-        lowered = step.lower(arrays, batch, update)  # type: ignore[attr-defined]
-        size: int = lowered.compile().memory_analysis().temp_size_in_bytes
+        lowered = step.lower(arrays, batch, update, features)  # type: ignore[attr-defined]
+        needed = lowered.compile().memory_analysis()
+        given = jax.tree.leaves((arrays, features))
+        assert needed.argument_size_in_bytes >= sum(one.size * one.dtype.itemsize for one in given)
+        size: int = needed.temp_size_in_bytes
         return size
 
     assert memory(100_000) == memory(1000)
+
+
+def small_features(num_items: int = ITEMS) -> Features:
+    """Return features of each kind, in which no item has more than four categories."""
+    own = random_features(np.random.default_rng(4), num_items).values()
+    made = on_device(list(own), np.arange(num_items + 1) > 0)
+    assert made is not None
+    return made
+
+
+def strong_features(arrays: Arrays) -> Arrays:
+    """Return a state with features of any size, which can stand for the rows."""
+    width = arrays.rows.shape[1] // 3
+    params = dict(arrays.params)
+    for place, (name, value) in enumerate(small_features().init(width).items()):
+        params[name] = value + jax.random.normal(jax.random.key(place), value.shape)
+    moments = {name: jnp.zeros_like(value) for name, value in params.items()}
+    return arrays._replace(
+        params=params, m=moments, v={name: jnp.copy(value) for name, value in moments.items()}
+    )
+
+
+@pytest.mark.compiled_quickly
+@pytest.mark.parametrize(
+    "scoring",
+    [COMIREC, Scoring(tied=False, normalize_history=True)],
+    ids=["tied", "untied"],
+)
+def test_step_with_features_equals_the_gradient_over_the_whole_table(scoring: Scoring) -> None:
+    """The table of all items' values is composed first, histories and candidates are looked up in
+    it, and the gradient goes back to rows and parameters.
+    """
+    model, features, dim = get_model("ComiRec-SA"), small_features(), SHAPE.embedding_dim
+    arrays = initial_arrays(model, SHAPE, ITEMS, 5, None, scoring, None, features)
+    arrays, width = strong_features(arrays), scoring.width(dim)
+    batch = batches()[0]
+    ids = [batch.unique_rows[part] for part in (batch.history, batch.target[:, 0], batch.negatives)]
+    mask = (np.arange(SHAPE.history_length) < batch.prefixes).astype(np.float32)
+
+    def loss(params: Any, table: jax.Array) -> jax.Array:
+        table = composed(table, params, features, np.arange(ITEMS + 1))
+        shown, scored = table[:, :dim], table[:, width - dim :]
+        if scoring.normalize_history:
+            shown *= jnp.sqrt(dim / (jnp.sum(shown**2, axis=1, keepdims=True) + 1e-12))
+        by_row = losses.make_loss(losses.COMIREC)(
+            model.interests(params, shown[ids[0]], jnp.asarray(mask)),
+            scored[ids[1]],
+            scored[ids[2]],
+            batch.log_q_target[:, 0],
+            batch.log_q_negatives,
+            jnp.asarray(ids[1][:, None] == ids[2]),
+            KEY,
+        )
+        return by_row.mean()
+
+    expected, (by_param, by_row) = jax.jit(jax.value_and_grad(loss, (0, 1)))(
+        arrays.params, arrays.rows[:, :width]
+    )
+    step = make_train_step(model, "lazy-adam", losses.Objective(scoring=scoring))
+    after = step(arrays, batch, make_update(RATE, 1), features)
+    assert float(after.loss_sum) == pytest.approx(float(expected), rel=1e-5)
+    np.testing.assert_allclose(after.rows[:, width : 2 * width], 0.1 * by_row, atol=1e-6)
+    for name, gradient in by_param.items():
+        np.testing.assert_allclose(after.m[name], 0.1 * gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.compiled_quickly
+def test_step_with_fresh_features_begins_as_without() -> None:
+    model, features = get_model("ComiRec-SA"), small_features()
+    ends = []
+    for own in (None, features):
+        arrays = initial_arrays(model, SHAPE, ITEMS, 5, features=own)
+        after = make_train_step(model, "row-adam")(arrays, batches()[0], make_update(RATE, 1), own)
+        ends.append((float(after.loss_sum), np.asarray(after.rows)))
+    assert ends[0][0] == ends[1][0]
+    np.testing.assert_allclose(ends[0][1], ends[1][1], rtol=1e-5, atol=1e-7)
+    assert all(np.asarray(after.params[name]).any() for name in features.init(SHAPE.embedding_dim))
+
+
+@pytest.mark.compiled_quickly
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_id_dropout_leaves_out_rows_of_a_batch_as_often_as_asked(rate: float) -> None:
+    """Seen in the rows' gradient: by the batch's key, whichever the item, in histories and as a
+    candidate alike.
+    """
+    model, features = get_model("DNN"), small_features()
+    step = make_train_step(model, "lazy-adam", losses.Objective(id_dropout=rate))
+    fresh = strong_features(initial_arrays(model, SHAPE, ITEMS, seed=5))
+    sampler, left = some_sampler("log-uniform", 1, 4), []
+    for number in range(1, 41):
+        batch = sampler.batch(0, number)
+        ends = []
+        for _ in range(2):
+            start = jax.tree.map(jnp.copy, fresh)
+            after = step(start, batch, make_update(RATE, 1), features)
+            ends.append(np.asarray(after.rows[:, 4:8]).any(axis=1))
+        np.testing.assert_array_equal(*ends)
+        used = np.setdiff1d(batch.unique_rows[batch.unique_rows <= ITEMS], [0])
+        left += [not ends[0][item] for item in used]
+    assert np.mean(left) == pytest.approx(rate, abs=0.06)
+
+
+@pytest.mark.compiled_quickly
+def test_items_without_interactions_have_no_row_and_train_no_feature() -> None:
+    model, rows = get_model("DNN"), np.arange(ITEMS + 1) % 2 == 1
+    features = on_device([codes_of("own", np.arange(1, ITEMS + 1), ITEMS + 1)], rows)
+    assert features is not None
+    arrays = initial_arrays(model, SHAPE, ITEMS, 5, features=features)
+    np.testing.assert_array_equal(np.asarray(arrays.rows).any(axis=1), rows)
+    step = make_train_step(model, "row-adam")
+    for number, batch in enumerate(batches(), 1):
+        arrays = step(arrays, batch, make_update(RATE, number), features)
+    used = np.unique(np.concatenate([batch.unique_rows for batch in batches()]))
+    used = used[(used > 0) & (used <= ITEMS)]
+    assert not np.asarray(arrays.rows)[~rows].any()
+    moved = np.asarray(arrays.params["feature.0"]).any(axis=1)  # an item's code is its number
+    np.testing.assert_array_equal(moved[used], rows[used])
 
 
 def test_initial_arrays_are_a_function_of_the_seed() -> None:

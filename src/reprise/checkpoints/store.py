@@ -191,7 +191,7 @@ def load(checkpoint: Checkpoint) -> Snapshot:
     arrays = {}
     for name, entry in manifest.items():
         if name.endswith(".npy"):
-            array = _parse_npy(verified(checkpoint.path, name, manifest))
+            array = read_array(checkpoint.path, name, manifest)
             if [array.dtype.str, list(array.shape)] != [entry["dtype"], entry["shape"]]:
                 raise DamagedCheckpointError("damage_array", name=name)
             arrays[name.removesuffix(".npy")] = array
@@ -281,9 +281,13 @@ def _fill(draft: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
     _write_manifest(draft, manifest)
 
 
-def fill(draft: Path, content: Mapping[str, bytes]) -> None:
-    """Write files by name, and their manifest, into a temporary directory."""
-    _write_manifest(draft, {name: _write(draft / name, text) for name, text in content.items()})
+def fill(draft: Path, content: Mapping[str, bytes | NDArray[Any]]) -> None:
+    """Write files by name (arrays as .npy), and their manifest, into a temporary directory."""
+    manifest = {}
+    for name, one in content.items():
+        chunks = (one,) if isinstance(one, bytes) else _npy_chunks(one)
+        manifest[name] = _write(draft / name, *chunks)
+    _write_manifest(draft, manifest)
 
 
 def _write_manifest(draft: Path, manifest: Mapping[str, Any]) -> None:
@@ -291,7 +295,9 @@ def _write_manifest(draft: Path, manifest: Mapping[str, Any]) -> None:
     durable.write_file(draft / MANIFEST, _json({"files": manifest, "sha256": _sha256(text)}))
 
 
-def _parse_npy(content: bytes) -> NDArray[Any]:
+def read_array(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> NDArray[Any]:
+    """Return a file's array, verified as `verified` does, read-only."""
+    content = verified(path, name, manifest)
     file = io.BytesIO(content)
     np.lib.format.read_magic(file)
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)

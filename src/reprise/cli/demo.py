@@ -23,6 +23,7 @@ from reprise.text.messages import Messages, choose_language
 Text = Callable[..., str]  # Messages.text: a message by its key
 
 STEPS, TEST_ITER, LEARNING_RATE = 4000, 250, 0.005
+_BASELINES = ("popular", "rules", "knn", "ease")
 PAGE = "http://127.0.0.1:8000"  # where `reprise serve` has it
 
 
@@ -60,6 +61,11 @@ def _run_demo(folder: Path, lang: str | None) -> int:
     _announce(text("demo_popular"))
     _train(folder, popular, lang)
 
+    _announce(text("demo_baselines"))
+    unseen = {name: own["recall@50"] for name, own in _baselines(folder).items()}
+    for label, config in (("demo_four", killed), ("demo_one", single)):
+        unseen[text(label)] = _measure(folder, config, "best", "--filter-seen")["recall@50"]
+
     end = _evaluations(folder, killed)[-1]
     most_popular = _measure(folder, popular, "best")
     _show(
@@ -70,6 +76,7 @@ def _run_demo(folder: Path, lang: str | None) -> int:
             text("demo_end", step=end["step"]): end["valid_recall@50"],
             "MostPopular": most_popular["recall@50"],
         },
+        unseen,
         {
             text("demo_four"): _measure(folder, killed, "best")["interest_coverage@50"],
             text("demo_one"): _measure(folder, single, "best")["interest_coverage@50"],
@@ -118,10 +125,17 @@ def _compare_digests(
     return 0 if same else 1
 
 
-def _measure(folder: Path, config: TrainConfig, which: str) -> dict[str, Any]:
+def _measure(folder: Path, config: TrainConfig, which: str, *more: str) -> dict[str, Any]:
     data = folder / "data"
-    options = ["--data-dir", str(data), "--which", which, "--split", "valid", "--json"]
+    options = ["--data-dir", str(data), "--which", which, "--split", "valid", "--json", *more]
     return _reprise("evaluate", _run(folder, config), *options)
+
+
+def _baselines(folder: Path) -> dict[str, dict[str, Any]]:
+    where = ["--data-dir", folder / "data", "--runs-dir", folder / "runs"]
+    only = ["--only", ",".join(_BASELINES), "--split", "valid"]
+    answer: dict[str, Any] = _reprise("baselines", "demo", *where, *only, "--json")["baselines"]
+    return answer
 
 
 def _config(name: str, model: str = "ComiRec-DR", num_interest: int = 4) -> TrainConfig:
@@ -195,14 +209,17 @@ def _announce(what: str) -> None:
     print(f"\n=== {what} ===", flush=True)
 
 
-def _show(text: Text, recall: dict[str, float], coverage: dict[str, float]) -> None:
+def _show(
+    text: Text, recall: dict[str, float], unseen: dict[str, float], coverage: dict[str, float]
+) -> None:
     table = Table(title=text("demo_title"), title_justify="left")
     table.add_column("Recall@50")
     table.add_column("", justify="right")
     for name, value in recall.items():
         table.add_row(name, f"{value:.6f}")
-    table.add_section()
-    table.add_row(text("demo_served"), "", style="bold")
-    for name, value in coverage.items():
-        table.add_row(name, f"{value:.6f}")
+    for head, found in (("demo_unseen", unseen), ("demo_served", coverage)):
+        table.add_section()
+        table.add_row(text(head), "", style="bold")
+        for name, value in found.items():
+            table.add_row(name, f"{value:.6f}")
     Console().print(table)

@@ -72,6 +72,7 @@ def setting_option(name: str, *flags: str, default: Any = None) -> Callable[[Com
         *names,
         name,
         type=setting.kind,
+        metavar="NAMES" if setting.listed else None,
         default=default,
         show_default=default is not None,
         help=text.strip(),

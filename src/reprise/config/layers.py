@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from reprise.config.load import NEEDED, make_config
 from reprise.config.schema import SETTINGS
+from reprise.config.setting import joined
 
 Kind = Literal["default", "run", "preset", "file", "flag", "derived", "needed"]
 
@@ -75,6 +76,8 @@ def as_toml(settings: list[Value]) -> str:
 
 
 def is_as_given(value: Any, given: Any) -> bool:
-    """Return whether a value equals the given one, ignoring case, and with 0 equal to None."""
+    """Return whether a value equals the given one, ignoring case, with 0 equal to None, and names
+    in any order.
+    """
     same = value == given or str(value).casefold() == str(given).casefold()
-    return same or (value is None and not given)
+    return same or (value is None and not given) or value == joined(given)

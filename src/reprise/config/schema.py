@@ -19,6 +19,7 @@ from reprise.text.messages import Phrase
 
 NEGATIVES_PER_EXAMPLE = 10
 _SEEDS = 2**32  # more than 32 bits would not change JAX's keys and NumPy's streams
+NONE, ALL = "none", "all"  # of the item features
 _LONGEST = 2_000_000_000  # steps: rows count them in 32 bits
 
 
@@ -142,6 +143,21 @@ class TrainConfig:
         untrained=Meaning.DEFAULT,
         formerly=(Former("history", (("raw", False), ("unit", True))),),
     )
+    item_features: str = setting(
+        NONE,
+        "Features of the dataset that are added to the item embeddings: names separated by commas "
+        "| all | none.",
+        listed=True,
+        untrained=Meaning.DEFAULT,
+    )
+    id_dropout: float = setting(
+        0.0,
+        "Fraction of a batch's items whose own embeddings are left out in training, 0 to 1, so "
+        "that their features learn to stand alone.",
+        at_least=0,
+        below=1,
+        needs="item_features",
+    )
     hidden_size: int = setting(
         64, "Hidden size of the network; most models need it equal to --embedding-dim."
     )
@@ -251,6 +267,7 @@ class TrainConfig:
             self._set(**{name: value for name, value in fixed.items() if value is not Meaning.KEPT})
         self._check_members()
         self._settle_encoder()
+        self._settle_features()
         self._settle_decay()
         self._check_selection()
         self._check_maxlen()
@@ -281,6 +298,10 @@ class TrainConfig:
             self._refuse("time_bias", Phrase("good_time_bias", clock=self.request_clock))
         if self.time_bias != "gaps+request":
             self._set(request_time=REQUEST_TIMES[0])
+
+    def _settle_features(self) -> None:
+        if self.item_features == NONE:
+            self._set(id_dropout=0.0)
 
     def _settle_decay(self) -> None:
         if self.decay == "none":

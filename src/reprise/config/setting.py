@@ -51,6 +51,7 @@ class Setting:
         choices: The names it may be, the default first.
         zero_is_none: Whether 0 means None, so that a flag takes out a file's value.
         names_folder: Whether it must be able to name a folder.
+        listed: Whether it is names, separated by commas or in a list, in any order.
         absent: What a checkpoint means that does not hold it, being older than the setting.
         untrained: The value of a run of a model that is not trained.
         extendable: Whether it may change between starts: it decides how long a run goes on, not
@@ -70,6 +71,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     zero_is_none: bool = False
     names_folder: bool = False
+    listed: bool = False
     absent: Any = Meaning.DEFAULT
     untrained: Any = Meaning.KEPT
     extendable: bool = False
@@ -97,6 +99,8 @@ class Setting:
         """
         if value is None or (self.zero_is_none and value == 0):
             return None
+        if self.listed:
+            return joined(value)
         return float(value) if self.kind is float else value
 
     def parse(self, text: str) -> Any:
@@ -129,6 +133,8 @@ class Setting:
             return self.optional
         if self.choices:
             return value in self.choices
+        if self.listed:
+            return joined(value) is not None
         if self.kind in (str, bool):
             return isinstance(value, self.kind)
         numbers = int if self.kind is int else (int, float)
@@ -143,6 +149,8 @@ class Setting:
     def _expected(self) -> str | Phrase:
         if self.choices or self.kind is bool:
             return " | ".join(self.choices or _TRUTH)
+        if self.listed:
+            return Phrase("good_names")
         if self.kind is str:
             return Phrase("good_text")
         if self.below is not None:
@@ -165,6 +173,17 @@ def setting(default: Any, text: str, **about: Any) -> Any:
 def choice(names: tuple[str, ...], text: str, **about: Any) -> Any:
     """Return a field whose value is one of `names`; the first is the default."""
     return setting(names[0], text, choices=names, **about)
+
+
+def joined(names: Any) -> str | None:
+    """Return names, given in a list or separated by commas, ascending, once each, separated by
+    commas; None where they are something else, or none.
+    """
+    each = names.split(",") if isinstance(names, str) else names
+    if not isinstance(each, list | tuple) or not all(isinstance(one, str) for one in each):
+        return None
+    own = {part.strip() for one in each for part in one.split(",")}
+    return ",".join(sorted(own)) if own and "" not in own else None
 
 
 def settings_of(config: type[Any]) -> Mapping[str, Setting]:

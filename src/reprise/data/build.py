@@ -70,6 +70,12 @@ class More(NamedTuple):
 
 NO_MORE = More()
 _EVALUATION = dict(zip(PROTOCOLS, (SHARE, LAST, LATER), strict=True))
+# The message that tells what a protocol needs for each split to have users.
+_NEEDS = {
+    "comirec": "empty_comirec",
+    "leave-one-out": "empty_leave_one_out",
+    "time-split": "empty_time_split",
+}
 
 
 class _Column:
@@ -116,8 +122,7 @@ def of_interactions(
     aside: list[pl.DataFrame] = []
     read = {"users": users.count, "items": items.count, "interactions": len(frame)}
     if core is not None:
-        of_core = k_core(users.codes, items.codes, core)
-        rows = _rows(frame, users, items, *of_core)
+        rows = _rows(frame, users, items, *k_core(users.codes, items.codes, core))
         aside += [store.left(frame, rows)] if more.aside else []
         frame = store.filtered(frame, rows)
         if frame.is_empty():
@@ -143,9 +148,7 @@ def of_interactions(
         catalogue, raw_items, held_out = _cold_last(catalogue, raw_items, more.cold_items)
     about = _about(found, frame, items, catalogue, raw_items)
     matched = _matched(found, raw_items, path)
-    features, left_out = [], []
-    if more.features is not None:
-        features, left_out = item_features.read(more.features, raw_items, about, path)
+    features = _features(more, raw_items, about, path, facts)
     order = _user_order(protocol, users, active)
     raw_ids = users.names(order), raw_items
     made = _Made(found, protocol, raw_ids, facts, on_progress, held_out)
@@ -158,29 +161,53 @@ def of_interactions(
         _evaluable(splits, path, protocol, cut or CUT),
         raw_items=raw_items,
         category=_codes(about, len(catalogue)),
-        source={
-            "format": found.format_name,
-            "path": str(path),
-            "protocol": _done(protocol, core),
-            **facts,
-            **made.targets_told(path),
-            "times": made.times,
-            "time_unit": found.unit,
-            "timed": made.timed,
-            **({"aside_rows": sum(map(len, aside))} if more.aside else {}),
-            "ties": found.ties,
-            "read": read,
-            "kept": kept,
-            "taken": dict(found.taken) | matched,
-            "warnings": _warnings(found, read, kept, matched),
-            **made.cold_told(more.cold_items),
-            **({"features_left_out": left_out} if left_out else {}),
-        },
+        source=_source(found, path, _done(protocol, core), made, read, kept, matched)
+        | made.cold_told(more.cold_items)
+        | ({"aside_rows": sum(map(len, aside))} if more.aside else {})
+        | facts,
         about_items=about,
         features=features,
         cold=held_out,
         aside=[table for table in aside if not table.is_empty()],
     )
+
+
+def _source(
+    found: Interactions,
+    path: Path,
+    done: str,
+    made: "_Made",
+    read: Mapping[str, int],
+    kept: Mapping[str, int],
+    matched: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return what meta.json keeps of any source: what was read and kept, and how."""
+    return {
+        "format": found.format_name,
+        "path": str(path),
+        "protocol": done,
+        **made.targets_told(path),
+        "times": made.times,
+        "time_unit": found.unit,
+        "timed": made.timed,
+        "ties": found.ties,
+        "read": read,
+        "kept": kept,
+        "taken": dict(found.taken) | matched,
+        "warnings": _warnings(found, read, kept, matched),
+    }
+
+
+def _features(
+    more: More, raw_items: pl.Series, about: pl.DataFrame, path: Path, facts: dict[str, Any]
+) -> list[Described]:
+    """Return the features that are asked for; `facts` get the columns that are left out."""
+    if more.features is None:
+        return []
+    features, left_out = item_features.read(more.features, raw_items, about, path)
+    if left_out:
+        facts["features_left_out"] = left_out
+    return features
 
 
 def _cold_last(
@@ -388,7 +415,7 @@ def _evaluable(
 ) -> dict[str, Users]:
     """Return the splits; DataError where one of them has no users, with what the protocol needs."""
     users = sum(len(own.raw_ids) for own in splits.values())
-    needs = Phrase(f"empty_{protocol.replace('-', '_')}", users=users, cut=", ".join(cut))
+    needs = Phrase(_NEEDS[protocol], users=users, cut=", ".join(cut))
     for split in SPLITS:
         if splits[split].raw_ids.is_empty():
             raise DataError("empty_split", split=split, where=where, needs=needs)

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data import item_files
+from reprise.data.features import Feature
 from reprise.data.npy import MAPPED_FROM, open_array
 from reprise.data.sequences import EvaluationUsers, Past, Sequences
 from reprise.errors import ContentError, DataError
@@ -43,14 +44,15 @@ SCHEMAS = (1, 2)
 SCHEMA = SCHEMAS[-1]
 SPLITS = ("train", "valid", "test")
 # What ties a run to its data: the arrays' fingerprint, the digest of the items' own ids (which runs
-# of older versions do not know), and that of the times, where the run uses them.
-DATA_KEYS = ("dataset_fingerprint", "item_ids", "times")
+# of older versions do not know), and, where the run uses them, of the times, and of the item
+# features by name.
+DATA_KEYS = ("dataset_fingerprint", "item_ids", "times", "features")
 # What an evaluation hides of a user's items, to be found: all after the first 80%, the last, or all
 # from a time on, that is after the first `known`.
 SHARE, LAST, LATER = "share-0.8", "last", "later"
 EVALUATIONS = (SHARE, LAST, LATER)
 # The message that tells it.
-HIDDEN = {SHARE: "hidden_share", LAST: "hidden_last", LATER: "hidden_later"}
+HELD_OUT = {SHARE: "held_out_share", LAST: "held_out_last", LATER: "held_out_later"}
 _FIRST_VALUES = 5  # of a feature, that are shown
 _HISTORY_SHARE = 0.8
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -201,6 +203,11 @@ class Dataset:
         with _damage_told(self.folder):
             digests = self._digests.get("features", {})
             return item_files.Features(self.folder / "items", self.num_items, digests)
+
+    def feature(self, name: str) -> Feature:
+        """Return a feature of the items; DataError where its file is damaged."""
+        with _damage_told(self.folder):
+            return self.features[name]
 
     @property
     def features_told(self) -> dict[str, Any]:

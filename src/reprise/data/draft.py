@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,22 @@ def totals_of(splits: Iterable[tuple[pl.Series, NDArray[np.int64]]]) -> tuple[in
 
 
 def write_dataset(draft: Draft, folder: Path, name: str) -> None:
-    """Write `draft` into the existing, empty `folder`."""
+    """Write `draft` into the existing, empty `folder`; it is hashed meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        _write(draft, folder, name, pool.submit(_digests_of, draft))
+
+
+def _digests_of(draft: Draft) -> tuple[str, dict[str, str]]:
+    """Return the fingerprint, and the digest of the times where there are any."""
+    splits = draft.splits
+    timed = splits[SPLITS[0]].times is not None
+    fingerprint = fingerprint_of(splits, draft.item_category, draft.evaluation, draft.known)
+    return fingerprint, {"times": times_digest(splits)} if timed else {}
+
+
+def _write(
+    draft: Draft, folder: Path, name: str, digests: Future[tuple[str, dict[str, str]]]
+) -> None:
     for split in SPLITS:
         (folder / split).mkdir()
         save_array(folder / split / "offsets.npy", draft.splits[split].offsets)
@@ -105,16 +121,13 @@ def write_dataset(draft: Draft, folder: Path, name: str) -> None:
         "interactions": {split: len(draft.splits[split].items) for split in SPLITS},
         "source": dict(draft.source),
         "evaluation": draft.evaluation,
-        "fingerprint": fingerprint_of(
-            draft.splits, draft.item_category, draft.evaluation, draft.known
-        ),
+        "fingerprint": digests.result()[0],
     }
     meta["digests"] = {
         "item_ids": ids_digest(items["raw_id"]),
         "items.parquet": file_digest(folder / "items.parquet"),
     }
-    if draft.splits[SPLITS[0]].times is not None:
-        meta["digests"]["times"] = times_digest(draft.splits)
+    meta["digests"] |= digests.result()[1]
     counts = counted(draft.splits[SPLITS[0]].items, num_items)
     meta["digests"] |= item_files.write(folder / "items", counts, draft.cold, draft.features)
     if draft.aside:

@@ -84,6 +84,7 @@ def prepare(
     overwrite: bool = False,
     max_memory: str | int | None = None,
     say: Say = unsaid,
+    query: str | None = None,
     more: "More | None" = None,
 ) -> Path:
     """Turn `source` into the dataset folder `data_dir/name`, and return it; the arguments are those
@@ -96,7 +97,7 @@ def prepare(
     _refuse_existing(folder, overwrite)
     asks = source, protocol, core, asked, cut, on_progress
     if max_memory is None:
-        draft = read_source(*asks, more=more)
+        draft = read_source(*asks, query=query, more=more)
         on_progress("write", 0, _num_items(draft))
         return publish(draft, name, folder, overwrite)
     memory = _memory_of(max_memory)
@@ -107,7 +108,7 @@ def prepare(
 
         rows = target / ".rows"
         rows.mkdir()
-        draft = read_source(*asks, Spill(rows, memory, say), more)
+        draft = read_source(*asks, Spill(rows, memory, say), query, more)
         on_progress("write", 0, _num_items(draft))
         write_dataset(draft, target, name)
         del draft  # which maps files there
@@ -128,16 +129,22 @@ def read_source(
     cut: Sequence[str] | None = None,
     on_progress: OnProgress = ignore_progress,
     store: "Store | None" = None,
+    query: str | None = None,
     more: "More | None" = None,
 ) -> "Draft":
     """Read a source of one of FORMATS, or several that are read together, split by a protocol of
     PROTOCOLS; with `core`, of the `core`-core of its interactions; at the times of `cut`
     (`splits.cut_times`), where time-split is asked for. store: what holds its rows; None: memory.
-    more: what else the dataset is to have; None: nothing.
+    query: what a database, which the source is, gives the rows of. more: what else the dataset is
+    to have; None: nothing.
     """
     from reprise.data import build
-    from reprise.data.readers import recognise
+    from reprise.data.readers import database, recognise
 
+    if query is not None:
+        with database.queried(source, query, on_progress) as rows:
+            draft = read_source(rows, protocol, core, asked, cut, on_progress, store, more=more)
+        return replace(draft, source={**draft.source, "query": query})
     more = more or build.NO_MORE
     _refuse_bad_values(protocol, core, asked, cut, more)
     name, whole = _recognised(source, asked)

@@ -1,11 +1,15 @@
 """Users' item sequences in CSR form, and the users of an evaluation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_BLOCK = 1 << 17  # interactions
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,12 @@ class Sequences:
 
     def slices(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> "Sequences":
         """Return the `lengths` interactions from each of `starts` on, a user each, copied."""
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        index = _index(starts, lengths, offsets)
-        return Sequences(
-            offsets,
-            np.asarray(self.items[index]),
-            None if self.targets is None else np.asarray(self.targets[index]),
-            None if self.times is None else np.asarray(self.times[index]),
-        )
+        arrays = self.items, self.targets, self.times
+        told = [array for array in arrays if array is not None]
+        offsets, taken = _slices(told, starts, lengths)
+        parts = iter(taken)
+        own = [None if array is None else next(parts) for array in arrays]
+        return Sequences(offsets, *own)  # type: ignore[arg-type]
 
     def users(self, first: int, end: int) -> "Sequences":
         """Return the users first..end - 1, not copied."""
@@ -162,15 +164,26 @@ def slices(
     items: NDArray[np.int32], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> Sequences:
     """Return items[starts[u]:starts[u] + lengths[u]] of each user, copied."""
+    offsets, (own,) = _slices([items], starts, lengths)
+    return Sequences(offsets, own)
+
+
+def _slices(
+    arrays: Sequence[NDArray[Any]], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], list[NDArray[Any]]]:
+    """Return the offsets of slices, and the slices of each array, copied: users together whose
+    places stay in a core's cache.
+    """
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Sequences(offsets, np.asarray(items[_index(starts, lengths, offsets)]))
-
-
-def _index(
-    starts: NDArray[np.int64], lengths: NDArray[np.int64], offsets: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    index: NDArray[np.int64] = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return index
+    found = [np.empty(offsets[-1], array.dtype) for array in arrays]
+    ends = np.searchsorted(offsets, np.arange(_BLOCK, offsets[-1], _BLOCK))
+    for first, end in pairwise(np.unique([0, *ends, len(lengths)])):
+        rows = slice(offsets[first], offsets[end])
+        index = np.arange(rows.start, rows.stop)
+        index += np.repeat(starts[first:end] - offsets[first:end], lengths[first:end])
+        for array, own in zip(arrays, found, strict=True):
+            own[rows] = array[index]
+    return offsets, found
 
 
 def _windows(

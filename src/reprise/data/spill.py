@@ -112,14 +112,25 @@ class Spill:
         return self._frame()
 
     def left(self, frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
-        """Write the rows to files of their own."""
-        columns = []
-        for name in (one for one in ASIDE if one in self._files):
-            path, empty = self._files[name]
-            numbers, aside = self._mapped(path, _dtype(empty)), self._new(f"{name}-aside")
-            _append(aside, (numbers[own][~kept] for own, kept in rows.masks()))
-            columns.append(self._read(name, aside, empty))
-        return pl.DataFrame(columns)
+        """Write the rows to files of their own, in one pass."""
+        names = [name for name in ASIDE if name in self._files]
+        columns = [
+            self._mapped(path, _dtype(empty))
+            for path, empty in (self._files[name] for name in names)
+        ]
+        paths = [self._new(f"{name}-aside") for name in names]
+        with ExitStack() as opened:
+            files = [opened.enter_context(path.open("wb")) for path in paths]
+            for own, kept in rows.masks():
+                if not kept.all():
+                    for file, column in zip(files, columns, strict=True):
+                        file.write(column[own][~kept].data)
+        return pl.DataFrame(
+            [
+                self._read(name, path, self._files[name][1])
+                for name, path in zip(names, paths, strict=True)
+            ]
+        )
 
     def codes(self, column: pl.Series) -> Codes:
         """Return the column's numbers, or their ranks among those that occur if they are sparse."""

@@ -1,86 +1,175 @@
 """Baselines that count instead of learning by gradient: what any model has to beat.
 
-Each is an item-to-item matrix S and a decay r: the score of item j for a history h_1 .. h_n is
-the sum over i of r^(n - i) S[h_i, j], a history's last item having age 0. The items of a history
-are left out, equal scores rank by popularity, and so do items that nothing speaks for.
+Each but `recent` is an item-to-item matrix S and a decay r: the score of item j for a history
+h_1 .. h_n is the sum over i of r^(n - i) S[h_i, j], a history's last item having age 0.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
-from threadpoolctl import threadpool_limits
 
 from reprise.data.sequences import Past, Sequences
-from reprise.retrieval.ranking import NO_ITEM
-from reprise.retrieval.search import falling, worker_threads
+from reprise.evaluation.ranked import Matrix, ranked
+from reprise.evaluation.recent import recent
 
-# Items above which baselines that solve a system of all pairs are left out: they hold about three
-# matrices [V, V] of 8 bytes, 7.8 GB at so many, and take time as V^3.
-MOST_SOLVED = 18_000
-_USERS = 64  # scored at a time
+# Items above which baselines that solve a system of all pairs are left out. They hold up to four
+# matrices [V, V] of 8 bytes, and take time as V^3.
+MOST_SOLVED = 15_000
+_HOURS = 0.1  # of both baselines that solve a system, with 12,101 items
 _PAIRS = 20_000_000  # counted at a time
 _FUTURE_DECAY = 0.9  # of `ridge`'s targets, by item
 _NEGLIGIBLE = 1e-7  # weights of pairs, of the greatest, that `ridge` leaves out
+_THIN = 0.2  # share of pairs up to which `ridge` holds futures as a sparse matrix
+_ROWS = 10_000  # of `knn`'s matrix, made at a time
+_SOLVED = 256  # users that `ridge` is solved for at a time
 _SHRINK = 20  # added to the denominator of `knn`'s cosines
 
 Settings = Mapping[str, float]
-Matrix = Any  # [V, V] float32: a scipy csr_array, or a NumPy array
 _Float = NDArray[np.float64]
 
 
+class Fitted(Protocol):
+    """A fitted baseline."""
+
+    def ranked(self, past: Past, top_n: int) -> NDArray[np.int64]:
+        """Return the lists of users, as `ranked.ranked`."""
+
+
 class ItemToItem(NamedTuple):
-    """A fitted baseline: its matrix [V, V] float32, by item number - 1, and its decay by age."""
+    """A matrix [V, V] float32 from items of a history to items, and the decay by age."""
 
     matrix: Matrix
     decay: float
 
+    def scores(self, some: Sequences) -> Matrix:
+        """Multiply the histories' weights and the matrix."""
+        return _weights(some, self.matrix.shape[0], self.decay) @ self.matrix
+
+    def ranked(self, past: Past, top_n: int) -> NDArray[np.int64]:
+        """Return the lists of users."""
+        return ranked(self, past, top_n)
+
+
+class Regressed(NamedTuple):
+    """A ridge regression (A + penalty I)^-1 F from pasts to futures, by the Cholesky factor of the
+    first and F: as few users are evaluated, it is solved for their pasts, not for all items.
+    """
+
+    factor: _Float
+    future: Matrix
+    decay: float
+
+    def scores(self, some: Sequences) -> Matrix:
+        """Solve for the histories' weights, and multiply with F."""
+        past = _weights(some, len(self.factor), self.decay).toarray().astype(np.float64)
+        solved = linalg.cho_solve((self.factor, True), past.T, overwrite_b=True, check_finite=False)
+        return np.ascontiguousarray(solved.T.astype(np.float32)) @ self.future
+
+    def ranked(self, past: Past, top_n: int) -> NDArray[np.int64]:
+        """Return the lists of users."""
+        return ranked(self, past, top_n, _SOLVED)
+
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline: its name, what it fits, and the settings to choose from.
+    """A baseline.
 
-    fit(train, num_items, **settings): returns the matrix. grid: values of each of fit's settings.
-    decays: values of the decay. solves: whether it holds matrices of all pairs of items.
+    candidates(train, num_items): yields each combination of settings with what is fitted by it,
+    one at a time. solves: whether it holds matrices of all pairs of items. timed: whether it needs
+    the times of interactions.
     """
 
     name: str
-    fit: Callable[..., Matrix]
-    grid: Mapping[str, Sequence[float]]
-    decays: Sequence[float] = (1.0,)
+    candidates: Callable[[Sequences, int], Iterator[tuple[Settings, Fitted]]]
     solves: bool = False
-    decays_fit: bool = False
-
-    def candidates(self, train: Sequences, num_items: int) -> Iterator[tuple[Settings, ItemToItem]]:
-        """Yield each combination of settings with what it fits, one matrix at a time."""
-        for values in product(*self.grid.values()):
-            settings = dict(zip(self.grid, values, strict=True))
-            if self.decays_fit:
-                for decay in self.decays:
-                    matrix = self.fit(train, num_items, decay=decay, **settings)
-                    yield {**settings, "decay": decay}, ItemToItem(matrix, decay)
-                continue
-            matrix = self.fit(train, num_items, **settings)
-            for decay in self.decays:
-                of_decay = {"decay": decay} if len(self.decays) > 1 else {}
-                yield {**settings, **of_decay}, ItemToItem(matrix, decay)
+    timed: bool = False
 
 
-def popular(train: Sequences, num_items: int) -> Matrix:
-    """Return no evidence at all: what is left is the order of popularity."""
-    return sparse.csr_array((num_items, num_items), dtype=np.float32)
+def popular(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+    """Yield no evidence at all: what is left is the order of popularity."""
+    yield {}, ItemToItem(sparse.csr_array((num_items, num_items), dtype=np.float32), 1)
 
 
-def rules(train: Sequences, num_items: int, window: int, power: float) -> Matrix:
-    """Count sequential rules: items at distance d <= `window` in a training sequence add d^-1/2,
-    from the earlier to the later. Rows are divided by the root of the item's count, columns by the
-    count to the `power`.
+def rules(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+    """Yield sequential rules, over windows, powers and decays: see `rule_counts`. Rows are divided
+    by the root of the item's count, columns by the count to the power.
+    """
+    counts = np.maximum(_counts(train, num_items), 1)
+    for window in (10, 30):
+        counted = rule_counts(train, num_items, window)
+        for power in (0.0, 0.5):
+            matrix = _scaled(counted, counts**-0.5, counts**-power)
+            for decay in (0.8, 0.9):
+                settings = {"window": window, "power": power, "decay": decay}
+                yield settings, ItemToItem(matrix, decay)
+
+
+def knn(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+    """Yield item-to-item nearest neighbours over decays: see `cosines`."""
+    matrix = cosines(train, num_items)
+    for decay in (0.9, 0.95, 1.0):
+        yield {"decay": decay}, ItemToItem(matrix, decay)
+
+
+def ease(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+    """Yield EASE^R (Steck, WWW 2019, eq. 8), over penalties and decays: the ridge regression of
+    each item on the others, over users' sets of items.
+    """
+    met = _incidence(train, num_items)
+    together = sparse.csr_array(met.T @ met)
+    for penalty in (100.0, 300.0, 1000.0):
+        inverse = _inverse(together.toarray().astype(np.float64), penalty)
+        inverse /= -np.diag(inverse)
+        np.fill_diagonal(inverse, 0)
+        weights = inverse.astype(np.float32)
+        del inverse
+        for decay in (0.97, 1.0):
+            yield {"penalty": penalty, "decay": decay}, ItemToItem(weights, decay)
+
+
+def ridge(train: Sequences, num_items: int) -> Iterator[tuple[Settings, Fitted]]:
+    """Yield the ridge regression from a decayed past to a decayed future (as SLIT, Choi et al.,
+    WWW 2021, over all prefixes), over decays and penalties.
+
+    Each place of a training sequence is an example: the past up to it, an item of age k weighing
+    decay^k, and the items after it, the k-th weighing 0.9^(k - 1), all of them 1 together.
+    """
+    for decay in (0.8, 0.9):
+        past, both = decayed_products(train, num_items, decay, _FUTURE_DECAY)
+        thin = np.count_nonzero(both) < _THIN * both.size
+        future = sparse.csr_array(both, dtype=np.float32) if thin else both.astype(np.float32)
+        del both
+        for penalty in (300.0, 1000.0, 3000.0):
+            shifted = past.copy(order="F")
+            shifted[np.diag_indices(num_items)] += penalty
+            factor, _ = linalg.cho_factor(shifted, lower=True, overwrite_a=True, check_finite=False)
+            yield {"decay": decay, "penalty": penalty}, Regressed(factor, future, decay)
+
+
+BASELINES = (
+    Baseline("popular", popular),
+    Baseline("recent", recent, timed=True),
+    Baseline("rules", rules),
+    Baseline("knn", knn),
+    Baseline("ease", ease, solves=True),
+    Baseline("ridge", ridge, solves=True),
+)
+
+
+def solving(num_items: int) -> tuple[float, float]:
+    """Return the bytes that baselines which solve a system hold at most, and their hours on two
+    cores, estimated from the work that 12,101 items took.
+    """
+    return 4 * 8 * num_items**2, _HOURS * (num_items / 12_101) ** 3
+
+
+def rule_counts(train: Sequences, num_items: int, window: int) -> Any:
+    """Return the sums of d^-1/2 over pairs of items at distance d <= `window` in a training
+    sequence, from the earlier to the later, [V, V] float32.
     """
     counted = sparse.csr_array((num_items, num_items), dtype=np.float32)
     parts: list[tuple[NDArray[np.int32], NDArray[np.int32], float]] = []
@@ -95,61 +184,28 @@ def rules(train: Sequences, num_items: int, window: int, power: float) -> Matrix
             counted, parts, waiting = counted + _summed(parts, num_items), [], 0
     if parts:
         counted = counted + _summed(parts, num_items)
-    counts = np.maximum(_counts(train, num_items), 1)
-    return _scaled(_without_diagonal(counted), counts**-0.5, counts**-power)
+    return _without_diagonal(counted)
 
 
-def knn(train: Sequences, num_items: int) -> Matrix:
+def cosines(train: Sequences, num_items: int) -> Any:
     """Return the shrunk cosine of the sets of users that two items have: n_ij / (root(n_i n_j) +
-    20).
+    20), [V, V] float32.
     """
     met = _incidence(train, num_items)
-    together = _without_diagonal(sparse.csr_array(met.T @ met))
-    counts = np.bincount(met.indices, minlength=num_items).astype(np.float64)
-    row = np.repeat(np.arange(num_items), np.diff(together.indptr))
-    together.data /= (np.sqrt(counts[row] * counts[together.indices]) + _SHRINK).astype(np.float32)
-    return together
-
-
-def ease(train: Sequences, num_items: int, penalty: float) -> Matrix:
-    """Return EASE^R (Steck, WWW 2019, eq. 8): the ridge regression of each item on the others, over
-    users' sets of items.
-    """
-    met = _incidence(train, num_items).astype(np.float64)
-    inverse = _inverse((met.T @ met).toarray(), penalty)
-    weights = inverse / -np.diag(inverse)
-    np.fill_diagonal(weights, 0)
-    return weights.astype(np.float32)
-
-
-def ridge(train: Sequences, num_items: int, decay: float, penalty: float) -> Matrix:
-    """Return the ridge regression from a decayed past to a decayed future (as SLIT, Choi et al.,
-    WWW 2021, over all prefixes).
-
-    Each place of a training sequence is an example: the past up to it, an item of age k weighing
-    decay^k, and the items after it, the k-th weighing 0.9^(k - 1), all of them 1 together.
-    """
-    past, both = decayed_products(train, num_items, decay, _FUTURE_DECAY)
-    past[np.diag_indices(num_items)] += penalty
-    factor = linalg.cho_factor(past, lower=True, overwrite_a=True, check_finite=False)
-    solved: _Float = linalg.cho_solve(factor, both, overwrite_b=True, check_finite=False)
-    return solved.astype(np.float32)
-
-
-BASELINES = (
-    Baseline("popular", popular, {}),
-    Baseline("rules", rules, {"window": (10, 30), "power": (0.0, 0.5)}, (0.8, 0.9)),
-    Baseline("knn", knn, {}, (0.9, 0.95, 1.0)),
-    Baseline("ease", ease, {"penalty": (100.0, 300.0, 1000.0)}, (0.97, 1.0), solves=True),
-    Baseline(
-        "ridge",
-        ridge,
-        {"penalty": (300.0, 1000.0, 3000.0)},
-        (0.8, 0.9),
-        solves=True,
-        decays_fit=True,
-    ),
-)
+    having = sparse.csr_array(met.T)
+    root = np.sqrt(np.diff(having.indptr)).astype(np.float32)
+    parts = []
+    for first in range(0, num_items, _ROWS):
+        part = sparse.csr_array(having[first : first + _ROWS] @ met)
+        row = np.repeat(np.arange(first, first + part.shape[0]), np.diff(part.indptr))
+        part.data /= root[row] * root[part.indices] + np.float32(_SHRINK)
+        part.data[row == part.indices] = 0
+        part.eliminate_zeros()
+        parts.append((part.data, part.indices, np.diff(part.indptr)))
+    indptr = np.concatenate([[0], *(part[2] for part in parts)]).cumsum()
+    data = np.concatenate([part[0] for part in parts])
+    indices = np.concatenate([part[1] for part in parts])
+    return sparse.csr_array((data, indices, indptr), shape=(num_items, num_items))
 
 
 def decayed_products(
@@ -214,62 +270,23 @@ def pairs(train: Sequences, distance: int) -> tuple[NDArray[np.int32], NDArray[n
     return train.items[first] - 1, train.items[first + distance] - 1
 
 
-def ranked(fitted: ItemToItem, past: Past, top_n: int) -> NDArray[np.int64]:
-    """Return the best `top_n` items of users with these histories, [U, top_n], best first; none of
-    a user's history, and NO_ITEM where no item is left.
-    """
-    users = len(past.lengths)
-    starts = range(0, users, _USERS)
-    rank = partial(_ranked_some, fitted, past, top_n)
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(worker_threads()) as pool:
-        parts = list(pool.map(rank, starts))
-    return np.concatenate([np.zeros((0, top_n), np.int64), *parts])
-
-
-def _ranked_some(fitted: ItemToItem, past: Past, top_n: int, start: int) -> NDArray[np.int64]:
-    some = past.of(start, start + _USERS)
-    num_items = fitted.matrix.shape[0]
-    scores = _weights(some, num_items, fitted.decay) @ fitted.matrix
-    found = np.full((len(some.lengths), top_n), NO_ITEM, np.int64)
-    for row, (begin, end) in enumerate(zip(some.offsets[:-1], some.offsets[1:], strict=True)):
-        seen = np.unique(some.items[begin:end]).astype(np.int64) - 1
-        if sparse.issparse(scores):
-            own = slice(scores.indptr[row], scores.indptr[row + 1])
-            ids, values = scores.indices[own].astype(np.int64), scores.data[own]
-        else:
-            ids, values = np.arange(num_items), scores[row]
-        best = _best(ids, values, seen, top_n)
-        if len(best) < top_n:  # by popularity, which the numbers are in the order of
-            rest = np.setdiff1d(np.arange(min(num_items, top_n + len(seen))), [*seen, *best])
-            best = np.concatenate([best, rest[: top_n - len(best)]])
-        found[row, : len(best)] = best + 1
-    return found
-
-
-def _best(
-    ids: NDArray[np.int64], values: NDArray[np.float32], seen: NDArray[np.int64], top_n: int
-) -> NDArray[np.int64]:
-    """Return the ids of the best `top_n` that are not `seen`, best first, ties by ascending id."""
-    place = np.minimum(np.searchsorted(seen, ids), len(seen) - 1)
-    new = seen[place] != ids if len(seen) else np.ones(len(ids), bool)
-    key = falling(values[new]) << np.uint64(32) | ids[new].astype(np.uint64)
-    if len(key) > top_n:
-        key = np.partition(key, top_n - 1)[:top_n]
-    key.sort()
-    best: NDArray[np.int64] = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    return best
-
-
 def _weights(some: Sequences, num_items: int, decay: float) -> Any:
     """Return the weight of each item in each history, [u, V] float32: decay^age, summed over its
     occurrences.
     """
     lengths = some.lengths
     age = np.repeat(lengths, lengths) - _places(some) - 1
-    row = np.repeat(np.arange(len(lengths)), lengths)
     weight = (decay ** age.astype(np.float64)).astype(np.float32)
-    shape = len(lengths), num_items
-    return sparse.csr_array((weight, (row, some.items - 1)), shape=shape)
+    return _by_user(some, weight, num_items)
+
+
+def _by_user(some: Sequences, values: NDArray[np.float32], num_items: int) -> Any:
+    """Return values of interactions, [u, V], an item's several ones beside each other: with indices
+    of 32 bits, as scipy else widens those of a matrix that it is multiplied with, each time.
+    """
+    offsets = (some.offsets - some.offsets[0]).astype(np.int32)
+    shape = len(some.lengths), num_items
+    return sparse.csr_array((values, some.items - np.int32(1), offsets), shape=shape)
 
 
 def _places(sequences: Sequences) -> NDArray[np.int64]:
@@ -287,9 +304,7 @@ def _counts(train: Sequences, num_items: int) -> _Float:
 
 def _incidence(train: Sequences, num_items: int) -> Any:
     """Return which items each user has, [U, V] float32: 1 or 0."""
-    row = np.repeat(np.arange(len(train.lengths)), train.lengths)
-    shape = len(train.lengths), num_items
-    met = sparse.csr_array((np.ones(len(row), np.float32), (row, train.items - 1)), shape=shape)
+    met = _by_user(train, np.ones(len(train.items), np.float32), num_items)
     met.sum_duplicates()
     met.data[:] = 1
     return met
@@ -305,17 +320,17 @@ def _summed(
 
 
 def _without_diagonal(matrix: Any) -> Any:
-    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    row = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
     matrix.data[row == matrix.indices] = 0
     matrix.eliminate_zeros()
     return matrix
 
 
 def _scaled(matrix: Any, rows: _Float, columns: _Float) -> Any:
-    """Multiply rows and columns, in place."""
-    matrix.data *= np.repeat(rows, np.diff(matrix.indptr)).astype(np.float32)
-    matrix.data *= columns[matrix.indices].astype(np.float32)
-    return matrix
+    """Return a csr_array with rows and columns multiplied; the places of its values are shared."""
+    values = matrix.data * np.repeat(rows.astype(np.float32), np.diff(matrix.indptr))
+    values *= columns.astype(np.float32)[matrix.indices]
+    return sparse.csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def _inverse(matrix: _Float, penalty: float) -> _Float:

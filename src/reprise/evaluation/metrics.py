@@ -73,13 +73,15 @@ class Metric:
     """A metric: its name, which keys begin with ("recall@50"), and how people read it.
 
     values(lists, n): [U] at a cutoff, or the one value of a catalogue's metric; None where the
-    lists know too little. interval: whether means get a confidence interval. in_training: whether
-    training's evaluations take it, too: it is then part of the bytes of metrics.jsonl.
+    lists know too little. about: the message that explains it to anyone. interval: whether means
+    get a confidence interval. in_training: whether training's evaluations take it, too: it is then
+    part of the bytes of metrics.jsonl.
     """
 
     name: str
     label: str
     values: Callable[[Lists, int], Any]
+    about: str
     of: Of = "targets"
     interval: bool = False
     higher_is_better: bool = True
@@ -178,26 +180,49 @@ def _ideal(n: int) -> NDArray[np.float64]:
 
 
 METRICS = (
-    Metric("recall", "Recall", recall, interval=True),
-    Metric("ndcg", "NDCG", ndcg, interval=True),
-    Metric("ndcg_comirec", "NDCG(ComiRec)", ndcg_comirec, interval=True),
-    Metric("hitrate", "HR", hitrate, interval=True),
-    Metric("mrr", "MRR", mrr, interval=True),
-    Metric("map", "MAP", average_precision, interval=True, in_training=False),
-    Metric("precision", "Precision", precision, interval=True, in_training=False),
-    Metric("diversity", "Diversity", _diversity, of="list"),
-    Metric("interest_coverage", "Interest coverage", _interest_coverage, of="list"),
-    Metric("novelty", "Novelty", _novelty, of="list", in_training=False),
+    Metric("recall", "Recall", recall, "about_recall", interval=True),
+    Metric("ndcg", "NDCG", ndcg, "about_ndcg", interval=True),
+    Metric("ndcg_comirec", "NDCG(ComiRec)", ndcg_comirec, "about_ndcg_comirec", interval=True),
+    Metric("hitrate", "HR", hitrate, "about_hitrate", interval=True),
+    Metric("mrr", "MRR", mrr, "about_mrr", interval=True),
+    Metric("map", "MAP", average_precision, "about_map", interval=True, in_training=False),
+    Metric(
+        "precision", "Precision", precision, "about_precision", interval=True, in_training=False
+    ),
+    Metric("diversity", "Diversity", _diversity, "about_diversity", of="list"),
+    Metric(
+        "interest_coverage",
+        "Interest coverage",
+        _interest_coverage,
+        "about_interest_coverage",
+        of="list",
+    ),
+    Metric("novelty", "Novelty", _novelty, "about_novelty", of="list", in_training=False),
     Metric(
         "popularity",
         "Popularity (ARP)",
         _popularity,
+        "about_popularity",
         of="list",
         higher_is_better=False,
         in_training=False,
     ),
-    Metric("catalogue_coverage", "Catalogue coverage", _catalogue_coverage, of="catalogue"),
-    Metric("gini", "Gini", _gini, of="catalogue", higher_is_better=False, in_training=False),
+    Metric(
+        "catalogue_coverage",
+        "Catalogue coverage",
+        _catalogue_coverage,
+        "about_catalogue_coverage",
+        of="catalogue",
+    ),
+    Metric(
+        "gini",
+        "Gini",
+        _gini,
+        "about_gini",
+        of="catalogue",
+        higher_is_better=False,
+        in_training=False,
+    ),
 )
 IN_TRAINING = tuple(metric for metric in METRICS if metric.in_training)
 BY_NAME = {metric.name: metric for metric in METRICS}

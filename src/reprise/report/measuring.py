@@ -10,6 +10,7 @@ from typing import Any
 from reprise.errors import CheckpointError, RepriseError
 from reprise.report.facts import Run, noting
 from reprise.runs import results
+from reprise.runs.beside import has_baselines
 from reprise.runs.evaluation import evaluation_facts, measure, measure_each
 from reprise.runs.folder import find_checkpoint
 from reprise.runs.results import Split
@@ -47,7 +48,8 @@ class Measured:
 def measure_run(
     run: Run, locate: Locate, split: Split, coefs: Sequence[float], say: Say
 ) -> Measured:
-    """Evaluate the run's best model on a split, once without lambda and once by all of them.
+    """Evaluate the run's best model on a split, once without lambda and once by all of them, and
+    without seen items where there are baselines to stand beside.
     Errors that the user can fix are printed, and noted instead of the result.
 
     `locate` returns the folder of a dataset by its name.
@@ -57,15 +59,18 @@ def measure_run(
         say("page_measuring", run=run.label, split=split)
         stored = load(run.path, "best", noting(notes, say), locate)
         plain = evaluation_facts(measure(stored, split), split, None)
-        results.keep(stored.checkpoint, [plain], say)
+        found = [plain]
+        if plain["seen_items"] != "filtered" and has_baselines(run.path, run.identity, split):
+            found.append(evaluation_facts(measure(stored, split, filter_seen=True), split, None))
+        results.keep(stored.checkpoint, found, say)
         trades = [_trade(plain, run.cutoff)]
         if stored.dataset.known_categories is None:
             trades.clear()
         if trades and coefs:
             shown = ", ".join(f"{coef:g}" for coef in coefs)
             say("page_measuring_lambda", run=run.label, coef=shown)
-            for coef, found in zip(coefs, measure_each(stored, split, coefs), strict=True):
-                trades.append(_trade(found.evaluation.metrics | {"lambda": coef}, run.cutoff))
+            for coef, one in zip(coefs, measure_each(stored, split, coefs), strict=True):
+                trades.append(_trade(one.evaluation.metrics | {"lambda": coef}, run.cutoff))
     except RepriseError as error:
         noting(notes, say)(error.key, **error.values)
         return Measured(None, (), tuple(notes))

@@ -10,13 +10,15 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reprise import __version__
-from reprise.data.dataset import HIDDEN
-from reprise.evaluation.metrics import METRICS
+from reprise.data.dataset import HELD_OUT
+from reprise.evaluation.metrics import METRICS, metric_of
 from reprise.report import curves, figures
 from reprise.report.facts import Run
 from reprise.report.figures import Figure
 from reprise.report.measuring import Measured, Trade
 from reprise.report.thinning import MOST_POINTS, places
+from reprise.runs.baselines import Facts
+from reprise.runs.beside import heads_and_rows, unmeasured
 from reprise.runs.events import Line
 from reprise.runs.manage.apart import apart
 from reprise.runs.results import Split
@@ -33,9 +35,15 @@ _ABSENT = "–"
 
 
 def render(
-    runs: Sequence[Run], measured: Sequence[Measured] | None, split: Split, messages: Messages
+    runs: Sequence[Run],
+    measured: Sequence[Measured] | None,
+    split: Split,
+    messages: Messages,
+    baselines: Sequence[Facts] = (),
 ) -> str:
-    """Render the page of the runs; `measured`: one per run, or None without evaluation."""
+    """Render the page of the runs; `measured`: one per run, or None without evaluation; baselines:
+    what `runs.beside.stored_beside` returns.
+    """
     first, others = curves.curves(runs, messages)
     of_health = figures.health(runs, messages)
     of_groups, of_lambda = _of_the_best(runs, measured or (), messages)
@@ -68,19 +76,21 @@ def render(
         split=split,
         measured=measured,
         measured_notes=_notes(runs, [one.notes for one in measured or ()], messages),
-        held_out=HIDDEN,
+        held_out=HELD_OUT,
         evaluations=[
             (run, one.facts) for run, one in zip(runs, measured or (), strict=False) if one.facts
         ],
         metrics=_metrics(measured or (), messages),
+        meanings=_meanings(runs, measured or (), messages),
         numbers=_numbers(runs, measured or (), messages),
+        baselines=[_baselines(facts, messages) for facts in baselines],
         groups=of_groups,
         trades=of_lambda,
         configuration=_side_by_side([run.config for run in runs]),
         environments=_side_by_side([run.environment for run in runs]),
         event_of=lambda start: curves.event_of(start, messages),
         figures={figure.id: {"data": figure.data, "layout": figure.layout} for figure in drawn},
-        facts=_facts(runs, measured),
+        facts=_facts(runs, measured) | {"baselines": list(map(_comparable, baselines))},
     )
 
 
@@ -201,6 +211,42 @@ def _metrics(measured: Sequence[Measured], messages: Messages) -> list[tuple[str
             if any(cells):
                 rows.append((f"{name}@{n}", [cell or _ABSENT for cell in cells]))
     return rows
+
+
+def _meanings(
+    runs: Sequence[Run], measured: Sequence[Measured], messages: Messages
+) -> list[tuple[str, str]]:
+    """Return the name of each metric on the page, and what it means."""
+    keys = [key.removeprefix("valid_") for run in runs for line in run.lines[-1:] for key in line]
+    keys += [key for one in measured if one.facts for key in one.facts]
+    shown = {metric.name for key in keys if (metric := metric_of(key)) is not None}
+    return [
+        (messages.metric(metric.name, metric.label), messages.text(metric.about))
+        for metric in METRICS
+        if metric.name in shown
+    ]
+
+
+def _baselines(facts: Facts, messages: Messages) -> dict[str, Any]:
+    """Return the table of the baselines of a data set, and what is not in it."""
+    heads, rows = heads_and_rows(facts, messages)
+    about = {key: facts[key] for key in ("dataset", "split")}
+    title = messages.text("baselines_beside", **about)
+    return {"title": title, "heads": heads, "rows": rows, "notes": unmeasured(facts, messages)}
+
+
+def _comparable(facts: Facts) -> dict[str, Any]:
+    """Return the facts of baselines without groups, which the page does not show."""
+    return {
+        key: {name: _without_groups(own) for name, own in value.items()}
+        if key in ("baselines", "runs")
+        else value
+        for key, value in facts.items()
+    }
+
+
+def _without_groups(entry: Facts | None) -> dict[str, Any] | None:
+    return None if entry is None else {key: entry[key] for key in entry if key != "groups"}
 
 
 def _value(measured: Measured, key: str) -> str:

@@ -7,8 +7,10 @@ a core's cache, and only scores above a user's N-th best so far are kept. Popula
 so soon almost nothing is kept, and the search takes little longer than its matrix products
 (`benchmarks/evaluate.py`).
 
-Each tile is computed by one thread: the thread count changes the time, and results are bitwise
-identical (a multi-threaded BLAS call rounds differently).
+Each product is computed by one thread: the thread count changes the time, and results are bitwise
+identical (a multi-threaded BLAS call rounds differently). Threads take turns in chunks or, where
+there is only one, as in a server, share its items. Few users are scored by a narrow product, whose
+columns are rounded as those of a wide one (`columns.py`).
 """
 
 import os
@@ -17,19 +19,21 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial, reduce
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from reprise.retrieval import columns
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, merge
 from reprise.retrieval.terms import EVERYTHING, NO_TERMS, Allowed, Terms
 from reprise.retrieval.vectors import CHUNK
 
 BLOCK = 1024  # items per block
-_TILE = 256  # interests per tile: a megabyte of scores
+_TILE = columns.WIDEST  # interests per tile
+_TOGETHER = 512  # listed items whose interests are found together: their vectors stay in the cache
 _POSITION_BITS = 24  # of a sort key, beside 32 bits of score; the rest is the user
 
 _Input = TypeVar("_Input")
@@ -83,9 +87,11 @@ def search(chunks: Iterable[Chunk], items: _Scores, best: Best | None = None) ->
         items: Item vectors.
         best: Finds each user's best items, as an index does; None: exactly, over all items.
     """
+    source = iter(chunks)
+    first = list(islice(source, 2))
     workers = worker_threads()
     if best is None:
-        best, workers = _make_best(items)
+        best, workers = _make_best(items, alone=len(first) < 2)
 
     def rank(chunk: Chunk) -> Ranking:
         interests, top_n = chunk.interests, min(chunk.top_n, len(items))
@@ -99,59 +105,97 @@ def search(chunks: Iterable[Chunk], items: _Scores, best: Best | None = None) ->
         return merge(ids.reshape(shape), scores.reshape(shape))
 
     with one_blas_thread(), ThreadPoolExecutor(workers, "search") as pool:
-        yield from _ordered_map(pool, rank, chunks, ahead=2 * workers)
+        yield from _ordered_map(pool, rank, chain(first, source), ahead=2 * workers)
 
 
-def _make_best(items: _Scores) -> tuple[Best, int]:
+def _make_best(items: _Scores, alone: bool) -> tuple[Best, int]:
     """Return what finds the best items, on an accelerator if there is one, and how many threads
-    should call it.
+    should call it; `alone`: there is only one chunk.
     """
     from reprise.retrieval import search_device
     from reprise.runtime import device  # imports JAX, which interests have needed already
 
     if device.present():
         return search_device.make_best(items), 1
+    if alone:
+        return partial(best_by_tiles, items, threads=worker_threads()), 1
     return partial(best_by_tiles, items), worker_threads()
 
 
 def best_by_tiles(
-    items: _Scores, interests: _Scores, terms: Terms, top_n: int, rows: int = CHUNK
+    items: _Scores,
+    interests: _Scores,
+    terms: Terms,
+    top_n: int,
+    rows: int = CHUNK,
+    threads: int = 1,
 ) -> tuple[NDArray[np.int64], _Scores]:
-    """Return the best `top_n` ids and scores of each user, [u, top_n], of interests [u, K, d].
-    Tiles are of one shape, however many `rows` there are.
+    """Return the best `top_n` ids and scores of each user, [u, top_n], of interests [u, K, d]:
+    bitwise the same for any number of threads; `rows` has no effect.
     """
-    users, count, _ = interests.shape
+    users, count, dim = interests.shape
     ids = np.full((users, top_n), NO_ITEM, np.int64)
     scores = np.full((users, top_n), -np.inf, np.float32)
+    layout = _layout(dim, len(items))
     # Users whose interests fit a tile, and whose candidates fit _POSITION_BITS.
     size = max(1, min(_TILE // count, (1 << _POSITION_BITS) // (2 * top_n + BLOCK)))
-    with np.errstate(all="ignore"):  # non-finite values give NaN scores
+    parts = _parts(len(items), threads)
+    with ThreadPoolExecutor(threads, "blocks") as pool:
+        each = pool.map if len(parts) > 1 else map
         for start in range(0, users, size):
             tile = interests[start:][:size]
-            found = _best_of_tile(tile, items, top_n, terms.of(start, start + len(tile)))
+            queries = _queries(tile, layout)
+            asked = partial(
+                _best_of_blocks, items, queries, top_n, terms.of(start, start + len(tile))
+            )
+            # Two at a time, because more candidates may not fit.
+            found = reduce(partial(_merged, len(tile), top_n), each(asked, parts))
             place = _places(found.user, len(tile))
             ids[start + found.user, place] = found.id
             scores[start + found.user, place] = found.score
     return ids, scores
 
 
-def _best_of_tile(interests: _Scores, items: _Scores, top_n: int, terms: Terms) -> _Found:
-    """Return the best `top_n` of each user of a tile [u, K, d], user by user, best first."""
-    users, count, _ = interests.shape
-    queries, width = _queries(interests)
-    every = np.empty((BLOCK, queries.shape[1]), np.float32)
+def _parts(count: int, threads: int) -> list[range]:
+    """Return the starts of the blocks of `count` items in as many runs as threads, none empty."""
+    starts = range(0, count, BLOCK)
+    size = max(1, -(-len(starts) // threads))
+    return [starts[at : at + size] for at in range(0, len(starts), size)] or [starts]
+
+
+class _Queries(NamedTuple):
+    """A tile's interests as columns [d, margin + widths + margin]: interest k of user n of `users`
+    is in column margin + k * width + n.
+    """
+
+    columns: _Scores
+    users: int
+    count: int
+    width: int
+    margin: int
+
+
+def _best_of_blocks(
+    items: _Scores, queries: _Queries, top_n: int, terms: Terms, starts: range
+) -> _Found:
+    """Return the best `top_n` of each user of a tile among the items of the blocks at `starts`,
+    user by user, best first.
+    """
+    made, users, count, width, margin = queries
+    every = np.empty((BLOCK, made.shape[1]), np.float32)
     pool = [_NOTHING]
     waiting, floor = 0, np.full(users, -np.inf, np.float32)
-    for start in range(0, len(items), BLOCK):
+    for start in starts:
         block = items[start:][:BLOCK]
         if not _any_allowed(terms.allowed, start, len(block)):
             continue
-        scored = np.matmul(block, queries, out=every[: len(block)])
-        # fmax ignores interests whose score is NaN.
-        best = reduce(np.fmax, (scored[:, k * width :][:, :users] for k in range(count)))
-        _apply(terms, best, start)
-        # Strictly: items of later blocks have higher ids and lose ties.
-        at = np.flatnonzero(best > floor)
+        with np.errstate(all="ignore"):  # non-finite values give NaN scores
+            scored = np.matmul(block, made, out=every[: len(block)])[:, margin:]
+            # fmax ignores interests whose score is NaN.
+            best = reduce(np.fmax, (scored[:, k * width :][:, :users] for k in range(count)))
+            _apply(terms, best, start)
+            # Strictly: items of later blocks have higher ids and lose ties.
+            at = np.flatnonzero(best > floor)
         pool.append(_Found(at % users, at // users + start + 1, best.ravel()[at]))
         waiting += len(at)
         if waiting > users * top_n:
@@ -161,16 +205,22 @@ def _best_of_tile(interests: _Scores, items: _Scores, top_n: int, terms: Terms) 
     return _cut(pool, users, top_n)
 
 
-def _queries(interests: _Scores) -> tuple[_Scores, int]:
-    """Return a tile's interests [u, K, d] as columns: interest k of user n is in column
-    k * width + n. There are always as many columns, because their number affects rounding.
-    """
+def _queries(interests: _Scores, layout: columns.Layout) -> _Queries:
+    """Return a tile's interests [u, K, d] as columns."""
     users, count, dim = interests.shape
-    width = max(1, _TILE // count)
-    queries = np.zeros((dim, max(_TILE, count)), np.float32)
-    by_interest = queries[:, : count * width].reshape(dim, count, width)  # a view
-    by_interest[:, :, :users] = interests.transpose(2, 1, 0)
-    return queries, width
+    own = layout.width(users * count)
+    width, margin = own // count, layout.margin
+    made = np.zeros((dim, own + 2 * margin), np.float32)
+    within = made[:, margin : margin + count * width]
+    within.reshape(dim, count, width)[:, :, :users] = interests.transpose(2, 1, 0)
+    return _Queries(made, users, count, width, margin)
+
+
+def _layout(dim: int, count: int) -> columns.Layout:
+    """Return the layout of queries for blocks of `count` items in all."""
+    rows = {min(count, BLOCK), count % BLOCK} - {0}
+    with one_blas_thread():
+        return columns.layout(dim, tuple(sorted(rows)), _TILE)
 
 
 def _any_allowed(allowed: Allowed | None, start: int, size: int) -> bool:
@@ -204,6 +254,11 @@ def _cut(pool: list[_Found], users: int, top_n: int) -> _Found:
     return _Found(user[order], ids[order], score[order])
 
 
+def _merged(users: int, top_n: int, some: _Found, more: _Found) -> _Found:
+    """Return the best `top_n` of each user of two parts; the first one's ids are the lower."""
+    return _cut([some, more], users, top_n)
+
+
 def _places(user: NDArray[np.int64], users: int) -> NDArray[np.int64]:
     """Return each candidate's position, from 0, among its user's candidates; `user` ascends."""
     first: NDArray[np.int64] = np.searchsorted(user, np.arange(users))
@@ -217,20 +272,24 @@ def falling(scores: _Scores) -> NDArray[np.uint64]:
 
 
 def interest_scores(interests: _Scores, vectors: _Scores) -> _Scores:
-    """Return the inner products [K, N] of one user's interests [K, d] with item vectors [N, d],
-    each rounded the same whatever the others are.
+    """Return the inner products [..., K, N] of users' interests [..., K, d] with their items'
+    vectors [..., N, d], each rounded the same whatever the others are.
     """
-    scores: _Scores = np.vecdot(interests[:, None], vectors)  # a matrix product rounds by its shape
+    # A matrix product rounds by its shape.
+    scores: _Scores = np.vecdot(interests[..., :, None, :], vectors[..., None, :, :])
     return scores
 
 
 def _origin(interests: _Scores, items: _Scores, ids: NDArray[np.int64]) -> NDArray[np.int32]:
     """Return the first interest with the highest score, [u, N], for ids [u, N]."""
     origin = np.empty(ids.shape, np.int32)
+    size = max(1, _TOGETHER // max(1, ids.shape[1]))
     with np.errstate(all="ignore"):
-        for user, (own, found) in enumerate(zip(interests, ids, strict=True)):
-            scores = interest_scores(own, items[found - 1])  # arbitrary for NO_ITEM
-            origin[user] = np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=0)
+        for start in range(0, len(ids), size):
+            some = slice(start, start + size)
+            scores = interest_scores(interests[some], items[ids[some] - 1])  # arbitrary for NO_ITEM
+            np.copyto(scores, -np.inf, where=np.isnan(scores))
+            origin[some] = np.argmax(scores, axis=1)
     return np.where(ids == NO_ITEM, np.int32(NO_INTEREST), origin)
 
 

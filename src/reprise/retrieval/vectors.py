@@ -19,6 +19,7 @@ from reprise.training import item_table
 if TYPE_CHECKING:
     from jax import Array
 
+    from reprise.models.features import Features
     from reprise.models.registry import Model, Params
     from reprise.training.state import Arrays
 
@@ -36,10 +37,10 @@ class Retriever:
     Attributes:
         model: The network.
         scoring: How interests and items are compared.
-        rows: [V+1, at least width] float32 item rows, which begin with the item's values; row 0 is
-            padding.
+        rows: [V+1, at least width] float32, which begin with the item's values: the item rows or,
+            with features, `models.items.all_composed`; row 0 is padding.
         width: Numbers per item value.
-        params: The network's parameters.
+        params: The network's parameters, without those of features.
         request_time: When the users of an evaluation ask, one of `REQUEST_TIMES`; None if interests
             do not depend on it.
     """
@@ -94,11 +95,37 @@ class Retriever:
 
 
 def retriever_of(
-    model: "Model", scoring: Scoring, arrays: "Arrays", request_time: str | None = None
+    model: "Model",
+    scoring: Scoring,
+    arrays: "Arrays",
+    features: "Features | None" = None,
+    request_time: str | None = None,
 ) -> Retriever:
     """Return the retriever of a state whose pending updates are applied."""
     width = item_table.width(arrays.rows)
-    return Retriever(model, scoring, arrays.rows, width, arrays.params, request_time)
+    own = (arrays.rows, width, arrays.params, features)
+    return retriever_of_rows(model, scoring, *own, request_time)
+
+
+def retriever_of_rows(
+    model: "Model",
+    scoring: Scoring,
+    rows: "Array",
+    width: int,
+    params: "Params",
+    features: "Features | None" = None,
+    request_time: str | None = None,
+) -> Retriever:
+    """Return the retriever of item rows [V+1, at least `width`] and all parameters; `features` is
+    what the model was trained with.
+    """
+    if features is None:
+        return Retriever(model, scoring, rows, width, params, request_time)
+    from reprise.models.features import of_network
+    from reprise.models.items import all_composed
+
+    values = all_composed(rows, params, features, width)
+    return Retriever(model, scoring, values, width, of_network(params), request_time)
 
 
 def user_vectors(

@@ -4,33 +4,34 @@ Results are kept in RUNS_DIR/baselines/NAME.json, by split:
 
 schema               1
 dataset_fingerprint  of the data that they were measured on; of other data, nothing is kept
-results              by split: the newest result of `measure_baselines`, as `facts_of` tells it
+results              by split: what `measure_baselines` returned last of each baseline
 """
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reprise import durable
 from reprise.data.dataset import Dataset
-from reprise.data.sequences import EvaluationUsers
+from reprise.data.sequences import EvaluationUsers, Past, Sequences
 from reprise.errors import UsageError
-from reprise.evaluation.baselines import BASELINES, MOST_SOLVED, Baseline, ItemToItem, ranked
+from reprise.evaluation.baselines import BASELINES, MOST_SOLVED, Baseline, Fitted, solving
 from reprise.evaluation.evaluate import Evaluation, score
 from reprise.evaluation.metrics import METRICS, Lists, recall
-from reprise.runs import results
 from reprise.runs.evaluation import Measured, evaluation_facts
-from reprise.runs.manage import survey
 from reprise.runs.results import Split
 from reprise.text.messages import Say, unsaid
 
 SCHEMA = 1
 NAMES = tuple(baseline.name for baseline in BASELINES)
 SELECTED_BY = 50  # the cutoff of the recall that chooses settings
-SELECTED_ON = 10_000  # valid users that choose settings, at most; drawn by the seed
+SELECTED_ON = 5_000  # valid users that choose settings, at most; drawn by the seed
 _SEED = 1
 
 Facts = dict[str, Any]
@@ -43,7 +44,7 @@ class Chosen:
     baseline: Baseline
     settings: Mapping[str, float]
     valid_recall: float
-    fitted: ItemToItem
+    fitted: Fitted
 
 
 def measure_baselines(
@@ -66,24 +67,24 @@ def measure_baselines(
         done: Called with the name of each baseline when it is measured.
 
     Returns:
-        dataset, dataset_fingerprint, split; left_out: names of baselines that the catalogue is too
-        large for; baselines, by name: settings, valid_recall@50, and `evaluation_facts`.
+        dataset, dataset_fingerprint, split; left_out: why ("items": the catalogue is too large,
+        "times": it has none), by the name of a baseline; baselines, by name: settings,
+        valid_recall@50, and `evaluation_facts`.
     """
     if unknown := sorted(set(names) - set(NAMES)):
         expected = " | ".join(NAMES)
         raise UsageError("bad_value", option="only", value=unknown[0], expected=expected)
     asked = [baseline for baseline in BASELINES if baseline.name in names]
-    left_out = [one.name for one in asked if one.solves and dataset.num_items > MOST_SOLVED]
-    if left_out:
-        named = ", ".join(left_out)
-        say("baselines_left_out", names=named, items=dataset.num_items, most=MOST_SOLVED)
+    left_out = _left_out(asked, dataset, say)
     valid = dataset.evaluation_users("valid", 1).sample(SELECTED_ON, _SEED)
     users = dataset.evaluation_users(split, 1)
+    numbers = _Numbers.of(dataset)
     found = {}
     for baseline in asked:
         if baseline.name not in left_out:
-            chosen = _choose(baseline, dataset, valid)
-            found[baseline.name] = _facts(chosen, dataset, users, split, cutoffs)
+            chosen = _choose(baseline, dataset, numbers, valid)
+            ids = numbers.ranked(chosen.fitted, users.past, max(cutoffs))
+            found[baseline.name] = _facts(chosen, ids, dataset, users, split, cutoffs)
             done(baseline.name)
     return {
         "dataset": dataset.name,
@@ -92,6 +93,20 @@ def measure_baselines(
         "left_out": left_out,
         "baselines": found,
     }
+
+
+def _left_out(asked: Sequence[Baseline], dataset: Dataset, say: Say) -> dict[str, str]:
+    """Return which baselines cannot be measured on a data set, and why; say it."""
+    items, timed = dataset.num_items, dataset.splits["train"].times is not None
+    large = [one.name for one in asked if one.solves and items > MOST_SOLVED]
+    untimed = [one.name for one in asked if one.timed and not timed]
+    if large:
+        size, hours = solving(items)
+        shape = {"items": items, "most": MOST_SOLVED, "gigabytes": size / 1e9, "hours": hours}
+        say("baselines_left_out", names=", ".join(large), **shape)
+    if untimed:
+        say("baselines_without_times", names=", ".join(untimed))
+    return dict.fromkeys(large, "items") | dict.fromkeys(untimed, "times")
 
 
 def keep(runs_dir: Path, facts: Facts) -> Path:
@@ -124,25 +139,6 @@ def read(runs_dir: Path, dataset: str, fingerprint: str) -> dict[str, Facts]:
     return {}
 
 
-def runs_beside(runs_dir: Path, facts: Facts) -> dict[str, Facts]:
-    """Return the newest results of runs on the same data and split without seen items, by the run's
-    name; of a run that has not been evaluated so, None.
-    """
-    found: dict[str, Any] = {}
-    for folder in survey.folders(runs_dir):
-        run = survey.survey(folder)
-        if run.identity.get("dataset_fingerprint") == facts["dataset_fingerprint"]:
-            entries = results.read(folder.path).entries
-            found[run.name] = next((one for one in reversed(entries) if _beside(one, facts)), None)
-    return found
-
-
-def _beside(entry: results.Entry, facts: Facts) -> bool:
-    asked = {"split": facts["split"], "seen_items": "filtered", "lambda": None}
-    asked["dataset_fingerprint"] = facts["dataset_fingerprint"]
-    return all(entry.get(key) == value for key, value in asked.items())
-
-
 def _path(runs_dir: Path, dataset: str) -> Path:
     return runs_dir / "baselines" / f"{dataset}.json"
 
@@ -151,11 +147,41 @@ def _in_order(found: Mapping[str, Facts]) -> dict[str, Facts]:
     return {name: found[name] for name in NAMES if name in found}
 
 
-def _choose(baseline: Baseline, dataset: Dataset, valid: EvaluationUsers) -> Chosen:
+class _Numbers(NamedTuple):
+    """Items' numbers by falling popularity, which baselines expect: rank [V+1] of each item, and
+    item [V+1] of each rank; None where items are numbered so.
+    """
+
+    rank: NDArray[np.int32] | None
+    item: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "_Numbers":
+        """Return those of a data set."""
+        if dataset.is_numbered_by_rank:
+            return cls(None, None)
+        return cls(dataset.rank, np.argsort(dataset.rank))
+
+    def of_train(self, train: Sequences) -> Sequences:
+        """Return training sequences in ranks."""
+        return train if self.rank is None else replace(train, items=self.rank[train.items])
+
+    def ranked(self, fitted: Fitted, past: Past, top_n: int) -> NDArray[np.int64]:
+        """Return the lists of users, of what was fitted in ranks, in items."""
+        if self.rank is None or self.item is None:
+            return fitted.ranked(past, top_n)
+        ids = fitted.ranked(replace(past, items=self.rank[past.items]), top_n)
+        return self.item[ids]
+
+
+def _choose(
+    baseline: Baseline, dataset: Dataset, numbers: _Numbers, valid: EvaluationUsers
+) -> Chosen:
     """Return the best settings by recall@50; of equal ones, the first."""
     best: Chosen | None = None
-    for settings, fitted in baseline.candidates(dataset.splits["train"], dataset.num_items):
-        ids = ranked(fitted, valid.past, SELECTED_BY)
+    train = numbers.of_train(dataset.splits["train"])
+    for settings, fitted in baseline.candidates(train, dataset.num_items):
+        ids = numbers.ranked(fitted, valid.past, SELECTED_BY)
         found = float(
             recall(Lists(ids, valid.target_offsets, valid.target_items), SELECTED_BY).mean()
         )
@@ -167,13 +193,13 @@ def _choose(baseline: Baseline, dataset: Dataset, valid: EvaluationUsers) -> Cho
 
 def _facts(
     chosen: Chosen,
+    ids: NDArray[np.int64],
     dataset: Dataset,
     users: EvaluationUsers,
     split: Split,
     cutoffs: tuple[int, ...],
 ) -> Facts:
     category, counts = dataset.known_categories, dataset.training_counts
-    ids = ranked(chosen.fitted, users.past, max(cutoffs))
     targets = users.target_offsets, users.target_items
     listed = Lists(ids, *targets, dataset.num_items, category, dataset.truth(split), counts)
     means, by_user = score(listed, cutoffs, METRICS)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reprise.config.load import make_config
+from reprise.config.schema import SETTINGS
 from reprise.errors import RepriseError
 
 
@@ -19,10 +20,11 @@ def folder_names(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def name_in(folder_name: str, values: Mapping[str, Any]) -> str:
-    """Return a run's name by its folder's and its stored settings; the folder's name where it has
-    not been formed of them.
+    """Return a run's name by its folder's and what is stored with its settings; the folder's name
+    where it has not been formed of them.
     """
-    for prefix in reversed(folder_names({**values, "name": "-"})):
+    settings = {key: values[key] for key in SETTINGS if key in values}
+    for prefix in reversed(folder_names({**settings, "name": "-"})):
         if folder_name.startswith(prefix[:-1]) and folder_name != prefix[:-1]:
             return folder_name.removeprefix(prefix[:-1])
     return folder_name

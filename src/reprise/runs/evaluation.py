@@ -34,17 +34,17 @@ ASKED = dict(zip(REQUEST_TIMES, ("request_first_held_out", "request_last"), stri
 class Measured:
     """An evaluation of a stored model: what was found, on which users and at which cutoffs.
 
-    checkpoint: the model's; None: another system made the lists. hidden: the holdout protocol, one
-    of `dataset.EVALUATIONS`; training_counts [V+1] int64: the training interactions of each item;
-    item_category [V+1] int32, None where no category is known. about: what else the facts tell of
-    where users and lists come from.
+    checkpoint: the model's; None: another system made the lists. held_out: which items are targets,
+    one of `dataset.EVALUATIONS`; training_counts [V+1] int64: the training interactions of each
+    item; item_category [V+1] int32, None where no category is known. about: what else the facts
+    tell of where users and lists come from.
     """
 
     checkpoint: Checkpoint | None
     evaluation: Evaluation
     users: EvaluationUsers
     cutoffs: tuple[int, ...]
-    hidden: str
+    held_out: str
     training_counts: NDArray[np.int64]
     item_category: NDArray[np.int32] | None
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -87,7 +87,7 @@ def asked_at(stored: StoredModel, request_time: str | None) -> StoredModel:
 
 def lambdas_asked(coefs: Iterable[float], option: str = "lambda") -> tuple[float, ...]:
     """Return the distinct lambdas, ascending; raise UsageError for an invalid one, or for none."""
-    asked = sorted(set(coefs))
+    asked = sorted({float(coef) for coef in coefs})
     if not asked:
         raise UsageError("missing_value", option=option)
     for coef in asked:
@@ -110,7 +110,7 @@ def cutoffs_asked(
         return None if top_n is None else cutoffs_of(top_n)
     if not cutoffs:
         raise UsageError("missing_value", option="cutoffs")
-    return tuple(sorted({*cutoffs} if top_n is None else {*cutoffs, top_n}))
+    return tuple(sorted({*map(int, cutoffs), *([] if top_n is None else [top_n])}))
 
 
 def measure(
@@ -145,7 +145,7 @@ def measure_each(
 def measure_users(
     stored: StoredModel,
     users: EvaluationUsers,
-    hidden: str,
+    held_out: str,
     coefs: Sequence[float | None],
     truth: Truth | None = None,
     filter_seen: bool = False,
@@ -167,7 +167,7 @@ def measure_users(
         training_counts=counts,
     )
     return [
-        Measured(stored.checkpoint, evaluation, users, cutoffs, hidden, counts, category)
+        Measured(stored.checkpoint, evaluation, users, cutoffs, held_out, counts, category)
         for evaluation in evaluations
     ]
 
@@ -183,10 +183,10 @@ def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> di
     """Return what was measured, as JSON holds it: numbers that are not finite are None.
 
     checkpoint, step and is_best (None of another system's lists), what `about` tells
-    (target_events, where not all are to be found), split,
-    users, hidden (what is to be found: `dataset.EVALUATIONS`), seen_items ("kept", "filtered" or
-    "learned"; "given" of another system's lists), repeat_worth (of "learned"), request_time (of
-    models that depend on it: `REQUEST_TIMES`), lambda, cutoffs;
+    (target_events, where not all are to be found), split, users, held_out (which items are the
+    targets: `dataset.EVALUATIONS`), seen_items ("kept", "filtered" or "learned"; "given" of another
+    system's lists), repeat_worth (of "learned"), request_time (of models that depend on it:
+    `REQUEST_TIMES`), lambda, cutoffs;
     each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric
     ([low, high]); groups: history_length, mixture (where categories are known) and popularity, each
     by name: users, recall and ndcg at each cutoff, of popularity the number of items, and of
@@ -206,7 +206,7 @@ def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> di
         "is_best": None if checkpoint is None else checkpoint.progress.is_best,
         "split": split,
         "users": len(measured.users.lengths),
-        "hidden": measured.hidden,
+        "held_out": measured.held_out,
         **_seen_items(evaluation.repeat_worth),
         **({"request_time": evaluation.request_time} if evaluation.request_time else {}),
         **measured.about,

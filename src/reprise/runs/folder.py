@@ -7,6 +7,7 @@ runs/<dataset>_<name>/    (of the original command line <dataset>_<model>_b128_l
     LOCK            flock: one writer at a time
     checkpoints/    see `store`
     items/          raw ids, titles and categories of its items, see `items`
+    features/       the item features that it is trained on, see `features`
     metrics.jsonl   one line an evaluation, always as the resumed checkpoint knows it, see
                     `checkpoints.log`
     train.log       what was printed, with times
@@ -66,6 +67,11 @@ class RunFolder:
     def items(self) -> Path:
         """What the run keeps of its items, see `runs.items`."""
         return self.path / "items"
+
+    @property
+    def features(self) -> Path:
+        """What the run keeps of its items' features, see `runs.features`."""
+        return self.path / "features"
 
     @property
     def metrics(self) -> Path:
@@ -141,6 +147,10 @@ def refuse_difference(
         raise ConfigMismatchError("items_relabelled", path=folder.path)
     if differences == ["times"]:
         raise ConfigMismatchError("times_changed", path=folder.path)
+    if differences == ["features"]:
+        known, own = stored["features"], asked["features"]
+        names = [name for name in sorted(known) if known[name] != own.get(name)]
+        raise ConfigMismatchError("features_changed", path=folder.path, names=", ".join(names))
     if differences:
         lines = "\n".join(f"  {shown(line)}" for line in differences)
         raise ConfigMismatchError("config_differs", path=folder.path, differences=lines)

@@ -28,6 +28,7 @@ from reprise.training.state import Best
 
 SCHEMA = 1
 FILE = "results.json"
+_FORMERLY = {"hidden": "held_out"}  # keys of an entry by earlier versions
 # What tells an evaluation from another of the same model.
 _KEY = ("checkpoint", "manifest", "dataset_fingerprint", "split", "seen_items", "lambda", "cutoffs")
 _REQUEST_TIME = "request_time"  # tells evaluations apart, too, of models that it matters to
@@ -58,13 +59,14 @@ class Results:
     final: Final | None = None
     entries: tuple[Entry, ...] = ()
 
-    def of(self, checkpoint: Checkpoint, split: str) -> Entry | None:
+    def of(self, checkpoint: Checkpoint, split: str, filtered: bool = False) -> Entry | None:
         """Return a checkpoint's results on a split of the run's own data, for lists by score and
-        the model's default treatment of seen items, with all cutoffs; None if it was not evaluated.
+        the model's default treatment of seen items, or if `filtered` without them, with all
+        cutoffs; None if it was not evaluated.
         """
         merged: dict[str, Any] = {}
         for entry in self.entries:
-            if _is_plain(entry, checkpoint, split):
+            if _is_of(entry, checkpoint, split, filtered):
                 intervals = merged.get("confidence", {}).get("intervals", {})
                 cutoffs = sorted({*merged.get("cutoffs", ()), *entry["cutoffs"]})
                 groups = _joined(merged.get("groups", {}), entry.get("groups", {}))
@@ -82,7 +84,8 @@ def read(run: Path, warn: Say = unsaid) -> Results:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] == SCHEMA and all(map(_is_entry, content["results"])):
             final = content["final"]
-            return Results(None if final is None else Final(**final), tuple(content["results"]))
+            entries = tuple(map(_in_todays_names, content["results"]))
+            return Results(None if final is None else Final(**final), entries)
         reason: Any = Phrase("unexpected_content")
     except FileNotFoundError:
         return Results()
@@ -173,7 +176,7 @@ def _entry(checkpoint: Checkpoint, facts: Entry) -> dict[str, Any]:
     return about | own | {key: value for key, value in facts.items() if key != "checkpoint"}
 
 
-def _is_plain(entry: Entry, checkpoint: Checkpoint, split: str) -> bool:
+def _is_of(entry: Entry, checkpoint: Checkpoint, split: str, filtered: bool) -> bool:
     asked = {
         "checkpoint": checkpoint.path.name,
         "manifest": _digest(checkpoint),
@@ -181,10 +184,9 @@ def _is_plain(entry: Entry, checkpoint: Checkpoint, split: str) -> bool:
         "split": split,
         "lambda": None,
     }
-    kept = entry["seen_items"] != "filtered"
-    own_time = checkpoint.identity.get(_REQUEST_TIME)
-    kept &= entry.get(_REQUEST_TIME) in (None, own_time)
-    return kept and all(entry[key] == value for key, value in asked.items())
+    same = (entry["seen_items"] == "filtered") == filtered
+    same &= entry.get(_REQUEST_TIME) in (None, checkpoint.identity.get(_REQUEST_TIME))
+    return same and all(entry[key] == value for key, value in asked.items())
 
 
 def _joined(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,6 +212,10 @@ def _is_entry(entry: Any) -> bool:
         and isinstance(entry.get("confidence"), dict)
         and isinstance(entry["confidence"].get("intervals"), dict)
     )
+
+
+def _in_todays_names(entry: Entry) -> Entry:
+    return {_FORMERLY.get(key, key): value for key, value in entry.items()}
 
 
 def _digest(checkpoint: Checkpoint) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
+from reprise.config.features import chosen
 from reprise.config.schema import TrainConfig, check_value
 from reprise.data import texts
 from reprise.data.dataset import Dataset, open_dataset
@@ -17,7 +18,7 @@ from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
 from reprise.evaluation.metrics import METRICS
 from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
-from reprise.runs import items, results, where
+from reprise.runs import features, items, results, where
 from reprise.runs.evaluation import ASKED, Measured, evaluation_facts
 from reprise.runs.folder import (
     Resumption,
@@ -25,6 +26,7 @@ from reprise.runs.folder import (
     Source,
     check_identity,
     locked,
+    read_record,
     record_events,
     resume,
 )
@@ -41,7 +43,7 @@ from reprise.runs.naming import FitOf
 from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runtime import environment
-from reprise.text.messages import Phrase, Say
+from reprise.text.messages import Phrase, Say, unsaid
 from reprise.training.doubts import doubts
 from reprise.training.setup import Task, fresh_state, make_task, up_to_date
 from reprise.training.state import Best, Progress, TrainState, restore, take_snapshot
@@ -120,11 +122,13 @@ def run_session(
     config, folder = request.config, request.folder
     dataset = open_dataset(request.data_folder)
     task = make_task(config, dataset)
+    config = task.config
     with stop_requests(own_process) as stop, locked(folder):
         if not durable.can_sync_folder(folder.checkpoints):
             announcer.say("folders_not_synced", path=folder.checkpoints)
         check_identity(folder, task.identity, announcer.say, dataset.folder)
         items.keep(folder, dataset, announcer.say)
+        features.keep(folder, chosen(config, dataset), announcer.say)
         resumption = resume(
             folder,
             task.identity,
@@ -133,17 +137,7 @@ def run_session(
             finished=lambda latest: is_finished(latest, config),
         )
         announcer.began(task, folder, resumption)
-        if source := texts.replaced(request.data_folder):
-            command = texts.command(request.data_folder, source)
-            folders = {"folder": request.data_folder, "source": source}
-            announcer.say("texts_replaced_since", **folders, command=command)
-        if resumption is None:
-            for key, values in doubts(task):
-                announcer.say(key, **values)
-        if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
-            announcer.say("valid_sample", users=some, every=every)
-        if config.request_at is not None and not config.is_final_fit:
-            announcer.say(ASKED[config.request_at])
+        _say_notes(request, task, announcer.say, is_new=resumption is None)
         try:
             state = _starting_state(request, task, resumption, stop, announcer, evaluate)
         except InterruptedSearchError:  # while measuring a stored state: nothing has changed
@@ -154,22 +148,51 @@ def run_session(
         if resumption is not None:
             announcer.restored(state.progress)
         del resumption  # and the memory of its arrays, which the state has copied
-        if is_finished(state.progress, config):
-            _say_finished(state.progress, config, announcer.say)
-        else:
-            announcer.training_begins(state.progress)
-            state = train(task, state, folder, stop, announcer, evaluate)
-            if out_of_patience(state.progress, config.patience):
-                trials = state.progress.evaluations_without_improvement
-                announcer.say("stopped_early", step=state.progress.step, trials=trials)
-        progress, found = state.progress, None
+        state = _trained(task, state, folder, stop, announcer, evaluate)
+        found = None
         if config.is_final_fit:
             announcer.say("final_fit", users=len(task.sampler.users))
         elif not stop:
             found = _measure_ended(task, dataset, state, folder, stop, announcer, evaluate)
-    stored = store.scan(folder.checkpoints)
+    progress, stored = state.progress, store.scan(folder.checkpoints)
     best = results.best_known(stored, results.read(folder.path), progress.best)
     return Outcome(progress, best, found, stop.exit_code)
+
+
+def _say_notes(request: Request, task: Task, say: Say, is_new: bool) -> None:
+    """Report what users should know of a run's data and settings before it trains."""
+    if source := texts.replaced(request.data_folder):
+        command = texts.command(request.data_folder, source)
+        folders = {"folder": request.data_folder, "source": source}
+        say("texts_replaced_since", **folders, command=command)
+    if is_new:
+        for key, values in doubts(task):
+            say(key, **values)
+    if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
+        say("valid_sample", users=some, every=every)
+    if task.config.request_at is not None and not task.config.is_final_fit:
+        say(ASKED[task.config.request_at])
+
+
+def _trained(
+    task: Task,
+    state: TrainState,
+    folder: RunFolder,
+    stop: StopRequest,
+    announcer: Announcer,
+    evaluate: Evaluate,
+) -> TrainState:
+    """Train a state to the end of its run, unless it is there."""
+    config = task.config
+    if is_finished(state.progress, config):
+        _say_finished(state.progress, config, announcer.say)
+        return state
+    announcer.training_begins(state.progress)
+    state = train(task, state, folder, stop, announcer, evaluate)
+    if out_of_patience(state.progress, config.patience):
+        trials = state.progress.evaluations_without_improvement
+        announcer.say("stopped_early", step=state.progress.step, trials=trials)
+    return state
 
 
 def _starting_state(
@@ -180,10 +203,13 @@ def _starting_state(
     announcer: Announcer,
     evaluate: Evaluate,
 ) -> TrainState:
-    """Return the state to train on from, and record the start in run.json."""
+    """Return the state to train on from, and record the start in run.json. Asking for a run that
+    has ended is no start.
+    """
     folder = request.folder
     state = fresh_state(task) if resumption is None else restore(resumption.snapshot)
     progress = state.progress
+    is_start = resumption is None or not is_finished(progress, task.config)
 
     def save(state: TrainState) -> None:
         store.save(folder.checkpoints, take_snapshot(state), task.identity, task.environment)
@@ -193,11 +219,39 @@ def _starting_state(
             announcer.say("old_checkpoint")
         state = measure_best(task, state, stop, request.best_metric, evaluate)
         save(state)
+        is_start = True
     elif request.best_metric is not None:
         announcer.say("best_metric_unused")
     by_lazy_adam = resumption is not None and "optimizer" not in resumption.checkpoint.identity
     if by_lazy_adam and task.config.optimizer != "lazy-adam":
         announcer.say("old_optimizer", optimizer=task.config.optimizer)
+    events = _events_of_start(request, task, resumption, progress, announcer.say)
+    rate = request.new_learning_rate
+    if rate is not None and rate != progress.learning_rate:
+        # What is rated, and may be the best, was trained with the old rate: it is stored with it.
+        state = evaluate_due(task, state, folder, stop, announcer, evaluate)
+        state, change = _with_rate(task, state, rate, announcer.say)
+        events.append(change)
+        save(state)
+        is_start = True
+    used = task.environment
+    if not is_start:
+        used, events = read_record(folder, unsaid).get("environment", used), []
+    config, hint = dataclasses.asdict(task.config), where.hint(folder, request.data_folder)
+    record_events(folder, task.identity, config, used, events, hint)
+    return state
+
+
+def _events_of_start(
+    request: Request,
+    task: Task,
+    resumption: Resumption | None,
+    progress: Progress,
+    say: Say,
+) -> list[dict[str, object]]:
+    """Return the events of a start: that it is one, and, with a warning, that the environment is
+    another one than before.
+    """
     events: list[dict[str, object]] = [
         {
             "event": "created" if resumption is None else "resumed",
@@ -209,19 +263,9 @@ def _starting_state(
     ]
     before = {} if resumption is None else resumption.checkpoint.environment
     if changes := environment.changes(before, task.environment):
-        announcer.say("environment_changed", changes="; ".join(changes))
+        say("environment_changed", changes="; ".join(changes))
         events.append({"event": "environment changed", "changes": changes, "step": progress.step})
-    rate = request.new_learning_rate
-    if rate is not None and rate != progress.learning_rate:
-        # What is rated, and may be the best, was trained with the old rate: it is stored with it.
-        state = evaluate_due(task, state, folder, stop, announcer, evaluate)
-        state, change = _with_rate(task, state, rate, announcer.say)
-        events.append(change)
-        save(state)
-    config = dataclasses.asdict(task.config)
-    hint = where.hint(folder, request.data_folder)
-    record_events(folder, task.identity, config, task.environment, events, hint)
-    return state
+    return events
 
 
 def _with_rate(
@@ -261,8 +305,10 @@ def _measure_ended(
             )
             results.keep(latest, (), announcer.say, results.final_of(latest, metric))
         checkpoint, state = _best_state(task, latest, state, folder, announcer.say)
-        scoring, asked_at = task.config.scoring, task.config.request_at
-        retriever = retriever_of(task.model, scoring, state.arrays, asked_at)
+        asked_at = task.config.request_at
+        retriever = retriever_of(
+            task.model, task.config.scoring, state.arrays, task.features, asked_at
+        )
         found: dict[Split, Measured] = {
             split: _measure(task, dataset, checkpoint, retriever, split, stop)
             for split in ("valid", "test")
@@ -315,10 +361,10 @@ def _measure(
         training_counts=dataset.training_counts,
     )
     counts = dataset.training_counts
-    hidden, category = dataset.evaluation, task.item_category
+    held_out, category = dataset.evaluation, task.item_category
     about = dataset.target_events
     cutoffs = task.config.cutoffs
-    return Measured(checkpoint, evaluation, users, cutoffs, hidden, counts, category, about)
+    return Measured(checkpoint, evaluation, users, cutoffs, held_out, counts, category, about)
 
 
 def _say_finished(progress: Progress, config: TrainConfig, say: Say) -> None:

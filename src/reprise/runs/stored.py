@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reprise.checkpoints.store import Checkpoint
+from reprise.config.features import feature_digests, on_device
 from reprise.config.model import model_of
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import DATA_KEYS, Dataset, open_dataset
-from reprise.errors import ConfigMismatchError
-from reprise.retrieval.vectors import Retriever
+from reprise.errors import ConfigMismatchError, DataError
+from reprise.models.features import Features
+from reprise.retrieval.vectors import Retriever, retriever_of_rows
+from reprise.runs import features as kept
 from reprise.runs import items
 from reprise.runs.folder import RunFolder, Source, find_checkpoint, load_checkpoint
 from reprise.runtime import device
@@ -92,10 +95,25 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
         for name, array in snapshot.arrays.items()
         if name.startswith("params.")
     }
-    values = _values(snapshot, config)
-    model, width = model_of(config), values.shape[1]
-    retriever = Retriever(model, config.scoring, values, width, params, config.request_at)
+    values, features = _values(snapshot, config), _features(checkpoint, locate)
+    own = (values, values.shape[1], params, features)
+    retriever = retriever_of_rows(model_of(config), config.scoring, *own, config.request_at)
     return StoredModel(checkpoint, config, retriever, locate)
+
+
+def _features(checkpoint: Checkpoint, locate: Locate | None) -> Features | None:
+    """Return the item features that a checkpoint's model was trained on; None: it was not."""
+    digests = feature_digests(checkpoint.identity)
+    if not digests:
+        return None
+    folder = RunFolder(checkpoint.path.resolve().parent.parent)
+    if folder.features.is_dir() or locate is None:
+        return on_device(kept.read(folder, digests))
+    dataset = open_dataset(locate(str(checkpoint.identity["dataset"])))
+    found = [dataset.feature(name) for name in digests if name in dataset.features]
+    if {one.name: one.digest for one in found} != digests:
+        raise DataError("features_missing", path=folder.features)
+    return on_device(found)
 
 
 def stored_config(checkpoint: Checkpoint) -> TrainConfig:

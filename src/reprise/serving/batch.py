@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
 from reprise import durable
@@ -24,10 +25,12 @@ from reprise.data.ids import spelled_one, spelled_series
 from reprise.data.readers import tables
 from reprise.data.readers.columns import UNNAMED, find, plain, some
 from reprise.data.readers.format import Part
+from reprise.data.sequences import Sequences
 from reprise.errors import DataError, UsageError
-from reprise.retrieval.ranking import NO_ITEM
+from reprise.retrieval.ranking import NO_ITEM, Ranking
+from reprise.retrieval.vectors import CHUNK
 from reprise.serving.catalogue import Catalogue
-from reprise.serving.lists import Answer, Query, answers
+from reprise.serving.lists import Answer, Query, answers, rankings
 from reprise.serving.recommender import Counts, Recommender
 from reprise.serving.times import When, known_ones, when_of
 from reprise.text.messages import Phrase
@@ -96,56 +99,94 @@ def write_lists(
     progress: called with the number of users whose lists are written.
     """
     counts, waiting = Counts(), deque[str | None]()  # users who are read and not yet written
-    queries = _queries(model, source, query, waiting, counts)
-    answered = answers(model.model, queries)
+    read = _histories(model, source, waiting, counts)
 
-    def parts() -> Iterator[_Part]:
-        first = 0
-        while (some := list(islice(answered, _ANSWERS))) or not first:
-            users = [waiting.popleft() for _ in some] if source.named else None
-            yield _Part(first, users, some)
-            if not some:
-                return
-            first += len(some)
-            progress(first)
+    def users(size: int) -> list[str | None] | None:
+        return [waiting.popleft() for _ in range(size)] if source.named else None
 
-    write = _WRITERS[output.suffix]
+    def frames() -> Iterator[pl.DataFrame]:
+        done = 0
+        for size, frame in _tables(model, query, read):
+            if (own := users(size)) is not None:
+                names = pl.Series("user", own, pl.String)
+                frame.insert_column(1, names.gather(frame["history"] - done))
+            yield frame
+            done += size
+            progress(done)
+
+    def lines() -> Iterator[dict[str, Any]]:
+        done = 0
+        for part in _answered(model, query, read):
+            own = users(len(part))
+            for place, answer in enumerate(part):
+                user = {} if own is None else {"user": own[place]}
+                yield {"history": done + place, **user, **model.catalogue.as_json(answer)}
+            done += len(part)
+            progress(done)
+
+    def write(draft: Path) -> None:
+        if output.suffix == ".jsonl":
+            _write_lines(draft, lines())
+        else:
+            (_write_csv if output.suffix == ".csv" else _write_parquet)(draft, frames())
+
     durable.make_folder(output.absolute().parent)
-    durable.publish_file(
-        output, lambda draft: write(draft, parts(), model.catalogue, query.explain)
-    )
+    durable.publish_file(output, write)
     return counts
 
 
-class _Part(NamedTuple):
-    """Answers to write, numbered from `first`, and their users, where the file has them."""
+class _Read(NamedTuple):
+    """Histories of known items, of at most CHUNK users, how many items of each are unknown, and
+    their times.
+    """
 
-    first: int
-    users: list[str | None] | None
-    answers: list[Answer]
-
-
-def _frames_of(
-    parts: Iterator[_Part], catalogue: Catalogue, explain: bool
-) -> Iterator[pl.DataFrame]:
-    """Yield answers as `Recommender.recommend` returns them, with the user beside the history."""
-    for part in parts:
-        frame = catalogue.as_frame(part.answers, part.first, explain)
-        if part.users is not None:
-            users = pl.Series("user", part.users, pl.String)
-            frame.insert_column(1, users.gather(frame["history"] - part.first))
-        yield frame
+    histories: Sequences
+    unknown: NDArray[np.int64]
+    whens: list[When]
 
 
-def _write_parquet(path: Path, parts: Iterator[_Part], catalogue: Catalogue, explain: bool) -> None:
-    frames = _frames_of(parts, catalogue, explain)
+def _tables(
+    model: Recommender, query: Query, read: Iterator[_Read]
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yield lists as `Recommender.recommend` returns them, and of how many users they are."""
+    done, catalogue = 0, model.catalogue
+    if query.explain:
+        for part in _answered(model, query, read):
+            yield len(part), catalogue.as_frame(part, done, explain=True)
+            done += len(part)
+        return
+    found = rankings(model.model, query, ((one.histories, one.whens) for one in read))
+    while (parts := list(islice(found, _ANSWERS // CHUNK))) or not done:
+        empty = Ranking(*(np.zeros((0, 1), kind) for kind in (np.int64, np.float32, np.int32)))
+        ranking = Ranking(*map(np.concatenate, zip(*parts, strict=True))) if parts else empty
+        yield len(ranking.ids), catalogue.as_frame_of(ranking, done)
+        if not parts:
+            return
+        done += len(ranking.ids)
+
+
+def _answered(model: Recommender, query: Query, read: Iterator[_Read]) -> Iterator[list[Answer]]:
+    """Yield the answers to a query about each history, at least one part, which may be empty."""
+    queries = (
+        replace(query, history=own, unknown=int(unknown), when=when)
+        for histories, of_users, whens in read
+        for own, unknown, when in zip(
+            np.split(histories.items, histories.offsets[1:-1]), of_users, whens, strict=True
+        )
+    )
+    found = answers(model.model, queries)
+    yield list(islice(found, _ANSWERS))
+    while part := list(islice(found, _ANSWERS)):
+        yield part
+
+
+def _write_parquet(path: Path, frames: Iterator[pl.DataFrame]) -> None:
     first = next(frames)
     source = register_io_source(lambda *_: chain([first], frames), schema=first.schema)
     source.sink_parquet(path, compression="zstd")
 
 
-def _write_csv(path: Path, parts: Iterator[_Part], catalogue: Catalogue, explain: bool) -> None:
-    frames = _frames_of(parts, catalogue, explain)
+def _write_csv(path: Path, frames: Iterator[pl.DataFrame]) -> None:
     with path.open("xb") as file:
         for place, frame in enumerate(frames):
             frame.select(map(_csv_column, frame)).write_csv(file, include_header=place == 0)
@@ -159,17 +200,13 @@ def _csv_column(column: pl.Series) -> pl.Series:
     return column.map_elements(shown_in_csv, pl.String) if column.name == "title" else column
 
 
-def _write_lines(path: Path, parts: Iterator[_Part], catalogue: Catalogue, explain: bool) -> None:
+def _write_lines(path: Path, lines: Iterator[dict[str, Any]]) -> None:
     with path.open("x", encoding="utf-8") as file:
-        for part in parts:
-            for place, answer in enumerate(part.answers):
-                user = {} if part.users is None else {"user": part.users[place]}
-                line = {"history": part.first + place, **user, **catalogue.as_json(answer)}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        for line in lines:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_lines}
-OUTPUTS = tuple(_WRITERS)
+OUTPUTS = (".parquet", ".csv", ".jsonl")
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -193,25 +230,34 @@ def ids_in(text: str) -> list[Any]:
     return ids if isinstance(ids, list) else text.split()
 
 
-def _queries(
-    model: Recommender,
-    source: Source,
-    query: Query,
-    waiting: deque[str | None],
-    counts: Counts,
-) -> Iterator[Query]:
-    """Yield a query for each row, and note its user."""
+def _histories(
+    model: Recommender, source: Source, waiting: deque[str | None], counts: Counts
+) -> Iterator[_Read]:
+    """Yield the histories of the rows, and note their users."""
     for frame in _frames(source):
-        lengths, ids = _flat(frame["item"])
-        numbers = model.catalogue.numbers(ids)
+        of_users, ids = _flat(frame["item"])
+        lengths, numbers = np.array(of_users, np.int64), model.catalogue.numbers(ids)
         waiting.extend(frame["user"] if source.named else [])
-        histories = np.split(numbers, np.cumsum(lengths)[:-1])
-        for own, when in zip(histories, _whens(source, frame, lengths), strict=True):
-            known = own != NO_ITEM
-            unknown = len(own) - int(known.sum())
-            one = replace(query, history=own[known], unknown=unknown, when=known_ones(when, known))
-            counts.add(model.model, one)
-            yield one
+        before = np.concatenate([[0], np.cumsum(numbers != NO_ITEM)])
+        offsets = before[np.concatenate([[0], np.cumsum(lengths)])]
+        known = numbers[numbers != NO_ITEM]
+        unknown = lengths - np.diff(offsets)
+        masks = np.split(numbers != NO_ITEM, np.cumsum(lengths)[:-1])
+        whens = [
+            known_ones(when, mask)
+            for when, mask in zip(_whens(source, frame, of_users), masks, strict=True)
+        ]
+        for when in whens:
+            counts.add_when(model.model, when)
+        counts.histories += len(lengths)
+        counts.items += len(numbers)
+        counts.unknown += int(unknown.sum())
+        counts.empty += int((np.diff(offsets) == 0).sum())
+        for start in range(0, len(lengths), CHUNK):
+            own = offsets[start : start + CHUNK + 1]
+            histories = Sequences(own - own[0], known[own[0] : own[-1]])
+            some = slice(start, start + CHUNK)
+            yield _Read(histories, unknown[some], whens[some])
 
 
 def _whens(source: Source, frame: pl.DataFrame, lengths: list[int]) -> Iterator[When]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reprise.data.ids import spelled_one
 from reprise.errors import UsageError
-from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM
+from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 from reprise.serving.lists import Answer, Filter
 from reprise.text.suggest import suggest
 
@@ -128,19 +128,38 @@ class Catalogue:
         lengths = np.array([len(one.ids) for one in answers], np.int64)
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
         numbers = _joined([one.ids for one in answers], np.int64)
-        frame = self._about[numbers - 1].select(
-            history=pl.Series(np.repeat(np.arange(first, first + len(answers)), lengths)),
-            rank=pl.Series(np.arange(len(numbers)) - starts + 1),
+        frame = self._frame(
+            np.repeat(np.arange(first, first + len(answers)), lengths),
+            np.arange(len(numbers)) - starts + 1,
+            numbers,
+            _joined([one.scores for one in answers], np.float32),
+            _joined([one.interests for one in answers], np.int32),
+        )
+        return self._explained(frame, answers) if explain else frame
+
+    def as_frame_of(self, ranking: Ranking, first: int = 0) -> pl.DataFrame:
+        """Return lists as `as_frame` returns answers."""
+        row, column = np.nonzero(ranking.ids != NO_ITEM)
+        return self._frame(first + row, column + 1, *(one[row, column] for one in ranking))
+
+    def _frame(
+        self,
+        history: NDArray[np.int64],
+        rank: NDArray[np.int64],
+        numbers: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        interests: NDArray[np.int32],
+    ) -> pl.DataFrame:
+        interest = pl.Series(interests)
+        return self._about[numbers - 1].select(
+            history=pl.Series(history),
+            rank=pl.Series(rank),
             item_id="item_id",
             title="title",
             categories="categories",
-            score=pl.Series(_joined([one.scores for one in answers], np.float32)).fill_nan(None),
-            interest=pl.Series(_joined([one.interests for one in answers], np.int32)),
+            score=pl.Series(scores).fill_nan(None),
+            interest=pl.when(interest != NO_INTEREST).then(interest),
         )
-        frame = frame.with_columns(
-            pl.when(pl.col("interest") != NO_INTEREST).then(pl.col("interest")).alias("interest")
-        )
-        return self._explained(frame, answers) if explain else frame
 
     def _explained(self, frame: pl.DataFrame, answers: Sequence[Answer]) -> pl.DataFrame:
         scores = [

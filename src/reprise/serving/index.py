@@ -21,15 +21,8 @@ from numpy.typing import NDArray
 from reprise.checkpoints import store
 from reprise.errors import ConfigMismatchError, DataError, UsageError
 from reprise.retrieval.ranking import NO_ITEM, Ranking
-from reprise.retrieval.search import (
-    BLOCK,
-    Chunk,
-    best_by_tiles,
-    one_blas_thread,
-    search,
-    worker_threads,
-)
-from reprise.retrieval.terms import EVERYTHING, NOTHING_ADDED, Added, Allowed, Terms
+from reprise.retrieval.search import Chunk, falling, interest_scores, search, worker_threads
+from reprise.retrieval.terms import EVERYTHING, NOTHING_ADDED, Added, Terms
 from reprise.retrieval.vectors import CHUNK
 from reprise.runs.stored import StoredModel
 
@@ -100,44 +93,25 @@ class ItemIndex:
         return ids, np.concatenate([nothing.astype(np.float32), *(one[1] for one in found)])
 
     def _best_of_some(self, interests: _Scores, terms: Terms, top_n: int) -> tuple[_Ids, _Scores]:
-        """Return the best items of a few users: exact search among the candidates of all, with the
-        other users' masked out.
-        """
+        """Return the best items of a few users: of each one's candidates."""
         added, allowed = terms.added or NOTHING_ADDED, terms.allowed
         users = len(interests)
         lowered = np.bincount(added.user[added.value < 0], minlength=users)
         wanted = _STEP * -(-(top_n + lowered) // _STEP)  # few lengths: a call for each
-        found: list[_Ids] = [np.zeros(0, np.int64)] * users
+        ids = np.full((users, top_n), NO_ITEM, np.int64)
+        scores = np.full((users, top_n), -np.inf, np.float32)
         mask_of = np.full(users, EVERYTHING) if allowed is None else allowed.mask_of
         for number in np.unique(mask_of):
             rows = np.flatnonzero(mask_of == number)
             mask = None if allowed is None or number == EVERYTHING else allowed.masks[number]
-            for row, ids in zip(
-                rows, self.candidates(interests[rows], wanted[rows], mask), strict=True
-            ):
-                own = added.item[added.user == row]
-                found[row] = np.union1d(ids, own if mask is None else own[mask[own - 1]])
-        return self._scored(interests, added, found, top_n)
-
-    def _scored(
-        self, interests: _Scores, added: Added, found: list[_Ids], top_n: int
-    ) -> tuple[_Ids, _Scores]:
-        """Return the best `top_n` of each user's candidates."""
-        every = np.unique(np.concatenate(found))
-        masks = np.zeros((len(found), len(every)), bool)
-        for row, ids in enumerate(found):
-            masks[row, np.searchsorted(every, ids)] = True
-        # Whole blocks of items, because their number affects rounding.
-        some = np.zeros((-(-len(every) // BLOCK) * BLOCK, self.items.shape[1]), np.float32)
-        some[: len(every)] = self.items[every - 1]
-        masks = np.pad(masks, ((0, 0), (0, len(some) - len(every))))
-        place = np.searchsorted(every, added.item)
-        listed = np.append(every, NO_ITEM)[place] == added.item
-        near = Added(added.user[listed], place[listed] + 1, added.value[listed])
-        terms = Terms(near, Allowed(masks, np.arange(len(found))))
-        with one_blas_thread():
-            places, scores = best_by_tiles(some, interests, terms, top_n)
-        return np.append(NO_ITEM, every)[places], scores
+            found = self.candidates(interests[rows], wanted[rows], mask)
+            for row, near in zip(rows, found, strict=True):
+                own = added.of(row, row + 1)
+                if mask is not None:
+                    own = Added(*(one[mask[own.item - 1]] for one in own))
+                best = _best_of(interests[row], self.items, near, own, top_n)
+                ids[row, : len(best[0])], scores[row, : len(best[0])] = best
+        return ids, scores
 
     def candidates(
         self,
@@ -195,6 +169,22 @@ class ItemIndex:
         # Items that are not allowed are passed on the way, and take their share of candidates.
         wider = -(-self.ef_search * len(self.items) // max(1, int(allowed.sum())))
         return faiss.SearchParametersHNSW(sel=selected, efSearch=wider)
+
+
+def _best_of(
+    interests: _Scores, items: _Scores, candidates: _Ids, added: Added, top_n: int
+) -> tuple[_Ids, _Scores]:
+    """Return the best `top_n` of a user's candidates and the items with added values, ids and
+    scores, by interests [K, d].
+    """
+    ids = np.union1d(candidates, added.item) if len(added.item) else candidates
+    with np.errstate(all="ignore"):  # non-finite values
+        # fmax ignores interests whose score is NaN.
+        best = np.fmax.reduce(interest_scores(interests, items[ids - 1]), axis=0)
+        best[np.searchsorted(ids, added.item)] += added.value
+        ids, best = ids[best > -np.inf], best[best > -np.inf]
+    order = np.argsort(falling(best), kind="stable")[:top_n]  # ties: ids ascend
+    return ids[order], best[order]
 
 
 def require() -> None:

@@ -131,16 +131,16 @@ class Model:
             return np.arange(1, len(self.items) + 1)
         return known["item"].to_numpy()[np.argsort(known["rank"].to_numpy())].astype(np.int64)
 
-    def time_bias(self, query: Query) -> str | None:
-        """Return what the model's time bias reads of a query: "none" of one without times, "gaps"
-        or "gaps+request"; None if the model has no time bias.
+    def time_bias(self, when: When) -> str | None:
+        """Return what the model's time bias reads of times: "none" where there are none, "gaps" or
+        "gaps+request"; None if the model has no time bias.
         """
         bias = self.stored.config.time_bias
         if not self.retriever.reads_times:
             return None
-        if query.when.items is None:
+        if when.items is None:
             return "none"
-        return "gaps" if query.when.request is None else bias
+        return "gaps" if when.request is None else bias
 
     @property
     def has_categories(self) -> bool:
@@ -183,6 +183,41 @@ def answers(model: Model, queries: Iterable[Query]) -> Iterator[Answer]:
         plan.found.append(ranking)
         if len(plan.found) == len(plan.groups):
             yield from plans.popleft().answers()
+
+
+def rankings(
+    model: Model, query: Query, histories: Iterable[tuple[Sequences, Sequence[When]]]
+) -> Iterator[Ranking]:
+    """Yield the lists of a query, [u, n], about each chunk of at most CHUNK histories at their
+    times: what `answers` holds, without explanations. Popular items have scores of NaN.
+    """
+    mask = None if query.filter.is_open else query.filter.mask(model.item_category)
+    popular = _popular(model, query)
+    pasts: deque[Sequences] = deque()
+
+    def chunks() -> Iterator[Chunk]:
+        for past, whens in histories:
+            pasts.append(past)
+            users = len(past.lengths)
+            length = model.history_length
+            times = as_read(whens, length) if model.retriever.reads_times else None
+            (made,) = user_vectors(model.retriever, all_history(past, length), times=times)
+            _require_finite(model.stored, made[:users])
+            allowed = None if mask is None else Allowed(mask[None], np.zeros(users, np.int64))
+            added = added_scores(model.retriever, past, query.filter_seen)
+            own = _weighted(made[:users], [query])
+            yield Chunk(own, query.n, Terms(added, allowed), query.diversity > 0)
+
+    for ranking in search(chunks(), model.items, model.best):
+        empty = pasts.popleft().lengths == 0
+        if query.diversity > 0:
+            ranking = rerank.select(ranking, model.item_category, query.n, query.diversity)
+        if empty.any():
+            for own, some in zip(ranking, popular[:3], strict=True):
+                own[empty, : len(some)] = some
+            for own, padding in zip(ranking, (NO_ITEM, -np.inf, NO_INTEREST), strict=True):
+                own[empty, len(popular.ids) :] = padding
+        yield ranking
 
 
 def interests(model: Model, queries: Sequence[Query]) -> NDArray[np.float32]:
@@ -265,7 +300,7 @@ class _Plan:
                 answered[row] = self._listed(row, own)
         for row, query in enumerate(self._queries):
             found = answered[row] if row in answered else _popular(self._model, query)
-            yield found._replace(time_bias=self._model.time_bias(query))
+            yield found._replace(time_bias=self._model.time_bias(query.when))
 
     def _group(self, query: Query) -> _Group:
         number = self._number.get(query.filter, 0)

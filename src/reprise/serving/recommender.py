@@ -56,14 +56,19 @@ class Counts:
 
     def add(self, model: Model, query: Query) -> None:
         """Count one more query."""
-        known, bias = len(query.history), model.time_bias(query)
+        known = len(query.history)
         self.histories += 1
         self.items += known + query.unknown
         self.unknown += query.unknown
         self.empty += not known
+        self.add_when(model, query.when)
+
+    def add_when(self, model: Model, when: When) -> None:
+        """Count the times of one more history."""
+        bias = model.time_bias(when)
         self.untimed += bias == "none"
         self.unasked += bias == "gaps" and model.retriever.request_time is not None
-        self.unread += bias is None and query.when.items is not None
+        self.unread += bias is None and when.items is not None
 
 
 def counts_of(model: Model, queries: Iterable[Query]) -> Counts:

@@ -1,45 +1,37 @@
-"""The output of `reprise baselines`."""
+"""The output of `reprise baselines`, also where runs are compared."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reprise.data.dataset import HIDDEN
-from reprise.evaluation.metrics import BY_NAME
+from reprise.data.dataset import HELD_OUT
+from reprise.runs.beside import heads_and_rows, unmeasured
 from reprise.show.runs import Page
 from reprise.text.messages import Messages
 
-_SHOWN = ("recall", "ndcg")
 
-
-def show_baselines(facts: Mapping[str, Any], messages: Messages) -> None:
+def show_baselines(facts: Mapping[str, Any], page: Page, messages: Messages) -> None:
     """Print the table of baselines, and beside them the runs of the same data set."""
-    page, found = Page(messages), facts["baselines"]
-    if not found:
+    if not facts["baselines"]:
         return
-    first = next(iter(found.values()))
-    cutoffs = first["cutoffs"]
+    first = next(iter(facts["baselines"].values()))
     page.line(page.text("report_dataset", dataset=facts["dataset"]))
     page.line(page.text("report_users", users=first["users"], split=facts["split"]))
-    page.line(page.text(HIDDEN[first["hidden"]]))
+    page.line(page.text(HELD_OUT[first["held_out"]]))
     page.line(page.text("seen_filtered"))
-    keys = [f"{name}@{n}" for name in _SHOWN for n in cutoffs]
-    labels = {name: messages.metric(name, BY_NAME[name].label) for name in _SHOWN}
-    heads = ["", *(f"{labels[name]}@{n}" for name in _SHOWN for n in cutoffs)]
     page.line()
-    page.table([*heads, page.text("baseline_settings")], _rows(facts, keys), left=1)
-    for run, entry in facts["runs"].items():
-        if entry is None:
-            page.line(page.text("baseline_run_unmeasured", run=run, split=facts["split"]))
+    _show_table(facts, page, messages)
 
 
-def _rows(facts: Mapping[str, Any], keys: list[str]) -> Iterator[list[str]]:
-    for name, own in facts["baselines"].items():
-        settings = ", ".join(f"{key} {value:g}" for key, value in own["settings"].items())
-        yield [name, *(_number(own.get(key)) for key in keys), settings]
-    for name, entry in facts["runs"].items():
-        if entry is not None:
-            yield [name, *(_number(entry.get(key)) for key in keys), ""]
+def show_beside(found: Iterable[Mapping[str, Any]], page: Page, messages: Messages) -> None:
+    """Print the stored baselines of each data set of some runs, and the runs beside them."""
+    for facts in found:
+        about = {key: facts[key] for key in ("dataset", "split")}
+        page.title(page.text("baselines_beside", **about))
+        _show_table(facts, page, messages)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _show_table(facts: Mapping[str, Any], page: Page, messages: Messages) -> None:
+    heads, rows = heads_and_rows(facts, messages)
+    page.table(heads, rows, left=1)
+    for line in unmeasured(facts, messages):
+        page.line(line)

@@ -103,6 +103,8 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
     text, names = messages.text, taken["files"]
     more = taken["num_files"] - len(names)
     lines = [text("taken_files", files=", ".join(names) + (f", ... (+{more})" if more else ""))]
+    if "query" in source:
+        lines.append(text("taken_query", query=source["query"]))
     if taken.get("aside"):
         lines.append(text("taken_aside", files=_aside(taken["aside"], messages)))
     if "separator" in taken:
@@ -155,7 +157,7 @@ def _aside(aside: Mapping[str, Mapping[str, Any]], messages: Messages) -> str:
 
 
 def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
-    from reprise.data.dataset import HIDDEN
+    from reprise.data.dataset import HELD_OUT
 
     text, users, interactions = messages.text, facts["users"], facts["interactions"]
     source, popularity = facts["source"], facts["popularity"]
@@ -173,7 +175,7 @@ def _lines(facts: dict[str, Any], messages: Messages) -> list[str]:
         *taken_lines(source, messages),
         *kept_lines(source, messages),
         *feature_lines(facts.get("item_features", {}), messages),
-        text(HIDDEN[facts["evaluation"]]),
+        text(HELD_OUT[facts["evaluation"]]),
         text(
             "data_categories",
             categories=facts["categories"],

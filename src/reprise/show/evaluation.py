@@ -1,12 +1,13 @@
 """The output of `reprise evaluate`."""
 
 from collections.abc import Collection, Sequence
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from reprise.data.dataset import HIDDEN
+from reprise.data.dataset import HELD_OUT
 from reprise.evaluation.metrics import METRICS, Metric
 from reprise.runs.evaluation import ASKED
 from reprise.show.terminal import make_console
@@ -41,6 +42,31 @@ def show_evaluation(facts: dict[str, Any], messages: Messages) -> None:
         console.print(table)
 
 
+def show_group(facts: dict[str, Any], messages: Messages) -> None:
+    """Print `evaluated.group_facts`: each run's metrics, and their mean and deviation."""
+    text, runs = messages.text, facts["runs"]
+    first = next(iter(runs.values()))
+    names = ", ".join(runs)
+    console = make_console()
+    _print_lines(console, [text("report_group", name=facts["name"], names=names)])
+    _print_lines(console, _of_users(first, messages))
+    _print_lines(console, [_seen_items(list(runs.values()), messages)])
+    table = _table("", *runs, text("report_mean"))
+    for metric in METRICS:
+        label = messages.metric(metric.name, metric.label)
+        for n in first["cutoffs"]:
+            if (key := f"{metric.name}@{n}") in facts["metrics"]:
+                cells = [_number(of_run[key]) for of_run in runs.values()]
+                table.add_row(f"{label}@{n}", *cells, _mean(facts["metrics"][key]))
+    console.print()
+    console.print(table)
+
+
+def _mean(found: dict[str, float | None]) -> str:
+    deviation = found["deviation"]
+    return _number(found["mean"]) + ("" if deviation is None else f" ± {_number(deviation)}")
+
+
 def show_curve(
     points: Sequence[dict[str, Any]], metrics: Collection[Metric] | None, messages: Messages
 ) -> None:
@@ -67,17 +93,28 @@ def show_curve(
 
 def _about(facts: dict[str, Any], messages: Messages) -> list[str]:
     """Return the lines on what was evaluated, and how."""
+    seen = _seen_items([facts], messages)
+    return [*_subject(facts, messages), *_of_users(facts, messages), seen]
+
+
+def _seen_items(every: Sequence[dict[str, Any]], messages: Messages) -> str:
+    """Return the line on seen items, of several runs with the mean of what they have learned."""
+    worths = [worth for facts in every if (worth := facts.get("repeat_worth")) is not None]
+    worth = _number(fmean(worths), 3) if worths else ""
+    return messages.text(_SEEN[every[0]["seen_items"]], worth=worth)
+
+
+def _of_users(facts: dict[str, Any], messages: Messages) -> list[str]:
+    """Return the lines on the users and what is held out."""
     text = messages.text
     return [
-        *_subject(facts, messages),
         text("report_users", users=facts["users"], split=facts["split"]),
-        text(HIDDEN[facts["hidden"]]),
+        text(HELD_OUT[facts["held_out"]]),
         *(
-            [text("hidden_events", events=", ".join(facts["target_events"]))]
+            [text("held_out_events", events=", ".join(facts["target_events"]))]
             if "target_events" in facts
             else []
         ),
-        text(_SEEN[facts["seen_items"]], worth=_number(facts.get("repeat_worth"), 3)),
         *([text(ASKED[facts["request_time"]])] if "request_time" in facts else []),
     ]
 

@@ -254,7 +254,7 @@ def _run_trial(
     except RepriseError as error:
         if not _of_values(error, params):
             raise
-        reasons = {"reason": str(error), "reason_zh": error.said_in("zh")}
+        reasons = {"reason": error.said_in("en"), "reason_zh": error.said_in("zh")}
         return _record(sweep, params, None, reasons), 0
     return _record(sweep, params, outcome, {"run": named.folder.path.name}), outcome.exit_code
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
+from reprise.text.keywords import QUOTED, as_keywords, keywords_of, quoted
 from reprise.text.shown import shortened, shown
 
 _FORMATTER = Formatter()
+_OPTIONS = ("option", "options", "used")  # fields whose values may be flags, named by the code
 Language = Literal["en", "zh"]
 # say(key, **values): a callback that reports a message; the caller chooses language and place.
 Say = Callable[..., None]
@@ -55,10 +57,11 @@ class Phrase:
 
 
 class Messages:
-    """The messages of one language."""
+    """The messages of one language; `keywords`: of the Python API, instead of flags."""
 
-    def __init__(self, language: Language) -> None:
+    def __init__(self, language: Language, keywords: bool = False) -> None:
         self.language = language
+        self.keywords = keywords
 
     def metric(self, name: str, label: str) -> str:
         """Return a metric's translated name, by default `label`, the English one."""
@@ -72,6 +75,8 @@ class Messages:
         shortened; where a field begins a line, its value is lines, and stays so.
         """
         sentence: str = catalogue(self.language)["messages"][key]
+        if self.keywords:
+            sentence = as_keywords(sentence)
         text = ""
         for literal, field, spec, conversion in _FORMATTER.parse(sentence):
             text += literal
@@ -81,9 +86,16 @@ class Messages:
             if isinstance(value, Phrase):
                 text += self.text(value.key, **value.values)
                 continue
+            if self.keywords and field in _OPTIONS and isinstance(value, str) and not conversion:
+                value = keywords_of(value)
             if conversion or isinstance(value, Path):
                 value = shortened(value)
-            filled = format(_FORMATTER.convert_field(value, conversion), spec or "")
+            converted = (
+                quoted(value)
+                if conversion == QUOTED
+                else _FORMATTER.convert_field(value, conversion)
+            )
+            filled = format(converted, spec or "")
             text += shown(filled, keep="\n" if text.endswith("\n") else "")
         return text
 

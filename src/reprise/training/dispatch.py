@@ -11,6 +11,7 @@ import jax
 from jax import Array
 from jax.stages import Compiled, Wrapped
 
+from reprise.models.features import Features
 from reprise.training.batches import Sampler
 from reprise.training.optimizers import make_update, make_updates
 from reprise.training.schedules import Schedule
@@ -46,6 +47,7 @@ def make_work(
     learning_rate: float,
     schedule: Schedule,
     at_once: int,
+    features: Features | None = None,
 ) -> Callable[[range], Work]:
     """Return work(updates) for ranges of up to `at_once` updates. It draws their batches and starts
     the transfer to the device before they run.
@@ -57,7 +59,7 @@ def make_work(
 
     def work(updates: range) -> Work:
         inputs = _inputs(sampler, branch, learning_rate, schedule, updates, at_once)
-        return Work(updates[-1], lambda arrays: program(arrays, *inputs))
+        return Work(updates[-1], lambda arrays: program(arrays, *inputs, features))
 
     return work
 
@@ -69,13 +71,14 @@ def compile_work(
     learning_rate: float,
     schedule: Schedule,
     at_once: int,
+    features: Features | None = None,
 ) -> Compiled:
     """Compile the program that `make_work` runs, from the shapes of `arrays`. JAX caches it, so
     `make_work` with the same step does not compile it again.
     """
     program = cast(Wrapped, _program(step, at_once))
     inputs = _inputs(sampler, 0, learning_rate, schedule, range(1, 2), at_once)
-    return program.lower(arrays, *inputs).compile()
+    return program.lower(arrays, *inputs, features).compile()
 
 
 def _program(step: TrainStep, at_once: int) -> Callable[..., Arrays]:
@@ -90,7 +93,7 @@ def _inputs(
     updates: range,
     at_once: int,
 ) -> tuple[Any, ...]:
-    """Return the program's arguments after the arrays."""
+    """Return the program's arguments between arrays and features."""
     if at_once == 1:
         (number,) = updates
         return sampler.batch(branch, number), make_update(learning_rate, number, schedule)

@@ -45,9 +45,14 @@ def sizes_of(task: Task, trains: bool = True) -> Sizes:
     held = 0
     if trains:
         schedule, rate = schedule_of(config), config.learning_rate
-        step = compile_work(task.step, task.sampler, arrays, rate, schedule, task.at_once)
+        step = compile_work(
+            task.step, task.sampler, arrays, rate, schedule, task.at_once, task.features
+        )
         held = _STEPS_HELD * _temporary(step.memory_analysis())
-    return Sizes(values, network, state, _PROCESS + 2 * state + 4 * values + held)
+    evaluated = 4 * values
+    if task.features is not None:  # and what they add to the candidates is kept with these
+        evaluated += 4 * values + sum(_size(leaf) for leaf in jax.tree.leaves(task.features))
+    return Sizes(values, network, state, _PROCESS + 2 * state + evaluated + held)
 
 
 def _temporary(analysis: Any) -> int:

@@ -54,6 +54,8 @@ class Objective:
         hard_negatives: b of `hard_cross_entropy`; 0: equal weights.
         routing_penalty: c, the weight of `attention_variance`.
         item_dropout: Fraction of the history's items that are set to zero in training.
+        id_dropout: Fraction of a batch's items whose rows are left out in training, where they have
+            features.
         scoring: How interests and items are compared, in training and in retrieval. The loss of an
             ensemble is the mean over its members.
     """
@@ -64,6 +66,7 @@ class Objective:
     hard_negatives: float = 0.0
     routing_penalty: float = 0.0
     item_dropout: float = 0.0
+    id_dropout: float = 0.0
     scoring: Scoring = field(default_factory=Scoring)
 
     def __post_init__(self) -> None:

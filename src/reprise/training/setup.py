@@ -10,11 +10,13 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.config.features import chosen, digests, on_device, with_names, with_row
 from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import Dataset, Truth
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import DataError, UsageError
+from reprise.models.features import Features
 from reprise.models.registry import Model
 from reprise.runtime import device, environment
 from reprise.training.batches import Sampler, make_sampler
@@ -36,6 +38,7 @@ class Task:
     Attributes:
         selecting: The validation users whose metric selects the best model.
         at_once: Maximum number of steps per dispatch.
+        features: What of the items' features is trained on, for the step; None: nothing.
     """
 
     config: TrainConfig
@@ -53,6 +56,7 @@ class Task:
     item_category: NDArray[np.int32] | None
     truth: Mapping[str, Truth | None]
     at_once: int
+    features: Features | None = None
 
     @property
     def selector(self) -> str:
@@ -63,6 +67,7 @@ class Task:
 def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     """Build the task; raise UsageError or DataError if config and data do not fit together."""
     device.multiply_in_float32()
+    config = with_names(config, dataset)
     model = model_of(config)
     jax.eval_shape(lambda: model.init(jax.random.key(0), shape_of(config)))  # or refuse
     if config.routing_penalty > 0 and model.interests_and_attention is None:
@@ -71,10 +76,11 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         raise DataError("dataset_untimed", dataset=dataset.folder)
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     valid = dataset.evaluation_users("valid", config.maxlen)
+    features = chosen(config, dataset)
     return Task(
         config=config,
         dataset=dataset,
-        identity=_identity(config, dataset),
+        identity=_identity(config, dataset) | digests(features),
         environment=environment.current(),
         model=model,
         step=make_train_step(model, config.optimizer, _objective(config), schedule_of(config)),
@@ -98,6 +104,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         item_category=dataset.known_categories,
         truth={split: dataset.truth(split) for split in ("valid", "test")},
         at_once=device.steps_at_once(),
+        features=on_device(features, with_row(train, dataset.num_items)),
     )
 
 
@@ -141,6 +148,7 @@ def _initial_arrays(task: Task) -> Arrays:
         config.embedding_scale,
         config.scoring,
         None if task.dataset.is_numbered_by_rank else task.dataset.rank,
+        task.features,
     )
 
 
@@ -162,5 +170,6 @@ def _objective(config: TrainConfig) -> Objective:
         hard_negatives=config.hard_negatives,
         routing_penalty=config.routing_penalty,
         item_dropout=config.item_dropout,
+        id_dropout=config.id_dropout,
         scoring=config.scoring,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from reprise.models.items import as_candidate, in_history
+from reprise.models.features import Features, of_network
+from reprise.models.items import as_candidate, composed, in_history
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
 from reprise.models.scoring import COMIREC, REPEAT_BIAS, Scoring
 from reprise.models.wrappers.ensemble import parted
@@ -22,12 +23,37 @@ from reprise.training.schedules import CONSTANT, Schedule
 from reprise.training.state import Arrays
 
 # Folded into the batch's key: the model draws from the key itself, its encoder from 2.
-_READOUT, _ITEMS = 1, 3
+_READOUT, _ITEMS, _IDS = 1, 3, 4
 _MOST_SCORES = 2**24  # 64 MB
 
-TrainStep = Callable[[Arrays, Batch, Update], Arrays]
-TrainSteps = Callable[[Arrays, Batch, Update, int], Arrays]
 BatchLoss = Callable[[Params, Array, Batch, Array], Array]
+
+
+class TrainStep(Protocol):
+    """step(arrays, batch, update, features) -> arrays; `arrays` is donated. The features are those
+    of the catalogue, of which the step looks up what its batch needs; None: there are none.
+    """
+
+    def __call__(
+        self, arrays: Arrays, batch: Batch, update: Update, features: Features | None = None
+    ) -> Arrays:
+        """Return the arrays after the update."""
+
+
+class TrainSteps(Protocol):
+    """steps(arrays, batches, updates, count, features) -> arrays, which runs the first `count` of
+    the batches and updates stacked along a first axis; `arrays` is donated.
+    """
+
+    def __call__(
+        self,
+        arrays: Arrays,
+        batch: Batch,
+        update: Update,
+        count: ArrayLike,
+        features: Features | None = None,
+    ) -> Arrays:
+        """Return the arrays after the updates."""
 
 
 def initial_arrays(
@@ -38,19 +64,25 @@ def initial_arrays(
     embedding_scale: float | None = None,
     scoring: Scoring = COMIREC,
     rank: NDArray[np.int32] | None = None,
+    features: Features | None = None,
 ) -> Arrays:
     """Initialise a run's arrays, a pure function of the seed; `embedding_scale`: see
-    `item_table.init`; rank [V+1]: of the items, by popularity; None: their numbers.
+    `item_table.init`; rank [V+1]: of the items, by popularity; None: their numbers. With features,
+    items that are not `Features.with_row` have zero rows.
     """
     dim = shape.embedding_dim
     row_key, param_key = jax.random.split(jax.random.key(seed))
-    params = model.init(param_key, shape)
+    params, width = model.init(param_key, shape), scoring.width(dim)
+    rows = (
+        item_table.init(row_key, num_items, dim, embedding_scale, width)
+        if model.item_values is None
+        else item_table.pack(model.item_values(_ranks(num_items, rank), shape))
+    )
+    if features is not None:
+        params |= features.init(width)
+        rows = jnp.where(features.with_row[:, None], rows, 0)
     return Arrays(
-        rows=(
-            item_table.init(row_key, num_items, dim, embedding_scale, scoring.width(dim))
-            if model.item_values is None
-            else item_table.pack(model.item_values(_ranks(num_items, rank), shape))
-        ),
+        rows=rows,
         row_steps=jnp.zeros(num_items + 1, jnp.int32),
         params=params,
         m=jax.tree.map(jnp.zeros_like, params),
@@ -70,7 +102,7 @@ def make_train_step(
     objective: losses.Objective = losses.COMIREC,
     schedule: Schedule = CONSTANT,
 ) -> TrainStep:
-    """Return the jitted step(arrays, batch, update) -> arrays; `arrays` is donated.
+    """Return the jitted train step.
 
     Args:
         optimizer: A name of `optimizers.OPTIMIZERS`, for the item rows; the network's parameters,
@@ -78,21 +110,27 @@ def make_train_step(
         schedule: The schedule that the updates follow.
     """
     loss, rows_by = _make_loss(model, objective), OPTIMIZERS[optimizer](schedule)
-    step = partial(_train_step, model, rows_by, loss)
+    step = partial(_train_step, model, rows_by, loss, objective.id_dropout)
     return jax.jit(step, donate_argnums=0)
 
 
 @cache
 def make_train_steps(step: TrainStep) -> TrainSteps:
-    """Return steps(arrays, batches, updates, count) -> arrays, which runs the first `count` of the
-    batches and updates stacked along a first axis in one dispatch; `arrays` is donated.
+    """Return the program that runs several steps in one dispatch.
 
-    `count` is a value, not a shape: one compiled program runs any number of steps.
+    Its `count` is a value, not a shape: one compiled program runs any number of steps.
     """
 
-    def steps(arrays: Arrays, batches: Batch, updates: Update, count: ArrayLike) -> Arrays:
+    def steps(
+        arrays: Arrays,
+        batch: Batch,
+        update: Update,
+        count: ArrayLike,
+        features: Features | None = None,
+    ) -> Arrays:
         def one(place: Array, arrays: Arrays) -> Arrays:
-            return step(arrays, *jax.tree.map(lambda each: each[place], (batches, updates)))
+            own = jax.tree.map(lambda each: each[place], (batch, update))
+            return step(arrays, *own, features)
 
         made: Arrays = jax.lax.fori_loop(0, count, one, arrays)
         return made
@@ -282,13 +320,24 @@ def _kept_items(key: Array, rate: float, size: tuple[int, ...]) -> Array:
     return kept.astype(jnp.float32)
 
 
+def _dropped_ids(key: Array, rate: float, count: int) -> Array | None:
+    """Draw which of the unique rows [M] are left out; None: none. A row's draw does not depend on
+    the bucket size.
+    """
+    if rate == 0:
+        return None
+    return jax.random.bernoulli(jax.random.fold_in(key, _IDS), rate, (count,))
+
+
 def _train_step(
     model: Model,
     optimizer: Optimizer,
     loss_of_batch: BatchLoss,
+    id_dropout: float,
     arrays: Arrays,
     batch: Batch,
     update: Update,
+    features: Features | None = None,
 ) -> Arrays:
     table = Table(arrays.rows, arrays.row_steps)
     pulled = optimizer.pull(table, batch.unique_rows, update)
@@ -297,7 +346,10 @@ def _train_step(
         if model.item_values is not None:
             value = jax.lax.stop_gradient(value)
         key = jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32")
-        return loss_of_batch(params, value, batch, key)
+        if features is not None:
+            dropped = _dropped_ids(key, id_dropout, len(batch.unique_rows))
+            value = composed(value, params, features, batch.unique_rows, dropped)
+        return loss_of_batch(of_network(params), value, batch, key)
 
     loss, (param_grads, row_grads) = jax.value_and_grad(loss_of, argnums=(0, 1))(
         arrays.params, pulled.value

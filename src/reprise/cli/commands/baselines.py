@@ -44,10 +44,13 @@ def baselines(
     from reprise.config.schema import SETTINGS, cutoffs_of
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
-    from reprise.runs.baselines import NAMES, keep, measure_baselines, runs_beside
+    from reprise.runs.baselines import NAMES, keep, measure_baselines
+    from reprise.runs.beside import runs_beside
     from reprise.runs.evaluation import cutoffs_asked
+    from reprise.runs.manage.survey import folders
     from reprise.show.baselines import show_baselines
     from reprise.show.run import Voice
+    from reprise.show.runs import Page
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
@@ -62,8 +65,8 @@ def baselines(
         lambda name: say("baseline_done", name=name),
     )
     keep(runs_dir, facts)
-    facts["runs"] = runs_beside(runs_dir, facts)
+    facts["runs"] = runs_beside(folders(runs_dir), facts)
     if as_json:
         print_json(facts)
     else:
-        show_baselines(facts, messages)
+        show_baselines(facts, Page(messages), messages)

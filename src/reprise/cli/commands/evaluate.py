@@ -1,6 +1,7 @@
 """`reprise evaluate`: evaluate a stored model, or another system's lists."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,7 @@ from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, Say, choose_language
 
 if TYPE_CHECKING:
-    from reprise.runs.evaluation import Measured
-    from reprise.runs.stored import StoredModel
+    from reprise.evaluation.metrics import Metric
 
 # Options that apply to a run's model only, not to another system's lists (--lists).
 _OF_A_RUN = {
@@ -80,17 +80,7 @@ def evaluate(
     """Evaluate a run's stored model, or another system's lists, on the full catalogue."""
     end_at_once_on_interrupt()
     _check_subject(context)
-    from reprise.runs import results
-    from reprise.runs.evaluation import (
-        asked_at,
-        cutoffs_asked,
-        evaluation_facts,
-        lambdas_asked,
-        metrics_asked,
-        only,
-        warn_of_whole_lists,
-    )
-    from reprise.show.evaluation import show_curve, show_evaluation
+    from reprise.runs.evaluation import cutoffs_asked, lambdas_asked, metrics_asked
     from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
@@ -99,60 +89,94 @@ def evaluate(
     numbers = None if cutoffs is None else whole_numbers_of("cutoffs", cutoffs)
     asked = cutoffs_asked(numbers, top_n)
     lambdas = lambdas_asked(numbers_of("lambda", coefs)) if coefs else (None,)
+    name = None
     if lists is not None and dataset is not None:
-        found = [_of_lists(lists, dataset, split, asked, data_dir, say)]
+        found = {"": _of_lists(lists, dataset, split, asked, data_dir, say)}
     else:
         assert run is not None
-        stored = asked_at(_stored(run, which, runs_dir, data_dir, say), request_time)
-        found = _of_run(stored, on, split, lambdas, filter_seen, asked, data_dir, say)
-    measured = found[0]
-    warn_of_whole_lists(measured, say)
-    points = [evaluation_facts(one, split, coef) for one, coef in zip(found, lambdas, strict=True)]
-    if measured.checkpoint is not None:
-        results.keep(measured.checkpoint, points, say)
-    points = [only(facts, shown) for facts in points]
-    absent = [one.name for one in shown if f"{one.name}@{measured.cutoffs[0]}" not in points[0]]
-    if metrics is not None and absent:
+        name, paths = _paths(run, runs_dir, lambdas)
+        how = (which, lambdas, filter_seen, asked, request_time)
+        ask = partial(_of_run, on, split, *how, data_dir, say)
+        found = {short_name: ask(path) for short_name, path in paths.items()}
+    _show(name, found, None if metrics is None else shown, messages, as_json, say)
+
+
+def _paths(
+    run: Path, runs_dir: Path, lambdas: Sequence[float | None]
+) -> tuple[str | None, dict[str, Path]]:
+    """Return the paths of the runs to evaluate by their names, and the name of their group, None
+    of a single run or checkpoint.
+    """
+    from reprise.runs.folder import RunFolder
+    from reprise.runs.manage.groups import paths_of
+    from reprise.runs.manage.survey import short_name
+
+    group, paths = paths_of(run, runs_dir)
+    if group is None:
+        return None, {"": paths[0]}
+    named = {short_name(RunFolder(path)): path for path in paths}
+    if len(lambdas) > 1:
+        raise UsageError("group_one_lambda", name=group, names=", ".join(named))
+    return group, named
+
+
+def _show(
+    group: str | None,
+    found: dict[str, list[dict[str, Any]]],
+    metrics: "Sequence[Metric] | None",
+    messages: Messages,
+    as_json: bool,
+    say: Say,
+) -> None:
+    """Print the evaluations of a group's runs by name, or of a single model by lambda."""
+    from reprise.evaluation.metrics import METRICS
+    from reprise.runs.evaluated import group_facts
+    from reprise.runs.evaluation import only
+    from reprise.show.evaluation import show_curve, show_evaluation, show_group
+
+    asked = METRICS if metrics is None else metrics
+    shown = {name: [only(facts, asked) for facts in points] for name, points in found.items()}
+    points = next(iter(shown.values()))
+    cutoff = points[0]["cutoffs"][0]
+    absent = [one.name for one in metrics or () if f"{one.name}@{cutoff}" not in points[0]]
+    if absent:
         say("metrics_absent", metrics=", ".join(absent))
-    if as_json:
+    if group is not None:
+        facts = group_facts(group, {name: own[0] for name, own in shown.items()})
+        print_json(facts) if as_json else show_group(facts, messages)
+    elif as_json:
         print_json({"curve": points} if points[1:] else points[0])
     elif points[1:]:
-        show_curve(points, None if metrics is None else shown, messages)
+        show_curve(points, metrics, messages)
     else:
         show_evaluation(points[0], messages)
 
 
-def _stored(
-    run: Path, which: Any, runs_dir: Path, data_dir: Path | None, say: Say
-) -> "StoredModel":
-    from reprise.runs.manage.survey import path_of
-    from reprise.runs.stored import load
-    from reprise.runs.where import locator
-
-    path = path_of(run, runs_dir)
-    return load(path, which, say, locator(path, data_dir))
-
-
 def _of_run(
-    stored: "StoredModel",
     on: str | None,
     split: Any,
+    which: Any,
     coefs: Sequence[float | None],
     filter_seen: bool,
     cutoffs: tuple[int, ...] | None,
+    request_time: str | None,
     data_dir: Path | None,
     say: Say,
-) -> "list[Measured]":
-    """Evaluate a stored model on its own data set or on the data set `on`, by each lambda."""
+    path: Path,
+) -> list[dict[str, Any]]:
+    """Evaluate a run's stored model on its own data set or on the data set `on`, by each lambda."""
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
-    from reprise.runs.evaluation import measure_each
-    from reprise.runs.transfer import measure_each_on
+    from reprise.runs.evaluated import evaluate_stored
+    from reprise.runs.evaluation import asked_at
+    from reprise.runs.stored import load
+    from reprise.runs.where import locator
 
-    if on is None:
-        return measure_each(stored, split, coefs, filter_seen, cutoffs)
-    other = open_dataset(locate(data_dir or stored.dataset.folder.parent, on))
-    return measure_each_on(stored, other, split, say, coefs, filter_seen, cutoffs)
+    stored = asked_at(load(path, which, say, locator(path, data_dir)), request_time)
+    other = None
+    if on is not None:
+        other = open_dataset(locate(data_dir or stored.dataset.folder.parent, on))
+    return evaluate_stored(stored, split, coefs, filter_seen, cutoffs, say, other)
 
 
 def _of_lists(
@@ -162,14 +186,17 @@ def _of_lists(
     cutoffs: tuple[int, ...] | None,
     data_dir: Path | None,
     say: Say,
-) -> "Measured":
+) -> list[dict[str, Any]]:
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
+    from reprise.runs.evaluation import evaluation_facts, warn_of_whole_lists
     from reprise.runs.given import measure_lists
     from reprise.runs.where import DATA
 
     of = open_dataset(locate(data_dir or DATA, dataset))
-    return measure_lists(lists, of, split, say, cutoffs)
+    measured = measure_lists(lists, of, split, say, cutoffs)
+    warn_of_whole_lists(measured, say)
+    return [evaluation_facts(measured, split, None)]
 
 
 def _check_subject(context: click.Context) -> None:

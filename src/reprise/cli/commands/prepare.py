@@ -22,6 +22,7 @@ from reprise.text.messages import Messages, choose_language
 @click.option("--cut", metavar="VALID,TEST")
 @click.option("--overwrite", is_flag=True)
 @click.option("--max-memory", metavar="SIZE")
+@click.option("--query", metavar="SQL")
 @click.option("--item-features", metavar="NAMES")
 @click.option("--items", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--cold-items", type=float, metavar="SHARE")
@@ -37,6 +38,7 @@ def prepare(
     cut: str | None,
     overwrite: bool,
     max_memory: str | None,
+    query: str | None,
     item_features: str | None,
     items: Path | None,
     cold_items: float | None,
@@ -72,6 +74,7 @@ def prepare(
             overwrite,
             max_memory,
             lambda key, **values: click.echo(messages.text(key, **values), err=True),
+            query,
             more,
         )
         dataset = open_dataset(folder)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--allow", metavar="IDS")
 @click.option("--categories", metavar="NAMES")
 @click.option("--filter-seen", is_flag=True)
+@click.option("--weights", metavar="NUMBERS")
 @click.option("--explain", is_flag=True)
 @which_option
 @runs_option
@@ -59,6 +60,7 @@ def recommend(
     allow: str | None,
     categories: str | None,
     filter_seen: bool,
+    weights: str | None,
     explain: bool,
     which: Any,
     runs_dir: Path,
@@ -91,6 +93,7 @@ def recommend(
         allow=None if allow is None else ids_in(allow),
         categories=None if categories is None else _names(categories),
         filter_seen=filter_seen,
+        weights=None if weights is None else _numbers(weights),
         explain=explain,
     )
     if histories is not None and output is not None:
@@ -181,3 +184,14 @@ def _names(text: str) -> list[str]:
     if text.lstrip().startswith("["):
         return ids_in(text)
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str) -> list[Any]:
+    """Return numbers separated by commas or blanks; what is none stays text, to be refused."""
+    found: list[Any] = []
+    for part in text.replace(",", " ").split():
+        try:
+            found.append(float(part))
+        except ValueError:
+            found.append(part)
+    return found

@@ -48,7 +48,9 @@ def report(
     from reprise.report.facts import read_runs
     from reprise.report.measuring import LAMBDAS, measure_run, measured_before
     from reprise.report.page import render
+    from reprise.runs.beside import stored_beside
     from reprise.runs.evaluation import lambdas_asked
+    from reprise.runs.folder import RunFolder
     from reprise.runs.manage.apart import apart
     from reprise.runs.manage.survey import path_of
     from reprise.runs.where import locator
@@ -73,5 +75,7 @@ def report(
         measured = [
             measure_run(run, locator(run.path, data_dir), split, chosen, say) for run in found
         ]
-    durable.replace_file(output, render(found, measured, split, messages).encode())
+    beside = stored_beside([RunFolder(run.path) for run in found], split)
+    page = render(found, measured, split, messages, beside)
+    durable.replace_file(output, page.encode())
     click.echo(messages.text("page_written", path=output))

@@ -131,12 +131,24 @@ def compare(
         facts["groups"] = of_comparison(groups, facts["metrics"])
     if paired:
         facts["paired"] = _paired(groups, split or "test", data_dir, lang)
+    facts["baselines"] = _baselines(groups, split or "test")
     if as_json:
         print_json(facts)
         return
+    from reprise.show.baselines import show_beside
     from reprise.show.runs import Page, show_comparison
 
-    show_comparison(facts, Page(Messages(choose_language(lang))))
+    messages = Messages(choose_language(lang))
+    page = Page(messages)
+    show_comparison(facts, page)
+    show_beside(facts["baselines"], page, messages)
+
+
+def _baselines(groups: "list[Group]", split: Any) -> list[dict[str, Any]]:
+    """Return the stored baselines of the runs' data, with the runs beside them."""
+    from reprise.runs.beside import stored_beside
+
+    return stored_beside([folder for group in groups for folder in group.folders], split)
 
 
 def _paired(
@@ -154,10 +166,12 @@ def _show_table(
 ) -> None:
     """Print the runs' metrics on a split, as stored in results.json."""
     from reprise.runs.manage.table import labels, table
+    from reprise.show.baselines import show_beside
     from reprise.show.runs import Page
     from reprise.show.tables import as_text, show_table
 
     facts, warn = table(groups, split), _warner(messages)
+    facts["baselines"] = _baselines(groups, split)
     for name, run in zip(labels(facts["runs"]), facts["runs"], strict=True):
         if run["checkpoint"] is None:
             warn("not_measured", name=name, split=split)
@@ -166,7 +180,9 @@ def _show_table(
     elif form is not None:
         click.echo(as_text(facts, form, messages), nl=False)
     else:
-        show_table(facts, Page(messages), messages)
+        page = Page(messages)
+        show_table(facts, page, messages)
+        show_beside(facts["baselines"], page, messages)
 
 
 @runs.command()

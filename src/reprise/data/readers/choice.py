@@ -1,35 +1,49 @@
 """Select rows by event and by minimum rating; count the rows that are left out."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import reduce
+from itertools import zip_longest
+from operator import or_
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from reprise.data.readers.columns import ON_REQUEST, some
-from reprise.data.readers.format import Asked, Found, Part
+from reprise.data.readers.format import Asked, Found, Numbers, Part
 from reprise.data.readers.interactions import as_text
 from reprise.errors import DataError, UsageError
 from reprise.text.suggest import suggest
 
 _MOST_EVENTS = 1000  # a column with more distinct values is not one of events
+_MOST_TEXTS = 10_000  # that are counted while they are read
+_FEW_TEXTS = 8
 _SHOWN = 20  # events that meta.json counts by name
 _GOOD, _LOW, _MISSING, _NO_NUMBER = range(4)  # kinds of ratings
+
+
+class Told(NamedTuple):
+    """What meta.json stores about a choice (taken). rows: the number of rows that are not selected;
+    missing: of those dropped as invalid because they have no rating.
+    """
+
+    taken: Mapping[str, Any] = MappingProxyType({})
+    rows: int = 0
+    missing: int = 0
 
 
 class Chosen(NamedTuple):
     """The selected rows.
 
     parts: with these rows, without columns event and rating; with a Boolean column target if only
-    some events are targets. taken: what meta.json stores about the choice. rows: the number of rows
-    that are not selected; missing: of those dropped as invalid because they have no rating.
+    some events are targets. told: returns what was chosen, once the parts are read; UsageError
+    where an event is asked for that no row has.
     """
 
     parts: Sequence[Part]
-    taken: Mapping[str, Any]
-    rows: int
-    missing: int
+    told: Callable[[], Told]
 
 
 class _Counts(NamedTuple):
@@ -59,21 +73,38 @@ def choose(found: Found, asked: Asked) -> Chosen:
     """Select rows of a source by the events and the minimum rating that are asked for.
 
     Raises:
-        UsageError: An event is asked for that no row has.
+        UsageError: An event is asked for that no row has, where that is counted before reading.
         DataError: A rating is not a number, or no row is left.
     """
     names = [_Names(part) for part in found.parts]
     has_events, has_ratings = (what in names[0].columns for what in ON_REQUEST)
     if not (has_events or has_ratings):
-        return Chosen(found.parts, {}, 0, 0)
+        return Chosen(found.parts, Told)
     for what in ON_REQUEST:
         _refuse_several(names, what)
     events = asked.events or found.events
-    counts = _counts(names, asked)
+    if has_ratings or events is None or not all(part.numbers and part.size for part in found.parts):
+        told = _told(names, asked, events, _counts(names, asked))
+        return Chosen([name.chosen(asked, events) for name in names], lambda: told)
+    counting = [_Counting(name, asked, events) for name in names]
+
+    def counted() -> Told:
+        rows = [own.rows() for own in counting]
+        return _told(names, asked, events, _counts(names, asked, rows))
+
+    return Chosen([own.part() for own in counting], counted)
+
+
+def _told(
+    names: Sequence["_Names"], asked: Asked, events: Sequence[str] | None, counts: _Counts
+) -> Told:
+    """Return what was chosen; UsageError or DataError where it cannot be."""
+    has_events, has_ratings = (what in names[0].columns for what in ON_REQUEST)
+    part = names[0].part
     taken: dict[str, Any] = {}
     if has_events:
-        _refuse_unknown(found.parts[0], names[0].event, counts.events, asked, events)
-        taken["events"] = {"column": names[0].event} | _told(counts.events, events)
+        _refuse_unknown(part, names[0].event, counts.events, asked, events)
+        taken["events"] = {"column": names[0].event} | _shares(counts.events, events)
         if asked.target_events:
             taken["events"]["targets"] = list(asked.target_events)
     missing = low = 0
@@ -87,12 +118,11 @@ def choose(found: Found, asked: Asked) -> Chosen:
         }
         if not counts.rated(_GOOD, events):
             facts = {"least": asked.min_rating, "highest": counts.highest}
-            raise DataError("no_rating_left", path=found.parts[0].path, **facts)
+            raise DataError("no_rating_left", path=part.path, **facts)
     others = sum(
         n for event, n in counts.events.items() if events is not None and event not in events
     )
-    parts = [name.chosen(asked, events) for name in names]
-    return Chosen(parts, taken, others + low, missing)
+    return Told(taken, others + low, missing)
 
 
 class _Names:
@@ -150,6 +180,12 @@ class _Names:
         """Return the rows without lines of a wrong number of fields, which reading reports."""
         return self.part.rows.filter(~self._odd())
 
+    def grouped(self) -> pl.LazyFrame:
+        """Return the rows with how many they stand for, which are alike."""
+        if "rating" in self.columns:  # too many different ones to group by
+            return self.rows().with_columns(rows=pl.lit(1, pl.UInt32))
+        return self.rows().group_by("event").agg(rows=pl.len())  # parsing texts takes longer
+
     def chosen(self, asked: Asked, events: Sequence[str] | None) -> Part:
         """Return the part with the selected rows."""
         event, rating = self.read(asked)[0], self.rating_of(asked)
@@ -160,37 +196,101 @@ class _Names:
             wanted &= event.is_in(list(events)).fill_null(value=False)
 
         def change(rows: pl.LazyFrame) -> pl.LazyFrame:
-            rows = rows.filter(wanted | self._odd())
-            if asked.target_events is not None:
-                target = event.is_in(list(asked.target_events)).fill_null(value=False)
-                rows = rows.with_columns(target=target)
-            return rows.drop(*ON_REQUEST, strict=False)
+            return self.with_target(rows.filter(wanted | self._odd()), asked)
 
         return self.part.changed(change)
+
+    def with_target(self, rows: pl.LazyFrame, asked: Asked) -> pl.LazyFrame:
+        """Return selected rows with a column target if only some events are targets, and without
+        event and rating.
+        """
+        if asked.target_events is not None:
+            event = self.read(asked)[0]
+            target = event.is_in(list(asked.target_events)).fill_null(value=False)
+            rows = rows.with_columns(target=target)
+        return rows.drop(*ON_REQUEST, strict=False)
 
     def _odd(self) -> pl.Expr:
         return pl.col("odd").is_not_null() if "odd" in self.columns else pl.lit(False)
 
 
-def _counts(names: Sequence[_Names], asked: Asked) -> _Counts:
+class _Counting:
+    """A part whose rows are selected by their event, and counted, while they are read as numbers:
+    texts are looked at once, however many rows have them.
+    """
+
+    def __init__(self, name: _Names, asked: Asked, events: Sequence[str]) -> None:
+        self._name, self._asked, self._events = name, asked, events
+        self._begin()
+
+    def _begin(self) -> None:
+        # Several threads read: what they append is put together in the end.
+        self._counts: list[pl.DataFrame] = []
+        self._wanted: dict[str | None, bool] = {}
+
+    def part(self) -> Part:
+        """Return the part with the selected rows."""
+        numbers = self._name.part.numbers
+        assert numbers is not None
+
+        def changed(names: Collection[str]) -> Numbers:
+            made = numbers(names)
+            self._begin()
+            rows = made.rows.map_batches(
+                self._select, predicate_pushdown=False, slice_pushdown=False, streamable=True
+            )
+            return made._replace(rows=self._name.with_target(rows, self._asked))
+
+        return self._name.chosen(self._asked, self._events)._replace(numbers=changed)
+
+    def _select(self, rows: pl.DataFrame) -> pl.DataFrame:
+        known, events = self._wanted, rows["event"]
+        if 0 < len(known) <= _FEW_TEXTS:
+            # To compare with each of a few is several times as quick as to group.
+            of = {event: events.eq_missing(event) for event in known}
+            sums = [(event, int(mask.sum())) for event, mask in of.items()]
+            if sum(count for _, count in sums) == len(rows):
+                schema = pl.Schema({"event": events.dtype, "rows": pl.UInt32()})
+                self._counts.append(pl.DataFrame(sums, schema, orient="row"))
+                taken = [mask for event, mask in of.items() if known[event]]
+                return rows.filter(reduce(or_, taken)) if taken else rows.clear()
+        counts = events.value_counts(name="rows")
+        unseen = counts.filter([event not in known for event in counts["event"]])
+        if len(unseen):
+            event = self._name.read(self._asked)[0]
+            found = unseen.select("event", wanted=event.is_in(list(self._events)))
+            known = known | {event: bool(wanted) for event, wanted in found.rows()}
+        if len(known) <= _MOST_TEXTS:  # else these are no events
+            self._wanted = known
+            self._counts.append(counts)
+        wanted = [event for event in counts["event"] if known[event]]
+        return rows.filter(pl.col("event").is_in(wanted).fill_null(value=False))
+
+    def rows(self) -> pl.LazyFrame | None:
+        """Return how many rows have which event; None where not all have been counted."""
+        if sum(int(own["rows"].sum()) for own in self._counts) != self._name.part.size:
+            return None
+        return pl.concat(self._counts).lazy()
+
+
+def _counts(
+    names: Sequence[_Names], asked: Asked, counted: Sequence[pl.LazyFrame | None] = ()
+) -> _Counts:
+    """Count the rows. counted: of each part, the rows by event where they are known."""
     rows: Counter[tuple[str | None, int]] = Counter()
     highest: list[float] = []
-    for name in names:
-        own = name.rows()
-        if "rating" in name.columns:  # too many different ones to group by
-            own = own.with_columns(rows=pl.lit(1, pl.UInt32))
-        else:
-            own = own.group_by("event").agg(rows=pl.len())  # parsing texts takes longer
+    for name, known in zip_longest(names, counted):
         of_kind = (
-            own.select(*name.read(asked), "rows")
+            (name.grouped() if known is None else known)
+            .select(*name.read(asked), "rows")
             .group_by("event", "kind")
             .agg(pl.col("rows").sum(), pl.col("rating").max())
         )
         try:
-            counted = of_kind.collect(engine="streaming")
+            found = of_kind.collect(engine="streaming")
         except (pl.exceptions.PolarsError, OSError) as error:
             raise name.part.refuse(error) from error
-        for event, kind, count, most in counted.rows():
+        for event, kind, count, most in found.rows():
             rows[event, kind] += count
             highest += [most] if kind in (_GOOD, _LOW) and most is not None else []
     return _Counts(rows, max(highest, default=None))
@@ -238,7 +338,7 @@ def _refuse_unknown(
             raise UsageError("target_not_taken", event=event, events=", ".join(events))
 
 
-def _told(known: Mapping[str | None, int], events: Sequence[str] | None) -> dict[str, Any]:
+def _shares(known: Mapping[str | None, int], events: Sequence[str] | None) -> dict[str, Any]:
     """Return the counts of rows by event, of those selected and those left out. The most frequent
     events are named; the others, and rows without an event, are summed under null.
     """

@@ -11,11 +11,12 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Layout(NamedTuple):
     """How a text is written. names: of its columns, or their places; first: the line of the first
     row; header: whether that has the names; plain: whether Polars reads the rows that Python's csv
     does; last: the number of the last row, where it does; trailing: whether blank lines follow it.
+    lengths: the bytes of each column's fields, all rows together, where no quotes are read; or ().
     """
 
     separator: str
@@ -59,6 +61,11 @@ class Layout(NamedTuple):
     plain: bool = False
     last: int = 0
     trailing: bool = False
+    lengths: tuple[int, ...] = ()
+
+    def bytes_of(self, name: str) -> int | None:
+        """Return the bytes of a column's fields, all rows together; None where nobody knows."""
+        return self.lengths[self.names.index(name)] if self.lengths else None
 
 
 def look(path: Path, header: bool, dialect: Dialect = UNTOLD) -> Layout:
@@ -81,21 +88,25 @@ def opening(path: Path) -> str:
         raise unreadable(path, error) from error
 
 
-def scan(path: Path, layout: Layout, numbers: Sequence[str] = ()) -> pl.LazyFrame:
-    """Scan a text's columns as texts, or those of `numbers` as whole numbers, null where they are
-    none; and ROW, the number of the line, or of the row where rows have several lines.
+def scan(
+    path: Path, layout: Layout, numbers: Mapping[str, type[pl.DataType]] = MappingProxyType({})
+) -> pl.LazyFrame:
+    """Scan a text's columns as texts, or those of `numbers` as whole numbers of a type, null where
+    they are none; and ROW, the number of the line, or of the row where rows have several lines.
     """
     types: dict[str, Any] = dict.fromkeys(layout.names, pl.String)
     if not layout.plain:
         rows = register_io_source(_source(path, layout), schema={ROW: pl.UInt32, **types})
-        return rows.with_columns(pl.col(name).cast(pl.Int64, strict=False) for name in numbers)
+        return rows.with_columns(
+            pl.col(name).cast(dtype, strict=False) for name, dtype in numbers.items()
+        )
     rows = pl.scan_csv(
         path,
         has_header=False,
         skip_lines=layout.first - 1 + layout.header,
         separator=layout.separator,
         quote_char=layout.quote or None,
-        schema=types | dict.fromkeys(numbers, pl.Int64),
+        schema=types | dict(numbers),
         ignore_errors=bool(numbers),
         row_index_name=ROW,
         row_index_offset=layout.first + layout.header,
@@ -148,7 +159,12 @@ def _look(path: Path, header: bool, dialect: Dialect, stamp: tuple[int, ...]) ->
     names = _distinct(map(str.strip, row)) if header else tuple(places)
     # Polars is told to skip the header's line, and there must be rows behind it.
     plain = layout.plain and (length == 1 or not header) and layout.last >= first + header
-    return layout._replace(names=names, plain=plain)
+    lengths = layout.lengths
+    if header:
+        lengths = tuple(
+            whole - len(name.encode()) for whole, name in zip(lengths, row, strict=False)
+        )
+    return layout._replace(names=names, plain=plain, lengths=lengths)
 
 
 def _fitting(path: Path, layout: Layout, survey: "_Survey | None", free: bool) -> Layout:
@@ -158,7 +174,7 @@ def _fitting(path: Path, layout: Layout, survey: "_Survey | None", free: bool) -
     bare = layout._replace(quote="")
     if survey is not None:
         if survey.even_lines and not (layout.quote and survey.quoting):
-            return bare._replace(**survey.plainly(survey.lines))
+            return bare._replace(**survey.plainly(survey.lines), lengths=survey.lengths)
         sure = survey.clean and not (free and survey.doubtful)
         if layout.quote and survey.even_rows and sure:
             return layout._replace(**survey.plainly(survey.rows))
@@ -168,7 +184,7 @@ def _fitting(path: Path, layout: Layout, survey: "_Survey | None", free: bool) -
     except DataError:
         # A dump quotes nothing, its header least of all: every line has the fields of the first.
         if free and layout.quote and survey is not None and survey.even_lines and not survey.led:
-            return bare._replace(**survey.plainly(survey.lines))
+            return bare._replace(**survey.plainly(survey.lines), lengths=survey.lengths)
         raise
     return layout
 
@@ -335,7 +351,8 @@ class _Survey(NamedTuple):
     lines, rows: how many there are, blank ones at the end left out (`trailing`: there are such);
     even_lines, even_rows: whether all have as many fields; quoting: whether a quote begins a field;
     led: whether the first line has one; clean: whether every quote begins or ends a field, or is
-    one of two; doubtful: whether quotes hold lines that look like rows.
+    one of two; doubtful: whether quotes hold lines that look like rows; lengths: the bytes of each
+    field, all lines together, where all have as many, or ().
     """
 
     lines: int
@@ -347,6 +364,7 @@ class _Survey(NamedTuple):
     clean: bool
     doubtful: bool
     trailing: bool
+    lengths: tuple[int, ...]
 
     def plainly(self, rows: int) -> dict[str, Any]:
         """Return what a layout tells of a text of so many rows that Polars reads."""
@@ -364,6 +382,7 @@ class _Counts(NamedTuple):
     clean: bool = True
     doubtful: bool = False
     returns: bool = False
+    lengths: tuple[int, ...] = ()
 
 
 def _survey(path: Path, layout: Layout) -> _Survey:
@@ -396,7 +415,15 @@ def _survey(path: Path, layout: Layout) -> _Survey:
         clean=clean and not blocks.lone_return,
         doubtful=any(one.doubtful for one in found),
         trailing=blocks.trailing,
+        lengths=_added([one.lengths for one in found]),
     )
+
+
+def _added(lengths: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the sums of the blocks' lengths; () where a block has none, or of other fields."""
+    if len(set(map(len, lengths))) > 1:
+        return ()
+    return tuple(map(sum, zip(*lengths, strict=True)))
 
 
 class _Blocks:
@@ -470,13 +497,10 @@ def _count(block: bytes, separator: int, quote: int | None) -> _Counts:
     """Count the lines, rows and fields of a block of whole rows."""
     codes = np.frombuffer(block, np.uint8)
     lone = _lone_returns(block, codes)
-    marked = (codes == separator) | (codes == _NEWLINE)
+    newlines = codes == _NEWLINE
+    marked = (codes == separator) | newlines
     if quote is None or quote not in block:
-        ends = codes[np.flatnonzero(marked)] == _NEWLINE
-        fields = np.diff(np.flatnonzero(ends), prepend=-1)
-        both = int(fields.min()), int(fields.max())
-        alone = len(lone) > 0
-        return _Counts(len(fields), len(fields), both, both, clean=not alone, returns=alone)
+        return _count_lines(block, newlines, np.flatnonzero(marked), len(lone) > 0)
     places = np.flatnonzero(marked | (codes == quote))
     kinds = codes[places]
     quotes = kinds == quote
@@ -504,6 +528,37 @@ def _count(block: bytes, separator: int, quote: int | None) -> _Counts:
         bool(clean) and _are_doubtful(fields, outside[ends], row_fields),
         len(lone) > 0,
     )
+
+
+def _count_lines(
+    block: bytes, newlines: NDArray[np.bool_], marks: NDArray[np.int64], returns: bool
+) -> _Counts:
+    """Count the lines and fields of a block without quotes. newlines: which bytes end a line;
+    marks: where fields end; returns: whether there are lone carriage returns.
+    """
+    lines = int(np.count_nonzero(newlines))
+    width, rest = divmod(len(marks), lines)
+    lengths: tuple[int, ...] = ()
+    # With a line's end at each place of one, and no more ends than these, all lines are even.
+    if not rest and newlines[marks[width - 1 :: width]].all():
+        fields = width, width
+        lengths = _lengths(marks, width)
+        crs = block.count(b"\r") if b"\r" in block else 0
+        lengths = (*lengths[:-1], lengths[-1] - crs)
+    else:
+        counts = np.diff(np.flatnonzero(newlines[marks]), prepend=-1)
+        fields = int(counts.min()), int(counts.max())
+    return _Counts(
+        lines, lines, fields, fields, clean=not returns, returns=returns, lengths=lengths
+    )
+
+
+def _lengths(marks: NDArray[np.int64], width: int) -> tuple[int, ...]:
+    """Return the bytes of each of `width` fields, all lines together. marks: where fields end."""
+    ends = [int(marks[place::width].sum()) for place in range(width)]
+    begins = [ends[-1] - int(marks[-1]) - 1, *ends[:-1]]  # one before the first byte
+    lines = len(marks) // width
+    return tuple(end - begin - lines for begin, end in zip(begins, ends, strict=True))
 
 
 def _lone_returns(block: bytes, codes: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reprise.data.files import entries_of
+from reprise.data.readers import database
 from reprise.errors import DataError
 
 # To be unpacked by the user: these cannot be scanned.
@@ -43,31 +44,20 @@ def _pyarrow(module: str) -> _Way:
 
 
 _ORC = _pyarrow("pyarrow.orc")
-_SQLITE = _Way(
-    'polars.read_database("SELECT * FROM TABLE", sqlite3.connect(SOURCE)).write_parquet(TARGET)',
-    "polars, sqlite3",
-)
-_DUCKDB = _Way(
-    'duckdb.connect(SOURCE, read_only=True).sql("FROM TABLE").write_parquet(TARGET)',
-    "duckdb",
-    "duckdb",
-)
 _BY_NAME = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsb", ".ods"), _polars("read_excel", "fastexcel")),
     **dict.fromkeys((".pkl", ".pickle"), _pandas("read_pickle", "pandas pyarrow")),
     **dict.fromkeys((".h5", ".hdf", ".hdf5"), _pandas("read_hdf", "pandas tables pyarrow")),
-    **dict.fromkeys((".db", ".sqlite", ".sqlite3"), _SQLITE),
     ".avro": _polars("read_avro"),
-    ".duckdb": _DUCKDB,
     ".orc": _ORC,
 }
-# By first bytes, for files that engines write without a suffix, and for .arrow and .db.
+# By first bytes, for files that engines write without a suffix, and for .arrow.
 _BY_CONTENT = {
     b"ORC": _ORC,
     b"FEA1": _pyarrow("pyarrow.feather"),
     b"\xff\xff\xff\xff": _polars("read_ipc_stream"),
-    b"SQLite": _SQLITE,
 }
+_DATABASES = (".db", ".sqlite", ".sqlite3", ".duckdb")
 # Folders whose log tells which files count: by what holds it, and its name.
 _LAKES = {
     ("", "_delta_log"): ("Delta Lake", _polars_lazily("scan_delta", "deltalake")),
@@ -83,7 +73,7 @@ def is_foreign(path: Path) -> bool:
     """Whether a file's type is not read: by its suffix, or by its first bytes without one."""
     if not path.suffix:
         return is_of_another_kind(path)
-    return _is_packed(path) or path.suffix.lower() in _BY_NAME
+    return _is_packed(path) or path.suffix.lower() in (*_BY_NAME, *_DATABASES)
 
 
 def refuse(path: Path) -> None:
@@ -96,10 +86,11 @@ def refuse(path: Path) -> None:
 
 def refusal(path: Path) -> DataError:
     """Return the error for a file that is not read, with the command that converts it."""
+    if path.suffix.lower() in _DATABASES or database.kind_of(path) is not None:
+        return DataError("database_file", path=path, table=_table(path))
     way = None if _is_packed(path) else _way(path)
     if way is None:
         return DataError("packed_otherwise", path=path)
-    way = way._replace(code=way.code.replace("TABLE", _table(path)))
     return DataError("foreign_file", path=path, line=_line(way, path, path.with_suffix(".parquet")))
 
 
@@ -134,7 +125,7 @@ def _version(log: Path) -> int:
 
 def is_of_another_kind(path: Path) -> bool:
     """Whether a file's first bytes are of a type that is not read, whatever its suffix."""
-    return _by_content(path) is not None
+    return _by_content(path) is not None or database.kind_of(path) is not None
 
 
 def _is_packed(path: Path) -> bool:
@@ -152,16 +143,14 @@ def _by_content(path: Path) -> _Way | None:
             head = file.read(16)
     except OSError:
         return None  # reading it reports the error
-    if head[8:12] == b"DUCK":
-        return _DUCKDB
     return next((way for begin, way in _BY_CONTENT.items() if head.startswith(begin)), None)
 
 
 def _table(path: Path) -> str:
     """Return the name of a SQLite database's only table, or the placeholder TABLE."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            rows = database.execute("SELECT name, type FROM sqlite_master").fetchall()
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as opened:
+            rows = opened.execute("SELECT name, type FROM sqlite_master").fetchall()
             names = [name for name, kind in rows if kind in ("table", "view")]
     except sqlite3.Error:
         names = []

@@ -12,6 +12,11 @@ from reprise.data.files import entries_of
 from reprise.errors import DataError, UsageError
 
 _MAGIC = re.compile(r"[*?\[]")
+_SERVER = re.compile(
+    r"((?:postgres|postgresql|mysql|mariadb|mssql|oracle|redshift|snowflake|bigquery|clickhouse|trino"
+    r"|presto|mongodb)(?:\+\w+)*):/",
+    re.IGNORECASE,
+)
 
 
 class Given(NamedTuple):
@@ -83,6 +88,7 @@ def given(source: Source) -> Given:
             if len(own) == len(found):
                 raise DataError("nothing_matches", pattern=one)
         else:
+            refuse_server(one)
             raise DataError("source_missing", path=one)
     return Given(
         tuple(paths),
@@ -91,6 +97,13 @@ def given(source: Source) -> Given:
         frozenset(matched).intersection(paths),
         tuple(hidden),
     )
+
+
+def refuse_server(source: str | Path) -> None:
+    """Raise DataError where a source is the address of a server."""
+    found = _SERVER.match(str(source))
+    if found:
+        raise DataError("database_server", scheme=found[1])
 
 
 def _fixed(pattern: Path) -> Path:

@@ -7,7 +7,7 @@ apart by a dictionary.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -102,7 +102,8 @@ def collect(
     words = {name: pl.Categorical(pl.Categories.random()) for name in _READINGS if name in seen}
     reader = _Reader(words, tuple(asked.null_values))
     # What fits the first rows mostly fits all: one pass is enough then.
-    head = parts[0]._replace(rows=parts[0].rows.head(_SAMPLE), numbers=None)
+    sample = parts[0].rows if parts[0].first is None else parts[0].first
+    head = parts[0]._replace(rows=sample.head(_SAMPLE), numbers=None)
     store = store or Memory()
     store.expect(rows_of(parts), seen)
     choice, held = _fitting([head], dict.fromkeys(words, 0), reader, ignore_progress, Memory())
@@ -168,6 +169,14 @@ class _Reader(NamedTuple):
     words: Mapping[str, pl.Categorical]
     nulls: tuple[str, ...]
 
+    def could_be_numbers(self) -> set[str]:
+        """Return the columns that may be read as numbers: a text that is no value could be one."""
+        columns = {"user", "item", "time", "category"}
+        return columns.difference(NEEDED) if self._have_digits() else columns
+
+    def _have_digits(self) -> bool:
+        return re.search(r"\d", "".join(self.nulls)) is not None
+
     def columns(
         self, rows: pl.LazyFrame, choice: Mapping[str, int], names: Sequence[str] | None = None
     ) -> list[pl.Expr]:
@@ -185,7 +194,7 @@ class _Reader(NamedTuple):
         """Return a column, null where its text stands for a missing value."""
         column = pl.col(name)
         # What has no digit is no number and no date in any case.
-        as_words = _READINGS[name][place] is _id_text or re.search(r"\d", "".join(self.nulls))
+        as_words = _READINGS[name][place] is _id_text or self._have_digits()
         if name not in NEEDED or not self.nulls or dtype != pl.String or not as_words:
             return column
         text = column.str.strip_chars()
@@ -203,11 +212,14 @@ def _fitting(
     the fewest; and the rows as they read them.
     """
     left_out: dict[str, dict[int, int]] = {name: {} for name in choice}
-    as_numbers = not choice["time"]
+    as_numbers = reader.could_be_numbers()
     while True:
-        held = store.hold(_batches(parts, choice, as_numbers, reader, on_progress))
-        if as_numbers and held.nulls["time"]:
-            as_numbers = False  # one is none, or a line is blank: read as text
+        as_numbers -= {name for name, place in choice.items() if place}
+        misread: set[str] = set()
+        held = store.hold(_batches(parts, choice, as_numbers, reader, on_progress, misread))
+        misread |= {name for name in NEEDED if name in as_numbers and held.nulls[name]}
+        if misread:
+            as_numbers -= misread  # some are none, or not written as numbers are: read as text
             continue
         for name, place in choice.items():
             left_out[name][place] = held.nulls[name]
@@ -221,31 +233,36 @@ def _fitting(
         choice = {**choice, **worse}
     best = {name: min(tried, key=tried.__getitem__) for name, tried in left_out.items()}
     if best != choice:
-        held = store.hold(_batches(parts, best, False, reader, on_progress))
+        held = store.hold(_batches(parts, best, (), reader, on_progress, set()))
     return best, held
 
 
 def _batches(
     parts: Sequence[Part],
     choice: Mapping[str, int],
-    as_numbers: bool,
+    as_numbers: Collection[str],
     reader: _Reader,
     on_progress: OnProgress,
+    misread: set[str],
 ) -> Iterator[pl.DataFrame]:
+    """Yield the rows of the parts as the chosen readings read them. as_numbers: the columns that a
+    text's reader may read as numbers; misread: gets those of them that it must not.
+    """
     rows, of = 0, rows_of(parts)
     for part in parts:
-        scanned = part.rows
-        if as_numbers and part.numbers is not None:
-            scanned = part.numbers
+        numbers = part.numbers(as_numbers) if as_numbers and part.numbers is not None else None
+        scanned = part.rows if numbers is None else numbers.rows
         try:
-            columns = reader.columns(scanned, choice)
-            yield scanned.head(0).select(columns).collect()  # of a part without rows
-            for batch in scanned.select(columns).collect_batches(
+            wanted = scanned.select(reader.columns(scanned, choice))
+            yield wanted.collect_schema().to_frame()  # of a part without rows
+            for batch in wanted.collect_batches(
                 chunk_size=_BATCH, maintain_order=True, engine="streaming"
             ):
                 yield batch
                 rows += len(batch)
                 on_progress("read", rows, of)
+            if numbers is not None:
+                misread |= numbers.misread()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise part.refuse(error) from error
 

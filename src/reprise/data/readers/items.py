@@ -24,6 +24,13 @@ def items_of(frame: pl.DataFrame, category_ends: str = "|") -> pl.DataFrame:
     return frame.unique("item", keep="first", maintain_order=True)
 
 
+def unused_of(about: Path, columns: Columns, dialect: Dialect) -> list[str]:
+    """Return the columns of a table of items that are not read."""
+    names = tables.names_of(about, dialect)
+    used = find(about, names, columns).values()
+    return [name for name in names if name not in used]
+
+
 def tables_with_items(parts: Sequence[Source], about: Path | None, asked: Asked) -> Found:
     """Scan tables of interactions, and read the table `about` their items. What that says counts
     for more than what the rows say, but for columns of theirs that the user names; columns that the
@@ -43,8 +50,7 @@ def tables_with_items(parts: Sequence[Source], about: Path | None, asked: Asked)
         named = _named_of(parts, about, asked)
         own = Dialect(encoding=dialect.encoding)
         items = items_of(tables.read(about, ("item",), named, own))
-        names = tables.names_of(about, own)
-        unused = [name for name in names if name not in find(about, names, named).values()]
+        unused = unused_of(about, named, own)
         columns = columns._replace(**{what: None for what in _TOLD if what in named.given})
     rows = scanned()
     items = items.drop([what for what in _TOLD if what in columns.given], strict=False)

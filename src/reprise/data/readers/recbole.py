@@ -8,7 +8,7 @@ from reprise.data.readers import tables
 from reprise.data.readers.columns import ON_REQUEST, USUAL, Columns
 from reprise.data.readers.dialect import Dialect
 from reprise.data.readers.format import Asked, Format, Found, Part
-from reprise.data.readers.items import items_of
+from reprise.data.readers.items import items_of, unused_of
 from reprise.data.readers.sources import by_splits, matching
 from reprise.errors import DataError
 
@@ -28,16 +28,17 @@ def read(source: Path, asked: Asked) -> Found:
     """
     paths = _files(source)
     about = paths[0].with_name(f"{_stem(paths[0])}.item")
-    columns, items = asked.columns, None
+    columns, items, unused = asked.columns, None, []
     used = about if about.is_file() else None
     if used:
         told = Columns(category=columns.category, title=columns.title)
-        table = tables.read(about, ("item",), told, _dialect(asked.dialect))
-        items = items_of(table, category_ends=" ")
+        dialect = _dialect(asked.dialect)
+        items = items_of(tables.read(about, ("item",), told, dialect), category_ends=" ")
+        unused = unused_of(about, told, dialect)
         columns = columns._replace(category=None, title=None)
     for path in paths:
         _refuse_histories(path, asked.dialect)
-    return Found(scan_inter(paths, columns, asked), items, about=used)
+    return Found(scan_inter(paths, columns, asked), items, about=used, about_unused=unused)
 
 
 def _refuse_histories(path: Path, dialect: Dialect) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from reprise.data import TIES
 from reprise.data.readers import FORMATS, foreign
 from reprise.data.readers.aside import left_aside, useful
-from reprise.data.readers.choice import Chosen, choose
+from reprise.data.readers.choice import Told, choose
 from reprise.data.readers.columns import SOUGHT, Columns, refuse_one_for_two
 from reprise.data.readers.dialect import dialect_of
 from reprise.data.readers.format import (
@@ -148,7 +148,12 @@ def read(
         raise UsageError("ties_of_order", path=whole.where)
     store = store or Memory()
     chosen = choose(found, asked)
-    collected = collect(chosen.parts, asked, on_progress, store)
+    try:
+        collected = collect(chosen.parts, asked, on_progress, store)
+    except DataError:
+        chosen.told()  # of an event that no row has, there are no rows
+        raise
+    told = chosen.told()
     unit, mixed = unit_of(collected) if found.clocked else (None, {})
     return Interactions(
         name,
@@ -158,7 +163,7 @@ def read(
         found.clocked,
         unit,
         ties="order" if found.ordered else asked.ties or TIES[0],
-        taken=_taken(whole, found, collected, chosen),
+        taken=_taken(whole, found, collected, told),
         warnings=[
             *_split_anew(whole, found),
             *_in_some(whole, found),
@@ -210,7 +215,7 @@ def _mixed(units: Mapping[str, int], zones: tuple[int, int]) -> list[dict[str, A
     return warnings
 
 
-def _taken(source: Given, found: Found, collected: Collected, chosen: Chosen) -> dict[str, Any]:
+def _taken(source: Given, found: Found, collected: Collected, chosen: Told) -> dict[str, Any]:
     """Return what was read, and how: `Part.told` of the first part, and whatever separators, quotes
     and encodings the parts have.
     """

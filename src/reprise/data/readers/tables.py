@@ -6,6 +6,7 @@ of text without a header are named by their place, from 1.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -28,6 +29,7 @@ from reprise.data.readers.columns import (
 from reprise.data.readers.delimited import Layout
 from reprise.data.readers.dialect import UNTOLD, Dialect
 from reprise.data.readers.format import NULLS, Part
+from reprise.data.readers.numbers import as_numbers
 from reprise.data.readers.texts import unreadable
 from reprise.errors import DataError, UsageError
 
@@ -54,6 +56,7 @@ _SCANNED: Mapping[str, Callable[..., pl.LazyFrame]] = {
 # A part without a suffix, as Hadoop and Hive name it.
 _NAKED = re.compile(r"(part-([mr]-)?\d+|\d{6}_\d+(_copy_\d+)?)")
 _PARQUET = b"PAR1"  # how it begins
+_FIRST = 10_000  # rows
 
 
 def kind(path: Path) -> str | None:
@@ -194,13 +197,18 @@ def _part(
         return table.select(pl.col(ROW).alias("line"), *kept)
 
     if layout is not None:
-        numbers = [named["time"]] if named.get("time") in stored else []
-        rows, fast = (chosen(delimited.scan(path, layout, read)) for read in ((), numbers))
-        size = max(layout.last - layout.first + (not layout.header), 0) if layout.plain else 0
-        return Part(path, rows, refuse, numbers=fast if layout.plain else None, size=size)
+        text = delimited.scan(path, layout)
+        rows, first = chosen(text), chosen(text.head(_FIRST))
+        if not layout.plain:
+            return Part(path, rows, refuse, first=first)
+        kept = {what: name for what, name in named.items() if name in stored}
+        numbers = partial(as_numbers, path, layout, kept, chosen)
+        size = max(layout.last - layout.first + (not layout.header), 0)
+        return Part(path, rows, refuse, numbers=numbers, first=first, size=size)
     if kind(path) == "lines":
         return Part(path, chosen(json_lines.scan(path, stored)), refuse)
-    return Part(path, chosen(_scanned(path)), refuse, size=_num_rows(path))
+    rows = _scanned(path)
+    return Part(path, chosen(rows), refuse, first=chosen(rows.head(_FIRST)), size=_num_rows(path))
 
 
 def read(

@@ -74,4 +74,6 @@ def _gap(later: Array, earlier: Array) -> Array:
 
 
 def _of_clock(seconds: Array, unit: int, count: int) -> Array:
-    return jax.lax.rem(jax.lax.div(seconds, jnp.int32(unit)), jnp.int32(count))
+    # By a division alone, which converts to ONNX for any number of users.
+    whole = jax.lax.div(seconds, jnp.int32(unit))
+    return whole - jax.lax.div(whole, jnp.int32(count)) * count

@@ -13,7 +13,7 @@ from typing import Any
 
 from reprise.errors import CheckpointError, UsageError
 from reprise.runs.folder import RunFolder
-from reprise.runs.manage.survey import find, folders, short_name
+from reprise.runs.manage.survey import find, members_of, path_of, short_name
 from reprise.runs.naming import Named, for_training
 from reprise.text.messages import Phrase
 
@@ -82,15 +82,26 @@ def find_group(runs_folder: Path, name: str) -> Group:
     try:
         return Group(name, (find(runs_folder, name),))
     except CheckpointError:
-        pattern = re.compile(re.escape(name) + r"-s(\d+)")
-        named = [(pattern.fullmatch(short_name(folder)), folder) for folder in folders(runs_folder)]
-        found = [(int(match[1]), folder) for match, folder in named if match]
+        found = members_of(runs_folder, name)
         if not found:
             raise
     if len({seed for seed, _ in found}) < len(found):
         known = ", ".join(folder.path.name for _, folder in found)
         raise UsageError("run_ambiguous", name=name, known=known)
-    return Group(name, tuple(folder for _, folder in sorted(found, key=lambda pair: pair[0])))
+    return Group(name, tuple(folder for _, folder in found))
+
+
+def paths_of(run: Path, runs_folder: Path) -> tuple[str | None, list[Path]]:
+    """Return the path of a run or checkpoint, as `survey.path_of` does; of a group, its name and
+    the paths of its runs.
+    """
+    try:
+        return None, [path_of(run, runs_folder)]
+    except CheckpointError as error:
+        if error.key != "run_is_group":
+            raise
+        group = find_group(runs_folder, run.name)
+        return group.name, [folder.path for folder in group.folders]
 
 
 def statistics(runs: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:

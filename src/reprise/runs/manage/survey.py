@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -216,7 +217,8 @@ def find(runs_folder: Path, name: str) -> RunFolder:
     """Find a run by its folder's name, path, or unique experiment name.
 
     Raises:
-        CheckpointError: There is none; it suggests the nearest name.
+        CheckpointError: There is none; the message suggests the nearest name, or names the runs if
+            it is a group's.
         UsageError: Several runs have the name, or it is empty.
     """
     if not name:  # as a path it would be the current folder
@@ -231,11 +233,26 @@ def find(runs_folder: Path, name: str) -> RunFolder:
     if named:
         known = ", ".join(folder.path.name for folder in named)
         raise UsageError("run_ambiguous", name=name, known=known)
+    if members := _members(names, name):
+        shown = ", ".join(names[folder] for _, folder in members)
+        raise CheckpointError("run_is_group", name=name, names=shown)
     known_names = {*names.values(), *(folder.path.name for folder in names)}
     if not known_names:
         raise CheckpointError("run_missing", path=runs_folder / name)
     suggestion = suggest(known_names, name)
     raise CheckpointError("run_unknown", name=name, folder=runs_folder, suggestion=suggestion)
+
+
+def members_of(runs_folder: Path, group: str) -> list[tuple[int, RunFolder]]:
+    """Return the runs of a group with their seeds, by seed: those named GROUP-s19 and so on."""
+    return _members({folder: short_name(folder) for folder in folders(runs_folder)}, group)
+
+
+def _members(names: Mapping[RunFolder, str], group: str) -> list[tuple[int, RunFolder]]:
+    pattern = re.compile(re.escape(group) + r"-s(\d+)")
+    named = [(pattern.fullmatch(name), folder) for folder, name in names.items()]
+    found = [(int(match[1]), folder) for match, folder in named if match]
+    return sorted(found, key=lambda member: member[0])
 
 
 def path_of(run: Path, runs_folder: Path) -> Path:

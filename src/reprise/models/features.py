@@ -1,0 +1,127 @@
+"""Features of items: what they add to an item's values (`models.items`), and their parameters."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from reprise.models.registry import Params
+
+_PREFIX = "feature."  # of the parameters' names: "feature.0", ... in the order of the features
+
+
+class Category(NamedTuple):
+    """A category of each item: codes [V+1] int32, each with an embedding; 0 of unknown ones."""
+
+    codes: Array
+
+    def added(self, table: Array, items: Array) -> Array:
+        """Return what the feature adds to the values of items [M], [M, width]."""
+        return table[looked_up(self.codes, items)]
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["offsets", "codes"],
+    meta_fields=["lengths"],
+)
+@dataclass(frozen=True)
+class Categories:
+    """Several categories of each item: item i has codes[offsets[i]:offsets[i + 1]].
+
+    Attributes:
+        offsets: [V+2] int32.
+        codes: [N] int32.
+        lengths: How many items have how many categories, (categories, items), the most first: how
+            much room a number of items needs follows from it.
+    """
+
+    offsets: Array
+    codes: Array
+    lengths: tuple[tuple[int, int], ...]
+
+    def added(self, table: Array, items: Array) -> Array:
+        """Return the mean of the categories' embeddings for items [M], [M, width]."""
+        room, count = self.room(len(items)), len(self.offsets) - 1
+        start = looked_up(self.offsets, items)
+        size = jnp.where(items < count, looked_up(self.offsets, items + 1) - start, 0)
+        owner = jnp.repeat(jnp.arange(len(items)), size, total_repeat_length=room)
+        ends = jnp.cumsum(size)
+        place = jnp.arange(room)
+        code = looked_up(self.codes, start[owner] + place - (ends - size)[owner])
+        taken = jnp.where((place < ends[-1])[:, None], table[code], 0)
+        total = jax.ops.segment_sum(taken, owner, len(items), indices_are_sorted=True)
+        return total / jnp.maximum(size, 1)[:, None]
+
+    def room(self, items: int) -> int:
+        """Return the most categories that so many items have together."""
+        room = 0
+        for size, count in self.lengths:
+            taken = min(items, count)
+            room, items = room + taken * size, items - taken
+        return max(room, 1)
+
+
+class Linear(NamedTuple):
+    """Numbers of each item, mapped linearly: values [V+1, n] float32, zeros of unknown ones."""
+
+    values: Array
+
+    def added(self, table: Array, items: Array) -> Array:
+        """Return what the feature adds to the values of items [M], [M, width]."""
+        return looked_up(self.values, items) @ table
+
+
+Feature: TypeAlias = Category | Categories | Linear
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["with_row", "each"], meta_fields=["sizes"])
+@dataclass(frozen=True)
+class Features:
+    """The features of all items, arrays on the device.
+
+    Attributes:
+        with_row: [V+1] bool, the items with interactions in training. Others have no row: theirs
+            would be noise, pushed away as a negative ever since. For the same reason they do not
+            train the features, which are all that they have.
+        each: The features; parameter "feature.n" is of the n-th.
+        sizes: Rows of each feature's parameter.
+    """
+
+    with_row: Array
+    each: tuple[Feature, ...]
+    sizes: tuple[int, ...]
+
+    def init(self, width: int) -> Params:
+        """Return the parameters, zero: items begin as without features."""
+        return {
+            f"{_PREFIX}{place}": jnp.zeros((size, width), jnp.float32)
+            for place, size in enumerate(self.sizes)
+        }
+
+    def added(self, params: Params, items: Array) -> Array:
+        """Return what the features add to the values of items [M], [M, width]; nothing to padding,
+        which is item 0. Of numbers past the catalogue the result is not for use.
+        """
+        total: Array = sum(
+            (
+                feature.added(params[f"{_PREFIX}{place}"], items)
+                for place, feature in enumerate(self.each)
+            ),
+            start=jnp.zeros((), jnp.float32),
+        )
+        return jnp.where(items[:, None] > 0, total, 0)
+
+
+def of_network(params: Params) -> Params:
+    """Return the parameters without those of features."""
+    return {name: value for name, value in params.items() if not name.startswith(_PREFIX)}
+
+
+def looked_up(array: Array, index: Array) -> Array:
+    """Return array[index]; past the end, the last."""
+    taken: Array = array.at[index].get(mode="clip")
+    return taken

@@ -1,0 +1,95 @@
+"""The stored baselines of a data set and its runs, in one table: seen items left out of both."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reprise.evaluation.metrics import BY_NAME
+from reprise.runs.baselines import Facts, read
+from reprise.runs.folder import RunFolder
+from reprise.runs.manage.survey import Survey, survey
+from reprise.runs.manage.table import labels
+from reprise.runs.results import Split
+from reprise.text.messages import Messages
+
+_SHOWN = ("recall", "ndcg")
+
+
+def runs_beside(folders: Iterable[RunFolder], facts: Facts) -> dict[str, Any]:
+    """Return the results of the best models of runs on the same data and split without seen items,
+    by the run's name (its folder's, where runs share one); of a run that has not been evaluated so,
+    None.
+    """
+    every = map(survey, folders)
+    of_data = [run for run in every if _is_on(run, facts["dataset_fingerprint"])]
+    found = [
+        run.best and run.results.of(run.best, facts["split"], filtered=True) for run in of_data
+    ]
+    names = [{"name": run.name, "folder": str(run.folder.path)} for run in of_data]
+    return dict(zip(labels(names), found, strict=True))
+
+
+def _is_on(run: Survey, fingerprint: str) -> bool:
+    """Return whether a run is on this data, and has a model and users to evaluate."""
+    known = run.identity.get("dataset_fingerprint") == fingerprint
+    return known and run.best is not None and run.config.get("train_users") != "all"
+
+
+def stored_beside(folders: Sequence[RunFolder], split: Split) -> list[Facts]:
+    """Return the stored baselines of the data of these runs, a table for each data set that has
+    any, with the runs beside them: what `measure_baselines` returns, and `runs`.
+    """
+    found: dict[str, Facts] = {}
+    for folder in folders:
+        facts = _stored(folder.path, survey(folder).identity, split)
+        if facts is not None and facts["dataset_fingerprint"] not in found:
+            beside = {"runs": runs_beside(folders, facts)}
+            found[facts["dataset_fingerprint"]] = facts | beside
+    return list(found.values())
+
+
+def has_baselines(run: Path, identity: Mapping[str, Any], split: Split) -> bool:
+    """Return whether there are stored baselines of a run's data."""
+    return _stored(run, identity, split) is not None
+
+
+def _stored(run: Path, identity: Mapping[str, Any], split: Split) -> Facts | None:
+    if not {"dataset", "dataset_fingerprint"} <= identity.keys():
+        return None
+    known = read(run.resolve().parent, identity["dataset"], identity["dataset_fingerprint"])
+    return known.get(split)
+
+
+def heads_and_rows(
+    facts: Mapping[str, Any], messages: Messages
+) -> tuple[list[str], list[list[str]]]:
+    """Return the table of baselines, and below them the runs that were evaluated without seen
+    items: its heads, and a name, metrics and settings a row.
+    """
+    cutoffs = sorted({n for own in facts["baselines"].values() for n in own["cutoffs"]})
+    keys = [f"{name}@{n}" for name in _SHOWN for n in cutoffs]
+    called = {name: messages.metric(name, BY_NAME[name].label) for name in _SHOWN}
+    metrics = [f"{called[name]}@{n}" for name in _SHOWN for n in cutoffs]
+    return ["", *metrics, messages.text("baseline_settings")], list(_rows(facts, keys))
+
+
+def unmeasured(facts: Mapping[str, Any], messages: Messages) -> list[str]:
+    """Return a line for each run that is not in the table."""
+    return [
+        messages.text("baseline_run_unmeasured", run=run, split=facts["split"])
+        for run, entry in facts["runs"].items()
+        if entry is None
+    ]
+
+
+def _rows(facts: Mapping[str, Any], keys: list[str]) -> Iterator[list[str]]:
+    for name, own in facts["baselines"].items():
+        settings = ", ".join(f"{key} {value:g}" for key, value in own["settings"].items())
+        yield [name, *(_number(own.get(key)) for key in keys), settings]
+    for name, entry in facts["runs"].items():
+        if entry is not None:
+            yield [name, *(_number(entry.get(key)) for key in keys), ""]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
