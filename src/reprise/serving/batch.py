@@ -29,7 +29,6 @@ from reprise.data.sequences import Sequences
 from reprise.errors import DataError, UsageError
 from reprise.retrieval.ranking import NO_ITEM, Ranking
 from reprise.retrieval.vectors import CHUNK
-from reprise.serving.catalogue import Catalogue
 from reprise.serving.lists import Answer, Query, answers, rankings
 from reprise.serving.recommender import Counts, Recommender
 from reprise.serving.times import When, known_ones, when_of
