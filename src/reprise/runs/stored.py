@@ -96,8 +96,8 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
         if name.startswith("params.")
     }
     values, features = _values(snapshot, config), _features(checkpoint, locate)
-    own = (values, values.shape[1], params, features)
-    retriever = retriever_of_rows(model_of(config), config.scoring, *own, config.request_at)
+    parts = (values, values.shape[1], params, features)
+    retriever = retriever_of_rows(model_of(config), config.scoring, *parts, config.request_at)
     return StoredModel(checkpoint, config, retriever, locate)
 
 
