@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,10 +12,9 @@ import polars as pl
 import pytest
 
 from reprise import api
-from reprise.data import dataset as datasets
 from reprise.data.dataset import SPLITS, Dataset, open_dataset
 from reprise.data.features import Bags, Codes, Numbers, Vectors
-from reprise.errors import DataError, UsageError
+from reprise.errors import ContentError, DataError, UsageError
 
 Row: TypeAlias = tuple[str, str, int]  # user, item, time
 PROTOCOLS = ("comirec", "leave-one-out", "time-split")
@@ -308,7 +308,7 @@ def test_features_of_a_file_of_vectors_by_ids(tmp_path: Path) -> None:
     feature = made.features["text"]
     assert isinstance(feature, Vectors)
     expected = [vectors[49 - ITEMS.index(item)] for item in raw]
-    np.testing.assert_array_equal(feature.values[1:], np.float32(expected))
+    np.testing.assert_array_equal(feature.values[1:], np.array(expected, np.float32))
 
 
 def test_features_of_the_source_itself(tmp_path: Path) -> None:
@@ -364,7 +364,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A dataset with all that schema 2 can have."""
     folder = tmp_path_factory.mktemp("prepared")
     TABLE.write_parquet(folder / "items.parquet")
-    asked = {"item_features": "brand,genres,price,vector", "items": folder / "items.parquet"}
+    asked: dict[str, Any] = {
+        "item_features": "brand,genres,price,vector",
+        "items": folder / "items.parquet",
+    }
     return make(rows_of(8), folder, cold_items=0.2, **asked)
 
 
@@ -416,7 +419,7 @@ def test_open_dataset_opens_older_folders(prepared: Dataset, tmp_path: Path) -> 
     assert open_dataset(folder).fingerprint == prepared.fingerprint
 
 
-USED = {
+USED: dict[str, Callable[[Dataset], object]] = {
     "items/rank.npy": lambda data: data.rank,
     "items/counts.npy": lambda data: data.training_counts,
     "items/cold.npy": lambda data: data.cold,
@@ -441,7 +444,7 @@ def test_damage_is_found_where_it_is_used(prepared: Dataset, tmp_path: Path, nam
     path.write_bytes(content)
     damaged = open_dataset(folder)  # what does not use it does not care
     assert damaged.fingerprint == prepared.fingerprint
-    with pytest.raises((DataError, datasets.ContentError), match=r"differs from meta\.json"):
+    with pytest.raises((DataError, ContentError), match=r"differs from meta\.json"):
         USED[name](damaged)
     for other, use in USED.items():
         if other != name and "json" not in name + other:

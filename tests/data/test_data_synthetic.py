@@ -162,4 +162,6 @@ def test_demo_with_features_and_times_is_stored(known: Draft, tmp_path: Path) ->
     assert list(made.features) == ["interest", "text"]
     assert made.features["text"].digest == known.features[1].feature.digest
     assert made.has_times
+    assert made.cold is not None
+    assert known.cold is not None
     assert np.array_equal(made.cold, known.cold)

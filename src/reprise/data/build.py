@@ -118,16 +118,12 @@ def of_interactions(
     """
     on_progress("filter", 0, len(found.frame))
     frame, store = found.frame, found.store
-    users, items = _columns(frame, found)
-    aside: list[pl.DataFrame] = []
+    (users, items), aside = _columns(frame, found), []
     read = {"users": users.count, "items": items.count, "interactions": len(frame)}
     if core is not None:
         rows = _rows(frame, users, items, *k_core(users.codes, items.codes, core))
         aside += [store.left(frame, rows)] if more.aside else []
-        frame = store.filtered(frame, rows)
-        if frame.is_empty():
-            raise DataError("no_core", path=path, size=core)
-        users, items = _columns(frame, found)
+        frame, users, items = _cored(found, frame, rows, core, path)
     least = FILTER_SIZE if core is None else 1
     counts, active = _filtered(users, items, least)
     if not active.any():
@@ -143,15 +139,13 @@ def of_interactions(
     aside += [store.left(frame, rows)] if more.aside else []
     catalogue = by_popularity(counts, items.ties)
     raw_items = items.names(catalogue)
-    held_out = None
-    if more.cold_items:
-        catalogue, raw_items, held_out = _cold_last(catalogue, raw_items, more.cold_items)
+    catalogue, raw_items, held_out = _cold_last(catalogue, raw_items, more.cold_items)
     about = _about(found, frame, items, catalogue, raw_items)
     matched = _matched(found, raw_items, path)
     features = _features(more, raw_items, about, path, facts)
     order = _user_order(protocol, users, active)
-    raw_ids = users.names(order), raw_items
-    made = _Made(found, protocol, raw_ids, facts, on_progress, held_out)
+    ids = users.names(order), raw_items
+    made = _Made(found, protocol, ids, facts, on_progress, held_out)
     rows = rows.with_targets(store.targets(frame))
     numbers = numbering(order, users.size, 0), numbering(catalogue, items.size, 1)
     splits = store.joined(map(made.splits_of, store.portions(rows, *numbers, len(order))))
@@ -172,6 +166,16 @@ def of_interactions(
     )
 
 
+def _cored(
+    found: Interactions, frame: pl.DataFrame, rows: Rows, core: int, path: Path
+) -> tuple[pl.DataFrame, _Column, _Column]:
+    """Reduce a frame to the rows of its core; return it, its users and its items."""
+    frame = found.store.filtered(frame, rows)
+    if frame.is_empty():
+        raise DataError("no_core", path=path, size=core)
+    return frame, *_columns(frame, found)
+
+
 def _source(
     found: Interactions,
     path: Path,
@@ -179,7 +183,7 @@ def _source(
     made: "_Made",
     read: Mapping[str, int],
     kept: Mapping[str, int],
-    matched: Mapping[str, int],
+    matched: dict[str, int],
 ) -> dict[str, Any]:
     """Return what meta.json keeps of any source: what was read and kept, and how."""
     return {
@@ -211,11 +215,13 @@ def _features(
 
 
 def _cold_last(
-    catalogue: NDArray[np.int64], raw_items: pl.Series, share: float
-) -> tuple[NDArray[np.int64], pl.Series, Mask]:
+    catalogue: NDArray[np.int64], raw_items: pl.Series, share: float | None
+) -> tuple[NDArray[np.int64], pl.Series, Mask | None]:
     """Return a catalogue and its ids with the items that are held out of training behind the
-    others, and which these are, [V+1].
+    others, and which these are, [V+1]; None where none are to be.
     """
+    if share is None:
+        return catalogue, raw_items, None
     held_out = cold.drawn(raw_items, share)
     order = np.argsort(held_out, kind="stable")
     mask = np.concatenate([[False], held_out[order]])

@@ -1,5 +1,7 @@
 """Hold items out of training (`--cold-items`), so that what is new can be evaluated."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -30,5 +32,5 @@ def without(users: Users, cold: Mask) -> Users:
     return Users(users.raw_ids.gather(having), left, users.known)
 
 
-def _of(array: NDArray[np.generic] | None, kept: Mask) -> NDArray[np.generic] | None:
+def _of(array: NDArray[Any] | None, kept: Mask) -> NDArray[Any] | None:
     return None if array is None else array[kept]

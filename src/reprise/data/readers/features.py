@@ -108,7 +108,8 @@ def read(
     """
     own = pl.DataFrame({_ID: raw_items})
     of_table = [one for one in asked.features or () if one.vectors is None]
-    found, left_out = {}, []
+    found: dict[str, Described] = {}
+    left_out: list[str] = []
     if of_table or asked.features is None:
         table = _table(asked, own.hstack(about), source, [one.name for one in of_table])
         frame = own.join(table.frame, on=_ID, how="left", maintain_order="left")
@@ -199,9 +200,9 @@ def _kind(column: pl.Series) -> str | None:
     """Return the kind of a column by its type; None where it can be no feature."""
     dtype = column.dtype
     if isinstance(dtype, pl.List | pl.Array):
-        if dtype.inner.is_float():  # type: ignore[union-attr]
+        if dtype.inner.is_float():
             return "vector"
-        return None if dtype.inner.is_nested() else "categories"  # type: ignore[union-attr]
+        return None if dtype.inner.is_nested() else "categories"
     if dtype == pl.String:
         return "number" if _numbers_of_text(column) is not None else "category"
     if dtype.is_numeric() or dtype in (pl.Date, pl.Datetime):
@@ -281,7 +282,7 @@ def _is_number(value: object) -> bool:
 
 
 def _vector(name: str, column: pl.Series, path: Path, raw_items: pl.Series) -> Described:
-    if not isinstance(column.dtype, pl.List | pl.Array) or column.dtype.inner.is_nested():  # type: ignore[union-attr]
+    if not isinstance(column.dtype, pl.List | pl.Array) or column.dtype.inner.is_nested():
         facts = {"name": name, "type": column.dtype, "kinds": " | ".join(KINDS[:3])}
         raise DataError("feature_kind", path=path, **facts)
     lists = column.cast(pl.List(pl.Float32), strict=False)
