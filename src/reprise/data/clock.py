@@ -41,4 +41,6 @@ def nanoseconds(times: NDArray[Any], unit: int, in_place: bool = False) -> NDArr
     if times.dtype != np.int64:  # doubles
         return np.rint(times * factor).astype(np.int64)
     whole: NDArray[np.int64] = times
-    return whole if factor == 1 else np.multiply(whole, factor, out=whole if in_place else None)
+    if factor > 1:
+        whole = np.multiply(whole, factor, out=whole if in_place else None)
+    return whole
