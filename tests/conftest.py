@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers.builders_data import draft_of
+from helpers.builders_data import DAY, draft_of, times_in_order
 from helpers.builders_features import described, random_features
 from helpers.commands import evaluating, run_small
 from helpers.effort import make_profiles
@@ -45,15 +45,19 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that holds "small": 60 + 20 + 20 users over 40 items, random, with a feature of
-    each kind.
+    """A data folder that holds "small": 60 + 20 + 20 users over 40 items, random, with times and a
+    feature of each kind.
     """
     rng = np.random.default_rng(0)
     splits = {}
     for split, count in zip(SPLITS, (60, 20, 20), strict=True):
         lengths = rng.integers(5, 15, count)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        splits[split] = Sequences(offsets, rng.integers(1, 41, offsets[-1]).astype(np.int32))
+        splits[split] = Sequences(
+            offsets,
+            rng.integers(1, 41, offsets[-1]).astype(np.int32),
+            times=times_in_order(offsets, 20 * DAY),
+        )
     draft = draft_of(splits, np.arange(-1, 40, dtype=np.int32) % 5)
     features = described(random_features(np.random.default_rng(1), 40))
     draft = replace(draft, features=features)
@@ -63,7 +67,9 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _fingerprint(batch: Batch) -> str:
-    return hashlib.sha256(b"".join(array.tobytes() for array in batch)).hexdigest()
+    return hashlib.sha256(
+        b"".join(array.tobytes() for array in batch if array is not None)
+    ).hexdigest()
 
 
 @pytest.fixture

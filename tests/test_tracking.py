@@ -30,6 +30,7 @@ from helpers.commands import (
     small_config,
 )
 from reprise.checkpoints import store
+from reprise.data.dataset import open_dataset
 from reprise.errors import UsageError
 from reprise.runs import results
 from reprise.runs.folder import RunFolder, locked
@@ -553,6 +554,8 @@ def test_tracker_shows_settings_as_they_are_now(
     (shown,) = service.settings()
     now = {"max_steps": "8", "patience": "3", "learning_rate": "0.05", "batch_size": "16"}
     assert {key: shown[key] for key in now} == now
+    # Runs on other data stand beside it, maybe of one name.
+    assert shown["dataset_fingerprint"] == open_dataset(small_data / "small").fingerprint
 
 
 def test_tracker_ends_what_a_kill_left_as_running(

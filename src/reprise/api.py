@@ -258,6 +258,7 @@ def evaluate(
     metrics: str | Sequence[str] | None = None,
     filter_seen: bool = False,
     diversity: float | Iterable[float] | None = None,
+    request_time: str | None = None,
     on: Dataset | str | None = None,
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
@@ -277,6 +278,8 @@ def evaluate(
         filter_seen: Whether to exclude items that the user has interacted with.
         diversity: Lambda of lists diversified by category; None: lists by score. Of several, the
             result is {"curve": [...]} with what a single one gives for each, ascending.
+        request_time: When users ask, of a model that depends on it: "first-held-out" or "last".
+            None: as in the run's evaluations.
         on: Another data set that shares raw item ids, or its name.
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets.
@@ -294,7 +297,7 @@ def evaluate(
     group, runs = _runs_of(run, Path(runs_dir), data_dir)
     if group is not None and several:
         raise UsageError("group_one_lambda", name=group, names=", ".join(runs))
-    ask = partial(_evaluated, split, which, coefs, filter_seen, asked, on, data_dir)
+    ask = partial(_evaluated, split, which, coefs, filter_seen, asked, request_time, on, data_dir)
     found = {
         name: [only(facts, shown) for facts in ask(path, locate)]
         for name, (path, locate) in runs.items()
@@ -591,6 +594,7 @@ def _evaluated(
     coefs: Sequence[float | None],
     filter_seen: bool,
     cutoffs: tuple[int, ...] | None,
+    request_time: str | None,
     on: Dataset | str | None,
     data_dir: str | Path | None,
     path: Path,
@@ -598,9 +602,10 @@ def _evaluated(
 ) -> list[dict[str, Any]]:
     """Evaluate a run's stored model by each lambda."""
     from reprise.runs.evaluated import evaluate_stored
+    from reprise.runs.evaluation import asked_at
     from reprise.runs.stored import load as load_stored
 
-    stored = load_stored(path, which, _warn, locate)
+    stored = asked_at(load_stored(path, which, _warn, locate), request_time)
     if isinstance(on, str):
         on = _dataset(on, data_dir or stored.dataset.folder.parent)
     return evaluate_stored(stored, split, coefs, filter_seen, cutoffs, _warn, on)

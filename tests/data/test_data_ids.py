@@ -20,6 +20,7 @@ from reprise.data.readers.recognise import asked_of
 from reprise.runs.given import measure_lists
 from reprise.runs.stored import StoredModel
 from reprise.serving.histories import users_of_file
+from reprise.serving.lists import Query
 from reprise.serving.recommender import Recommender
 
 TYPES = (pl.Int64, pl.UInt16, pl.Float64, pl.Float32, pl.Decimal(12, 2), pl.String, pl.Categorical)
@@ -93,8 +94,9 @@ def test_users_of_file_and_recommender_accept_ids_of_any_type(tmp_path: Path, ki
     past = users.histories.past.of(0, 2)
     assert np.split(past.items, past.offsets[1:-1])[0].tolist() == expected[0]
     own = pl.read_parquet(path)["raw_ids"].to_list()
-    found = Recommender(stored)._numbered(own)  # a name that is not known would warn
-    assert found.items.tolist() == [*expected[0], *expected[1]]
+    found = Recommender(stored).queries(own, Query(np.zeros(0, np.int32)))
+    assert [one.history.tolist() for one in found] == expected
+    assert not any(one.unknown for one in found)
 
 
 @examples(200)

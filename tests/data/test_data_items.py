@@ -331,7 +331,7 @@ BAD: dict[str, tuple[str, str]] = {
     "what can be none": ("nested", "can be no such feature"),
     "another kind": ("brand:colour", "no column brand:colour"),
     "a name twice": ("brand,brand:number", "each name once"),
-    "no name": (",", "Missing: --item-features"),
+    "no name": (",", "Missing: item_features"),
     "a file that is none": ("a=b.txt", "NAME=FILE.npy"),
 }
 
@@ -364,13 +364,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A dataset with all that schema 2 can have."""
     folder = tmp_path_factory.mktemp("prepared")
     TABLE.write_parquet(folder / "items.parquet")
-    return make(
-        rows_of(8),
-        folder,
-        cold_items=0.2,
-        item_features="brand,genres,price,vector",
-        items=folder / "items.parquet",
-    )
+    asked: dict[str, Any] = {
+        "item_features": "brand,genres,price,vector",
+        "items": folder / "items.parquet",
+    }
+    return make(rows_of(8), folder, cold_items=0.2, **asked)
 
 
 def copied(dataset: Dataset, folder: Path, **meta: Any) -> Path:
@@ -459,3 +457,23 @@ def test_a_missing_file_is_damage(prepared: Dataset, tmp_path: Path, name: str) 
     (folder / name).unlink()
     with pytest.raises(DataError, match="copy"):
         USED[name](open_dataset(folder))
+
+
+def test_features_of_a_recbole_table_are_of_its_types(tmp_path: Path) -> None:
+    path = tmp_path / "shop.item"
+    numbers = sorted({int(item[1:]) for _, item, _ in rows_of(7)})
+    header = "item_id:token name:token_seq year:token genre:token_seq price:float vec:float_seq"
+    lines = [
+        f'i{n:02}\tThe {n}" screen\t{1990 + n % 3}\t{("a b", "b", "c a")[n % 3]}\t{n / 2}\t{n} 1.5'
+        for n in numbers
+    ]
+    path.write_text("\n".join([header.replace(" ", "\t"), *lines, ""]))
+    made = make(rows_of(7), tmp_path, item_features="all", items=path)
+    kinds = {name: made.features[name].kind for name in made.features}
+    assert kinds == {"year": "codes", "genre": "bags", "price": "numbers", "vec": "vectors"}
+    assert made.features_told["left_out"] == ["name"]
+    words = made.features.vocabulary("genre")
+    assert words is not None
+    assert set(words) == {None, "a", "b", "c"}
+    only = make(rows_of(7), tmp_path / "other", item_features="genre", items=path)
+    assert list(only.features) == ["genre"]

@@ -44,25 +44,32 @@ def test_tower_of_every_model_with_an_index_lists_what_the_model_recommends(
     assert made.tower["inputs"] == {
         "history": {"type": "int32", "shape": ["batch", length]},
         "lengths": {"type": "int32", "shape": ["batch"]},
+        **({"times": {"type": "int32", "shape": ["batch", length + 1]}} if kind == "times" else {}),
     }
     shape = ["batch", interests, stored.config.embedding_dim]
     assert made.tower["outputs"]["interests"]["shape"] == shape
 
     history, lengths = tower.random_histories(stored.num_items, length, HISTORIES, seed=1)
     session = onnxruntime.InferenceSession(tmp_path / "export" / tower.FILE)
-    (found,) = session.run(None, {"history": history, "lengths": lengths})
-    expected = stored.retriever.interests(history, lengths)
+    times = tower.random_times(lengths, length, seed=2) if kind == "times" else None
+    fed = {"history": history, "lengths": lengths} | ({} if times is None else {"times": times})
+    (found,) = session.run(None, fed)
+    expected = stored.retriever.interests(history, lengths, times)
     assert_allclose(found[lengths > 0], expected[lengths > 0], rtol=0, atol=1e-5)
     assert not found[lengths == 0].any()
 
     numbers = [row[:size].tolist() for row, size in zip(history, lengths, strict=True) if size]
     raw = [[f"i{number}" for number in one] for one in numbers]
     served = readme_code(tmp_path / "export", monkeypatch)["recommend"]
-    frame = Recommender(stored).recommend(raw, N)
+    when = [[7e5 * place**3 for place in range(len(one))] for one in raw]
+    asked = {} if times is None else {"times": when, "request_time": 1.7e9}
+    frame = Recommender(stored).recommend(raw, N, **asked)  # type: ignore[arg-type]
     of_model = frame.group_by("history", maintain_order=True).agg("item_id", "score")
     exchanged = 0
-    for own, ids, scores in zip(raw, of_model["item_id"], of_model["score"], strict=True):
-        exchanged += neighbours_exchanged(served(own, N), ids.to_list(), scores.to_list())
+    columns = of_model["item_id"], of_model["score"]
+    for own, at, ids, scores in zip(raw, when, *columns, strict=True):
+        more = () if times is None else (at, 1.7e9)
+        exchanged += neighbours_exchanged(served(own, N, *more), ids.to_list(), scores.to_list())
     assert exchanged <= len(raw) * N // 100
     largest = made.tower["check"]["largest_difference"]
     print(f"{kind}: {largest:.1e}; {exchanged} of {len(raw) * N} places hold a neighbour")

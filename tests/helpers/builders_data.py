@@ -114,10 +114,22 @@ def item_lists(split: Sequences) -> list[list[int]]:
     return [items[start:end] for start, end in itertools.pairwise(bounds)]
 
 
+DAY = 86_400 * 10**9  # in nanoseconds
+
+
 def split_of(lists: Sequence[Sequence[int]]) -> Sequences:
     """The split that holds `lists`, one for each user."""
     offsets = np.cumsum([0, *(len(items) for items in lists)], dtype=np.int64)
     return Sequences(offsets, np.array([item for items in lists for item in items], np.int32))
+
+
+def times_in_order(offsets: NDArray[np.int64], most: int, seed: int = 0) -> NDArray[np.int64]:
+    """Return times [N] in nanoseconds, in order for each user, gaps from 0 to `most` nanoseconds
+    on a scale of their own each.
+    """
+    rng = np.random.default_rng([seed, int(offsets[-1])])
+    gaps = rng.uniform(0, most ** rng.uniform(0.4, 1, offsets[-1])).astype(np.int64)
+    return np.int64(1_700_000_000 * 10**9) + np.cumsum(gaps)
 
 
 def added_to(lists: Sequence[Sequence[int]], value: Any = -np.inf) -> Added:

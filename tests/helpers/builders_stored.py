@@ -22,6 +22,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "modern": {"model": "Queries", "encoder_heads": 2, **MODERN},
     "untied": {"model": "ComiRec-SA", "embeddings": "untied"},
     "by-length": {"model": "ComiRec-SA", "interest_count": "by-length"},
+    "times": {
+        "model": "Queries",
+        "encoder_heads": 2,
+        **MODERN,
+        "time_bias": "gaps+request",
+        "request_clock": "hour+weekday",
+    },
     "MIND, modern": {"model": "MIND", "encoder_heads": 2, **MODERN},
 }
 
@@ -52,5 +59,6 @@ def stored_like(stored: StoredModel, seed: int = 0, **settings: Any) -> StoredMo
         rows=rows.at[0].set(0),
         width=width,
         params=params,
+        request_time=config.request_at,
     )
     return replace(stored, config=config, retriever=retriever)

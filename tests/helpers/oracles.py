@@ -6,6 +6,7 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -263,18 +264,23 @@ def causal_encoder(
     length: int,
     heads: int,
     factors: Sequence[Floats] | None = None,
+    when: Sequence[int | None] | None = None,
 ) -> Doubles:
     """Return the history's items [length, d] encoded by blocks of attention to what came before.
 
     Source: SASRec, section 3, with the normalisation before each half of a block; `factors`
-    [length, d] are what dropout multiplies by, at each of its places.
+    [length, d] are what dropout multiplies by, at each of its places. when: the seconds since 1970
+    of each item, and of the request after the last; None: unknown.
     """
     doubles = {
         name.removeprefix("encoder."): array.astype(np.float64) for name, array in params.items()
     }
     ones = iter([np.ones(history.shape)] * 1000 if factors is None else factors)
     start = next(ones)
-    xs = [history[p] * start[p] for p in range(length)]
+    when = [None] * (length + 1) if when is None else when
+    xs = [
+        (history[p] + _of_request(doubles, when[p], when[p + 1])) * start[p] for p in range(length)
+    ]
     layer = 0
     while f"{layer}.query" in doubles:
         block = {
@@ -285,7 +291,8 @@ def causal_encoder(
         seen = [_layer_norm(x, block["attention_gain"], block["attention_bias"]) for x in xs]
         factor = next(ones)
         xs = [
-            xs[p] + factor[p] * (_attended(block, seen[: p + 1], heads) @ block["out"])
+            xs[p]
+            + factor[p] * (_attended(block, seen[: p + 1], heads, when[: p + 2]) @ block["out"])
             for p in range(length)
         ]
         factor = next(ones)
@@ -298,16 +305,62 @@ def causal_encoder(
     return np.array(xs)
 
 
-def _attended(block: Mapping[str, Doubles], seen: Sequence[Doubles], heads: int) -> Doubles:
-    """Return what the last of `seen` takes from all of them, head by head [d]."""
+def time_bucket(gap: int) -> int:
+    """Return the bucket of a gap in seconds: 0, 1, 2, 3, 4 to 5, 6 to 7, 8 to 11, 12 to 15, ..."""
+    bucket, start, size = 2, 2, 1
+    if gap < 2:
+        return max(gap, 0)
+    while gap >= start + size:
+        start, bucket = start + size, bucket + 1
+        size = 2 ** (int(math.log2(start)) - 1)
+    return bucket
+
+
+def _of_request(doubles: Mapping[str, Doubles], item: int | None, request: int | None) -> Doubles:
+    """Return what is added to an item [d] for the request after it."""
+    total = np.zeros(1)
+    if request is None:
+        return total
+    at = datetime.fromtimestamp(request, UTC)
+    if item is not None and "request_gap" in doubles:
+        total = total + doubles["request_gap"][time_bucket(request - item)]
+    if "hour" in doubles:
+        total = total + doubles["hour"][at.hour]
+    if "weekday" in doubles:
+        total = total + doubles["weekday"][at.weekday()]
+    return total
+
+
+def _by_time(
+    block: Mapping[str, Doubles], head: int, item: int | None, last: int | None, request: int | None
+) -> float:
+    """Return the bias of the last item's attention to one by the gaps to them and the request."""
+    bias = 0.0
+    for name, end in (("gap", last), ("request", request)):
+        if name in block and item is not None and end is not None:
+            bias += block[name][head][time_bucket(end - item)]
+    return bias
+
+
+def _attended(
+    block: Mapping[str, Doubles],
+    seen: Sequence[Doubles],
+    heads: int,
+    when: Sequence[int | None],
+) -> Doubles:
+    """Return what the last of `seen` takes from all of them, head by head [d]; when: of each, and
+    of the request after the last.
+    """
     size = len(seen[0]) // heads
     result = []
     for head in range(heads):
         own = slice(head * size, (head + 1) * size)
         query = (seen[-1] @ block["query"])[own]
         scores = [
-            _dot(query, (x @ block["key"])[own]) / math.sqrt(size) + block["distance"][head][back]
-            for back, x in zip(reversed(range(len(seen))), seen, strict=True)
+            _dot(query, (x @ block["key"])[own]) / math.sqrt(size)
+            + block["distance"][head][len(seen) - 1 - place]
+            + _by_time(block, head, when[place], when[-2], when[-1])
+            for place, x in enumerate(seen)
         ]
         weights = [math.exp(score - max(scores)) for score in scores]
         taken = np.zeros(size)

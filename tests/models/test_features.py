@@ -94,7 +94,7 @@ def test_composed_gradient_equals_that_of_the_slow_sum(seed: int) -> None:
             one = [np.zeros_like(other) for other in params]
             one[place][index] = 1
             expected[index] = sum(
-                direction[n] @ added_slowly(features, one, item)
+                direction[n] @ added_slowly(features, one, int(item))
                 for n, item in enumerate(items)
                 if counted[n]
             )

@@ -144,7 +144,7 @@ def test_rankings_are_the_answers(name: str, recommender: Make) -> None:
         query = replace(asked, explain=False)
         sizes = rng.choice([0, 1, 3, 9, 50], 300)
         histories = [rng.integers(1, ITEMS + 1, size).astype(np.int32) for size in sizes]
-        parts = [sequences_of(histories[:256]), sequences_of(histories[256:])]
+        parts = [(sequences_of(some), ()) for some in (histories[:256], histories[256:])]
         found = [
             one.of(row) for one in rankings(model, query, parts) for row in range(len(one.ids))
         ]

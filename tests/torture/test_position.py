@@ -66,7 +66,8 @@ dataset = open_dataset(Path(sys.argv[1]))
 sampler = make_sampler(dataset.splits["train"], dataset.num_items, 16, 6, 16, 19)
 for step in map(int, sys.argv[2:]):
     batch = sampler.batch(0, step)
-    print(hashlib.sha256(b"".join(array.tobytes() for array in batch)).hexdigest())
+    arrays = [array.tobytes() for array in batch if array is not None]
+    print(hashlib.sha256(b"".join(arrays)).hexdigest())
 """
 
 

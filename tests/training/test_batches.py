@@ -47,7 +47,9 @@ def sampler(seed: int = 19, count: int = NEGATIVES, num_items: int = NUM_ITEMS) 
 
 
 def digest(batch: Batch) -> str:
-    return hashlib.sha256(b"|".join(array.tobytes() for array in batch)).hexdigest()
+    return hashlib.sha256(
+        b"|".join(array.tobytes() for array in batch if array is not None)
+    ).hexdigest()
 
 
 @relaxed
@@ -361,7 +363,7 @@ def test_batch_shapes_and_dtypes_are_constant(kind: str, num_targets: int, count
     rule = TargetRule(count=num_targets)
     draw = make_sampler(make_split(LENGTHS), NUM_ITEMS, BATCH, HISTORY, count, 19, kind, rule)
     batches = [draw.batch(0, step) for step in range(1, 20)]
-    (types,) = {tuple(part.dtype for part in batch) for batch in batches}
+    (types,) = {tuple(part.dtype for part in batch if part is not None) for batch in batches}
     assert types == (*[np.dtype(np.int32)] * 5, *[np.dtype(np.float32)] * 2, np.dtype(np.uint32))
     (shapes,) = {tuple(part.shape for part in batch[1:]) for batch in batches}
     assert shapes[-1] == (2,)
@@ -543,3 +545,28 @@ def _recording(made: list[int]) -> Callable[[int], int]:
 
 def _prefetching() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if one.name.startswith("batches")]
+
+
+@relaxed
+@given(seeds, steps, st.sampled_from([TargetRule(), TargetRule(1, 3), TargetRule(2, 3, 4, 0.3)]))
+def test_batch_times_are_of_the_history_and_of_the_item_after_it(
+    seed: int, step: int, rule: TargetRule
+) -> None:
+    """Whichever item is the target, and with some items as targets only."""
+    split = make_split(LENGTHS)
+    split = dataclasses.replace(
+        split, times=np.int64(10**18) + 10**9 * split.items.astype(np.int64) ** 2
+    )
+    for targets in (None, np.arange(len(split.items)) % 3 == 0):
+        own = dataclasses.replace(split, targets=targets)
+        asked = (own, NUM_ITEMS, 4, HISTORY, NEGATIVES, seed, "uniform", rule)
+        plain, batch = (make_sampler(*asked, timed=timed).batch(0, step) for timed in (False, True))
+        assert plain.times is None
+        assert digest(batch._replace(times=None)) == digest(plain)
+        assert batch.times is not None
+        for row, times in zip(batch.unique_rows[batch.history].tolist(), batch.times, strict=True):
+            items = [item for item in row if item]
+            seconds = [item**2 for item in [*items, items[-1] + 1]]
+            expected = [one - seconds[0] for one in seconds]
+            expected += expected[-1:] * (HISTORY + 1 - len(expected))
+            assert (times - times[0]).tolist() == expected

@@ -67,23 +67,21 @@ def recalls(data: Dataset, cold: Chosen, **settings: Any) -> tuple[float, float]
     """Train, and return the share of the held-out items, warm ones and cold ones, that stand among
     the first 50.
     """
-    config = TrainConfig(
-        **{
-            "dataset": "world",
-            "name": "x",
-            "model": "ComiRec-SA",
-            "num_interest": 2,
-            "batch_size": 64,
-            "maxlen": 12,
-            "embedding_dim": 16,
-            "hidden_size": 16,
-            "learning_rate": 0.01,
-            "temperature": 0.1,
-            "sampler": "uniform",
-            "negatives": 200,
-            **settings,
-        }
-    )
+    values: dict[str, Any] = {
+        "dataset": "world",
+        "name": "x",
+        "model": "ComiRec-SA",
+        "num_interest": 2,
+        "batch_size": 64,
+        "maxlen": 12,
+        "embedding_dim": 16,
+        "hidden_size": 16,
+        "learning_rate": 0.01,
+        "temperature": 0.1,
+        "sampler": "uniform",
+        "negatives": 200,
+    }
+    config = TrainConfig(**{**values, **settings})
     task = make_task(config, data)
     state = fresh_state(task)
     for step in range(1, STEPS + 1):

@@ -34,13 +34,23 @@ def digest(folder: RunFolder) -> str:
 CHOICES = {name: setting.choices for name, setting in SETTINGS.items() if setting.choices}
 # Every value of every switch but the defaults stands in one of these.
 SWITCHED: list[dict[str, Any]] = [
-    {"optimizer": "adam", "selection": "sample", "sampler": "uniform", "temperature": 0.1},
+    {
+        "optimizer": "adam",
+        "selection": "sample",
+        "sampler": "uniform",
+        "temperature": 0.1,
+        "encoder_layers": 1,
+        "time_bias": "gaps",
+    },
     {
         "sampler": "full",
         "interest_count": "by-length",
         "targets": 3,
         "ensemble": 2,
         "repeat_bias": True,
+        "encoder_layers": 1,
+        "time_bias": "gaps+request",
+        "request_clock": "hour+weekday",
         "item_features": "all",
         "id_dropout": 0.3,
     },
@@ -59,6 +69,10 @@ SWITCHED: list[dict[str, Any]] = [
         "warmup": 6,
         "decay": "linear",
         "decay_steps": 9,
+        "encoder_layers": 1,
+        "time_bias": "gaps+request",
+        "request_clock": "weekday",
+        "request_time": "last",
         "item_features": "genres,brand",
     },
     {
@@ -69,6 +83,8 @@ SWITCHED: list[dict[str, Any]] = [
         "encoder_layers": 2,
         "encoder_heads": 2,
         "dropout": 0.3,
+        "time_bias": "gaps+request",
+        "request_clock": "hour",
         "embedding_scale": 0.5,
         "decay": "cosine",
         "decay_steps": 9,

@@ -580,7 +580,7 @@ def test_id_dropout_leaves_out_rows_of_a_batch_as_often_as_asked(rate: float) ->
 
 @pytest.mark.compiled_quickly
 def test_items_without_interactions_have_no_row_and_train_no_feature() -> None:
-    model, rows = get_model("DNN"), np.arange(ITEMS + 1) % 2 == 1
+    model, rows = get_model("DNN"), np.arange(ITEMS + 1) % 2 > 0
     features = on_device([codes_of("own", np.arange(1, ITEMS + 1), ITEMS + 1)], rows)
     assert features is not None
     arrays = initial_arrays(model, SHAPE, ITEMS, 5, features=features)

@@ -80,4 +80,4 @@ def is_as_given(value: Any, given: Any) -> bool:
     in any order.
     """
     same = value == given or str(value).casefold() == str(given).casefold()
-    return same or (value is None and not given) or value == joined(given)
+    return same or (not given if value is None else value == joined(given))

@@ -10,7 +10,15 @@ from reprise.models.wrappers.repeat_bias import with_repeat_bias
 
 def model_of(config: TrainConfig) -> Model:
     """Return the config's model with its encoder, ensemble members and repeat bias."""
-    encoder = Encoder(config.encoder_layers, config.encoder_heads, config.dropout)
+    encoder = Encoder(
+        config.encoder_layers,
+        config.encoder_heads,
+        config.dropout,
+        gaps=config.reads_times,
+        request=config.request_at is not None,
+        hour="hour" in config.request_clock,
+        weekday="weekday" in config.request_clock,
+    )
     model = get_model(config.model)
     if config.interest_count == "by-length":
         model = with_dynamic_interests(model)

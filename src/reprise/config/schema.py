@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from reprise.config.setting import LARGEST, Former, Meaning, Setting, choice, setting, settings_of
+from reprise.data import REQUEST_TIMES
 from reprise.errors import UsageError
 from reprise.models.registry import REGISTRY, UNTRAINED, canonical_name
 from reprise.models.scoring import Scoring
@@ -189,6 +190,26 @@ class TrainConfig:
         below=1,
         needs="encoder_layers",
     )
+    time_bias: str = choice(
+        ("none", "gaps", "gaps+request"),
+        "What the encoder knows of times: {choices}: the gaps between the history's items, and "
+        "those to the request.",
+        needs="encoder_layers",
+        untrained=Meaning.DEFAULT,
+    )
+    request_clock: str = choice(
+        ("none", "hour", "weekday", "hour+weekday"),
+        "What the encoder knows of the request's time of day and week, in UTC: {choices}.",
+        needs="time_bias",
+        untrained=Meaning.DEFAULT,
+    )
+    request_time: str = choice(
+        REQUEST_TIMES,
+        "Time of the request in evaluations: {choices}: of the first held-out item, or of the last "
+        "known one.",
+        needs="time_bias",
+        untrained=Meaning.DEFAULT,
+    )
     item_dropout: float = setting(
         0.0, "Fraction of the history's items dropped in training, 0 to 1.", at_least=0, below=1
     )
@@ -268,9 +289,15 @@ class TrainConfig:
     def _settle_encoder(self) -> None:
         dim = self.embedding_dim // self.ensemble
         if self.encoder_layers == 0:
-            self._set(encoder_heads=1, dropout=0.0)
+            self._set(encoder_heads=1, dropout=0.0, time_bias="none")
         elif dim % self.encoder_heads != 0:
             self._refuse("encoder_heads", Phrase("good_heads", dim=dim))
+        if self.time_bias == "none":
+            self._set(request_clock="none")
+        elif self.time_bias == "gaps" and self.request_clock != "none":
+            self._refuse("time_bias", Phrase("good_time_bias", clock=self.request_clock))
+        if self.time_bias != "gaps+request":
+            self._set(request_time=REQUEST_TIMES[0])
 
     def _settle_features(self) -> None:
         if self.item_features == NONE:
@@ -322,6 +349,16 @@ class TrainConfig:
             ensemble=self.ensemble,
             repeat_bias=self.repeat_bias,
         )
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether the model depends on when the items of histories were."""
+        return self.time_bias != "none"
+
+    @property
+    def request_at(self) -> str | None:
+        """When users of an evaluation ask; None if the model does not depend on it."""
+        return self.request_time if self.time_bias == "gaps+request" else None
 
     @property
     def is_final_fit(self) -> bool:

@@ -118,16 +118,12 @@ def of_interactions(
     """
     on_progress("filter", 0, len(found.frame))
     frame, store = found.frame, found.store
-    users, items = _columns(frame, found)
-    aside: list[pl.DataFrame] = []
+    (users, items), aside = _columns(frame, found), []
     read = {"users": users.count, "items": items.count, "interactions": len(frame)}
     if core is not None:
         rows = _rows(frame, users, items, *k_core(users.codes, items.codes, core))
         aside += [store.left(frame, rows)] if more.aside else []
-        frame = store.filtered(frame, rows)
-        if frame.is_empty():
-            raise DataError("no_core", path=path, size=core)
-        users, items = _columns(frame, found)
+        frame, users, items = _cored(found, frame, rows, core, path)
     least = FILTER_SIZE if core is None else 1
     counts, active = _filtered(users, items, least)
     if not active.any():
@@ -146,8 +142,8 @@ def of_interactions(
     matched = _matched(found, raw_items, path)
     features = _features(more, raw_items, about, path, facts)
     order = _user_order(protocol, users, active)
-    raw_ids = users.names(order), raw_items
-    made = _Made(found, protocol, raw_ids, facts, on_progress, held_out)
+    ids = users.names(order), raw_items
+    made = _Made(found, protocol, ids, facts, on_progress, held_out)
     rows = rows.with_targets(store.targets(frame))
     numbers = numbering(order, users.size, 0), numbering(catalogue, items.size, 1)
     splits = store.joined(map(made.splits_of, store.portions(rows, *numbers, len(order))))
@@ -168,6 +164,16 @@ def of_interactions(
     )
 
 
+def _cored(
+    found: Interactions, frame: pl.DataFrame, rows: Rows, core: int, path: Path
+) -> tuple[pl.DataFrame, _Column, _Column]:
+    """Reduce a frame to the rows of its core; return it, its users and its items."""
+    frame = found.store.filtered(frame, rows)
+    if frame.is_empty():
+        raise DataError("no_core", path=path, size=core)
+    return frame, *_columns(frame, found)
+
+
 def _source(
     found: Interactions,
     path: Path,
@@ -175,7 +181,7 @@ def _source(
     made: "_Made",
     read: Mapping[str, int],
     kept: Mapping[str, int],
-    matched: Mapping[str, int],
+    matched: dict[str, int],
 ) -> dict[str, Any]:
     """Return what meta.json keeps of any source: what was read and kept, and how."""
     return {

@@ -39,8 +39,7 @@ def nanoseconds(times: NDArray[Any], unit: int, in_place: bool = False) -> NDArr
     """
     factor = 10**9 // unit
     if times.dtype != np.int64:  # doubles
-        return np.rint(times * factor).astype(np.int64)
-    whole: NDArray[np.int64] = times
-    if factor > 1:
-        whole = np.multiply(whole, factor, out=whole if in_place else None)
-    return whole
+        return np.asarray(np.rint(times * factor).astype(np.int64))
+    if factor == 1:
+        return np.asarray(times)
+    return np.asarray(np.multiply(times, factor, out=times if in_place else None))

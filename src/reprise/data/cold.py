@@ -1,6 +1,6 @@
 """Hold items out of training (`--cold-items`), so that what is new can be evaluated."""
 
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,8 +10,6 @@ from reprise.data.ordering import Mask
 from reprise.data.sequences import Sequences
 from reprise.data.splits import Users
 from reprise.data.ties import uniform_of
-
-_Kind = TypeVar("_Kind", bound=np.generic)
 
 
 def drawn(raw_ids: pl.Series, share: float) -> Mask:
@@ -34,5 +32,5 @@ def without(users: Users, cold: Mask) -> Users:
     return Users(users.raw_ids.gather(having), left, users.known)
 
 
-def _of(array: NDArray[_Kind] | None, kept: Mask) -> NDArray[_Kind] | None:
+def _of(array: NDArray[Any] | None, kept: Mask) -> NDArray[Any] | None:
     return None if array is None else array[kept]

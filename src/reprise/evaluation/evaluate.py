@@ -35,12 +35,14 @@ class Evaluation:
         by_user: The values [U] float64 behind each mean.
         repeat_worth: The bias on the scores of items in a user's whole history: 0, the learned
             repeat bias, or -inf if they were filtered.
+        request_time: When users asked, one of `REQUEST_TIMES`; None: it does not matter.
     """
 
     metrics: dict[str, float]
     ids: NDArray[np.int64]
     by_user: dict[str, NDArray[np.float64]]
     repeat_worth: float
+    request_time: str | None = None
 
 
 def evaluate(
@@ -135,7 +137,8 @@ def evaluate_each(
         if not finite:
             means = dict.fromkeys(means, math.nan)
             by_user = {name: np.full(count, math.nan) for name in by_user}
-        evaluations.append(Evaluation(means, ids, by_user, seen_bias))
+        asked_at = retriever.request_time
+        evaluations.append(Evaluation(means, ids, by_user, seen_bias, asked_at))
     return evaluations
 
 

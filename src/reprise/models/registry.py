@@ -92,6 +92,8 @@ class PrefixNetwork(Protocol):
 
 
 Init: TypeAlias = "Callable[[Array, ModelShape], Params]"
+# Returns the model that reads histories at times [B, L + 1] int32, as `data.moments` has them.
+Timed: TypeAlias = "Callable[[Array], Model]"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Model:
             otherwise None. (Capsules have none: their routing weights get no gradient.)
         interests_of_prefixes: For models that compute many prefixes of a history faster than as
             many histories; otherwise None.
+        timed: For models that read the times of a history; otherwise None. See `at`.
     """
 
     init: Init
@@ -114,6 +117,13 @@ class Model:
     item_values: "Callable[[Array, ModelShape], Array] | None" = None
     interests_and_attention: AttentiveNetwork | None = None
     interests_of_prefixes: PrefixNetwork | None = None
+    timed: "Timed | None" = None
+
+    def at(self, times: "Array | None") -> "Model":
+        """Return the model whose networks read histories at these times (`data.moments`); the model
+        itself if there are none, or it does not read them.
+        """
+        return self if times is None or self.timed is None else self.timed(times)
 
     def of_prefixes(
         self, params: Params, history: "Array", lengths: "Array", key: "Array | None" = None
@@ -139,16 +149,20 @@ class Model:
         attentive: AttentiveNetwork,
         of_prefixes: PrefixNetwork,
         init: "Init | None" = None,
+        *,
+        wrap: "Callable[[Model], Model]",
     ) -> "Model":
         """Return the model with its networks (and `init`, if given) replaced; `attentive` is used
-        only if the model has attention.
+        only if the model has attention. `wrap` wraps the same model at given times.
         """
+        timed = self.timed
         return replace(
             self,
             init=init or self.init,
             interests=interests,
             interests_and_attention=self.interests_and_attention and attentive,
             interests_of_prefixes=of_prefixes,
+            timed=None if timed is None else lambda times: wrap(timed(times)),
         )
 
 

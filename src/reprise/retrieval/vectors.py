@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.data import REQUEST_TIMES
+from reprise.data.moments import UNKNOWN, at_requests, unknown_times, whole_seconds
 from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.models.scoring import REPEAT_BIAS, Scoring
 from reprise.retrieval.terms import Added
@@ -39,6 +41,8 @@ class Retriever:
             with features, `models.items.all_composed`; row 0 is padding.
         width: Numbers per item value.
         params: The network's parameters, without those of features.
+        request_time: When the users of an evaluation ask, one of `REQUEST_TIMES`; None if interests
+            do not depend on it.
     """
 
     model: "Model"
@@ -46,15 +50,29 @@ class Retriever:
     rows: "Array"
     width: int
     params: "Params"
+    request_time: str | None = None
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether interests depend on when items were."""
+        return self.model.timed is not None
 
     def interests(
-        self, history: NDArray[np.int32], lengths: NDArray[np.int32]
+        self,
+        history: NDArray[np.int32],
+        lengths: NDArray[np.int32],
+        times: NDArray[np.int32] | None = None,
     ) -> NDArray[np.float32]:
         """Return the interests [U, K, d] of histories [U, L] of item numbers, right-padded with 0,
-        with `lengths` [U], for inner products with `item_vectors`.
+        with `lengths` [U], for inner products with `item_vectors`. times [U, L + 1]: as
+        `data.moments` has them; None: unknown.
         """
         interests = _make_interests(self.model, self.scoring, self.width)
-        return np.asarray(interests(self.rows, self.params, history, lengths))
+        if not self.reads_times:
+            return np.asarray(interests(self.rows, self.params, history, lengths, None))
+        if times is None:
+            times = unknown_times(*history.shape)
+        return np.asarray(interests(self.rows, self.params, history, lengths, times))
 
     def item_vectors(self) -> NDArray[np.float32]:
         """Return the item vectors [V+1, d] for inner products with interests; row 0 is padding.
@@ -77,11 +95,16 @@ class Retriever:
 
 
 def retriever_of(
-    model: "Model", scoring: Scoring, arrays: "Arrays", features: "Features | None" = None
+    model: "Model",
+    scoring: Scoring,
+    arrays: "Arrays",
+    features: "Features | None" = None,
+    request_time: str | None = None,
 ) -> Retriever:
     """Return the retriever of a state whose pending updates are applied."""
     width = item_table.width(arrays.rows)
-    return retriever_of_rows(model, scoring, arrays.rows, width, arrays.params, features)
+    own = (arrays.rows, width, arrays.params, features)
+    return retriever_of_rows(model, scoring, *own, request_time)
 
 
 def retriever_of_rows(
@@ -91,35 +114,60 @@ def retriever_of_rows(
     width: int,
     params: "Params",
     features: "Features | None" = None,
+    request_time: str | None = None,
 ) -> Retriever:
     """Return the retriever of item rows [V+1, at least `width`] and all parameters; `features` is
     what the model was trained with.
     """
     if features is None:
-        return Retriever(model, scoring, rows, width, params)
+        return Retriever(model, scoring, rows, width, params, request_time)
     from reprise.models.features import of_network
     from reprise.models.items import all_composed
 
     values = all_composed(rows, params, features, width)
-    return Retriever(model, scoring, values, width, of_network(params))
+    return Retriever(model, scoring, values, width, of_network(params), request_time)
 
 
 def user_vectors(
     retriever: Retriever,
     users: EvaluationUsers,
     should_stop: Callable[[], bool] = lambda: False,
+    times: NDArray[np.int32] | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the interests [CHUNK, K, d] of one chunk of users after another, the last one padded
     with users without a history; raise InterruptedSearchError when `should_stop` returns true.
+
+    times [U, L + 1]: when items and requests were, if the model reads that; None: as the users'.
     """
+    if retriever.reads_times and times is None:
+        times = times_of(users, retriever.request_time)
     for start in range(0, len(users.lengths), CHUNK):
         if should_stop():
             raise InterruptedSearchError
         history, lengths = users.history[start:][:CHUNK], users.lengths[start:][:CHUNK]
         missing = CHUNK - len(lengths)  # one compiled shape, and the same rounding, for all
-        yield retriever.interests(
-            np.pad(history, ((0, missing), (0, 0))), np.pad(lengths, (0, missing))
-        )
+        padded = np.pad(history, ((0, missing), (0, 0)))
+        at = None if times is None else _padded_times(times[start:][:CHUNK], missing)
+        yield retriever.interests(padded, np.pad(lengths, (0, missing)), at)
+
+
+def times_of(users: EvaluationUsers, request_time: str | None) -> NDArray[np.int32] | None:
+    """Return when the items of users' histories and their requests were, [U, L + 1] int32 as
+    `data.moments` has them; None where it is unknown.
+
+    request_time: one of REQUEST_TIMES; None: unknown.
+    """
+    if users.times is None:
+        return None
+    first, last = REQUEST_TIMES
+    asked = {first: users.held_out_time, last: users.last_known_time, None: None}[request_time]
+    return at_requests(
+        whole_seconds(users.times), users.lengths, None if asked is None else whole_seconds(asked)
+    )
+
+
+def _padded_times(times: NDArray[np.int32], missing: int) -> NDArray[np.int32]:
+    return np.pad(times, ((0, missing), (0, 0)), constant_values=UNKNOWN)
 
 
 def seen_items(users: EvaluationUsers) -> Iterator[Sequences]:
@@ -162,24 +210,36 @@ def _make_interests(model: "Model", scoring: Scoring, width: int) -> Callable[..
 
     from reprise.models.items import in_history
 
-    def interests(rows: "Array", params: "Params", history: "Array", lengths: "Array") -> "Array":
+    def interests(
+        rows: "Array",
+        params: "Params",
+        history: "Array",
+        lengths: "Array",
+        times: "Array | None",
+    ) -> "Array":
         read = in_history(rows[:, :width][history], scoring)
-        return interests_of_vectors(model, scoring, params, read, lengths)
+        return interests_of_vectors(model, scoring, params, read, lengths, times)
 
     return jax.jit(interests)
 
 
 def interests_of_vectors(
-    model: "Model", scoring: Scoring, params: "Params", history: "Array", lengths: "Array"
+    model: "Model",
+    scoring: Scoring,
+    params: "Params",
+    history: "Array",
+    lengths: "Array",
+    times: "Array | None" = None,
 ) -> "Array":
     """Return the interests [U, K, d] that retrieval compares, of histories of item vectors
-    [U, L, d] with `lengths` [U]; to be traced by JAX.
+    [U, L, d] with `lengths` [U] and, for a model that reads them, `times` [U, L + 1]; to be traced
+    by JAX.
     """
     from reprise.models.items import as_compared
     from reprise.models.registry import prefix_mask
 
     mask = prefix_mask(lengths, history.shape[1], history.dtype)
-    return as_compared(model.interests(params, history, mask), scoring)
+    return as_compared(model.at(times).interests(params, history, mask), scoring)
 
 
 @cache

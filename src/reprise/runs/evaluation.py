@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.schema import cutoffs_of
 from reprise.config.setting import LARGEST
+from reprise.data import REQUEST_TIMES
 from reprise.data.dataset import Truth
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
@@ -24,6 +25,9 @@ from reprise.runs.folder import Source
 from reprise.runs.results import Split
 from reprise.runs.stored import Locate, StoredModel, load
 from reprise.text.messages import Phrase, Say
+
+# The message that tells when users ask.
+ASKED = dict(zip(REQUEST_TIMES, ("request_first_held_out", "request_last"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,20 @@ def evaluate_run(
         lambdas_asked((coef,))
     stored = load(path, which, say, locate)
     return measure(stored, split, coef, filter_seen, cutoffs_asked(None, top_n))
+
+
+def asked_at(stored: StoredModel, request_time: str | None) -> StoredModel:
+    """Return a stored model whose evaluated users ask at one of `REQUEST_TIMES`; None: at the run's
+    own. UsageError for another time, and for a model that does not depend on it.
+    """
+    if request_time is None:
+        return stored
+    if request_time not in REQUEST_TIMES:
+        expected = " | ".join(REQUEST_TIMES)
+        raise UsageError("bad_value", option="request_time", value=request_time, expected=expected)
+    if stored.retriever.request_time is None:
+        raise UsageError("request_time_unread", path=stored.checkpoint.path)
+    return replace(stored, retriever=replace(stored.retriever, request_time=request_time))
 
 
 def lambdas_asked(coefs: Iterable[float], option: str = "lambda") -> tuple[float, ...]:
@@ -167,7 +185,8 @@ def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> di
     checkpoint, step and is_best (None of another system's lists), what `about` tells
     (target_events, where not all are to be found), split, users, held_out (which items are the
     targets: `dataset.EVALUATIONS`), seen_items ("kept", "filtered" or "learned"; "given" of another
-    system's lists), repeat_worth (of "learned"), lambda, cutoffs;
+    system's lists), repeat_worth (of "learned"), request_time (of models that depend on it:
+    `REQUEST_TIMES`), lambda, cutoffs;
     each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric
     ([low, high]); groups: history_length, mixture (where categories are known) and popularity, each
     by name: users, recall and ndcg at each cutoff, of popularity the number of items, and of
@@ -189,6 +208,7 @@ def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> di
         "users": len(measured.users.lengths),
         "held_out": measured.held_out,
         **_seen_items(evaluation.repeat_worth),
+        **({"request_time": evaluation.request_time} if evaluation.request_time else {}),
         **measured.about,
         "lambda": coef,
         "cutoffs": list(cutoffs),

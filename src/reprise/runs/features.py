@@ -76,7 +76,8 @@ def _read(folder: RunFolder, digests: Mapping[str, str]) -> tuple[Feature, ...]:
                 name: store.read_array(path, f"{place}.{name}.npy", manifest)
                 for name in one["arrays"]
             }
-            found.append(KINDS[one["kind"]](**one["plain"], **arrays))
+            make: Any = KINDS[one["kind"]]
+            found.append(make(**one["plain"], **arrays))
         if {one.name: one.digest for one in found} != dict(digests):
             raise DamagedCheckpointError("unexpected_content")
     except (KeyError, TypeError, ValueError) as error:

@@ -145,6 +145,8 @@ def refuse_difference(
     differences = _difference(stored, asked)
     if differences == ["item_ids"]:
         raise ConfigMismatchError("items_relabelled", path=folder.path)
+    if differences == ["times"]:
+        raise ConfigMismatchError("times_changed", path=folder.path)
     if differences == ["features"]:
         known, own = stored["features"], asked["features"]
         names = [name for name in sorted(known) if known[name] != own.get(name)]

@@ -65,7 +65,8 @@ def evaluate_state(task: Task, state: TrainState, stop: StopRequest) -> dict[str
     """
     if task.config.is_final_fit:
         return {}
-    retriever = retriever_of(task.model, task.config.scoring, state.arrays, task.features)
+    asked_at = task.config.request_at
+    retriever = retriever_of(task.model, task.config.scoring, state.arrays, task.features, asked_at)
     return evaluate(
         retriever, task.selecting, task.config.cutoffs, should_stop=lambda: bool(stop)
     ).metrics

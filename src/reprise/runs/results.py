@@ -31,6 +31,7 @@ FILE = "results.json"
 _FORMERLY = {"hidden": "held_out"}  # keys of an entry by earlier versions
 # What tells an evaluation from another of the same model.
 _KEY = ("checkpoint", "manifest", "dataset_fingerprint", "split", "seen_items", "lambda", "cutoffs")
+_REQUEST_TIME = "request_time"  # tells evaluations apart, too, of models that it matters to
 
 Split = Literal["valid", "test"]
 Entry = Mapping[str, Any]
@@ -184,6 +185,7 @@ def _is_of(entry: Entry, checkpoint: Checkpoint, split: str, filtered: bool) -> 
         "lambda": None,
     }
     same = (entry["seen_items"] == "filtered") == filtered
+    same &= entry.get(_REQUEST_TIME) in (None, checkpoint.identity.get(_REQUEST_TIME))
     return same and all(entry[key] == value for key, value in asked.items())
 
 
@@ -198,7 +200,7 @@ def _joined(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _key(entry: Entry) -> str:
-    return json.dumps([entry[key] for key in _KEY])
+    return json.dumps([*(entry[key] for key in _KEY), entry.get(_REQUEST_TIME)])
 
 
 def _is_entry(entry: Any) -> bool:

@@ -19,7 +19,7 @@ from reprise.evaluation.evaluate import evaluate as evaluate_lists
 from reprise.evaluation.metrics import METRICS
 from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
 from reprise.runs import features, items, results, where
-from reprise.runs.evaluation import Measured, evaluation_facts
+from reprise.runs.evaluation import ASKED, Measured, evaluation_facts
 from reprise.runs.folder import (
     Resumption,
     RunFolder,
@@ -170,6 +170,8 @@ def _say_notes(request: Request, task: Task, say: Say, is_new: bool) -> None:
             say(key, **values)
     if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
         say("valid_sample", users=some, every=every)
+    if task.config.request_at is not None and not task.config.is_final_fit:
+        say(ASKED[task.config.request_at])
 
 
 def _trained(
@@ -303,7 +305,10 @@ def _measure_ended(
             )
             results.keep(latest, (), announcer.say, results.final_of(latest, metric))
         checkpoint, state = _best_state(task, latest, state, folder, announcer.say)
-        retriever = retriever_of(task.model, task.config.scoring, state.arrays, task.features)
+        asked_at = task.config.request_at
+        retriever = retriever_of(
+            task.model, task.config.scoring, state.arrays, task.features, asked_at
+        )
         found: dict[Split, Measured] = {
             split: _measure(task, dataset, checkpoint, retriever, split, stop)
             for split in ("valid", "test")

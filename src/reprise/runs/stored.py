@@ -73,6 +73,8 @@ class StoredModel:
             raise ConfigMismatchError("dataset_changed", path=path, dataset=dataset.folder)
         if "item_ids" in identity and dataset.item_ids_digest != identity["item_ids"]:
             raise ConfigMismatchError("items_relabelled", path=path)
+        if "times" in identity and dataset.times_digest != identity["times"]:
+            raise ConfigMismatchError("times_changed", path=path)
         return dataset
 
 
@@ -94,9 +96,8 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
         if name.startswith("params.")
     }
     values, features = _values(snapshot, config), _features(checkpoint, locate)
-    retriever = retriever_of_rows(
-        model_of(config), config.scoring, values, values.shape[1], params, features
-    )
+    parts = (values, values.shape[1], params, features)
+    retriever = retriever_of_rows(model_of(config), config.scoring, *parts, config.request_at)
     return StoredModel(checkpoint, config, retriever, locate)
 
 

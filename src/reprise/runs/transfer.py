@@ -56,6 +56,8 @@ def measure_each_on(
     cutoffs: tuple[int, ...] | None = None,
 ) -> list[Measured]:
     """Return what `measure_on` returns for each lambda (all None, or none), with one search."""
+    if stored.retriever.reads_times and not dataset.has_times:
+        raise DataError("dataset_untimed", dataset=dataset.folder)
     mapped = _mapped(stored, dataset, split)
     if mapped.counted["items"]:
         say("on_unknown", dataset=dataset.name, split=split, **mapped.counted)

@@ -1,9 +1,9 @@
 """Recommend to the users of a file, as many as there are, in little memory.
 
 In: Parquet, Arrow, CSV or JSON lines with a row per user: a column `history` (or `raw_ids`,
-`items`) of raw item ids, oldest first, and optionally `user`. A history is a list or a text
-(`ids_in`). Out: Parquet or CSV with the rows of `Recommender.recommend`, or JSON lines with an
-answer per user.
+`items`) of raw item ids, oldest first, and optionally `user`, `times` (a list or a text of as many
+times) and `request_time`. A history is a list or a text (`ids_in`). Out: Parquet or CSV with the
+rows of `Recommender.recommend`, or JSON lines with an answer per user.
 """
 
 import json
@@ -29,24 +29,32 @@ from reprise.data.sequences import Sequences
 from reprise.errors import DataError, UsageError
 from reprise.retrieval.ranking import NO_ITEM, Ranking
 from reprise.retrieval.vectors import CHUNK
-from reprise.serving.catalogue import Catalogue
 from reprise.serving.lists import Answer, Query, answers, rankings
 from reprise.serving.recommender import Counts, Recommender
+from reprise.serving.times import When, known_ones, when_of
+from reprise.text.messages import Phrase
 from reprise.text.shown import shown_in_csv
 
 HISTORIES = ("history", "raw_ids", "items")  # names of the column, the surest first
+TIMES = ("times", "request_time")  # names of the columns of times
 _ROWS = 4096  # users read at a time
 _ANSWERS = 1024  # users written at a time
 
 
 class Source(NamedTuple):
-    """A file of histories: its rows, with line, item and user (where it has one), what makes an
-    error of a failure to read it, and how many rows it has (0: unknown).
+    """A file of histories: its rows, with line, item, and where it has them user, times and
+    request_time, what makes an error of a failure to read it, and how many rows it has (0:
+    unknown).
     """
 
     path: Path
     part: Part
-    named: bool
+    has: frozenset[str]
+
+    @property
+    def named(self) -> bool:
+        """Whether the users are named."""
+        return "user" in self.has
 
     @property
     def size(self) -> int:
@@ -62,8 +70,11 @@ def open_histories(path: Path) -> Source:
     column = next((by_plain[one] for one in map(plain, HISTORIES) if one in by_plain), None)
     if column is None:
         raise DataError("histories_no_column", path=path, columns=some(names))
-    user = find(path, [name for name in names if name != column], UNNAMED).get("user")
-    named = {"item": column} | ({} if user is None else {"user": user})
+    named = {"item": column}
+    named |= {one: by_plain[plain(one)] for one in TIMES if plain(one) in by_plain}
+    others = [name for name in names if name not in named.values()]
+    user = find(path, others, UNNAMED).get("user")
+    named |= {} if user is None else {"user": user}
     part = tables.scan_rows(path, named)
     kind = part.rows.collect_schema()["item"]
     inner = kind.inner if isinstance(kind, pl.List | pl.Array) else None
@@ -72,7 +83,7 @@ def open_histories(path: Path) -> Source:
         raise DataError("histories_numbers", path=path, column=column)
     if kind != pl.String and (inner is None or inner.is_nested()):
         raise DataError("histories_no_lists", path=path, column=column, kind=kind)
-    return Source(path, part, user is not None)
+    return Source(path, part, frozenset(named) - {"item"})
 
 
 def write_lists(
@@ -87,7 +98,7 @@ def write_lists(
     progress: called with the number of users whose lists are written.
     """
     counts, waiting = Counts(), deque[str | None]()  # users who are read and not yet written
-    read = _histories(model.catalogue, source, waiting, counts)
+    read = _histories(model, source, waiting, counts)
 
     def users(size: int) -> list[str | None] | None:
         return [waiting.popleft() for _ in range(size)] if source.named else None
@@ -124,10 +135,13 @@ def write_lists(
 
 
 class _Read(NamedTuple):
-    """Histories of known items, of at most CHUNK users, and how many items of each are unknown."""
+    """Histories of known items, of at most CHUNK users, how many items of each are unknown, and
+    their times.
+    """
 
     histories: Sequences
     unknown: NDArray[np.int64]
+    whens: list[When]
 
 
 def _tables(
@@ -140,7 +154,7 @@ def _tables(
             yield len(part), catalogue.as_frame(part, done, explain=True)
             done += len(part)
         return
-    found = rankings(model.model, query, (one.histories for one in read))
+    found = rankings(model.model, query, ((one.histories, one.whens) for one in read))
     while (parts := list(islice(found, _ANSWERS // CHUNK))) or not done:
         empty = Ranking(*(np.zeros((0, 1), kind) for kind in (np.int64, np.float32, np.int32)))
         ranking = Ranking(*map(np.concatenate, zip(*parts, strict=True))) if parts else empty
@@ -153,10 +167,10 @@ def _tables(
 def _answered(model: Recommender, query: Query, read: Iterator[_Read]) -> Iterator[list[Answer]]:
     """Yield the answers to a query about each history, at least one part, which may be empty."""
     queries = (
-        replace(query, history=own, unknown=int(unknown))
-        for histories, of_users in read
-        for own, unknown in zip(
-            np.split(histories.items, histories.offsets[1:-1]), of_users, strict=True
+        replace(query, history=own, unknown=int(unknown), when=when)
+        for histories, of_users, whens in read
+        for own, unknown, when in zip(
+            np.split(histories.items, histories.offsets[1:-1]), of_users, whens, strict=True
         )
     )
     found = answers(model.model, queries)
@@ -216,17 +230,24 @@ def ids_in(text: str) -> list[Any]:
 
 
 def _histories(
-    catalogue: Catalogue, source: Source, waiting: deque[str | None], counts: Counts
+    model: Recommender, source: Source, waiting: deque[str | None], counts: Counts
 ) -> Iterator[_Read]:
     """Yield the histories of the rows, and note their users."""
     for frame in _frames(source):
         of_users, ids = _flat(frame["item"])
-        lengths, numbers = np.array(of_users, np.int64), catalogue.numbers(ids)
+        lengths, numbers = np.array(of_users, np.int64), model.catalogue.numbers(ids)
         waiting.extend(frame["user"] if source.named else [])
         before = np.concatenate([[0], np.cumsum(numbers != NO_ITEM)])
         offsets = before[np.concatenate([[0], np.cumsum(lengths)])]
         known = numbers[numbers != NO_ITEM]
         unknown = lengths - np.diff(offsets)
+        masks = np.split(numbers != NO_ITEM, np.cumsum(lengths)[:-1])
+        whens = [
+            known_ones(when, mask)
+            for when, mask in zip(_whens(source, frame, of_users), masks, strict=True)
+        ]
+        for when in whens:
+            counts.add_when(model.model, when)
         counts.histories += len(lengths)
         counts.items += len(numbers)
         counts.unknown += int(unknown.sum())
@@ -234,7 +255,32 @@ def _histories(
         for start in range(0, len(lengths), CHUNK):
             own = offsets[start : start + CHUNK + 1]
             histories = Sequences(own - own[0], known[own[0] : own[-1]])
-            yield _Read(histories, unknown[start : start + CHUNK])
+            some = slice(start, start + CHUNK)
+            yield _Read(histories, unknown[some], whens[some])
+
+
+def _whens(source: Source, frame: pl.DataFrame, lengths: list[int]) -> Iterator[When]:
+    """Yield the times of each row; DataError for what is wrong with them, and where."""
+    nothing: list[Any] = [None] * len(frame)
+    times = _times_of(frame["times"]) if "times" in source.has else nothing
+    asked = frame["request_time"].to_list() if "request_time" in source.has else nothing
+    for line, own, request, size in zip(frame["line"], times, asked, lengths, strict=True):
+        try:
+            yield when_of(own, request if request != "" else None, size)
+        except UsageError as error:
+            reason = Phrase(error.key, **error.values)
+            raise DataError(
+                "histories_times", path=source.path, line=line, reason=reason
+            ) from error
+
+
+def _times_of(column: pl.Series) -> Iterator[Any]:
+    """Yield the times of each row, None where it has none."""
+    for own in column:
+        if isinstance(own, str):
+            yield ids_in(own) or None
+        else:
+            yield None if own is None else list(own)
 
 
 def _frames(source: Source) -> Iterator[pl.DataFrame]:

@@ -19,10 +19,13 @@ _NEIGHBOURS = 200  # ids before and after an unknown one, among which similar on
 
 
 class Numbered(NamedTuple):
-    """Known items by number, in order, [m] int32, and how many were unknown."""
+    """Known items by number, in order, [m] int32, how many were unknown, and which of all were
+    known.
+    """
 
     items: NDArray[np.int32]
     unknown: int
+    known: NDArray[np.bool_]
 
 
 class Catalogue:
@@ -74,8 +77,8 @@ class Catalogue:
     def numbered(self, raw_ids: Iterable[object]) -> Numbered:
         """Return the numbers of the known items among raw ids, and count the others."""
         found = self.numbers(map(spelled_one, raw_ids))
-        known = found[found != NO_ITEM]
-        return Numbered(known, len(found) - len(known))
+        known = found != NO_ITEM
+        return Numbered(found[known], len(found) - int(known.sum()), known)
 
     def numbers(self, ids: Iterable[str | None]) -> NDArray[np.int32]:
         """Return the numbers of items by their ids as text; NO_ITEM where they are unknown."""
@@ -112,6 +115,7 @@ class Catalogue:
             "items": [self._item(answer, place) for place in range(len(answer.ids))],
             "unknown_items": answer.unknown,
             "popular": answer.popular,
+            **({} if answer.time_bias is None else {"time_bias": answer.time_bias}),
         }
 
     def as_frame(

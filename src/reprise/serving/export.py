@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from reprise import __version__, durable
 from reprise.checkpoints import store
+from reprise.data import REQUEST_TIMES
 from reprise.data.dataset import Dataset
 from reprise.data.npy import save_array, save_parts
 from reprise.errors import CheckpointError, RepriseError, UsageError
@@ -150,10 +151,20 @@ def _manifest(
         else {
             "source": users.source,
             "as_evaluated": users.as_evaluated,
+            **_asked_at(stored, users),
             "count": len(users.histories.lengths),
             "interests": interests,
         },
     }
+
+
+def _asked_at(stored: StoredModel, users: Users) -> dict[str, Any]:
+    """Return what a time bias knows of the users: whether of their times, and when they ask."""
+    if not stored.retriever.reads_times:
+        return {}
+    asked_at, timed = stored.retriever.request_time, users.histories.times is not None
+    known = timed and (asked_at != REQUEST_TIMES[0] or users.histories.held_out_time is not None)
+    return {"timed": timed, "request_time": asked_at if known else None}
 
 
 def _write_tower(stored: StoredModel, extras: Extras, target: Path) -> dict[str, Any] | None:

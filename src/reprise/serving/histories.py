@@ -12,7 +12,7 @@ from reprise.data.dataset import SPLITS, Dataset
 from reprise.data.files import require_file
 from reprise.data.ids import spelled, spelled_series
 from reprise.data.npy import open_array
-from reprise.data.sequences import EvaluationUsers, Past, Sequences, slices
+from reprise.data.sequences import EvaluationUsers, Past, Sequences
 from reprise.errors import ContentError, DataError, UsageError
 from reprise.runs.stored import StoredModel
 from reprise.text.messages import Say
@@ -84,23 +84,24 @@ def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
     return Users(path.name, users, all_history(sequences, stored.config.maxlen))
 
 
-def user_of(dataset: Dataset, raw_id: str) -> NDArray[np.int32]:
-    """Return the longest sequence of the user of this raw id, item numbers, oldest first;
-    UsageError where there is none.
+def user_of(dataset: Dataset, raw_id: str) -> Sequences:
+    """Return the longest sequence of the user of this raw id, item numbers, oldest first, and their
+    times; UsageError where there is none.
     """
     raw_ids, sequences = _everyone(dataset)
     found = np.flatnonzero((raw_ids.cast(pl.String) == raw_id.strip()).to_numpy())
     if not len(found):
         raise UsageError("user_unknown", user=raw_id, dataset=dataset.name)
-    start, end = sequences.offsets[found[0] : found[0] + 2]
-    return np.asarray(sequences.items[start:end])
+    return sequences.users(int(found[0]), int(found[0]) + 1)
 
 
 def _everyone(dataset: Dataset) -> tuple[pl.Series, Sequences]:
     """Return the users of all splits by raw id, each with their longest sequence."""
     raw_ids = pl.concat(dataset.raw_users(split) for split in SPLITS)
     lengths = np.concatenate([dataset.splits[split].lengths for split in SPLITS])
-    items = np.concatenate([dataset.splits[split].items for split in SPLITS])
+    parts = [dataset.splits[split] for split in SPLITS]
+    items, own = np.concatenate([one.items for one in parts]), [one.times for one in parts]
+    times = None if any(one is None for one in own) else np.concatenate(own)  # type: ignore[arg-type]
     by_length = pl.DataFrame({"user": raw_ids, "length": lengths}).with_row_index("row")
     longest = (
         by_length.sort("length", descending=True, maintain_order=True)
@@ -109,7 +110,8 @@ def _everyone(dataset: Dataset) -> tuple[pl.Series, Sequences]:
         .to_numpy()
     )
     starts = np.cumsum(lengths) - lengths
-    return raw_ids.gather(longest), slices(items, starts[longest], lengths[longest])
+    everything = Sequences(np.array([0, len(items)]), items, None, times)
+    return raw_ids.gather(longest), everything.slices(starts[longest], lengths[longest])
 
 
 def users_of_array(histories: NDArray[np.integer], length: int) -> EvaluationUsers:

@@ -23,6 +23,7 @@ from reprise.retrieval.terms import EVERYTHING, Allowed, Terms
 from reprise.retrieval.vectors import CHUNK, Retriever, added_scores, user_vectors
 from reprise.runs.stored import StoredModel
 from reprise.serving.histories import all_history
+from reprise.serving.times import NEVER, When, as_read
 
 _MOST_MASKS = 32  # per search of a chunk, to bound their memory
 
@@ -69,6 +70,8 @@ class Query:
         weights: Factors of the interests, [K]; 0 switches one off. None: all are 1.
         explain: Whether to return each interest's scores, and the items of the history behind them.
         unknown: Items of the history that the model does not know.
+        when: The times of the history's items and of the request; only models with a time bias
+            read them.
     """
 
     history: NDArray[np.int32]
@@ -79,6 +82,7 @@ class Query:
     weights: tuple[float, ...] | None = None
     explain: bool = False
     unknown: int = 0
+    when: When = NEVER
 
 
 class Answer(NamedTuple):
@@ -88,7 +92,8 @@ class Answer(NamedTuple):
     without known items gets the popular items, with scores of NaN and interests of NO_INTEREST.
     unknown: items of the history that the model does not know. With explain: the inner product with
     each interest, [m, K] float32 (NaN where it is switched off), and `because` [m] int64: of the
-    items that the model saw, the one closest to the item's interest, or NO_ITEM.
+    items that the model saw, the one closest to the item's interest, or NO_ITEM. time_bias: see
+    `Model.time_bias`.
     """
 
     ids: NDArray[np.int64]
@@ -98,6 +103,7 @@ class Answer(NamedTuple):
     popular: bool = False
     interest_scores: NDArray[np.float32] | None = None
     because: NDArray[np.int64] | None = None
+    time_bias: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,17 @@ class Model:
         if "rank" not in known.columns:  # they are numbered so
             return np.arange(1, len(self.items) + 1)
         return known["item"].to_numpy()[np.argsort(known["rank"].to_numpy())].astype(np.int64)
+
+    def time_bias(self, when: When) -> str | None:
+        """Return what the model's time bias reads of times: "none" where there are none, "gaps" or
+        "gaps+request"; None if the model has no time bias.
+        """
+        bias = self.stored.config.time_bias
+        if not self.retriever.reads_times:
+            return None
+        if when.items is None:
+            return "none"
+        return "gaps" if when.request is None else bias
 
     @property
     def has_categories(self) -> bool:
@@ -168,19 +185,23 @@ def answers(model: Model, queries: Iterable[Query]) -> Iterator[Answer]:
             yield from plans.popleft().answers()
 
 
-def rankings(model: Model, query: Query, histories: Iterable[Sequences]) -> Iterator[Ranking]:
-    """Yield the lists of a query, [u, n], about each chunk of at most CHUNK histories: what
-    `answers` holds, without explanations. Popular items have scores of NaN.
+def rankings(
+    model: Model, query: Query, histories: Iterable[tuple[Sequences, Sequence[When]]]
+) -> Iterator[Ranking]:
+    """Yield the lists of a query, [u, n], about each chunk of at most CHUNK histories at their
+    times: what `answers` holds, without explanations. Popular items have scores of NaN.
     """
     mask = None if query.filter.is_open else query.filter.mask(model.item_category)
     popular = _popular(model, query)
     pasts: deque[Sequences] = deque()
 
     def chunks() -> Iterator[Chunk]:
-        for past in histories:
+        for past, whens in histories:
             pasts.append(past)
             users = len(past.lengths)
-            (made,) = user_vectors(model.retriever, all_history(past, model.history_length))
+            length = model.history_length
+            times = as_read(whens, length) if model.retriever.reads_times else None
+            (made,) = user_vectors(model.retriever, all_history(past, length), times=times)
             _require_finite(model.stored, made[:users])
             allowed = None if mask is None else Allowed(mask[None], np.zeros(users, np.int64))
             added = added_scores(model.retriever, past, query.filter_seen)
@@ -201,12 +222,12 @@ def rankings(model: Model, query: Query, histories: Iterable[Sequences]) -> Iter
         yield ranking
 
 
-def interests(model: Model, histories: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-    """Return the interests [U, K, d] of histories of item numbers; zeros where one is empty."""
-    users = _users(histories, model.history_length)
+def interests(model: Model, queries: Sequence[Query]) -> NDArray[np.float32]:
+    """Return the interests [U, K, d] of queries' histories; zeros where one is empty."""
     parts = [np.zeros((0, model.num_interest, model.items.shape[1]), np.float32)]
-    made = np.concatenate([*parts, *user_vectors(model.retriever, users)])[: len(histories)]
-    return np.where((users.lengths > 0)[:, None, None], made, np.float32(0))
+    made = np.concatenate([*parts, *_interests(model, queries)])[: len(queries)]
+    known = np.array([len(query.history) > 0 for query in queries], bool)
+    return np.where(known[:, None, None], made, np.float32(0))
 
 
 def similar(model: Model, item: int, n: int) -> Answer:
@@ -223,12 +244,14 @@ def similar(model: Model, item: int, n: int) -> Answer:
     return Answer(ids + 1, scores[ids], np.full(len(ids), NO_INTEREST, np.int32))
 
 
-def fed_interests(model: Model, histories: Sequence[NDArray[np.int32]]) -> list[NDArray[np.int32]]:
-    """Return for each item of each history the interest that it feeds, from 0: the one with which
-    its inner product is greatest, the first of equal ones. NO_INTEREST: the model does not see it.
+def fed_interests(model: Model, queries: Sequence[Query]) -> list[NDArray[np.int32]]:
+    """Return for each item of each query's history the interest that it feeds, from 0: the one with
+    which its inner product is greatest, the first of equal ones. NO_INTEREST: the model does not
+    see it.
     """
     found = []
-    for history, own in zip(histories, interests(model, histories), strict=True):
+    for query, own in zip(queries, interests(model, queries), strict=True):
+        history = query.history
         fed = np.full(len(history), NO_INTEREST, np.int32)
         if len(history):
             _, scores = _seen(model, history, own)
@@ -250,8 +273,7 @@ class _Plan:
 
     def __init__(self, model: Model, queries: Sequence[Query]) -> None:
         self._model, self._queries = model, queries
-        histories = [query.history for query in queries]
-        (made,) = user_vectors(model.retriever, _users(histories, model.history_length))
+        (made,) = _interests(model, queries)
         self._interests = made[: len(queries)]
         _require_finite(model.stored, self._interests)
         self._interests = _weighted(self._interests, queries)
@@ -279,7 +301,8 @@ class _Plan:
                 own = ranking.of(place)
                 answered[row] = self._listed(row, own)
         for row, query in enumerate(self._queries):
-            yield answered[row] if row in answered else _popular(self._model, query)
+            found = answered[row] if row in answered else _popular(self._model, query)
+            yield found._replace(time_bias=self._model.time_bias(query.when))
 
     def _group(self, query: Query) -> _Group:
         number = self._number.get(query.filter, 0)
@@ -358,6 +381,15 @@ def _weighted(made: NDArray[np.float32], queries: Sequence[Query]) -> NDArray[np
     ones = (1.0,) * made.shape[1]
     weights = np.array([query.weights or ones for query in queries], np.float32)
     return made * np.where(weights == 0, np.float32(math.nan), weights)[:, :, None]
+
+
+def _interests(model: Model, queries: Sequence[Query]) -> Iterator[NDArray[np.float32]]:
+    """Yield the interests of one chunk of queries after another, the last one padded."""
+    length, times = model.history_length, None
+    if model.retriever.reads_times:
+        times = as_read([query.when for query in queries], length)
+    users = _users([query.history for query in queries], length)
+    return user_vectors(model.retriever, users, times=times)
 
 
 def _users(histories: Sequence[NDArray[np.int32]], length: int) -> EvaluationUsers:

@@ -41,13 +41,16 @@ def code(manifest: dict[str, Any]) -> Iterator[str]:
     if index:
         yield f'index = faiss.read_index("{index["file"]}")'
     yield from ("", "")
-    yield f"def recommend(history, n{'' if tower else ', interests'}):"
+    timed = bool(tower) and "times" in tower["inputs"]
+    more = ", times, request_time" if timed else ""
+    yield f"def recommend(history, n{more if tower else ', interests'}):"
     yield "    known = [numbers[raw_id] for raw_id in history if raw_id in numbers]"
     if tower:
         yield '    last = np.array([known[-manifest["history_length"] :]], np.int32)'
         yield '    padding = manifest["history_length"] - last.size'
         yield '    fed = {"history": np.pad(last, ((0, 0), (0, padding)))}'
         yield '    fed["lengths"] = np.array([last.size], np.int32)'
+        yield from _TIMES if timed else ()
         yield "    interests = tower.run(None, fed)[0][0]"
     yield "    seen = np.unique(np.array(known, np.int64))"
     if index:
@@ -61,6 +64,16 @@ def code(manifest: dict[str, Any]) -> Iterator[str]:
     yield '    return [raw_ids[i - 1] for i in found[np.argsort(-scores, kind="stable")[:n]]]'
 
 
+# Seconds since 1970 become seconds since a Monday, as `data.moments` has them.
+_TIMES = (
+    "    pairs = zip(history, times, strict=True)",
+    "    own = [time for raw_id, time in pairs if raw_id in numbers]",
+    '    own = np.int64([*own[-manifest["history_length"] :], *[request_time] * (padding + 1)])',
+    "    monday = (own.min() - 345600) // 604800 * 604800 + 345600",
+    '    fed["times"] = np.minimum(own - monday, 2**31 - 1).astype(np.int32)[None]',
+)
+
+
 def _about_worth(worth: float) -> tuple[str, dict[str, Any]]:
     return ("readme_worth", {"worth": worth}) if worth else ("readme_worth_none", {})
 
@@ -71,6 +84,8 @@ def _about_interests(manifest: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
         check = tower["check"]
         values = {"length": manifest["history_length"], "histories": check["histories"]}
         yield "readme_onnx", {**values, "difference": f"{check['largest_difference']:.1e}"}
+        if "times" in tower["inputs"]:
+            yield "readme_onnx_times", {"length": manifest["history_length"]}
         if tower["external_data"]:
             yield "readme_onnx_beside", {"file": tower["external_data"]}
     elif manifest["users"] is not None:

@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.config.setting import LARGEST
-from reprise.data.sequences import Sequences
 from reprise.errors import DataError, UsageError
-from reprise.retrieval.vectors import user_vectors
 from reprise.runs.stored import StoredModel
 from reprise.serving.catalogue import Catalogue, Numbered
-from reprise.serving.histories import all_history
-from reprise.serving.lists import Model, Query, answer, model_of, similar
+from reprise.serving.lists import Model, Query, answer, interests, model_of, similar
+from reprise.serving.times import When, known_ones, when_of
 from reprise.text.messages import Phrase
 
 if TYPE_CHECKING:
@@ -31,6 +29,12 @@ class UnknownItemsWarning(UserWarning):
     """Warns of items in histories or filters that are unknown to the model and were ignored."""
 
 
+class UntimedWarning(UserWarning):
+    """Warns of histories and requests without the times that a model's time bias reads, or of times
+    that no time bias reads.
+    """
+
+
 class EmptyHistoryWarning(UserWarning):
     """Warns of histories without known items, which get the popular items."""
 
@@ -38,20 +42,41 @@ class EmptyHistoryWarning(UserWarning):
 @dataclass
 class Counts:
     """What queries are about: histories, their items, those unknown to the model, and histories
-    without known items.
+    without known items; to a model with a time bias, those without times, and those without the
+    time of the request that it reads; to others, those whose times nothing reads.
     """
 
     histories: int = 0
     items: int = 0
     unknown: int = 0
     empty: int = 0
+    untimed: int = 0
+    unasked: int = 0
+    unread: int = 0
+
+    def add(self, model: Model, query: Query) -> None:
+        """Count one more query."""
+        known = len(query.history)
+        self.histories += 1
+        self.items += known + query.unknown
+        self.unknown += query.unknown
+        self.empty += not known
+        self.add_when(model, query.when)
+
+    def add_when(self, model: Model, when: When) -> None:
+        """Count the times of one more history."""
+        bias = model.time_bias(when)
+        self.untimed += bias == "none"
+        self.unasked += bias == "gaps" and model.retriever.request_time is not None
+        self.unread += bias is None and when.items is not None
 
 
-def counts_of(queries: Sequence[Query]) -> Counts:
+def counts_of(model: Model, queries: Iterable[Query]) -> Counts:
     """Return what queries are about."""
-    unknown = sum(query.unknown for query in queries)
-    known = [len(query.history) for query in queries]
-    return Counts(len(queries), sum(known) + unknown, unknown, known.count(0))
+    counts = Counts()
+    for query in queries:
+        counts.add(model, query)
+    return counts
 
 
 def notes(counts: Counts, query: Query) -> Iterator[tuple[type[UserWarning], Phrase]]:
@@ -66,6 +91,13 @@ def notes(counts: Counts, query: Query) -> Iterator[tuple[type[UserWarning], Phr
     if counts.empty:
         phrase = Phrase("histories_popular", empty=counts.empty, histories=counts.histories)
         yield EmptyHistoryWarning, phrase
+    for key, some in (
+        ("times_missing", counts.untimed),
+        ("request_time_missing", counts.unasked),
+        ("times_unread", counts.unread),
+    ):
+        if some:
+            yield UntimedWarning, Phrase(key, some=some, histories=counts.histories)
 
 
 class Recommender:
@@ -94,6 +126,8 @@ class Recommender:
         filter_seen: bool = False,
         weights: Sequence[float] | None = None,
         explain: bool = False,
+        times: Sequence[Iterable[object]] | None = None,
+        request_time: object = None,
     ) -> "pl.DataFrame":
         """Recommend items to users, given their histories: the lists that `evaluate` evaluates.
 
@@ -113,6 +147,10 @@ class Recommender:
             filter_seen: Whether to leave out the items of a user's history.
             weights: Factors of the interests, one each; 0 switches one off.
             explain: Whether to add each interest's score, and the item of the history behind it.
+            times: When the items of each history were, to a model with a time bias: seconds since
+                1970, datetimes, or texts in ISO 8601 (UTC without an offset). None: unknown, so
+                that the bias is not used, with an UntimedWarning.
+            request_time: When the lists are asked for: one for all, or one for each history.
 
         Returns:
             A row per item: history (its row), rank (from 1), item_id, title (null where unknown),
@@ -134,8 +172,8 @@ class Recommender:
             weights=weights,
             explain=explain,
         )
-        queries = self.queries(histories, query)
-        for kind, phrase in notes(counts_of(queries), query):
+        queries = self.queries(histories, query, times, request_time)
+        for kind, phrase in notes(counts_of(self.model, queries), query):
             warnings.warn(str(phrase), kind, stacklevel=2)
         return self.catalogue.as_frame(answer(self.model, queries), explain=explain)
 
@@ -190,10 +228,37 @@ class Recommender:
             explain=explain,
         )
 
-    def queries(self, histories: Sequence[History], query: Query) -> list[Query]:
-        """Return a query for each history of raw ids."""
+    def queries(
+        self,
+        histories: Sequence[History],
+        query: Query,
+        times: Sequence[object] | None = None,
+        request_time: object = None,
+    ) -> list[Query]:
+        """Return a query for each history of raw ids, at the times that `recommend` takes."""
         found = self._known(histories)
-        return [replace(query, history=one.items, unknown=one.unknown) for one in found]
+        return [
+            replace(query, history=one.items, unknown=one.unknown, when=when)
+            for one, when in zip(found, self._whens(found, times, request_time), strict=True)
+        ]
+
+    def _whens(
+        self, found: Sequence[Numbered], times: Sequence[object] | None, request_time: object
+    ) -> list[When]:
+        """Return the times of the known items of histories, and of the requests."""
+        count = len(found)
+        several = isinstance(request_time, Sequence | np.ndarray) and not isinstance(
+            request_time, str | bytes
+        )
+        asked: Sequence[object] = request_time if several else [request_time] * count  # type: ignore[assignment]
+        own: Sequence[object] = [None] * count if times is None else times
+        for name, given in (("times", own), ("request_time", asked)):
+            if isinstance(given, str | bytes) or len(given) != count:
+                raise _bad(name, given, Phrase("good_each", count=count))
+        return [
+            known_ones(when_of(one, request, len(numbers.known)), numbers.known)
+            for numbers, one, request in zip(found, own, asked, strict=True)
+        ]
 
     @cached_property
     def model(self) -> Model:
@@ -208,20 +273,25 @@ class Recommender:
         """
         return self.stored.retriever.item_vectors()[1:]
 
-    def user_vectors(self, histories: Sequence[Iterable[object]]) -> NDArray[np.float32]:
-        """Return the interests [U, K, d] of users, given their histories: raw ids, oldest first.
+    def user_vectors(
+        self,
+        histories: Sequence[Iterable[object]],
+        *,
+        times: Sequence[Iterable[object]] | None = None,
+        request_time: object = None,
+    ) -> NDArray[np.float32]:
+        """Return the interests [U, K, d] of users, given their histories: raw ids, oldest first;
+        times and request_time as `recommend` takes them.
 
         Of a long history, the last `maxlen` items are used. Unknown items are ignored, with an
         UnknownItemsWarning that counts them; a history without known items has zero vectors.
         """
-        sequences = self._numbered(histories)
-        users = all_history(sequences, self.stored.config.maxlen)
-        count = len(histories)
-        if count == 0:
-            return np.zeros((0, self.stored.config.num_interest, self._dim), np.float32)
-        made = np.concatenate(list(user_vectors(self.stored.retriever, users)))[:count]
-        known = sequences.lengths > 0
-        return np.where(known[:, None, None], made, np.float32(0))
+        query = Query(np.zeros(0, np.int32))
+        queries = self.queries(histories, query, times, request_time)
+        for kind, phrase in notes(counts_of(self.model, queries), query):
+            if kind is not EmptyHistoryWarning:
+                warnings.warn(str(phrase), kind, stacklevel=2)
+        return interests(self.model, queries)
 
     @property
     def repeat_bias(self) -> float:
@@ -246,16 +316,6 @@ class Recommender:
             if isinstance(history, str | bytes) or not isinstance(history, Iterable):
                 raise _bad("histories", history, Phrase("good_histories"))
         return [self.catalogue.numbered(history) for history in given]
-
-    def _numbered(self, histories: Sequence[Iterable[object]]) -> Sequences:
-        """Return histories as item numbers; warn of unknown items."""
-        found = self._known(histories)
-        items = np.concatenate([np.zeros(0, np.int32), *(one.items for one in found)])
-        if unknown := sum(one.unknown for one in found):
-            phrase = Phrase("items_unknown", unknown=unknown, items=unknown + len(items))
-            warnings.warn(str(phrase), UnknownItemsWarning, stacklevel=3)
-        offsets = np.concatenate([[0], np.cumsum([len(one.items) for one in found])])
-        return Sequences(offsets.astype(np.int64), items)
 
 
 def _is_number(value: object) -> bool:

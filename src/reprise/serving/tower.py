@@ -2,7 +2,8 @@
 
 Inputs: history [batch, L] int32, item numbers, oldest first, right-padded with 0; lengths [batch]
 int32. Output: interests [batch, K, d] float32, for inner products with the exported item vectors;
-zero for a history without items.
+zero for a history without items. The tower of a model with a time bias has one more input, times
+[batch, L + 1] int32, as `data.moments` has them: of the items, then of the request.
 
 The network is converted without its item table, which is then put in as a constant: tracing holds
 no copy of it, and a table that a file of protobuf cannot hold lies beside it.
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.data.moments import UNKNOWN, at_requests
 from reprise.errors import CheckpointError, UsageError
 from reprise.retrieval.vectors import CHUNK, interests_of_vectors
 from reprise.runs.stored import StoredModel
@@ -29,7 +31,7 @@ TOLERANCE = 1e-5
 LARGEST_TABLE = 2**31 - 2**26
 _HISTORIES = 4 * CHUNK  # to check with
 _BATCHES = (1, 2, 5, CHUNK - 8)  # sizes of the first batches, of the others CHUNK
-_INPUTS, _OUTPUT = ("items", "history", "lengths"), "interests"
+_INPUTS, _TIMES, _OUTPUT = ("items", "history", "lengths"), "times", "interests"
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ def _converted(stored: StoredModel, table: tuple[int, ...]) -> Any:
 
     retriever, length = stored.retriever, stored.config.maxlen
 
-    def tower(items: Any, history: Any, lengths: Any) -> Any:
+    def tower(items: Any, history: Any, lengths: Any, times: Any = None) -> Any:
         own = (retriever.model, retriever.scoring, retriever.params)
-        made = interests_of_vectors(*own, items[history], lengths)
+        made = interests_of_vectors(*own, items[history], lengths, times)
         return jnp.where(lengths[:, None, None] > 0, made, 0)
 
     shaped: Any = jax.ShapeDtypeStruct
@@ -111,8 +113,10 @@ def _converted(stored: StoredModel, table: tuple[int, ...]) -> Any:
         shaped(table, jnp.float32),
         shaped(("batch", length), jnp.int32),
         shaped(("batch",), jnp.int32),
+        *([shaped(("batch", length + 1), jnp.int32)] if retriever.reads_times else []),
     ]
-    named = {"input_names": list(_INPUTS), "output_names": [_OUTPUT]}
+    names = [*_INPUTS, *([_TIMES] if retriever.reads_times else [])]
+    named = {"input_names": names, "output_names": [_OUTPUT]}
     try:
         with _quiet("onnx_ir"):
             return to_onnx(tower, inputs, model_name="interests", **named)
@@ -144,10 +148,13 @@ def _put_in(model: Any, table: NDArray[np.float32], folder: Path, largest: int) 
 def _check(stored: StoredModel, path: Path, tolerance: float) -> Check:
     """Compare the interests of random histories with JAX's, in batches of several sizes."""
     history, lengths = random_histories(stored.num_items, stored.config.maxlen, _HISTORIES)
+    times = random_times(lengths, history.shape[1]) if stored.retriever.reads_times else None
     session = session_of(path)
     worst, largest = 0.0, 1.0
     for expected, found in zip(
-        _by_jax(stored, history, lengths), _by_onnx(session, history, lengths), strict=True
+        _by_jax(stored, history, lengths, times),
+        _by_onnx(session, history, lengths, times),
+        strict=True,
     ):
         if not np.isfinite(expected).all():
             raise CheckpointError("export_not_finite", checkpoint=stored.checkpoint.path)
@@ -161,22 +168,30 @@ def _check(stored: StoredModel, path: Path, tolerance: float) -> Check:
 
 
 def _by_jax(
-    stored: StoredModel, history: NDArray[np.int32], lengths: NDArray[np.int32]
+    stored: StoredModel,
+    history: NDArray[np.int32],
+    lengths: NDArray[np.int32],
+    times: NDArray[np.int32] | None,
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the interests of each user, as retrieval computes them."""
     for start in range(0, len(history), CHUNK):
         some = lengths[start:][:CHUNK]
-        made = stored.retriever.interests(history[start:][:CHUNK], some)
+        own = None if times is None else times[start:][:CHUNK]
+        made = stored.retriever.interests(history[start:][:CHUNK], some, own)
         yield from np.where(some[:, None, None] > 0, made, np.float32(0))
 
 
 def _by_onnx(
-    session: Any, history: NDArray[np.int32], lengths: NDArray[np.int32]
+    session: Any,
+    history: NDArray[np.int32],
+    lengths: NDArray[np.int32],
+    times: NDArray[np.int32] | None,
 ) -> Iterator[NDArray[np.float32]]:
     sizes, start = iter(_BATCHES), 0
     while start < len(history):
         end = start + next(sizes, CHUNK)
         fed = {"history": history[start:end], "lengths": lengths[start:end]}
+        fed |= {} if times is None else {_TIMES: times[start:end]}
         yield from session.run([_OUTPUT], fed)[0]
         start = end
 
@@ -207,6 +222,20 @@ def random_histories(
     items = np.where((kind == 3)[:, None], repeated, items)
     real = np.arange(length) < lengths[:, None]
     return np.where(real, items, 0).astype(np.int32), lengths.astype(np.int32)
+
+
+def random_times(lengths: NDArray[np.int32], length: int, seed: int = 0) -> NDArray[np.int32]:
+    """Return times [count, length + 1] of histories of `lengths` and requests, with gaps of
+    seconds to years; in turns of all, not of the request, and of nothing.
+    """
+    rng = np.random.Generator(np.random.Philox(key=[seed, len(lengths)]))
+    gaps = np.exp(rng.uniform(0, 18, (len(lengths), length + 1))) - 1
+    seconds = (rng.uniform(0, 2e9, (len(lengths), 1)) + np.cumsum(gaps, axis=1)).astype(np.int64)
+    items, asked = seconds[:, :-1], seconds[:, -1]
+    times, kind = at_requests(items, lengths, asked), np.arange(len(lengths)) % 3
+    times[kind == 1] = at_requests(items, lengths, None)[kind == 1]
+    times[kind == 2] = UNKNOWN
+    return times
 
 
 def _described(value: Any) -> dict[str, Any]:

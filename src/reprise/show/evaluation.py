@@ -9,6 +9,7 @@ from rich.table import Table
 
 from reprise.data.dataset import HELD_OUT
 from reprise.evaluation.metrics import METRICS, Metric
+from reprise.runs.evaluation import ASKED
 from reprise.show.terminal import make_console
 from reprise.text.messages import Messages
 
@@ -114,6 +115,7 @@ def _of_users(facts: dict[str, Any], messages: Messages) -> list[str]:
             if "target_events" in facts
             else []
         ),
+        *([text(ASKED[facts["request_time"]])] if "request_time" in facts else []),
     ]
 
 

@@ -38,8 +38,8 @@ _COLUMNS = (
 
 def show_table(facts: Mapping[str, Any], page: Page, messages: Messages) -> None:
     """Print the table of `runs.manage.table.table`, with the best value of each row in bold."""
-    if not facts["same_data"]:
-        page.line(page.text("compare_other_data"), style="yellow")
+    for warning in facts["warnings"]:
+        page.line(page.text(warning), style="yellow")
     page.line(_title(facts, messages), style="bold")
     heads, rows = _cells(facts, messages, lambda text: Text(text, style="bold"))
     page.table(heads, rows, left=1, folded=range(1, len(heads)))

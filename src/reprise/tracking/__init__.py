@@ -25,6 +25,8 @@ TRACKERS = ("mlflow", "wandb")  # beside TensorBoard: names of the modules here 
 MARKER = "valid/evaluations_without_improvement"  # every evaluation has it
 CHANGING = ("learning_rate", "max_steps", "patience", "name")  # settings that a start may change
 
+_DATA = "dataset_fingerprint"
+
 Points = dict[str, float]
 Record = dict[int, dict[int, Points]]  # by branch, by step
 
@@ -51,7 +53,7 @@ class TrackedRun:
         """What the keys of all branches begin with. Neither moving the folder nor renaming the run
         changes it; an imported copy has its own.
         """
-        events = _events(self.folder / "run.json")
+        events = _events(self.folder)
         made_at = events[0].get("at", "") if events else ""
         renamed = [event.get("old") for event in events if event.get("event") == "renamed"]
         first = self.name
@@ -65,6 +67,13 @@ class TrackedRun:
     def shown_name(self) -> str:
         """The run's name, with its branch after a rewind."""
         return f"{self.name}-b{self.branch}" if self.branch else self.name
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The configuration, and the digest of the data: a name alone would not tell data sets
+        apart, whose runs stand side by side in a tracker.
+        """
+        return {**self.config, _DATA: _in_record(self.folder, "identity", dict).get(_DATA)}
 
 
 class Tracker(Protocol):
@@ -187,12 +196,18 @@ def _tag(metric: str) -> str:
     return f"interest/{rest}" if of_interests else f"valid/{metric}"
 
 
-def _events(record: Path) -> list[dict[str, Any]]:
+def _events(folder: Path) -> list[dict[str, Any]]:
     """Return the events in run.json, oldest first; none where it cannot be read."""
     from reprise.runs.events import is_event  # NumPy: help does without
 
+    events: list[dict[str, Any]] = _in_record(folder, "events", list)
+    return events if all(map(is_event, events)) else []
+
+
+def _in_record(folder: Path, key: str, kind: type[Any]) -> Any:
+    """Return a value in run.json of a kind, which is empty where it cannot be read."""
     try:
-        events = json.loads(record.read_text(encoding="utf-8"))["events"]
-        return list(events) if all(map(is_event, events)) else []
+        value = json.loads((folder / "run.json").read_text(encoding="utf-8"))[key]
     except (OSError, ValueError, KeyError, TypeError):
-        return []
+        return kind()
+    return value if isinstance(value, kind) else kind()

@@ -99,7 +99,7 @@ class MLflowLog:
         }
         made = self._client.create_run(self._experiment, tags=tags, run_name=self._shown_name(tags))
         self._id, self._known = str(made.info.run_id), {}
-        fixed = {name: value for name, value in self._run.config.items() if name not in CHANGING}
+        fixed = {name: value for name, value in self._run.settings.items() if name not in CHANGING}
         params = [Param(name, str(value)) for name, value in fixed.items()]
         self._client.log_batch(self._id, params=params)
 

@@ -101,7 +101,7 @@ class WandbLog:
             resume="allow",
             settings=wandb.Settings(console="off"),  # the progress line uses the terminal
         )
-        self._run.config.update(dict(run.config), allow_val_change=True)
+        self._run.config.update(dict(run.settings), allow_val_change=True)
 
 
 def open_log(run: TrackedRun) -> WandbLog:

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.data.moments import relative, whole_seconds
 from reprise.data.sequences import Sequences
 from reprise.errors import DataError
 from reprise.training import negatives, targets
@@ -45,6 +46,8 @@ class Batch(NamedTuple):
         prefixes: [B, m] int32, how many items of the history precede each target.
         log_q_target, log_q_negatives: [B, m] and [N] float32.
         key: [2] uint32, the data of the JAX key of the step.
+        times: [B, L + 1] int32, the times of the history and of the item after it, as
+            `data.moments` has them; None where the model does not read them.
     """
 
     unique_rows: NDArray[np.int32]
@@ -55,6 +58,7 @@ class Batch(NamedTuple):
     log_q_target: NDArray[np.float32]
     log_q_negatives: NDArray[np.float32]
     key: NDArray[np.uint32]
+    times: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Sampler:
     precedes it. With several, a window of `history_length` + 1 items (or the whole sequence) is
     drawn, and in it distinct positions after at least `rule.first` items; they repeat where there
     are too few. For `kind`, `target_chance` and `ranking` see `negatives.sample`.
-    Where not all items are to be found, `targets.draw` draws from those that are.
+    Where not all items are to be found, `targets.draw` draws from those that are. With `timed`,
+    batches have the split's times.
     """
 
     split: Sequences
@@ -79,6 +84,7 @@ class Sampler:
     rule: TargetRule = COMIREC
     target_chance: NDArray[np.float64] | None = None
     ranking: negatives.Ranking | None = None
+    timed: bool = False
 
     def batch(self, branch: int, step: int) -> Batch:
         """Return the batch of update `step` (from 1), regardless of what was drawn before."""
@@ -104,7 +110,19 @@ class Sampler:
             self.ranking,
         )
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
-        return self._localise(history, prefixes, target, sample, key)
+        batch = self._localise(history, prefixes, target, sample, key)
+        return batch._replace(times=self._times(users, drawn.end)) if self.timed else batch
+
+    def _times(self, users: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the times of the history before `end` [B] and of the item there. The request after
+        a prefix is at the time of the item that follows it, whichever of the next is the target: as
+        in an evaluation, where it is at the time of the first held-out item.
+        """
+        assert self.split.times is not None
+        known = np.minimum(end, self.history_length)
+        column = np.minimum(np.arange(self.history_length + 1), known[:, None])
+        times = self.split.times[(self.split.offsets[users] + end - known)[:, None] + column]
+        return relative(whole_seconds(times))
 
     def _draw(
         self,
@@ -135,7 +153,8 @@ class Sampler:
         with_room = [
             batch._replace(unique_rows=self._with_room(batch.unique_rows)) for batch in made
         ]
-        return Batch(*(np.stack(field) for field in zip(*with_room, strict=True)))
+        fields = zip(*with_room, strict=True)
+        return Batch(*(None if field[0] is None else np.stack(field) for field in fields))
 
     @property
     def most_rows(self) -> int:
@@ -191,6 +210,7 @@ def make_sampler(
     kind: str = "log-uniform",
     rule: TargetRule = COMIREC,
     ranking: negatives.Ranking | None = None,
+    timed: bool = False,
 ) -> Sampler:
     """Build the sampler with a `kind` of `negatives.KINDS`; raise DataError if fewer users than a
     batch have enough items.
@@ -221,6 +241,7 @@ def make_sampler(
         rule,
         chance,
         ranking,
+        timed,
     )
 
 

@@ -15,7 +15,7 @@ from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import Dataset, Truth
 from reprise.data.sequences import EvaluationUsers
-from reprise.errors import UsageError
+from reprise.errors import DataError, UsageError
 from reprise.models.features import Features
 from reprise.models.registry import Model
 from reprise.runtime import device, environment
@@ -72,15 +72,15 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     jax.eval_shape(lambda: model.init(jax.random.key(0), shape_of(config)))  # or refuse
     if config.routing_penalty > 0 and model.interests_and_attention is None:
         raise UsageError("no_attention", model=config.model)
+    if config.reads_times and not dataset.has_times:
+        raise DataError("dataset_untimed", dataset=dataset.folder)
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     valid = dataset.evaluation_users("valid", config.maxlen)
     features = chosen(config, dataset)
     return Task(
         config=config,
         dataset=dataset,
-        identity=config.identity(dataset.fingerprint)
-        | {"item_ids": dataset.item_ids_digest}
-        | digests(features),
+        identity=_identity(config, dataset) | digests(features),
         environment=environment.current(),
         model=model,
         step=make_train_step(model, config.optimizer, _objective(config), schedule_of(config)),
@@ -95,6 +95,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
             config.sampler,
             TargetRule(config.min_history, config.targets, config.next_n, config.next_share),
             ranking_of(dataset.rank, dataset.cold),
+            config.reads_times,
         ),
         valid=valid,
         test=dataset.evaluation_users("test", config.maxlen),
@@ -105,6 +106,12 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         at_once=device.steps_at_once(),
         features=on_device(features, with_row(train, dataset.num_items)),
     )
+
+
+def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
+    """Return what must not change between starts of the run: settings, and the data it uses."""
+    identity = config.identity(dataset.fingerprint) | {"item_ids": dataset.item_ids_digest}
+    return identity | ({"times": dataset.times_digest} if config.reads_times else {})
 
 
 def fresh_state(task: Task) -> TrainState:

@@ -40,6 +40,9 @@ class TrainStep(Hashable, Protocol):
     ) -> Arrays:
         """Return the arrays after the update."""
 
+    def __hash__(self) -> int:
+        """Programs are found by their step."""
+
 
 class TrainSteps(Protocol):
     """steps(arrays, batches, updates, count, features) -> arrays, which runs the first `count` of
@@ -149,7 +152,8 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
         history, target, negatives = _look_up(value, batch, scoring)
         if objective.item_dropout > 0:
             history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
-        interests = model.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
+        at_times = model.at(None if batch.times is None else jnp.asarray(batch.times))
+        interests = at_times.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
         interests = interests.reshape(-1, *interests.shape[2:])
         repeat_bias = params[REPEAT_BIAS] if scoring.repeat_bias else None
         of_member = partial(_by_target, loss_of, batch, scoring.ensemble)
@@ -308,8 +312,9 @@ def _variance(model: Model, params: Params, history: Array, batch: Batch, key: A
     """
     prefixes = jnp.asarray(batch.prefixes)
     mask = prefix_mask(prefixes.reshape(-1), history.shape[1], history.dtype)
-    repeated = history.repeat(prefixes.shape[1], axis=0)
-    _, attention = model.attend(params, repeated, mask, key)
+    count = prefixes.shape[1]
+    times = None if batch.times is None else jnp.asarray(batch.times).repeat(count, axis=0)
+    _, attention = model.at(times).attend(params, history.repeat(count, axis=0), mask, key)
     return losses.attention_variance(attention, mask)
 
 

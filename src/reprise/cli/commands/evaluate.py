@@ -21,6 +21,7 @@ from reprise.cli.options import (
     which_option,
     whole_numbers_of,
 )
+from reprise.data import REQUEST_TIMES
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, Say, choose_language
@@ -34,6 +35,7 @@ _OF_A_RUN = {
     "which": "--which",
     "coefs": "--lambda",
     "filter_seen": "--filter-seen",
+    "request_time": "--request-time",
     "on": "--on",
 }
 
@@ -47,6 +49,7 @@ _OF_A_RUN = {
 @click.option("--metrics", metavar="NAMES")
 @lambda_option
 @click.option("--filter-seen", is_flag=True)
+@click.option("--request-time", type=click.Choice(REQUEST_TIMES))
 @click.option("--on", metavar="NAME")
 @click.option("--lists", type=PATH, metavar="FILE")
 @click.option("--dataset", metavar="NAME")
@@ -65,6 +68,7 @@ def evaluate(
     metrics: str | None,
     coefs: tuple[str, ...],
     filter_seen: bool,
+    request_time: str | None,
     on: str | None,
     lists: Path | None,
     dataset: str | None,
@@ -91,7 +95,8 @@ def evaluate(
     else:
         assert run is not None
         name, paths = _paths(run, runs_dir, lambdas)
-        ask = partial(_of_run, on, split, which, lambdas, filter_seen, asked, data_dir, say)
+        how = (which, lambdas, filter_seen, asked, request_time)
+        ask = partial(_of_run, on, split, *how, data_dir, say)
         found = {short_name: ask(path) for short_name, path in paths.items()}
     _show(name, found, None if metrics is None else shown, messages, as_json, say)
 
@@ -154,6 +159,7 @@ def _of_run(
     coefs: Sequence[float | None],
     filter_seen: bool,
     cutoffs: tuple[int, ...] | None,
+    request_time: str | None,
     data_dir: Path | None,
     say: Say,
     path: Path,
@@ -162,10 +168,11 @@ def _of_run(
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
     from reprise.runs.evaluated import evaluate_stored
+    from reprise.runs.evaluation import asked_at
     from reprise.runs.stored import load
     from reprise.runs.where import locator
 
-    stored = load(path, which, say, locator(path, data_dir))
+    stored = asked_at(load(path, which, say, locator(path, data_dir)), request_time)
     other = None
     if on is not None:
         other = open_dataset(locate(data_dir or stored.dataset.folder.parent, on))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("run", type=PATH)
 @click.option("--history", metavar="IDS")
+@click.option("--times", metavar="TIMES")
+@click.option("--request-time", metavar="TIME")
 @click.option("--user", metavar="ID")
 @click.option("--histories", type=PATH, metavar="FILE")
 @click.option("--output", type=PATH, metavar="FILE")
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 def recommend(
     run: Path,
     history: str | None,
+    times: str | None,
+    request_time: str | None,
     user: str | None,
     histories: Path | None,
     output: Path | None,
@@ -69,6 +73,8 @@ def recommend(
     given = [one for one in (history, user, histories) if one is not None]
     if len(given) != 1 or (histories is None) != (output is None):
         raise UsageError("recommend_whom")
+    if (times is not None and history is None) or (request_time is not None and output is not None):
+        raise UsageError("recommend_times")
     if output is not None and as_json:
         raise UsageError("only_one", options="--json, --output")
     from reprise.serving.batch import check_output, ids_in
@@ -93,8 +99,11 @@ def recommend(
     if histories is not None and output is not None:
         _to_file(model, query, histories, output, messages, say)
     else:
-        ids = _history_of(model, user) if user is not None else ids_in(history or "")
-        _to_screen(model, query, ids, as_json, messages, say)
+        ids, own = ids_in(history or ""), None if times is None else ids_in(times)
+        if user is not None:
+            ids, own = _history_of(model, user)
+        (asked,) = model.queries([ids], query, [own], request_time)
+        _to_screen(model, asked, as_json, messages, say)
 
 
 def _stored(run: Path, which: Any, runs_dir: Path, data_dir: Path | None, say: Say) -> Any:
@@ -129,7 +138,6 @@ def _to_file(
 def _to_screen(
     model: "Recommender",
     query: "Query",
-    history: list[Any],
     as_json: bool,
     messages: Messages,
     say: Say,
@@ -138,16 +146,15 @@ def _to_screen(
     from reprise.serving.recommender import counts_of, notes
     from reprise.show.recommend import show_answer
 
-    queries = model.queries([history], query)
-    for _, phrase in notes(counts_of(queries), query):
+    for _, phrase in notes(counts_of(model.model, [query]), query):
         say("note_line", note=phrase)
-    (found,) = answer(model.model, queries)
+    (found,) = answer(model.model, [query])
     facts = model.catalogue.as_json(found)
     if as_json:
         print_json({"lists": [facts]})
     else:
         checkpoint = model.stored.checkpoint
-        count = len(queries[0].history)
+        count = len(query.history)
         title = Phrase(
             "recommend_title",
             checkpoint=checkpoint.path,
@@ -157,11 +164,17 @@ def _to_screen(
         show_answer(facts, title, messages)
 
 
-def _history_of(model: "Recommender", user: str) -> list[str]:
-    """Return the raw ids of a user of the run's data set: their longest sequence."""
+def _history_of(model: "Recommender", user: str) -> tuple[list[Any], list[int] | None]:
+    """Return the raw ids of a user of the run's data set, their longest sequence, and when they
+    were.
+    """
+    from reprise.data.moments import whole_seconds
     from reprise.serving.histories import user_of
 
-    return [model.item_ids[number - 1] for number in user_of(model.stored.dataset, user)]
+    found = user_of(model.stored.dataset, user)
+    reads = model.model.retriever.reads_times and found.times is not None
+    times = whole_seconds(found.times).tolist() if reads else None
+    return [model.item_ids[number - 1] for number in found.items], times
 
 
 def _names(text: str) -> list[str]:

@@ -178,6 +178,8 @@ def _show_table(
     if as_json:
         print_json(facts)
     elif form is not None:
+        for warning in facts["warnings"]:
+            warn(warning)
         click.echo(as_text(facts, form, messages), nl=False)
     else:
         page = Page(messages)

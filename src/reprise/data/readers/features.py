@@ -6,8 +6,13 @@ category     text, true or false     a code for each value, 0 for none
 categories   lists of these          several codes; of text that is told to be so, parted by "|"
 number       numbers, dates          standardised; text is, if each value is a number
 vector       lists of floats         all of one length
+
+The columns of a RecBole table (`name:type`) have the names without types, and the kinds of their
+types: token is a category, token_seq categories, float a number, float_seq a vector; lists are
+texts parted by blanks.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +27,7 @@ from reprise.data.item_files import Described
 from reprise.data.npy import open_array
 from reprise.data.readers import amazon, tables
 from reprise.data.readers.columns import Columns, find, no_column
+from reprise.data.readers.dialect import UNTOLD, Dialect
 from reprise.data.readers.interactions import as_text
 from reprise.errors import ContentError, DataError, UsageError
 from reprise.text.messages import Phrase
@@ -31,6 +37,7 @@ ALL = "all"
 KINDS = ("category", "categories", "number", "vector")
 _ID = "\0item"  # the ids of a table of items, a name that no column has
 _BETWEEN = "|"  # categories of a text
+_RECBOLE = re.compile(r"(.+):(token|token_seq|float|float_seq)")
 _IDS = ".ids.txt"  # beside a file of vectors, in the place of .npy: an id a line
 # Of `all`, what is text with more values than so many an item (descriptions, links) is no category.
 _MOST_VALUES = 0.5
@@ -155,15 +162,39 @@ def _columns(path: Path, wanted: Sequence[str]) -> pl.DataFrame:
     item = find(path, names, Columns()).get("item")
     if item is None:
         raise no_column(path, ["item"], names, [])
-    others = [name for name in names if name != item]
-    _refuse_missing(wanted, others, path)
-    columns = {f"f {name}": name for name in wanted or others}  # none is called "line" or "item"
-    part = tables.scan_rows(path, {"item": item, **columns})
+    types = _types_of(names)
+    dialect = Dialect("\t", "") if types else UNTOLD  # parted by tabs, and nothing is quoted
+    columns = {name.rpartition(":")[0] if types else name: name for name in names if name != item}
+    _refuse_missing(wanted, list(columns), path)
+    taken = {f"f {name}": columns[name] for name in wanted or columns}  # none is "line" or "item"
+    part = tables.scan_rows(path, {"item": item, **taken}, dialect)
     try:
         frame = part.rows.drop("line").collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise part.refuse(error) from error
-    return frame.rename({"item": _ID, **columns})
+    typed = [_typed(f"f {name}", types.get(columns[name])) for name in wanted or columns]
+    return frame.with_columns(typed).rename({"item": _ID, **{own: own[2:] for own in taken}})
+
+
+def _types_of(names: Sequence[str]) -> dict[str, str]:
+    """Return the types in the header of a RecBole table by the columns' whole names; of another
+    table none.
+    """
+    found = {name: match[2] for name in names if (match := _RECBOLE.fullmatch(name))}
+    return found if len(found) == len(names) else {}
+
+
+def _typed(name: str, of_recbole: str | None) -> pl.Expr:
+    """Return a column, with the type that RecBole's tables tell of it."""
+    column = pl.col(name)
+    match of_recbole:
+        case "token":  # a number is a name, too
+            return column.cast(pl.String).cast(pl.Categorical)
+        case "token_seq":
+            return column.cast(pl.String).str.split(" ")
+        case "float_seq":
+            return column.cast(pl.String).str.split(" ").cast(pl.List(pl.Float32))
+    return column
 
 
 def _refuse_missing(wanted: Sequence[str], columns: Sequence[str], path: Path) -> None:
@@ -190,10 +221,12 @@ def _all(frame: pl.DataFrame) -> tuple[list[FeatureAsked], list[str]]:
 
 
 def _is_free_text(column: pl.Series) -> bool:
-    if _kind(column) != "category":
+    kind = _kind(column)
+    if kind not in ("category", "categories"):
         return False
     known = column.drop_nulls()
-    return not len(known) or known.n_unique() > max(_MOST_VALUES * len(known), 1)
+    values = known.explode() if kind == "categories" else known
+    return not len(known) or values.n_unique() > max(_MOST_VALUES * len(known), 1)
 
 
 def _kind(column: pl.Series) -> str | None:

@@ -152,11 +152,11 @@ def scan_all(
     return parts
 
 
-def scan_rows(path: Path, named: Mapping[str, str]) -> Part:
+def scan_rows(path: Path, named: Mapping[str, str], dialect: Dialect = UNTOLD) -> Part:
     """Return columns of a table, each under another name, as text or as stored, and line; a row
     stays a row. named: the columns by their new names.
     """
-    schema, layout = _schema(path, UNNAMED._replace(item=named["item"]), UNTOLD)
+    schema, layout = _schema(path, UNNAMED._replace(item=named["item"]), dialect)
     return _part(path, named, {name: schema[name] for name in named.values()}, {}, layout)
 
 

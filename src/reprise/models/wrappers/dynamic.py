@@ -18,6 +18,10 @@ def with_dynamic_interests(model: Model) -> Model:
     no list and no best score. If K_u does not divide K, soft and sampled selection favour the
     interests that are repeated once more.
     """
+    return _dynamic(model)
+
+
+def _dynamic(model: Model) -> Model:
 
     def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
         made = model.interests(params, history, mask, key)
@@ -35,7 +39,7 @@ def with_dynamic_interests(model: Model) -> Model:
         made, attention = model.attend(params, history, mask, key)
         return _repeated(made, lengths), _repeated(attention, lengths)
 
-    return model.wrapped(interests, attentive, of_prefixes)
+    return model.wrapped(interests, attentive, of_prefixes, wrap=_dynamic)
 
 
 def _repeated(made: Array, lengths: Array) -> Array:

@@ -8,10 +8,14 @@ whatever the items' scale, and a model trained without an encoder works on top o
 Positions are relative: the attention has a learned bias by distance (as in T5, arXiv 1910.10683,
 section 2.1). So the last items of long and short histories are treated alike, and an item's
 encoding does not depend on later items: all prefixes of a history are encoded in one pass.
+
+With a time bias, the attention has learned biases by the gaps between times, too, and what is known
+of the request after an item is added to the item (`models.wrappers.gaps`). All of it starts at
+zero.
 """
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +23,14 @@ from jax import Array
 
 from reprise.models.layers import normalise
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
+from reprise.models.wrappers.gaps import (
+    BUCKETS,
+    HOURS,
+    WEEKDAYS,
+    Moments,
+    looked_up,
+    moments_of,
+)
 
 _ENCODER = 2  # folded into the batch's key: the model draws from the key itself, the readout from 1
 _PREFIX = "encoder."
@@ -32,11 +44,18 @@ class Encoder:
         layers: Number of blocks; 0: no encoder.
         heads: Attention heads, a divisor of d.
         dropout: Dropout rate of the input and of the output of each half of a block.
+        gaps: Whether there is a bias by the gaps between items.
+        request: Whether there is one by the gaps to the request, too; only with `gaps`.
+        hour, weekday: Whether the request's is known; only with `request`.
     """
 
     layers: int
     heads: int = 1
     dropout: float = 0.0
+    gaps: bool = False
+    request: bool = False
+    hour: bool = False
+    weekday: bool = False
 
 
 @cache  # one value for one request, since compiled steps are found by their model
@@ -46,6 +65,12 @@ def with_encoder(model: Model, encoder: Encoder) -> Model:
     """
     if encoder.layers == 0:
         return model
+    made = _on_encoded(model, encoder, None)
+    return replace(made, timed=partial(_on_encoded, model, encoder)) if encoder.gaps else made
+
+
+def _on_encoded(model: Model, encoder: Encoder, times: Array | None) -> Model:
+    """Return the model on histories encoded at `times`; None: without a time bias."""
 
     def init_both(key: Array, shape: ModelShape) -> Params:
         own = jax.random.fold_in(key, _ENCODER)  # the model is initialised as without an encoder
@@ -53,7 +78,7 @@ def with_encoder(model: Model, encoder: Encoder) -> Model:
 
     def encoded(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
         own = None if key is None else jax.random.fold_in(key, _ENCODER)
-        return encode(encoder, params, history, mask, own)
+        return encode(encoder, params, history, mask, own, times)
 
     def interests(params: Params, history: Array, mask: Array, key: Array | None = None) -> Array:
         return model.interests(params, encoded(params, history, mask, key), mask, key)
@@ -69,7 +94,8 @@ def with_encoder(model: Model, encoder: Encoder) -> Model:
     ) -> tuple[Array, Array]:
         return model.attend(params, encoded(params, history, mask, key), mask, key)
 
-    return model.wrapped(interests, attentive, of_prefixes, init_both)
+    wrap = partial(_on_encoded, encoder=encoder, times=times)
+    return model.wrapped(interests, attentive, of_prefixes, init_both, wrap=wrap)
 
 
 def init(key: Array, shape: ModelShape, encoder: Encoder) -> Params:
@@ -80,6 +106,9 @@ def init(key: Array, shape: ModelShape, encoder: Encoder) -> Params:
     "inner_bias" [d], zero; "distance" [H, L], zero: each head's bias on the logits by distance;
     "attention_gain" and "feed_gain" [d], one, and "attention_bias" and "feed_bias" [d], zero: the
     two layer normalisations.
+
+    With a time bias, zero: in each block "gap" and, with the request, "request" [H, BUCKETS]; for
+    all blocks "request_gap" [BUCKETS, d], "hour" [24, d] and "weekday" [7, d], where they are used.
     """
     dim, layers, heads = shape.embedding_dim, encoder.layers, encoder.heads
     glorot = jax.nn.initializers.glorot_uniform()
@@ -91,25 +120,48 @@ def init(key: Array, shape: ModelShape, encoder: Encoder) -> Params:
         block = {name: glorot(own, (dim, dim), jnp.float32) for name, own in drawn}
         block |= {"out": square, "outer": square, "inner_bias": zero, "outer_bias": zero}
         block["distance"] = distance
+        block |= {name: jnp.zeros((heads, BUCKETS)) for name in _biases(encoder)}
         for half in ("attention", "feed"):
             block |= {f"{half}_gain": one, f"{half}_bias": zero}
         params |= {f"{layer}.{name}": value for name, value in block.items()}
+    params |= {name: jnp.zeros((size, dim)) for name, size in _added(encoder).items()}
     # Each a separate array: the train step donates them all.
     return {f"{_PREFIX}{name}": jnp.array(value, jnp.float32) for name, value in params.items()}
 
 
+def _biases(encoder: Encoder) -> tuple[str, ...]:
+    """Return the names of a block's biases by time."""
+    return ("gap", "request")[: encoder.gaps + encoder.request]
+
+
+def _added(encoder: Encoder) -> dict[str, int]:
+    """Return the size of each table whose rows are added to the items."""
+    tables = {"request_gap": BUCKETS} if encoder.request else {}
+    tables |= {"hour": HOURS} if encoder.hour else {}
+    return tables | ({"weekday": WEEKDAYS} if encoder.weekday else {})
+
+
 def encode(
-    encoder: Encoder, params: Params, history: Array, mask: Array, key: Array | None = None
+    encoder: Encoder,
+    params: Params,
+    history: Array,
+    mask: Array,
+    key: Array | None = None,
+    times: Array | None = None,
 ) -> Array:
     """Encode right-padded histories [B, L, d] with mask [B, L] (1 = item) to [B, L, d]: each item
     attends to itself and earlier ones; padding is zero. Dropout draws from `key`; None: no dropout.
+    times [B, L + 1]: as `data.moments` has them; None: without a bias by time.
     """
+    moments = None if times is None else moments_of(times)
 
     def thinned(x: Array, place: int) -> Array:
         if key is None or encoder.dropout == 0:
             return x
         return x * keep_factors(key, place, encoder.dropout, x.shape)
 
+    if moments is not None and encoder.request:
+        history = _with_request(encoder, params, moments, history)
     x = thinned(history * mask[..., None], 0)
     for layer in range(encoder.layers):
         prefix = f"{_PREFIX}{layer}."
@@ -119,7 +171,7 @@ def encode(
             if name.startswith(prefix)
         }
         read = normalise(x, block["attention_gain"], block["attention_bias"])
-        taken = _attend(block, read, encoder.heads)
+        taken = _attend(block, read, encoder, moments)
         x = x + thinned(taken, 1 + 2 * layer)
         read = normalise(x, block["feed_gain"], block["feed_bias"])
         x = x + thinned(_feed(block, read), 2 + 2 * layer)
@@ -134,9 +186,17 @@ def keep_factors(key: Array, place: int, rate: float, size: tuple[int, ...]) -> 
     return kept.astype(jnp.float32) / (1 - rate)
 
 
-def _attend(block: Params, x: Array, heads: int) -> Array:
+def _with_request(encoder: Encoder, params: Params, moments: Moments, history: Array) -> Array:
+    """Return the items [B, L, d] with what is known of the request after each added to it."""
+    known = {"request_gap": moments.last, "hour": moments.hour, "weekday": moments.weekday}
+    for name in _added(encoder):
+        history = history + looked_up(params[f"{_PREFIX}{name}"], known[name])
+    return history
+
+
+def _attend(block: Params, x: Array, encoder: Encoder, moments: Moments | None) -> Array:
     """Apply causal multi-head attention to x [B, L, d]."""
-    batch, length, dim = x.shape
+    (batch, length, dim), heads = x.shape, encoder.heads
     query, key, value = (
         (x @ block[name]).reshape(batch, length, heads, dim // heads)
         for name in ("query", "key", "value")
@@ -145,6 +205,10 @@ def _attend(block: Params, x: Array, heads: int) -> Array:
     places = jnp.arange(length)
     back = places[:, None] - places
     logits += block["distance"][:, jnp.maximum(back, 0)]
+    if moments is not None:
+        known = {"gap": moments.between, "request": moments.since}
+        for name in _biases(encoder):
+            logits += jnp.moveaxis(looked_up(block[name].T, known[name]), -1, 1)
     # Padding follows all items, so the causal mask hides it, too.
     attention = jax.nn.softmax(jnp.where(back >= 0, logits, -jnp.inf), axis=-1)
     taken = jnp.einsum("bhqk,bkhe->bqhe", attention, value)

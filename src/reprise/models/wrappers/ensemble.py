@@ -7,7 +7,7 @@ model. Members see the same batches and differ in initialisation and dropout.
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -22,9 +22,10 @@ def with_ensemble(model: Model, count: int) -> Model:
     """Return an ensemble of `count` members, each with 1 / count of d and of the hidden size; their
     parameters are stacked along a first axis. For one member, return the model itself.
     """
-    if count == 1:
-        return model
+    return model if count == 1 else _ensemble(count, model)
 
+
+def _ensemble(count: int, model: Model) -> Model:
     def init(key: Array, shape: ModelShape) -> Params:
         own = replace(
             shape,
@@ -61,7 +62,8 @@ def with_ensemble(model: Model, count: int) -> Model:
         made, attention = each(network, params, history, key)
         return joined(made), jnp.concatenate(list(attention), axis=1)  # [B, count*K, L]
 
-    return model.wrapped(interests, attentive, of_prefixes, init)
+    wrap = partial(_ensemble, count)
+    return model.wrapped(interests, attentive, of_prefixes, init, wrap=wrap)
 
 
 def parted(vectors: Array, count: int) -> Array:

@@ -20,6 +20,10 @@ def with_repeat_bias(model: Model) -> Model:
     """Return the model with one more parameter, `REPEAT_BIAS` [], initially zero. The networks do
     not use it; scoring does.
     """
+    return _with_bias(model)
+
+
+def _with_bias(model: Model) -> Model:
 
     def init(key: Array, shape: ModelShape) -> Params:
         return {**model.init(key, shape), REPEAT_BIAS: jnp.zeros((), jnp.float32)}
@@ -37,7 +41,7 @@ def with_repeat_bias(model: Model) -> Model:
     ) -> tuple[Array, Array]:
         return model.attend(_own(params), history, mask, key)
 
-    return model.wrapped(interests, attentive, of_prefixes, init)
+    return model.wrapped(interests, attentive, of_prefixes, init, wrap=_with_bias)
 
 
 def _own(params: Params) -> Params:

@@ -10,14 +10,17 @@ _RATED_BY = {
     "valid_users": (0, "compare_other_users"),
     "top_n": (50, "compare_other_cutoff"),
 }
+_BY_REQUEST = "gaps+request"
 
 
 def apart(identities: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys of warnings about differences in data, validation users, or the cutoff that
-    selects the best model.
+    """Return the keys of warnings about differences in data, validation users, the cutoff that
+    selects the best model, or, of models that depend on it, the time of the request.
     """
-    return [
+    warnings = [
         warning
         for key, (default, warning) in _RATED_BY.items()
         if len({identity.get(key, default) for identity in identities}) > 1
     ]
+    asked = {one.get("request_time") for one in identities if one.get("time_bias") == _BY_REQUEST}
+    return [*warnings, *(["compare_other_request"] if len(asked) > 1 else [])]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from reprise.evaluation.metrics import METRICS, metric_of
+from reprise.runs.manage.apart import apart
 from reprise.runs.manage.groups import Group, of_comparison
 from reprise.runs.manage.survey import measured, summary, survey
 
@@ -14,11 +15,12 @@ _ABOUT = ("checkpoint", "step", "users", "seen_items", "at")
 def table(groups: Sequence[Group], split: str) -> dict[str, Any]:
     """Return the table as JSON holds it; lists are in the order of the groups' runs.
 
-    split; same_data: whether all were trained on the same content; runs: name, folder, dataset and
-    model of each, and of its best model checkpoint, step, users, seen_items and at (None where it
-    was not measured on the split); metrics: by key ("recall@50"), value, low and high of each, None
-    where a run has none; groups: name and runs of each, and mean and deviation of the metrics that
-    all of its runs have.
+    split; same_data: whether all were trained on the same content; warnings: keys of messages on
+    what keeps their metrics from being compared, see `apart`, except other validation users, since
+    all users of the split were measured; runs: name, folder, dataset and model of each, and of its
+    best model checkpoint, step, users, seen_items and at (None where it was not measured on the
+    split); metrics: by key ("recall@50"), value, low and high of each, None where a run has none;
+    groups: name and runs of each, and mean and deviation of the metrics that all of its runs have.
     """
     runs = [survey(folder) for group in groups for folder in group.folders]
     found = [measured(run, split) for run in runs]
@@ -29,10 +31,12 @@ def table(groups: Sequence[Group], split: str) -> dict[str, Any]:
     values = {
         key: [cell["value"] if cell else None for cell in cells] for key, cells in known.items()
     }
-    fingerprints = {run.identity.get("dataset_fingerprint") for run in runs}
+    found_apart = apart([run.identity for run in runs])
+    warnings = [warning for warning in found_apart if warning != "compare_other_users"]
     return {
         "split": split,
-        "same_data": len(fingerprints) == 1,
+        "same_data": "compare_other_data" not in warnings,
+        "warnings": warnings,
         "runs": [
             {key: summary(run)[key] for key in ("name", "folder", "dataset", "model")}
             | {key: None if entry is None else entry[key] for key in _ABOUT}

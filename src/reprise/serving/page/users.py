@@ -5,9 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.data import REQUEST_TIMES
 from reprise.data.dataset import Dataset, Truth
+from reprise.data.moments import whole_seconds
 from reprise.evaluation.evaluate import score
 from reprise.evaluation.metrics import BY_NAME, Lists
+from reprise.serving.times import NEVER, When
 
 _SHOWN = tuple(
     BY_NAME[name] for name in ("recall", "ndcg", "hitrate", "diversity", "interest_coverage")
@@ -31,6 +34,7 @@ class EvaluatedUsers:
         rows, _ = dataset.evaluated("test")
         self._users = dataset.evaluation_users("test", 1)
         self._num_items = dataset.num_items
+        self._times = dataset.splits["test"].times
         self._category = dataset.known_categories
         self.truth = dataset.truth("test")
         self.raw_ids: list[str] = dataset.raw_users("test").gather(rows).cast(str).to_list()
@@ -54,6 +58,18 @@ class EvaluatedUsers:
     def history(self, row: int) -> NDArray[np.int32]:
         """Return the history that evaluations give of a user, oldest item first."""
         return self._users.past.of(row, row + 1).items
+
+    def when(self, row: int, request_time: str | None) -> When:
+        """Return when a user's items were, and their request, one of `REQUEST_TIMES`."""
+        past, first, last = self._users.past, self._users.held_out_time, self._users.last_known_time
+        if self._times is None or first is None or last is None:
+            return NEVER
+        start = past.starts[row]
+        items = whole_seconds(np.asarray(self._times[start : start + past.lengths[row]]))
+        if request_time is None:
+            return When(items)
+        asked = first if request_time == REQUEST_TIMES[0] else last
+        return When(items, int(whole_seconds(asked[row])))
 
     def targets(self, row: int) -> NDArray[np.int32]:
         """Return a user's held-out items."""

@@ -80,6 +80,7 @@ class Page:
     def views(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
         """Return what is shown of each history."""
         count = self.model.about["interests"]
+        asked = [self._timed(one) for one in asked]
         queries: list[Query] = []
         for one in asked:
             plain = replace(one.query, diversity=0.0, weights=None, filter_seen=False)
@@ -89,7 +90,7 @@ class Page:
             ]
             queries += [one.query, plain, *alone]
         answers = self.model.answers(queries)
-        fed = self.model.fed([one.query.history for one in asked])
+        fed = self.model.fed([one.query for one in asked])
         size = count + 2
         return [
             self._view(one, answers[place * size :][:size], fed[place])
@@ -99,6 +100,19 @@ class Page:
     def rows(self, asked: Sequence[str]) -> list[int | None]:
         """Return the row of each test user, None of who is not one."""
         return [self._row(user_id) for user_id in asked]
+
+    def _timed(self, asked: Asked) -> Asked:
+        """Return what is asked at the times of an evaluation, if it is a test user's history as it
+        is.
+        """
+        users, query, retriever = self.users, asked.query, self.model.recommender.stored.retriever
+        if asked.row is None or not retriever.reads_times or not isinstance(users, EvaluatedUsers):
+            return asked
+        same = np.array_equal(users.history(asked.row), query.history)
+        if query.when.items is not None or not same:
+            return asked
+        when = users.when(asked.row, retriever.request_time)
+        return replace(asked, query=replace(query, when=when))
 
     def _row(self, user_id: str) -> int | None:
         users = self.users

@@ -73,17 +73,14 @@ class ServedModel:
         """Return a request's queries (`schemas.Bodies.recommend`), one for each history;
         RefusedError for what the model cannot do.
         """
-        asked = {name: value for name, value in body if name != "histories" and value is not None}
+        own = ("histories", "times", "request_time")
+        asked = {name: value for name, value in body if name not in own and value is not None}
         try:
             query = self.recommender.query(**asked)
+            return self.recommender.queries(body.histories, query, body.times, body.request_time)
         except (UsageError, DataError) as error:
             status = _STATUS.get(error.key, 422)
             raise RefusedError(status, error.key, **error.values) from error
-        return self.recommender.queries(body.histories, query)
-
-    def numbered(self, histories: Sequence[Sequence[object]]) -> list[Numbers]:
-        """Return histories of raw ids as the numbers of the items that are known."""
-        return [self.catalogue.numbered(one).items for one in histories]
 
     def number(self, raw_id: str) -> int:
         """Return an item's number; RefusedError for an unknown one."""
@@ -98,13 +95,13 @@ class ServedModel:
         """Answer queries."""
         return lists.answer(self._model, queries)
 
-    def vectors(self, histories: list[Numbers]) -> list[Any]:
-        """Return the interests [K, d] of each history, as lists of numbers."""
-        return [one.tolist() for one in lists.interests(self._model, histories)]
+    def vectors(self, queries: list[Query]) -> list[Any]:
+        """Return the interests [K, d] of each query's history, as lists of numbers."""
+        return [one.tolist() for one in lists.interests(self._model, queries)]
 
-    def fed(self, histories: list[Numbers]) -> list[NDArray[np.int32]]:
-        """Return the interest that each item of each history feeds."""
-        return lists.fed_interests(self._model, histories)
+    def fed(self, queries: list[Query]) -> list[NDArray[np.int32]]:
+        """Return the interest that each item of each query's history feeds."""
+        return lists.fed_interests(self._model, queries)
 
     @property
     def has_categories(self) -> bool:
@@ -232,5 +229,6 @@ def _about(stored: StoredModel, interests: int) -> dict[str, Any]:
         "history_length": config.maxlen,
         "scores": "cosine" if config.scoring.cosine else "inner product",
         "repeat_bias": stored.retriever.repeat_bias,
+        "time_bias": config.time_bias,
         "reprise": __version__,
     }

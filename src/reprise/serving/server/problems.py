@@ -13,6 +13,10 @@ _EXPECTED = {
     "histories": "serve_good_histories",
     "histories[]": "serve_good_history",
     "histories[][]": "serve_good_id",
+    "times": "serve_good_times",
+    "times[]": "serve_good_times",
+    "times[][]": "serve_good_time",
+    "request_time": "serve_good_time",
     "n": "serve_good_n",
     "diversity": "serve_good_number",
     "exclude": "serve_good_ids",
@@ -28,6 +32,7 @@ _EXPECTED = {
     "query": "serve_good_query",
 }
 _TOO_LONG = {"histories": "serve_too_many_histories", "histories[]": "serve_history_too_long"}
+_TOO_LONG |= {"times": "serve_too_many_histories", "times[]": "serve_history_too_long"}
 
 
 def of_request(errors: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> RefusedError:

@@ -105,8 +105,7 @@ def _add_histories(router: APIRouter, service: Service) -> None:
     async def vectors(body: Any) -> Response:
         """Return the interests of each history; zeros where it has no known item."""
         model = service.model
-        histories = model.numbered(body.histories)
-        made = await service.batcher.ask(model.vectors, histories)
+        made = await service.batcher.ask(model.vectors, model.queries(body))
         return answered({"vectors": made}, model)
 
     # The bodies are made for this server's limits: types are given as values.

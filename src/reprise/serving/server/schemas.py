@@ -20,6 +20,12 @@ from reprise.serving.server.limits import Limits
 _Finite = Field(strict=True, allow_inf_nan=False)
 # An id as JSON has it: 5, 5.0 and "5" are one item.
 ItemId = StrictStr | StrictInt | Annotated[float, _Finite] | StrictBool | None
+# A time as JSON has it: seconds since 1970, or a text in ISO 8601.
+Moment = StrictStr | StrictInt | Annotated[float, _Finite]
+_TIMES = (
+    "When the items of each history were, for a model with a time bias: seconds since 1970, or ISO "
+    "8601 (UTC without an offset)."
+)
 MOST_WEIGHT = 1000.0
 _LEAST_WEIGHT = float(np.finfo(np.float32).tiny)  # of one that is not switched off
 MOST_DIVERSITY = 1000.0
@@ -56,11 +62,14 @@ class RankedItem(Item):
 
 
 class RankedList(BaseModel):
-    """The answer to one history, best item first."""
+    """The answer to one history, best item first. time_bias, of a model that has one: what it read
+    of the times: none, gaps or gaps+request.
+    """
 
     items: list[RankedItem]
     unknown_items: int
     popular: bool
+    time_bias: str | None = None
 
 
 class Lists(BaseModel):
@@ -144,10 +153,17 @@ def bodies_of(limits: Limits, interests: int) -> Bodies:
     history = Annotated[list[ItemId], Field(max_length=limits.max_history)]
     said = "Raw item ids, oldest first; unknown ones are skipped and counted."
     histories = Annotated[list[history], Field(max_length=limits.max_histories, description=said)]
-    fields: dict[str, Any] = {"histories": (histories, ...), **_of_lists(limits, interests)}
+    each = Annotated[list[Moment], Field(max_length=limits.max_history)]
+    own = Annotated[list[each] | None, Field(max_length=limits.max_histories, description=_TIMES)]
+    asked = Annotated[Moment | None, Field(description="When the lists are asked for.")]
+    fields: dict[str, Any] = {
+        "histories": (histories, ...),
+        "times": (own, None),
+        "request_time": (asked, None),
+    }
     return Bodies(
-        create_model("Recommend", __base__=_Strict, **fields),
-        create_model("Histories", __base__=_Strict, histories=(histories, ...)),
+        create_model("Recommend", __base__=_Strict, **fields, **_of_lists(limits, interests)),
+        create_model("Histories", __base__=_Strict, **fields),
     )
 
 
