@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import print_table
-from reprise.data.prepare import publish
-from reprise.data.synthetic import make_demo
 
 ROOT = Path(__file__).parents[1]
 STEPS = 300
@@ -102,8 +100,9 @@ def main() -> None:
 
 def compare(base: str, steps: int, rows: str, folder: Path) -> bool:
     """Run every row by both, print the table, and return whether all rows are equal."""
-    publish(make_demo(), "demo", folder / "data" / "demo")
     sources = {"base": extracted(base, folder / "base") / "src", "tree": ROOT / "src"}
+    for which, source in sources.items():
+        _prepare_demo(source, folder / which / "data")
     print(f"base {_revision(base)}, {steps} steps a row\n")
     table: list[dict[str, str | int | float]] = []
     for name, settings in ROWS.items():
@@ -113,7 +112,7 @@ def compare(base: str, steps: int, rows: str, folder: Path) -> bool:
         took: dict[str, float] = {}
         for which, source in sources.items():
             began = time.perf_counter()
-            found[which] = _trained(source, settings, steps, folder, folder / which / name)
+            found[which] = _trained(source, settings, steps, folder / which, name)
             took[which] = time.perf_counter() - began
         equal = found["base"] == found["tree"]
         print(f"{name}: {'equal' if equal else 'DIFFERENT'}", flush=True)
@@ -125,11 +124,22 @@ def compare(base: str, steps: int, rows: str, folder: Path) -> bool:
     return all(row["equal"] == "yes" for row in table)
 
 
+def _prepare_demo(source: Path, data: Path) -> None:
+    """Write the demo data by the code in `source`: older code need not open newer folders."""
+    program = (
+        "import pathlib, sys; from reprise.data.prepare import publish; "
+        "from reprise.data.synthetic import make_demo; "
+        "publish(make_demo(), 'demo', pathlib.Path(sys.argv[1]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    subprocess.run([sys.executable, "-c", program, data / "demo"], env=environment, check=True)
+
+
 def _trained(
-    source: Path, settings: Mapping[str, Any], steps: int, folder: Path, runs: Path
+    source: Path, settings: Mapping[str, Any], steps: int, folder: Path, name: str
 ) -> Result:
     """Train a row by the code in `source`, in a process of its own."""
-    config = folder / "row.toml"
+    config, runs = folder / "row.toml", folder / name
     lines = (f"{key} = {json.dumps(value)}\n" for key, value in {**SHARED, **settings}.items())
     config.write_text("".join(lines))
     every = max(1, steps // 3)

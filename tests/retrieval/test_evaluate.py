@@ -302,13 +302,13 @@ def random_world(rng: np.random.Generator, num_users: int, num_items: int) -> Wo
 class FirstItems(Retriever):
     """Interests that are the first items of the history; padding's is zero."""
 
-    def interests(self, history: Any, lengths: Any) -> NDArray[np.float32]:
+    def interests(self, history: Any, lengths: Any, times: Any = None) -> NDArray[np.float32]:
         made: NDArray[np.float32] = np.asarray(self.rows)[:, : self.width][history[:, :3]]
         return made
 
 
 class FirstItem(FirstItems):
-    def interests(self, history: Any, lengths: Any) -> NDArray[np.float32]:
+    def interests(self, history: Any, lengths: Any, times: Any = None) -> NDArray[np.float32]:
         return super().interests(history, lengths)[:, :1]
 
 

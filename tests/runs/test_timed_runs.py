@@ -300,7 +300,7 @@ def test_model_with_times_finds_what_depends_on_them(kind: str, tmp_path: Path) 
         "normalize_history": True,
         "temperature": 0.1,
     }
-    with_times = {"time_bias": "gaps+request"} | (
+    with_times: dict[str, Any] = {"time_bias": "gaps+request"} | (
         {"request_clock": "hour"} if kind == "hour" else {}
     )
     recalls = {}
@@ -308,6 +308,5 @@ def test_model_with_times_finds_what_depends_on_them(kind: str, tmp_path: Path) 
         outcome, _, _ = run_small(tmp_path, tmp_path / name, **shared, **more)
         assert outcome.results is not None
         recalls[name] = outcome.results["test"]["recall@10"]
-    print(kind, recalls)
     assert recalls["without"] < 0.4
     assert recalls["with"] > 0.8

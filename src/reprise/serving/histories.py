@@ -100,8 +100,9 @@ def _everyone(dataset: Dataset) -> tuple[pl.Series, Sequences]:
     raw_ids = pl.concat(dataset.raw_users(split) for split in SPLITS)
     lengths = np.concatenate([dataset.splits[split].lengths for split in SPLITS])
     parts = [dataset.splits[split] for split in SPLITS]
-    items, own = np.concatenate([one.items for one in parts]), [one.times for one in parts]
-    times = None if any(one is None for one in own) else np.concatenate(own)  # type: ignore[arg-type]
+    items = np.concatenate([one.items for one in parts])
+    own = [one.times for one in parts if one.times is not None]
+    times = np.concatenate(own) if len(own) == len(parts) else None
     by_length = pl.DataFrame({"user": raw_ids, "length": lengths}).with_row_index("row")
     longest = (
         by_length.sort("length", descending=True, maintain_order=True)

@@ -153,8 +153,10 @@ class Sampler:
         with_room = [
             batch._replace(unique_rows=self._with_room(batch.unique_rows)) for batch in made
         ]
-        fields = zip(*with_room, strict=True)
-        return Batch(*(None if field[0] is None else np.stack(field) for field in fields))
+        stacked = [
+            None if field[0] is None else np.stack(field) for field in zip(*with_room, strict=True)
+        ]
+        return Batch._make(stacked)
 
     @property
     def most_rows(self) -> int:

@@ -1,6 +1,6 @@
 """The train step: a pure, jitted function from (arrays, batch) to arrays that donates its input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache, partial
 from typing import NamedTuple, Protocol
 
@@ -29,9 +29,10 @@ _MOST_SCORES = 2**24  # 64 MB
 BatchLoss = Callable[[Params, Array, Batch, Array], Array]
 
 
-class TrainStep(Protocol):
+class TrainStep(Hashable, Protocol):
     """step(arrays, batch, update, features) -> arrays; `arrays` is donated. The features are those
-    of the catalogue, of which the step looks up what its batch needs; None: there are none.
+    of the catalogue, of which the step looks up what its batch needs; None: there are none. Its
+    programs are cached by the step, so it has a hash.
     """
 
     def __call__(

@@ -172,8 +172,9 @@ def _history_of(model: "Recommender", user: str) -> tuple[list[Any], list[int] |
     from reprise.serving.histories import user_of
 
     found = user_of(model.stored.dataset, user)
-    reads = model.model.retriever.reads_times and found.times is not None
-    times = whole_seconds(found.times).tolist() if reads else None
+    times = None
+    if model.model.retriever.reads_times and found.times is not None:
+        times = whole_seconds(found.times).tolist()
     return [model.item_ids[number - 1] for number in found.items], times
 
 
