@@ -44,7 +44,7 @@ def baselines(
     from reprise.config.schema import SETTINGS, cutoffs_of
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
-    from reprise.runs.baselines import NAMES, keep, measure_baselines
+    from reprise.runs.baselines import keep, measure_baselines
     from reprise.runs.beside import runs_beside
     from reprise.runs.evaluation import cutoffs_asked
     from reprise.runs.manage.survey import folders
@@ -54,7 +54,7 @@ def baselines(
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    names = NAMES if only is None else tuple(parts(only))
+    names = None if only is None else tuple(parts(only))
     asked = cutoffs_asked(None if cutoffs is None else whole_numbers_of("cutoffs", cutoffs))
     facts = measure_baselines(
         open_dataset(locate(data_dir, dataset)),
