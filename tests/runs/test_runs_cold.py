@@ -1,6 +1,7 @@
 """Baselines for items that are not in training, against loops."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,9 @@ import reprise
 from helpers.builders_data import draft_of, split_of
 from helpers.builders_features import described
 from helpers.commands import reprise as command
+from helpers.commands import run_small
+from helpers.report_pages import embedded, make_page
+from reprise.cli.main import cli
 from reprise.data.dataset import Dataset
 from reprise.data.draft import write_dataset
 from reprise.data.features import Vectors, bags_of, numbers_of, vectors_of
@@ -26,7 +30,9 @@ ITEMS = 40
 User = tuple[list[int], list[int]]  # history, targets
 
 
-def world(folder: Path, seed: int, features: bool = True) -> tuple[Dataset, list[set[int]]]:
+def world(
+    folder: Path, seed: int, features: bool = True, name: str = "cold"
+) -> tuple[Dataset, list[set[int]]]:
     """A data set with a third of the items not in training, and the categories of each item."""
     rng = np.random.default_rng(seed)
     every = np.arange(1, ITEMS + 1)
@@ -48,10 +54,10 @@ def world(folder: Path, seed: int, features: bool = True) -> tuple[Dataset, list
     }
     category = np.append(-1, rng.integers(-1, 3, ITEMS)).astype(np.int32)
     draft = replace(draft_of(splits, category), features=described(made if features else {}))
-    (folder / "cold").mkdir()
-    write_dataset(draft, folder / "cold", "cold")
+    (folder / name).mkdir(parents=True)
+    write_dataset(draft, folder / name, name)
     of_item = tags if features else [{int(own)} - {-1} for own in category[1:]]
-    return reprise.open_dataset("cold", folder), [set(), *of_item]
+    return reprise.open_dataset(name, folder), [set(), *of_item]
 
 
 def users_of(data: Dataset, split: str) -> list[User]:
@@ -191,3 +197,26 @@ def test_cold_items_of_equal_counts_are_not_in_the_order_of_their_numbers(tmp_pa
     first = made.ids[0].tolist()
     assert {*first} <= cold_of(data)
     assert first != sorted(first)
+
+
+@pytest.mark.compiled_quickly
+def test_evaluate_and_report_tell_warm_and_cold_targets_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, _ = world(tmp_path / "data", 1, name="small")
+    _, _, folder = run_small(tmp_path / "data", tmp_path / "runs", model="DNN", max_steps=2)
+    where = ("--data-dir", str(tmp_path / "data"))
+    facts = reprise.evaluate(folder.path, split="test", data_dir=tmp_path / "data")
+    found, cold = facts["groups"]["coldness"], cold_of(data)
+    targets = [{*own} for _, own in users_of(data, "test")]
+    assert found["cold"]["items"] == len(cold)
+    assert found["cold"]["users"] == sum(bool(own & cold) for own in targets)
+    assert found["warm"]["users"] == sum(bool(own - cold) for own in targets)
+    assert not cli.main(["evaluate", str(folder.path), *where], standalone_mode=False)
+    out = capsys.readouterr().out
+    row = rf"Targets: cold, not in training \({len(cold)} items\) +{found['cold']['users']} +[01]\."
+    assert re.search(row, out)
+    page = make_page(tmp_path / "page.html", folder.path, *where)
+    (bars,) = embedded(page, "figures")["groups-coldness"]["data"]
+    assert bars["y"] == [found[name]["recall@10"] for name in ("warm", "cold")]
+    assert "cold, not in training" in page
