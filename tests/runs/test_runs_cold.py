@@ -186,6 +186,14 @@ def test_baselines_of_cold_items_need_them(small_data: Path, tmp_path: Path) -> 
     facts = measure_baselines(untold, "test", (5,), ("category", "nearest"), say)
     assert (*facts["baselines"],) == ("category",)
     assert facts["left_out"] == {"nearest": "cold"}
+    cold = cold_of(untold)
+    said.clear()
+    facts = measure_baselines(untold, "test", (5, 30), ("category",), say)
+    assert said == [("baselines_of_all_cold", {"cutoffs": "30", "items": len(cold)})]
+    said.clear()
+    facts = measure_baselines(untold, "test", (30, 31), None, say)
+    assert "category" not in facts["baselines"]
+    assert "cold" not in facts["left_out"].values()
 
 
 def test_cold_items_of_equal_counts_are_not_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -206,13 +214,15 @@ def test_evaluate_and_report_tell_warm_and_cold_targets_apart(
     data, _ = world(tmp_path / "data", 1, name="small")
     _, _, folder = run_small(tmp_path / "data", tmp_path / "runs", model="DNN", max_steps=2)
     where = ("--data-dir", str(tmp_path / "data"))
-    facts = reprise.evaluate(folder.path, split="test", data_dir=tmp_path / "data")
+    facts = reprise.evaluate(folder.path, cutoffs=10, data_dir=tmp_path / "data")
     found, cold = facts["groups"]["coldness"], cold_of(data)
     targets = [{*own} for _, own in users_of(data, "test")]
     assert found["cold"]["items"] == len(cold)
     assert found["cold"]["users"] == sum(bool(own & cold) for own in targets)
     assert found["warm"]["users"] == sum(bool(own - cold) for own in targets)
-    assert not cli.main(["evaluate", str(folder.path), *where], standalone_mode=False)
+    assert not cli.main(
+        ["evaluate", str(folder.path), "--cutoffs", "10", *where], standalone_mode=False
+    )
     out = capsys.readouterr().out
     row = rf"Targets: cold, not in training \({len(cold)} items\) +{found['cold']['users']} +[01]\."
     assert re.search(row, out)

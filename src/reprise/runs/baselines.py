@@ -22,10 +22,10 @@ from reprise.data.dataset import Dataset
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
 from reprise.evaluation.baselines import BASELINES, MOST_SOLVED, Baseline, Fitted, Settings, solving
-from reprise.evaluation.cold import COLD
+from reprise.evaluation.cold import COLD, ColdBaseline
 from reprise.evaluation.evaluate import Evaluation, score
 from reprise.evaluation.metrics import METRICS, Lists, recall
-from reprise.runs.cold import able, lists_of_cold
+from reprise.runs.cold import able, is_cold, lists_of_cold
 from reprise.runs.evaluation import Measured, evaluation_facts
 from reprise.runs.numbered import Numbers
 from reprise.runs.results import Split
@@ -93,16 +93,11 @@ def measure_baselines(
             own = _chosen_by("recall", chosen.settings, chosen.valid_recall)
             found[baseline.name] = own | _facts(ids, dataset, users, split, cutoffs)
             done(baseline.name)
-    can = able(dataset, users)
-    for cold in can:
-        if names is None or cold.name in names:
-            lists = lists_of_cold(cold, dataset, valid, users, SELECTED_BY, top_n)
-            own = _chosen_by("cold_recall", lists.settings, lists.valid_recall)
-            found[cold.name] = own | _facts(lists.ids, dataset, users, split, cutoffs)
-            done(cold.name)
-    if unable := [one.name for one in COLD if one not in can and one.name in (names or ())]:
-        say("baselines_without_cold", names=", ".join(unable), split=split)
-        left_out |= dict.fromkeys(unable, "cold")
+    for cold in _cold(names, dataset, users, split, cutoffs, left_out, say):
+        lists = lists_of_cold(cold, dataset, valid, users, SELECTED_BY, top_n)
+        own = _chosen_by("cold_recall", lists.settings, lists.valid_recall)
+        found[cold.name] = own | _facts(lists.ids, dataset, users, split, cutoffs)
+        done(cold.name)
     return {
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint,
@@ -124,6 +119,29 @@ def _left_out(asked: Sequence[Baseline], dataset: Dataset, say: Say) -> dict[str
     if untimed:
         say("baselines_without_times", names=", ".join(untimed))
     return dict.fromkeys(large, "items") | dict.fromkeys(untimed, "times")
+
+
+def _cold(
+    names: Collection[str] | None,
+    dataset: Dataset,
+    users: EvaluationUsers,
+    split: Split,
+    cutoffs: tuple[int, ...],
+    left_out: dict[str, str],
+    say: Say,
+) -> list[ColdBaseline]:
+    """Return the baselines for cold items to measure; say which of `names` cannot be, and add them
+    to `left_out`.
+    """
+    can = able(dataset, users, cutoffs)
+    asked = [one for one in can if names is None or one.name in names]
+    if unable := [one.name for one in COLD if one not in can and one.name in (names or ())]:
+        say("baselines_without_cold", names=", ".join(unable), split=split)
+        left_out |= dict.fromkeys(unable, "cold")
+    items = int(is_cold(dataset).sum())
+    if asked and (whole := [n for n in cutoffs if n >= items]):
+        say("baselines_of_all_cold", cutoffs=", ".join(map(str, whole)), items=items)
+    return asked
 
 
 def keep(runs_dir: Path, facts: Facts) -> Path:

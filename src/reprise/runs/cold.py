@@ -6,7 +6,7 @@ that have as many stand in an order drawn by chance, as their numbers may be by 
 are held out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,14 +34,19 @@ class ColdLists(NamedTuple):
     ids: NDArray[np.int64]
 
 
-def able(dataset: Dataset, users: EvaluationUsers) -> list[ColdBaseline]:
+def able(dataset: Dataset, users: EvaluationUsers, cutoffs: Sequence[int]) -> list[ColdBaseline]:
     """Return the baselines with a feature of their kind; none where none of the users' targets are
-    cold.
+    cold, or where all cold items are in any list.
     """
-    cold = coldness(dataset.training_counts) == COLDNESS.index("cold")
-    if not cold[users.target_items].any():
+    cold = is_cold(dataset)
+    if not cold[users.target_items].any() or cold.sum() <= min(cutoffs):
         return []
     return [baseline for baseline in COLD if _names(baseline, dataset)]
+
+
+def is_cold(dataset: Dataset) -> NDArray[np.bool_]:
+    """Return which items are without training interactions, [V+1]."""
+    return coldness(dataset.training_counts) == COLDNESS.index("cold")
 
 
 def lists_of_cold(
@@ -81,7 +86,8 @@ def _candidates(
 ) -> Iterator[tuple[Settings, Fitted]]:
     """Return what is fitted by each feature, in these numbers."""
     order = numbers.item
-    cold = coldness(dataset.training_counts) == COLDNESS.index("cold")
+    assert order is not None
+    cold = is_cold(dataset)
     return baseline.candidates(
         (one.of(order) for one in features), _known(dataset, users)[order], cold[order]
     )
