@@ -363,7 +363,8 @@ def baselines(
         data: The data set, or its name under `data_dir`.
         split: The users to evaluate.
         cutoffs: The cutoffs of the metrics; None: 20 and 50.
-        only: The baselines to measure, such as ("popular", "rules"); None: all.
+        only: The baselines to measure, such as ("popular", "rules"); None: all, of those for
+            cold items the ones that can be.
         runs_dir: Folder of the runs: the results are stored there, and the runs that were evaluated
             without seen items stand beside them.
         data_dir: Folder of the data sets.
@@ -376,7 +377,7 @@ def baselines(
     from reprise.runs.manage.survey import folders
 
     asked = cutoffs_asked(_several(cutoffs)) or cutoffs_of(SETTINGS["top_n"].default)
-    names = NAMES if only is None else tuple(_several(only))
+    names = None if only is None else tuple(_several(only))
     dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
     facts = measure_baselines(dataset, split, asked, names, _warn)
     keep(Path(runs_dir), facts, NAMES)

@@ -176,17 +176,21 @@ class Baselines(Mapping[str, Any]):
     @property
     def frame(self) -> "pl.DataFrame":
         """A row for each baseline and, below them, for each run of the same data that was evaluated
-        on the same users without seen items: name, kind, metrics, and the baseline's settings.
+        on the same users without seen items: name, kind, metrics, where targets are cold their
+        recall ("cold_recall@50"), and the baseline's settings.
         """
         import polars as pl
+
+        from reprise.runs.beside import cold_recalls, settings_told
 
         rows = []
         for kind, found in (("baseline", self), ("run", self.facts["runs"])):
             for name, own in found.items():
                 if own is not None:
                     metrics = {key: value for key, value in own.items() if "@" in key}
-                    settings = ", ".join(f"{k} {v:g}" for k, v in own.get("settings", {}).items())
-                    rows.append({"name": name, "kind": kind, **metrics, "settings": settings})
+                    cold = {f"cold_recall@{n}": value for n, value in cold_recalls(own).items()}
+                    about = {"settings": settings_told(own)}
+                    rows.append({"name": name, "kind": kind, **metrics, **cold, **about})
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def __repr__(self) -> str:

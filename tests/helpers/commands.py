@@ -161,6 +161,7 @@ class Recorder:
 
     def __init__(self, at_step: Callable[[int], None] = lambda step: None) -> None:
         self.keys: list[str] = []
+        self.said: dict[str, dict[str, object]] = {}  # the last values of each key
         self.lines: list[dict[str, Any]] = []
         self.saved_steps: list[int] = []
         self.resumption: Resumption | None = None
@@ -169,6 +170,7 @@ class Recorder:
 
     def say(self, key: str, **values: object) -> None:
         self.keys.append(key)
+        self.said[key] = values
 
     def began(self, task: Task, folder: RunFolder, resumption: Resumption | None) -> None:
         self.resumption = resumption

@@ -133,16 +133,45 @@ def test_groups_keep_users_of_equal_diversity_together() -> None:
 
 @relaxed
 @given(seeds, st.integers(1, 12))
-def test_groups_of_targets_are_by_popularity(seed: int, count: int) -> None:
+def test_groups_of_targets_are_by_item(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     users, lists = random_case(rng, count)
     number = rng.integers(-1, 3, ITEMS + 1)
-    computed = groups.by_popularity(np.array(lists), users, number, CUTOFFS)
-    assert [group.name for group in computed] == ["head", "middle", "tail"]
+    names = ("head", "middle", "tail")
+    computed = groups.by_target(np.array(lists), users, number, names, CUTOFFS)
+    assert tuple(group.name for group in computed) == names
     for place, group in enumerate(computed):
         own = [[t for t in targets_of(users, n) if number[t] == place] for n in range(count)]
         cases = [(lists[n], own[n]) for n in range(count) if own[n]]
         assert (group.users, group.items) == (len(cases), int((number == place).sum()))
+        if cases:
+            assert group.metrics == pytest.approx(expected_means(cases))
+        else:
+            assert np.isnan(list(group.metrics.values())).all()
+
+
+@relaxed
+@given(seeds, st.integers(1, 12), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_groups_of_targets_are_warm_or_cold(seed: int, count: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    users, lists = random_case(rng, count)
+    counts = np.where(rng.random(ITEMS + 1) < share, 0, rng.integers(1, 9, ITEMS + 1))
+    cold = {item for item in range(1, ITEMS + 1) if counts[item] == 0}
+    found = groups.by_coldness(np.array(lists), users, counts, CUTOFFS)
+    if not cold & {item for n in range(count) for item in targets_of(users, n)}:
+        assert found == []
+        return
+    assert [(group.name, group.items) for group in found] == [
+        ("warm", ITEMS - len(cold)),
+        ("cold", len(cold)),
+    ]
+    for group in found:
+        own = [
+            [item for item in targets_of(users, n) if (item in cold) == (group.name == "cold")]
+            for n in range(count)
+        ]
+        cases = [(lists[n], own[n]) for n in range(count) if own[n]]
+        assert group.users == len(cases)
         if cases:
             assert group.metrics == pytest.approx(expected_means(cases))
         else:

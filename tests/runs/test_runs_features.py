@@ -152,7 +152,11 @@ def test_all_features_are_those_that_the_data_had_when_the_run_began(
     small_data: Path, tmp_path: Path
 ) -> None:
     asked: dict[str, Any] = {"model": "DNN", "item_features": "all", "max_steps": 10}
-    _, _, folder = run_small(small_data, tmp_path / "runs", stopping_at(2), **asked)
+    _, recorder, folder = run_small(small_data, tmp_path / "runs", stopping_at(2), **asked)
+    known = open_dataset(small_data / "small").features
+    shares = {name: sum(known[name].known[1:]) / len(known[name].known[1:]) for name in NAMES}
+    told = ", ".join(f"{name} ({100 * shares[name]:.1f}%)" for name in sorted(NAMES))
+    assert recorder.said["features_used"] == {"features": told}
     identity = find_checkpoint(folder.path, "latest", no_warning).identity
     assert identity["item_features"] == "brand,genres,price,text"
     more = codes_of("more", np.arange(40) % 3, 3)

@@ -5,17 +5,22 @@ Both are lists of `allowed` items alone, such as the cold ones: among all items,
 would hide them.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from reprise.data.features import UNKNOWN, Bags, Codes, Vectors
+from reprise.data.features import UNKNOWN, Bags, Codes, Feature, Vectors
 from reprise.data.sequences import Past, Sequences
+from reprise.evaluation.baselines import Fitted, Settings
 from reprise.evaluation.ranked import Matrix, ranked
 
 _Floats = NDArray[np.float32]
+_Counts: TypeAlias = NDArray[np.integer]
+_Mask: TypeAlias = NDArray[np.bool_]
 
 
 class OfCategory(NamedTuple):
@@ -56,6 +61,42 @@ class Nearest(NamedTuple):
     def ranked(self, past: Past, top_n: int) -> NDArray[np.int64]:
         """Return the lists of users."""
         return ranked(self, past, top_n, allowed=self.allowed)
+
+
+@dataclass(frozen=True)
+class ColdBaseline:
+    """A baseline for items without training interactions.
+
+    kinds: the features that it needs one of. candidates(features, counts, allowed): yields each
+    setting, which is the feature, with what is fitted by it; the arguments are as `of_category`
+    takes them.
+    """
+
+    name: str
+    kinds: tuple[type[Feature], ...]
+    candidates: Callable[[Iterable[Feature], _Counts, _Mask], Iterator[tuple[Settings, Fitted]]]
+
+
+def _by_category(
+    features: Iterable[Feature], counts: _Counts, allowed: _Mask
+) -> Iterator[tuple[Settings, OfCategory]]:
+    for feature in features:
+        if isinstance(feature, Codes | Bags):
+            yield {"feature": feature.name}, of_category(feature, counts, allowed)
+
+
+def _by_vector(
+    features: Iterable[Feature], counts: _Counts, allowed: _Mask
+) -> Iterator[tuple[Settings, Nearest]]:
+    for feature in features:
+        if isinstance(feature, Vectors):
+            yield {"feature": feature.name}, nearest(feature, allowed)
+
+
+COLD = (
+    ColdBaseline("category", (Codes, Bags), _by_category),
+    ColdBaseline("nearest", (Vectors,), _by_vector),
+)
 
 
 def of_category(

@@ -1,5 +1,5 @@
 """Metrics by group: users by history length and by category diversity of the history, targets by
-item popularity.
+item popularity, and by whether their items are known from training.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ HISTORY = (
     f"{HISTORY_FROM[-1]}+",
 )
 POPULARITY = ("head", "middle", "tail")
+COLDNESS = ("warm", "cold")
 MIXTURE = ("focused", "middle", "mixed")
 UNKNOWN = "unknown"
 _METRICS = (BY_NAME["recall"], BY_NAME["ndcg"])
@@ -121,18 +122,51 @@ def popularity(training_counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return groups
 
 
+def coldness(training_counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return [V+1]: the group of each item (0 warm; 1 cold: without training interactions; -1 for
+    padding).
+    """
+    groups = (training_counts == 0).astype(np.int64)
+    groups[0] = -1
+    return groups
+
+
 def by_popularity(
     ids: NDArray[np.int64],
     users: EvaluationUsers,
-    item_group: NDArray[np.int64],
+    training_counts: NDArray[np.int64],
     cutoffs: tuple[int, ...],
 ) -> list[Group]:
-    """Return the groups of `popularity`: metrics of lists [U, N] on each group's targets alone,
-    averaged over the users who have such targets.
+    """Return the groups of `popularity`, as `by_target` does."""
+    return by_target(ids, users, popularity(training_counts), POPULARITY, cutoffs)
+
+
+def by_coldness(
+    ids: NDArray[np.int64],
+    users: EvaluationUsers,
+    training_counts: NDArray[np.int64],
+    cutoffs: tuple[int, ...],
+) -> list[Group]:
+    """Return the groups of `coldness`, as `by_target` does; none where no target is cold."""
+    groups = coldness(training_counts)
+    if not (groups[users.target_items] == COLDNESS.index("cold")).any():
+        return []
+    return by_target(ids, users, groups, COLDNESS, cutoffs)
+
+
+def by_target(
+    ids: NDArray[np.int64],
+    users: EvaluationUsers,
+    item_group: NDArray[np.int64],
+    names: Sequence[str],
+    cutoffs: tuple[int, ...],
+) -> list[Group]:
+    """Return groups of items, item_group [V+1] being each one's index in `names`: metrics of lists
+    [U, N] on each group's targets alone, averaged over the users who have such targets.
     """
     owner = np.repeat(np.arange(len(ids)), np.diff(users.target_offsets))
     groups = []
-    for group, name in enumerate(POPULARITY):
+    for group, name in enumerate(names):
         inside = item_group[users.target_items] == group
         counts = np.bincount(owner[inside], minlength=len(ids))
         having = counts > 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from reprise.evaluation.groups import HISTORY, MIXTURE, POPULARITY, UNKNOWN
+from reprise.evaluation.groups import COLDNESS, HISTORY, MIXTURE, POPULARITY, UNKNOWN
 from reprise.evaluation.metrics import BY_NAME
 from reprise.report.facts import Run
 from reprise.report.measuring import Measured
@@ -24,6 +24,7 @@ COLOURS = ("#1f83d6", "#d9541e", "#199b6b", "#a65fc4", "#b88300", "#d1477a", "#3
 KINDS = {  # of groups, each in its order
     "history_length": HISTORY,
     "popularity": POPULARITY,
+    "coldness": COLDNESS,
     "mixture": (*MIXTURE, UNKNOWN),
 }
 Point = tuple[int | None, float | None, int | None]  # step, value, branch

@@ -29,6 +29,7 @@ _TEMPLATE = Path(__file__).parent / "template"
 _GROUPED = {
     "history_length": "page_by_history",
     "popularity": "page_by_popularity",
+    "coldness": "page_by_coldness",
     "mixture": "page_by_mixture",
 }
 _ABSENT = "–"

@@ -1,6 +1,7 @@
 """The stored baselines of a data set and its runs, in one table: seen items left out of both."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,33 @@ def heads_and_rows(
     """
     cutoffs = sorted({n for own in facts["baselines"].values() for n in own["cutoffs"]})
     keys = [f"{name}@{n}" for name in _SHOWN for n in cutoffs]
+    cold = _cold_cutoffs(facts, cutoffs)
     called = {name: messages.metric(name, BY_NAME[name].label) for name in _SHOWN}
     metrics = [f"{called[name]}@{n}" for name in _SHOWN for n in cutoffs]
-    return ["", *metrics, messages.text("baseline_settings")], list(_rows(facts, keys))
+    metrics += [messages.text("baseline_cold", metric=f"{called['recall']}@{n}") for n in cold]
+    heads = ["", *metrics, messages.text("baseline_settings")]
+    return heads, list(_rows(facts, keys, cold))
+
+
+def cold_recalls(facts: Mapping[str, Any]) -> dict[int, float | None]:
+    """Return an evaluation's recall of cold targets, by the cutoff; empty where none are cold."""
+    found = facts.get("groups", {}).get("coldness", {}).get("cold", {})
+    keys = {n: f"recall@{n}" for n in facts["cutoffs"]}
+    return {n: found[key] for n, key in keys.items() if key in found}
+
+
+def settings_told(facts: Mapping[str, Any]) -> str:
+    """Return a baseline's settings as text; "" of a run, which has none."""
+    return ", ".join(
+        f"{name} {value}" if isinstance(value, str) else f"{name} {value:g}"
+        for name, value in facts.get("settings", {}).items()
+    )
+
+
+def _cold_cutoffs(facts: Mapping[str, Any], cutoffs: Sequence[int]) -> list[int]:
+    """Return the cutoffs at which some baseline's recall of cold targets is known."""
+    known = set().union(*map(cold_recalls, facts["baselines"].values()))
+    return [n for n in cutoffs if n in known]
 
 
 def unmeasured(facts: Mapping[str, Any], messages: Messages) -> list[str]:
@@ -82,13 +107,11 @@ def unmeasured(facts: Mapping[str, Any], messages: Messages) -> list[str]:
     ]
 
 
-def _rows(facts: Mapping[str, Any], keys: list[str]) -> Iterator[list[str]]:
-    for name, own in facts["baselines"].items():
-        settings = ", ".join(f"{key} {value:g}" for key, value in own["settings"].items())
-        yield [name, *(_number(own.get(key)) for key in keys), settings]
-    for name, entry in facts["runs"].items():
-        if entry is not None:
-            yield [name, *(_number(entry.get(key)) for key in keys), ""]
+def _rows(facts: Mapping[str, Any], keys: list[str], cold: list[int]) -> Iterator[list[str]]:
+    for name, own in chain(facts["baselines"].items(), facts["runs"].items()):
+        if own is not None:
+            values = [*map(own.get, keys), *map(cold_recalls(own).get, cold)]
+            yield [name, *map(_number, values), settings_told(own)]
 
 
 def _number(value: float | None) -> str:

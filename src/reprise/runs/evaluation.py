@@ -188,9 +188,10 @@ def evaluation_facts(measured: Measured, split: Split, coef: float | None) -> di
     system's lists), repeat_worth (of "learned"), request_time (of models that depend on it:
     `REQUEST_TIMES`), lambda, cutoffs;
     each metric by its key ("recall@50"); confidence: level, resamples, and intervals by metric
-    ([low, high]); groups: history_length, mixture (where categories are known) and popularity, each
-    by name: users, recall and ndcg at each cutoff, of popularity the number of items, and of
-    mixture the least and the greatest entropy of its users' histories, in bits.
+    ([low, high]); groups: history_length, mixture (where categories are known), popularity, and
+    coldness (where some targets are without training interactions), each by name: users, recall and
+    ndcg at each cutoff, of popularity and coldness the number of items, and of mixture the least
+    and the greatest entropy of its users' histories, in bits.
     """
     checkpoint, evaluation = measured.checkpoint, measured.evaluation
     cutoffs = measured.cutoffs
@@ -260,9 +261,11 @@ def _groups(measured: Measured) -> dict[str, list[Group]]:
     found = {"history_length": groups.by_history(users, by_user, cutoffs)}
     if category is not None:
         found["mixture"] = groups.by_mixture(users, by_user, category, cutoffs)
-    item_group = groups.popularity(measured.training_counts)
-    ids = measured.evaluation.ids
-    return found | {"popularity": groups.by_popularity(ids, users, item_group, cutoffs)}
+    ids, counts = measured.evaluation.ids, measured.training_counts
+    found["popularity"] = groups.by_popularity(ids, users, counts, cutoffs)
+    if by_coldness := groups.by_coldness(ids, users, counts, cutoffs):
+        found["coldness"] = by_coldness
+    return found
 
 
 def _by_name(found: list[Group]) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,7 @@ from reprise.config.features import chosen
 from reprise.config.schema import TrainConfig, check_value
 from reprise.data import texts
 from reprise.data.dataset import Dataset, open_dataset
+from reprise.data.features import Feature
 from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
 from reprise.evaluation.metrics import METRICS
@@ -128,7 +129,8 @@ def run_session(
             announcer.say("folders_not_synced", path=folder.checkpoints)
         check_identity(folder, task.identity, announcer.say, dataset.folder)
         items.keep(folder, dataset, announcer.say)
-        features.keep(folder, chosen(config, dataset), announcer.say)
+        used = chosen(config, dataset)
+        features.keep(folder, used, announcer.say)
         resumption = resume(
             folder,
             task.identity,
@@ -138,6 +140,7 @@ def run_session(
         )
         announcer.began(task, folder, resumption)
         _say_notes(request, task, announcer.say, is_new=resumption is None)
+        _say_features(used, announcer.say)
         try:
             state = _starting_state(request, task, resumption, stop, announcer, evaluate)
         except InterruptedSearchError:  # while measuring a stored state: nothing has changed
@@ -172,6 +175,13 @@ def _say_notes(request: Request, task: Task, say: Say, is_new: bool) -> None:
         say("valid_sample", users=some, every=every)
     if task.config.request_at is not None and not task.config.is_final_fit:
         say(ASKED[task.config.request_at])
+
+
+def _say_features(features: Sequence[Feature], say: Say) -> None:
+    """Report the item features that a run uses, and of how many items each is known."""
+    told = [f"{one.name} ({100 * float(one.known[1:].mean()):.1f}%)" for one in features]
+    if told:
+        say("features_used", features=", ".join(told))
 
 
 def _trained(

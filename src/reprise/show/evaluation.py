@@ -169,6 +169,8 @@ def _group_name(kind: str, name: str, group: dict[str, Any], messages: Messages)
         return text("report_history", group=name)
     if kind == "popularity":
         return text("report_popularity", group=text(name), items=group["items"])
+    if kind == "coldness":
+        return text("report_coldness", group=text(name), items=group["items"])
     if "bits" not in group:
         return text("report_mixture_unknown")
     low, high = (_number(bits, 2) for bits in group["bits"])

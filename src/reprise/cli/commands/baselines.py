@@ -55,7 +55,7 @@ def baselines(
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    names = NAMES if only is None else tuple(parts(only))
+    names = None if only is None else tuple(parts(only))
     asked = cutoffs_asked(None if cutoffs is None else whole_numbers_of("cutoffs", cutoffs))
     facts = measure_baselines(
         open_dataset(locate(data_dir, dataset)),
