@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reprise
+from helpers.builders_data import ROWS, write_comirec
 from helpers.commands import SIZES, check_refusal
 from helpers.commands import reprise as command
 from reprise.cli.main import cli
@@ -254,9 +255,7 @@ def test_baselines_stand_beside_runs_evaluated_without_seen_items(
     for name in ("first", "second"):
         run = reprise.train("small", name=name, data_dir=small_data, **given)
     data = reprise.open_dataset("small", small_data)
-    with pytest.warns(UserWarning, match="no times"):
-        counted = reprise.baselines(data, cutoffs=10, only=("popular", "recent"), runs_dir=tmp_path)
-    assert counted.facts["left_out"] == {"recent": "times"}
+    counted = reprise.baselines(data, cutoffs=10, only="popular", runs_dir=tmp_path)
     assert counted.facts["runs"] == {"first": None, "second": None}
     found = reprise.evaluate(run, filter_seen=True, cutoffs=10)["recall@10"]
     beside = reprise.baselines(data, cutoffs=10, only="popular", runs_dir=tmp_path)
@@ -280,12 +279,21 @@ def test_baselines_stand_beside_runs_evaluated_without_seen_items(
     assert "Not in the table" not in page  # the report evaluated it
 
 
+def test_baselines_leave_out_recent_where_there_are_no_times(tmp_path: Path) -> None:
+    source = write_comirec(tmp_path / "source", ROWS)
+    data = reprise.prepare(source, "untimed", data_dir=tmp_path)
+    with pytest.warns(UserWarning, match="no times"):
+        found = reprise.baselines(data, only=("popular", "recent"), runs_dir=tmp_path)
+    assert found.facts["left_out"] == {"recent": "times"}
+    assert list(found.facts["baselines"]) == ["popular"]
+
+
 def test_baselines_are_stored_and_shown_beside_runs(small_data: Path, tmp_path: Path) -> None:
     where = ("--data-dir", small_data, "--runs-dir", tmp_path)
     done = command("baselines", "small", *where, "--cutoffs", "5,20", "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert list(facts["baselines"]) == ["popular", "rules", "knn", "ease", "ridge"]
+    assert list(facts["baselines"]) == ["popular", "recent", "rules", "knn", "ease", "ridge"]
     assert facts["baselines"]["rules"]["settings"].keys() == {"window", "power", "decay"}
     kept = json.loads((tmp_path / "baselines" / "small.json").read_text())
     assert kept["results"]["test"]["baselines"] == facts["baselines"]

@@ -22,7 +22,7 @@ OF_COMMANDS = {
     *("accept_licence", "as_evaluated", "best_metric", "coef", "dry_run", "histories", "history"),
     *("hnsw_ef_construction", "hnsw_ef_search", "hnsw_m", "host", "index", "json", "map"),
     *("max_histories", "no_evaluation", "no_token", "onnx", "onnx_tolerance", "output", "port"),
-    *("queue", "search", "step", "sweeps_dir", "token_file", "user", "watch", "yes"),
+    *("queue", "search", "step", "sweeps_dir", "times", "token_file", "user", "watch", "yes"),
 }
 
 

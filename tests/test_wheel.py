@@ -53,4 +53,4 @@ def test_extras_name_this_distribution() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = [one for extra in project["optional-dependencies"].values() for one in extra]
     assert not [one for one in needed if one.startswith("reprise[")]
-    assert "reprise-rec[export,serve,sweep]" in needed
+    assert "reprise-rec[database,export,serve,sweep]" in needed

@@ -370,7 +370,8 @@ def baselines(
         data_dir: Folder of the data sets.
     """
     from reprise.config.schema import SETTINGS, cutoffs_of
-    from reprise.runs.baselines import keep, measure_baselines
+    from reprise.runs.baselines import NAMES, measure_baselines
+    from reprise.runs.baselines_kept import keep
     from reprise.runs.beside import runs_beside
     from reprise.runs.evaluation import cutoffs_asked
     from reprise.runs.manage.survey import folders
@@ -379,7 +380,7 @@ def baselines(
     names = None if only is None else tuple(_several(only))
     dataset = data if isinstance(data, Dataset) else open_dataset(data, data_dir)
     facts = measure_baselines(dataset, split, asked, names, _warn)
-    keep(Path(runs_dir), facts)
+    keep(Path(runs_dir), facts, NAMES)
     return Baselines(facts | {"runs": runs_beside(folders(Path(runs_dir)), facts)})
 
 

@@ -52,7 +52,9 @@ def test_main_without_arguments_shows_help() -> None:
 @pytest.mark.parametrize("threads", ["two", "0", "-1", "1.5", "1" * 5000, "1000"])
 def test_xla_threads_that_are_not_a_number_are_refused(threads: str) -> None:
     done = reprise("data", "--help", REPRISE_XLA_THREADS=threads)
-    check_refusal(done, 2, f"REPRISE_XLA_THREADS = '{threads}' is invalid: expected an integer")
+    check_refusal(
+        done, 2, f"REPRISE_XLA_THREADS = '{threads[:90]}", "is invalid: expected an integer"
+    )
     assert done.stderr.count("\n") == 1
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,14 +30,20 @@ def test_serve_with_an_index_lists_what_exact_search_does(
         {"histories": [["i5", "i7"], ["i3"], []], "n": 9},
         {"histories": [["i5"]], "n": 3, "allow": ["i9", "i8", "i7", "i6"], "filter_seen": True},
     ]
-    answers = []
+    answers: list[Any] = []
     for loader in (
         loader_of(undisturbed.path),
         Loader(undisturbed.path, "best", unsaid, None, index),
     ):
         with serving(service_of(loader.load(loader.find()))) as client:
             answers.append([client.post("/v1/recommend", json=body).json() for body in bodies])
+    scores = [
+        [item.pop("score") for body in answer for one in body["lists"] for item in one["items"]]
+        for answer in answers
+    ]
     assert answers[0] == answers[1]
+    known = [[score for score in one if score is not None] for one in scores]  # popular: none
+    assert known[0] == pytest.approx(known[1], rel=1e-6)
 
 
 def test_serve_refuses_an_index_that_does_not_fit(

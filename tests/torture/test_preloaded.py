@@ -166,7 +166,8 @@ dataset.MAPPED_FROM = npy.MAPPED_FROM = 1
 from reprise.__main__ import main
 main()
 """
-AT_FIRST_SAVE = f"@*/{RUN}/checkpoints/ckpt-5"  # while it is renamed
+# While step 5 is recorded: after its check, and before the next, whatever the saver's thread does.
+AT_STEP_5 = f"@*/{RUN}/metrics.jsonl"
 
 
 @pytest.fixture
@@ -176,14 +177,14 @@ def data(small_data: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def changing(library: Path, data: Path, tmp_path: Path) -> Callable[..., Done]:
-    """Trains while a file of the data set changes at the run's first save, in a process that reads
-    it, or maps it.
+    """Trains while a file of the data set changes after the run's first evaluation, in a process
+    that reads it, or maps it.
     """
 
     def start(change: str, file: Path, new: Path, mapped: bool) -> Done:
         words = ("train", *QUICK, *STEPS, "--data-dir", data, "--runs-dir", tmp_path / "runs")
         program = ("-c", MAPPED) if mapped else ("-m", "reprise")
-        preloaded = {"LD_PRELOAD": str(library), "FAULTS": f"rename={change}{AT_FIRST_SAVE}"}
+        preloaded = {"LD_PRELOAD": str(library), "FAULTS": f"write={change}{AT_STEP_5}"}
         return subprocess.run(
             [sys.executable, *program, *map(str, words)],
             env=ENVIRONMENT | preloaded | {"FAULT_FILE": str(file), "FAULT_NEW": str(new)},

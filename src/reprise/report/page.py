@@ -17,7 +17,7 @@ from reprise.report.facts import Run
 from reprise.report.figures import Figure
 from reprise.report.measuring import Measured, Trade
 from reprise.report.thinning import MOST_POINTS, places
-from reprise.runs.baselines import Facts
+from reprise.runs.baselines_kept import Facts
 from reprise.runs.beside import heads_and_rows, unmeasured
 from reprise.runs.events import Line
 from reprise.runs.manage.apart import apart

@@ -1,23 +1,13 @@
-"""Measure the baselines of a data set, each with the settings that are best on its valid users.
+"""Measure the baselines of a data set, each with the settings that are best on its valid users."""
 
-Results are kept in RUNS_DIR/baselines/NAME.json, by split:
-
-schema               1
-dataset_fingerprint  of the data that they were measured on; of other data, nothing is kept
-results              by split: what `measure_baselines` returned last of each baseline
-"""
-
-import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reprise import durable
 from reprise.data.dataset import Dataset
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import UsageError
@@ -25,19 +15,17 @@ from reprise.evaluation.baselines import BASELINES, MOST_SOLVED, Baseline, Fitte
 from reprise.evaluation.cold import COLD, ColdBaseline
 from reprise.evaluation.evaluate import Evaluation, score
 from reprise.evaluation.metrics import METRICS, Lists, recall
+from reprise.runs.baselines_kept import Facts
 from reprise.runs.cold import able, is_cold, lists_of_cold
 from reprise.runs.evaluation import Measured, evaluation_facts
 from reprise.runs.numbered import Numbers
 from reprise.runs.results import Split
 from reprise.text.messages import Say, unsaid
 
-SCHEMA = 1
 NAMES = tuple(baseline.name for baseline in (*BASELINES, *COLD))
 SELECTED_BY = 50  # the cutoff of the recall that chooses settings
 SELECTED_ON = 5_000  # valid users that choose settings, at most; drawn by the seed
 _SEED = 1
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -144,44 +132,6 @@ def _cold(
     return asked
 
 
-def keep(runs_dir: Path, facts: Facts) -> Path:
-    """Store results, replacing those of the same baselines and split, and return the file."""
-    path = _path(runs_dir, facts["dataset"])
-    known = read(runs_dir, facts["dataset"], facts["dataset_fingerprint"])
-    before = known.get(facts["split"], {"baselines": {}})["baselines"]
-    merged = {**facts, "baselines": _in_order(before | facts["baselines"])}
-    content = {
-        "schema": SCHEMA,
-        "dataset_fingerprint": facts["dataset_fingerprint"],
-        "results": known | {facts["split"]: merged},
-    }
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    durable.make_folder(path.parent)
-    durable.replace_file(path, text.encode())
-    return path
-
-
-def read(runs_dir: Path, dataset: str, fingerprint: str) -> dict[str, Facts]:
-    """Return the stored results of a data set, by split; none where there are none of this data or
-    they cannot be read: they can be made again.
-    """
-    try:
-        content = json.loads(_path(runs_dir, dataset).read_text(encoding="utf-8"))
-        if (content["schema"], content["dataset_fingerprint"]) == (SCHEMA, fingerprint):
-            return dict(content["results"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return {}
-
-
-def _path(runs_dir: Path, dataset: str) -> Path:
-    return runs_dir / "baselines" / f"{dataset}.json"
-
-
-def _in_order(found: Mapping[str, Facts]) -> dict[str, Facts]:
-    return {name: found[name] for name in NAMES if name in found}
-
-
 def _choose(
     baseline: Baseline, dataset: Dataset, numbers: Numbers, valid: EvaluationUsers
 ) -> Chosen:
@@ -199,7 +149,7 @@ def _choose(
     return best
 
 
-def _chosen_by(metric: str, settings: Settings, value: float | None) -> Facts:
+def _chosen_by(metric: str, settings: Mapping[str, Any], value: float | None) -> Facts:
     """Return what is told of settings, and of the metric on the valid users that chose them."""
     return {"settings": dict(settings), f"valid_{metric}@{SELECTED_BY}": value}
 

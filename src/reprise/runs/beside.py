@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reprise.evaluation.metrics import BY_NAME
-from reprise.runs.baselines import Facts, read
+from reprise.runs.baselines_kept import Facts, read
 from reprise.runs.folder import RunFolder
 from reprise.runs.manage.survey import Survey, survey
 from reprise.runs.manage.table import labels

@@ -44,7 +44,8 @@ def baselines(
     from reprise.config.schema import SETTINGS, cutoffs_of
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
-    from reprise.runs.baselines import keep, measure_baselines
+    from reprise.runs.baselines import NAMES, measure_baselines
+    from reprise.runs.baselines_kept import keep
     from reprise.runs.beside import runs_beside
     from reprise.runs.evaluation import cutoffs_asked
     from reprise.runs.manage.survey import folders
@@ -64,7 +65,7 @@ def baselines(
         say,
         lambda name: say("baseline_done", name=name),
     )
-    keep(runs_dir, facts)
+    keep(runs_dir, facts, NAMES)
     facts["runs"] = runs_beside(folders(runs_dir), facts)
     if as_json:
         print_json(facts)
