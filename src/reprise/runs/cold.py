@@ -46,7 +46,8 @@ def able(dataset: Dataset, users: EvaluationUsers, cutoffs: Sequence[int]) -> li
 
 def is_cold(dataset: Dataset) -> NDArray[np.bool_]:
     """Return which items are without training interactions, [V+1]."""
-    return coldness(dataset.training_counts) == COLDNESS.index("cold")
+    cold: NDArray[np.bool_] = coldness(dataset.training_counts) == COLDNESS.index("cold")
+    return cold
 
 
 def lists_of_cold(
