@@ -21,7 +21,7 @@ from helpers.report_pages import embedded, make_page
 from reprise.cli.main import cli
 from reprise.data.dataset import Dataset
 from reprise.data.draft import write_dataset
-from reprise.data.features import Vectors, bags_of, numbers_of, vectors_of
+from reprise.data.features import Feature, Vectors, bags_of, numbers_of, vectors_of
 from reprise.evaluation.cold import COLD
 from reprise.runs.baselines import measure_baselines
 from reprise.runs.cold import lists_of_cold
@@ -46,7 +46,7 @@ def world(
     tags = [set(rng.integers(1, 6, rng.integers(0, 3)).tolist()) for _ in range(ITEMS)]
     owners = np.array([item for item, own in enumerate(tags, start=1) for _ in own])
     codes = np.array([code for own in tags for code in sorted(own)])
-    made = {
+    made: dict[str, Feature] = {
         "number": numbers_of("number", rng.normal(size=ITEMS)),
         "tags": bags_of("tags", owners, codes, ITEMS, 6),
         "first": vectors_of("first", rng.normal(size=(ITEMS, 3))),
@@ -62,7 +62,7 @@ def world(
 
 def users_of(data: Dataset, split: str) -> list[User]:
     """Users, of whose items the last fifth is to be found."""
-    own = data.splits[split]  # type: ignore[index]
+    own = data.splits[split]
     lists = [own.items[first:last].tolist() for first, last in pairwise(own.offsets)]
     known = [int(len(items) * 0.8) for items in lists]
     return [(items[:some], items[some:]) for items, some in zip(lists, known, strict=True)]

@@ -28,7 +28,7 @@ _ROWS = 10_000  # of `knn`'s matrix, made at a time
 _SOLVED = 256  # users that `ridge` is solved for at a time
 _SHRINK = 20  # added to the denominator of `knn`'s cosines
 
-Settings = Mapping[str, float | str]
+Settings = Mapping[str, float]
 _Float = NDArray[np.float64]
 
 

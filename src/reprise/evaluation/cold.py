@@ -5,7 +5,7 @@ Both are lists of `allowed` items alone, such as the cold ones: among all items,
 would hide them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -15,10 +15,11 @@ from scipy import sparse
 
 from reprise.data.features import UNKNOWN, Bags, Codes, Feature, Vectors
 from reprise.data.sequences import Past, Sequences
-from reprise.evaluation.baselines import Fitted, Settings
+from reprise.evaluation.baselines import Fitted
 from reprise.evaluation.ranked import Matrix, ranked
 
 _Floats = NDArray[np.float32]
+Settings: TypeAlias = Mapping[str, str]
 _Counts: TypeAlias = NDArray[np.integer]
 _Mask: TypeAlias = NDArray[np.bool_]
 

@@ -126,7 +126,7 @@ def coldness(training_counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return [V+1]: the group of each item (0 warm; 1 cold: without training interactions; -1 for
     padding).
     """
-    groups = (training_counts == 0).astype(np.int64)
+    groups: NDArray[np.int64] = (training_counts == 0).astype(np.int64)
     groups[0] = -1
     return groups
 

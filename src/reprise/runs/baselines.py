@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,7 @@ def _choose(
     return best
 
 
-def _chosen_by(metric: str, settings: Settings, value: float | None) -> Facts:
+def _chosen_by(metric: str, settings: Mapping[str, Any], value: float | None) -> Facts:
     """Return what is told of settings, and of the metric on the valid users that chose them."""
     return {"settings": dict(settings), f"valid_{metric}@{SELECTED_BY}": value}
 

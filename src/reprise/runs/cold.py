@@ -6,7 +6,7 @@ that have as many stand in an order drawn by chance, as their numbers may be by 
 are held out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from reprise.data.dataset import Dataset
 from reprise.data.features import Codes, Feature, codes_of
 from reprise.data.sequences import EvaluationUsers
-from reprise.evaluation.baselines import Fitted, Settings
-from reprise.evaluation.cold import COLD, ColdBaseline
+from reprise.evaluation.baselines import Fitted
+from reprise.evaluation.cold import COLD, ColdBaseline, Settings
 from reprise.evaluation.groups import COLDNESS, by_coldness, coldness
 from reprise.runs.numbered import Numbers
 
@@ -29,7 +29,7 @@ class ColdLists(NamedTuple):
     where no valid user has any.
     """
 
-    settings: Mapping[str, float | str]
+    settings: Settings
     valid_recall: float | None
     ids: NDArray[np.int64]
 
@@ -46,7 +46,8 @@ def able(dataset: Dataset, users: EvaluationUsers, cutoffs: Sequence[int]) -> li
 
 def is_cold(dataset: Dataset) -> NDArray[np.bool_]:
     """Return which items are without training interactions, [V+1]."""
-    return coldness(dataset.training_counts) == COLDNESS.index("cold")
+    cold: NDArray[np.bool_] = coldness(dataset.training_counts) == COLDNESS.index("cold")
+    return cold
 
 
 def lists_of_cold(
