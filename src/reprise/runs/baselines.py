@@ -1,7 +1,7 @@
 """Measure the baselines of a data set, each with the settings that are best on its valid users."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
