@@ -103,6 +103,11 @@ def test_migrate_completes_the_first_schema() -> None:
             "repeat_bias": False,
             "valid_users": 0,
             "train_users": "train",
+            "item_features": "none",
+            "id_dropout": 0.0,
+            "time_bias": "none",
+            "request_clock": "none",
+            "request_time": "first-held-out",
         },
         "environment": {},
     }
