@@ -43,6 +43,7 @@ KINDS = {
 encoders = {kind: jax.jit(partial(encode, encoder)) for kind, encoder in KINDS.items()}
 bucketed = jax.jit(bucket)
 MODELS = sorted(set(REGISTRY) - UNTRAINED)
+BRIEFLY = {"ComiRec-SA", "Queries"}  # one that reads prefixes one by one, and one that does at once
 SPANS = (1, 100, 10**5, 10**8)  # seconds between items, at most
 
 
@@ -147,7 +148,10 @@ def test_time_bias_reads_each_prefix_as_if_it_were_alone(seed: int, kept: int) -
     assert alone[:, :kept].tobytes() == whole[:, :kept].tobytes()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in BRIEFLY else pytest.param(name, marks=pytest.mark.long) for name in MODELS],
+)
 def test_time_bias_starts_without_any_effect(name: str) -> None:
     """Parameters and interests are those of a model without it."""
     plain, timed = (wrapped(name, one) for one in (Encoder(LAYERS, HEADS), WHOLE))

@@ -271,8 +271,10 @@ def periodic(kind: str, users: int, rng: np.random.Generator) -> Iterator[tuple[
         yield 1 + group * SIZE + int(rng.integers(SIZE)), time
 
 
-@pytest.mark.parametrize("kind", ["hour", "gap"])
-def test_model_with_times_finds_what_depends_on_them(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "steps"), [("gap", 150), pytest.param("hour", 300, marks=pytest.mark.long)]
+)
+def test_model_with_times_finds_what_depends_on_them(kind: str, steps: int, tmp_path: Path) -> None:
     """Where a list of ten can hold the whole group that comes next, a model without times guesses
     one of four.
     """
@@ -295,8 +297,8 @@ def test_model_with_times_finds_what_depends_on_them(kind: str, tmp_path: Path) 
         "maxlen": 2,  # so that the last item, which tells of the request, is not one of many
         "learning_rate": 0.02,
         "sampler": "full",
-        "max_steps": 150,
-        "test_iter": 150,
+        "max_steps": steps,
+        "test_iter": steps,
         "normalize_history": True,
         "temperature": 0.1,
     }

@@ -144,7 +144,7 @@ def record(
 
 # Most states differ in which names were lost only: of those, one in so many is tried. (A prime, so
 # that no choice of names is left out over and over.)
-FEW, ALL = 7, 1
+FEW, ALL = 13, 1
 
 
 @pytest.mark.usefixtures("scripted")

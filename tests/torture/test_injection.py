@@ -18,7 +18,7 @@ from reprise.checkpoints import store
 from reprise.errors import WriteError
 from reprise.runs.folder import RunFolder
 
-CHUNKS, BRIEFLY = 8, 3  # a chunk is every eighth call; so many of them by `make test`
+CHUNKS, BRIEFLY = 8, 2  # a chunk is every eighth call; so many of them by `make test`
 LEAST_KILLS = 200
 WRITING = ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
 
