@@ -60,6 +60,7 @@ def compared(
     return json.loads(file.read_text()), shown.getvalue()
 
 
+@pytest.mark.long
 def test_benchmark_numbers_equal_those_of_evaluate(
     compared: tuple[dict[str, Any], str], runs: dict[str, Path], demo_data: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_benchmark_numbers_equal_those_of_evaluate(
     assert [line.split(" | ")[0] for line in headers] == ["| run", "| beside", "| run"]
 
 
+@pytest.mark.long
 def test_benchmark_differences_are_paired_and_by_group(
     compared: tuple[dict[str, Any], str],
 ) -> None:
@@ -118,6 +120,7 @@ def test_benchmark_differences_are_paired_and_by_group(
         assert set(found) == {"mixture", "history_length"}
 
 
+@pytest.mark.long
 def test_benchmark_scales_lambda_by_the_spread_of_the_scores(
     compared: tuple[dict[str, Any], str], runs: dict[str, Path], demo_data: Path
 ) -> None:
@@ -152,6 +155,7 @@ def test_benchmark_interpolates_curves_and_never_extrapolates() -> None:
     assert interests.recall_at([], {"diversity@50": 0.2}) is None
 
 
+@pytest.mark.long
 def test_benchmark_refuses_runs_that_cannot_be_compared(
     runs: dict[str, Path],
     demo_data: Path,
@@ -172,6 +176,7 @@ def test_benchmark_refuses_runs_that_cannot_be_compared(
         compare(monkeypatch, runs["two"], other.path, "--data-dir", data)
 
 
+@pytest.mark.long
 def test_benchmark_without_categories_has_no_curve(
     small_data: Path,
     tmp_path: Path,

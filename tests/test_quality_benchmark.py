@@ -22,6 +22,7 @@ test_iter = 5
 """
 
 
+@pytest.mark.long
 def test_benchmark_trains_each_run_once_and_measures_as_the_commands_do(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

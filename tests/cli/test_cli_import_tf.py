@@ -13,6 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 RUN = "demo_ComiRec-SA_b128_lr0.001_d8_len20_test85"
 
 
+@pytest.mark.long
 def test_import_tf_is_continued_by_either_command(demo_data: Path, tmp_path: Path) -> None:
     train_tf1("ComiRec-SA", tmp_path / "best_model", items=3000, length=20)
     where = ["--data-dir", demo_data, "--runs-dir", tmp_path / "runs"]

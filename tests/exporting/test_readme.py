@@ -57,6 +57,7 @@ def test_readme_lines_give_the_lists_of_the_model(
         assert served(history, N, interests) == expected
 
 
+@pytest.mark.long
 def test_readme_lines_are_few(modern: StoredModel, tmp_path: Path) -> None:
     extras = Extras(1e-5, index.Kind("flat"))
     write(modern, None, tmp_path / "export", extras)

@@ -29,7 +29,10 @@ def plain(undisturbed: RunFolder, small_data: Path) -> StoredModel:
     return load(undisturbed.path, "best", no_warning, lambda name: small_data / name)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.long) if kind == "times" else kind for kind in KINDS],
+)
 def test_tower_of_every_model_with_an_index_lists_what_the_model_recommends(
     kind: str, plain: StoredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
