@@ -191,6 +191,10 @@ def test_recommend_gives_popular_items_to_empty_histories(model: Recommender) ->
         ({"weights": [-1.0] * 3}, "weights = "),
         ({"categories": ["kategory 1"]}, "There is no category 'kategory 1'."),
         ({"allow": "abc"}, "allow = 'abc' is invalid: expected a list of ids"),
+        ({"categories": 5}, "categories = 5 is invalid: expected a list of ids"),
+        ({"exclude": None}, "exclude = None is invalid: expected a list of ids"),
+        ({"weights": 3}, "weights = 3 is invalid"),
+        ({"times": 5}, "times = 5 is invalid"),
     ],
 )
 def test_recommend_refuses_what_it_cannot_mean(
@@ -201,8 +205,8 @@ def test_recommend_refuses_what_it_cannot_mean(
     assert said in str(caught.value)
 
 
-def test_recommend_refuses_histories_that_are_text(model: Recommender) -> None:
-    for histories in ("abc", ["abc", "def"], [5]):
+def test_recommend_refuses_histories_that_are_no_lists(model: Recommender) -> None:
+    for histories in ("abc", ["abc", "def"], [5], 5, None):
         with pytest.raises(UsageError, match="each a list of item ids"):
             model.recommend(histories)  # type: ignore[arg-type]
     assert model.recommend([]).is_empty()

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -210,10 +210,12 @@ class Recommender:
         if diversity > 0 and not self.model.has_categories:
             raise DataError("diversity_no_categories")
         for name, ids in (("exclude", exclude), ("allow", allow), ("categories", categories)):
-            if isinstance(ids, str | bytes):
+            if not (_is_list(ids) or (ids is None and name != "exclude")):
                 raise _bad(name, ids, Phrase("good_ids"))
         count = self.model.num_interest
         if weights is not None:
+            if not _is_list(weights):
+                raise _bad("weights", weights, Phrase("good_weights", count=count))
             weights = tuple(weights)
             fine = all(_is_number(one) and 0 <= one <= _GREATEST_WEIGHT for one in weights)
             if len(weights) != count or not fine or not np.any(np.array(weights, np.float32)):
@@ -253,7 +255,8 @@ class Recommender:
         asked: Sequence[object] = request_time if several else [request_time] * count  # type: ignore[assignment]
         own: Sequence[object] = [None] * count if times is None else times
         for name, given in (("times", own), ("request_time", asked)):
-            if isinstance(given, str | bytes) or len(given) != count:
+            each = isinstance(given, Sized) and not isinstance(given, str | bytes)
+            if not each or len(given) != count:
                 raise _bad(name, given, Phrase("good_each", count=count))
         return [
             known_ones(when_of(one, request, len(numbers.known)), numbers.known)
@@ -311,11 +314,16 @@ class Recommender:
 
     def _known(self, histories: Sequence[History]) -> list[Numbered]:
         """Return the known items of histories; UsageError if they are not lists of lists."""
-        given = [histories] if isinstance(histories, str | bytes) else histories
+        given = histories if _is_list(histories) else [histories]
         for history in given:
-            if isinstance(history, str | bytes) or not isinstance(history, Iterable):
+            if not _is_list(history):
                 raise _bad("histories", history, Phrase("good_histories"))
         return [self.catalogue.numbered(history) for history in given]
+
+
+def _is_list(value: object) -> bool:
+    """Return whether a value is several others, not a text."""
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 
 def _is_number(value: object) -> bool:
