@@ -14,6 +14,17 @@ def require_file(path: Path) -> None:
         raise DataError("not_a_file" if path.exists() else "source_missing", path=path)
 
 
+def beginning_of(path: Path) -> bytes:
+    """Return the first 16 bytes of a file, which tell many kinds apart; none where it cannot be
+    opened: reading it reports the error.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError:
+        return b""
+
+
 def entries_of(folder: Path) -> list[Path]:
     """Return what is in a folder, sorted; DataError where it cannot be listed."""
     try:

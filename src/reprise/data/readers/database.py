@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from reprise.data.files import beginning_of
 from reprise.data.ids import spelled, spelled_one
 from reprise.data.readers.format import OnProgress
 from reprise.data.readers.given import Given, Source, refuse_server
@@ -29,11 +30,7 @@ _NOT_READ = re.compile(r"(?:U?HUGEINT|BLOB|BIT|UUID|INTERVAL|BIGNUM|VARINT)\b")
 
 def kind_of(path: Path) -> str | None:
     """Return what kind of database a file is, by its first bytes; None: of none."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError:
-        return None  # reading it reports the error
+    head = beginning_of(path)
     if head.startswith(b"SQLite format 3\0"):
         return _SQLITE
     return _DUCKDB if head[8:12] == b"DUCK" else None

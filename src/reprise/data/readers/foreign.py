@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from reprise.data.files import entries_of
+from reprise.data.files import beginning_of, entries_of
 from reprise.data.readers import database
 from reprise.errors import DataError
 
@@ -138,11 +138,7 @@ def _way(path: Path) -> _Way | None:
 
 
 def _by_content(path: Path) -> _Way | None:
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError:
-        return None  # reading it reports the error
+    head = beginning_of(path)
     return next((way for begin, way in _BY_CONTENT.items() if head.startswith(begin)), None)
 
 
