@@ -152,6 +152,28 @@ def test_index_is_linked_by_what_finds_more(positive: bool) -> None:
     assert measured.recall == found[kind.links] == max(found.values())
 
 
+def test_index_tries_links_on_a_part_of_many_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=(3000, 16)).astype(np.float32)
+    interests = rng.normal(size=(50, 2, 16)).astype(np.float32)
+    monkeypatch.setattr(index, "_TRIED_ITEMS", 1000)
+    sizes, said = [], []
+    build = index.build
+
+    def counted(some: np.ndarray, kind: index.Kind) -> index.ItemIndex:
+        sizes.append(len(some))
+        return build(some, kind)
+
+    monkeypatch.setattr(index, "build", counted)
+    say = lambda key, **values: said.append((key, values["items"]))  # noqa: E731
+    built, kind, measured = index.choose(items, HNSW, interests, 10, "random", say)
+    assert sizes == [1000, 1000, 3000]
+    assert said == [("index_building", 3000)]
+    assert built.index.ntotal == 3000
+    again = build(items, kind)
+    assert index.measure(again, kind, interests, 10, "random").recall == measured.recall
+
+
 def test_index_holds_the_vectors_themselves() -> None:
     items = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     items[7] = 0

@@ -38,7 +38,7 @@ from reprise.runs.stored import StoredModel
 from reprise.serving import index, readme, tower
 from reprise.serving.histories import Users, users_of_array
 from reprise.serving.index import Kind
-from reprise.text.messages import Messages
+from reprise.text.messages import Messages, Say, unsaid
 
 SCHEMA = 1
 _QUERIES, _LIST = 1000, 50  # users, and length of their lists, to measure an index with
@@ -81,6 +81,7 @@ def write(
     folder: Path,
     extras: Extras = Extras(),
     messages: Messages | None = None,
+    say: Say = unsaid,
 ) -> Exported:
     """Write a stored model's item vectors, and the interests of `users`, to a new folder,
     atomically; README.md in the language of `messages`, or else in English.
@@ -99,7 +100,7 @@ def write(
         interests = 0 if users is None else _write_users(stored, users, target)
         manifest.update(_manifest(stored, users, items, interests, worth))
         manifest["onnx"] = _write_tower(stored, extras, target)
-        manifest["index"] = _write_index(stored, items, extras, target)
+        manifest["index"] = _write_index(stored, items, extras, target, say)
         page = readme.written(manifest, messages or Messages("en"))
         (target / "README.md").write_text(page, encoding="utf-8")
         manifest["files"] = {path.name: _file(path) for path in sorted(target.iterdir())}
@@ -175,13 +176,13 @@ def _write_tower(stored: StoredModel, extras: Extras, target: Path) -> dict[str,
 
 
 def _write_index(
-    stored: StoredModel, items: NDArray[np.float32], extras: Extras, target: Path
+    stored: StoredModel, items: NDArray[np.float32], extras: Extras, target: Path, say: Say
 ) -> dict[str, Any] | None:
     """Write the index if one is asked for, and return the manifest's part on it."""
     if extras.index is None:
         return None
     source, interests = _queries(stored)
-    built, kind, measured = index.choose(items[1:], extras.index, interests, _LIST, source)
+    built, kind, measured = index.choose(items[1:], extras.index, interests, _LIST, source, say)
     index.write(built, target)
     return index.described(built, kind, measured)
 

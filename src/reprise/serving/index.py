@@ -7,6 +7,7 @@ added to the candidates, and where it lowers scores, as many more are asked for.
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from reprise.retrieval.search import Chunk, falling, interest_scores, search, wo
 from reprise.retrieval.terms import EVERYTHING, NOTHING_ADDED, Added, Terms
 from reprise.retrieval.vectors import CHUNK
 from reprise.runs.stored import StoredModel
+from reprise.text.messages import Say, unsaid
 
 FILE, IDS_FILE, MANIFEST = "items.faiss", "item_ids.json", "manifest.json"
 KINDS = ("faiss", "faiss:flat", "faiss:hnsw")
@@ -33,6 +35,7 @@ EF_SEARCH = (64, 128, 256, 512, 1024)  # the first that reaches GOOD_RECALL is t
 LINKS = ("direction", "product")
 _QUERIES = 16  # per call; fewer than 20, from which on faiss's flat search rounds by the batch
 _STEP = 32  # lists of candidates are as long as a multiple of it
+_TRIED_ITEMS = 20_000  # of which a graph is built to choose what links items: some 10 seconds
 _EXACT_SHARE = 8  # 1 / share of the items, up to which it is cheaper to score all that is allowed
 
 _Scores = NDArray[np.float32]
@@ -249,24 +252,37 @@ class Measured:
 
 
 def choose(
-    items: _Scores, kind: Kind, interests: _Scores, n: int, queries: str
+    items: _Scores, kind: Kind, interests: _Scores, n: int, queries: str, say: Say = unsaid
 ) -> tuple[ItemIndex, Kind, Measured]:
     """Return the index of items [V, d] with its measures, see `measure`. Of HNSW, a graph by each
-    of LINKS is tried, unless the first needs no more than the smallest of EF_SEARCH, and the one
-    that is good with fewer candidates is taken.
+    of LINKS is tried, of every k-th item where there are many, and the links are taken that are
+    good with fewer candidates.
 
     Neither is better for all models. Linked by products, the items of a trained MIND all link to
     the few of the largest norm: 0.68 of the lists were found, by directions 0.99. Where norms
     differ at random, products need a quarter of the candidates.
     """
-    tried = []
-    for links in LINKS if kind.name == "hnsw" else LINKS[:1]:
-        own = replace(kind, links=links)
-        built = build(items, own)
-        tried.append((built, own, measure(built, own, interests, n, queries)))
-        if tried[-1][2].recall >= GOOD_RECALL and (built.ef_search or 0) <= EF_SEARCH[0]:
-            break
-    return min(tried, key=_worse)
+    if kind.name != "hnsw":
+        return _built_and_measured(items, kind, interests, n, queries)
+    some = items[:: -(-len(items) // _TRIED_ITEMS)]
+    start = time.perf_counter()
+    tried = [
+        _built_and_measured(some, replace(kind, links=links), interests, n, queries)
+        for links in LINKS
+    ]
+    best = min(tried, key=_worse)
+    if len(some) == len(items):
+        return best
+    seconds = (time.perf_counter() - start) / len(LINKS) * len(items) / len(some)
+    say("index_building", items=len(items), minutes=math.ceil(seconds / 60))
+    return _built_and_measured(items, best[1], interests, n, queries)
+
+
+def _built_and_measured(
+    items: _Scores, kind: Kind, interests: _Scores, n: int, queries: str
+) -> tuple[ItemIndex, Kind, Measured]:
+    built = build(items, kind)
+    return built, kind, measure(built, kind, interests, n, queries)
 
 
 def _worse(tried: tuple[ItemIndex, Kind, Measured]) -> tuple[bool, int, float]:

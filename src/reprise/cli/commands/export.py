@@ -75,7 +75,7 @@ def export(
         users = users_of_split(stored.dataset, split, stored.config.maxlen, as_evaluated)
     elif histories is not None:
         users = users_of_file(histories, stored, say)
-    made = write(stored, users, folder, extras, messages)
+    made = write(stored, users, folder, extras, messages, say)
     checkpoint = stored.checkpoint
     click.echo(
         messages.text(
