@@ -1,6 +1,7 @@
 """Runs whose metrics do not compare are told apart, wherever they stand together."""
 
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,9 @@ def test_report_and_comparisons_warn_of_runs_rated_otherwise(
         told = reprise("report", *both, *output)
         page = (tmp_path / "page.html").read_text(encoding="utf-8")
         compared = reprise("runs", "compare", *both)
+        copytree(undisturbed.path, other.path.parent / "first")
+        listed = reprise("runs", "--runs-dir", other.path.parent)
+        assert "Of the runs of small:" in listed.stdout
         # A table is of all users of a split, whoever rated the models in training.
         tables = [reprise("runs", "compare", *both, *form) for form in FORMS]
         in_tables = "users" not in said
@@ -60,6 +64,7 @@ def test_report_and_comparisons_warn_of_runs_rated_otherwise(
             assert page.count(warning) == as_expected
             assert told.stderr.count(warning) == as_expected
             assert (compared.stdout + compared.stderr).count(warning) == as_expected
+            assert listed.stdout.count(warning) == as_expected
             for table in tables:
                 text = table.stdout + table.stderr
                 assert text.count(warning) == int(as_expected and in_tables)

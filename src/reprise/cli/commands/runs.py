@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reprise.runs.folder import RunFolder
     from reprise.runs.manage.groups import Group
     from reprise.runs.manage.prune import Removal
+    from reprise.runs.manage.survey import Survey
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -54,7 +55,8 @@ def _list(runs_dir: Path, as_json: bool, lang: str | None) -> None:
 
     messages = Messages(choose_language(lang))
     folders = survey.folders(runs_dir, _warner(messages))
-    found = [survey.summary(survey.survey(folder)) for folder in folders]
+    surveys = [survey.survey(folder) for folder in folders]
+    found = [survey.summary(one) for one in surveys]
     found.sort(key=lambda run: str(run["updated"]), reverse=True)
     if as_json:
         print_json(found)
@@ -64,8 +66,24 @@ def _list(runs_dir: Path, as_json: bool, lang: str | None) -> None:
     page = Page(messages)
     if found:
         show_runs(found, page)
+        for dataset, warnings in _apart(surveys).items():
+            page.line(page.text("runs_apart", dataset=dataset))
+            for warning in warnings:
+                page.line(page.text(warning))
     else:
         page.line(page.text("no_runs", folder=runs_dir))
+
+
+def _apart(surveys: "list[Survey]") -> dict[str, list[str]]:
+    """Return by data set's name the warnings about its runs with a best, as far as there are."""
+    from reprise.runs.manage.apart import apart
+
+    rated: dict[str, list[Any]] = {}
+    for one in surveys:
+        if one.best_known is not None:
+            rated.setdefault(str(one.config.get("dataset")), []).append(one.identity)
+    warnings = {dataset: apart(identities) for dataset, identities in sorted(rated.items())}
+    return {dataset: found for dataset, found in warnings.items() if found}
 
 
 @runs.command()
