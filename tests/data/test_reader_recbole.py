@@ -76,7 +76,10 @@ def test_scan_inter_finds_columns_by_name(tmp_path: Path, line_end: str) -> None
 def test_recbole_names_missing_columns(tmp_path: Path, header: str, missing: str) -> None:
     error = inter_refusal(tmp_path / "x.inter", f"{header}\n")
     assert error.key == "no_column"
-    assert error.values["what"] == missing
+    assert [str(role) for role in error.values["roles"]] == missing.split(", ")
+    assert f"no {missing} column" in str(error)
+    words = {"user": "用户", "item": "物品", "time": "时间"}
+    assert "、".join(words[role] for role in missing.split(", ")) in error.said_in("zh")
 
 
 @pytest.mark.parametrize("line", ["u\ti", "u\ti\t1\t2", "u"])

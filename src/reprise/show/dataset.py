@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reprise.data.readers import FORMATS
+from reprise.data.readers.columns import ROLES
 from reprise.show.choice import choice_lines, target_lines
 from reprise.text.messages import Messages
 
@@ -13,15 +14,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BAR_WIDTH = 40  # columns
-_ROLES = {
-    "user": "role_user",
-    "item": "role_item",
-    "time": "role_time",
-    "category": "role_category",
-    "title": "role_title",
-    "event": "role_event",
-    "rating": "role_rating",
-}
 _CHOSEN = {
     "named": "taken_by_named",
     "usual": "taken_by_usual",
@@ -117,7 +109,7 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
     columns = [
         text(
             _CHOSEN[column["by"]],
-            what=text(_ROLES[what]),
+            what=ROLES[what],
             column=column["column"],
             others=", ".join(column.get("others", ())),
         )
@@ -135,7 +127,7 @@ def taken_lines(source: Mapping[str, Any], messages: Messages) -> list[str]:
         lines.append(text("taken_useful", columns=", ".join(shown)))
     if taken["left_out"]:
         reasons = [
-            text("taken_without", count=count, what=text(_ROLES[what]))
+            text("taken_without", count=count, what=ROLES[what])
             for what, count in taken["left_out"].items()
         ]
         lines.append(text("taken_left_out", reasons=", ".join(reasons), rows=taken["rows"]))

@@ -69,7 +69,8 @@ class Messages:
         return called
 
     def text(self, key: str, **values: Any) -> str:
-        """Return the line `key` filled in with `values`, of which a Phrase is a line itself.
+        """Return the line `key` filled in with `values`, of which a Phrase is a line itself, and a
+        list of them their enumeration.
 
         Control characters of other values are escaped, quoted ones and paths that cannot exist are
         shortened; where a field begins a line, its value is lines, and stays so.
@@ -85,6 +86,9 @@ class Messages:
             value, _ = _FORMATTER.get_field(field, (), values)
             if isinstance(value, Phrase):
                 text += self.text(value.key, **value.values)
+                continue
+            if isinstance(value, list):  # of phrases
+                text += self.text("and_next").join(self.text(one.key) for one in value)
                 continue
             if self.keywords and field in _OPTIONS and isinstance(value, str) and not conversion:
                 value = keywords_of(value)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from reprise.data.readers.columns import ON_REQUEST, some
+from reprise.data.readers.columns import ON_REQUEST, ROLES, some
 from reprise.data.readers.format import Asked, Found, Numbers, Part
 from reprise.data.readers.interactions import as_text
 from reprise.errors import DataError, UsageError
@@ -303,9 +303,8 @@ def _refuse_several(names: Sequence[_Names], what: str) -> None:
         found.setdefault(getattr(name, what), name.part.path)
     if len(found) > 1:
         (first, here), (second, there) = list(found.items())[:2]
-        raise DataError(
-            "other_columns", what=what, first=here, column=first, second=there, other=second
-        )
+        parts = {"first": here, "column": first, "second": there, "other": second}
+        raise DataError("other_columns", role=ROLES[what], what=what, **parts)
 
 
 def _refuse_unknown(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reprise.errors import DataError, UsageError
+from reprise.text.messages import Phrase
 from reprise.text.suggest import suggest
 
 ROW = "\0row"  # the number of a table's row, a name that no column has
@@ -22,6 +23,16 @@ USUAL = {
     "event": "event eventtype eventname action actiontype behavior behaviortype behaviour "
     "behaviourtype interactiontype type",
     "rating": "rating ratings overall stars score rate",
+}
+# What each is called where a sentence names it.
+ROLES = {
+    "user": Phrase("role_user"),
+    "item": Phrase("role_item"),
+    "time": Phrase("role_time"),
+    "category": Phrase("role_category"),
+    "title": Phrase("role_title"),
+    "event": Phrase("role_event"),
+    "rating": Phrase("role_rating"),
 }
 # Of these, no column is looked for but where the user asks for what it tells.
 ON_REQUEST = ("event", "rating")
@@ -95,7 +106,7 @@ def find(
             continue
         fitting = _fitting(usual.get(what, "").split(), free, what)
         if what in columns.sought and len(fitting) > 1:
-            shown = {"what": what, "columns": ", ".join(fitting)}
+            shown = {"role": ROLES[what], "what": what, "columns": ", ".join(fitting)}
             raise UsageError("several_columns", path=path, **shown)
         if what in given or fitting:
             found[what] = given[what] if what in given else fitting[0]
@@ -149,7 +160,7 @@ def no_column(
     return DataError(
         "no_column",
         path=path,
-        what=", ".join(missing),
+        roles=[ROLES[what] for what in missing],
         columns=some(names),
         options=shlex.join(options),
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reprise.data.readers import amazon, foreign, sources, tables
-from reprise.data.readers.columns import UNNAMED, find
+from reprise.data.readers.columns import ROLES, UNNAMED, find
 from reprise.data.readers.dialect import Dialect
 from reprise.data.readers.format import Asked, Format, Found, Part, unknown_format
 from reprise.data.readers.given import Given, given
@@ -52,7 +52,7 @@ def _refuse_other_columns(parts: Sequence[Part]) -> None:
         for what, taken in part.told["columns"].items():
             column, path = found.setdefault(what, (taken["column"], part.path))
             if taken["column"] != column:
-                there = {"second": part.path, "other": taken["column"]}
+                there = {"second": part.path, "other": taken["column"], "role": ROLES[what]}
                 raise DataError("other_columns", what=what, first=path, column=column, **there)
 
 

@@ -18,6 +18,7 @@ from reprise.data.readers.clocks import Finest
 from reprise.data.readers.columns import (
     NEEDED,
     ON_REQUEST,
+    ROLES,
     ROW,
     UNNAMED,
     USUAL,
@@ -115,7 +116,7 @@ def scan(
     if missing and not (listed and missing == ["time"]):
         raise no_column(path, missing, list(schema), [*named.values()])
     if listed and (told_by := [what for what in ON_REQUEST if what in named]):
-        raise DataError("choice_of_lists", path=path, what=told_by[0], item=named["item"])
+        raise DataError("choice_of_lists", path=path, role=ROLES[told_by[0]], item=named["item"])
     told = _told(schema, named, columns, partition, layout, finest)
     part = _part(path, named, types, partition, layout)._replace(told=told)
     return _a_row_an_item(part, named, types) if listed else part
