@@ -111,6 +111,15 @@ def test_ease_is_the_ridge_of_each_item_on_the_others(lists: list[list[int]]) ->
             assert found[item, item] == 0
 
 
+def test_symmetric_matrices_are_mirrored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "_MIRRORED", 3)
+    own = np.random.default_rng(7).normal(size=(8, 8))
+    np.testing.assert_allclose(baselines._plus_transposed(own.copy()), own + own.T)
+    system = own @ own.T
+    inverse = np.linalg.inv(system + 2 * np.eye(8))
+    np.testing.assert_allclose(baselines._inverse(system.copy(), 2.0), inverse)
+
+
 @given(HISTORIES, st.sampled_from([0.5, 0.8]))
 def test_ridge_has_an_example_for_each_place(lists: list[list[int]], decay: float) -> None:
     past, future = [], []

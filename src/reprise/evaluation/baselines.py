@@ -30,6 +30,7 @@ _NEGLIGIBLE = 1e-7  # weights of pairs, of the greatest, that `ridge` leaves out
 _THIN = 0.2  # share of pairs up to which `ridge` holds futures as a sparse matrix
 _NEIGHBOURS = 1_000  # of an item, that `knn` counts in a catalogue of more than MOST_SOLVED items
 _SOLVED = 256  # users that `ridge` is solved for at a time
+_MIRRORED = 512  # rows of a symmetric matrix
 _SHRINK = 20  # added to the denominator of `knn`'s cosines
 
 Settings = Mapping[str, float]
@@ -128,7 +129,7 @@ def ease(train: Sequences, num_items: int) -> Iterator[tuple[Settings, ItemToIte
     met = _incidence(train, num_items)
     together = sparse.csr_array(met.T @ met)
     for penalty in (100.0, 300.0, 1000.0):
-        inverse = _inverse(together.toarray().astype(np.float64), penalty)
+        inverse = _inverse(together.astype(np.float64).toarray(), penalty)
         inverse /= -np.diag(inverse)
         np.fill_diagonal(inverse, 0)
         weights = inverse.astype(np.float32)
@@ -245,9 +246,9 @@ def decayed_products(
     left = lengths - _places(train) - 1  # places after each one
     size = num_items * num_items
     own = (1 - decay ** (2 * (left + 1.0))) / (1 - decay**2)
-    past, both = np.zeros(size), np.zeros(size)
+    past, both = np.zeros(size), np.zeros(size)  # of the first, the half above the diagonal
     item = train.items.astype(np.int64) - 1
-    np.add.at(past, item * (num_items + 1), own)
+    np.add.at(past, item * (num_items + 1), own / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = (1 - future) / (1 - future ** left.astype(np.float64))
     to_future = np.zeros(len(item))
@@ -257,14 +258,13 @@ def decayed_products(
         if not len(first):
             break
         key = item[first] * num_items + item[first + distance]
-        back = item[first + distance] * num_items + item[first]
-        weight = decay**distance * own[first + distance]
-        np.add.at(past, key, weight)
-        np.add.at(past, back, weight)
+        if decay**distance >= _NEGLIGIBLE:
+            np.add.at(past, key, decay**distance * own[first + distance])
         np.add.at(both, key, to_future[first])
         if max(decay**distance, to_future.max()) < _NEGLIGIBLE:
             break
-    return past.reshape(num_items, -1), both.reshape(num_items, -1)
+    half = past.reshape(num_items, -1)
+    return _plus_transposed(half), both.reshape(num_items, -1)
 
 
 def _weights_to_future(
@@ -361,6 +361,23 @@ def _inverse(matrix: _Float, penalty: float) -> _Float:
     """Return the inverse of a positive matrix plus `penalty` on its diagonal."""
     matrix[np.diag_indices(len(matrix))] += penalty
     factor, _ = linalg.lapack.dpotrf(matrix.T, lower=False, overwrite_a=True)
-    upper, _ = linalg.lapack.dpotri(factor, lower=False, overwrite_c=True)
-    inverse: _Float = np.triu(upper) + np.triu(upper, 1).T
+    inverse: _Float
+    inverse, _ = linalg.lapack.dpotri(factor, lower=False, overwrite_c=True)
+    for here in _blocks(len(inverse)):
+        inverse[here, here] = np.triu(inverse[here, here]) + np.triu(inverse[here, here], 1).T
+        inverse[here.stop :, here] = inverse[here, here.stop :].T
     return inverse
+
+
+def _plus_transposed(matrix: _Float) -> _Float:
+    """Add its transposed matrix to a matrix, in place."""
+    for here in _blocks(len(matrix)):
+        matrix[here, here] += matrix[here, here].T.copy()
+        matrix[here, here.stop :] += matrix[here.stop :, here].T
+        matrix[here.stop :, here] = matrix[here, here.stop :].T
+    return matrix
+
+
+def _blocks(size: int) -> list[slice]:
+    """Return slices of rows that are mirrored at a time, without a copy of the whole matrix."""
+    return [slice(at, min(at + _MIRRORED, size)) for at in range(0, size, _MIRRORED)]
