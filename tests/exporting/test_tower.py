@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from helpers.builders_stored import KINDS, stored_like
 from helpers.checkpoints import no_warning
+from helpers.effort import some_at_length
 from helpers.pages import readme_code
 from reprise.errors import CheckpointError, UsageError
 from reprise.runs.folder import RunFolder
@@ -29,10 +30,7 @@ def plain(undisturbed: RunFolder, small_data: Path) -> StoredModel:
     return load(undisturbed.path, "best", no_warning, lambda name: small_data / name)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param(kind, marks=pytest.mark.long) if kind == "times" else kind for kind in KINDS],
-)
+@pytest.mark.parametrize("kind", some_at_length(KINDS, ["ComiRec-SA", "MostPop", "MIND, modern"]))
 def test_tower_of_every_model_with_an_index_lists_what_the_model_recommends(
     kind: str, plain: StoredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

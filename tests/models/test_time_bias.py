@@ -21,7 +21,7 @@ from helpers.builders_models import (
     random_params,
     seeds,
 )
-from helpers.effort import examples
+from helpers.effort import examples, some_at_length
 from reprise.data.moments import UNKNOWN, at_requests, relative, unknown_times
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, Params, get_model
 from reprise.models.wrappers.dynamic import with_dynamic_interests
@@ -43,7 +43,6 @@ KINDS = {
 encoders = {kind: jax.jit(partial(encode, encoder)) for kind, encoder in KINDS.items()}
 bucketed = jax.jit(bucket)
 MODELS = sorted(set(REGISTRY) - UNTRAINED)
-BRIEFLY = {"ComiRec-SA", "Queries"}  # one that reads prefixes one by one, and one that does at once
 SPANS = (1, 100, 10**5, 10**8)  # seconds between items, at most
 
 
@@ -148,10 +147,7 @@ def test_time_bias_reads_each_prefix_as_if_it_were_alone(seed: int, kept: int) -
     assert alone[:, :kept].tobytes() == whole[:, :kept].tobytes()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in BRIEFLY else pytest.param(name, marks=pytest.mark.long) for name in MODELS],
-)
+@pytest.mark.parametrize("name", some_at_length(MODELS, ["Queries"]))
 def test_time_bias_starts_without_any_effect(name: str) -> None:
     """Parameters and interests are those of a model without it."""
     plain, timed = (wrapped(name, one) for one in (Encoder(LAYERS, HEADS), WHOLE))

@@ -15,6 +15,7 @@ import pytest
 from helpers.checkpoints import as_before_logs, rewrite_state
 from helpers.commands import Recorder, evaluating, run_small, small_config
 from helpers.crash_states import NAMES_LOST, CrashState, RecordingDisk, crash_states
+from helpers.effort import some_at_length
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
@@ -148,7 +149,7 @@ FEW, ALL = 13, 1
 
 
 @pytest.mark.usefixtures("scripted")
-@pytest.mark.parametrize("name", STARTS)
+@pytest.mark.parametrize("name", some_at_length(STARTS, ("fresh", "latest damaged")))
 @pytest.mark.parametrize(
     "one_in", [pytest.param(FEW, id="few"), pytest.param(ALL, id="all", marks=pytest.mark.long)]
 )
