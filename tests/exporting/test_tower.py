@@ -88,7 +88,6 @@ def neighbours_exchanged(found: list[str], expected: list[str], scores: list[flo
     return sum(one != other for one, other in zip(found, expected, strict=True))
 
 
-@pytest.mark.compiled_quickly
 def test_tower_with_a_large_table_reads_it_from_a_file_beside_it(
     plain: StoredModel, tmp_path: Path
 ) -> None:
@@ -108,7 +107,6 @@ def test_tower_with_a_large_table_reads_it_from_a_file_beside_it(
     assert_array_equal(found[0], found[1])
 
 
-@pytest.mark.compiled_quickly
 def test_tower_is_in_the_manifest_with_its_check(plain: StoredModel, tmp_path: Path) -> None:
     made = write(plain, None, tmp_path / "export", WITH_TOWER)
     manifest = json.loads((tmp_path / "export" / "manifest.json").read_text())
@@ -119,7 +117,6 @@ def test_tower_is_in_the_manifest_with_its_check(plain: StoredModel, tmp_path: P
     assert manifest["index"] is None
 
 
-@pytest.mark.compiled_quickly
 def test_tower_that_differs_is_not_exported(
     plain: StoredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

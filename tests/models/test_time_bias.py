@@ -64,7 +64,6 @@ def when_of(
     return [*map(int, items[user, :length]), int(requests[user])]
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from(sorted(KINDS)))
 def test_time_bias_equals_attention_in_loops(seed: int, kind: str) -> None:
@@ -81,7 +80,6 @@ def test_time_bias_equals_attention_in_loops(seed: int, kind: str) -> None:
         assert not made[user, length:].any()
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
 def test_time_bias_is_none_where_a_time_is_unknown(seed: int) -> None:
@@ -105,7 +103,6 @@ def test_time_bias_is_none_where_a_time_is_unknown(seed: int) -> None:
         np.testing.assert_allclose(made[user, :length], expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.compiled_quickly
 @examples(2)
 @given(seeds)
 def test_time_bias_gradient_equals_that_of_the_loops(seed: int) -> None:
@@ -172,7 +169,6 @@ def test_time_bias_starts_without_any_effect(name: str) -> None:
     np.testing.assert_allclose(made, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", MODELS)
 def test_time_bias_of_prefixes_equals_histories_by_themselves(name: str) -> None:
     """For every model, through every wrapper."""
@@ -200,7 +196,6 @@ def test_time_bias_of_prefixes_equals_histories_by_themselves(name: str) -> None
         assert not np.allclose(found[:, place], moved, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.compiled_quickly
 def test_time_bias_of_unknown_times_is_none() -> None:
     rng = np.random.default_rng(9)
     params = whole_params("whole", rng)

@@ -23,6 +23,8 @@ from reprise.runs.folder import Resumption, RunFolder, check_identity, locked, r
 from reprise.training.setup import Task
 from reprise.training.state import LogMark, Progress, Snapshot, TrainState
 
+pytestmark = pytest.mark.users_bits
+
 CONFIG: dict[str, Any] = {
     "model": "ComiRec-DR",
     "embedding_dim": 8,

@@ -17,6 +17,8 @@ from helpers.commands import ENVIRONMENT, QUICK, RUN, reprise_command, train
 from helpers.faults import aimed_at, needs_strace, under_strace
 from reprise.runs.manage.inspect import describe
 
+pytestmark = pytest.mark.users_bits
+
 PROMPTLY = 60.0
 
 

@@ -19,6 +19,8 @@ from reprise.checkpoints import store
 from reprise.errors import WriteError
 from reprise.runs.folder import RunFolder
 
+pytestmark = pytest.mark.users_bits
+
 CHUNKS = 8  # a chunk is every eighth call; `make test` tries the first
 LEAST_KILLS = 200
 WRITING = ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}

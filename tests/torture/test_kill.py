@@ -12,6 +12,8 @@ from helpers.checkpoints import no_warning
 from helpers.commands import COMPILED, ENVIRONMENT, reprise_command
 from reprise.runs.manage.inspect import describe
 
+pytestmark = pytest.mark.users_bits
+
 SEED = 2026
 RUN = "demo_"
 

@@ -9,6 +9,8 @@ import pytest
 
 from helpers.commands import COMPILED, ENVIRONMENT
 
+pytestmark = pytest.mark.users_bits
+
 # At ComiRec's sizes: smaller sums are not cut into pieces. The last program, the largest, is
 # compiled anew whatever is kept of the others.
 STEPS = """
