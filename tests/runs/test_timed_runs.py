@@ -364,7 +364,7 @@ def test_export_of_a_file_reads_its_times(
     _, manifest = vectors(stored, of_file(stored, "unasked", table.drop("request_time")), "gaps")
     assert said == ["histories_unknown", "request_time_missing"]
     assert (manifest["timed"], manifest["request_time"]) == (True, None)
-    _, manifest = vectors(plain, of_file(plain, "unread", table), "plain")
+    _, manifest = vectors(plain, of_file(plain, "unread", table), "unread-export")
     assert said == ["histories_unknown", "times_unread"]
     assert "timed" not in manifest
     short = table.with_columns(times=pl.col("times").list.head(1))
