@@ -230,7 +230,11 @@ def _cosines_of(
         values = np.where(kept[own], part.data[own], np.float32(-1))
         key = falling(values) << np.uint64(32) | part.indices[own].astype(np.uint64)
         kept[own] = key <= np.partition(key, most - 1)[most - 1]
-    return part.data[kept], part.indices[kept], np.bincount(row[kept] - first, minlength=end - first)
+    return (
+        part.data[kept],
+        part.indices[kept],
+        np.bincount(row[kept] - first, minlength=end - first),
+    )
 
 
 def decayed_products(
