@@ -257,7 +257,7 @@ def main() -> None:
         every = [(model, one) for one in switches for model in options.models]
         for number, (model, one) in enumerate(every):
             share = options.kills // len(every) + (number < options.kills % len(every))
-            rng = random.Random(f"{seed} {model} {one}")
+            rng = random.Random(f"{seed} {model} {one}" if SWITCHES[one] else f"{seed} {model}")
             torment = Torment(root, model, one, training, rng, options.cores)
             rows.append(_torment(torment, share))
     print()

@@ -368,7 +368,7 @@ def test_export_of_a_file_reads_its_times(
     assert said == ["histories_unknown", "times_unread"]
     assert "timed" not in manifest
     short = table.with_columns(times=pl.col("times").list.head(1))
-    with pytest.raises(DataError, match="short.parquet, line 1: "):
+    with pytest.raises(DataError, match=r"short\.parquet, line 1: "):
         of_file(stored, "short", short)
 
 

@@ -64,8 +64,8 @@ def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
 
     .npy: item numbers [U, L], 0 being padding at any position. .parquet: one row per user, with a
     column `items` (lists of item numbers) or `raw_ids` (lists of raw item ids) and, optionally,
-    `user`, `times` (lists of as many times) and `request_time`. Unknown raw ids are left out, with a
-    warning, and so it is said whose times a model lacks, or does not read.
+    `user`, `times` (lists of as many times) and `request_time`. Unknown raw ids are left out, which
+    is said, and so it is whose times a model lacks, or does not read.
     """
     require_file(path)
     try:
