@@ -23,7 +23,7 @@ from reprise.retrieval.search import falling, worker_threads
 # Items above which baselines that solve a system of all pairs are left out. They hold up to four
 # matrices [V, V] of 8 bytes, and take time as V^3.
 MOST_SOLVED = 15_000
-_HOURS = 0.1  # of both baselines that solve a system, with 12,101 items
+_HOURS = 0.2  # of both baselines that solve a system, with 12,101 items
 _PAIRS = 20_000_000  # counted at a time
 _FUTURE_DECAY = 0.9  # of `ridge`'s targets, by item
 _NEGLIGIBLE = 1e-7  # weights of pairs, of the greatest, that `ridge` leaves out
