@@ -104,7 +104,7 @@ def recalls(data: Dataset, cold: Chosen, **settings: Any) -> tuple[float, float]
     ids=["cosine", "cosine without ids", "inner product without ids"],
 )
 def test_features_recommend_items_that_were_never_trained(
-    world: tuple[Dataset, Chosen], settings: dict[str, float]
+    world: tuple[Dataset, Chosen], settings: dict[str, Any]
 ) -> None:
     warm, cold = recalls(*world, item_features="all", **settings)
     assert warm > 0.4  # of 600 items, 80 are of a user's interests
