@@ -63,7 +63,7 @@ def test_run_is_bound_to_a_rank_that_is_not_the_number(
     ):
         _, _, folder = run_small(own, tmp_path / name, max_steps=2)
         assert run_small(own, tmp_path / name, max_steps=2)[0].exit_code == 0
-        stored = load(folder.path, "best", no_warning, lambda dataset, at=other: at / dataset)
+        stored = load(folder.path, "best", no_warning, other.joinpath)
         assert ("rank" in stored.checkpoint.identity) == (name == "ranked")
         with pytest.raises(ConfigMismatchError, match="ranks by popularity"):
             run_small(other, tmp_path / name, max_steps=3)
