@@ -25,7 +25,7 @@ from helpers.builders_models import (
 )
 from helpers.effort import examples
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
-from reprise.models.wrappers.encoder import Encoder, encode, init, keep_factors, with_encoder
+from reprise.models.wrappers.encoder import Encoder, encode, init, kept_values, with_encoder
 
 relaxed = examples(25)
 DIM, LAYERS, HEADS = 4, 2, 2
@@ -85,25 +85,23 @@ def test_encoder_dropout_equals_the_loops_times_its_factors(seed: int, scale: fl
     history, lengths, mask = random_histories(rng, scale, DIM)
     key = jax.random.key(seed)
     made = dropping(params, history, mask, key)
-    factors = [
-        np.asarray(keep_factors(key, place, DROPPING.dropout, history.shape))
-        for place in range(1 + 2 * LAYERS)
-    ]
+    factors = np.asarray(kept_values(key, 1 + 2 * LAYERS, DROPPING.dropout, history.shape)) / (
+        1 - DROPPING.dropout
+    )
     for user, length in enumerate(lengths):
         own = [factor[user] for factor in factors]
         expected = oracles.causal_encoder(params, history[user], int(length), HEADS, own)
         np.testing.assert_allclose(made[user, :length], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_dropout_keeps_the_mean_and_depends_on_key_and_place_alone() -> None:
+def test_dropout_keeps_its_share_and_depends_on_key_and_layer_alone() -> None:
     one, two = jax.random.split(jax.random.key(4))
     size = (200, 100)
-    factors = np.asarray(keep_factors(one, 1, 0.2, size))
-    assert set(np.unique(factors)) == {np.float32(0), np.float32(1.25)}
-    assert factors.mean() == pytest.approx(1, abs=0.02)
-    assert np.array_equal(factors, keep_factors(one, 1, 0.2, size))
-    for other in (keep_factors(two, 1, 0.2, size), keep_factors(one, 2, 0.2, size)):
-        same = (factors == np.asarray(other)).mean()
+    kept = np.asarray(kept_values(one, 3, 0.2, size))
+    assert kept.mean() == pytest.approx(0.8, abs=0.02)
+    assert np.array_equal(kept[:2], kept_values(one, 2, 0.2, size))
+    for other in (kept_values(two, 3, 0.2, size)[1], kept[2]):
+        same = (kept[1] == np.asarray(other)).mean()
         assert same == pytest.approx(0.8**2 + 0.2**2, abs=0.02)  # as chance has it
 
 

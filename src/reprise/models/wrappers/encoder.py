@@ -19,8 +19,10 @@ from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 
+from reprise.models.draws import bernoulli
 from reprise.models.layers import normalise
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
 from reprise.models.wrappers.gaps import (
@@ -155,10 +157,14 @@ def encode(
     """
     moments = None if times is None else moments_of(times)
 
+    kept = None
+    if key is not None and encoder.dropout > 0:
+        kept = kept_values(key, 1 + 2 * encoder.layers, encoder.dropout, history.shape)
+
     def thinned(x: Array, place: int) -> Array:
-        if key is None or encoder.dropout == 0:
+        if kept is None:
             return x
-        return x * keep_factors(key, place, encoder.dropout, x.shape)
+        return x * jnp.where(kept[place], np.float32(1) / np.float32(1 - encoder.dropout), 0)
 
     if moments is not None and encoder.request:
         history = _with_request(encoder, params, moments, history)
@@ -178,12 +184,16 @@ def encode(
     return x * mask[..., None]
 
 
-def keep_factors(key: Array, place: int, rate: float, size: tuple[int, ...]) -> Array:
-    """Return the dropout mask of the `place`-th dropout layer, float32 of `size`: 0 with
-    probability `rate`, else 1 / (1 - rate).
+def kept_values(key: Array, layers: int, rate: float, size: tuple[int, ...]) -> Array:
+    """Draw what each dropout layer keeps, [layers, *size] bool: false with probability `rate`.
+
+    In a loop: its result is stored, while XLA would draw anew wherever a mask is used.
     """
-    kept = jax.random.bernoulli(jax.random.fold_in(key, place), 1 - rate, size)
-    return kept.astype(jnp.float32) / (1 - rate)
+
+    def of_layer(place: Array) -> Array:
+        return bernoulli(jax.random.fold_in(key, place), 1 - rate, (int(np.prod(size)),))
+
+    return lax.map(of_layer, jnp.arange(layers)).reshape(layers, *size)
 
 
 def _with_request(encoder: Encoder, params: Params, moments: Moments, history: Array) -> Array:
