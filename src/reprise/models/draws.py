@@ -19,10 +19,14 @@ def bernoulli(key: Array, chance: float, shape: tuple[int, ...]) -> Array:
     """Return `jax.random.bernoulli(key, chance, shape)`, for fewer than 2^32 values."""
     size = int(np.prod(shape))
     assert size < 2**32
-    low = lax.iota(jnp.uint32, size)
-    first, second = _threefry(jax.random.key_data(key), jnp.zeros_like(low), low)
+    return bernoulli_at(key, chance, lax.iota(jnp.uint32, size)).reshape(shape)
+
+
+def bernoulli_at(key: Array, chance: float, places: Array) -> Array:
+    """Return the values of `bernoulli` at `places` [n] uint32 of its flattened result."""
+    first, second = _threefry(jax.random.key_data(key), jnp.zeros_like(places), places)
     ones = lax.bitcast_convert_type(((first ^ second) >> 9) | np.uint32(0x3F800000), jnp.float32)
-    return (ones - 1 < chance).reshape(shape)
+    return ones - 1 < chance
 
 
 def _threefry(key: Array, high: Array, low: Array) -> tuple[Array, Array]:

@@ -218,8 +218,8 @@ def _of_scores(
     hit: Array,
     seen: Array | None,
 ) -> tuple[_Found, Array]:
-    """Return a member's weighted loss of a chunk, its gradient by the positives [C] and the bias [],
-    and by the scores [K, C, N].
+    """Return a member's weighted loss of a chunk with its gradient by positives [C] and bias [],
+    and the gradient by the scores [K, C, N].
 
     vectors [K, C, d], positive [C], weight [C], negatives [N, d], added [N] or [C, N], hit and seen
     [C, N].

@@ -153,8 +153,11 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
         history, target, negatives = _look_up(value, batch, scoring)
         if objective.item_dropout > 0:
             history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
-        at_times = model.at(None if batch.times is None else jnp.asarray(batch.times))
-        interests = at_times.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
+        times, packed = (
+            None if each is None else jnp.asarray(each) for each in (batch.times, batch.packed)
+        )
+        network = model.at(times).packed(packed)
+        interests = network.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
         interests = interests.reshape(-1, *interests.shape[2:])
         repeat_bias = params[REPEAT_BIAS] if scoring.repeat_bias else None
         vectors = (interests, target, negatives)
