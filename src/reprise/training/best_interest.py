@@ -112,14 +112,12 @@ def targets_at_once(targets: int, interests: int, negatives: int) -> int:
     return -(-targets // chunks)
 
 
-def seen_of(before: Array, items: Array, rows: int) -> Array:
-    """Return which items [N] are in the histories [T, L] before targets, [T, N]; all are indices
-    into `rows` unique rows, those past the end padding.
+def seen_by_row(before: Array, rows: int) -> Array:
+    """Return whether each unique row is in the histories [T, L] before targets, [rows, T]; indices
+    past the end are padding. Item-major, so that whole rows are gathered, one per item.
     """
     each = jnp.arange(len(before))
-    # Item-major: whole rows are gathered, one per item.
-    seen = jnp.zeros((rows, len(each)), bool)
-    return seen.at[before, each[:, None]].set(True, mode="drop")[items].T
+    return jnp.zeros((rows, len(each)), bool).at[before, each[:, None]].set(True, mode="drop")
 
 
 def _with_gradient(
@@ -158,7 +156,7 @@ def _with_gradient(
         hit = part.target[:, None] == candidates.negatives
         seen = None
         if part.before.shape[1]:
-            seen = seen_of(part.before, candidates.negatives, rows)
+            seen = seen_by_row(part.before, rows)[candidates.negatives].T
 
         def of_member(given: tuple[Array, ...]) -> tuple[Array, ...]:
             vectors, logits, its_negatives, its_bias, summed, of_bias = given

@@ -315,9 +315,9 @@ def _of_repeats(
     for items in the target's history, else zero. num_rows: number of unique rows of the batch.
     """
     assert targets.before is not None
-    of_target = jnp.any(targets.before == targets.target[:, None], axis=1)
-    seen = best_interest.seen_of(targets.before, jnp.asarray(negatives), num_rows)
-    return repeat_bias * of_target, repeat_bias * seen
+    each = jnp.arange(len(targets.target))
+    seen = best_interest.seen_by_row(targets.before, num_rows)
+    return repeat_bias * seen[targets.target, each], repeat_bias * seen[negatives].T
 
 
 def in_chunks(
