@@ -6,12 +6,13 @@ again. That takes two thirds of the time of the plain loss (`losses.make_loss`) 
 """
 
 from functools import partial, reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from numpy.typing import NDArray
 
 _EXCLUDED = -1e30  # as in `losses`
 # Scores per chunk: few enough for a cache, but of enough targets that adding up the gradient by the
@@ -88,17 +89,15 @@ def _forward(
     return loss, (gradient, candidates)
 
 
-def _backward(
-    rows: int, kept: tuple[_Gradient, Candidates], scale: Array
-) -> tuple[Array | Candidates, ...]:
+def _backward(rows: int, kept: tuple[_Gradient, Candidates], scale: Array) -> tuple[Any, ...]:
     gradient, candidates = kept
-    nothing = Candidates(
-        *(
-            np.zeros(each.shape, jax.dtypes.float0) if each.dtype == jnp.int32 else 0 * each
-            for each in candidates
-        )
-    )
+    nothing = jax.tree.map(_no_gradient, candidates)
     return (*(scale * each for each in gradient), nothing)
+
+
+def _no_gradient(of: Array) -> Array | NDArray[np.void]:
+    """Return the zeros that JAX expects as the gradient of constants."""
+    return np.zeros(of.shape, jax.dtypes.float0) if of.dtype == jnp.int32 else jnp.zeros_like(of)
 
 
 mean_loss.defvjp(_forward, _backward)

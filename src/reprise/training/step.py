@@ -231,7 +231,8 @@ def _by_member(
     of_member = partial(_by_target, loss_of, batch, members)
     readout_key = jax.random.fold_in(key, _READOUT)
     if members == 1:
-        return of_member(*vectors, readout_key, repeat_bias)
+        interests, target, negatives = vectors
+        return of_member(interests, target, negatives, readout_key, repeat_bias)
     keys = jax.random.split(readout_key, members)
     if repeat_bias is not None:
         # One per member: otherwise its gradient sums whole score arrays over the members, a tenth

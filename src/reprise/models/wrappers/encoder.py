@@ -264,7 +264,8 @@ def kept_values(key: Array, encoder: Encoder, numbers: Array) -> Array:
     def of_layer(place: Array) -> Array:
         return bernoulli_at(jax.random.fold_in(key, place), 1 - encoder.dropout, numbers)
 
-    return lax.map(of_layer, jnp.arange(1 + 2 * encoder.layers))
+    kept: Array = lax.map(of_layer, jnp.arange(1 + 2 * encoder.layers))
+    return kept
 
 
 def _with_request(encoder: Encoder, params: Params, moments: Moments, history: Array) -> Array:
