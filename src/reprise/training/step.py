@@ -230,16 +230,16 @@ def _by_member(
     """
     of_member = partial(_by_target, loss_of, batch, members)
     readout_key = jax.random.fold_in(key, _READOUT)
+    interests, target, negatives = vectors
     if members == 1:
-        interests, target, negatives = vectors
         return of_member(interests, target, negatives, readout_key, repeat_bias)
     keys = jax.random.split(readout_key, members)
     if repeat_bias is not None:
         # One per member: otherwise its gradient sums whole score arrays over the members, a tenth
         # of the preset's step on a CPU, instead of scalars.
         repeat_bias = jnp.broadcast_to(repeat_bias, members)
-    of_each = (parted(each, members) for each in vectors)
-    by_member = jax.vmap(of_member)(*of_each, keys, repeat_bias)
+    interests, target, negatives = (parted(each, members) for each in vectors)
+    by_member = jax.vmap(of_member)(interests, target, negatives, keys, repeat_bias)
     return jnp.mean(by_member, axis=0)
 
 
