@@ -129,23 +129,13 @@ def _with_gradient(
 ) -> tuple[Array, _Gradient]:
     members, count, each, dim = interests.shape
     size = targets_at_once(count, each, negatives.shape[1])
-    chunks = -(-count // size)
-
-    def chunked(array: Array, axis: int) -> Array:
-        """Return the array with `axis`, of the targets, split into a first axis and its place."""
-        fill = [(0, 0)] * array.ndim
-        fill[axis] = (0, chunks * size - count)
-        padded = jnp.pad(array, fill)
-        split = padded.reshape(*array.shape[:axis], chunks, size, *array.shape[axis + 1 :])
-        return jnp.moveaxis(split, axis, 0)
-
     by_interest = jnp.moveaxis(interests, 2, 1)  # [M, K, T, d]
     parts = _Chunk(
-        chunked(by_interest, 2),
-        chunked(positive, 1),
-        chunked(jnp.full(count, 1 / (members * count), jnp.float32), 0),
-        chunked(candidates.target, 0),
-        chunked(candidates.before, 0),
+        _chunked(by_interest, 2, size),
+        _chunked(positive, 1, size),
+        _chunked(jnp.full(count, 1 / (members * count), jnp.float32), 0, size),
+        _chunked(candidates.target, 0, size),
+        _chunked(candidates.before, 0, size),
     )
 
     def of_chunk(
@@ -185,19 +175,32 @@ def _with_gradient(
         jnp.zeros(members, jnp.float32),
     )
     (loss, by_negatives, by_bias), (by_vectors, by_positive) = lax.scan(of_chunk, start, parts)
-
-    def whole(array: Array, axis: int) -> Array:
-        """Undo `chunked`."""
-        moved = jnp.moveaxis(array, 0, axis)
-        joined = moved.reshape(*moved.shape[:axis], chunks * size, *moved.shape[axis + 2 :])
-        return lax.slice_in_dim(joined, 0, count, axis=axis)
-
     return loss, _Gradient(
-        jnp.moveaxis(whole(by_vectors, 2), 1, 2),
+        jnp.moveaxis(_whole(by_vectors, 2, count), 1, 2),
         jnp.swapaxes(by_negatives, 1, 2),
-        whole(by_positive, 1),
+        _whole(by_positive, 1, count),
         by_bias,
     )
+
+
+def _chunked(array: Array, axis: int, size: int) -> Array:
+    """Split `axis`, of the targets, into chunks of `size` along a new first axis, the last one
+    filled up with zeros.
+    """
+    count = array.shape[axis]
+    chunks = -(-count // size)
+    fill = [(0, 0)] * array.ndim
+    fill[axis] = (0, chunks * size - count)
+    padded = jnp.pad(array, fill)
+    split = padded.reshape(*array.shape[:axis], chunks, size, *array.shape[axis + 1 :])
+    return jnp.moveaxis(split, axis, 0)
+
+
+def _whole(chunked: Array, axis: int, count: int) -> Array:
+    """Undo `_chunked` of `count` targets."""
+    moved = jnp.moveaxis(chunked, 0, axis)
+    joined = moved.reshape(*moved.shape[:axis], -1, *moved.shape[axis + 2 :])
+    return lax.slice_in_dim(joined, 0, count, axis=axis)
 
 
 class _Found(NamedTuple):
