@@ -12,7 +12,6 @@ from reprise.models.draws import bernoulli
 shapes = st.sampled_from([(1,), (7,), (3, 5), (2, 4, 6)])
 
 
-@pytest.mark.compiled_quickly
 @examples(20)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1), shapes)
 def test_bernoulli_is_bitwise_that_of_jax(seed: int, chance: float, shape: tuple[int, ...]) -> None:
@@ -22,7 +21,6 @@ def test_bernoulli_is_bitwise_that_of_jax(seed: int, chance: float, shape: tuple
     )
 
 
-@pytest.mark.compiled_quickly
 def test_bernoulli_of_several_keys_is_that_of_each() -> None:
     keys = jax.random.split(jax.random.key(3), 4)
     every = jax.vmap(lambda key: bernoulli(key, 0.7, (50, 3)))(keys)

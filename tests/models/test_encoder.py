@@ -256,7 +256,6 @@ def packed_sums(model: Model) -> Any:
     return jax.jit(jax.value_and_grad(total, argnums=(0, 1)))
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("members", [1, 2])
 def test_encoder_of_packed_histories_equals_that_of_each(members: int) -> None:
     """With dropout, whose draws are the same, and with every item's gradient."""

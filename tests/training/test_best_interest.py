@@ -74,7 +74,6 @@ Gradient = Callable[[Vectors, Candidates], tuple[jax.Array, Vectors]]
 SHAPES = ((1, 5, 1, 3), (2, 7, 4, 9), (3, 6, 2, 1))
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("at_once", [1, 3, 100])
 def test_mean_loss_and_gradient_equal_the_plain_ones(
@@ -97,7 +96,6 @@ def test_mean_loss_and_gradient_equal_the_plain_ones(
     check()
 
 
-@pytest.mark.compiled_quickly
 def test_mean_loss_scales_its_gradient() -> None:
     """Whatever is made of the loss afterwards."""
     given_ = drawn(4, 2, 7, 4, 9)
@@ -108,7 +106,6 @@ def test_mean_loss_scales_its_gradient() -> None:
         np.testing.assert_allclose(made, factor * wanted, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.compiled_quickly
 def test_mean_loss_without_histories_leaves_the_bias_alone() -> None:
     vectors, candidates = drawn(5, 2, 7, 4, 9)
     nothing = candidates._replace(before=jnp.zeros((7, 0), jnp.int32))
@@ -121,7 +118,6 @@ def test_mean_loss_without_histories_leaves_the_bias_alone() -> None:
     assert not np.asarray(grad(vectors, nothing)[1].bias).any()
 
 
-@pytest.mark.compiled_quickly
 def test_mean_loss_of_equal_interests_trains_the_first() -> None:
     """Of equal ones, as all are that a ReLU has cut off, one has the whole gradient."""
     vectors, candidates = drawn(6, 1, 5, 1, 9)
@@ -137,7 +133,6 @@ def test_mean_loss_of_equal_interests_trains_the_first() -> None:
     np.testing.assert_allclose(tripled[:, :, :1], single, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.compiled_quickly
 def test_mean_loss_of_masked_negatives_is_zero() -> None:
     vectors, candidates = drawn(7, 2, 5, 4, 9)
     masked = candidates._replace(target=jnp.full(5, 3), negatives=jnp.full(9, 3))
