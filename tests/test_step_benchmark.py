@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 import peers
+import preset_step
 import step
 from common import synthetic_split
+from reprise.config.load import make_config, read_preset
 from reprise.models.registry import ModelShape
 from reprise.training.batches import make_sampler
+from reprise.training.targets import TargetRule
 
 SHAPE = ModelShape(history_length=3, embedding_dim=2, hidden_size=2, num_interest=2)
 SCORES = 3 * 2 * 5 * 7 * 2  # batch 5, 7 negatives, d 2
@@ -62,3 +65,16 @@ def test_benchmark_peers_get_ids_of_the_catalogue(tmp_path: Path) -> None:
             assert len(set(negatives.tolist())) == 9
             assert negatives.min() >= 1
             assert negatives.max() <= 50
+
+
+def test_preset_benchmark_counts_the_products_of_items_not_of_padding() -> None:
+    values = read_preset("modern") | {"dataset": "d", "name": "n", "embedding_dim": 8}
+    config = make_config({**values, "hidden_size": 8, "num_interest": 2, "encoder_layers": 3})
+    split, rule = synthetic_split(50, 40, seed=3), TargetRule(1, 2)
+    drawn = make_sampler(split, 50, 5, 9, num_negatives=7, seed=4, rule=rule).batch(0, 1)
+    assert preset_step.loss_flops(config, drawn) == 2 * 5 * 2 * 7 * 8 * (2 + 1 + 1)
+    longest = [int(own.max()) for own in drawn.prefixes]
+    layer = sum(6 * n * 2 * 8 * 4 + 2 * n * n * 8 for n in longest)
+    reads = 2 * 2 * 8 * (sum(longest) + int(drawn.prefixes.sum()))
+    pointwise = 2 * 2 * (5 * 2 * 2) * 8 * 4
+    assert preset_step.network_flops(config, drawn) == 3 * (3 * layer + reads + pointwise)

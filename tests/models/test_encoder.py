@@ -25,11 +25,15 @@ from helpers.builders_models import (
 )
 from helpers.effort import examples
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
-from reprise.models.wrappers.encoder import Encoder, encode, init, keep_factors, with_encoder
+from reprise.models.wrappers.dynamic import with_dynamic_interests
+from reprise.models.wrappers.encoder import Encoder, encode, init, kept_values, with_encoder
+from reprise.models.wrappers.ensemble import with_ensemble
+from reprise.training.packing import packed
 
 relaxed = examples(25)
 DIM, LAYERS, HEADS = 4, 2, 2
 SHAPE = ModelShape(LENGTH, DIM, DIM, num_interest=3)
+WIDER = ModelShape(LENGTH, 16, 16, num_interest=3)
 PLAIN = Encoder(LAYERS, HEADS)
 DROPPING = Encoder(LAYERS, HEADS, dropout=0.4)
 SHAPES: Shapes = {
@@ -83,26 +87,25 @@ def test_encoder_dropout_equals_the_loops_times_its_factors(seed: int, scale: fl
     history, lengths, mask = random_histories(rng, scale, DIM)
     key = jax.random.key(seed)
     made = dropping(params, history, mask, key)
-    factors = [
-        np.asarray(keep_factors(key, place, DROPPING.dropout, history.shape))
-        for place in range(1 + 2 * LAYERS)
-    ]
+    factors = np.asarray(kept_values(key, DROPPING, jnp.arange(history.size, dtype=jnp.uint32)))
+    factors = factors.reshape(-1, *history.shape) / (1 - DROPPING.dropout)
     for user, length in enumerate(lengths):
         own = [factor[user] for factor in factors]
         expected = oracles.causal_encoder(params, history[user], int(length), HEADS, own)
         np.testing.assert_allclose(made[user, :length], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_dropout_keeps_the_mean_and_depends_on_key_and_place_alone() -> None:
+def test_dropout_keeps_its_share_and_depends_on_key_and_layer_alone() -> None:
     one, two = jax.random.split(jax.random.key(4))
-    size = (200, 100)
-    factors = np.asarray(keep_factors(one, 1, 0.2, size))
-    assert set(np.unique(factors)) == {np.float32(0), np.float32(1.25)}
-    assert factors.mean() == pytest.approx(1, abs=0.02)
-    assert np.array_equal(factors, keep_factors(one, 1, 0.2, size))
-    for other in (keep_factors(two, 1, 0.2, size), keep_factors(one, 2, 0.2, size)):
-        same = (factors == np.asarray(other)).mean()
-        assert same == pytest.approx(0.8**2 + 0.2**2, abs=0.02)  # as chance has it
+    numbers = jnp.arange(20_000, dtype=jnp.uint32)
+    kept = np.asarray(kept_values(one, DROPPING, numbers))
+    assert len(kept) == 1 + 2 * LAYERS
+    assert kept.mean() == pytest.approx(1 - DROPPING.dropout, abs=0.02)
+    assert np.array_equal(kept[:, 70:90], kept_values(one, DROPPING, numbers[70:90]))
+    by_chance = (1 - DROPPING.dropout) ** 2 + DROPPING.dropout**2
+    for other in (kept_values(two, DROPPING, numbers)[1], kept[2]):
+        same = (kept[1] == np.asarray(other)).mean()
+        assert same == pytest.approx(by_chance, abs=0.02)
 
 
 @relaxed
@@ -239,3 +242,42 @@ def stirred(name: str, encoder: Encoder) -> tuple[Model, dict[str, Any]]:
     params = dict(model.init(jax.random.key(1), SHAPE))
     stir = random_params(np.random.default_rng(2), SHAPES)
     return model, params | {name: jnp.asarray(value) for name, value in stir.items()}
+
+
+def packed_sums(model: Model) -> Any:
+    """Return the compiled value and gradient of a sum over interests of prefixes, packed or not."""
+    size = (USERS, 2, WIDER.num_interest, WIDER.embedding_dim)
+    weights = jax.random.normal(jax.random.key(8), size)
+
+    def total(params: Any, history: Any, lengths: Any, places: Any) -> jax.Array:
+        made = model.packed(places).of_prefixes(params, history, lengths, jax.random.key(9))
+        return jnp.vdot(made, weights)
+
+    return jax.jit(jax.value_and_grad(total, argnums=(0, 1)))
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_encoder_of_packed_histories_equals_that_of_each(members: int) -> None:
+    """With dropout, whose draws are the same, and with every item's gradient."""
+    base = with_dynamic_interests(get_model("Queries"))
+    model = with_ensemble(with_encoder(base, Encoder(LAYERS, 1, dropout=0.4)), members)
+    total = packed_sums(model)
+
+    @examples(8)
+    @given(seeds)
+    def check(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        params = jax.tree.map(
+            lambda param: param + 0.3 * rng.normal(size=param.shape).astype(np.float32),
+            model.init(jax.random.key(seed), WIDER),
+        )
+        history = rng.normal(size=(USERS, LENGTH, WIDER.embedding_dim)).astype(np.float32)
+        lengths = rng.integers(1, 1 + LENGTH // 2, (USERS, 2)).astype(np.int32)
+        places = packed(lengths.max(axis=1), LENGTH)
+        assert places is not None
+        made, wanted = (total(params, history, lengths, each) for each in (places, None))
+        for one, other in zip(jax.tree.leaves(made), jax.tree.leaves(wanted), strict=True):
+            most = float(np.abs(other).max())
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * most)
+
+    check()

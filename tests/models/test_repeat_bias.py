@@ -81,7 +81,7 @@ def test_repeat_bias_is_added_in_the_loss_to_items_of_the_history(
     most_scores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All targets at once or a few at a time; the gradient is that of the loss."""
-    monkeypatch.setattr("reprise.training.step._MOST_SCORES", most_scores)
+    monkeypatch.setattr("reprise.training.best_interest._MOST_SCORES", most_scores)
     model = with_repeat_bias(get_model("ComiRec-SA"))
     params = model.init(KEY, SHAPE)
     value = jnp.asarray(np.random.default_rng(3).normal(size=(ROWS, 6)), jnp.float32)

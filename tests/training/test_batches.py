@@ -21,6 +21,7 @@ from reprise.data.sequences import Sequences
 from reprise.errors import DataError
 from reprise.training import negatives
 from reprise.training.batches import Batch, Sampler, make_sampler, prefetch, target_chance
+from reprise.training.packing import packed
 from reprise.training.targets import COMIREC, TargetRule
 
 relaxed = examples(60)
@@ -573,3 +574,19 @@ def test_batch_times_are_of_the_history_and_of_the_item_after_it(
             expected = [one - seconds[0] for one in seconds]
             expected += expected[-1:] * (HISTORY + 1 - len(expected))
             assert (times - times[0]).tolist() == expected
+
+
+def test_sampler_packs_the_longest_prefixes_of_single_batches() -> None:
+    split, rule = make_split(LENGTHS), TargetRule(first=1, count=2)
+    plain, packing = (
+        make_sampler(split, NUM_ITEMS, BATCH, 40, NEGATIVES, 19, rule=rule, packs=packs)
+        for packs in (False, True)
+    )
+    batch = packing.batch(0, 3)
+    expected = packed(batch.prefixes.max(axis=1), 40)
+    assert expected is not None
+    np.testing.assert_array_equal(batch.packed, expected)
+    assert plain.batch(0, 3).packed is None
+    assert packing.batches(0, [3, 4]).packed is None
+    for one, other in zip(batch._replace(packed=None), plain.batch(0, 3), strict=True):
+        np.testing.assert_array_equal(one, other)

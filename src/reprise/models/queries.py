@@ -68,8 +68,10 @@ def interests_of_prefixes(
 def _read(params: Params, history: Array, lengths: Array) -> tuple[Array, Array]:
     """Return interests [B, m, K, d] and attention [B, m, K, L] of prefixes [B, m]."""
     size = history.shape[1]
-    keys = normalise(history, params["key_gain"], 0.0) @ params["key"]
-    logits = jnp.swapaxes(keys @ params["token"].T, 1, 2)[:, None]  # [B, 1, K, L]
+    # K columns instead of d: keys that are read by the tokens alone need not be formed.
+    read_by = params["key"] @ params["token"].T
+    logits = normalise(history, params["key_gain"], 0.0) @ read_by
+    logits = jnp.swapaxes(logits, 1, 2)[:, None]  # [B, 1, K, L]
     mask = prefix_mask(lengths, size, history.dtype)[:, :, None]  # [B, m, 1, L]
     places = jnp.arange(size)
     back = jnp.maximum(places[:, None] - places, 0)

@@ -94,6 +94,8 @@ class PrefixNetwork(Protocol):
 Init: TypeAlias = "Callable[[Array, ModelShape], Params]"
 # Returns the model that reads histories at times [B, L + 1] int32, as `data.moments` has them.
 Timed: TypeAlias = "Callable[[Array], Model]"
+# Returns the model that packs histories as [R, L] int32 says (`training.packing`).
+Packing: TypeAlias = "Callable[[Array], Model]"
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class Model:
         interests_of_prefixes: For models that compute many prefixes of a history faster than as
             many histories; otherwise None.
         timed: For models that read the times of a history; otherwise None. See `at`.
+        packing: For models that compute less where histories are packed; otherwise None. See
+            `packed`.
     """
 
     init: Init
@@ -118,12 +122,19 @@ class Model:
     interests_and_attention: AttentiveNetwork | None = None
     interests_of_prefixes: PrefixNetwork | None = None
     timed: "Timed | None" = None
+    packing: "Packing | None" = None
 
     def at(self, times: "Array | None") -> "Model":
         """Return the model whose networks read histories at these times (`data.moments`); the model
         itself if there are none, or it does not read them.
         """
         return self if times is None or self.timed is None else self.timed(times)
+
+    def packed(self, places: "Array | None") -> "Model":
+        """Return the model whose `of_prefixes` packs histories; the model itself if they are not
+        packed.
+        """
+        return self if places is None or self.packing is None else self.packing(places)
 
     def of_prefixes(
         self, params: Params, history: "Array", lengths: "Array", key: "Array | None" = None
@@ -153,9 +164,9 @@ class Model:
         wrap: "Callable[[Model], Model]",
     ) -> "Model":
         """Return the model with its networks (and `init`, if given) replaced; `attentive` is used
-        only if the model has attention. `wrap` wraps the same model at given times.
+        only if the model has attention. `wrap` wraps the same model at given times, or packed.
         """
-        timed = self.timed
+        timed, packing = self.timed, self.packing
         return replace(
             self,
             init=init or self.init,
@@ -163,6 +174,7 @@ class Model:
             interests_and_attention=self.interests_and_attention and attentive,
             interests_of_prefixes=of_prefixes,
             timed=None if timed is None else lambda times: wrap(timed(times)),
+            packing=None if packing is None else lambda places: wrap(packing(places)),
         )
 
 

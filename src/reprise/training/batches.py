@@ -18,6 +18,7 @@ from reprise.data.sequences import Sequences
 from reprise.errors import DataError
 from reprise.training import negatives, targets
 from reprise.training.distinct import distinct
+from reprise.training.packing import packed
 from reprise.training.targets import COMIREC, TargetRule
 
 # Users per chunk in `target_chance`, which bounds its memory.
@@ -48,6 +49,8 @@ class Batch(NamedTuple):
         key: [2] uint32, the data of the JAX key of the step.
         times: [B, L + 1] int32, the times of the history and of the item after it, as
             `data.moments` has them; None where the model does not read them.
+        packed: [R, L] int32, how an encoder packs the histories, as `packing.packed` has it; None
+            where it does not, or would gain nothing.
     """
 
     unique_rows: NDArray[np.int32]
@@ -59,6 +62,7 @@ class Batch(NamedTuple):
     log_q_negatives: NDArray[np.float32]
     key: NDArray[np.uint32]
     times: NDArray[np.int32] | None = None
+    packed: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Sampler:
     drawn, and in it distinct positions after at least `rule.first` items; they repeat where there
     are too few. For `kind`, `target_chance` and `ranking` see `negatives.sample`.
     Where not all items are to be found, `targets.draw` draws from those that are. With `timed`,
-    batches have the split's times.
+    batches have the split's times; with `packs`, a single batch has its histories packed.
     """
 
     split: Sequences
@@ -85,6 +89,7 @@ class Sampler:
     target_chance: NDArray[np.float64] | None = None
     ranking: negatives.Ranking | None = None
     timed: bool = False
+    packs: bool = False
 
     def batch(self, branch: int, step: int) -> Batch:
         """Return the batch of update `step` (from 1), regardless of what was drawn before."""
@@ -111,6 +116,8 @@ class Sampler:
         )
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
         batch = self._localise(history, prefixes, target, sample, key)
+        if self.packs:
+            batch = batch._replace(packed=packed(prefixes.max(axis=1), self.history_length))
         return batch._replace(times=self._times(users, drawn.end)) if self.timed else batch
 
     def _times(self, users: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -147,11 +154,12 @@ class Sampler:
 
     def batches(self, branch: int, steps: Iterable[int]) -> Batch:
         """Return the batches of the updates `steps` stacked along a first axis, with M at its
-        maximum.
+        maximum, and not packed: in one shape, whatever they hold.
         """
         made = [self.batch(branch, step) for step in steps]
         with_room = [
-            batch._replace(unique_rows=self._with_room(batch.unique_rows)) for batch in made
+            batch._replace(unique_rows=self._with_room(batch.unique_rows), packed=None)
+            for batch in made
         ]
         stacked = [
             None if field[0] is None else np.stack(field) for field in zip(*with_room, strict=True)
@@ -213,6 +221,7 @@ def make_sampler(
     rule: TargetRule = COMIREC,
     ranking: negatives.Ranking | None = None,
     timed: bool = False,
+    packs: bool = False,
 ) -> Sampler:
     """Build the sampler with a `kind` of `negatives.KINDS`; raise DataError if fewer users than a
     batch have enough items.
@@ -244,6 +253,7 @@ def make_sampler(
         chance,
         ranking,
         timed,
+        packs,
     )
 
 

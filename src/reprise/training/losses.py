@@ -73,6 +73,11 @@ class Objective:
         # Otherwise retrieval would compare by another measure than training.
         assert self.scoring.cosine == (self.temperature is not None)
 
+    @property
+    def by_best_interest(self) -> bool:
+        """Whether `best_interest.mean_loss` computes it: equal to `make_loss`, and faster."""
+        return self.neg_score == "max" and self.hard_negatives == 0
+
 
 COMIREC = Objective()
 

@@ -96,6 +96,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
             TargetRule(config.min_history, config.targets, config.next_n, config.next_share),
             ranking_of(dataset.rank, dataset.cold),
             config.reads_times,
+            model.packing is not None,
         ),
         valid=valid,
         test=dataset.evaluation_users("test", config.maxlen),

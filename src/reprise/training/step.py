@@ -11,12 +11,13 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from reprise.models.draws import bernoulli
 from reprise.models.features import Features, of_network
-from reprise.models.items import as_candidate, composed, in_history
+from reprise.models.items import as_candidate, composed, in_history, unit
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
 from reprise.models.scoring import COMIREC, REPEAT_BIAS, Scoring
 from reprise.models.wrappers.ensemble import parted
-from reprise.training import item_table, losses
+from reprise.training import best_interest, item_table, losses
 from reprise.training.batches import Batch
 from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
 from reprise.training.schedules import CONSTANT, Schedule
@@ -152,25 +153,18 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
         history, target, negatives = _look_up(value, batch, scoring)
         if objective.item_dropout > 0:
             history *= _kept_items(key, objective.item_dropout, history.shape[:2])[..., None]
-        at_times = model.at(None if batch.times is None else jnp.asarray(batch.times))
-        interests = at_times.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
+        times, packed = (
+            None if each is None else jnp.asarray(each) for each in (batch.times, batch.packed)
+        )
+        network = model.at(times).packed(packed)
+        interests = network.of_prefixes(params, history, jnp.asarray(batch.prefixes), key)
         interests = interests.reshape(-1, *interests.shape[2:])
         repeat_bias = params[REPEAT_BIAS] if scoring.repeat_bias else None
-        of_member = partial(_by_target, loss_of, batch, scoring.ensemble)
-        readout_key = jax.random.fold_in(key, _READOUT)
-        if scoring.ensemble == 1:
-            by_target = of_member(interests, target, negatives, readout_key, repeat_bias)
+        vectors = (interests, target, negatives)
+        if objective.by_best_interest:
+            by_target = _mean_by_best(objective, batch, vectors, repeat_bias)
         else:
-            keys = jax.random.split(readout_key, scoring.ensemble)
-            if repeat_bias is not None:
-                # One per member: otherwise its gradient sums whole score arrays over the members,
-                # a tenth of the preset's step on a CPU, instead of scalars.
-                repeat_bias = jnp.broadcast_to(repeat_bias, scoring.ensemble)
-            interests, target, negatives = (
-                parted(each, scoring.ensemble) for each in (interests, target, negatives)
-            )
-            by_member = jax.vmap(of_member)(interests, target, negatives, keys, repeat_bias)
-            by_target = jnp.mean(by_member, axis=0)
+            by_target = _by_member(loss_of, batch, scoring.ensemble, vectors, key, repeat_bias)
         if objective.routing_penalty > 0:
             penalty = objective.routing_penalty / scoring.ensemble
             by_target += penalty * _variance(model, params, history, batch, key)
@@ -193,6 +187,60 @@ def _look_up(values: Array, batch: Batch, scoring: Scoring) -> tuple[Array, Arra
     )
     items = in_history(of_history.reshape(*history.shape, -1), scoring)
     return items, as_candidate(of_target, scoring), as_candidate(of_negatives, scoring)
+
+
+def _mean_by_best(
+    objective: losses.Objective,
+    batch: Batch,
+    vectors: tuple[Array, Array, Array],
+    repeat_bias: Array | None,
+) -> Array:
+    """Return the mean [] of the loss that `_by_member` has by target, where each candidate is
+    scored by its best interest.
+    """
+    members, temperature = objective.scoring.ensemble, objective.temperature
+    interests, target, negatives = (parted(each, members) for each in vectors)
+    scale = 1.0
+    if temperature is not None:
+        interests, target, negatives = unit(interests) / temperature, unit(target), unit(negatives)
+        scale = 1 / temperature
+    ids = jnp.asarray(batch.target).reshape(-1)
+    before = jnp.zeros((len(ids), 0), jnp.int32) if repeat_bias is None else _before(batch)
+    bias = scale * jnp.broadcast_to(0.0 if repeat_bias is None else repeat_bias, members)
+    positive = jnp.max(jnp.einsum("mtkd,mtd->mtk", interests, target), axis=2)
+    positive += bias[:, None] * jnp.any(before == ids[:, None], axis=1)
+    positive -= jnp.asarray(batch.log_q_target).reshape(-1)
+    candidates = best_interest.Candidates(
+        ids, jnp.asarray(batch.negatives), jnp.asarray(batch.log_q_negatives), before
+    )
+    rows = len(batch.unique_rows)
+    return best_interest.mean_loss(rows, interests, negatives, positive, bias, candidates)
+
+
+def _by_member(
+    loss_of: losses.Loss,
+    batch: Batch,
+    members: int,
+    vectors: tuple[Array, Array, Array],
+    key: Array,
+    repeat_bias: Array | None,
+) -> Array:
+    """Return the mean over the ensemble's members of the loss [T] of targets, given interests
+    [T, K, d], targets [T, d] and negatives [S, d] of all members together.
+    """
+    of_member = partial(_by_target, loss_of, batch, members)
+    readout_key = jax.random.fold_in(key, _READOUT)
+    interests, target, negatives = vectors
+    if members == 1:
+        return of_member(interests, target, negatives, readout_key, repeat_bias)
+    keys = jax.random.split(readout_key, members)
+    if repeat_bias is not None:
+        # One per member: otherwise its gradient sums whole score arrays over the members, a tenth
+        # of the preset's step on a CPU, instead of scalars.
+        repeat_bias = jnp.broadcast_to(repeat_bias, members)
+    interests, target, negatives = (parted(each, members) for each in vectors)
+    by_member = jax.vmap(of_member)(interests, target, negatives, keys, repeat_bias)
+    return jnp.mean(by_member, axis=0)
 
 
 def _by_target(
@@ -269,9 +317,7 @@ def _of_repeats(
     """
     assert targets.before is not None
     each = jnp.arange(len(targets.target))
-    # Item-major: whole rows are gathered, one per negative.
-    seen = jnp.zeros((num_rows, len(each)), bool)
-    seen = seen.at[targets.before, each[:, None]].set(True, mode="drop")
+    seen = best_interest.seen_by_row(targets.before, num_rows)
     return repeat_bias * seen[targets.target, each], repeat_bias * seen[negatives].T
 
 
@@ -320,7 +366,7 @@ def _variance(model: Model, params: Params, history: Array, batch: Batch, key: A
 
 def _kept_items(key: Array, rate: float, size: tuple[int, ...]) -> Array:
     """Draw the item dropout mask of `size`: 0 for dropped items, 1 for others, float32."""
-    kept = jax.random.bernoulli(jax.random.fold_in(key, _ITEMS), 1 - rate, size)
+    kept = bernoulli(jax.random.fold_in(key, _ITEMS), 1 - rate, size)
     return kept.astype(jnp.float32)
 
 
@@ -330,7 +376,7 @@ def _dropped_ids(key: Array, rate: float, count: int) -> Array | None:
     """
     if rate == 0:
         return None
-    return jax.random.bernoulli(jax.random.fold_in(key, _IDS), rate, (count,))
+    return bernoulli(jax.random.fold_in(key, _IDS), rate, (count,))
 
 
 def _train_step(

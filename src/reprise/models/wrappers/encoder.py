@@ -19,8 +19,10 @@ from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 
+from reprise.models.draws import bernoulli_at
 from reprise.models.layers import normalise
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
 from reprise.models.wrappers.gaps import (
@@ -65,12 +67,19 @@ def with_encoder(model: Model, encoder: Encoder) -> Model:
     """
     if encoder.layers == 0:
         return model
-    made = _on_encoded(model, encoder, None)
-    return replace(made, timed=partial(_on_encoded, model, encoder)) if encoder.gaps else made
+    made = _on_encoded(model, encoder)
+    on_encoded = partial(_on_encoded, model, encoder)
+    if encoder.gaps:
+        return replace(made, timed=on_encoded)
+    return replace(made, packing=lambda places: on_encoded(places=places))
 
 
-def _on_encoded(model: Model, encoder: Encoder, times: Array | None) -> Model:
-    """Return the model on histories encoded at `times`; None: without a time bias."""
+def _on_encoded(
+    model: Model, encoder: Encoder, times: Array | None = None, places: Array | None = None
+) -> Model:
+    """Return the model on histories encoded at `times` (None: without a time bias), and prefixes
+    packed as `training.packing` says (None: not packed).
+    """
 
     def init_both(key: Array, shape: ModelShape) -> Params:
         own = jax.random.fold_in(key, _ENCODER)  # the model is initialised as without an encoder
@@ -86,15 +95,19 @@ def _on_encoded(model: Model, encoder: Encoder, times: Array | None) -> Model:
     def of_prefixes(
         params: Params, history: Array, lengths: Array, key: Array | None = None
     ) -> Array:
-        mask = prefix_mask(jnp.max(lengths, axis=1), history.shape[1], history.dtype)
-        return model.of_prefixes(params, encoded(params, history, mask, key), lengths, key)
+        if places is None:
+            mask = prefix_mask(jnp.max(lengths, axis=1), history.shape[1], history.dtype)
+            return model.of_prefixes(params, encoded(params, history, mask, key), lengths, key)
+        own = None if key is None else jax.random.fold_in(key, _ENCODER)
+        made = encode_packed(encoder, params, history, places, own)
+        return model.of_prefixes(params, made, lengths, key)
 
     def attentive(
         params: Params, history: Array, mask: Array, key: Array | None = None
     ) -> tuple[Array, Array]:
         return model.attend(params, encoded(params, history, mask, key), mask, key)
 
-    wrap = partial(_on_encoded, encoder=encoder, times=times)
+    wrap = partial(_on_encoded, encoder=encoder, times=times, places=places)
     return model.wrapped(interests, attentive, of_prefixes, init_both, wrap=wrap)
 
 
@@ -154,15 +167,79 @@ def encode(
     times [B, L + 1]: as `data.moments` has them; None: without a bias by time.
     """
     moments = None if times is None else moments_of(times)
-
-    def thinned(x: Array, place: int) -> Array:
-        if key is None or encoder.dropout == 0:
-            return x
-        return x * keep_factors(key, place, encoder.dropout, x.shape)
-
     if moments is not None and encoder.request:
         history = _with_request(encoder, params, moments, history)
-    x = thinned(history * mask[..., None], 0)
+    kept = None
+    if key is not None and encoder.dropout > 0:
+        kept = kept_values(key, encoder, jnp.arange(history.size, dtype=jnp.uint32))
+    masked = history * mask[..., None]
+    return _blocks(encoder, params, masked, kept, None, moments) * mask[..., None]
+
+
+def encode_packed(
+    encoder: Encoder,
+    params: Params,
+    history: Array,
+    places: Array,
+    key: Array | None = None,
+) -> Array:
+    """Return `encode` [B, L, d] of histories [B, L, d] that are packed as `training.packing` says,
+    by places [R, L]; all else is padding. Dropout draws the same values.
+    """
+    users, size, dim = history.shape
+    flat = places.reshape(-1)
+    back = jnp.full(users * size, flat.size).at[flat].set(jnp.arange(flat.size), mode="drop")
+    kept = None
+    if key is not None and encoder.dropout > 0:
+        numbers = flat[:, None] * dim + jnp.arange(dim)
+        kept = kept_values(key, encoder, numbers.astype(jnp.uint32).reshape(-1))
+    taken = _moved(history.reshape(-1, dim), flat, back).reshape(*places.shape, dim)
+    made = _blocks(encoder, params, taken, kept, places // size, None)
+    return _moved(made.reshape(-1, dim), back, flat).reshape(history.shape)
+
+
+@jax.custom_vjp
+def _moved(rows: Array, taken: Array, back: Array) -> Array:
+    """Return rows[taken], [n, d], of rows [m, d], zero where an index is past the end. Each row is
+    taken once at most, and `back` [m] says where to: so the gradient is a gather, too.
+    """
+    return rows.at[taken].get(mode="fill", fill_value=0)
+
+
+def _moved_forward(rows: Array, taken: Array, back: Array) -> tuple[Array, Array]:
+    return _moved(rows, taken, back), back
+
+
+def _moved_backward(back: Array, gradient: Array) -> tuple[Array, None, None]:
+    return gradient.at[back].get(mode="fill", fill_value=0), None, None
+
+
+_moved.defvjp(_moved_forward, _moved_backward)
+
+
+def _blocks(
+    encoder: Encoder,
+    params: Params,
+    x: Array,
+    kept: Array | None,
+    users: Array | None,
+    moments: Moments | None,
+) -> Array:
+    """Apply dropout and the blocks to rows x [R, L, d]; kept: of `kept_values`; users [R, L]: whose
+    item it is, where a row holds several histories.
+    """
+
+    def thinned(x: Array, place: int) -> Array:
+        if kept is None:
+            return x
+        factor = np.float32(1) / np.float32(1 - encoder.dropout)
+        return x * jnp.where(kept[place].reshape(x.shape), factor, 0)
+
+    length = x.shape[1]
+    seen = jnp.tri(length, dtype=bool)  # padding follows all items, so this hides it, too
+    if users is not None:
+        seen = seen & (users[:, None, :, None] == users[:, None, None, :])
+    x = thinned(x, 0)
     for layer in range(encoder.layers):
         prefix = f"{_PREFIX}{layer}."
         block = {
@@ -171,19 +248,24 @@ def encode(
             if name.startswith(prefix)
         }
         read = normalise(x, block["attention_gain"], block["attention_bias"])
-        taken = _attend(block, read, encoder, moments)
-        x = x + thinned(taken, 1 + 2 * layer)
+        x = x + thinned(_attend(block, read, seen, encoder, moments), 1 + 2 * layer)
         read = normalise(x, block["feed_gain"], block["feed_bias"])
         x = x + thinned(_feed(block, read), 2 + 2 * layer)
-    return x * mask[..., None]
+    return x
 
 
-def keep_factors(key: Array, place: int, rate: float, size: tuple[int, ...]) -> Array:
-    """Return the dropout mask of the `place`-th dropout layer, float32 of `size`: 0 with
-    probability `rate`, else 1 / (1 - rate).
+def kept_values(key: Array, encoder: Encoder, numbers: Array) -> Array:
+    """Draw what each dropout layer keeps of the values with these numbers [n] uint32, in histories
+    as one axis: [layers, n] bool, false with the probability of a drop.
+
+    In a loop: its result is stored, while XLA would draw anew wherever a mask is used.
     """
-    kept = jax.random.bernoulli(jax.random.fold_in(key, place), 1 - rate, size)
-    return kept.astype(jnp.float32) / (1 - rate)
+
+    def of_layer(place: Array) -> Array:
+        return bernoulli_at(jax.random.fold_in(key, place), 1 - encoder.dropout, numbers)
+
+    kept: Array = lax.map(of_layer, jnp.arange(1 + 2 * encoder.layers))
+    return kept
 
 
 def _with_request(encoder: Encoder, params: Params, moments: Moments, history: Array) -> Array:
@@ -194,12 +276,17 @@ def _with_request(encoder: Encoder, params: Params, moments: Moments, history: A
     return history
 
 
-def _attend(block: Params, x: Array, encoder: Encoder, moments: Moments | None) -> Array:
-    """Apply causal multi-head attention to x [B, L, d]."""
+def _attend(
+    block: Params, x: Array, seen: Array, encoder: Encoder, moments: Moments | None
+) -> Array:
+    """Apply multi-head attention to x [B, L, d]; seen [L, L] or [B, 1, L, L]: which items each item
+    attends to.
+    """
     (batch, length, dim), heads = x.shape, encoder.heads
+    # One product, and in the gradient two, instead of three and six.
+    weights = jnp.concatenate([block[name] for name in ("query", "key", "value")], axis=1)
     query, key, value = (
-        (x @ block[name]).reshape(batch, length, heads, dim // heads)
-        for name in ("query", "key", "value")
+        part.reshape(batch, length, heads, dim // heads) for part in jnp.split(x @ weights, 3, 2)
     )
     logits = jnp.einsum("bqhe,bkhe->bhqk", query, key) / (dim // heads) ** 0.5
     places = jnp.arange(length)
@@ -209,8 +296,7 @@ def _attend(block: Params, x: Array, encoder: Encoder, moments: Moments | None) 
         known = {"gap": moments.between, "request": moments.since}
         for name in _biases(encoder):
             logits += jnp.moveaxis(looked_up(block[name].T, known[name]), -1, 1)
-    # Padding follows all items, so the causal mask hides it, too.
-    attention = jax.nn.softmax(jnp.where(back >= 0, logits, -jnp.inf), axis=-1)
+    attention = jax.nn.softmax(jnp.where(seen, logits, -jnp.inf), axis=-1)
     taken = jnp.einsum("bhqk,bkhe->bqhe", attention, value)
     return taken.reshape(batch, length, dim) @ block["out"]
 
