@@ -17,19 +17,11 @@ from helpers.commands import reprise as command
 from reprise.cli.main import cli
 from reprise.data.features import Bags, Codes, Vectors
 from reprise.data.sequences import Past, Sequences
-from reprise.evaluation.baselines import (
-    BASELINES,
-    ItemToItem,
-    cosines,
-    decayed_products,
-    ease,
-    ridge,
-    rule_counts,
-    rules,
-)
+from reprise.evaluation.baselines import BASELINES, ItemToItem, cosines, ease, ridge, rules
 from reprise.evaluation.cold import nearest, of_category
 from reprise.evaluation.ranked import ranked
 from reprise.evaluation.recent import recent
+from reprise.memory.counting import decayed_products, rule_counts
 from reprise.runs.baselines import measure_baselines
 
 ITEMS = 6

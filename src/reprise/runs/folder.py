@@ -8,6 +8,7 @@ runs/<dataset>_<name>/    (of the original command line <dataset>_<model>_b128_l
     checkpoints/    see `store`
     items/          raw ids, titles and categories of its items, see `items`
     features/       the item features that it is trained on, see `features`
+    memory/         the edges of its memory, see `memory`
     metrics.jsonl   one line an evaluation, always as the resumed checkpoint knows it, see
                     `checkpoints.log`
     train.log       what was printed, with times
@@ -72,6 +73,11 @@ class RunFolder:
     def features(self) -> Path:
         """What the run keeps of its items' features, see `runs.features`."""
         return self.path / "features"
+
+    @property
+    def memory(self) -> Path:
+        """What the run keeps of what is counted beside its model, see `runs.memory`."""
+        return self.path / "memory"
 
     @property
     def metrics(self) -> Path:
@@ -147,6 +153,8 @@ def refuse_difference(
         raise ConfigMismatchError("items_relabelled", path=folder.path)
     if differences == ["times"]:
         raise ConfigMismatchError("times_changed", path=folder.path)
+    if differences == ["edges"]:
+        raise ConfigMismatchError("memory_changed", path=folder.path)
     if differences == ["features"]:
         known, own = stored["features"], asked["features"]
         names = [name for name in sorted(known) if known[name] != own.get(name)]

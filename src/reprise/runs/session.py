@@ -18,8 +18,8 @@ from reprise.data.features import Feature
 from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
 from reprise.evaluation.metrics import METRICS
-from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
-from reprise.runs import features, items, results, where
+from reprise.retrieval.vectors import InterruptedSearchError, Retriever
+from reprise.runs import features, items, memory, results, where
 from reprise.runs.evaluation import ASKED, Measured, evaluation_facts
 from reprise.runs.folder import (
     Resumption,
@@ -38,6 +38,7 @@ from reprise.runs.loop import (
     evaluate_state,
     is_finished,
     measure_best,
+    retriever_of_state,
     train,
 )
 from reprise.runs.naming import FitOf
@@ -122,7 +123,7 @@ def run_session(
     """
     config, folder = request.config, request.folder
     dataset = open_dataset(request.data_folder)
-    task = make_task(config, dataset)
+    task = make_task(config, dataset, memory.known(folder, announcer.say))
     config = task.config
     with stop_requests(own_process) as stop, locked(folder):
         if not durable.can_sync_folder(folder.checkpoints):
@@ -131,6 +132,7 @@ def run_session(
         items.keep(folder, dataset, announcer.say)
         used = chosen(config, dataset)
         features.keep(folder, used, announcer.say)
+        memory.keep(folder, task.edges)
         resumption = resume(
             folder,
             task.identity,
@@ -315,10 +317,7 @@ def _measure_ended(
             )
             results.keep(latest, (), announcer.say, results.final_of(latest, metric))
         checkpoint, state = _best_state(task, latest, state, folder, announcer.say)
-        asked_at = task.config.request_at
-        retriever = retriever_of(
-            task.model, task.config.scoring, state.arrays, task.features, asked_at
-        )
+        retriever = retriever_of_state(task, state)
         found: dict[Split, Measured] = {
             split: _measure(task, dataset, checkpoint, retriever, split, stop)
             for split in ("valid", "test")
