@@ -44,8 +44,9 @@ class Memory:
         recent = last(past)
         share = self.numbers[2:][buckets(recent)]
         strength = by_user(recent, share, self.edges.num_items) @ self.edges.matrix
-        total = np.add.reduceat(np.append(share, np.float32(0)), recent.offsets[:-1])
-        total[recent.lengths == 0] = 1
+        owner = np.repeat(np.arange(len(recent.lengths)), recent.lengths)
+        # Unlike np.add.reduceat, it adds a user's the same whoever else there is.
+        total = np.bincount(owner, share, len(recent.lengths)).astype(np.float32)
         strength.data /= np.repeat(total, np.diff(strength.indptr))
         strength.data = self.numbers[0] * bent(strength.data, self.numbers[1])
         return strength
