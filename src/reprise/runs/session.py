@@ -186,6 +186,13 @@ def _say_features(features: Sequence[Feature], say: Say) -> None:
         say("features_used", features=", ".join(told))
 
 
+def _say_memory(retriever: Retriever, say: Say) -> None:
+    """Report what the best model's memory adds, if it has one."""
+    if retriever.memory is not None:
+        weight = retriever.memory.weight
+        say("memory_adds" if weight else "memory_adds_nothing", weight=weight)
+
+
 def _trained(
     task: Task,
     state: TrainState,
@@ -318,6 +325,7 @@ def _measure_ended(
             results.keep(latest, (), announcer.say, results.final_of(latest, metric))
         checkpoint, state = _best_state(task, latest, state, folder, announcer.say)
         retriever = retriever_of_state(task, state)
+        _say_memory(retriever, announcer.say)
         found: dict[Split, Measured] = {
             split: _measure(task, dataset, checkpoint, retriever, split, stop)
             for split in ("valid", "test")
