@@ -21,10 +21,11 @@ from reprise.memory.memory import AGES, SIZE, buckets, last
 from reprise.retrieval.search import one_blas_thread
 from reprise.retrieval.vectors import CHUNK, Retriever, user_vectors
 
-USERS = 2_000  # at most, to fit to
+USERS = 1_000  # at most, to fit to
 _SEED = 2
-_HEATS = (0.5, 0.7, 1.0, 1.4, 2.0)  # temperatures tried, relative to the one trained with
-_STEPS = 40
+_HEATS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # temperatures, relative to the one trained with
+_TRIED = 2  # from the one on at which the model alone is best
+_STEPS = 15
 # Where a fit starts: the weight relative to the temperature, the bend, and the slope of the logs of
 # the factors by bucket.
 _WEIGHT, _BEND, _SLOPE = 1.0, 8.0, -0.15
@@ -39,8 +40,7 @@ class _Pairs:
     """Users and items that a memory leads them to, [P] each, by ascending item.
 
     user, item (from 0); mass [P, A]: the edges' values by bucket; wanted: the share of the user's
-    targets that the item is; counts [U, A]: the items of each history by bucket; others [U]: share
-    of targets that no edge leads to.
+    targets that the item is; counts [U, A]: the items of each history by bucket.
     """
 
     user: NDArray[np.int64]
@@ -77,26 +77,36 @@ def fitted(
     own, total, known = _scored(retriever, users, pairs, heats, should_stop)
     if not all(np.isfinite(one).all() for one in (own, total, known)):
         return nothing
-    best: tuple[float, float, _Float] | None = None
-    for heat, sums in zip(heats, total, strict=True):
-        alone = float(np.mean(sums - known / heat))  # without a memory
-        start = _start(temperature)
-        share = np.exp(own / heat - sums[pairs.user])
-        found = optimize.minimize(
-            _objective,
-            start,
-            args=(start, pairs, share, heat),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(one - _WIDEST, one + _WIDEST) for one in start],
-            options={"maxiter": _STEPS},
-        )
-        if best is None or alone + found.fun < best[0]:
-            best = alone + float(found.fun), -float(found.fun), np.exp(found.x)
-    assert best is not None
-    if best[1] * len(users.lengths) <= SIZE or not np.isfinite(best[2]).all():
+    alone = [float(np.mean(sums - known / heat)) for heat, sums in zip(heats, total, strict=True)]
+    near = int(np.argmin(alone))
+    tried = [
+        (alone[place] + value, value, logs)
+        for place in range(near, min(near + _TRIED, len(heats)))
+        for value, logs in [_best_at(heats[place], total[place], own, pairs, temperature)]
+    ]
+    _, value, logs = min(tried, key=lambda one: one[0])
+    if not -value * len(users.lengths) > SIZE or not np.isfinite(logs).all():
         return nothing
-    return best[2].astype(np.float32)
+    return np.exp(logs).astype(np.float32)
+
+
+def _best_at(
+    heat: float, sums: _Float, own: _Float, pairs: _Pairs, temperature: float
+) -> tuple[float, _Float]:
+    """Return what is best at a temperature: the mean negative log-likelihood relative to that
+    without a memory, and the logs of the numbers.
+    """
+    start = _start(temperature)
+    found = optimize.minimize(
+        _objective,
+        start,
+        args=(start, pairs, np.exp(own / heat - sums[pairs.user]), heat),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(one - _WIDEST, one + _WIDEST) for one in start],
+        options={"maxiter": _STEPS},
+    )
+    return float(found.fun), found.x
 
 
 def _start(temperature: float) -> _Float:
