@@ -11,7 +11,7 @@ TOOLS := $(VENV)/.tools
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/compiled \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-# XLA's effort to make fast what runs once was most of the time of tests that leave a tolerance.
+# XLA's effort to make fast what runs once was most of the time of tests.
 QUICKLY := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
 	--xla_cpu_parallel_codegen_split_count=1"
 
@@ -27,12 +27,12 @@ demo: $(INSTALLED)
 	$(BIN)/reprise demo
 
 test: $(TOOLS)
-	$(COMPILED) $(PYTEST) -m "not compiled_quickly and not long"
-	$(COMPILED) $(QUICKLY) $(PYTEST) -m "compiled_quickly and not long"
+	$(COMPILED) $(PYTEST) -m "users_bits and not long"
+	$(COMPILED) $(QUICKLY) $(PYTEST) -m "not users_bits and not long"
 
 test-long: $(TOOLS)
-	$(COMPILED) $(PYTEST) $(AT_LENGTH) -m "not compiled_quickly and (long or hypothesis)"
-	$(COMPILED) $(QUICKLY) $(PYTEST) $(AT_LENGTH) -m "compiled_quickly and (long or hypothesis)"
+	$(COMPILED) $(PYTEST) $(AT_LENGTH) -m "users_bits and (long or hypothesis)"
+	$(COMPILED) $(QUICKLY) $(PYTEST) $(AT_LENGTH) -m "not users_bits and (long or hypothesis)"
 	$(BIN)/python benchmarks/torture.py --models ComiRec-SA ComiRec-DR --kills 60
 
 lint: $(TOOLS)

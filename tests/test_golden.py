@@ -39,7 +39,6 @@ def trained(settings: Mapping[str, Any], data: Path, runs: Path) -> list[str]:
     return [state_digest(request.folder), metrics]
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("row", golden.ROWS)
 def test_golden_digest(row: str, demo_data: Path, tmp_path: Path) -> None:
     here, stored = environment(), json.loads(STORED.read_text())

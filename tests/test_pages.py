@@ -33,6 +33,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 IGNORED = shutil.ignore_patterns("__pycache__", "samples", "torture")
 
 
+@pytest.mark.long
 def test_add_a_model_page_followed_literally(demo_data: Path, tmp_path: Path) -> None:
     """In a copy of the source tree: the module, its line in the registry, and every command."""
     page = DOCS / "add-a-model.md"

@@ -52,6 +52,7 @@ def test_python_page_names_what_there_is() -> None:
         assert f"{name}" in text or name == "__version__", name
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # of the notebook's own libraries
 def test_python_page_runs_in_a_notebook(tmp_path: Path) -> None:
     """Its displays are those of the page, and a run is shown as a table."""

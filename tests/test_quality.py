@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from helpers.effort import some_at_length
 from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.data.dataset import open_dataset
 from reprise.evaluation.evaluate import evaluate
@@ -44,7 +45,6 @@ BARS = {
     "GRU4REC": Bar(500, 0.01),
     "MostPop": Bar(1, 0.001, recall=1.0),
 }
-LENGTHY = ("ComiRec-DR", "GRU4REC", "Queries")  # half a minute each: by make test-long
 NEW_MODEL = Bar(2000, 0.005)  # until it has a line of its own
 
 
@@ -97,10 +97,7 @@ def most_popular(data: Path) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize(
-    "model",
-    [pytest.param(name, marks=pytest.mark.long) if name in LENGTHY else name for name in REGISTRY],
-)
+@pytest.mark.parametrize("model", some_at_length(REGISTRY, ["DNN", "MostPop"]))
 def test_training_finds_the_known_interests_of_the_demo_data(demo_data: Path, model: str) -> None:
     """Recall@50 three times MostPopular's; and, by a model of several interests, a list that
     serves more of a user's true interests (a tenth of the list or more each) than one by a single

@@ -64,10 +64,14 @@ class Run:
 
     @property
     def history(self) -> "pl.DataFrame":
-        """The evaluations so far, a row each: step, branch, train_loss and validation metrics."""
+        """The evaluations every `test_iter` steps so far, a row each: step, branch, train_loss and
+        validation metrics. What the end of a training measures is in `results`.
+        """
         import polars as pl
 
-        return pl.DataFrame(self._survey.evaluations, infer_schema_length=None)
+        found = self._survey.evaluations
+        empty = {"step": pl.Int64, "branch": pl.Int64, "train_loss": pl.Float64}
+        return pl.DataFrame(found, None if found else empty, infer_schema_length=None)
 
     def __repr__(self) -> str:
         survey = self._survey

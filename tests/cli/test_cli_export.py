@@ -26,7 +26,6 @@ def test_export_writes_and_prints_what_it_wrote(
     check_refusal(reprise(*arguments, "--lang", "en"), 2, "already exists", str(tmp_path))
 
 
-@pytest.mark.compiled_quickly
 def test_export_writes_tower_and_index_and_prints_what_was_measured(
     undisturbed: RunFolder, small_data: Path, tmp_path: Path
 ) -> None:

@@ -349,6 +349,23 @@ def test_features_refuse(tmp_path: Path, case: str) -> None:
     assert not (tmp_path / "x").exists()
 
 
+def test_features_are_found_by_what_the_interactions_call_items(tmp_path: Path) -> None:
+    rows = frame_of(rows_of(7)).rename({"item": "sku"})
+    TABLE.rename({"item_id": "sku"}).write_parquet(tmp_path / "items.parquet")
+    TABLE.rename({"item_id": "code"}).write_parquet(tmp_path / "other.parquet")
+    asked = {"item_col": "sku", "item_features": "brand"}
+    made = make(rows, tmp_path, items=tmp_path / "items.parquet", **asked)
+    feature, words = made.features["brand"], made.features.vocabulary("brand")
+    assert isinstance(feature, Codes)
+    assert words is not None
+    brands = made.about_items().select("raw_id", brand=feature.codes[1:])
+    found = {raw: words[code] for raw, code in brands.iter_rows()}
+    of = dict(TABLE.select("item_id", "brand").iter_rows())
+    assert found == {raw: (of[raw] or "").strip() or None for raw in found}
+    with pytest.raises(DataError, match="Call it item_id, or as the interactions call theirs"):
+        make(rows, tmp_path, "z", items=tmp_path / "other.parquet", **asked)
+
+
 def test_features_refuse_a_table_of_other_items(tmp_path: Path) -> None:
     table = TABLE.select(pl.col("item_id") + "?", "brand")
     table.write_csv(tmp_path / "items.csv")

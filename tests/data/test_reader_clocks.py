@@ -110,7 +110,7 @@ def tables(draw: st.DrawFn) -> tuple[pl.DataFrame, dict[str, Values]]:
     return pl.DataFrame(rows).with_columns(series), columns
 
 
-@examples(150)
+@examples(60)
 @given(made=tables(), end=st.sampled_from(["parquet", "csv", "jsonl"]))
 def test_time_column_is_the_finest_if_all_agree(
     made: tuple[pl.DataFrame, dict[str, Values]], end: str

@@ -51,7 +51,7 @@ def outcome(part: Part, asked: Asked) -> object:
     last=st.booleans(),
 )
 @example([("007", "1", "5", "2"), ("1", "1", "5", "")], 0, "\r\n", False)
-@examples(200)
+@examples(60)
 def test_as_numbers_reads_what_reading_texts_reads(
     rows: list[tuple[str, ...]], many: int, end: str, last: bool
 ) -> None:

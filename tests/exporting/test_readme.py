@@ -36,7 +36,6 @@ def repeating(stored: StoredModel, worth: float) -> StoredModel:
     return replace(stored, retriever=replace(stored.retriever, params=params))
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.filterwarnings("ignore::reprise.serving.recommender.UnknownItemsWarning")
 @pytest.mark.parametrize("worth", [0.4, -3.0])
 @pytest.mark.parametrize("kind", [None, "flat", "hnsw"])

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from helpers.builders_stored import KINDS, stored_like
 from helpers.checkpoints import no_warning
+from helpers.effort import some_at_length
 from helpers.pages import readme_code
 from reprise.errors import CheckpointError, UsageError
 from reprise.runs.folder import RunFolder
@@ -29,10 +30,7 @@ def plain(undisturbed: RunFolder, small_data: Path) -> StoredModel:
     return load(undisturbed.path, "best", no_warning, lambda name: small_data / name)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param(kind, marks=pytest.mark.long) if kind == "times" else kind for kind in KINDS],
-)
+@pytest.mark.parametrize("kind", some_at_length(KINDS, ["ComiRec-SA", "MostPop", "MIND, modern"]))
 def test_tower_of_every_model_with_an_index_lists_what_the_model_recommends(
     kind: str, plain: StoredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,7 +88,6 @@ def neighbours_exchanged(found: list[str], expected: list[str], scores: list[flo
     return sum(one != other for one, other in zip(found, expected, strict=True))
 
 
-@pytest.mark.compiled_quickly
 def test_tower_with_a_large_table_reads_it_from_a_file_beside_it(
     plain: StoredModel, tmp_path: Path
 ) -> None:
@@ -110,7 +107,6 @@ def test_tower_with_a_large_table_reads_it_from_a_file_beside_it(
     assert_array_equal(found[0], found[1])
 
 
-@pytest.mark.compiled_quickly
 def test_tower_is_in_the_manifest_with_its_check(plain: StoredModel, tmp_path: Path) -> None:
     made = write(plain, None, tmp_path / "export", WITH_TOWER)
     manifest = json.loads((tmp_path / "export" / "manifest.json").read_text())
@@ -121,7 +117,6 @@ def test_tower_is_in_the_manifest_with_its_check(plain: StoredModel, tmp_path: P
     assert manifest["index"] is None
 
 
-@pytest.mark.compiled_quickly
 def test_tower_that_differs_is_not_exported(
     plain: StoredModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

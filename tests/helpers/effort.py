@@ -1,5 +1,9 @@
-"""Number of examples: few in `make test`, more in `make test-long`."""
+"""Number of examples and cases: few in `make test`, more in `make test-long`."""
 
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 _PER_HUNDRED = 100
@@ -21,3 +25,14 @@ def make_profiles() -> None:
 def examples(count: int) -> settings:
     """Return the settings that try so many examples, or as many times more as the profile does."""
     return settings(max_examples=count * settings().max_examples // _PER_HUNDRED)
+
+
+def some_at_length(cases: Iterable[Any], briefly: Collection[Any]) -> list[Any]:
+    """Return the cases of a parametrized test, marked `long` but for those to be tried `briefly`,
+    too. A case of several values is a tuple.
+    """
+    return [case if case in briefly else _at_length(case) for case in cases]
+
+
+def _at_length(case: Any) -> Any:
+    return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.long)

@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import pytest
 from hypothesis import given
 
 from helpers.builders_models import (
@@ -28,7 +27,6 @@ interests = compiled("ComiRec-SA")
 exposed = jax.jit(attention.interests_and_attention)
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_self_attention_exposed_is_the_one_of_the_interests(seed: int, scale: float) -> None:
@@ -43,7 +41,6 @@ def test_self_attention_exposed_is_the_one_of_the_interests(seed: int, scale: fl
         np.testing.assert_allclose(made[user], pooled, rtol=1e-4, atol=1e-5 * scale)
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
 def test_self_attention_values_have_no_positions(seed: int) -> None:
@@ -81,7 +78,6 @@ def test_self_attention_interests_are_convex_combinations_of_the_history(
         assert (computed[user] <= items.max(axis=0) + 1e-5).all()
 
 
-@pytest.mark.compiled_quickly
 def test_self_attention_init_is_glorot_uniform_with_zero_biases() -> None:
     shape = ModelShape(history_length=30, embedding_dim=20, hidden_size=16, num_interest=12)
     params = {k: np.asarray(v) for k, v in attention.init(jax.random.key(3), shape).items()}

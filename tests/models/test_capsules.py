@@ -41,7 +41,6 @@ def test_capsules_have_norms_below_one(seed: int, scale: float) -> None:
     assert (lengths <= 1 + 1e-6).all()
 
 
-@pytest.mark.compiled_quickly
 def test_routing_softmax_is_over_interests_not_over_the_sequence() -> None:
     """A single interest has no rival: it takes every vote whole, however many there are."""
     rng = np.random.default_rng(2)
@@ -55,7 +54,6 @@ def test_routing_softmax_is_over_interests_not_over_the_sequence() -> None:
     np.testing.assert_allclose(computed[0], expected, rtol=1e-5)
 
 
-@pytest.mark.compiled_quickly
 @examples(5)
 @given(seeds)
 def test_routing_gradient_holds_the_weights_constant(seed: int) -> None:
@@ -78,7 +76,6 @@ def test_routing_gradient_holds_the_weights_constant(seed: int) -> None:
     check_gradient(capsules.interests, reference, {"bilinear": maps}, history, mask, rng)
 
 
-@pytest.mark.compiled_quickly
 def test_capsules_init_is_standard_normal_per_position_and_interest() -> None:
     shape = ModelShape(history_length=5, embedding_dim=16, hidden_size=16, num_interest=3)
     params = capsules.init(jax.random.key(4), shape)

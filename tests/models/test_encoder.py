@@ -59,7 +59,6 @@ encoded = by_heads[HEADS]
 dropping = jax.jit(partial(encode, DROPPING))
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales, st.sampled_from(sorted(by_heads)))
 def test_encoder_equals_attention_in_loops(seed: int, scale: float, heads: int) -> None:
@@ -75,7 +74,6 @@ def test_encoder_equals_attention_in_loops(seed: int, scale: float, heads: int) 
         assert not made[user, length:].any()
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_encoder_dropout_equals_the_loops_times_its_factors(seed: int, scale: float) -> None:
@@ -119,7 +117,6 @@ def test_encoder_drops_nothing_at_inference(seed: int) -> None:
     assert np.asarray(trained).tobytes() != same.tobytes()
 
 
-@pytest.mark.compiled_quickly
 @examples(2)
 @given(seeds)
 def test_encoder_gradient_equals_that_of_the_loops(seed: int) -> None:
@@ -198,7 +195,6 @@ def test_encoder_starts_as_the_identity(name: str) -> None:
         assert one.tobytes() == two.tobytes()
 
 
-@pytest.mark.compiled_quickly
 def test_encoder_model_exposes_attention_over_the_encoded_history() -> None:
     model, params = stirred("ComiRec-SA", PLAIN)
     drawn, _, items = random_histories(np.random.default_rng(6), 1.0, DIM)

@@ -43,7 +43,6 @@ def base(model: str) -> Model:
     return with_encoder(get_model(model), Encoder(layers=1, heads=2))
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("model", ["ComiRec-SA", "Queries", "MIND", "GRU4REC"])
 def test_ensemble_members_equal_the_model_alone(model: str) -> None:
     several, one = with_ensemble(base(model), MEMBERS), base(model)
@@ -60,7 +59,6 @@ def test_ensemble_members_equal_the_model_alone(model: str) -> None:
         np.testing.assert_allclose(of_prefixes[..., own], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.compiled_quickly
 def test_ensemble_members_have_their_own_parameters_and_dropout() -> None:
     dropping = with_encoder(get_model("Queries"), Encoder(layers=1, dropout=0.5))
     model = with_ensemble(dropping, 2)
@@ -72,7 +70,6 @@ def test_ensemble_members_have_their_own_parameters_and_dropout() -> None:
     assert not np.allclose(made[0], made[1])
 
 
-@pytest.mark.compiled_quickly
 def test_ensemble_exposes_the_attention_of_every_member() -> None:
     model, one = with_ensemble(base("Queries"), MEMBERS), base("Queries")
     assert model.interests_and_attention is not None
@@ -104,7 +101,6 @@ def a_batch() -> Batch:
     )
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
     "own",
     [
@@ -141,7 +137,6 @@ def test_ensemble_loss_is_the_mean_of_the_members_losses(own: losses.Objective) 
     np.testing.assert_allclose(made, np.mean(expected), rtol=1e-5)
 
 
-@pytest.mark.compiled_quickly
 def test_ensemble_product_is_the_mean_of_the_members_cosines() -> None:
     """As evaluation and export have them: interests and candidates of length 1."""
     config = small_config(ensemble=2, embedding_dim=6, hidden_size=6, temperature=0.1)

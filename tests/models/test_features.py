@@ -19,7 +19,6 @@ from reprise.models import items as items_module
 from reprise.models.features import Categories, of_network
 from reprise.models.items import all_composed, composed
 
-pytestmark = pytest.mark.compiled_quickly
 ITEMS, WIDTH, UNIQUE = 9, 4, 7
 PAST = ITEMS + 3  # a number past the catalogue, as padding of the unique rows
 

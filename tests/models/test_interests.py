@@ -74,7 +74,6 @@ CASES = {
 }
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", CASES)
 @examples(25)
 @given(seed=seeds, scale=scales)
@@ -90,7 +89,6 @@ def test_interests_equal_the_loops(name: str, seed: int, scale: float) -> None:
         np.testing.assert_allclose(computed[user], expected, rtol=case.rtol, atol=atol)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].has_gradient_of_loops])
 @examples(5)
 @given(seed=seeds)

@@ -35,7 +35,6 @@ SHAPES = shapes_of("MIND")
 interests = compiled("MIND")
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_mind_routing_starts_from_the_keys_noise(seed: int, scale: float) -> None:
@@ -50,7 +49,6 @@ def test_mind_routing_starts_from_the_keys_noise(seed: int, scale: float) -> Non
         np.testing.assert_allclose(computed[user], expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.compiled_quickly
 def test_mind_noise_is_standard_normal_within_two_deviations() -> None:
     noise = np.asarray(mind._noise(jax.random.key(1), (40, 50, 60)))
     assert noise.dtype == np.float32
@@ -71,7 +69,6 @@ def test_mind_noise_depends_on_the_key_and_differs_between_users() -> None:
     assert np.abs(made[0][0] - made[0][1]).max() > 1e-3
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("size", [1, 2, 7, 256])
 def test_mind_inference_depends_neither_on_batch_nor_place(size: int) -> None:
     rng = np.random.default_rng(3)
@@ -85,7 +82,6 @@ def test_mind_inference_depends_neither_on_batch_nor_place(size: int) -> None:
         np.testing.assert_allclose(among, alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.compiled_quickly
 def test_mind_interests_are_never_negative() -> None:
     rng = np.random.default_rng(4)
     history, _, mask = random_histories(rng, 1.0, DIM)
@@ -94,7 +90,6 @@ def test_mind_interests_are_never_negative() -> None:
     assert computed.max() > 0
 
 
-@pytest.mark.compiled_quickly
 @examples(5)
 @given(seeds)
 def test_mind_gradient_holds_the_routing_weights_constant(seed: int) -> None:
@@ -122,7 +117,6 @@ def test_mind_gradient_holds_the_routing_weights_constant(seed: int) -> None:
     check_gradient(mind.interests, reference, params, history, mask, rng)
 
 
-@pytest.mark.compiled_quickly
 def test_mind_inference_logits_get_no_gradient() -> None:
     rng = np.random.default_rng(6)
     history, _, mask = random_histories(rng, 1.0, DIM)
@@ -133,7 +127,6 @@ def test_mind_inference_logits_get_no_gradient() -> None:
         assert np.asarray(gradient["shared"]).any()
 
 
-@pytest.mark.compiled_quickly
 def test_mind_init_has_tensorflows_defaults() -> None:
     shape = ModelShape(history_length=50, embedding_dim=64, hidden_size=64, num_interest=40)
     params = {k: np.asarray(v) for k, v in mind.init(jax.random.key(3), shape).items()}

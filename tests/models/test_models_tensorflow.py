@@ -17,8 +17,6 @@ from helpers.networks_tf import NETWORKS, check_gradients
 from reprise.models import mind
 from reprise.models.registry import ModelShape, get_model
 
-pytestmark = pytest.mark.compiled_quickly
-
 DIM, INTERESTS = 4, 3
 HISTORY = "history"  # its place among the parameters
 SHAPE = ModelShape(

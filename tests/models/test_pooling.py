@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import pytest
 from hypothesis import given
 
 from helpers.builders_models import (
@@ -25,7 +24,6 @@ SHAPES = shapes_of("DNN")
 interests = compiled("DNN")
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
 def test_pooling_ignores_the_order_of_the_history(seed: int) -> None:
@@ -37,7 +35,6 @@ def test_pooling_ignores_the_order_of_the_history(seed: int) -> None:
     np.testing.assert_allclose(interests(params, history, mask), shuffled, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.compiled_quickly
 def test_pooling_init_is_glorot_uniform_with_zero_bias() -> None:
     shape = ModelShape(history_length=5, embedding_dim=48, hidden_size=48, num_interest=3)
     params = {k: np.asarray(v) for k, v in pooling.init(jax.random.key(3), shape).items()}

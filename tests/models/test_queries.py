@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +34,6 @@ interests = compiled("Queries")
 exposed = jax.jit(queries.interests_and_attention)
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, scales)
 def test_queries_attend_to_the_items(seed: int, scale: float) -> None:
@@ -49,7 +47,6 @@ def test_queries_attend_to_the_items(seed: int, scale: float) -> None:
         np.testing.assert_allclose(weights[user].sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.integers(1, LENGTH - 1))
 def test_queries_distance_counts_from_the_last_item(seed: int, length: int) -> None:
@@ -65,7 +62,6 @@ def test_queries_distance_counts_from_the_last_item(seed: int, length: int) -> N
     np.testing.assert_allclose(short[:, :, :length], expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.compiled_quickly
 def test_queries_initial_interests_are_means_of_the_history() -> None:
     shape = ModelShape(LENGTH, 40, 40, num_interest=COUNT)
     params = queries.init(jax.random.key(3), shape)

@@ -37,7 +37,6 @@ def gradient_by_history(params: Any, history: Any, mask: Any, direction: Any) ->
     return jax.grad(along)(history)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("agreement", ["diagonal candidate", "one reset gate for all"])
 @relaxed
 @given(seed=seeds, scale=scales)

@@ -68,7 +68,6 @@ def test_get_model_suggests_a_name_for_an_unknown_one(typed: str, suggestion: st
         assert known in str(caught.value)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", REGISTRY)
 def test_models_return_finite_interests_of_the_requested_shape(name: str) -> None:
     model, params = fresh(name)
@@ -95,7 +94,6 @@ def test_models_ignore_padding_bitwise(name: str, training: bool) -> None:
         assert first.tobytes() == second.tobytes()
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("encoder", [Encoder(0), Encoder(2)], ids=["alone", "encoded"])
 @pytest.mark.parametrize("name", REGISTRY)
 def test_of_prefixes_equals_the_model_on_each_prefix(name: str, encoder: Encoder) -> None:
@@ -128,7 +126,6 @@ def test_models_keep_users_independent(name: str) -> None:
     assert moved.tobytes() == whole[order].tobytes()
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", REGISTRY)
 def test_models_refuse_a_hidden_size_that_makes_items_incomparable(name: str) -> None:
     shape = ModelShape(history_length=5, embedding_dim=16, hidden_size=8, num_interest=3)
@@ -174,7 +171,6 @@ def test_registry_imports_jax_only_with_a_model(code: str, loaded: bool) -> None
     assert done.stdout.strip() == str(loaded)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", ["ComiRec-DR", "ComiRec-SA", "Queries"])
 def test_by_length_gives_short_histories_fewer_interests(name: str) -> None:
     shape = dataclasses.replace(SHAPE, history_length=33, num_interest=4)

@@ -76,7 +76,6 @@ def loop_loss(value: NDArray[Any], made: NDArray[Any], worth: float, temperature
     return sum(total) / len(total)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("most_scores", [2**24, 20])
 def test_repeat_bias_is_added_in_the_loss_to_items_of_the_history(
     most_scores: int, monkeypatch: pytest.MonkeyPatch
@@ -104,7 +103,6 @@ def test_repeat_bias_is_added_in_the_loss_to_items_of_the_history(
         assert float(gradient[REPEAT_BIAS]) == pytest.approx(slope, rel=1e-3, abs=1e-5)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
     "objective",
     [

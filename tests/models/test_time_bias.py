@@ -21,7 +21,7 @@ from helpers.builders_models import (
     random_params,
     seeds,
 )
-from helpers.effort import examples
+from helpers.effort import examples, some_at_length
 from reprise.data.moments import UNKNOWN, at_requests, relative, unknown_times
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, Params, get_model
 from reprise.models.wrappers.dynamic import with_dynamic_interests
@@ -43,7 +43,6 @@ KINDS = {
 encoders = {kind: jax.jit(partial(encode, encoder)) for kind, encoder in KINDS.items()}
 bucketed = jax.jit(bucket)
 MODELS = sorted(set(REGISTRY) - UNTRAINED)
-BRIEFLY = {"ComiRec-SA", "Queries"}  # one that reads prefixes one by one, and one that does at once
 SPANS = (1, 100, 10**5, 10**8)  # seconds between items, at most
 
 
@@ -65,7 +64,6 @@ def when_of(
     return [*map(int, items[user, :length]), int(requests[user])]
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from(sorted(KINDS)))
 def test_time_bias_equals_attention_in_loops(seed: int, kind: str) -> None:
@@ -82,7 +80,6 @@ def test_time_bias_equals_attention_in_loops(seed: int, kind: str) -> None:
         assert not made[user, length:].any()
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
 def test_time_bias_is_none_where_a_time_is_unknown(seed: int) -> None:
@@ -106,7 +103,6 @@ def test_time_bias_is_none_where_a_time_is_unknown(seed: int) -> None:
         np.testing.assert_allclose(made[user, :length], expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.compiled_quickly
 @examples(2)
 @given(seeds)
 def test_time_bias_gradient_equals_that_of_the_loops(seed: int) -> None:
@@ -148,10 +144,7 @@ def test_time_bias_reads_each_prefix_as_if_it_were_alone(seed: int, kept: int) -
     assert alone[:, :kept].tobytes() == whole[:, :kept].tobytes()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in BRIEFLY else pytest.param(name, marks=pytest.mark.long) for name in MODELS],
-)
+@pytest.mark.parametrize("name", some_at_length(MODELS, ["Queries"]))
 def test_time_bias_starts_without_any_effect(name: str) -> None:
     """Parameters and interests are those of a model without it."""
     plain, timed = (wrapped(name, one) for one in (Encoder(LAYERS, HEADS), WHOLE))
@@ -176,7 +169,6 @@ def test_time_bias_starts_without_any_effect(name: str) -> None:
     np.testing.assert_allclose(made, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", MODELS)
 def test_time_bias_of_prefixes_equals_histories_by_themselves(name: str) -> None:
     """For every model, through every wrapper."""
@@ -204,7 +196,6 @@ def test_time_bias_of_prefixes_equals_histories_by_themselves(name: str) -> None
         assert not np.allclose(found[:, place], moved, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.compiled_quickly
 def test_time_bias_of_unknown_times_is_none() -> None:
     rng = np.random.default_rng(9)
     params = whole_params("whole", rng)

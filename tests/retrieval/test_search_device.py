@@ -15,8 +15,6 @@ from reprise.retrieval.search import Chunk
 from reprise.retrieval.terms import EVERYTHING, Allowed, Terms
 from reprise.runtime import device
 
-pytestmark = pytest.mark.compiled_quickly
-
 # Users, interests, items, top-N, items a block: few, as each is compiled.
 shapes = st.sampled_from(
     [(1, 1, 1, 1, 8), (5, 1, 40, 50, 7), (5, 3, 40, 50, 64), (5, 3, 41, 4, 8), (3, 4, 64, 20, 16)]

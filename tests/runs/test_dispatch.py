@@ -17,8 +17,6 @@ from reprise.training.schedules import schedule_of
 from reprise.training.setup import Task, fresh_state, make_task
 from reprise.training.state import Arrays
 
-pytestmark = pytest.mark.compiled_quickly
-
 counts = st.integers(1, 40)
 
 

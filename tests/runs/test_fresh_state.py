@@ -12,6 +12,8 @@ from reprise.data.dataset import open_dataset
 from reprise.training import setup as tasks
 from reprise.training.setup import Task, fresh_state, make_task
 
+pytestmark = pytest.mark.users_bits
+
 MODERN = {"model": "Queries", "ensemble": 2, "encoder_layers": 2, "repeat_bias": True}
 
 

@@ -106,7 +106,8 @@ def test_evaluate_lists_counts_and_reports_unknown_ids(
     [
         ("user,item\nu0,i1\n", "lists_no_order"),
         ("user,item,timestamp\nu0,i1,3\n", "lists_no_order"),
-        ("user,score\nu0,3\n", "no_column"),
+        ("user,score\nu0,3\n", "lists_no_column"),
+        ("customer,sku,rank\nu0,i1,1\n", "lists_no_column"),
         ("user,item,rank\nu0,i1,first\n", "bad_value_in_row"),
         ("user,item,score\nu0,i1,NaN\n", "bad_value_in_row"),
         ("user,item,score\nu0,,1\n", "bad_value_in_row"),

@@ -207,7 +207,6 @@ def test_cold_items_of_equal_counts_are_not_in_the_order_of_their_numbers(tmp_pa
     assert first != sorted(first)
 
 
-@pytest.mark.compiled_quickly
 def test_evaluate_and_report_tell_warm_and_cold_targets_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,6 @@ from reprise.serving import tower
 from reprise.training.setup import make_task, up_to_date
 from reprise.training.state import restore
 
-pytestmark = pytest.mark.compiled_quickly
 WITH: dict[str, Any] = {"model": "DNN", "item_features": "genres,brand,text", "id_dropout": 0.3}
 
 

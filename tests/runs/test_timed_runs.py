@@ -271,9 +271,8 @@ def periodic(kind: str, users: int, rng: np.random.Generator) -> Iterator[tuple[
         yield 1 + group * SIZE + int(rng.integers(SIZE)), time
 
 
-@pytest.mark.parametrize(
-    ("kind", "steps"), [("gap", 150), pytest.param("hour", 300, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "steps"), [("gap", 150), ("hour", 300)])
 def test_model_with_times_finds_what_depends_on_them(kind: str, steps: int, tmp_path: Path) -> None:
     """Where a list of ten can hold the whole group that comes next, a model without times guesses
     one of four.

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import oracles
-from helpers.effort import examples
+from helpers.effort import examples, some_at_length
 from helpers.recommenders import MODERN, SETTINGS
 from reprise.data.dataset import open_dataset
 from reprise.data.sequences import Sequences
@@ -25,6 +25,9 @@ from reprise.serving.lists import Answer, Filter, Model, Query, answer, answers,
 from reprise.serving.recommender import Recommender
 
 ITEMS = 40
+each_model = pytest.mark.parametrize(
+    "name", some_at_length(SETTINGS, ("ComiRec-SA", "MostPop", "modern"))
+)
 Make = Callable[[str], Recommender]
 
 
@@ -40,7 +43,7 @@ def bits(one: Answer) -> list[Any]:
     return [part.tobytes() if isinstance(part, np.ndarray) else part for part in one]
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@each_model
 @pytest.mark.parametrize("diversity", [0.0, 0.05])
 @pytest.mark.parametrize("filter_seen", [False, True])
 def test_answers_are_the_lists_of_evaluation(
@@ -113,7 +116,7 @@ def check_company(model: Model, queries: list[Query], alone: int, seed: int) -> 
         assert bits(answer(model, [queries[place]])[0]) == together[place]
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@each_model
 def test_answers_have_the_same_bits_in_any_company(name: str, recommender: Make) -> None:
     model = with_bias(recommender(name).model, -0.2)
     queries = random_queries(np.random.default_rng(5), model, 300)
@@ -136,7 +139,7 @@ def sequences_of(histories: list[Any]) -> Sequences:
     return Sequences(offsets, np.concatenate(histories).astype(np.int32))
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@each_model
 def test_rankings_are_the_answers(name: str, recommender: Make) -> None:
     model = with_bias(recommender(name).model, -0.2)
     rng = np.random.default_rng(8)

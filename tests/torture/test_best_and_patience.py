@@ -33,6 +33,8 @@ from reprise.training.optimizers import Update, make_update
 from reprise.training.setup import Task
 from reprise.training.state import Best, Progress, Snapshot, TrainState
 
+pytestmark = pytest.mark.users_bits
+
 Script = Callable[[dict[int, float]], None]
 WORSE_AFTER_8 = {4: 0.3, 8: 0.5, 12: 0.4, 16: 0.2, 20: 0.1}
 

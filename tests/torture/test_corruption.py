@@ -32,6 +32,8 @@ from reprise.show.run import RunConsole, Voice
 from reprise.text.messages import Messages
 from reprise.training.state import Best, Progress, Snapshot
 
+pytestmark = pytest.mark.users_bits
+
 RECALLS = (0.2, 0.5, 0.3, 0.4, 0.1, 0.3, 0.2)  # four evaluations, a rewind, three more
 BEST, MIDDLE, LATEST = NAMES = ("ckpt-8", "ckpt-16-b1", "ckpt-20-b1")  # oldest first
 SIZES: dict[str, Any] = {"embedding_dim": 16, "hidden_size": 16}  # item rows of over a page

@@ -15,12 +15,15 @@ import pytest
 from helpers.checkpoints import as_before_logs, rewrite_state
 from helpers.commands import Recorder, evaluating, run_small, small_config
 from helpers.crash_states import NAMES_LOST, CrashState, RecordingDisk, crash_states
+from helpers.effort import some_at_length
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.data.dataset import open_dataset
 from reprise.runs.folder import Resumption, RunFolder, check_identity, locked, resume
 from reprise.training.setup import Task
 from reprise.training.state import LogMark, Progress, Snapshot, TrainState
+
+pytestmark = pytest.mark.users_bits
 
 CONFIG: dict[str, Any] = {
     "model": "ComiRec-DR",
@@ -148,7 +151,7 @@ FEW, ALL = 13, 1
 
 
 @pytest.mark.usefixtures("scripted")
-@pytest.mark.parametrize("name", STARTS)
+@pytest.mark.parametrize("name", some_at_length(STARTS, ("fresh", "latest damaged")))
 @pytest.mark.parametrize(
     "one_in", [pytest.param(FEW, id="few"), pytest.param(ALL, id="all", marks=pytest.mark.long)]
 )

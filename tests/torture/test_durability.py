@@ -32,6 +32,8 @@ from reprise.runs.folder import RunFolder
 from reprise.runs.manage.inspect import describe
 from reprise.training.state import Snapshot, TrainState, take_snapshot
 
+pytestmark = pytest.mark.users_bits
+
 
 @pytest.mark.parametrize(
     ("name", "cut_to"), [("rows.npy", -1), ("state.json", 1), ("MANIFEST.json", 0)]

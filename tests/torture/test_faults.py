@@ -17,6 +17,8 @@ from helpers.commands import ENVIRONMENT, QUICK, RUN, reprise_command, train
 from helpers.faults import aimed_at, needs_strace, under_strace
 from reprise.runs.manage.inspect import describe
 
+pytestmark = pytest.mark.users_bits
+
 PROMPTLY = 60.0
 
 
@@ -183,6 +185,7 @@ def test_train_started_twice_is_refused_once_with_the_others_pid(
     assert facts(tmp_path) == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
 def test_train_is_not_affected_by_a_jumping_clock(
     small_data: Path, tmp_path: Path, undisturbed: dict[str, Any]

@@ -13,12 +13,15 @@ import pytest
 
 from helpers import saver
 from helpers.commands import ENVIRONMENT, ROOT
+from helpers.effort import some_at_length
 from helpers.faults import TRACING, Call, attached, needs_strace, read_trace
 from reprise.checkpoints import store
 from reprise.errors import WriteError
 from reprise.runs.folder import RunFolder
 
-CHUNKS, BRIEFLY = 8, 2  # a chunk is every eighth call; so many of them by `make test`
+pytestmark = pytest.mark.users_bits
+
+CHUNKS = 8  # a chunk is every eighth call; `make test` tries the first
 LEAST_KILLS = 200
 WRITING = ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -75,7 +78,7 @@ def test_injection_finds_enough_calls_to_kill_at(calls: list[Call]) -> None:
 @needs_strace
 @pytest.mark.parametrize(
     "chunk",
-    [*range(BRIEFLY), *(pytest.param(n, marks=pytest.mark.long) for n in range(BRIEFLY, CHUNKS))],
+    some_at_length(range(CHUNKS), [0]),
 )
 def test_save_killed_before_any_call_loses_nothing(
     saving: Saver,

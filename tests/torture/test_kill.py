@@ -12,6 +12,8 @@ from helpers.checkpoints import no_warning
 from helpers.commands import COMPILED, ENVIRONMENT, reprise_command
 from reprise.runs.manage.inspect import describe
 
+pytestmark = pytest.mark.users_bits
+
 SEED = 2026
 RUN = "demo_"
 
@@ -33,7 +35,7 @@ def start(data: Path, runs: Path, name: str, cores: int) -> subprocess.Popen[byt
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
-@pytest.mark.parametrize("most_kills", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("most_kills", [1, pytest.param(20, marks=pytest.mark.long)])
 def test_train_killed_repeatedly_equals_an_uninterrupted_run(
     demo_data: Path, tmp_path: Path, most_kills: int
 ) -> None:

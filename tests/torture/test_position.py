@@ -35,6 +35,8 @@ from reprise.training import setup
 from reprise.training.batches import Batch, make_sampler
 from reprise.training.optimizers import Update, make_update
 
+pytestmark = pytest.mark.users_bits
+
 STOPS = (3, 4, 7, 12, 13)
 
 

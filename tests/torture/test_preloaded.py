@@ -23,6 +23,8 @@ from helpers.commands import (
 from helpers.preloaded import built
 from reprise.checkpoints import store
 
+pytestmark = pytest.mark.users_bits
+
 STEPS = ("--steps", 10)
 
 

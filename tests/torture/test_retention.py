@@ -19,6 +19,8 @@ from reprise.runs.folder import RunFolder, locked
 from reprise.runs.manage.inspect import describe
 from reprise.training.state import Best
 
+pytestmark = pytest.mark.users_bits
+
 Script = Callable[[dict[int, float]], None]
 
 

@@ -39,6 +39,8 @@ from reprise.tracking.tensorboard import TensorBoardLog
 from reprise.training.setup import Task
 from reprise.training.state import Progress
 
+pytestmark = pytest.mark.users_bits
+
 
 class KilledError(Exception):
     """Stands for SIGKILL: nothing of the session runs after it but its clean-up."""

@@ -19,7 +19,6 @@ from reprise.retrieval.vectors import retriever_of
 from reprise.training.optimizers import make_update
 from reprise.training.setup import fresh_state, make_task, up_to_date
 
-pytestmark = pytest.mark.compiled_quickly
 ITEMS, INTERESTS, BRANDS, HELD_OUT, STEPS = 600, 15, 3, 3, 120
 Chosen = NDArray[np.bool_]
 

@@ -9,6 +9,8 @@ import pytest
 
 from helpers.commands import COMPILED, ENVIRONMENT
 
+pytestmark = pytest.mark.users_bits
+
 # At ComiRec's sizes: smaller sums are not cut into pieces. The last program, the largest, is
 # compiled anew whatever is kept of the others.
 STEPS = """
@@ -24,7 +26,8 @@ from reprise.training.setup import fresh_state, make_task, up_to_date
 from reprise.training.optimizers import make_update
 from reprise.training.state import take_snapshot
 encoder = {"encoder_layers": 2, "encoder_heads": 2, "dropout": 0.2}
-for model, more in [*((model, {}) for model in REGISTRY), ("ComiRec-SA", encoder)]:
+models = sys.argv[3].split() or REGISTRY
+for model, more in [*((model, {}) for model in models), ("ComiRec-SA", encoder)]:
     config = TrainConfig(dataset="demo", name="cores", model=model, **more)
     jax.config.update("jax_enable_compilation_cache", not more)
     task = make_task(config, open_dataset(Path(sys.argv[1])))
@@ -39,10 +42,15 @@ for model, more in [*((model, {}) for model in REGISTRY), ("ComiRec-SA", encoder
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
 @pytest.mark.parametrize(
-    "compiled", ["by the first", pytest.param("by each", marks=pytest.mark.long)]
+    ("models", "compiled"),
+    [
+        ("ComiRec-DR", "by the first"),
+        pytest.param("", "by the first", marks=pytest.mark.long),
+        pytest.param("", "by each", marks=pytest.mark.long),
+    ],
 )
 def test_step_is_bitwise_equal_on_one_core_and_two(
-    demo_data: Path, tmp_path: Path, compiled: str
+    demo_data: Path, tmp_path: Path, models: str, compiled: str
 ) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -52,7 +60,7 @@ def test_step_is_bitwise_equal_on_one_core_and_two(
         environment |= {COMPILED: str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     printed = [
         subprocess.run(
-            [sys.executable, "-c", STEPS, demo_data / "demo", ",".join(map(str, used))],
+            [sys.executable, "-c", STEPS, demo_data / "demo", ",".join(map(str, used)), models],
             env=environment,
             check=True,
             capture_output=True,

@@ -14,8 +14,6 @@ from reprise.runtime import device
 from reprise.training.estimate import sizes_of
 from reprise.training.setup import Task, fresh_state, make_task
 
-pytestmark = pytest.mark.compiled_quickly
-
 
 def test_estimate_counts_what_the_state_holds(small_data: Path) -> None:
     task = make_task(small_config(), open_dataset(small_data / "small"))

@@ -99,6 +99,7 @@ SWITCHED: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.users_bits
 def test_resume_tests_cover_every_choice_of_a_switch() -> None:
     defaults = small_config()
     for name, choices in CHOICES.items():
@@ -106,6 +107,7 @@ def test_resume_tests_cover_every_choice_of_a_switch() -> None:
         assert tried >= set(choices), name
 
 
+@pytest.mark.users_bits
 @pytest.mark.parametrize(
     "asked",
     [*({"model": model} for model in sorted(set(REGISTRY) - UNTRAINED)), *SWITCHED],
@@ -167,7 +169,6 @@ def possible(asked: dict[str, Any]) -> bool:
     return config.routing_penalty == 0 or config.model in {"ComiRec-SA", "Queries"}
 
 
-@pytest.mark.compiled_quickly  # what a state holds is enough, however a step is compiled
 @settings(examples(2), suppress_health_check=list(HealthCheck))
 @given(
     asked=st.fixed_dictionaries(
@@ -193,6 +194,7 @@ def test_resume_of_any_combination_of_switches_is_bitwise_identical(
     assert resumed.metrics.read_bytes() == undisturbed.metrics.read_bytes()
 
 
+@pytest.mark.users_bits
 def test_resume_tests_draw_every_switch() -> None:
     """A new field of the configuration is a size, or is added here."""
     sizes = {"dataset", "name", "batch_size", "maxlen", "embedding_dim", "hidden_size"}
@@ -200,6 +202,7 @@ def test_resume_tests_draw_every_switch() -> None:
     assert {item.name for item in fields(TrainConfig)} == sizes | set(CHOICES) | set(AMOUNTS)
 
 
+@pytest.mark.users_bits
 def test_export_equals_what_retrieval_scores_by(small_data: Path, tmp_path: Path) -> None:
     """Of a run with a temperature, items at length 1; of another, their values."""
     for temperature in (None, 0.1):
@@ -214,6 +217,7 @@ def test_export_equals_what_retrieval_scores_by(small_data: Path, tmp_path: Path
         assert not shown[0].any()
 
 
+@pytest.mark.users_bits
 def test_checkpoint_between_evaluations_stores_updates_as_pending(
     small_data: Path, tmp_path: Path
 ) -> None:

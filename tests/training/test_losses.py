@@ -54,7 +54,6 @@ def random_inputs(seed: int, scale: float = 1.0) -> tuple[Inputs, NDArray[np.boo
     return (user, target, negatives, log_q_target, log_q_negatives), accidental
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from([0.01, 1.0, 30.0]))
 def test_sampled_softmax_is_over_target_and_negatives(seed: int, scale: float) -> None:
@@ -63,7 +62,6 @@ def test_sampled_softmax_is_over_target_and_negatives(seed: int, scale: float) -
     assert float(loss(*inputs, accidental)) == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.compiled_quickly
 @examples(10)
 @given(seeds)
 def test_sampled_softmax_gradient_equals_finite_differences(seed: int) -> None:
@@ -123,7 +121,6 @@ objective_gradients = {
 }
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
 @relaxed
 @given(seeds, st.sampled_from([0.01, 1.0, 5.0]))
@@ -136,7 +133,6 @@ def test_objective_equals_the_loops(name: str, seed: int, scale: float) -> None:
     assert float(computed) == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
 @examples(5)
 @given(seeds)
@@ -156,7 +152,6 @@ def test_objective_gradient_equals_finite_differences(name: str, seed: int) -> N
         assert np.asarray(computed[number]) == pytest.approx(expected, rel=5e-3, abs=1e-4)
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from([0.0, 1e-30, 1e-8, 1e-3, 1.0, 1e4]))
 def test_unit_normalises_all_but_tiny_vectors(seed: int, scale: float) -> None:
@@ -165,7 +160,6 @@ def test_unit_normalises_all_but_tiny_vectors(seed: int, scale: float) -> None:
     assert computed == pytest.approx(oracles.unit(vectors), rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_loss_of_all_zero_vectors_has_a_finite_gradient(name: str) -> None:
     """Interests that a ReLU has cut off, and padding."""
@@ -178,7 +172,6 @@ def test_loss_of_all_zero_vectors_has_a_finite_gradient(name: str) -> None:
             assert np.isfinite(gradient).all()
 
 
-@pytest.mark.compiled_quickly
 def test_neg_score_does_not_matter_with_a_single_interest() -> None:
     inputs, accidental = random_inputs(7)
     interests = np.random.default_rng(7).normal(size=(BATCH, 1, DIM)).astype(np.float32)
@@ -187,6 +180,7 @@ def test_neg_score_does_not_matter_with_a_single_interest() -> None:
     assert float(best) == pytest.approx(float(selected), rel=1e-6)
 
 
+@pytest.mark.users_bits
 def test_neg_score_max_gives_no_gradient_to_interests_that_are_never_best() -> None:
     inputs, accidental = random_inputs(8)
     interests = np.random.default_rng(8).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
@@ -197,6 +191,7 @@ def test_neg_score_max_gives_no_gradient_to_interests_that_are_never_best() -> N
     assert np.asarray(gradient[:, 0]).any()
 
 
+@pytest.mark.users_bits
 def test_neg_score_max_is_one_matrix_product() -> None:
     """K times the work, but not K products: the graph holds one of [B*K, d] and [d, S]."""
     interests, items = jnp.ones((BATCH, INTERESTS, DIM)), jnp.ones((NEGATIVES, DIM))
@@ -205,7 +200,6 @@ def test_neg_score_max_is_one_matrix_product() -> None:
     assert f"tensor<{BATCH * INTERESTS}x{NEGATIVES}xf32>" in product
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds, st.sampled_from([0.1, 1.0, 10.0]))
 def test_hard_negatives_with_uniform_sampling_are_remis_loss(seed: int, hardness: float) -> None:
@@ -224,7 +218,6 @@ def test_hard_negatives_with_uniform_sampling_are_remis_loss(seed: int, hardness
     assert float(computed.mean()) == pytest.approx(expected / BATCH, rel=1e-4)
 
 
-@pytest.mark.compiled_quickly
 def test_hard_negatives_raise_the_loss_up_to_that_of_the_hardest() -> None:
     positive, negative = jnp.zeros(1), jnp.asarray([[-1.0, 0.5, 2.0, 1.0, 0.0]])
     log_q, kept = np.zeros(NEGATIVES), jnp.zeros((1, NEGATIVES), bool)
@@ -236,7 +229,6 @@ def test_hard_negatives_raise_the_loss_up_to_that_of_the_hardest() -> None:
     assert seen[-1] == pytest.approx(math.log(1 + NEGATIVES * math.exp(2.0)), rel=1e-5)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_ignore_accidental_hits(name: str) -> None:
     inputs, _ = random_inputs(4)
@@ -247,7 +239,6 @@ def test_objectives_ignore_accidental_hits(name: str) -> None:
         assert not np.asarray(gradient).any()
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
 def test_routing_penalty_is_the_squared_variance_over_the_items(seed: int) -> None:
@@ -262,7 +253,6 @@ def test_routing_penalty_is_the_squared_variance_over_the_items(seed: int) -> No
     assert np.asarray(even) == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.compiled_quickly
 def test_loss_with_a_temperature_ignores_norms() -> None:
     (_, target, negatives, *log_q), accidental = random_inputs(6)
     interests = np.random.default_rng(6).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
@@ -283,6 +273,7 @@ def finite_differences(
     return gradient
 
 
+@pytest.mark.users_bits
 def test_accidental_hit_does_not_affect_the_loss() -> None:
     (user, target, negatives, log_q_target, log_q_negatives), _ = random_inputs(3)
     accidental = np.zeros((BATCH, NEGATIVES), bool)
@@ -295,7 +286,6 @@ def test_accidental_hit_does_not_affect_the_loss() -> None:
     assert not gradients(user, target, moved, log_q_target, log_q_negatives, accidental)[2][1].any()
 
 
-@pytest.mark.compiled_quickly
 def test_sampled_softmax_over_the_catalogue_is_the_full_softmax() -> None:
     rng = np.random.default_rng(6)
     catalogue = rng.normal(size=(NEGATIVES, DIM)).astype(np.float32)
@@ -314,6 +304,7 @@ def test_sampled_softmax_over_the_catalogue_is_the_full_softmax() -> None:
     assert np.asarray(computed) == pytest.approx(entropies, rel=1e-5)
 
 
+@pytest.mark.users_bits
 @relaxed
 @given(seeds)
 def test_readout_takes_the_nearest_interest_and_the_first_of_a_tie(seed: int) -> None:
@@ -324,6 +315,7 @@ def test_readout_takes_the_nearest_interest_and_the_first_of_a_tie(seed: int) ->
     np.testing.assert_array_equal(chosen, oracles.readout(interests, target))
 
 
+@pytest.mark.users_bits
 def test_readout_passes_the_gradient_to_the_selected_interest_only() -> None:
     interests = np.array([[[1.0, 0.0], [3.0, 0.0], [2.0, 5.0]]], np.float32)
     target = np.array([[1.0, 0.0]], np.float32)
@@ -331,11 +323,11 @@ def test_readout_passes_the_gradient_to_the_selected_interest_only() -> None:
     np.testing.assert_array_equal(gradient, [[[0, 0], [1, 1], [0, 0]]])
 
 
+@pytest.mark.users_bits
 def test_selections_are_the_choices_of_the_setting() -> None:
     assert sorted(SETTINGS["selection"].choices) == sorted(losses.READOUTS)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("selection", SETTINGS["selection"].choices)
 def test_readout_selects_by_the_targets_own_embedding(selection: str) -> None:
     """Hand-made interests along the axes, far from one another: a target along an axis is given
@@ -352,7 +344,6 @@ def test_readout_selects_by_the_targets_own_embedding(selection: str) -> None:
         np.testing.assert_allclose(chosen, expected, atol=1e-4)
 
 
-@pytest.mark.compiled_quickly
 def test_readout_sample_follows_the_softmax() -> None:
     draws = 20_000
     interests = np.random.default_rng(4).normal(size=(1, INTERESTS, DIM)).astype(np.float32)
@@ -366,7 +357,6 @@ def test_readout_sample_follows_the_softmax() -> None:
         assert share == pytest.approx(chance, abs=float(4 * (chance / draws) ** 0.5))
 
 
-@pytest.mark.compiled_quickly
 @relaxed
 @given(seeds)
 def test_readout_soft_equals_the_weighted_mean_of_the_loops(seed: int) -> None:

@@ -28,6 +28,8 @@ from reprise.training.optimizers import (
 )
 from reprise.training.schedules import CONSTANT, Schedule
 
+pytestmark = pytest.mark.users_bits
+
 relaxed = examples(40)
 few = examples(8)
 seeds = st.integers(0, 2**32 - 1)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from helpers.effort import examples
 from reprise.training import item_table
 
+pytestmark = pytest.mark.users_bits
+
 relaxed = examples(40)
 seeds = st.integers(0, 2**32 - 1)
 ITEMS, DIM, TOUCHED = 12, 3, 8

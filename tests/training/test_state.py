@@ -24,6 +24,8 @@ from reprise.training.state import (
     take_snapshot,
 )
 
+pytestmark = pytest.mark.users_bits
+
 relaxed = examples(40)
 seeds = st.integers(0, 2**32 - 1)
 SHAPES: dict[str, tuple[int, ...]] = {

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from helpers import oracles
 from helpers.builders_features import random_features
+from helpers.effort import some_at_length
 from reprise.config.features import on_device
 from reprise.config.schema import SETTINGS
 from reprise.data.features import codes_of
@@ -142,7 +143,6 @@ def start(name: str, optimizer: str = "row-adam") -> tuple[Model, Arrays, TrainS
     return model, jax.tree.map(jnp.copy, fresh_arrays(name)), step
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
     ("name", "optimizer", "count"),
     [
@@ -169,9 +169,13 @@ def test_step_equals_the_dense_gradient_and_adam(name: str, optimizer: str, coun
         assert float(arrays.loss_sum) == pytest.approx(oracle.loss_sum, rel=1e-5)
 
 
+@pytest.mark.users_bits
 @pytest.mark.parametrize(
     ("name", "optimizer"),
-    [*((name, "row-adam") for name in TRAINED), ("ComiRec-SA", "lazy-adam")],
+    some_at_length(
+        [*((name, "row-adam") for name in TRAINED), ("ComiRec-SA", "lazy-adam")],
+        [("ComiRec-DR", "row-adam"), ("ComiRec-SA", "lazy-adam")],
+    ),
 )
 def test_step_keeps_padding_zero_and_other_rows_bitwise(name: str, optimizer: str) -> None:
     _, arrays, step = start(name, optimizer)
@@ -190,6 +194,7 @@ def test_step_keeps_padding_zero_and_other_rows_bitwise(name: str, optimizer: st
     assert padded > 0
 
 
+@pytest.mark.users_bits
 @pytest.mark.parametrize("name", TRAINED)
 def test_step_lowers_the_loss_of_its_own_batch(name: str) -> None:
     _, arrays, step = start(name)
@@ -201,6 +206,7 @@ def test_step_lowers_the_loss_of_its_own_batch(name: str) -> None:
     assert seen[-1] < seen[0]
 
 
+@pytest.mark.users_bits
 @pytest.mark.parametrize("name", REGISTRY)
 def test_step_is_deterministic_and_donates_its_input(name: str) -> None:
     ends = []
@@ -214,6 +220,7 @@ def test_step_is_deterministic_and_donates_its_input(name: str) -> None:
     assert ends[0] == ends[1]
 
 
+@pytest.mark.users_bits
 def test_step_depends_on_the_batchs_key_only_for_models_that_draw() -> None:
     batch = batches()[0]
     other = batch._replace(key=batch.key + np.uint32(1))
@@ -226,7 +233,6 @@ def test_step_depends_on_the_batchs_key_only_for_models_that_draw() -> None:
         assert (ends[0] != ends[1]) == (name == "MIND"), name
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_step_trains_the_encoder_with_its_model(dropout: float) -> None:
     model = with_encoder(get_model("ComiRec-SA"), Encoder(1, 2, dropout))
@@ -247,6 +253,7 @@ def test_step_trains_the_encoder_with_its_model(dropout: float) -> None:
     assert (ends[0] != ends[1]) == (dropout > 0)
 
 
+@pytest.mark.users_bits
 def test_step_never_trains_minds_logits_of_inference() -> None:
     _, arrays, step = start("MIND")
     fresh = np.array(arrays.params["routing"])
@@ -255,7 +262,6 @@ def test_step_never_trains_minds_logits_of_inference() -> None:
     assert np.array(arrays.params["routing"]).tobytes() == fresh.tobytes()
 
 
-@pytest.mark.compiled_quickly
 def test_step_follows_its_objective() -> None:
     """Loss and gradient are those of `make_loss` over the whole table, ids as they are."""
     objective = losses.Objective(temperature=0.2, neg_score="max", scoring=Scoring(cosine=True))
@@ -285,7 +291,6 @@ def test_step_follows_its_objective() -> None:
     np.testing.assert_allclose(m, 0.1 * gradient, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
     ("targets", "first", "objective", "kind"),
     [
@@ -344,7 +349,6 @@ def some_sampler(kind: str, targets: int, first: int) -> Sampler:
     return make_sampler(split, ITEMS, BATCH, length, NEGATIVES, 3, kind, rule)
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("most", [1, 30, 100, 10**9])
 def test_loss_in_chunks_equals_the_loss_at_once(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """So few scores at a time that a chunk is one target, some with a rest, or all of them."""
@@ -379,7 +383,6 @@ def test_loss_in_chunks_equals_the_loss_at_once(most: int, monkeypatch: pytest.M
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.compiled_quickly
 def test_item_dropout_removes_items_from_histories_only() -> None:
     """As often as asked; seen in the gradient of items untied, whose vector in a history is their
     own.
@@ -401,7 +404,6 @@ def test_item_dropout_removes_items_from_histories_only() -> None:
     assert np.mean(left) == pytest.approx(0.5, abs=0.07)
 
 
-@pytest.mark.compiled_quickly
 def test_routing_penalty_is_added_to_the_loss_and_evens_the_attention() -> None:
     model, arrays, _ = start("ComiRec-SA")
     assert model.interests_and_attention is not None
@@ -425,6 +427,7 @@ def test_routing_penalty_is_added_to_the_loss_and_evens_the_attention() -> None:
     assert spread[1] < spread[0]
 
 
+@pytest.mark.users_bits
 @pytest.mark.parametrize("with_features", [False, True])
 def test_step_does_not_depend_on_the_bucket_size(with_features: bool) -> None:
     _, arrays, step = start("ComiRec-DR")
@@ -447,6 +450,7 @@ def test_step_does_not_depend_on_the_bucket_size(with_features: bool) -> None:
     assert trained_with(512) == trained_with(517) == trained_with(1024)
 
 
+@pytest.mark.users_bits
 @pytest.mark.parametrize("with_features", [False, True])
 @pytest.mark.parametrize("optimizer", sorted(set(SETTINGS["optimizer"].choices) - {"adam"}))
 def test_step_memory_does_not_grow_with_the_catalogue(optimizer: str, with_features: bool) -> None:
@@ -492,7 +496,6 @@ def strong_features(arrays: Arrays) -> Arrays:
     )
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize(
     "scoring",
     [COMIREC, Scoring(tied=False, normalize_history=True)],
@@ -536,7 +539,6 @@ def test_step_with_features_equals_the_gradient_over_the_whole_table(scoring: Sc
         np.testing.assert_allclose(after.m[name], 0.1 * gradient, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.compiled_quickly
 def test_step_with_fresh_features_begins_as_without() -> None:
     model, features = get_model("ComiRec-SA"), small_features()
     ends = []
@@ -555,7 +557,6 @@ def any_by_row(numbers: ArrayLike) -> NDArray[np.bool_]:
     return found
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 def test_id_dropout_leaves_out_rows_of_a_batch_as_often_as_asked(rate: float) -> None:
     """Seen in the rows' gradient: by the batch's key, whichever the item, in histories and as a
@@ -578,7 +579,6 @@ def test_id_dropout_leaves_out_rows_of_a_batch_as_often_as_asked(rate: float) ->
     assert np.mean(left) == pytest.approx(rate, abs=0.06)
 
 
-@pytest.mark.compiled_quickly
 def test_items_without_interactions_have_no_row_and_train_no_feature() -> None:
     model, rows = get_model("DNN"), np.arange(ITEMS + 1) % 2 > 0
     features = on_device([codes_of("own", np.arange(1, ITEMS + 1), ITEMS + 1)], rows)
@@ -595,6 +595,7 @@ def test_items_without_interactions_have_no_row_and_train_no_feature() -> None:
     np.testing.assert_array_equal(moved[used], rows[used])
 
 
+@pytest.mark.users_bits
 def test_initial_arrays_are_a_function_of_the_seed() -> None:
     model = get_model("ComiRec-SA")
     described: list[list[bytes]] = []
@@ -608,6 +609,7 @@ def test_initial_arrays_are_a_function_of_the_seed() -> None:
     assert described[0] == described[1] != described[2]
 
 
+@pytest.mark.users_bits
 def test_embedding_scale_affects_initial_rows_only() -> None:
     model = get_model("ComiRec-SA")
     plain, scaled = (initial_arrays(model, SHAPE, ITEMS, 5, scale) for scale in (None, 0.01))
@@ -616,7 +618,6 @@ def test_embedding_scale_affects_initial_rows_only() -> None:
         np.testing.assert_array_equal(scaled.params[name], value)
 
 
-@pytest.mark.compiled_quickly
 def test_evaluation_interests_look_up_and_mask_the_history() -> None:
     model, arrays, _ = start("ComiRec-SA")
     history = np.array([[3, 9, 9, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7]], np.int32)

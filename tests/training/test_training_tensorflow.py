@@ -22,8 +22,6 @@ from reprise.training.batches import make_sampler
 from reprise.training.optimizers import make_update
 from reprise.training.step import initial_arrays, make_train_step
 
-pytestmark = pytest.mark.compiled_quickly
-
 relaxed = examples(30)
 seeds = st.integers(0, 2**31 - 1)
 # Items of the catalogue, negatives, users: few and many, with and without accidental hits; three

@@ -140,7 +140,7 @@ def of_interactions(
     catalogue, raw_items, held_out = _catalogue(counts, items, more.cold_items)
     about = _about(found, frame, items, catalogue, raw_items)
     matched = _matched(found, raw_items, path)
-    features = _features(more, raw_items, about, path, facts)
+    features = _features(more, raw_items, about, found, path, facts)
     order = _user_order(protocol, users, active)
     ids = users.names(order), raw_items
     made = _Made(found, protocol, ids, facts, on_progress, held_out)
@@ -201,12 +201,18 @@ def _source(
 
 
 def _features(
-    more: More, raw_items: pl.Series, about: pl.DataFrame, path: Path, facts: dict[str, Any]
+    more: More,
+    raw_items: pl.Series,
+    about: pl.DataFrame,
+    found: Interactions,
+    path: Path,
+    facts: dict[str, Any],
 ) -> list[Described]:
     """Return the features that are asked for; `facts` get the columns that are left out."""
     if more.features is None:
         return []
-    features, left_out = item_features.read(more.features, raw_items, about, path)
+    called = found.taken.get("columns", {}).get("item", {}).get("column")
+    features, left_out = item_features.read(more.features, raw_items, about, path, called)
     if left_out:
         facts["features_left_out"] = left_out
     return features

@@ -70,6 +70,8 @@ def _read(path: Path) -> pl.DataFrame:
     order = next((by_plain[name] for name in (*_RANK, *_SCORE) if name in by_plain), None)
     if order is None and "time" in find(path, names, UNNAMED):
         raise DataError("lists_no_order", path=path, columns=some(names))
+    if not {"user", "item"} <= find(path, names, UNNAMED).keys():
+        raise DataError("lists_no_column", path=path, columns=some(names))
     frame = tables.read(path, ("user", "item"), UNNAMED._replace(time=order))
     if "time" not in frame.columns:
         raise DataError("lists_no_order", path=path, columns=some(names))

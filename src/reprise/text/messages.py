@@ -56,6 +56,10 @@ class Phrase:
         return Messages(language).text(self.key, **self.values)
 
 
+class Phrases(tuple[Phrase, ...]):
+    """Phrases that a message enumerates."""
+
+
 class Messages:
     """The messages of one language; `keywords`: of the Python API, instead of flags."""
 
@@ -69,8 +73,7 @@ class Messages:
         return called
 
     def text(self, key: str, **values: Any) -> str:
-        """Return the line `key` filled in with `values`, of which a Phrase is a line itself, and a
-        list of them their enumeration.
+        """Return the line `key` filled in with `values`, of which a Phrase is a line itself.
 
         Control characters of other values are escaped, quoted ones and paths that cannot exist are
         shortened; where a field begins a line, its value is lines, and stays so.
@@ -87,7 +90,7 @@ class Messages:
             if isinstance(value, Phrase):
                 text += self.text(value.key, **value.values)
                 continue
-            if isinstance(value, list):  # of phrases
+            if isinstance(value, Phrases):
                 text += self.text("and_next").join(self.text(one.key) for one in value)
                 continue
             if self.keywords and field in _OPTIONS and isinstance(value, str) and not conversion:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reprise.errors import DataError, UsageError
-from reprise.text.messages import Phrase
+from reprise.text.messages import Phrase, Phrases
 from reprise.text.suggest import suggest
 
 ROW = "\0row"  # the number of a table's row, a name that no column has
@@ -160,7 +160,7 @@ def no_column(
     return DataError(
         "no_column",
         path=path,
-        roles=[ROLES[what] for what in missing],
+        roles=Phrases(ROLES[what] for what in missing),
         columns=some(names),
         options=shlex.join(options),
     )

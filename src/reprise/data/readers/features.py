@@ -26,7 +26,7 @@ from reprise.data.ids import spelled
 from reprise.data.item_files import Described
 from reprise.data.npy import open_array
 from reprise.data.readers import amazon, tables
-from reprise.data.readers.columns import Columns, find, no_column
+from reprise.data.readers.columns import UNNAMED, find, some
 from reprise.data.readers.dialect import UNTOLD, Dialect
 from reprise.data.readers.interactions import as_text
 from reprise.errors import ContentError, DataError, UsageError
@@ -108,17 +108,24 @@ def _bad(value: str, expected: Phrase) -> UsageError:
 
 
 def read(
-    asked: FeaturesAsked, raw_items: pl.Series, about: pl.DataFrame, source: Path
+    asked: FeaturesAsked,
+    raw_items: pl.Series,
+    about: pl.DataFrame,
+    source: Path,
+    item_column: str | None = None,
 ) -> tuple[list[Described], list[str]]:
     """Return the features of the items 1..V, and which columns are left out of all. raw_items: the
-    items' own ids; about: what their source tells of them, a row each.
+    items' own ids; about: what their source tells of them, a row each; item_column: what the source
+    calls their ids, as a table of items may, too.
     """
     own = pl.DataFrame({_ID: raw_items})
     of_table = [one for one in asked.features or () if one.vectors is None]
     found: dict[str, Described] = {}
     left_out: list[str] = []
     if of_table or asked.features is None:
-        table = _table(asked, own.hstack(about), source, [one.name for one in of_table])
+        table = _table(
+            asked, own.hstack(about), source, [one.name for one in of_table], item_column
+        )
         frame = own.join(table.frame, on=_ID, how="left", maintain_order="left")
         _refuse_strangers(table, raw_items)
         if asked.features is None:
@@ -139,7 +146,11 @@ def read(
 
 
 def _table(
-    asked: FeaturesAsked, about: pl.DataFrame, source: Path, wanted: Sequence[str]
+    asked: FeaturesAsked,
+    about: pl.DataFrame,
+    source: Path,
+    wanted: Sequence[str],
+    item_column: str | None,
 ) -> _Table:
     """Return the table that has the features, each item once, its first row counting."""
     path = asked.table
@@ -151,17 +162,17 @@ def _table(
         frame = amazon.read_metadata(path).rename({"item": _ID})
         _refuse_missing(wanted, [name for name in frame.columns if name != _ID], path)
     else:
-        frame = _columns(path, wanted)
+        frame = _columns(path, wanted, item_column)
     item = spelled(pl.col(_ID), frame.schema[_ID])
     return _Table(frame.with_columns(item).unique(_ID, keep="first", maintain_order=True), path)
 
 
-def _columns(path: Path, wanted: Sequence[str]) -> pl.DataFrame:
+def _columns(path: Path, wanted: Sequence[str], item_column: str | None) -> pl.DataFrame:
     """Return the columns of a table that are wanted, or all where none is, and its ids."""
     names = tables.names_of(path)
-    item = find(path, names, Columns()).get("item")
+    item = item_column if item_column in names else find(path, names, UNNAMED).get("item")
     if item is None:
-        raise no_column(path, ["item"], names, [])
+        raise DataError("items_no_column", path=path, columns=some(names))
     types = _types_of(names)
     dialect = Dialect("\t", "") if types else UNTOLD  # parted by tabs, and nothing is quoted
     columns = {name.rpartition(":")[0] if types else name: name for name in names if name != item}
