@@ -100,7 +100,6 @@ def drawn(rng: np.random.Generator, users: int, follow: float, num_items: int = 
     return found
 
 
-@pytest.mark.compiled_quickly
 @pytest.mark.parametrize("follow", [0.0, 0.6])
 def test_fitted_weight_grows_only_where_items_follow_items(follow: float) -> None:
     rng = np.random.default_rng(3)
@@ -117,7 +116,6 @@ def test_fitted_weight_grows_only_where_items_follow_items(follow: float) -> Non
         assert not numbers.any()
 
 
-@pytest.mark.compiled_quickly
 def test_fitted_numbers_of_a_model_that_is_not_finite_add_nothing() -> None:
     rng = np.random.default_rng(3)
     lists = drawn(rng, 50, 1.0)

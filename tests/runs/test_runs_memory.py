@@ -25,7 +25,6 @@ from reprise.serving import export, index
 from reprise.serving.lists import Query, answer, model_of
 from reprise.serving.recommender import Recommender
 
-pytestmark = pytest.mark.compiled_quickly
 ITEMS = 60
 WITH: dict[str, Any] = {
     "model": "DNN",
