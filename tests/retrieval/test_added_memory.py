@@ -34,7 +34,7 @@ def test_added_scores_hold_the_memory_of_items_that_are_not_seen(
     filtered = np.array([data.draw(st.booleans()) for _ in histories])
     added = added_scores(retriever(memory, bias), split_of(histories), filtered)
     assert added is not None
-    expected = {}
+    expected: dict[tuple[int, int], float] = {}
     for user, history in enumerate(histories):
         own = slow_values(memory, history)
         seen = -math.inf if filtered[user] else bias

@@ -173,7 +173,7 @@ def _pairs(users: EvaluationUsers, edges: Edges) -> _Pairs:
     wants = targets * count + np.repeat(np.arange(count), lengths)
     at = np.minimum(np.searchsorted(keys, wants), len(keys) - 1)
     weight = np.repeat(1 / np.maximum(lengths, 1), lengths) * (keys[at] == wants)
-    wanted = np.bincount(at, weight, len(keys))
+    wanted = np.bincount(at, weight, len(keys)).astype(np.float64)
     counts = np.bincount(row, minlength=count * ages).reshape(count, ages).astype(np.float64)
     counts[recent.lengths == 0, 0] = 1
     return _Pairs(user[kept], item[kept], mass[kept], wanted[kept], counts)

@@ -354,7 +354,7 @@ def _explained(model: Model, query: Query, interests: NDArray[np.float32], found
 def _remembered(model: Model, query: Query, found: Answer) -> Answer:
     """Add to an explained answer what a memory has to do with it."""
     memory = model.retriever.memory
-    if memory is None or not len(found.ids):
+    if memory is None or found.because is None or not len(found.ids):
         return found
     past = _sequences([query.history])
     values = np.zeros(len(model.items), np.float32)
