@@ -124,3 +124,11 @@ def test_fitted_numbers_of_a_model_that_is_not_finite_add_nothing() -> None:
     model = ignorant(60)
     broken = Retriever(model.model, COMIREC, model.rows * jnp.nan, 4, model.params)
     assert not memory_fit.fitted(broken, edges, users, 1.0).any()
+
+
+def test_fitted_numbers_of_edges_that_lead_nowhere_add_nothing() -> None:
+    lists = drawn(np.random.default_rng(3), 20, 1.0)
+    users = users_of([own[:6] for own in lists], [own[6:] for own in lists])
+    assert not memory_fit.fitted(
+        ignorant(60), counted_edges(split_of([[]]), 60, 16), users, 1.0
+    ).any()

@@ -162,18 +162,15 @@ def _pairs(users: EvaluationUsers, edges: Edges) -> _Pairs:
     owner = np.repeat(np.arange(count), past.lengths)
     seen = np.unique((past.items.astype(np.int64) - 1) * count + owner)
     keys, place = np.unique(led.col.astype(np.int64) * count + user, return_inverse=True)
-    kept = np.ones(len(keys), bool)
-    at = np.searchsorted(keys, seen)
-    hit = (at < len(keys)) & (keys[np.minimum(at, len(keys) - 1)] == seen)
-    kept[at[hit]] = False
+    kept = ~np.isin(keys, seen)
     mass = sparse.csr_array((led.data.astype(np.float64), (place, age)), shape=(len(keys), ages))
     item, user = np.divmod(keys, count)
     offsets, targets = users.target_offsets, users.target_items.astype(np.int64) - 1
     lengths = np.diff(offsets)
     wants = targets * count + np.repeat(np.arange(count), lengths)
-    at = np.minimum(np.searchsorted(keys, wants), len(keys) - 1)
-    weight = np.repeat(1 / np.maximum(lengths, 1), lengths) * (keys[at] == wants)
-    wanted = np.bincount(at, weight, len(keys)).astype(np.float64)
+    share, led_to = np.repeat(1 / np.maximum(lengths, 1), lengths), np.isin(wants, keys)
+    at = np.searchsorted(keys, wants[led_to])
+    wanted = np.bincount(at, share[led_to], len(keys)).astype(np.float64)
     counts = np.bincount(row, minlength=count * ages).reshape(count, ages).astype(np.float64)
     counts[recent.lengths == 0, 0] = 1
     return _Pairs(user[kept], item[kept], mass[kept], wanted[kept], counts)
