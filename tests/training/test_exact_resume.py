@@ -157,6 +157,7 @@ AMOUNTS: dict[str, tuple[Any, ...]] = {
     "valid_users": (0, 7),
     "warmup": (0, 6),
     "decay_steps": (9,),
+    "memory_edges": (3, 64),
 }
 
 
