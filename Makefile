@@ -49,6 +49,7 @@ bench: $(TOOLS)
 	$(BIN)/python benchmarks/step.py --rounds 3
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/optimizers.py
+	$(BIN)/python benchmarks/features.py --turns 100
 	$(BIN)/python benchmarks/batches.py
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/train.py

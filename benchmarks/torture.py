@@ -1,6 +1,7 @@
 """Torment real runs for long and compare: python benchmarks/torture.py --kills 300 --seed 7
 
-For each model a run is trained undisturbed, on the first of --cores. Others are started again and
+For each model, and with each set of switches (--with), a run is trained undisturbed, on the first
+of --cores. Others are started again and
 again by the same command, each time on one of --cores, and ended by a blow drawn at random:
 
     kill        SIGKILL at a random instant
@@ -16,7 +17,7 @@ run's state digest, metrics.jsonl, best metric and best weights; the weights are
 were damaged while later checkpoints stood: then their loss is said, and only the metric is kept.
 Exit code 1 where anything differs. The same seed draws the same blows; the instants at which they
 fall on the work depend on the machine. --source takes anything that `reprise prepare` reads; the
-demo data otherwise.
+demo data with features and times otherwise.
 """
 
 import os
@@ -46,6 +47,13 @@ KILLS_A_RUN = 12  # that many instants are spread over a run's work
 CALLS = ("fsync", "rename", "mkdir", "unlinkat", "rmdir", "write")
 MOST_CALLS = 60
 DAMAGE_SHARE, MOVE_SHARE = 0.5, 0.1
+SWITCHES = {
+    "nothing": (),
+    "features+times": (
+        *("--item-features", "all", "--id-dropout", "0.2"),
+        *("--encoder-layers", "1", "--time-bias", "gaps+request"),
+    ),
+}
 STOPPED = (0, 130, 143, -signal.SIGINT, -signal.SIGTERM)  # negative: before training took over
 
 
@@ -77,6 +85,7 @@ class Torment:
 
     root: Path
     model: str
+    switches: str
     options: Sequence[str]
     rng: random.Random
     cores: Sequence[int]
@@ -86,7 +95,8 @@ class Torment:
     training: float = 0.0
 
     def new_run(self, name: str) -> Run:
-        return Run(f"{self.model}-{name}", self.root / f"runs-{self.model}-{name}")
+        whole = f"{self.model}-{self.switches.replace('+', '-')}-{name}"
+        return Run(whole, self.root / f"runs-{whole}")
 
     def start(self, run: Run, cores: int, prefix: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
         where = ("--data-dir", str(self.root / "data"), "--runs-dir", str(run.runs_folder))
@@ -94,7 +104,9 @@ class Torment:
         run.log.parent.mkdir(parents=True, exist_ok=True)
         with run.log.open("ab") as log, _limited_to(cores):
             return subprocess.Popen(
-                [*prefix, *REPRISE, *train, *where, *self.options], stdout=log, stderr=log
+                [*prefix, *REPRISE, *train, *where, *self.options, *SWITCHES[self.switches]],
+                stdout=log,
+                stderr=log,
             )
 
     def run_undisturbed(self) -> Run:
@@ -222,6 +234,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="Of the blows; drawn and printed if not given.")
     parser.add_argument("--source", type=Path, help="What to prepare. [default: the demo data]")
     parser.add_argument("--models", nargs="+", default=list(REGISTRY), choices=list(REGISTRY))
+    parser.add_argument("--with", nargs="+", choices=list(SWITCHES), dest="switches")
     parser.add_argument("--preset", help="Values that the runs start from, as `reprise train`'s.")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=2000)
@@ -240,12 +253,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reprise-torture-") as folder:
         root = Path(folder)
         _prepare(options.source, root / "data")
-        for number, model in enumerate(options.models):
-            share = options.kills // len(options.models)
-            share += number < options.kills % len(options.models)
-            torment = Torment(
-                root, model, training, random.Random(f"{seed} {model}"), options.cores
-            )
+        switches = options.switches or (["nothing"] if options.source else list(SWITCHES))
+        every = [(model, one) for one in switches for model in options.models]
+        for number, (model, one) in enumerate(every):
+            share = options.kills // len(every) + (number < options.kills % len(every))
+            rng = random.Random(f"{seed} {model} {one}" if SWITCHES[one] else f"{seed} {model}")
+            torment = Torment(root, model, one, training, rng, options.cores)
             rows.append(_torment(torment, share))
     print()
     print_table(rows)
@@ -290,6 +303,7 @@ def _torment(torment: Torment, blows: int) -> dict[str, str | int | float]:
     )
     return {
         "model": torment.model,
+        "with": torment.switches,
         "runs": len(tormented),
         **{column: counts[column] for column in columns},
         "excused": sum(run.best_damaged for run in tormented),
@@ -299,7 +313,7 @@ def _torment(torment: Torment, blows: int) -> dict[str, str | int | float]:
 
 def _prepare(source: Path | None, data: Path) -> None:
     if source is None:
-        publish(make_demo(), DATASET, data / DATASET)
+        publish(make_demo(features=True, times=True), DATASET, data / DATASET)
         return
     prepare = ("prepare", str(source), "--name", DATASET, "--data-dir", str(data))
     if code := subprocess.run([*REPRISE, *prepare], check=False).returncode:

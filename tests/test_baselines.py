@@ -17,10 +17,19 @@ from helpers.commands import reprise as command
 from reprise.cli.main import cli
 from reprise.data.features import Bags, Codes, Vectors
 from reprise.data.sequences import Past, Sequences
-from reprise.evaluation.baselines import BASELINES, ItemToItem, cosines, ease, ridge, rules
+from reprise.evaluation import baselines
+from reprise.evaluation.baselines import (
+    BASELINES,
+    ItemToItem,
+    cosines,
+    ease,
+    ridge,
+    rules,
+)
 from reprise.evaluation.cold import nearest, of_category
 from reprise.evaluation.ranked import ranked
 from reprise.evaluation.recent import recent
+from reprise.memory import counting
 from reprise.memory.counting import decayed_products, rule_counts
 from reprise.runs.baselines import measure_baselines
 
@@ -61,17 +70,29 @@ def test_rules_divide_rows_and_columns_by_counts(lists: list[list[int]]) -> None
         assert fitted.decay == settings["decay"]
 
 
-@given(HISTORIES)
-def test_knn_is_the_shrunk_cosine_of_sets_of_users(lists: list[list[int]]) -> None:
-    found = dense(cosines(sequences(lists), ITEMS))
+@given(HISTORIES, st.sampled_from([1, 2, 3, None]))
+def test_knn_is_the_shrunk_cosine_of_sets_of_users(
+    lists: list[list[int]], most: int | None
+) -> None:
+    found = dense(cosines(sequences(lists), ITEMS, most))
     having = [{user for user, own in enumerate(lists) if item in own} for item in range(ITEMS + 1)]
     for one in range(1, ITEMS + 1):
-        for other in range(1, ITEMS + 1):
+        expected = np.zeros(ITEMS)
+        for other in {*range(1, ITEMS + 1)} - {one}:
             both = len(having[one] & having[other])
-            expected = both / ((len(having[one]) * len(having[other])) ** 0.5 + 20)
-            assert found[one - 1, other - 1] == pytest.approx(
-                0 if one == other else expected, rel=1e-5
-            )
+            alike = both / ((len(having[one]) * len(having[other])) ** 0.5 + 20)
+            expected[other - 1] = np.float32(alike)
+        expected[np.argsort(-expected, kind="stable")[most or ITEMS :]] = 0
+        assert found[one - 1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_knn_is_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    own = sequences([rng.integers(1, 31, 12).tolist() for _ in range(40)])
+    whole = dense(cosines(own, 30, 5))
+    monkeypatch.setattr(baselines, "_PAIRS", 100)
+    np.testing.assert_array_equal(dense(cosines(own, 30, 5)), whole)
+    assert (np.count_nonzero(whole, axis=1) == 5).all()
 
 
 @given(HISTORIES)
@@ -88,6 +109,15 @@ def test_ease_is_the_ridge_of_each_item_on_the_others(lists: list[list[int]]) ->
             weights = np.linalg.solve(system, left.T @ met[:, item])
             np.testing.assert_allclose(found[others, item], weights, atol=1e-6)
             assert found[item, item] == 0
+
+
+def test_symmetric_matrices_are_mirrored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "_MIRRORED", 3)
+    own = np.random.default_rng(7).normal(size=(8, 8))
+    np.testing.assert_allclose(counting._plus_transposed(own.copy()), own + own.T)
+    system = own @ own.T
+    inverse = np.linalg.inv(system + 2 * np.eye(8))
+    np.testing.assert_allclose(baselines._inverse(system.copy(), 2.0), inverse)
 
 
 @given(HISTORIES, st.sampled_from([0.5, 0.8]))

@@ -321,11 +321,11 @@ def test_export_reports_a_disk_that_fills_up_while_writing(
     np.save(tmp_path / "many.npy", np.full((5000, 1), 3))
     users = users_of_file(tmp_path / "many.npy", plain, no_warning)
 
-    def then_full(*arguments: Any) -> Iterator[NDArray[np.float32]]:
-        first, *others = user_vectors(*arguments)
+    def then_full(*arguments: Any, **others: Any) -> Iterator[NDArray[np.float32]]:
+        first, *left = user_vectors(*arguments, **others)
         yield first
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
-        yield from others
+        yield from left
 
     monkeypatch.setattr("reprise.serving.export.user_vectors", then_full)
     with small_disk(resource.RLIM_INFINITY), refused(WriteError, "write_refused_new"):

@@ -448,13 +448,26 @@ def test_layout_is_of_columns_that_are_rounded_alike(rows: tuple[int, ...]) -> N
             assert all((one == products[0][:, :1]).all() for one in products)
 
 
-def test_layout_is_one_shape_where_columns_are_not_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_place(left: Any, right: Any) -> Any:
-        return left @ right + np.arange(right.shape[1], dtype=np.float32)
+def test_search_gives_the_same_bits_where_columns_are_not_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def by_place(left: Any, right: Any, out: Any = None) -> Any:
+        product = left @ right + np.arange(right.shape[1], dtype=np.float32)
+        if out is not None:
+            out[:] = product
+        return product
 
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=(1500, 7)).astype(np.float32)
+    interests = rng.normal(size=(5, 3, 7)).astype(np.float32)
     columns.layout.cache_clear()
     monkeypatch.setattr(np, "matmul", by_place)
     try:
-        assert columns.layout(7, (1024,)) == columns.Layout(0, (columns.WIDEST,))
+        assert columns.layout(7, (1024,)) == columns.Layout(0, ())
+        together = best_by_tiles(items, interests, Terms(), 20)
+        for user in range(5):
+            alone = best_by_tiles(items, interests[[user]], Terms(), 20)
+            assert alone[0].tobytes() == together[0][[user]].tobytes()
+            assert alone[1].tobytes() == together[1][[user]].tobytes()
     finally:
         columns.layout.cache_clear()

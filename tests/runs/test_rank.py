@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.checkpoints import no_warning
+from helpers.commands import run_small
 from reprise import api
 from reprise.data import item_files
 from reprise.data.dataset import open_dataset
 from reprise.data.npy import save_array
+from reprise.errors import ConfigMismatchError
+from reprise.runs.stored import load
 
 
 @pytest.fixture
@@ -45,3 +49,23 @@ def test_popular_items_and_most_pop_follow_the_rank(reversed_rank: Path, tmp_pat
     for history in ([], [recommender.item_ids[7]]):  # popular items, and the model's own
         found = recommender.recommend([history], 5)
         assert found["item_id"].to_list() == raw, history
+
+
+def test_run_is_bound_to_a_rank_that_is_not_the_number(
+    small_data: Path, reversed_rank: Path, tmp_path: Path
+) -> None:
+    assert open_dataset(reversed_rank / "small").fingerprint == (
+        open_dataset(small_data / "small").fingerprint
+    )
+    for name, own, other in (
+        ("numbered", small_data, reversed_rank),
+        ("ranked", reversed_rank, small_data),
+    ):
+        _, _, folder = run_small(own, tmp_path / name, max_steps=2)
+        assert run_small(own, tmp_path / name, max_steps=2)[0].exit_code == 0
+        stored = load(folder.path, "best", no_warning, other.joinpath)
+        assert ("rank" in stored.checkpoint.identity) == (name == "ranked")
+        with pytest.raises(ConfigMismatchError, match="ranks by popularity"):
+            run_small(other, tmp_path / name, max_steps=3)
+        with pytest.raises(ConfigMismatchError, match="ranks by popularity"):
+            _ = stored.dataset

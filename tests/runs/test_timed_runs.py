@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from helpers.builders_data import draft_of
@@ -22,6 +23,8 @@ from reprise.errors import ConfigMismatchError, DataError, UsageError
 from reprise.runs.evaluation import asked_at, evaluation_facts, measure
 from reprise.runs.folder import RunFolder
 from reprise.runs.stored import StoredModel, from_checkpoint, load
+from reprise.serving.export import write
+from reprise.serving.histories import Users, users_of_file, users_of_split
 from reprise.serving.recommender import Recommender, UntimedWarning
 from reprise.serving.server.model import ServedModel
 from reprise.training.setup import make_task
@@ -40,6 +43,12 @@ def timed(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFold
 @pytest.fixture
 def stored(timed: RunFolder, small_data: Path) -> StoredModel:
     return load(timed.path, "best", no_warning, lambda name: small_data / name)
+
+
+@pytest.fixture
+def plain(small_data: Path, tmp_path: Path) -> StoredModel:
+    _, _, folder = run_small(small_data, tmp_path / "plain", max_steps=2)
+    return load(folder.path, "best", no_warning, lambda name: small_data / name)
 
 
 def without_times(split: Sequences) -> Sequences:
@@ -311,3 +320,57 @@ def test_model_with_times_finds_what_depends_on_them(kind: str, steps: int, tmp_
         recalls[name] = outcome.results["test"]["recall@10"]
     assert recalls["without"] < 0.4
     assert recalls["with"] > 0.8
+
+
+def test_export_of_a_file_reads_its_times(
+    stored: StoredModel, plain: StoredModel, tmp_path: Path
+) -> None:
+    """A file with a split's histories, times and requests has the vectors of its evaluation."""
+    users = users_of_split(stored.dataset, "test", 6, as_evaluated=True)
+    past, held_out = users.histories.past.whole(), users.histories.held_out_time
+    assert past.times is not None
+    assert held_out is not None
+    rows = {
+        "raw_ids": [[f"i{item}" for item in own] for own in parts(past, past.items)],
+        "times": [own.tolist() for own in parts(past, past.times // 10**9)],
+        "request_time": (held_out // 10**9).tolist(),
+    }
+    rows["raw_ids"][2].insert(1, "unknown")
+    rows["times"][2].insert(1, rows["times"][2][0])
+    table = pl.DataFrame(rows)
+    said: list[str] = []
+
+    def vectors(model: StoredModel, users: Users, name: str) -> tuple[Any, dict[str, Any]]:
+        write(model, users, tmp_path / name)
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())["users"]
+        return np.load(tmp_path / name / "interests.npy"), manifest
+
+    def of_file(model: StoredModel, name: str, frame: pl.DataFrame) -> Users:
+        said.clear()
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+        say = lambda key, **values: said.append(key)  # noqa: E731
+        return users_of_file(tmp_path / f"{name}.parquet", model, say)
+
+    expected, manifest = vectors(stored, users, "split")
+    assert (manifest["timed"], manifest["request_time"]) == (True, "first-held-out")
+    found, manifest = vectors(stored, of_file(stored, "file", table), "file")
+    assert said == ["histories_unknown"]
+    assert (manifest["timed"], manifest["request_time"]) == (True, "given")
+    assert found.tobytes() == expected.tobytes()
+    found, manifest = vectors(stored, of_file(stored, "bare", table.select("raw_ids")), "bare")
+    assert said == ["histories_unknown", "times_missing"]
+    assert (manifest["timed"], manifest["request_time"]) == (False, None)
+    assert found.tobytes() != expected.tobytes()
+    _, manifest = vectors(stored, of_file(stored, "unasked", table.drop("request_time")), "gaps")
+    assert said == ["histories_unknown", "request_time_missing"]
+    assert (manifest["timed"], manifest["request_time"]) == (True, None)
+    _, manifest = vectors(plain, of_file(plain, "unread", table), "unread-export")
+    assert said == ["histories_unknown", "times_unread"]
+    assert "timed" not in manifest
+    short = table.with_columns(times=pl.col("times").list.head(1))
+    with pytest.raises(DataError, match=r"short\.parquet, line 1: "):
+        of_file(stored, "short", short)
+
+
+def parts(own: Sequences, values: Any) -> list[Any]:
+    return np.split(values, own.offsets[1:-1])

@@ -20,6 +20,7 @@ from reprise.training.optimizers import make_update
 from reprise.training.setup import fresh_state, make_task, up_to_date
 
 ITEMS, INTERESTS, BRANDS, HELD_OUT, STEPS = 600, 15, 3, 3, 120
+INNER_PRODUCT = {"temperature": 0, "learning_rate": 0.02}
 Chosen = NDArray[np.bool_]
 
 
@@ -96,11 +97,16 @@ def recalls(data: Dataset, cold: Chosen, **settings: Any) -> tuple[float, float]
     return float(found[~cold[items]].mean()), float(found[cold[items]].mean())
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.3])
+# Where scores are inner products, an item's length counts, and features must learn it alone.
+@pytest.mark.parametrize(
+    "settings",
+    [{"id_dropout": 0.0}, {"id_dropout": 0.3}, {"id_dropout": 0.5, **INNER_PRODUCT}],
+    ids=["cosine", "cosine without ids", "inner product without ids"],
+)
 def test_features_recommend_items_that_were_never_trained(
-    world: tuple[Dataset, Chosen], rate: float
+    world: tuple[Dataset, Chosen], settings: dict[str, Any]
 ) -> None:
-    warm, cold = recalls(*world, item_features="all", id_dropout=rate)
+    warm, cold = recalls(*world, item_features="all", **settings)
     assert warm > 0.4  # of 600 items, 80 are of a user's interests
     assert cold >= 0.6 * warm
 

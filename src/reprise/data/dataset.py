@@ -45,8 +45,8 @@ SCHEMA = SCHEMAS[-1]
 SPLITS = ("train", "valid", "test")
 # What ties a run to its data: the arrays' fingerprint, the digest of the items' own ids (which runs
 # of older versions do not know), and, where the run uses them, of the times, of the item features
-# by name, and of the edges of its memory.
-DATA_KEYS = ("dataset_fingerprint", "item_ids", "times", "features", "edges")
+# by name, of the edges of its memory, and of the ranks where items are not numbered by popularity.
+DATA_KEYS = ("dataset_fingerprint", "item_ids", "times", "features", "edges", "rank")
 # What an evaluation hides of a user's items, to be found: all after the first 80%, the last, or all
 # from a time on, that is after the first `known`.
 SHARE, LAST, LATER = "share-0.8", "last", "later"
@@ -191,6 +191,13 @@ class Dataset:
     def is_numbered_by_rank(self) -> bool:
         """Whether the items are numbered by their rank, as those of a fresh dataset are."""
         return bool(np.array_equal(self.rank, np.arange(self.num_items + 1)))
+
+    @property
+    def rank_digest(self) -> str | None:
+        """The SHA-256 of the ranks, which a run is bound to; None where the items' numbers, which
+        have a digest, are their ranks.
+        """
+        return None if self.is_numbered_by_rank else item_files.digest_of(self.rank)
 
     @cached_property
     def cold(self) -> NDArray[np.bool_] | None:

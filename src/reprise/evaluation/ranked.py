@@ -103,5 +103,15 @@ def best_of(
     if len(best) < top_n:
         others = ~refused
         others[best] = False
-        best = np.concatenate([best, np.flatnonzero(others)[: top_n - len(best)]])
+        best = np.concatenate([best, _first(others, top_n - len(best))])
     return best
+
+
+def _first(allowed: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """Return the first `count` places that are allowed, without a look at all of a catalogue."""
+    looked = count
+    found = np.flatnonzero(allowed[:looked])
+    while len(found) < count and looked < len(allowed):
+        looked *= 4
+        found = np.flatnonzero(allowed[:looked])
+    return found[:count]

@@ -12,6 +12,8 @@ from reprise.data.sequences import Sequences
 _PAIRS = 20_000_000  # counted at a time
 _NEGLIGIBLE = 1e-7  # weights of pairs, of the greatest, that `decayed_products` leaves out
 
+_MIRRORED = 512  # rows of a symmetric matrix
+
 _Float = NDArray[np.float64]
 
 
@@ -48,9 +50,9 @@ def decayed_products(
     left = lengths - train.places - 1  # places after each one
     size = num_items * num_items
     own = (1 - decay ** (2 * (left + 1.0))) / (1 - decay**2)
-    past, both = np.zeros(size), np.zeros(size)
+    past, both = np.zeros(size), np.zeros(size)  # of the first, the half above the diagonal
     item = train.items.astype(np.int64) - 1
-    np.add.at(past, item * (num_items + 1), own)
+    np.add.at(past, item * (num_items + 1), own / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = (1 - future) / (1 - future ** left.astype(np.float64))
     to_future = np.zeros(len(item))
@@ -60,14 +62,13 @@ def decayed_products(
         if not len(first):
             break
         key = item[first] * num_items + item[first + distance]
-        back = item[first + distance] * num_items + item[first]
-        weight = decay**distance * own[first + distance]
-        np.add.at(past, key, weight)
-        np.add.at(past, back, weight)
+        if decay**distance >= _NEGLIGIBLE:
+            np.add.at(past, key, decay**distance * own[first + distance])
         np.add.at(both, key, to_future[first])
         if max(decay**distance, to_future.max()) < _NEGLIGIBLE:
             break
-    return past.reshape(num_items, -1), both.reshape(num_items, -1)
+    half = past.reshape(num_items, -1)
+    return _plus_transposed(half), both.reshape(num_items, -1)
 
 
 def _weights_to_future(
@@ -86,6 +87,20 @@ def _weights_to_future(
     return np.where(
         left >= distance, others + np.where(left > 0, share, 0) * future ** (distance - 1), 0
     )
+
+
+def _plus_transposed(matrix: _Float) -> _Float:
+    """Add its transposed matrix to a matrix, in place."""
+    for here in row_blocks(len(matrix)):
+        matrix[here, here] += matrix[here, here].T.copy()
+        matrix[here, here.stop :] += matrix[here.stop :, here].T
+        matrix[here.stop :, here] = matrix[here, here.stop :].T
+    return matrix
+
+
+def row_blocks(size: int) -> list[slice]:
+    """Return slices of rows that are mirrored at a time, without a copy of the whole matrix."""
+    return [slice(at, min(at + _MIRRORED, size)) for at in range(0, size, _MIRRORED)]
 
 
 def pairs(train: Sequences, distance: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

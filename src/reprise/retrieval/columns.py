@@ -23,7 +23,7 @@ _Numbers = NDArray[np.float32]
 
 class Layout(NamedTuple):
     """How columns are laid out: `margin` unused ones on both sides, and as many between as the
-    least of `widths` that is enough.
+    least of `widths` that is enough. No widths: columns are not alike, wherever they are.
     """
 
     margin: int
@@ -37,7 +37,7 @@ class Layout(NamedTuple):
 @cache
 def layout(dim: int, rows: tuple[int, ...], widest: int = WIDEST) -> Layout:
     """Return the layout for products of as many rows as one of `rows` with columns of `dim`
-    numbers. Where no margin makes the columns alike, all products are of one shape, at least.
+    numbers.
     """
     for margin in _MARGINS:
         alike = {one for one in (*_WIDTHS, widest) if one <= widest}
@@ -50,7 +50,7 @@ def layout(dim: int, rows: tuple[int, ...], widest: int = WIDEST) -> Layout:
                 break
         else:
             return Layout(margin, tuple(sorted(alike)))
-    return Layout(0, (widest,))
+    return Layout(0, ())
 
 
 def _product(left: _Numbers, right: _Numbers, margin: int, width: int) -> _Numbers:

@@ -139,6 +139,7 @@ def best_by_tiles(
     layout = _layout(dim, len(items))
     # Users whose interests fit a tile, and whose candidates fit _POSITION_BITS.
     size = max(1, min(_TILE // count, (1 << _POSITION_BITS) // (2 * top_n + BLOCK)))
+    size = size if layout.widths else 1  # whose columns are always at the same places
     parts = _parts(len(items), threads)
     with ThreadPoolExecutor(threads, "blocks") as pool:
         each = pool.map if len(parts) > 1 else map

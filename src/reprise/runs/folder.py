@@ -40,6 +40,12 @@ from reprise.training.state import Progress, Snapshot
 Source = Literal["latest", "best"]
 RUN_SCHEMA = 1
 NOTHING = Progress(learning_rate=float("nan"))  # before the first step
+_CHANGED = {  # the messages that tell of another digest
+    "item_ids": "items_relabelled",
+    "times": "times_changed",
+    "rank": "rank_changed",
+    "edges": "memory_changed",
+}
 _COUNTS = ("test_iter", "top_n", "max_steps", "patience")  # of the configuration
 
 
@@ -149,12 +155,8 @@ def refuse_difference(
 ) -> None:
     """Raise ConfigMismatchError, with one line per key, if the two differ."""
     differences = _difference(stored, asked)
-    if differences == ["item_ids"]:
-        raise ConfigMismatchError("items_relabelled", path=folder.path)
-    if differences == ["times"]:
-        raise ConfigMismatchError("times_changed", path=folder.path)
-    if differences == ["edges"]:
-        raise ConfigMismatchError("memory_changed", path=folder.path)
+    if len(differences) == 1 and differences[0] in _CHANGED:
+        raise ConfigMismatchError(_CHANGED[differences[0]], path=folder.path)
     if differences == ["features"]:
         known, own = stored["features"], asked["features"]
         names = [name for name in sorted(known) if known[name] != own.get(name)]
@@ -166,12 +168,13 @@ def refuse_difference(
 
 def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Return "key: stored -> asked" for each key that differs, of a digest the key alone; what an
-    older version did not store is no difference.
+    older version did not store is no difference. Without a rank, items were numbered by it.
     """
+    known = {"rank": None, **stored} if "rank" in asked else stored
     return [
         key if key in DATA_KEYS else f"{key}: {value} -> {asked.get(key)}"
-        for key, value in sorted(stored.items())
-        if _other(stored, asked, key)
+        for key, value in sorted(known.items())
+        if _other(known, asked, key)
     ]
 
 

@@ -75,6 +75,8 @@ class StoredModel:
             raise ConfigMismatchError("items_relabelled", path=path)
         if "times" in identity and dataset.times_digest != identity["times"]:
             raise ConfigMismatchError("times_changed", path=path)
+        if identity.get("rank") != dataset.rank_digest:
+            raise ConfigMismatchError("rank_changed", path=path)
         return dataset
 
 

@@ -31,12 +31,10 @@ from reprise.retrieval.ranking import NO_ITEM, Ranking
 from reprise.retrieval.vectors import CHUNK
 from reprise.serving.lists import Answer, Query, answers, rankings
 from reprise.serving.recommender import Counts, Recommender
-from reprise.serving.times import When, known_ones, when_of
-from reprise.text.messages import Phrase
+from reprise.serving.times import TIMES, When, known_ones, whens_of
 from reprise.text.shown import shown_in_csv
 
 HISTORIES = ("history", "raw_ids", "items")  # names of the column, the surest first
-TIMES = ("times", "request_time")  # names of the columns of times
 _ROWS = 4096  # users read at a time
 _ANSWERS = 1024  # users written at a time
 
@@ -260,18 +258,12 @@ def _histories(
 
 
 def _whens(source: Source, frame: pl.DataFrame, lengths: list[int]) -> Iterator[When]:
-    """Yield the times of each row; DataError for what is wrong with them, and where."""
+    """Return the times of each row, see `whens_of`."""
     nothing: list[Any] = [None] * len(frame)
     times = _times_of(frame["times"]) if "times" in source.has else nothing
     asked = frame["request_time"].to_list() if "request_time" in source.has else nothing
-    for line, own, request, size in zip(frame["line"], times, asked, lengths, strict=True):
-        try:
-            yield when_of(own, request if request != "" else None, size)
-        except UsageError as error:
-            reason = Phrase(error.key, **error.values)
-            raise DataError(
-                "histories_times", path=source.path, line=line, reason=reason
-            ) from error
+    requests = (None if request == "" else request for request in asked)
+    return whens_of(source.path, frame["line"], times, requests, lengths)
 
 
 def _times_of(column: pl.Series) -> Iterator[Any]:

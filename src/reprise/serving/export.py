@@ -32,6 +32,7 @@ from reprise import __version__, durable
 from reprise.checkpoints import store
 from reprise.data import REQUEST_TIMES
 from reprise.data.dataset import Dataset
+from reprise.data.moments import UNKNOWN
 from reprise.data.npy import save_array, save_parts
 from reprise.errors import CheckpointError, RepriseError, UsageError
 from reprise.memory.memory import AGES, MOST
@@ -43,6 +44,7 @@ from reprise.serving.index import Kind
 from reprise.text.messages import Messages, Say, unsaid
 
 SCHEMA = 1
+_GIVEN = "given"  # the time of a request, with a history in a file
 _QUERIES, _LIST = 1000, 50  # users, and length of their lists, to measure an index with
 
 
@@ -169,6 +171,10 @@ def _asked_at(stored: StoredModel, users: Users) -> dict[str, Any]:
     if not stored.retriever.reads_times:
         return {}
     asked_at, timed = stored.retriever.request_time, users.histories.times is not None
+    if users.times is not None:
+        asked = asked_at is not None and bool((users.times[:, -1] != UNKNOWN).any())
+        timed = bool((users.times != UNKNOWN).any())
+        return {"timed": timed, "request_time": _GIVEN if asked else None}
     known = timed and (asked_at != REQUEST_TIMES[0] or users.histories.held_out_time is not None)
     return {"timed": timed, "request_time": asked_at if known else None}
 
@@ -241,7 +247,7 @@ def _write_users(stored: StoredModel, users: Users, target: Path) -> int:
 def _vectors(stored: StoredModel, users: Users) -> Iterator[NDArray[np.float32]]:
     """Yield the interests [u, K, d] of one chunk of users after another; zero without items."""
     known, start = users.histories.past.lengths > 0, 0
-    for made in user_vectors(stored.retriever, users.histories):
+    for made in user_vectors(stored.retriever, users.histories, times=users.times):
         some = known[start:][: len(made)]  # the last chunk is padded
         part = np.where(some[:, None, None], made[: len(some)], np.float32(0))
         _require_finite(stored, part)

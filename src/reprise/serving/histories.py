@@ -1,5 +1,6 @@
 """The users whose interests are exported, and their histories."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 from reprise.data.dataset import SPLITS, Dataset
 from reprise.data.files import require_file
-from reprise.data.ids import spelled, spelled_series
+from reprise.data.ids import spelled_series
 from reprise.data.npy import open_array
 from reprise.data.sequences import EvaluationUsers, Past, Sequences
 from reprise.errors import ContentError, DataError, UsageError
 from reprise.runs.stored import StoredModel
+from reprise.serving.times import NEVER, TIMES, When, as_read, known_ones, whens_of
 from reprise.text.messages import Say
 
 EVERYONE = "all"
@@ -23,13 +25,15 @@ EVERYONE = "all"
 @dataclass(frozen=True)
 class Users:
     """Users to export: their source ("valid", the name of a file), raw ids [U] where known, and
-    histories. as_evaluated: whether these exclude the held-out items.
+    histories. as_evaluated: whether these exclude the held-out items. times [U, L + 1] int32: as
+    `data.moments` has them, where they were given; None: as `histories` has them.
     """
 
     source: str
     raw_ids: pl.Series | None
     histories: EvaluationUsers
     as_evaluated: bool = False
+    times: NDArray[np.int32] | None = None
 
 
 def users_of_split(dataset: Dataset, split: str, length: int, as_evaluated: bool) -> Users:
@@ -60,12 +64,13 @@ def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
 
     .npy: item numbers [U, L], 0 being padding at any position. .parquet: one row per user, with a
     column `items` (lists of item numbers) or `raw_ids` (lists of raw item ids) and, optionally,
-    `user`. Unknown raw ids are left out, with a warning.
+    `user`, `times` (lists of as many times) and `request_time`. Unknown raw ids are left out, which
+    is said, and so it is whose times a model lacks, or does not read.
     """
     require_file(path)
     try:
-        users, sequences = (
-            (None, _of_array(open_array(path)))
+        users, sequences, whens = (
+            (None, _of_array(open_array(path)), None)
             if path.suffix == ".npy"
             else _of_table(path, pl.read_parquet(path, glob=False), stored, say)
         )
@@ -81,7 +86,23 @@ def users_of_file(path: Path, stored: StoredModel, say: Say) -> Users:
         raise DataError("no_interactions", path=path)
     if missing := int((sequences.lengths == 0).sum()):
         say("histories_empty", path=path, users=missing)
-    return Users(path.name, users, all_history(sequences, stored.config.maxlen))
+    times = _as_read(stored, whens or [NEVER] * len(sequences.lengths), say)
+    histories = all_history(sequences, stored.config.maxlen)
+    return Users(path.name, users, histories, times=times)
+
+
+def _as_read(stored: StoredModel, whens: list[When], say: Say) -> NDArray[np.int32] | None:
+    """Return times as the model reads them; None where it reads none. Say whose are missing."""
+    asks, reads = stored.retriever.request_time is not None, stored.retriever.reads_times
+    timed = [when for when in whens if when.items is not None]
+    counts = {"times_unread": len(timed)}
+    if reads:
+        unasked = sum(when.request is None for when in timed) if asks else 0
+        counts = {"times_missing": len(whens) - len(timed), "request_time_missing": unasked}
+    for key, some in counts.items():
+        if some:
+            say(key, some=some, histories=len(whens))
+    return as_read(whens, stored.config.maxlen) if reads else None
 
 
 def user_of(dataset: Dataset, raw_id: str) -> Sequences:
@@ -129,8 +150,8 @@ def _of_array(histories: NDArray[Any]) -> Sequences:
 
 def _of_table(
     path: Path, table: pl.DataFrame, stored: StoredModel, say: Say
-) -> tuple[pl.Series | None, Sequences]:
-    """Return the users' raw ids, if there are any, and their sequences."""
+) -> tuple[pl.Series | None, Sequences, list[When]]:
+    """Return the users' raw ids, if there are any, their sequences, and the times of these."""
     column = next((name for name in ("items", "raw_ids") if name in table.columns), None)
     if column is None:
         raise ContentError("histories_columns", columns=", ".join(table.columns))
@@ -138,24 +159,31 @@ def _of_table(
     inner = kind.inner if isinstance(kind, pl.List) else None
     if inner is None or (column == "items" and not inner.is_integer()):
         raise ContentError("histories_kind", column=column, kind=kind)
-    lists = table.select(row=pl.int_range(len(table)), item=pl.col(column))
-    flat = lists.explode("item")
-    read = pl.col("item").cast(pl.Int64)
-    if column == "raw_ids":
-        read = spelled(pl.col("item"), flat.schema["item"])
-    flat = flat.with_columns(read).drop_nulls("item")
-    if column == "raw_ids":
-        own = pl.col("raw_id").cast(pl.String)
-        numbers = stored.items.select("item", own)
-        known = flat.join(
-            numbers, left_on="item", right_on="raw_id", how="inner", maintain_order="left"
-        ).select("row", item="item_right")
-        if unknown := len(flat) - len(known):
-            say("histories_unknown", path=path, unknown=unknown, items=len(flat))
-        flat = known
-    lengths = np.bincount(flat["row"].to_numpy(), minlength=len(table))
+    given = table[column].list.len().fill_null(0).to_numpy().astype(np.int64)
+    flat = table[column].filter(given > 0).explode()
+    if column == "items":
+        numbers = flat.cast(pl.Int64)
+    else:
+        own = stored.items.select("item", pl.col("raw_id").cast(pl.String))
+        ids = pl.DataFrame({"raw_id": spelled_series(flat)})
+        numbers = ids.join(own, on="raw_id", how="left", maintain_order="left")["item"]
+        if unknown := numbers.null_count() - flat.null_count():
+            items = len(flat) - flat.null_count()
+            say("histories_unknown", path=path, unknown=unknown, items=items)
+    known = numbers.is_not_null().to_numpy()
+    lengths = np.bincount(np.repeat(np.arange(len(table)), given)[known], minlength=len(table))
     users = spelled_series(table["user"]) if "user" in table.columns else None
-    return users, _sequences(lengths, flat["item"].to_numpy())
+    masks = np.split(known, np.cumsum(given)[:-1])
+    whens = map(known_ones, _whens(path, table, given), masks)
+    return users, _sequences(lengths, numbers.drop_nulls().to_numpy()), list(whens)
+
+
+def _whens(path: Path, table: pl.DataFrame, items: NDArray[np.int64]) -> Iterator[When]:
+    """Return the times of each row of a table, as far as it has some."""
+    times, requests = (
+        table[name].to_list() if name in table.columns else [None] * len(table) for name in TIMES
+    )
+    return whens_of(path, range(1, len(table) + 1), times, requests, items.tolist())
 
 
 def _sequences(lengths: NDArray[np.integer], items: NDArray[Any]) -> Sequences:

@@ -4,18 +4,20 @@ A number is of seconds; a text is ISO 8601, in UTC where it names no offset.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reprise.data.moments import relative
-from reprise.errors import UsageError
+from reprise.errors import DataError, UsageError
 from reprise.text.messages import Phrase
 
+TIMES = ("times", "request_time")  # columns of a file of histories
 _MOST = 10**11  # in the year 5138: larger numbers are milliseconds, or finer
 
 
@@ -47,6 +49,24 @@ def when_of(times: object, request: object, items: int) -> When:
     asked = None if request is None else second_of("request_time", request)
     _require_order(seconds, asked)
     return When(np.array(seconds, np.int64), asked)
+
+
+def whens_of(
+    path: Path,
+    lines: Iterable[int],
+    times: Iterable[object],
+    requests: Iterable[object],
+    items: Iterable[int],
+) -> Iterator[When]:
+    """Yield the times of each row of a file, see `when_of`; DataError for what is wrong with them,
+    and where.
+    """
+    for line, own, request, size in zip(lines, times, requests, items, strict=True):
+        try:
+            yield when_of(own, request, size)
+        except UsageError as error:
+            reason = Phrase(error.key, **error.values)
+            raise DataError("histories_times", path=path, line=line, reason=reason) from error
 
 
 def second_of(option: str, value: object) -> int:

@@ -123,7 +123,9 @@ def make_task(config: TrainConfig, dataset: Dataset, edges: Edges | None = None)
 def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
     """Return what must not change between starts of the run: settings, and the data it uses."""
     identity = config.identity(dataset.fingerprint) | {"item_ids": dataset.item_ids_digest}
-    return identity | ({"times": dataset.times_digest} if config.reads_times else {})
+    identity |= {"times": dataset.times_digest} if config.reads_times else {}
+    rank = dataset.rank_digest
+    return identity | ({} if rank is None else {"rank": rank})
 
 
 def fresh_state(task: Task) -> TrainState:
