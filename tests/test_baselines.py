@@ -22,15 +22,15 @@ from reprise.evaluation.baselines import (
     BASELINES,
     ItemToItem,
     cosines,
-    decayed_products,
     ease,
     ridge,
-    rule_counts,
     rules,
 )
 from reprise.evaluation.cold import nearest, of_category
 from reprise.evaluation.ranked import ranked
 from reprise.evaluation.recent import recent
+from reprise.memory import counting
+from reprise.memory.counting import decayed_products, rule_counts
 from reprise.runs.baselines import measure_baselines
 
 ITEMS = 6
@@ -112,9 +112,9 @@ def test_ease_is_the_ridge_of_each_item_on_the_others(lists: list[list[int]]) ->
 
 
 def test_symmetric_matrices_are_mirrored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "_MIRRORED", 3)
+    monkeypatch.setattr(counting, "_MIRRORED", 3)
     own = np.random.default_rng(7).normal(size=(8, 8))
-    np.testing.assert_allclose(baselines._plus_transposed(own.copy()), own + own.T)
+    np.testing.assert_allclose(counting._plus_transposed(own.copy()), own + own.T)
     system = own @ own.T
     inverse = np.linalg.inv(system + 2 * np.eye(8))
     np.testing.assert_allclose(baselines._inverse(system.copy(), 2.0), inverse)

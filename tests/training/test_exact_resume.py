@@ -41,6 +41,7 @@ SWITCHED: list[dict[str, Any]] = [
         "temperature": 0.1,
         "encoder_layers": 1,
         "time_bias": "gaps",
+        "memory": "rules",
     },
     {
         "sampler": "full",
@@ -54,7 +55,13 @@ SWITCHED: list[dict[str, Any]] = [
         "item_features": "all",
         "id_dropout": 0.3,
     },
-    {"optimizer": "lazy-adam", "selection": "soft", "sampler": "in-batch", "negatives": None},
+    {
+        "optimizer": "lazy-adam",
+        "selection": "soft",
+        "sampler": "in-batch",
+        "negatives": None,
+        "memory": "ridge",
+    },
     {"train_users": "all", "item_features": "price", "optimizer": "adam"},
     {
         "selection": "item0",
@@ -150,6 +157,7 @@ AMOUNTS: dict[str, tuple[Any, ...]] = {
     "valid_users": (0, 7),
     "warmup": (0, 6),
     "decay_steps": (9,),
+    "memory_edges": (3, 64),
 }
 
 

@@ -5,11 +5,12 @@ from reprise.models.registry import Model, ModelShape, get_model
 from reprise.models.wrappers.dynamic import with_dynamic_interests
 from reprise.models.wrappers.encoder import Encoder, with_encoder
 from reprise.models.wrappers.ensemble import with_ensemble
+from reprise.models.wrappers.memory import with_memory
 from reprise.models.wrappers.repeat_bias import with_repeat_bias
 
 
 def model_of(config: TrainConfig) -> Model:
-    """Return the config's model with its encoder, ensemble members and repeat bias."""
+    """Return the config's model with its encoder, ensemble members, repeat bias and memory."""
     encoder = Encoder(
         config.encoder_layers,
         config.encoder_heads,
@@ -23,7 +24,8 @@ def model_of(config: TrainConfig) -> Model:
     if config.interest_count == "by-length":
         model = with_dynamic_interests(model)
     model = with_ensemble(with_encoder(model, encoder), config.ensemble)
-    return with_repeat_bias(model) if config.scoring.repeat_bias else model
+    model = with_repeat_bias(model) if config.scoring.repeat_bias else model
+    return with_memory(model) if config.memory != "none" else model
 
 
 def shape_of(config: TrainConfig) -> ModelShape:

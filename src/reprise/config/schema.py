@@ -21,6 +21,7 @@ NEGATIVES_PER_EXAMPLE = 10
 _SEEDS = 2**32  # more than 32 bits would not change JAX's keys and NumPy's streams
 NONE, ALL = "none", "all"  # of the item features
 _LONGEST = 2_000_000_000  # steps: rows count them in 32 bits
+_MOST_EDGES = 4_096
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,20 @@ class TrainConfig:
         formerly=(Former("repeats", (("ignored", False), ("learned", True))),),
     )
 
+    # Beside the model: `memory`
+    memory: str = choice(
+        ("none", "rules", "ridge"),
+        "What is counted beside the model and added to its scores: {choices}: which items follow "
+        "an item; or the same by a ridge regression, of at most 15,000 items.",
+        untrained=Meaning.DEFAULT,
+    )
+    memory_edges: int = setting(
+        64,
+        "Items that an item may lead to, in the memory.",
+        at_most=_MOST_EDGES,
+        needs="memory",
+    )
+
     # Training targets: `training.targets.TargetRule`
     min_history: int = setting(
         4, "Minimum history length before a training target.", formerly=(Former("first_target"),)
@@ -269,6 +284,7 @@ class TrainConfig:
         self._settle_encoder()
         self._settle_features()
         self._settle_decay()
+        self._settle_memory()
         self._check_selection()
         self._check_maxlen()
         self._settle_negatives()
@@ -308,6 +324,12 @@ class TrainConfig:
             self._set(decay_steps=0)
         elif self.decay_steps == 0:
             raise UsageError("missing_value", option="decay_steps")
+
+    def _settle_memory(self) -> None:
+        if self.memory == "none":
+            self._set(memory_edges=SETTINGS["memory_edges"].default)
+        elif self.is_final_fit:
+            self._refuse("memory", Phrase("good_memory_setting"))
 
     def _check_selection(self) -> None:
         default = SETTINGS["selection"].default

@@ -45,8 +45,8 @@ SCHEMA = SCHEMAS[-1]
 SPLITS = ("train", "valid", "test")
 # What ties a run to its data: the arrays' fingerprint, the digest of the items' own ids (which runs
 # of older versions do not know), and, where the run uses them, of the times, of the item features
-# by name, and of the ranks where items are not numbered by popularity.
-DATA_KEYS = ("dataset_fingerprint", "item_ids", "times", "features", "rank")
+# by name, of the edges of its memory, and of the ranks where items are not numbered by popularity.
+DATA_KEYS = ("dataset_fingerprint", "item_ids", "times", "features", "edges", "rank")
 # What an evaluation hides of a user's items, to be found: all after the first 80%, the last, or all
 # from a time on, that is after the first `known`.
 SHARE, LAST, LATER = "share-0.8", "last", "later"

@@ -31,6 +31,13 @@ class Sequences:
         """Items of each user, [U] int64."""
         return np.diff(self.offsets)
 
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """The place of each interaction in its sequence, from 0, [N] int64."""
+        starts = self.offsets[:-1] - self.offsets[0]
+        found: NDArray[np.int64] = np.arange(len(self.items)) - np.repeat(starts, self.lengths)
+        return found
+
     def slices(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> "Sequences":
         """Return the `lengths` interactions from each of `starts` on, a user each, copied."""
         arrays = self.items, self.targets, self.times

@@ -4,7 +4,7 @@ Each but `recent` is an item-to-item matrix S and a decay r: the score of item j
 h_1 .. h_n is the sum over i of r^(n - i) S[h_i, j], a history's last item having age 0.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,13 @@ from scipy import linalg, sparse
 from reprise.data.sequences import Past, Sequences
 from reprise.evaluation.ranked import Matrix, ranked
 from reprise.evaluation.recent import recent
+from reprise.memory.counting import (
+    by_user,
+    decayed_products,
+    occurrences,
+    row_blocks,
+    rule_counts,
+)
 from reprise.retrieval.search import falling, worker_threads
 
 # Items above which baselines that solve a system of all pairs are left out. They hold up to four
@@ -26,11 +33,9 @@ MOST_SOLVED = 15_000
 _HOURS = 0.2  # of both baselines that solve a system, with 12,101 items
 _PAIRS = 20_000_000  # counted at a time
 _FUTURE_DECAY = 0.9  # of `ridge`'s targets, by item
-_NEGLIGIBLE = 1e-7  # weights of pairs, of the greatest, that `ridge` leaves out
 _THIN = 0.2  # share of pairs up to which `ridge` holds futures as a sparse matrix
 _NEIGHBOURS = 1_000  # of an item, that `knn` counts in a catalogue of more than MOST_SOLVED items
 _SOLVED = 256  # users that `ridge` is solved for at a time
-_MIRRORED = 512  # rows of a symmetric matrix
 _SHRINK = 20  # added to the denominator of `knn`'s cosines
 
 Settings = Mapping[str, float]
@@ -103,7 +108,7 @@ def rules(train: Sequences, num_items: int) -> Iterator[tuple[Settings, ItemToIt
     """Yield sequential rules, over windows, powers and decays: see `rule_counts`. Rows are divided
     by the root of the item's count, columns by the count to the power.
     """
-    counts = np.maximum(_counts(train, num_items), 1)
+    counts = np.maximum(occurrences(train, num_items), 1)
     for window in (10, 30):
         counted = rule_counts(train, num_items, window)
         for power in (0.0, 0.5):
@@ -174,26 +179,6 @@ def solving(num_items: int) -> tuple[float, float]:
     return 4 * 8 * num_items**2, _HOURS * (num_items / 12_101) ** 3
 
 
-def rule_counts(train: Sequences, num_items: int, window: int) -> Any:
-    """Return the sums of d^-1/2 over pairs of items at distance d <= `window` in a training
-    sequence, from the earlier to the later, [V, V] float32.
-    """
-    counted = sparse.csr_array((num_items, num_items), dtype=np.float32)
-    parts: list[tuple[NDArray[np.int32], NDArray[np.int32], float]] = []
-    waiting = 0
-    for distance in range(1, window + 1):
-        here, there = pairs(train, distance)
-        if not len(here):
-            break
-        parts.append((here, there, distance**-0.5))
-        waiting += len(here)
-        if waiting > _PAIRS:
-            counted, parts, waiting = counted + _summed(parts, num_items), [], 0
-    if parts:
-        counted = counted + _summed(parts, num_items)
-    return _without_diagonal(counted)
-
-
 def cosines(train: Sequences, num_items: int, most: int | None = None) -> Any:
     """Return the shrunk cosine of the sets of users that two items have: n_ij / (root(n_i n_j) +
     20), [V, V] float32; of each item with the `most` items of the highest ones only.
@@ -237,121 +222,22 @@ def _cosines_of(
     )
 
 
-def decayed_products(
-    train: Sequences, num_items: int, decay: float, future: float
-) -> tuple[_Float, _Float]:
-    """Return P'P and P'F [V, V] of `ridge`'s examples.
-
-    Both are sums over pairs of places of a sequence, so that examples need not be made: the pasts
-    of all places from s on have both s and r < s, with the product decay^(s - r) at s and decay^2
-    less at each place further on; for P'F, see `_weights_to_future`.
-    """
-    lengths = np.repeat(train.lengths, train.lengths)
-    left = lengths - _places(train) - 1  # places after each one
-    size = num_items * num_items
-    own = (1 - decay ** (2 * (left + 1.0))) / (1 - decay**2)
-    past, both = np.zeros(size), np.zeros(size)  # of the first, the half above the diagonal
-    item = train.items.astype(np.int64) - 1
-    np.add.at(past, item * (num_items + 1), own / 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = (1 - future) / (1 - future ** left.astype(np.float64))
-    to_future = np.zeros(len(item))
-    for distance in range(1, int(train.lengths.max(initial=1))):
-        to_future = _weights_to_future(to_future, share, left, decay, future, distance)
-        first = np.flatnonzero(left >= distance)
-        if not len(first):
-            break
-        key = item[first] * num_items + item[first + distance]
-        if decay**distance >= _NEGLIGIBLE:
-            np.add.at(past, key, decay**distance * own[first + distance])
-        np.add.at(both, key, to_future[first])
-        if max(decay**distance, to_future.max()) < _NEGLIGIBLE:
-            break
-    half = past.reshape(num_items, -1)
-    return _plus_transposed(half), both.reshape(num_items, -1)
-
-
-def _weights_to_future(
-    nearer: _Float,
-    share: _Float,
-    left: NDArray[np.int64],
-    decay: float,
-    future: float,
-    distance: int,
-) -> _Float:
-    """Return the sums over the examples t = s .. r - 1 of decay^(t - s) future^(r - t - 1) / norm_t
-    for all places s and r = s + distance, given those of one less: the example t = s is new, and
-    the others are those of s + 1, decayed once more.
-    """
-    others = np.append(nearer[1:], 0) * decay
-    return np.where(
-        left >= distance, others + np.where(left > 0, share, 0) * future ** (distance - 1), 0
-    )
-
-
-def pairs(train: Sequences, distance: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the items, from 0, of all places of training sequences that have another item so many
-    places further on, and these items.
-    """
-    lengths = np.repeat(train.lengths, train.lengths)
-    first = np.flatnonzero(_places(train) + distance < lengths)
-    return train.items[first] - 1, train.items[first + distance] - 1
-
-
 def _weights(some: Sequences, num_items: int, decay: float) -> Any:
     """Return the weight of each item in each history, [u, V] float32: decay^age, summed over its
     occurrences.
     """
     lengths = some.lengths
-    age = np.repeat(lengths, lengths) - _places(some) - 1
+    age = np.repeat(lengths, lengths) - some.places - 1
     weight = (decay ** age.astype(np.float64)).astype(np.float32)
-    return _by_user(some, weight, num_items)
-
-
-def _by_user(some: Sequences, values: NDArray[np.float32], num_items: int) -> Any:
-    """Return values of interactions, [u, V], an item's several ones beside each other: with indices
-    of 32 bits, as scipy else widens those of a matrix that it is multiplied with, each time.
-    """
-    offsets = (some.offsets - some.offsets[0]).astype(np.int32)
-    shape = len(some.lengths), num_items
-    return sparse.csr_array((values, some.items - np.int32(1), offsets), shape=shape)
-
-
-def _places(sequences: Sequences) -> NDArray[np.int64]:
-    """Return the place of each interaction in its sequence, from 0."""
-    starts = sequences.offsets[:-1] - sequences.offsets[0]
-    own = np.repeat(starts, sequences.lengths)
-    places: NDArray[np.int64] = np.arange(len(sequences.items)) - own
-    return places
-
-
-def _counts(train: Sequences, num_items: int) -> _Float:
-    counts: _Float = np.bincount(train.items, minlength=num_items + 1)[1:].astype(np.float64)
-    return counts
+    return by_user(some, weight, num_items)
 
 
 def _incidence(train: Sequences, num_items: int) -> Any:
     """Return which items each user has, [U, V] float32: 1 or 0."""
-    met = _by_user(train, np.ones(len(train.items), np.float32), num_items)
+    met = by_user(train, np.ones(len(train.items), np.float32), num_items)
     met.sum_duplicates()
     met.data[:] = 1
     return met
-
-
-def _summed(
-    parts: Sequence[tuple[NDArray[np.int32], NDArray[np.int32], float]], num_items: int
-) -> Any:
-    """Return the sum of the weights of each pair of items, [V, V] float32."""
-    here, there = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
-    weight = np.concatenate([np.full(len(part[0]), part[2], np.float32) for part in parts])
-    return sparse.csr_array((weight, (here, there)), shape=(num_items, num_items))
-
-
-def _without_diagonal(matrix: Any) -> Any:
-    row = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
-    matrix.data[row == matrix.indices] = 0
-    matrix.eliminate_zeros()
-    return matrix
 
 
 def _scaled(matrix: Any, rows: _Float, columns: _Float) -> Any:
@@ -367,21 +253,7 @@ def _inverse(matrix: _Float, penalty: float) -> _Float:
     factor, _ = linalg.lapack.dpotrf(matrix.T, lower=False, overwrite_a=True)
     inverse: _Float
     inverse, _ = linalg.lapack.dpotri(factor, lower=False, overwrite_c=True)
-    for here in _blocks(len(inverse)):
+    for here in row_blocks(len(inverse)):
         inverse[here, here] = np.triu(inverse[here, here]) + np.triu(inverse[here, here], 1).T
         inverse[here.stop :, here] = inverse[here, here.stop :].T
     return inverse
-
-
-def _plus_transposed(matrix: _Float) -> _Float:
-    """Add its transposed matrix to a matrix, in place."""
-    for here in _blocks(len(matrix)):
-        matrix[here, here] += matrix[here, here].T.copy()
-        matrix[here, here.stop :] += matrix[here.stop :, here].T
-        matrix[here.stop :, here] = matrix[here, here.stop :].T
-    return matrix
-
-
-def _blocks(size: int) -> list[slice]:
-    """Return slices of rows that are mirrored at a time, without a copy of the whole matrix."""
-    return [slice(at, min(at + _MIRRORED, size)) for at in range(0, size, _MIRRORED)]

@@ -20,6 +20,7 @@ from reprise.retrieval.vectors import (
     Retriever,
     added_scores,
     added_to_seen,
+    adds,
     seen_items,
     user_vectors,
 )
@@ -122,7 +123,10 @@ def evaluate_each(
         for own, coef in zip(lists, coefs, strict=True):
             own.append(_chosen(ranking, item_category, top_n, coef))
     finite = bool(
-        passed.finite and np.isfinite(items).all() and (filter_seen or math.isfinite(seen_bias))
+        passed.finite
+        and np.isfinite(items).all()
+        and (filter_seen or math.isfinite(seen_bias))
+        and (retriever.memory is None or np.isfinite(retriever.memory.numbers).all())
     )
     targets = users.target_offsets, users.target_items
     evaluations = []
@@ -161,7 +165,7 @@ def _chunks(
     filter_seen: bool,
 ) -> Iterator[Chunk]:
     """Yield what to search for, of the users' interests."""
-    pasts = seen_items(users) if added_to_seen(retriever, filter_seen) else None
+    pasts = seen_items(users) if adds(retriever, filter_seen) else None
     for interests in made:
         added = None if pasts is None else added_scores(retriever, next(pasts), filter_seen)
         yield Chunk(interests, top_n, Terms(added), by_interest)

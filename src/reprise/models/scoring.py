@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 REPEAT_BIAS = "repeat"  # parameter: added to the scores of items in the user's history
+MEMORY = "memory"  # parameter: the numbers of `memory.Memory`
 
 
 @dataclass(frozen=True)

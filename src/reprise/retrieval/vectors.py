@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from reprise.data import REQUEST_TIMES
 from reprise.data.moments import UNKNOWN, at_requests, unknown_times, whole_seconds
 from reprise.data.sequences import EvaluationUsers, Sequences
-from reprise.models.scoring import REPEAT_BIAS, Scoring
+from reprise.memory.edges import Edges
+from reprise.memory.memory import Memory
+from reprise.models.scoring import MEMORY, REPEAT_BIAS, Scoring
 from reprise.retrieval.terms import Added
 from reprise.training import item_table
 
@@ -43,6 +45,7 @@ class Retriever:
         params: The network's parameters, without those of features.
         request_time: When the users of an evaluation ask, one of `REQUEST_TIMES`; None if interests
             do not depend on it.
+        memory: What is counted beside the model; None: nothing.
     """
 
     model: "Model"
@@ -51,6 +54,7 @@ class Retriever:
     width: int
     params: "Params"
     request_time: str | None = None
+    memory: Memory | None = None
 
     @property
     def reads_times(self) -> bool:
@@ -100,11 +104,12 @@ def retriever_of(
     arrays: "Arrays",
     features: "Features | None" = None,
     request_time: str | None = None,
+    edges: Edges | None = None,
 ) -> Retriever:
     """Return the retriever of a state whose pending updates are applied."""
     width = item_table.width(arrays.rows)
     own = (arrays.rows, width, arrays.params, features)
-    return retriever_of_rows(model, scoring, *own, request_time)
+    return retriever_of_rows(model, scoring, *own, request_time, edges)
 
 
 def retriever_of_rows(
@@ -115,17 +120,19 @@ def retriever_of_rows(
     params: "Params",
     features: "Features | None" = None,
     request_time: str | None = None,
+    edges: Edges | None = None,
 ) -> Retriever:
-    """Return the retriever of item rows [V+1, at least `width`] and all parameters; `features` is
-    what the model was trained with.
+    """Return the retriever of item rows [V+1, at least `width`] and all parameters; `features` and
+    `edges` are what the model was trained with.
     """
+    memory = None if edges is None else Memory(edges, np.asarray(params[MEMORY]))
     if features is None:
-        return Retriever(model, scoring, rows, width, params, request_time)
+        return Retriever(model, scoring, rows, width, params, request_time, memory)
     from reprise.models.features import of_network
     from reprise.models.items import all_composed
 
     values = all_composed(rows, params, features, width)
-    return Retriever(model, scoring, values, width, of_network(params), request_time)
+    return Retriever(model, scoring, values, width, of_network(params), request_time, memory)
 
 
 def user_vectors(
@@ -183,24 +190,54 @@ def added_to_seen(retriever: Retriever, filter_seen: bool) -> float:
     return -math.inf if filter_seen else retriever.repeat_bias
 
 
+def adds(retriever: Retriever, filter_seen: bool) -> bool:
+    """Return whether a model adds anything to inner products."""
+    memory = retriever.memory
+    return added_to_seen(retriever, filter_seen) != 0 or (memory is not None and memory.weight != 0)
+
+
 def added_scores(
     retriever: Retriever, past: Sequences, filter_seen: bool | NDArray[np.bool_]
 ) -> Added | None:
     """Return what the model adds to the inner products of users with these whole histories: the
-    repeat bias for seen items, or -inf for users [U] whose seen items are filtered. None: nothing.
+    repeat bias for seen items, or -inf for users [U] whose seen items are filtered, and what a
+    memory adds to others. None: nothing.
     """
     users = len(past.lengths)
     bias = np.where(filter_seen, -math.inf, retriever.repeat_bias).astype(np.float32)
     of_user = np.broadcast_to(bias, users)
-    if not of_user.any():
+    memory = retriever.memory
+    remembers = memory is not None and memory.weight != 0
+    if not remembers and not of_user.any():
         return None
     row = np.repeat(np.arange(users), past.lengths)
-    item, user = np.divmod(np.unique(past.items.astype(np.int64) * users + row), users)
+    seen = np.unique(past.items.astype(np.int64) * users + row)
+    item, user = np.divmod(seen, users)
     value = of_user[user]
     if not of_user.all():
         some = value != 0
         user, item, value = user[some], item[some], value[some]
-    return Added(user, item, value)
+    added = Added(user, item, value)
+    return added if memory is None or not remembers else _remembered(memory, past, seen, added)
+
+
+def _remembered(memory: Memory, past: Sequences, seen: NDArray[np.int64], added: Added) -> Added:
+    """Return values of seen items with those that a memory adds to others; `seen` are all pairs of
+    item and user, as item * users + user, ascending.
+    """
+    users = len(past.lengths)
+    values = memory.values(past).tocsc()  # by item, and then by user
+    item = np.repeat(np.arange(1, values.shape[1] + 1), np.diff(values.indptr))
+    key = item * users + values.indices
+    place = np.minimum(np.searchsorted(key, seen), max(len(key) - 1, 0))
+    others = values.data != 0
+    if len(key):
+        others[place[key[place] == seen]] = False
+    key, value = key[others], values.data[others]
+    own = added.item * users + added.user
+    place = np.searchsorted(key, own)
+    item, user = np.divmod(np.insert(key, place, own), users)
+    return Added(user, item, np.insert(value, place, added.value))
 
 
 @cache  # compiled once per process

@@ -8,6 +8,7 @@ runs/<dataset>_<name>/    (of the original command line <dataset>_<model>_b128_l
     checkpoints/    see `store`
     items/          raw ids, titles and categories of its items, see `items`
     features/       the item features that it is trained on, see `features`
+    memory/         the edges of its memory, see `memory`
     metrics.jsonl   one line an evaluation, always as the resumed checkpoint knows it, see
                     `checkpoints.log`
     train.log       what was printed, with times
@@ -39,7 +40,12 @@ from reprise.training.state import Progress, Snapshot
 Source = Literal["latest", "best"]
 RUN_SCHEMA = 1
 NOTHING = Progress(learning_rate=float("nan"))  # before the first step
-_CHANGED = {"item_ids": "items_relabelled", "times": "times_changed", "rank": "rank_changed"}
+_CHANGED = {  # the messages that tell of another digest
+    "item_ids": "items_relabelled",
+    "times": "times_changed",
+    "rank": "rank_changed",
+    "edges": "memory_changed",
+}
 _COUNTS = ("test_iter", "top_n", "max_steps", "patience")  # of the configuration
 
 
@@ -73,6 +79,11 @@ class RunFolder:
     def features(self) -> Path:
         """What the run keeps of its items' features, see `runs.features`."""
         return self.path / "features"
+
+    @property
+    def memory(self) -> Path:
+        """What the run keeps of what is counted beside its model, see `runs.memory`."""
+        return self.path / "memory"
 
     @property
     def metrics(self) -> Path:

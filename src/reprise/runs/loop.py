@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
 from reprise.evaluation.evaluate import evaluate
-from reprise.retrieval.vectors import InterruptedSearchError, retriever_of
+from reprise.models.scoring import MEMORY
+from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
 from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
@@ -65,11 +66,32 @@ def evaluate_state(task: Task, state: TrainState, stop: StopRequest) -> dict[str
     """
     if task.config.is_final_fit:
         return {}
-    asked_at = task.config.request_at
-    retriever = retriever_of(task.model, task.config.scoring, state.arrays, task.features, asked_at)
+    retriever = retriever_of_state(task, state)
     return evaluate(
         retriever, task.selecting, task.config.cutoffs, should_stop=lambda: bool(stop)
     ).metrics
+
+
+def retriever_of_state(task: Task, state: TrainState) -> Retriever:
+    """Return the retriever of a state without pending updates."""
+    asked_at, edges = task.config.request_at, task.edges
+    own = (task.model, task.config.scoring, state.arrays, task.features)
+    return retriever_of(*own, asked_at, edges)
+
+
+def fit_memory(task: Task, state: TrainState, stop: StopRequest) -> TrainState:
+    """Fit the numbers of a memory to a state without pending updates, a pure function of it and of
+    the data; nothing without a memory.
+    """
+    if task.edges is None:
+        return state
+    from reprise.evaluation.memory_fit import fitted  # scipy takes time to import
+
+    alone = replace(retriever_of_state(task, state), memory=None)
+    temperature = task.config.temperature or 1.0
+    numbers = fitted(alone, task.edges, task.selecting, temperature, lambda: bool(stop))
+    params = {**state.arrays.params, MEMORY: jnp.asarray(numbers)}
+    return state.at(state.arrays._replace(params=params))
 
 
 def measure_best(
@@ -153,6 +175,7 @@ def train(
                 task.dataset.refuse_changed()  # before anything that was trained on it is stored
                 state = up_to_date(task, state)
                 try:
+                    state = fit_memory(task, state, stop)
                     metrics = evaluate(task, state, stop)
                 except InterruptedSearchError:
                     break

@@ -18,8 +18,8 @@ from reprise.data.features import Feature
 from reprise.errors import UsageError
 from reprise.evaluation.evaluate import evaluate as evaluate_lists
 from reprise.evaluation.metrics import METRICS
-from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
-from reprise.runs import features, items, results, where
+from reprise.retrieval.vectors import InterruptedSearchError, Retriever
+from reprise.runs import features, items, memory, results, where
 from reprise.runs.evaluation import ASKED, Measured, evaluation_facts
 from reprise.runs.folder import (
     Resumption,
@@ -38,6 +38,7 @@ from reprise.runs.loop import (
     evaluate_state,
     is_finished,
     measure_best,
+    retriever_of_state,
     train,
 )
 from reprise.runs.naming import FitOf
@@ -122,7 +123,7 @@ def run_session(
     """
     config, folder = request.config, request.folder
     dataset = open_dataset(request.data_folder)
-    task = make_task(config, dataset)
+    task = make_task(config, dataset, memory.known(folder, announcer.say))
     config = task.config
     with stop_requests(own_process) as stop, locked(folder):
         if not durable.can_sync_folder(folder.checkpoints):
@@ -131,6 +132,7 @@ def run_session(
         items.keep(folder, dataset, announcer.say)
         used = chosen(config, dataset)
         features.keep(folder, used, announcer.say)
+        memory.keep(folder, task.edges)
         resumption = resume(
             folder,
             task.identity,
@@ -182,6 +184,13 @@ def _say_features(features: Sequence[Feature], say: Say) -> None:
     told = [f"{one.name} ({100 * float(one.known[1:].mean()):.1f}%)" for one in features]
     if told:
         say("features_used", features=", ".join(told))
+
+
+def _say_memory(retriever: Retriever, say: Say) -> None:
+    """Report what the best model's memory adds, if it has one."""
+    if retriever.memory is not None:
+        weight = retriever.memory.weight
+        say("memory_adds" if weight else "memory_adds_nothing", weight=weight)
 
 
 def _trained(
@@ -315,10 +324,8 @@ def _measure_ended(
             )
             results.keep(latest, (), announcer.say, results.final_of(latest, metric))
         checkpoint, state = _best_state(task, latest, state, folder, announcer.say)
-        asked_at = task.config.request_at
-        retriever = retriever_of(
-            task.model, task.config.scoring, state.arrays, task.features, asked_at
-        )
+        retriever = retriever_of_state(task, state)
+        _say_memory(retriever, announcer.say)
         found: dict[Split, Measured] = {
             split: _measure(task, dataset, checkpoint, retriever, split, stop)
             for split in ("valid", "test")

@@ -17,7 +17,7 @@ from reprise.errors import ConfigMismatchError, DataError
 from reprise.models.features import Features
 from reprise.retrieval.vectors import Retriever, retriever_of_rows
 from reprise.runs import features as kept
-from reprise.runs import items
+from reprise.runs import items, memory
 from reprise.runs.folder import RunFolder, Source, find_checkpoint, load_checkpoint
 from reprise.runtime import device
 from reprise.text.messages import Say
@@ -98,8 +98,10 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
         if name.startswith("params.")
     }
     values, features = _values(snapshot, config), _features(checkpoint, locate)
+    edges = memory.read(RunFolder(checkpoint.path.resolve().parent.parent), checkpoint.identity)
     parts = (values, values.shape[1], params, features)
-    retriever = retriever_of_rows(model_of(config), config.scoring, *parts, config.request_at)
+    model = model_of(config)
+    retriever = retriever_of_rows(model, config.scoring, *parts, config.request_at, edges)
     return StoredModel(checkpoint, config, retriever, locate)
 
 

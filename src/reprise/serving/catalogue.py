@@ -123,7 +123,7 @@ class Catalogue:
     ) -> pl.DataFrame:
         """Return answers as a frame with a row per item: history (they are numbered from `first`),
         rank, item_id, title, categories, score and interest, null for popular items; if they are
-        explained, scores and because, too.
+        explained, scores and because, too, and memory, of a model that has one.
         """
         lengths = np.array([len(one.ids) for one in answers], np.int64)
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -173,10 +173,14 @@ class Catalogue:
             number for one in answers for number in (one.because if one.because is not None else ())
         ]
         raw_ids = [None if number == NO_ITEM else self.item_ids[number - 1] for number in because]
-        return frame.with_columns(
+        frame = frame.with_columns(
             scores=pl.Series(scores, dtype=pl.List(pl.Float32)),
             because=pl.Series(raw_ids, dtype=pl.String),
         )
+        if all(one.memory is None for one in answers):
+            return frame
+        memory = [np.zeros(len(one.ids)) if one.memory is None else one.memory for one in answers]
+        return frame.with_columns(memory=pl.Series(_joined(memory, np.float32)))
 
     def item_as_json(self, number: int) -> dict[str, Any]:
         """Return what is known of an item, as `--json` and the server show it."""
@@ -201,6 +205,8 @@ class Catalogue:
             scores, because = answer.interest_scores[place], int(answer.because[place])
             item["scores"] = [None if np.isnan(one) else float(one) for one in scores]
             item["because"] = None if because == NO_ITEM else self.item_ids[because - 1]
+            if answer.memory is not None:
+                item["memory"] = float(answer.memory[place])
         return item
 
     def _code(self, category: object) -> int:

@@ -10,16 +10,17 @@ users.parquet       row (of interests.npy), user (raw id, where known), history 
                     oldest first: the whole history, not only the items the model sees)
 interests.onnx      where requested, the user tower (`serving.tower`)
 items.faiss         where requested, an index of the item vectors (`serving.index`)
+memory_*.npy        of a model with a memory, the edges: offsets, to and value (`memory.edges`)
 
 The score of an item is its largest inner product with one of the user's interests, plus the
-manifest's repeat_worth if the item is in the user's history.
+manifest's repeat_worth if the item is in the user's history, else plus what the memory adds.
 """
 
 import hashlib
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from reprise.data.dataset import Dataset
 from reprise.data.moments import UNKNOWN
 from reprise.data.npy import save_array, save_parts
 from reprise.errors import CheckpointError, RepriseError, UsageError
+from reprise.memory.memory import AGES, MOST
 from reprise.retrieval.vectors import user_vectors
 from reprise.runs.stored import StoredModel
 from reprise.serving import index, readme, tower
@@ -92,7 +94,9 @@ def write(
     if folder.exists():
         raise UsageError("export_exists", folder=folder)
     items, worth = stored.retriever.item_vectors(), stored.retriever.repeat_bias
-    _require_finite(stored, items[1:], np.float64(worth))
+    memory = stored.retriever.memory
+    numbers = np.zeros(0) if memory is None else memory.numbers
+    _require_finite(stored, items[1:], np.float64(worth), numbers)
     manifest: dict[str, Any] = {}
 
     def fill(target: Path) -> None:
@@ -101,6 +105,7 @@ def write(
         index.write_ids(stored.items["raw_id"].cast(pl.String).to_list(), target)
         interests = 0 if users is None else _write_users(stored, users, target)
         manifest.update(_manifest(stored, users, items, interests, worth))
+        manifest.update(_write_memory(stored, target))
         manifest["onnx"] = _write_tower(stored, extras, target)
         manifest["index"] = _write_index(stored, items, extras, target, say)
         page = readme.written(manifest, messages or Messages("en"))
@@ -172,6 +177,20 @@ def _asked_at(stored: StoredModel, users: Users) -> dict[str, Any]:
         return {"timed": timed, "request_time": _GIVEN if asked else None}
     known = timed and (asked_at != REQUEST_TIMES[0] or users.histories.held_out_time is not None)
     return {"timed": timed, "request_time": asked_at if known else None}
+
+
+def _write_memory(stored: StoredModel, target: Path) -> dict[str, Any]:
+    """Write the edges of a memory that adds something, and return the manifest's part on it: see
+    `Memory`.
+    """
+    memory = stored.retriever.memory
+    if memory is None or not memory.weight:
+        return {}
+    for part in fields(memory.edges):
+        save_array(target / f"memory_{part.name}.npy", getattr(memory.edges, part.name))
+    weight, bend, *factors = memory.numbers.tolist()
+    facts = {"weight": weight, "bend": bend, "ages": list(AGES), "factors": factors, "most": MOST}
+    return {"memory": facts}
 
 
 def _write_tower(stored: StoredModel, extras: Extras, target: Path) -> dict[str, Any] | None:

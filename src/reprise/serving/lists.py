@@ -93,7 +93,9 @@ class Answer(NamedTuple):
     unknown: items of the history that the model does not know. With explain: the inner product with
     each interest, [m, K] float32 (NaN where it is switched off), and `because` [m] int64: of the
     items that the model saw, the one closest to the item's interest, or NO_ITEM. time_bias: see
-    `Model.time_bias`.
+    `Model.time_bias`. Of a model with a memory: what of the scores is the memory's, [m] float32;
+    where an item's score without it would be below all of the list, `because` is the item of the
+    history that leads to it most.
     """
 
     ids: NDArray[np.int64]
@@ -104,6 +106,7 @@ class Answer(NamedTuple):
     interest_scores: NDArray[np.float32] | None = None
     because: NDArray[np.int64] | None = None
     time_bias: str | None = None
+    memory: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,8 @@ def model_of(stored: StoredModel) -> Model:
     items = stored.retriever.item_vectors()[1:]
     _require_finite(stored, items)
     _require_finite(stored, np.float64(stored.retriever.repeat_bias))
+    if stored.retriever.memory is not None:
+        _require_finite(stored, stored.retriever.memory.numbers)
     category = np.full(len(items) + 1, -1, np.int32)
     if "category_code" in stored.items.columns:
         category[1:] = stored.items["category_code"].to_numpy()
@@ -342,7 +347,24 @@ def _explained(model: Model, query: Query, interests: NDArray[np.float32], found
     scores = interest_scores(interests, model.items[found.ids - 1])
     closest = seen[np.argmax(of_seen, axis=1)]
     because = closest[found.interests].astype(np.int64)
-    return found._replace(interest_scores=np.ascontiguousarray(scores.T), because=because)
+    found = found._replace(interest_scores=np.ascontiguousarray(scores.T), because=because)
+    return _remembered(model, query, found)
+
+
+def _remembered(model: Model, query: Query, found: Answer) -> Answer:
+    """Add to an explained answer what a memory has to do with it."""
+    memory = model.retriever.memory
+    if memory is None or found.because is None or not len(found.ids):
+        return found
+    past = _sequences([query.history])
+    values = np.zeros(len(model.items), np.float32)
+    led = memory.values(past)
+    values[led.indices] = led.data
+    values[query.history - 1] = 0
+    own = values[found.ids - 1]
+    brought = (own > 0) & (found.scores - own < found.scores.min())
+    because = np.where(brought, memory.because(query.history, found.ids), found.because)
+    return found._replace(memory=own, because=because)
 
 
 def _seen(

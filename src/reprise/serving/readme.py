@@ -17,6 +17,7 @@ def written(manifest: dict[str, Any], messages: Messages) -> str:
         ("readme_scoring", {}),
         _about_worth(manifest["repeat_worth"]),
         ("readme_ties", {}),
+        *_about_memory(manifest.get("memory")),
         ("readme_serving", {}),
         *_about_interests(manifest),
         *_about_index(manifest["index"]),
@@ -40,6 +41,8 @@ def code(manifest: dict[str, Any]) -> Iterator[str]:
         yield f'tower = onnxruntime.InferenceSession("{tower["file"]}")'
     if index:
         yield f'index = faiss.read_index("{index["file"]}")'
+    remembers = "memory" in manifest
+    yield from _EDGES if remembers else ()
     yield from ("", "")
     timed = bool(tower) and "times" in tower["inputs"]
     more = ", times, request_time" if timed else ""
@@ -53,14 +56,17 @@ def code(manifest: dict[str, Any]) -> Iterator[str]:
         yield from _TIMES if timed else ()
         yield "    interests = tower.run(None, fed)[0][0]"
     yield "    seen = np.unique(np.array(known, np.int64))"
+    yield from _MEMORY if remembers else ()
     if index:
         yield "    asked = min(n + len(seen), len(raw_ids))"
         yield "    found = np.union1d(index.search(interests, asked)[1] + 1, seen)"
         yield "    found = found[found > 0]"
+        yield from ["    found = np.union1d(found, np.flatnonzero(bonus))"] * remembers
     else:
         yield "    found = np.arange(1, len(items))"
     yield "    scores = (items[found] @ interests.T).max(axis=1)"
     yield '    scores[np.isin(found, seen)] += np.float32(manifest["repeat_worth"])'
+    yield from ["    scores += bonus[found]"] * remembers
     yield '    return [raw_ids[i - 1] for i in found[np.argsort(-scores, kind="stable")[:n]]]'
 
 
@@ -72,6 +78,30 @@ _TIMES = (
     "    monday = (own.min() - 345600) // 604800 * 604800 + 345600",
     '    fed["times"] = np.minimum(own - monday, 2**31 - 1).astype(np.int32)[None]',
 )
+
+
+# What a memory adds, see `memory.Memory`.
+_EDGES = (
+    'memory = manifest["memory"]',
+    'parts = (np.load(f"memory_{part}.npy") for part in ("offsets", "to", "value"))',
+    "offsets, to, value = parts",
+)
+_MEMORY = (
+    '    recent = known[-memory["most"] :]',
+    '    bucket = np.searchsorted(memory["ages"], np.arange(len(recent))[::-1], "right") - 1',
+    '    factors = np.float32(memory["factors"])[bucket]',
+    "    led = np.zeros(len(items), np.float32)",
+    "    for item, factor in zip(recent, factors, strict=True):",
+    "        own = slice(*offsets[item - 1 : item + 1])",
+    "        led[to[own]] += factor * value[own] / factors.sum()",
+    '    bonus = memory["weight"] * np.log1p(memory["bend"] * led) / np.log1p(memory["bend"])',
+    "    bonus[seen] = 0",
+)
+
+
+def _about_memory(memory: dict[str, Any] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    if memory is not None:
+        yield "readme_memory", {"weight": memory["weight"], "most": memory["most"]}
 
 
 def _about_worth(worth: float) -> tuple[str, dict[str, Any]]:

@@ -146,7 +146,8 @@ class Recommender:
             categories: The only categories whose items may be listed; None: all.
             filter_seen: Whether to leave out the items of a user's history.
             weights: Factors of the interests, one each; 0 switches one off.
-            explain: Whether to add each interest's score, and the item of the history behind it.
+            explain: Whether to add each interest's score, the item of the history behind it, and
+                what of the score is a memory's.
             times: When the items of each history were, to a model with a time bias: seconds since
                 1970, datetimes, or texts in ISO 8601 (UTC without an offset). None: unknown, so
                 that the bias is not used, with an UntimedWarning.
@@ -156,7 +157,9 @@ class Recommender:
             A row per item: history (its row), rank (from 1), item_id, title (null where unknown),
             categories (empty where unknown), score, and interest (from 0; both null for popular
             items). With explain: scores, the inner product with each interest (null where switched
-            off), and because, the item of the history that is closest to the item's interest.
+            off), and because, the item of the history that is closest to the item's interest; of a
+            model with a memory, memory, its part of the score, and because is the item that leads
+            to it, where it would not be listed without.
 
         Raises:
             UsageError: An argument is invalid, or a category unknown.

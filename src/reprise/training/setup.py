@@ -10,12 +10,14 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.config import memory
 from reprise.config.features import chosen, digests, on_device, with_names, with_row
 from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import Dataset, Truth
 from reprise.data.sequences import EvaluationUsers
 from reprise.errors import DataError, UsageError
+from reprise.memory.edges import Edges
 from reprise.models.features import Features
 from reprise.models.registry import Model
 from reprise.runtime import device, environment
@@ -39,6 +41,7 @@ class Task:
         selecting: The validation users whose metric selects the best model.
         at_once: Maximum number of steps per dispatch.
         features: What of the items' features is trained on, for the step; None: nothing.
+        edges: The edges of the memory; None: there is none.
     """
 
     config: TrainConfig
@@ -57,6 +60,7 @@ class Task:
     truth: Mapping[str, Truth | None]
     at_once: int
     features: Features | None = None
+    edges: Edges | None = None
 
     @property
     def selector(self) -> str:
@@ -64,8 +68,11 @@ class Task:
         return f"recall@{self.config.top_n}"
 
 
-def make_task(config: TrainConfig, dataset: Dataset) -> Task:
-    """Build the task; raise UsageError or DataError if config and data do not fit together."""
+def make_task(config: TrainConfig, dataset: Dataset, edges: Edges | None = None) -> Task:
+    """Build the task; raise UsageError or DataError if config and data do not fit together.
+
+    edges: those of the memory, if they are known already.
+    """
     device.multiply_in_float32()
     config = with_names(config, dataset)
     model = model_of(config)
@@ -77,10 +84,14 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     valid = dataset.evaluation_users("valid", config.maxlen)
     features = chosen(config, dataset)
+    if config.memory == "none":
+        edges = None
+    elif edges is None:
+        edges = memory.edges_of(config, train, dataset.num_items)
     return Task(
         config=config,
         dataset=dataset,
-        identity=_identity(config, dataset) | digests(features),
+        identity=_identity(config, dataset) | digests(features) | memory.digest(edges),
         environment=environment.current(),
         model=model,
         step=make_train_step(model, config.optimizer, _objective(config), schedule_of(config)),
@@ -106,6 +117,7 @@ def make_task(config: TrainConfig, dataset: Dataset) -> Task:
         truth={split: dataset.truth(split) for split in ("valid", "test")},
         at_once=device.steps_at_once(),
         features=on_device(features, with_row(train, dataset.num_items)),
+        edges=edges,
     )
 
 

@@ -52,13 +52,15 @@ class Item(BaseModel):
 
 class RankedItem(Item):
     """An item of a list. score and interest (from 0) are null for popular items; with `explain`,
-    scores are those of each interest, and because is the item of the history next to it.
+    scores are those of each interest, because is the item of the history next to it, and memory,
+    of a model that has one, is what of its score is the memory's.
     """
 
     score: float | None
     interest: int | None
     scores: list[float | None] | None = None
     because: str | None = None
+    memory: float | None = None
 
 
 class RankedList(BaseModel):
