@@ -101,6 +101,7 @@ def test_readmes_are_short_and_their_python_runs(
     assert float(printed[-1]) > 0.5
 
 
+@pytest.mark.users_bits
 @pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.long)])
 def test_sample_outputs_are_what_a_user_sees(
     language: str, demo_data: Path, tmp_path: Path
