@@ -33,7 +33,7 @@ test: $(TOOLS)
 test-long: $(TOOLS)
 	$(COMPILED) $(PYTEST) $(AT_LENGTH) -m "users_bits and (long or hypothesis)"
 	$(COMPILED) $(QUICKLY) $(PYTEST) $(AT_LENGTH) -m "not users_bits and (long or hypothesis)"
-	$(BIN)/python benchmarks/torture.py --models ComiRec-SA ComiRec-DR --kills 30
+	$(BIN)/python benchmarks/torture.py --models ComiRec-SA ComiRec-DR --kills 60
 
 lint: $(TOOLS)
 	$(BIN)/ruff check .
