@@ -83,7 +83,9 @@ def test_users_of_file_and_recommender_accept_ids_of_any_type(tmp_path: Path, ki
     numbers = {raw: number for number, raw in enumerate(data.about_items()["raw_id"], start=1)}
     config = SimpleNamespace(maxlen=5)
     items = data.about_items()
-    stored = cast(StoredModel, SimpleNamespace(items=items, num_items=9, config=config))
+    retriever = SimpleNamespace(request_time=None, reads_times=False)
+    facts = {"items": items, "num_items": 9, "config": config, "retriever": retriever}
+    stored = cast(StoredModel, SimpleNamespace(**facts))
     flat = table(tmp_path / "f.parquet", kind, {"user": [100, 100, 105], "raw_ids": [7, 3, 9]})
     path = tmp_path / "h.parquet"
     pl.read_parquet(flat).group_by("user", maintain_order=True).agg("raw_ids").write_parquet(path)

@@ -1,6 +1,7 @@
 """The log of evaluations: what a start makes of any two copies, and what a save costs."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,11 @@ def log(folder: RunFolder) -> Log:
 def place(line: bytes) -> tuple[Any, Any]:
     values = json.loads(line)
     return values.get("branch", 0), values["step"]
+
+
+def lines_of(content: bytes) -> list[bytes]:
+    """Return the lines, each with its end but for the last; a carriage return alone ends none."""
+    return re.findall(rb"[^\n]*\n|[^\n]+", content)
 
 
 def harmed() -> st.SearchStrategy[bytes | None]:
@@ -92,18 +98,14 @@ def test_log_holds_the_checkpoints_evaluations_whatever_befell_its_copies(
     assert said == ([] if sound or count == 0 else ["log_damaged"])
     if not said:
         assert after == expected
-    kept = set(after.splitlines(keepends=True))
-    there = {
-        line
-        for content in given_copies.values()
-        for line in (content or b"").splitlines(keepends=True)
-    }
+    kept = set(lines_of(after))
+    there = {line for content in given_copies.values() for line in lines_of(content or b"")}
     assert kept & set(LINES[count:]) == set()
     assert {place(line) for line in kept} >= {
         place(line.encode()) for line in LINES[:count] if line.encode() in there or not said
     }
     aside = root / "checkpoints" / store.QUARANTINE
-    saved = {line for path in aside.glob("*") for line in path.read_bytes().splitlines(True)}
+    saved = {line for path in aside.glob("*") for line in lines_of(path.read_bytes())}
     lost = there - kept - saved
     assert len(lost) <= (2 if not said else 0)  # of each copy, the line a stopped start leaves
     again = log.settle(progress, warnings_into(said))
