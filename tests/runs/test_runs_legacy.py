@@ -105,6 +105,8 @@ def test_migrate_completes_the_first_schema() -> None:
             "train_users": "train",
             "item_features": "none",
             "id_dropout": 0.0,
+            "memory": "none",
+            "memory_edges": 64,
             "time_bias": "none",
             "request_clock": "none",
             "request_time": "first-held-out",
