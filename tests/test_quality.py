@@ -111,6 +111,7 @@ def test_training_finds_the_known_interests_of_the_demo_data(demo_data: Path, mo
         assert gain >= least.gain
 
 
+@pytest.mark.long
 def test_row_adam_learns_what_dense_adam_learns(demo_data: Path) -> None:
     """The same trajectory, and the same recall at its end, where lazy Adam's is another from the
     start and its recall lower. Of a model whose targets choose no interest: such a choice rounding
