@@ -68,9 +68,10 @@ def _read(path: Path) -> pl.DataFrame:
     names = tables.names_of(path)
     by_plain = {plain(name): name for name in names[::-1]}
     order = next((by_plain[name] for name in (*_RANK, *_SCORE) if name in by_plain), None)
-    if order is None and "time" in find(path, names, UNNAMED):
+    found = find(path, names, UNNAMED)
+    if order is None and "time" in found:
         raise DataError("lists_no_order", path=path, columns=some(names))
-    if not {"user", "item"} <= find(path, names, UNNAMED).keys():
+    if not {"user", "item"} <= found.keys():
         raise DataError("lists_no_column", path=path, columns=some(names))
     frame = tables.read(path, ("user", "item"), UNNAMED._replace(time=order))
     if "time" not in frame.columns:
