@@ -16,6 +16,8 @@ QUICKLY := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_em
 	--xla_cpu_parallel_codegen_split_count=1"
 
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# A process that has several CPU devices sums in another order than one that has one.
+FOUR := JAX_NUM_CPU_DEVICES=4
 AT_LENGTH := --hypothesis-profile=long
 
 .PHONY: install demo test test-long lint docs bench torture clean
@@ -28,11 +30,14 @@ demo: $(INSTALLED)
 
 test: $(TOOLS)
 	$(COMPILED) $(PYTEST) -m "users_bits and not long"
-	$(COMPILED) $(QUICKLY) $(PYTEST) -m "not users_bits and not long"
+	$(COMPILED) $(QUICKLY) $(FOUR) $(PYTEST) -m "mesh and not long"
+	$(COMPILED) $(QUICKLY) $(PYTEST) -m "not users_bits and not mesh and not long"
 
 test-long: $(TOOLS)
 	$(COMPILED) $(PYTEST) $(AT_LENGTH) -m "users_bits and (long or hypothesis)"
-	$(COMPILED) $(QUICKLY) $(PYTEST) $(AT_LENGTH) -m "not users_bits and (long or hypothesis)"
+	$(COMPILED) $(QUICKLY) $(FOUR) $(PYTEST) $(AT_LENGTH) -m "mesh and (long or hypothesis)"
+	$(COMPILED) $(QUICKLY) $(PYTEST) $(AT_LENGTH) \
+		-m "not users_bits and not mesh and (long or hypothesis)"
 	$(BIN)/python benchmarks/torture.py --models ComiRec-SA ComiRec-DR --kills 60
 
 lint: $(TOOLS)

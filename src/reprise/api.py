@@ -137,6 +137,7 @@ def train(
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
     resume_from: Which = "latest",
+    devices: int = 1,
     track: str | Sequence[str] = (),
     progress: bool = False,
     lang: str | None = None,
@@ -155,6 +156,7 @@ def train(
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
     resume_from: Which = "latest",
+    devices: int = 1,
     track: str | Sequence[str] = (),
     progress: bool = False,
     lang: str | None = None,
@@ -175,6 +177,7 @@ def train(
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
     resume_from: Which = "latest",
+    devices: int = 1,
     track: str | Sequence[str] = (),
     progress: bool = False,
     lang: str | None = None,
@@ -197,6 +200,8 @@ def train(
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets. None: the folder that the run stored, or else "data".
         resume_from: The checkpoint that an existing run resumes from.
+        devices: Number of devices of this machine that train together. On CPUs, they are made
+            before JAX starts.
         track: Trackers besides TensorBoard: "mlflow", "wandb".
         progress: Whether to print the output of `reprise train`; otherwise warnings only.
         lang: Language of the output.
@@ -219,7 +224,7 @@ def train(
     of_preset = read_preset(preset) if preset else {}
     asked = {key: value for key, value in given.items() if key not in of_preset}
     say_without_effect(asked, named[0].config, _warn)
-    requests = [_request(one, data, data_dir, resume_from) for one in named]
+    requests = [_request(one, data, data_dir, resume_from, devices) for one in named]
     voice = partial(Voice, Messages(choose_language(lang), keywords=True), silent=not progress)
     console = partial(RunConsole, trackers=trackers, preset=preset, live=progress)
     _run(requests, voice, console, of_group=seeds is not None, taken=named[0].taken)
@@ -460,13 +465,18 @@ def _seen_through(request: "Request", console: "RunConsole", command: str | None
 
 
 def _request(
-    named: "Named", data: Dataset | str, data_dir: str | Path | None, resume_from: Which
+    named: "Named",
+    data: Dataset | str,
+    data_dir: str | Path | None,
+    resume_from: Which,
+    devices: int,
 ) -> "Request":
     from reprise.runs.session import Request
     from reprise.runs.where import folder_for
 
     folder = data.folder if isinstance(data, Dataset) else folder_for(named, _folder(data_dir))
-    return Request(named.config, folder, named.folder, resume_from, fit_of=named.fit_of)
+    own = (named.config, folder, named.folder, resume_from)
+    return Request(*own, fit_of=named.fit_of, devices=devices)
 
 
 @contextmanager

@@ -249,7 +249,7 @@ def run_small(
     recorder = Recorder() if recorder is None else recorder
     asked = {
         name: changes.pop(name)
-        for name in ("resume_from", "best_metric", "new_learning_rate")
+        for name in ("resume_from", "best_metric", "new_learning_rate", "devices")
         if name in changes
     }
     config = small_config(**changes)

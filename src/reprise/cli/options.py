@@ -158,8 +158,9 @@ def watch_options(command: Command) -> Command:
 
 
 def resume_options(command: Command) -> Command:
-    """Add the options that choose the state from which an existing run resumes."""
+    """Add the options of a start: the state that a run resumes from, and its devices."""
     for option in (
+        click.option("--devices", type=int, default=1, show_default=True),
         click.option("--change-learning-rate", type=float),
         click.option("--best-metric", type=float),
         click.option("--resume-from", type=click.Choice(["latest", "best"]), default="latest"),

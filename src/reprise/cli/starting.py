@@ -49,17 +49,18 @@ def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> No
     request = Request(
         named.config, folder_for(named, data_dir), named.folder, fit_of=named.fit_of, **asked
     )
-    command = command_to_resume(named.folder, named.config.name, watch.words)
+    devices = [] if request.devices == 1 else ["--devices", str(request.devices)]
+    words = [*watch.words, *devices]
+    command = command_to_resume(named.folder, named.config.name, words)
     sys.exit(run_request(request, _console(watch, voice, named.config), command))
 
 
 def start_group(
-    runs: Sequence[Named], watch: Watch, data_dir: Path | None, resume_from: Any, command: str
+    runs: Sequence[Named], watch: Watch, data_dir: Path | None, command: str, **asked: Any
 ) -> NoReturn:
     """See the runs of a group through, and end the process; `command` goes on with all of them."""
     requests = [
-        Request(named.config, folder_for(named, data_dir), named.folder, resume_from)
-        for named in runs
+        Request(named.config, folder_for(named, data_dir), named.folder, **asked) for named in runs
     ]
     voice = partial(Voice, Messages(choose_language(watch.lang)), quiet=watch.quiet)
     sys.exit(run_group(requests, voice, partial(_console, watch), command))

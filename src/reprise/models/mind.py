@@ -4,11 +4,14 @@ Source: MIND (arXiv 1904.08030), as ComiRec's published code (Model_MIND) runs i
 Books: with a ReLU projection.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from reprise.models import capsules
+from reprise.models.draws import by_example
 from reprise.models.registry import ModelShape, Params
 
 
@@ -42,7 +45,7 @@ def interests(params: Params, history: Array, mask: Array, key: Array | None = N
     """
     size = (history.shape[0], *params["routing"].shape)
     fixed = jnp.broadcast_to(jax.lax.stop_gradient(params["routing"]), size)
-    logits = fixed if key is None else _noise(key, size)
+    logits = fixed if key is None else by_example(partial(_noise, key), size)
     votes = (history * mask[..., None]) @ params["shared"] + params["shared_bias"]
     routed = capsules.route(votes, logits, mask)
     return jax.nn.relu(routed @ params["projection"] + params["projection_bias"])

@@ -14,21 +14,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import jax.numpy as jnp
+import numpy as np
 
 from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
 from reprise.evaluation.evaluate import evaluate
 from reprise.models.scoring import MEMORY
-from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
+from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of_rows
 from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
+from reprise.training import item_table
 from reprise.training.batches import prefetch
 from reprise.training.dispatch import RunAhead, Work, make_work, portions
 from reprise.training.schedules import schedule_of
-from reprise.training.setup import Task, up_to_date
-from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
+from reprise.training.setup import Task, gathered, small, snapshot_of, up_to_date
+from reprise.training.state import Best, Progress, Snapshot, TrainState
 from reprise.training.stopping import out_of_patience, pass_evaluation, record_evaluation
 
 
@@ -74,9 +75,10 @@ def evaluate_state(task: Task, state: TrainState, stop: StopRequest) -> dict[str
 
 def retriever_of_state(task: Task, state: TrainState) -> Retriever:
     """Return the retriever of a state without pending updates."""
-    asked_at, edges = task.config.request_at, task.edges
-    own = (task.model, task.config.scoring, state.arrays, task.features)
-    return retriever_of(*own, asked_at, edges)
+    config, arrays = task.config, state.arrays
+    rows, params = (arrays.rows, arrays.params) if task.mesh is None else gathered(task, arrays)
+    own = (task.model, config.scoring, rows, item_table.width(arrays.rows), params, task.features)
+    return retriever_of_rows(*own, config.request_at, task.edges)
 
 
 def fit_memory(task: Task, state: TrainState, stop: StopRequest) -> TrainState:
@@ -90,7 +92,7 @@ def fit_memory(task: Task, state: TrainState, stop: StopRequest) -> TrainState:
     alone = replace(retriever_of_state(task, state), memory=None)
     temperature = task.config.temperature or 1.0
     numbers = fitted(alone, task.edges, task.selecting, temperature, lambda: bool(stop))
-    params = {**state.arrays.params, MEMORY: jnp.asarray(numbers)}
+    params = {**state.arrays.params, MEMORY: small(task, numbers)}
     return state.at(state.arrays._replace(params=params))
 
 
@@ -109,7 +111,7 @@ def measure_best(
     if metric is None:  # a final fit has no evaluation
         metric = evaluate(task, state, stop).get(task.selector, math.nan)
     step, branch = state.progress.step, state.progress.branch
-    arrays = state.arrays._replace(loss_sum=jnp.zeros((), jnp.float32))
+    arrays = state.arrays._replace(loss_sum=small(task, np.zeros((), np.float32)))
     rated = _finite(metric)
     best = None if rated is None else Best(rated, step, branch)
     return state.at(arrays, evaluated_step=step, metric=rated, best=best)
@@ -158,6 +160,7 @@ def train(
         schedule_of(config),
         task.at_once,
         task.features,
+        task.mesh,
     )
 
     def make(updates: range) -> Work:
@@ -169,7 +172,10 @@ def train(
     def write(snapshot: Snapshot) -> Path:
         return store.save(folder.checkpoints, snapshot, task.identity, task.environment)
 
-    with closing(work), BackgroundSaver(write, observer) as saver:
+    def take(state: TrainState, into: Snapshot | None) -> Snapshot:
+        return snapshot_of(task, state, into)
+
+    with closing(work), BackgroundSaver(take, write, observer) as saver:
         while True:
             if _evaluation_due(state.progress, config):
                 task.dataset.refuse_changed()  # before anything that was trained on it is stored
@@ -207,8 +213,13 @@ class BackgroundSaver:
     A failed write raises at the next call; leaving the context waits for the current write.
     """
 
-    def __init__(self, write: Callable[[Snapshot], Path], observer: Observer) -> None:
-        self._write = write
+    def __init__(
+        self,
+        take: Callable[[TrainState, Snapshot | None], Snapshot],
+        write: Callable[[Snapshot], Path],
+        observer: Observer,
+    ) -> None:
+        self._take, self._write = take, write
         self._observer = observer
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._pending: tuple[Future[Path], Progress] | None = None
@@ -229,7 +240,7 @@ class BackgroundSaver:
         self.wait()
         last, progress = self._snapshot, state.progress
         if last is None or last.progress.trajectory() != progress.trajectory():
-            self._snapshot = take_snapshot(state, into=last)
+            self._snapshot = self._take(state, last)
             self._pending = self._pool.submit(self._write, self._snapshot), progress
 
     def check(self) -> None:
@@ -268,7 +279,9 @@ def _record(
         "evaluations_without_improvement": progress.evaluations_without_improvement,
     }
     progress = replace(progress, logged=progress.logged.after(f"{_text(line)}\n".encode()))
-    return TrainState(state.arrays._replace(loss_sum=jnp.zeros((), jnp.float32)), progress), line
+    return TrainState(
+        state.arrays._replace(loss_sum=small(task, np.zeros((), np.float32))), progress
+    ), line
 
 
 def _text(line: dict[str, Any]) -> str:

@@ -45,10 +45,18 @@ from reprise.runs.naming import FitOf
 from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runtime import environment
+from reprise.runtime import mesh as meshes
 from reprise.text.messages import Phrase, Say, unsaid
 from reprise.training.doubts import doubts
-from reprise.training.setup import Task, fresh_state, make_task, up_to_date
-from reprise.training.state import Best, Progress, TrainState, restore, take_snapshot
+from reprise.training.setup import (
+    Task,
+    fresh_state,
+    make_task,
+    snapshot_of,
+    state_of,
+    up_to_date,
+)
+from reprise.training.state import Best, Progress, TrainState
 from reprise.training.stopping import out_of_patience
 
 
@@ -58,7 +66,8 @@ class Request:
 
     data_folder: the prepared dataset. folder: the run's. best_metric: the metric of an old
     checkpoint that does not know its own. new_learning_rate: a change asked for by name. fit_of:
-    the run, and its best step, that a final fit takes its settings from (`naming.FitOf`).
+    the run, and its best step, that a final fit takes its settings from (`naming.FitOf`). devices:
+    how many train it together.
     """
 
     config: TrainConfig
@@ -68,10 +77,14 @@ class Request:
     best_metric: float | None = None
     new_learning_rate: float | None = None
     fit_of: FitOf | None = None
+    devices: int = 1
 
     def __post_init__(self) -> None:
         if self.new_learning_rate is not None:
             check_value("learning_rate", self.new_learning_rate, "change_learning_rate")
+        if self.devices < 1:
+            expected = Phrase("good_whole", low=1)
+            raise UsageError("bad_value", option="devices", value=self.devices, expected=expected)
         if self.best_metric is not None and not 0 <= self.best_metric <= 1:
             expected = Phrase("good_within", low=0, high=1)
             raise UsageError(
@@ -123,7 +136,8 @@ def run_session(
     """
     config, folder = request.config, request.folder
     dataset = open_dataset(request.data_folder)
-    task = make_task(config, dataset, memory.known(folder, announcer.say))
+    mesh = meshes.mesh_of(request.devices)
+    task = make_task(config, dataset, memory.known(folder, announcer.say), mesh)
     config = task.config
     with stop_requests(own_process) as stop, locked(folder):
         if not durable.can_sync_folder(folder.checkpoints):
@@ -226,12 +240,12 @@ def _starting_state(
     has ended is no start.
     """
     folder = request.folder
-    state = fresh_state(task) if resumption is None else restore(resumption.snapshot)
+    state = fresh_state(task) if resumption is None else state_of(task, resumption.snapshot)
     progress = state.progress
     is_start = resumption is None or not is_finished(progress, task.config)
 
     def save(state: TrainState) -> None:
-        store.save(folder.checkpoints, take_snapshot(state), task.identity, task.environment)
+        store.save(folder.checkpoints, snapshot_of(task, state), task.identity, task.environment)
 
     if resumption is not None and not resumption.checkpoint.best_known:
         if request.best_metric is None:
@@ -284,6 +298,11 @@ def _events_of_start(
     if changes := environment.changes(before, task.environment):
         say("environment_changed", changes="; ".join(changes))
         events.append({"event": "environment changed", "changes": changes, "step": progress.step})
+    was, now = (used.get(environment.MESH, "1") for used in (before, task.environment))
+    if resumption is not None and was != now:
+        say("mesh_changed", before=was, after=now)
+        change = {"changes": [f"devices: {was} -> {now}"], "step": progress.step}
+        events.append({"event": "environment changed", **change})
     return events
 
 
@@ -352,7 +371,7 @@ def _best_state(
     if best is None or best.path == latest.path:
         return latest, state
     try:
-        return best, up_to_date(task, restore(store.load(best)))
+        return best, up_to_date(task, state_of(task, store.load(best)))
     except store.DamagedCheckpointError as damage:
         say("damaged_ignored", path=best.path, reason=damage)
         return latest, state

@@ -22,7 +22,7 @@ from reprise.runs.folder import RunFolder, Source, find_checkpoint, load_checkpo
 from reprise.runtime import device
 from reprise.text.messages import Say
 from reprise.training import item_table
-from reprise.training.state import Snapshot, own, restore
+from reprise.training.state import Snapshot, restore
 
 if TYPE_CHECKING:
     import polars as pl
@@ -93,7 +93,7 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
     config = stored_config(checkpoint)
     snapshot = load_checkpoint(checkpoint)
     params = {
-        name.removeprefix("params."): own(array)
+        name.removeprefix("params."): device.own(array)
         for name, array in snapshot.arrays.items()
         if name.startswith("params.")
     }
@@ -137,7 +137,7 @@ def _values(snapshot: Snapshot, config: TrainConfig) -> "Array":
     progress = snapshot.progress
     behind = snapshot.arrays["row_steps"] != progress.step
     if config.optimizer != "row-adam" or not behind.any():
-        return own(item_table.values(snapshot.arrays["rows"]))
+        return device.own(item_table.values(snapshot.arrays["rows"]))
     from reprise.training.optimizers import make_apply_pending
     from reprise.training.schedules import schedule_of
 

@@ -1,9 +1,15 @@
-"""Accelerator settings that differ from a CPU's: steps per dispatch, and full float32 products.
+"""The device: accelerator settings that differ from a CPU's, and arrays in the device's own memory.
 
 XLA is asked for sums in a fixed order before it starts, in `runtime.setup`.
 """
 
+from contextlib import nullcontext
+from typing import Any
+
 import jax
+import jax.numpy as jnp
+from jax import Array
+from numpy.typing import NDArray
 
 from reprise.errors import DeviceError
 from reprise.text.messages import Phrase
@@ -11,6 +17,7 @@ from reprise.text.messages import Phrase
 # At the shape of Books, a GPU runs a step faster than Python dispatches it. The number is limited
 # by how long a stop request may wait.
 _STEPS = 16
+_BORROWED_ALIGNMENT = 64  # bytes
 
 
 def present() -> bool:
@@ -40,3 +47,14 @@ def multiply_in_float32() -> None:
     """
     precision = "highest" if present() else None
     jax.config.update("jax_default_matmul_precision", precision)  # type: ignore[no-untyped-call]
+
+
+def own(array: NDArray[Any], on: jax.Device | None = None) -> Array:
+    """Put an array on a device (None: the default one), in memory that JAX owns: aligned NumPy
+    memory, which JAX would borrow, cannot be donated to the step.
+    """
+    if array.ctypes.data % _BORROWED_ALIGNMENT == 0:
+        with nullcontext() if on is None else jax.default_device(on):
+            return jnp.array(array)  # copies twice, but copies
+    owned: Array = jax.device_put(array, on, may_alias=False)
+    return owned.block_until_ready()

@@ -27,6 +27,7 @@ _VARIABLES = (
     *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
 )
 _NONE = "none"
+MESH = "mesh"  # the devices of a run, where there are several (`runtime.mesh`)
 
 
 def current() -> dict[str, str]:
@@ -47,11 +48,13 @@ def current() -> dict[str, str]:
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return "name: before -> now" for each difference; none if `before` is unknown (empty)."""
+    """Return "name: before -> now" for each difference but the mesh's; none if `before` is unknown
+    (empty).
+    """
     return [
         f"{name}: {before[name]} -> {now.get(name, '-')}"
         for name in sorted(before)
-        if before[name] != now.get(name)
+        if name != MESH and before[name] != now.get(name)
     ]
 
 

@@ -74,7 +74,8 @@ class Sampler:
     drawn, and in it distinct positions after at least `rule.first` items; they repeat where there
     are too few. For `kind`, `target_chance` and `ranking` see `negatives.sample`.
     Where not all items are to be found, `targets.draw` draws from those that are. With `timed`,
-    batches have the split's times; with `packs`, a single batch has its histories packed.
+    batches have the split's times; with `packs`, a single batch has its histories packed, in
+    `shares` parts, one for each device.
     """
 
     split: Sequences
@@ -90,6 +91,7 @@ class Sampler:
     ranking: negatives.Ranking | None = None
     timed: bool = False
     packs: bool = False
+    shares: int = 1
 
     def batch(self, branch: int, step: int) -> Batch:
         """Return the batch of update `step` (from 1), regardless of what was drawn before."""
@@ -117,7 +119,8 @@ class Sampler:
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
         batch = self._localise(history, prefixes, target, sample, key)
         if self.packs:
-            batch = batch._replace(packed=packed(prefixes.max(axis=1), self.history_length))
+            longest = prefixes.max(axis=1)
+            batch = batch._replace(packed=packed(longest, self.history_length, self.shares))
         return batch._replace(times=self._times(users, drawn.end)) if self.timed else batch
 
     def _times(self, users: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -222,6 +225,7 @@ def make_sampler(
     ranking: negatives.Ranking | None = None,
     timed: bool = False,
     packs: bool = False,
+    shares: int = 1,
 ) -> Sampler:
     """Build the sampler with a `kind` of `negatives.KINDS`; raise DataError if fewer users than a
     batch have enough items.
@@ -254,6 +258,7 @@ def make_sampler(
         ranking,
         timed,
         packs,
+        shares,
     )
 
 

@@ -12,7 +12,9 @@ from jax import Array
 from jax.stages import Compiled, Wrapped
 
 from reprise.models.features import Features
+from reprise.runtime.mesh import Mesh
 from reprise.training.batches import Sampler
+from reprise.training.on_mesh import placed
 from reprise.training.optimizers import make_update, make_updates
 from reprise.training.schedules import Schedule
 from reprise.training.state import Arrays
@@ -48,6 +50,7 @@ def make_work(
     schedule: Schedule,
     at_once: int,
     features: Features | None = None,
+    mesh: Mesh | None = None,
 ) -> Callable[[range], Work]:
     """Return work(updates) for ranges of up to `at_once` updates. It draws their batches and starts
     the transfer to the device before they run.
@@ -58,7 +61,7 @@ def make_work(
     program = _program(step, at_once)
 
     def work(updates: range) -> Work:
-        inputs = _inputs(sampler, branch, learning_rate, schedule, updates, at_once)
+        inputs = _inputs(sampler, branch, learning_rate, schedule, updates, at_once, mesh)
         return Work(updates[-1], lambda arrays: program(arrays, *inputs, features))
 
     return work
@@ -72,12 +75,13 @@ def compile_work(
     schedule: Schedule,
     at_once: int,
     features: Features | None = None,
+    mesh: Mesh | None = None,
 ) -> Compiled:
     """Compile the program that `make_work` runs, from the shapes of `arrays`. JAX caches it, so
     `make_work` with the same step does not compile it again.
     """
     program = cast(Wrapped, _program(step, at_once))
-    inputs = _inputs(sampler, 0, learning_rate, schedule, range(1, 2), at_once)
+    inputs = _inputs(sampler, 0, learning_rate, schedule, range(1, 2), at_once, mesh)
     return program.lower(arrays, *inputs, features).compile()
 
 
@@ -92,11 +96,13 @@ def _inputs(
     schedule: Schedule,
     updates: range,
     at_once: int,
+    mesh: Mesh | None,
 ) -> tuple[Any, ...]:
     """Return the program's arguments between arrays and features."""
     if at_once == 1:
         (number,) = updates
-        return sampler.batch(branch, number), make_update(learning_rate, number, schedule)
+        batch, update = sampler.batch(branch, number), make_update(learning_rate, number, schedule)
+        return batch if mesh is None else placed(mesh, batch), update
     # Padded to a fixed number, for one compiled program; the padding is not run.
     numbers = [*updates, *[updates[-1]] * (at_once - len(updates))]
     drawn = sampler.batches(branch, numbers), make_updates(learning_rate, numbers, schedule)

@@ -40,13 +40,13 @@ def sizes_of(task: Task, trains: bool = True) -> Sizes:
     """
     arrays, config = initial_shapes(task), task.config
     state = sum(_size(leaf) for leaf in jax.tree.leaves(arrays))
-    values = len(arrays.rows) * item_table.width(arrays.rows)  # beside their two moments
+    values = (task.num_items + 1) * item_table.width(arrays.rows)  # beside their two moments
     network = sum(leaf.size for leaf in jax.tree.leaves(arrays.params))
     held = 0
     if trains:
         schedule, rate = schedule_of(config), config.learning_rate
         step = compile_work(
-            task.step, task.sampler, arrays, rate, schedule, task.at_once, task.features
+            task.step, task.sampler, arrays, rate, schedule, task.at_once, task.features, task.mesh
         )
         held = _STEPS_HELD * _temporary(step.memory_analysis())
     evaluated = 4 * values

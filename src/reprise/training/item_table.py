@@ -40,7 +40,8 @@ def init(
     starts = jnp.asarray(firsts, jnp.int32)
 
     def fill(block: Array, rows: Array) -> Array:
-        drawn = _uniform(key, high[block], low[block], at_once * width, limit)
+        places = lax.iota(jnp.uint32, at_once * width)
+        drawn = _uniform(key, *_plus(high[block], low[block], places), limit)
         return lax.dynamic_update_slice(rows, drawn.reshape(-1, width), (1 + starts[block], 0))
 
     rows: Array = lax.fori_loop(
@@ -49,13 +50,56 @@ def init(
     return rows
 
 
-def _uniform(key: Array, high: Array, low: Array, count: int, limit: float) -> Array:
-    """Return `count` values of `jax.random.uniform(key, ..., -limit, limit)` from position
-    2^32 * high + low on, bitwise identical. Drawing a whole table needs several times its memory.
+def init_share(
+    device: Array,
+    devices: int,
+    key: Array,
+    num_items: int,
+    dim: int,
+    scale: float | None = None,
+    width: int | None = None,
+) -> Array:
+    """Initialise the rows device, device + devices, ... of `init`'s table, bitwise identical,
+    [ceil((V+1) / devices), 3*width]; rows past the table's end are zero.
     """
-    places = low + lax.iota(jnp.uint32, count)
-    carried = high + (places < low)
-    words = threefry_2x32(jax.random.key_data(key), jnp.concatenate([carried, places]))
+    limit = (6.0 / (num_items + 1 + dim)) ** 0.5 if scale is None else scale
+    width = dim if width is None else width
+    count = -(-(num_items + 1) // devices)
+    at_once = min(count, max(1, _DRAWN_AT_ONCE // width))
+
+    def fill(block: Array, rows: Array) -> Array:
+        first = jnp.minimum(block * at_once, count - at_once)
+        items = ((first + jnp.arange(at_once)) * devices + device).astype(jnp.uint32)
+        high, low = (each[:, None] for each in _product(items - 1, width))
+        drawn = _uniform(key, *_plus(high, low, jnp.arange(width, dtype=jnp.uint32)), limit)
+        is_item = (items > 0) & (items <= num_items)
+        own = jnp.where(is_item[:, None], drawn.reshape(-1, width), 0)
+        return lax.dynamic_update_slice(rows, own, (first, 0))
+
+    empty = jnp.zeros((count, _PARTS * width), jnp.float32)
+    rows: Array = lax.fori_loop(0, -(-count // at_once), fill, empty)
+    return rows
+
+
+def _product(number: Array, factor: int) -> tuple[Array, Array]:
+    """Return the high and low 32 bits of number (uint32) times factor, below 2^16."""
+    upper = (number >> 16) * np.uint32(factor) + ((number & 0xFFFF) * np.uint32(factor) >> 16)
+    return upper >> 16, number * np.uint32(factor)
+
+
+def _plus(high: Array, low: Array, more: Array) -> tuple[Array, Array]:
+    """Return 2^32 * high + low + more, all uint32, as high and low 32 bits, of one axis."""
+    total = low + more
+    return (high + (total < low)).reshape(-1), total.reshape(-1)
+
+
+def _uniform(key: Array, high: Array, low: Array, limit: float) -> Array:
+    """Return the values of `jax.random.uniform(key, ..., -limit, limit)` in the places
+    2^32 * high + low [n] uint32, bitwise identical. Drawing a whole table needs several times its
+    memory.
+    """
+    count = len(low)
+    words = threefry_2x32(jax.random.key_data(key), jnp.concatenate([high, low]))
     fraction = (words[:count] ^ words[count:]) >> 9
     ones = lax.bitcast_convert_type(fraction | np.uint32(0x3F800000), jnp.float32)  # in [1, 2)
     least, most = np.float32(-limit), np.float32(limit)

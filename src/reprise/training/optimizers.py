@@ -255,10 +255,15 @@ def make_apply_pending(optimizer: str, schedule: Schedule = CONSTANT) -> ApplyPe
     """Return apply(arrays, number, learning rate) -> arrays, which applies the pending updates of
     all item rows up to update `number`; `arrays` is donated.
     """
+    return jax.jit(apply_all_of(optimizer, schedule), donate_argnums=0)
+
+
+def apply_all_of(optimizer: str, schedule: Schedule) -> Callable[..., Arrays]:
+    """Return the function of `make_apply_pending`, to be traced by JAX."""
     apply_to_table = OPTIMIZERS[optimizer](schedule).apply_all
 
     def apply_all(arrays: Arrays, number: ArrayLike, learning_rate: ArrayLike) -> Arrays:
         table = Table(arrays.rows, arrays.row_steps)
         return arrays._replace(**apply_to_table(table, number, learning_rate)._asdict())
 
-    return jax.jit(apply_all, donate_argnums=0)
+    return apply_all

@@ -12,26 +12,28 @@ from numpy.typing import NDArray
 _SIZES = 8  # numbers of rows that a step is compiled for, at most
 
 
-def packed(lengths: NDArray[np.integer], size: int) -> NDArray[np.int32] | None:
-    """Lay the first `lengths` [B] items of histories [B, size] side by side in R rows.
+def packed(lengths: NDArray[np.integer], size: int, shares: int = 1) -> NDArray[np.int32] | None:
+    """Lay the first `lengths` [B] items of histories [B, size] side by side in R rows, each of as
+    many equal shares of the histories by itself.
 
     Returns:
-        [R, size], the index b * size + l of the item in each place, of histories seen as one axis;
-        free places have B * size. R is rounded up to one of at most 8 numbers; None where it is
-        not below B.
+        [shares * R, size], the index b * size + l of the item in each place, of a share's histories
+        seen as one axis; free places have B / shares * size. R is rounded up to one of at most 8
+        numbers; None where it is not below B / shares.
     """
-    count = len(lengths)
-    row, start = _placed(lengths.tolist(), size)
+    count = len(lengths) // shares
+    each = [_placed(some.tolist(), size) for some in lengths.reshape(shares, count)]
     step = -(-count // _SIZES)
-    rows = -(-(max(row) + 1) // step) * step
+    rows = -(-(max(max(row) for row, _ in each) + 1) // step) * step
     if rows >= count:
         return None
-    places = np.full(rows * size, count * size, np.int32)
-    within = np.arange(size) < lengths[:, None]
-    first = np.array(row) * size + np.array(start)
-    into = first[:, None] + np.arange(size)
-    places[into[within]] = np.flatnonzero(within)
-    return places.reshape(rows, size)
+    places = np.full((shares, rows * size), count * size, np.int32)
+    for share, (row, start) in enumerate(each):
+        within = np.arange(size) < lengths[share * count :][:count, None]
+        first = np.array(row) * size + np.array(start)
+        into = first[:, None] + np.arange(size)
+        places[share, into[within]] = np.flatnonzero(within)
+    return places.reshape(shares * rows, size)
 
 
 def _placed(lengths: Sequence[int], size: int) -> tuple[list[int], list[int]]:

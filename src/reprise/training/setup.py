@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from reprise.config import memory
@@ -19,14 +22,24 @@ from reprise.data.sequences import EvaluationUsers
 from reprise.errors import DataError, UsageError
 from reprise.memory.edges import Edges
 from reprise.models.features import Features
-from reprise.models.registry import Model
+from reprise.models.registry import Model, Params
 from reprise.runtime import device, environment
+from reprise.runtime import mesh as meshes
+from reprise.runtime.mesh import Mesh
+from reprise.training import item_table, on_mesh
 from reprise.training.batches import Sampler, make_sampler
 from reprise.training.losses import Objective
 from reprise.training.negatives import ranking_of
 from reprise.training.optimizers import ApplyPending, make_apply_pending
 from reprise.training.schedules import schedule_of
-from reprise.training.state import Arrays, Progress, TrainState
+from reprise.training.state import (
+    Arrays,
+    Progress,
+    Snapshot,
+    TrainState,
+    restore,
+    take_snapshot,
+)
 from reprise.training.step import TrainStep, initial_arrays, make_train_step
 from reprise.training.targets import TargetRule
 
@@ -42,6 +55,7 @@ class Task:
         at_once: Maximum number of steps per dispatch.
         features: What of the items' features is trained on, for the step; None: nothing.
         edges: The edges of the memory; None: there is none.
+        mesh: The devices; None: there is one.
     """
 
     config: TrainConfig
@@ -61,6 +75,7 @@ class Task:
     at_once: int
     features: Features | None = None
     edges: Edges | None = None
+    mesh: Mesh | None = None
 
     @property
     def selector(self) -> str:
@@ -68,13 +83,17 @@ class Task:
         return f"recall@{self.config.top_n}"
 
 
-def make_task(config: TrainConfig, dataset: Dataset, edges: Edges | None = None) -> Task:
+def make_task(
+    config: TrainConfig, dataset: Dataset, edges: Edges | None = None, mesh: Mesh | None = None
+) -> Task:
     """Build the task; raise UsageError or DataError if config and data do not fit together.
 
-    edges: those of the memory, if they are known already.
+    edges: those of the memory, if they are known already. mesh: the devices, if they are several.
     """
     device.multiply_in_float32()
     config = with_names(config, dataset)
+    if mesh is not None:
+        on_mesh.check(config, mesh.size)
     model = model_of(config)
     jax.eval_shape(lambda: model.init(jax.random.key(0), shape_of(config)))  # or refuse
     if config.routing_penalty > 0 and model.interests_and_attention is None:
@@ -92,10 +111,10 @@ def make_task(config: TrainConfig, dataset: Dataset, edges: Edges | None = None)
         config=config,
         dataset=dataset,
         identity=_identity(config, dataset) | digests(features) | memory.digest(edges),
-        environment=environment.current(),
+        environment=environment.current() | meshes.named(mesh),
         model=model,
-        step=make_train_step(model, config.optimizer, _objective(config), schedule_of(config)),
-        apply_pending=make_apply_pending(config.optimizer, schedule_of(config)),
+        step=_step(config, model, mesh),
+        apply_pending=_apply_pending(config, mesh),
         sampler=make_sampler(
             train,
             dataset.num_items,
@@ -108,6 +127,7 @@ def make_task(config: TrainConfig, dataset: Dataset, edges: Edges | None = None)
             ranking_of(dataset.rank, dataset.cold),
             config.reads_times,
             model.packing is not None,
+            1 if mesh is None else mesh.size,
         ),
         valid=valid,
         test=dataset.evaluation_users("test", config.maxlen),
@@ -115,10 +135,21 @@ def make_task(config: TrainConfig, dataset: Dataset, edges: Edges | None = None)
         num_items=dataset.num_items,
         item_category=dataset.known_categories,
         truth={split: dataset.truth(split) for split in ("valid", "test")},
-        at_once=device.steps_at_once(),
+        at_once=device.steps_at_once() if mesh is None else 1,
         features=on_device(features, with_row(train, dataset.num_items)),
         edges=edges,
+        mesh=mesh,
     )
+
+
+def _step(config: TrainConfig, model: Model, mesh: Mesh | None) -> TrainStep:
+    about = (model, config.optimizer, _objective(config), schedule_of(config))
+    return make_train_step(*about) if mesh is None else on_mesh.make_train_step(mesh, *about)
+
+
+def _apply_pending(config: TrainConfig, mesh: Mesh | None) -> ApplyPending:
+    about = (config.optimizer, schedule_of(config))
+    return make_apply_pending(*about) if mesh is None else on_mesh.make_apply_pending(mesh, *about)
 
 
 def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
@@ -155,7 +186,7 @@ def initial_shapes(task: Task) -> Arrays:
 
 def _initial_arrays(task: Task) -> Arrays:
     config = task.config
-    return initial_arrays(
+    about = (
         model_of(config),
         shape_of(config),
         task.num_items,
@@ -165,6 +196,35 @@ def _initial_arrays(task: Task) -> Arrays:
         None if task.dataset.is_numbered_by_rank else task.dataset.rank,
         task.features,
     )
+    if task.mesh is None:
+        return initial_arrays(*about)
+    return on_mesh.make_initial_arrays(task.mesh, *about)()
+
+
+def snapshot_of(task: Task, state: TrainState, into: Snapshot | None = None) -> Snapshot:
+    """Copy a state to the host, see `take_snapshot`."""
+    return take_snapshot(state, into, None if task.mesh is None else task.num_items + 1)
+
+
+def state_of(task: Task, snapshot: Snapshot) -> TrainState:
+    """Put a snapshot on the task's devices, whichever it was taken from."""
+    return restore(snapshot, task.mesh)
+
+
+def small(task: Task, value: ArrayLike) -> Array:
+    """Put a small array where the task's are."""
+    return jnp.asarray(value) if task.mesh is None else task.mesh.everywhere(value)
+
+
+def gathered(task: Task, arrays: Arrays) -> tuple[Array, Params]:
+    """Return the values [V+1, width] of all item rows of a mesh, and the parameters, on one
+    device.
+    """
+    dealt = item_table.values(arrays.rows)
+    rows = np.empty((task.num_items + 1, dealt.shape[-1]), np.float32)
+    meshes.put_in_order(dealt, rows)
+    params = {name: device.own(np.asarray(value)) for name, value in arrays.params.items()}
+    return device.own(rows), params
 
 
 def up_to_date(task: Task, state: TrainState) -> TrainState:

@@ -6,7 +6,7 @@ Saving it is checkpointing, restoring it is resuming.
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from jax import Array
 
     from reprise.models.registry import Params
+    from reprise.runtime.mesh import Mesh
 
 
-_BORROWED_ALIGNMENT = 64  # bytes
-_SINGLE = ("rows", "row_steps", "loss_sum")  # the fields that are single arrays
+_TABLES = ("rows", "row_steps")  # the fields with a row an item
+_SINGLE = (*_TABLES, "loss_sum")  # the fields that are single arrays
 
 
 class Arrays(NamedTuple):
     """The arrays on the device, consumed and returned by the train step; float32 but `row_steps`.
+
+    On a mesh, rows and row_steps are dealt, [N, ceil((V+1) / N), ...] (`runtime.mesh`).
 
     Attributes:
         rows: [V+1, 3*d] item table (value | m | v).
@@ -151,44 +154,54 @@ class Snapshot:
         return digest.hexdigest()
 
 
-def take_snapshot(state: TrainState, into: Snapshot | None = None) -> Snapshot:
+def take_snapshot(
+    state: TrainState, into: Snapshot | None = None, num_rows: int | None = None
+) -> Snapshot:
     """Copy the state to the host, out of reach of later steps, which reuse the device memory.
 
     Args:
         into: An earlier snapshot of the same run, whose memory is reused: allocating takes longer
             than copying.
+        num_rows: V + 1, where the rows are dealt to several devices (`runtime.mesh`); a snapshot
+            has them in order.
     """
-    held = {name: getattr(state.arrays, name) for name in _SINGLE}
-    for group in ("params", "m", "v"):
-        for name, array in getattr(state.arrays, group).items():
-            held[f"{group}.{name}"] = array
     if into is None:
-        return Snapshot({name: np.array(array) for name, array in held.items()}, state.progress)
-    for name, array in held.items():
-        np.copyto(into.arrays[name], np.asarray(array), casting="no")
+        empty = {name: _empty(name, array, num_rows) for name, array in _named(state.arrays)}
+        into = Snapshot(empty, state.progress)
+    for name, array in _named(state.arrays):
+        if num_rows is not None and name in _TABLES:
+            from reprise.runtime.mesh import put_in_order
+
+            put_in_order(array, into.arrays[name])
+        else:
+            np.copyto(into.arrays[name], np.asarray(array), casting="no")
     return Snapshot(into.arrays, state.progress)
 
 
-def restore(snapshot: Snapshot) -> TrainState:
-    """Put a snapshot back on the device, as `own` does."""
+def _named(arrays: Arrays) -> "Iterator[tuple[str, Array]]":
+    """Yield the arrays with their flat names."""
+    yield from ((name, getattr(arrays, name)) for name in _SINGLE)
+    for group in ("params", "m", "v"):
+        yield from ((f"{group}.{name}", array) for name, array in getattr(arrays, group).items())
+
+
+def _empty(name: str, array: "Array", num_rows: int | None) -> NDArray[Any]:
+    """Return room for a copy of an array."""
+    is_dealt = num_rows is not None and name in _TABLES
+    return np.empty((num_rows, *array.shape[2:]) if is_dealt else array.shape, array.dtype)
+
+
+def restore(snapshot: Snapshot, mesh: "Mesh | None" = None) -> TrainState:
+    """Put a snapshot back on the device, in memory that JAX owns, or on the devices of a mesh."""
+    from reprise.runtime import device
+
+    put = device.own if mesh is None else mesh.everywhere
     groups: dict[str, dict[str, Array]] = {"params": {}, "m": {}, "v": {}}
+    single: dict[str, Array] = {}
     for name, array in snapshot.arrays.items():
         group, _, key = name.partition(".")
         if key:
-            groups[group][key] = own(array)
-    rows, row_steps, loss_sum = (own(snapshot.arrays[name]) for name in _SINGLE)
-    arrays = Arrays(rows=rows, row_steps=row_steps, loss_sum=loss_sum, **groups)
-    return TrainState(arrays, snapshot.progress)
-
-
-def own(array: NDArray[Any]) -> "Array":
-    """Put an array on the device, in memory that JAX owns: aligned NumPy memory, which JAX would
-    borrow, cannot be donated to the step.
-    """
-    import jax
-    import jax.numpy as jnp
-
-    if array.ctypes.data % _BORROWED_ALIGNMENT == 0:
-        return jnp.array(array)  # copies twice, but copies
-    owned: Array = jax.device_put(array, may_alias=False)
-    return owned.block_until_ready()
+            groups[group][key] = put(array)
+        else:
+            single[name] = mesh.deal(array) if mesh and name in _TABLES else put(array)
+    return TrainState(Arrays(**single, **groups), snapshot.progress)

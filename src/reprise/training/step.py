@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from functools import cache, partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from reprise.models.draws import bernoulli
+from reprise.models.draws import bernoulli, by_example
 from reprise.models.features import Features, of_network
 from reprise.models.items import as_candidate, composed, in_history, unit
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
@@ -28,6 +28,25 @@ _READOUT, _ITEMS, _IDS = 1, 3, 4
 _MOST_SCORES = 2**24  # 64 MB
 
 BatchLoss = Callable[[Params, Array, Batch, Array], Array]
+
+
+class Exchange(NamedTuple):
+    """What the devices that make a step together exchange; by default there is one device.
+
+    Attributes:
+        places: places(unique rows [M]) returns their places in this device's table, past its end
+            those of others' rows.
+        gathered: gathered(values [M, width], places) returns the unique rows' values, given those
+            of this device's table in their places.
+        mean: mean(value) returns the mean over the devices of each array of a tree.
+    """
+
+    places: Callable[[ArrayLike], ArrayLike] = lambda rows: rows
+    gathered: Callable[[Array, ArrayLike], Array] = lambda values, places: values
+    mean: Callable[[Any], Any] = lambda value: value
+
+
+ALONE = Exchange()
 
 
 class TrainStep(Hashable, Protocol):
@@ -70,16 +89,18 @@ def initial_arrays(
     scoring: Scoring = COMIREC,
     rank: NDArray[np.int32] | None = None,
     features: Features | None = None,
+    init_table: Callable[..., Array] = item_table.init,
 ) -> Arrays:
     """Initialise a run's arrays, a pure function of the seed; `embedding_scale`: see
     `item_table.init`; rank [V+1]: of the items, by popularity; None: their numbers. With features,
-    items that are not `Features.with_row` have zero rows.
+    items that are not `Features.with_row` have zero rows. init_table: `item_table.init`, or what
+    makes a device's share of the table.
     """
     dim = shape.embedding_dim
     row_key, param_key = jax.random.split(jax.random.key(seed))
     params, width = model.init(param_key, shape), scoring.width(dim)
     rows = (
-        item_table.init(row_key, num_items, dim, embedding_scale, width)
+        init_table(row_key, num_items, dim, embedding_scale, width)
         if model.item_values is None
         else item_table.pack(model.item_values(_ranks(num_items, rank), shape))
     )
@@ -88,7 +109,7 @@ def initial_arrays(
         rows = jnp.where(features.with_row[:, None], rows, 0)
     return Arrays(
         rows=rows,
-        row_steps=jnp.zeros(num_items + 1, jnp.int32),
+        row_steps=jnp.zeros(len(rows), jnp.int32),
         params=params,
         m=jax.tree.map(jnp.zeros_like, params),
         v=jax.tree.map(jnp.zeros_like, params),
@@ -114,9 +135,17 @@ def make_train_step(
             which all have a gradient at every step, use dense Adam.
         schedule: The schedule that the updates follow.
     """
+    return jax.jit(update_of(model, optimizer, objective, schedule), donate_argnums=0)
+
+
+def update_of(
+    model: Model, optimizer: str, objective: losses.Objective, schedule: Schedule
+) -> Callable[..., Arrays]:
+    """Return update(arrays, batch, update, features, exchange) -> arrays, to be traced by JAX; see
+    `make_train_step`.
+    """
     loss, rows_by = _make_loss(model, objective), OPTIMIZERS[optimizer](schedule)
-    step = partial(_train_step, model, rows_by, loss, objective.id_dropout)
-    return jax.jit(step, donate_argnums=0)
+    return partial(_train_step, model, rows_by, loss, objective.id_dropout)
 
 
 @cache
@@ -366,7 +395,8 @@ def _variance(model: Model, params: Params, history: Array, batch: Batch, key: A
 
 def _kept_items(key: Array, rate: float, size: tuple[int, ...]) -> Array:
     """Draw the item dropout mask of `size`: 0 for dropped items, 1 for others, float32."""
-    kept = bernoulli(jax.random.fold_in(key, _ITEMS), 1 - rate, size)
+    draw = partial(bernoulli, jax.random.fold_in(key, _ITEMS), 1 - rate)
+    kept = by_example(draw, size)
     return kept.astype(jnp.float32)
 
 
@@ -388,9 +418,10 @@ def _train_step(
     batch: Batch,
     update: Update,
     features: Features | None = None,
+    exchange: Exchange = ALONE,
 ) -> Arrays:
-    table = Table(arrays.rows, arrays.row_steps)
-    pulled = optimizer.pull(table, batch.unique_rows, update)
+    table, places = Table(arrays.rows, arrays.row_steps), exchange.places(batch.unique_rows)
+    pulled = optimizer.pull(table, places, update)
 
     def loss_of(params: Params, value: Array) -> Array:
         if model.item_values is not None:
@@ -401,15 +432,16 @@ def _train_step(
             value = composed(value, params, features, batch.unique_rows, dropped)
         return loss_of_batch(of_network(params), value, batch, key)
 
-    loss, (param_grads, row_grads) = jax.value_and_grad(loss_of, argnums=(0, 1))(
-        arrays.params, pulled.value
+    value = exchange.gathered(pulled.value, places)
+    loss, (param_grads, row_grads) = exchange.mean(
+        jax.value_and_grad(loss_of, argnums=(0, 1))(arrays.params, value)
     )
     updated = {
         name: adam(param, arrays.m[name], arrays.v[name], param_grads[name], update.rate)
         for name, param in arrays.params.items()
     }
     return Arrays(
-        **optimizer.push(table, batch.unique_rows, pulled, row_grads, update)._asdict(),
+        **optimizer.push(table, places, pulled, row_grads, update)._asdict(),
         params={name: new[0] for name, new in updated.items()},
         m={name: new[1] for name, new in updated.items()},
         v={name: new[2] for name, new in updated.items()},

@@ -42,6 +42,7 @@ def train(
     resume_from: Any,
     best_metric: float | None,
     change_learning_rate: float | None,
+    devices: int,
     runs_dir: Path,
     data_dir: Path | None,
     lang: str | None,
@@ -80,12 +81,13 @@ def train(
     watch = Watch(quiet, track, lang, preset_name(preset, config_file))
     if seeds is not None:
         again = resume_command("reprise", sys.argv[1:])
-        start_group(named, watch, data_dir, resume_from, again)
+        start_group(named, watch, data_dir, again, resume_from=resume_from, devices=devices)
     start(
         named[0],
         watch,
         data_dir,
         resume_from=resume_from,
+        devices=devices,
         best_metric=best_metric,
         new_learning_rate=change_learning_rate,
     )

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from reprise.models.draws import bernoulli_at
+from reprise.models.draws import bernoulli_at, in_batch
 from reprise.models.layers import normalise
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
 from reprise.models.wrappers.gaps import (
@@ -171,7 +171,8 @@ def encode(
         history = _with_request(encoder, params, moments, history)
     kept = None
     if key is not None and encoder.dropout > 0:
-        kept = kept_values(key, encoder, jnp.arange(history.size, dtype=jnp.uint32))
+        numbers = jnp.arange(history.size, dtype=jnp.uint32)
+        kept = kept_values(key, encoder, in_batch(numbers, history.size))
     masked = history * mask[..., None]
     return _blocks(encoder, params, masked, kept, None, moments) * mask[..., None]
 
@@ -192,7 +193,8 @@ def encode_packed(
     kept = None
     if key is not None and encoder.dropout > 0:
         numbers = flat[:, None] * dim + jnp.arange(dim)
-        kept = kept_values(key, encoder, numbers.astype(jnp.uint32).reshape(-1))
+        own = numbers.astype(jnp.uint32).reshape(-1)
+        kept = kept_values(key, encoder, in_batch(own, history.size))
     taken = _moved(history.reshape(-1, dim), flat, back).reshape(*places.shape, dim)
     made = _blocks(encoder, params, taken, kept, places // size, None)
     return _moved(made.reshape(-1, dim), back, flat).reshape(history.shape)

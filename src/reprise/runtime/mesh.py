@@ -1,0 +1,131 @@
+"""Several devices as one: a table's rows are dealt to them, a batch's examples are split.
+
+Row i of a table is on device i % N, in place i // N: items are numbered by popularity or nearly so,
+and blocks of numbers would put all rows that are used often on one device. Small arrays are on
+every device. Inside the programs of a mesh (`jax.shard_map`), AXIS is the axis over its devices.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.sharding import NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from reprise.errors import DeviceError
+from reprise.runtime import device
+from reprise.runtime.environment import MESH
+
+AXIS = "devices"
+DEALT, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The devices of a run, of which there are several."""
+
+    devices: jax.sharding.Mesh
+
+    @property
+    def size(self) -> int:
+        """N, the number of devices."""
+        return int(self.devices.size)
+
+    def deal(self, table: NDArray[Any]) -> Array:
+        """Deal the rows of table [V, ...]; return [N, ceil(V / N), ...], the last ones filled up
+        with zeros.
+        """
+        room = -(-len(table) // self.size)
+
+        def of_device(place: int) -> NDArray[Any]:
+            own = table[place :: self.size]
+            return np.pad(own, [(0, room - len(own))] + [(0, 0)] * (table.ndim - 1))[None]
+
+        return self._made((self.size, room, *table.shape[1:]), DEALT, of_device)
+
+    def split(self, array: NDArray[Any]) -> Array:
+        """Split an array's first axis into equal parts, one a device."""
+        size = len(array) // self.size
+        return self._made(array.shape, DEALT, lambda place: array[place * size :][:size])
+
+    def everywhere(self, value: ArrayLike) -> Array:
+        """Put an array on every device."""
+        array = np.asarray(value)
+        return self._made(array.shape, EVERYWHERE, lambda place: array)
+
+    def _made(self, shape: tuple[int, ...], spec: PartitionSpec, part_of: Any) -> Array:
+        """Return the array of this shape whose part on the device in each place is part_of(place),
+        which is copied.
+        """
+        sharding = NamedSharding(self.devices, spec)
+        places = {one: place for place, one in enumerate(self.devices.devices.flat)}
+        parts = [device.own(part_of(places[one]), one) for one in sharding.addressable_devices]
+        return jax.make_array_from_single_device_arrays(shape, sharding, parts)
+
+
+def mesh_of(count: int) -> Mesh | None:
+    """Return the mesh of the first `count` devices; None for a single one. On CPUs, they are
+    virtual ones: as many are made as are asked for, unless JAX has started.
+
+    Raises:
+        DeviceError: There are fewer.
+    """
+    if count == 1:
+        return None
+    has_started = _on_cpus(count)
+    device.present()  # or refuse
+    found = jax.devices()
+    if len(found) < count:
+        kind = found[0].platform
+        key = "devices_started" if has_started and kind == "cpu" else "devices_too_few"
+        raise DeviceError(key, asked=count, found=len(found), kind=kind)
+    return Mesh(jax.sharding.Mesh(np.array(found[:count]), (AXIS,)))
+
+
+def _on_cpus(count: int) -> bool:
+    """Let CPUs be as many devices; return whether JAX has started, so that it is too late."""
+    try:
+        jax.config.update("jax_num_cpu_devices", count)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return True
+    return False
+
+
+def put_in_order(dealt: Array, into: NDArray[Any]) -> None:
+    """Copy the dealt rows of a table [V, ...], [N, ceil(V / N), ...], into `into`, in order."""
+    for shard in dealt.addressable_shards:
+        rows = into[shard.index[0].start or 0 :: dealt.shape[0]]
+        rows[...] = np.asarray(shard.data)[0, : len(rows)]
+
+
+def own_places(ids: ArrayLike, devices: int, room: int) -> Array:
+    """Return the places of the rows `ids` [M], which are distinct, in this device's part of a dealt
+    table, [room, ...]; of rows that are another's, distinct places past its end.
+    """
+    ids = jnp.asarray(ids)
+    is_own = ids % devices == lax.axis_index(AXIS)
+    return jnp.where(is_own, ids // devices, room + jnp.arange(len(ids), dtype=ids.dtype))
+
+
+def share() -> tuple[Array, int] | None:
+    """Return which share of a batch this device has, and of how many; None outside the programs of
+    a mesh, where batches are whole.
+    """
+    try:
+        return lax.axis_index(AXIS), lax.axis_size(AXIS)
+    except NameError:
+        return None
+
+
+def named(mesh: Mesh | None) -> dict[str, str]:
+    """Return what an environment says of the devices; nothing where there is one. Of CPUs, also how
+    many this process has: they share its threads, by whose number XLA splits sums.
+    """
+    count, every = 1 if mesh is None else mesh.size, jax.devices()
+    if every[0].platform == "cpu" and len(every) != count:
+        return {MESH: f"{count} of {len(every)}"}
+    return {} if mesh is None else {MESH: str(count)}

@@ -1,0 +1,140 @@
+"""The programs of training on a mesh of devices (`runtime.mesh`).
+
+Each device has its share of the item rows and of the batch's examples, and all small parameters. A
+step sums up the values of the batch's unique rows, to which each device adds those of its own, and
+the gradients by them: what devices exchange depends on the batch, not on the catalogue. No program
+has an array as large as the whole table.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from reprise.config.schema import NONE, SETTINGS, TrainConfig
+from reprise.errors import UsageError
+from reprise.models.registry import UNTRAINED, Model
+from reprise.runtime.mesh import AXIS, DEALT, EVERYWHERE, Mesh, own_places
+from reprise.training import item_table, losses
+from reprise.training.batches import Batch
+from reprise.training.optimizers import ApplyPending, Update, apply_all_of
+from reprise.training.schedules import Schedule
+from reprise.training.state import Arrays
+from reprise.training.step import Exchange, TrainStep, initial_arrays, update_of
+
+_STATE = Arrays(
+    rows=DEALT, row_steps=DEALT, params=EVERYWHERE, m=EVERYWHERE, v=EVERYWHERE, loss_sum=EVERYWHERE
+)
+# Negatives are shared by all examples.
+_BATCH = Batch(
+    unique_rows=EVERYWHERE,
+    history=DEALT,
+    prefixes=DEALT,
+    target=DEALT,
+    negatives=EVERYWHERE,
+    log_q_target=DEALT,
+    log_q_negatives=EVERYWHERE,
+    key=EVERYWHERE,
+    times=DEALT,
+    packed=DEALT,
+)
+
+
+def check(config: TrainConfig, devices: int) -> None:
+    """Refuse what cannot be trained on several devices."""
+    refused = {
+        "model": config.model in UNTRAINED,
+        "sampler": config.sampler == "full",  # each device would have all rows
+        "selection": config.selection == "sample",
+        "item_features": config.item_features != NONE,
+    }
+    for option, is_refused in refused.items():
+        if is_refused:
+            flag, value = SETTINGS[option].flags[0], getattr(config, option)
+            raise UsageError("not_on_mesh", option=flag, value=value)
+    if config.batch_size % devices:
+        raise UsageError("batch_not_split", batch_size=config.batch_size, devices=devices)
+
+
+def placed(mesh: Mesh, batch: Batch) -> Batch:
+    """Put a batch on the devices."""
+    put = {DEALT: mesh.split, EVERYWHERE: mesh.everywhere}
+    return Batch._make(
+        None if array is None else put[spec](array)
+        for array, spec in zip(batch, _BATCH, strict=True)
+    )
+
+
+@cache
+def make_train_step(
+    mesh: Mesh, model: Model, optimizer: str, objective: losses.Objective, schedule: Schedule
+) -> TrainStep:
+    """Return `step.make_train_step` of batches that are `placed`."""
+    update = update_of(model, optimizer, objective, schedule)
+
+    def of_device(arrays: Arrays, batch: Batch, at: Update) -> Arrays:
+        return update(arrays, batch, at, None, _exchange(mesh.size, len(arrays.rows)))
+
+    on_each = _on_each(mesh, of_device, (_BATCH, EVERYWHERE))
+
+    def step(arrays: Arrays, batch: Batch, at: Update, features: None = None) -> Arrays:
+        return on_each(arrays, batch, at)
+
+    return jax.jit(step, donate_argnums=0)
+
+
+@cache
+def make_apply_pending(mesh: Mesh, optimizer: str, schedule: Schedule) -> ApplyPending:
+    """Return `optimizers.make_apply_pending` of a state on the mesh."""
+    apply_all = apply_all_of(optimizer, schedule)
+    return jax.jit(_on_each(mesh, apply_all, (EVERYWHERE, EVERYWHERE)), donate_argnums=0)
+
+
+def make_initial_arrays(mesh: Mesh, *about: Any) -> Callable[[], Arrays]:
+    """Return what makes `step.initial_arrays` of the arguments `about`, bitwise the same."""
+
+    def of_device() -> Arrays:
+        table = partial(item_table.init_share, lax.axis_index(AXIS), mesh.size)
+        return _dealt(initial_arrays(*about, init_table=table))
+
+    return _mapped(mesh, of_device, ())
+
+
+def _on_each(
+    mesh: Mesh, program: Callable[..., Arrays], specs: tuple[Any, ...]
+) -> Callable[..., Arrays]:
+    """Return what runs program(arrays, ...) on each device's own arrays; specs: of the others."""
+
+    def of_device(arrays: Arrays, *inputs: Any) -> Arrays:
+        own = arrays._replace(rows=arrays.rows[0], row_steps=arrays.row_steps[0])
+        return _dealt(program(own, *inputs))
+
+    return _mapped(mesh, of_device, (_STATE, *specs))
+
+
+def _mapped(mesh: Mesh, program: Callable[..., Arrays], specs: Any) -> Callable[..., Arrays]:
+    # Gradients are summed up by `Exchange.mean`, not by what JAX would derive.
+    return jax.shard_map(
+        program, mesh=mesh.devices, in_specs=specs, out_specs=_STATE, check_vma=False
+    )
+
+
+def _dealt(arrays: Arrays) -> Arrays:
+    return arrays._replace(rows=arrays.rows[None], row_steps=arrays.row_steps[None])
+
+
+def _exchange(devices: int, room: int) -> Exchange:
+    """Return what devices exchange that have `room` rows each."""
+
+    def gathered(values: Array, places: ArrayLike) -> Array:
+        own = jnp.asarray(places) < room
+        summed: Array = lax.psum(jnp.where(own[:, None], values, 0), AXIS)
+        return summed
+
+    return Exchange(
+        lambda rows: own_places(rows, devices, room), gathered, partial(lax.pmean, axis_name=AXIS)
+    )

@@ -1,0 +1,59 @@
+"""Runs on a mesh: the same bits however often they are stopped; another mesh goes on."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from helpers.commands import check_refusal, check_same_end, run_small, stopping_at, train
+from reprise.runs.folder import RunFolder
+
+pytestmark = pytest.mark.mesh
+
+
+@pytest.fixture(scope="module")
+def on_four(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run of 20 steps on four devices, never stopped."""
+    _, _, folder = run_small(small_data, tmp_path_factory.mktemp("on_four"), devices=4)
+    return folder
+
+
+def test_run_on_mesh_is_bitwise_equal_however_it_is_stopped(
+    on_four: RunFolder, small_data: Path, tmp_path: Path
+) -> None:
+    for stop in (6, 11):
+        outcome, *_ = run_small(small_data, tmp_path, stopping_at(stop), devices=4)
+        assert (outcome.exit_code, outcome.progress.step) == (143, stop)
+    outcome, recorder, folder = run_small(small_data, tmp_path, devices=4)
+    assert "mesh_changed" not in recorder.keys
+    check_same_end(folder, on_four)
+
+
+def test_run_goes_on_with_the_same_rows_on_another_mesh(small_data: Path, tmp_path: Path) -> None:
+    run_small(small_data, tmp_path, max_steps=7)
+    for devices, steps, before in ((4, 11, "1 of 4"), (2, 15, "4"), (1, 20, "2 of 4")):
+        outcome, recorder, folder = run_small(
+            small_data, tmp_path, devices=devices, max_steps=steps
+        )
+        assert outcome.progress.step == steps
+        assert recorder.said["mesh_changed"]["before"] == before
+    assert len(folder.metrics.read_text().splitlines()) == 5
+
+
+def test_model_of_a_mesh_gives_the_lists_of_one_device(
+    on_four: RunFolder, small_data: Path, tmp_path: Path
+) -> None:
+    # A finished run is measured by its stored rows, on whatever devices.
+    copied, results = tmp_path / on_four.path.name, []
+    for devices in (4, 1):
+        shutil.copytree(on_four.path, copied)
+        outcome, *_ = run_small(small_data, tmp_path, devices=devices)
+        results.append(outcome.results)
+        shutil.rmtree(copied)
+    assert results[0] is not None
+    assert results[0] == results[1]
+
+
+def test_train_refuses_devices_that_are_not_there(small_data: Path, tmp_path: Path) -> None:
+    check_refusal(train(small_data, tmp_path, "--devices", 0), 2, "--devices")
+    check_refusal(train(small_data, tmp_path, "--devices", 8), 9, "8", "4")

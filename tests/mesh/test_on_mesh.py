@@ -1,0 +1,197 @@
+"""States and steps on a mesh, against those of one device."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from helpers.commands import small_config
+from reprise.config.load import in_todays_names, read_preset
+from reprise.data.dataset import open_dataset
+from reprise.errors import UsageError
+from reprise.models.draws import bernoulli, by_example
+from reprise.models.registry import REGISTRY, UNTRAINED
+from reprise.runtime.mesh import DEALT, Mesh, mesh_of
+from reprise.training import item_table
+from reprise.training.dispatch import compile_work
+from reprise.training.on_mesh import placed
+from reprise.training.optimizers import make_update
+from reprise.training.packing import packed
+from reprise.training.schedules import CONSTANT
+from reprise.training.setup import (
+    Task,
+    fresh_state,
+    initial_shapes,
+    make_task,
+    snapshot_of,
+    state_of,
+    up_to_date,
+)
+from reprise.training.state import Snapshot
+
+pytestmark = pytest.mark.mesh
+
+# Softmax weights do not depend on it: its gradient is rounding error, which Adam inflates.
+WITHOUT_GRADIENT = "heads_bias"
+SETTINGS: dict[str, dict[str, Any]] = {name: {"model": name} for name in REGISTRY}
+SETTINGS |= {
+    "modern": in_todays_names(read_preset("modern"))
+    | {"embedding_dim": 8, "hidden_size": 8, "maxlen": 6, "targets": 2},
+    "mixed": {"sampler": "mixed", "optimizer": "adam", "embeddings": "untied"},
+    "in-batch": {"sampler": "in-batch", "negatives": None, "item_dropout": 0.3},
+    "lazy-adam": {"optimizer": "lazy-adam", "temperature": 0.1, "hard_negatives": 1.0},
+    "timed": {"encoder_layers": 1, "dropout": 0.2, "time_bias": "gaps+request"},
+    "penalty": {"model": "ComiRec-SA", "routing_penalty": 0.1, "selection": "soft"},
+}
+QUICK = ("ComiRec-DR", "MIND", "modern", "mixed")
+EVERY = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.long)
+    for name in SETTINGS
+    if name not in UNTRAINED
+]
+
+
+def mesh() -> Mesh:
+    made = mesh_of(4)
+    assert made is not None
+    return made
+
+
+def task_of(data: Path, on: Mesh | None = None, **settings: Any) -> Task:
+    return make_task(small_config(**settings), open_dataset(data / "small"), mesh=on)
+
+
+def after(task: Task, snapshot: Snapshot, step: int) -> Snapshot:
+    """Return the state after a step."""
+    state, batch = state_of(task, snapshot), task.sampler.batch(0, step)
+    update = make_update(task.config.learning_rate, step)
+    given = batch if task.mesh is None else placed(task.mesh, batch)
+    return snapshot_of(task, state.at(task.step(state.arrays, given, update), step=step))
+
+
+def apart(one: Snapshot, other: Snapshot) -> float:
+    """Return how far two states are apart, relative to their size: rows, parameters, moments."""
+
+    def of_kind(kind: str, state: Snapshot) -> Any:
+        own = [n for n in state.arrays if n.split(".")[0] == kind and WITHOUT_GRADIENT not in n]
+        return np.concatenate([np.zeros(0), *(state.arrays[name].ravel() for name in own)])
+
+    pairs = [
+        (of_kind(kind, one), of_kind(kind, other)) for kind in ("rows", "params", "m", "v", "loss")
+    ]
+    return max(
+        float(np.linalg.norm(a - b) / max(np.linalg.norm(a), 1e-30)) for a, b in pairs if a.size
+    )
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_step_on_mesh_equals_that_of_one_device(name: str, small_data: Path) -> None:
+    one, several = (task_of(small_data, on, **SETTINGS[name]) for on in (None, mesh()))
+    state = snapshot_of(one, fresh_state(one))
+    assert apart(state, snapshot_of(several, fresh_state(several))) < 1e-7
+    # Not of the first states: interests that are still alike are chosen by rounding.
+    for step in range(1, 4):
+        state = after(one, state, step)
+    for step in range(4, 8):
+        expected = after(one, state, step)
+        assert apart(expected, after(several, state, step)) < 1e-5
+        state = expected
+
+
+def test_state_is_equal_on_any_mesh(small_data: Path) -> None:
+    task = task_of(small_data)
+    state = after(task, snapshot_of(task, fresh_state(task)), 1)
+    for devices in (2, 3, 4):
+        several = Task(**{**vars(task), "mesh": mesh_of(devices)})
+        assert snapshot_of(several, state_of(several, state)).digest() == state.digest()
+
+
+def test_pending_updates_of_a_mesh_equal_those_of_one_device(small_data: Path) -> None:
+    one, several = (task_of(small_data, on) for on in (None, mesh()))
+    state = after(one, snapshot_of(one, fresh_state(one)), 1)
+    state = after(one, after(one, state, 2), 3)
+    applied = [
+        snapshot_of(task, up_to_date(task, state_of(task, state))) for task in (one, several)
+    ]
+    assert not np.array_equal(applied[0].arrays["rows"], state.arrays["rows"])
+    assert apart(*applied) < 1e-6
+    assert set(applied[1].arrays["row_steps"]) == {3}
+
+
+def test_step_on_mesh_has_no_array_that_grows_with_the_catalogue(small_data: Path) -> None:
+    task = task_of(small_data, mesh(), **SETTINGS["modern"])
+    temporary = []
+    for items in (40_000, 400_000):
+        own = Task(**{**vars(task), "num_items": items})
+        step = compile_work(
+            own.step, own.sampler, initial_shapes(own), 0.1, CONSTANT, 1, None, own.mesh
+        )
+        assert "all-gather" not in step.as_text()
+        memory: Any = step.memory_analysis()
+        rows = items // 4 * 3 * 8 * 4  # bytes of a device's share
+        assert rows < memory.alias_size_in_bytes < 1.1 * rows + 100_000
+        temporary.append(memory.temp_size_in_bytes)
+    assert temporary[0] == temporary[1]
+
+
+def test_init_share_draws_the_rows_of_the_table() -> None:
+    key, devices = jax.random.key(3), 4
+    for items, width in ((41, 8), (40_000, 64)):
+        whole = np.asarray(item_table.init(key, items, 8, None, width))
+        for place in range(devices):
+            made = item_table.init_share(np.int32(place), devices, key, items, 8, None, width)
+            own, expected = np.asarray(made), whole[place::devices]
+            # Another program may round a product and a sum at once.
+            np.testing.assert_allclose(own[: len(expected)], expected, rtol=1e-5, atol=1e-8)
+            assert not own[len(expected) :].any()
+
+
+def test_init_share_draws_beyond_32_bits() -> None:
+    numbers = np.array([0, 1, 2**16 - 1, 2**26, 2**31], np.uint32)
+    high, low = item_table._product(numbers, 1000)
+    expected = numbers.astype(np.uint64) * 1000
+    assert np.array_equal(np.asarray(high), (expected >> 32).astype(np.uint32))
+    assert np.array_equal(np.asarray(low), expected.astype(np.uint32))
+
+
+def test_by_example_draws_shares_of_what_one_device_draws() -> None:
+    def draw(shape: tuple[int, ...]) -> jax.Array:
+        return bernoulli(jax.random.key(5), 0.4, shape)
+
+    shares = jax.shard_map(
+        lambda: by_example(draw, (3, 7)),
+        mesh=mesh().devices,
+        in_specs=(),
+        out_specs=DEALT,
+        check_vma=False,
+    )
+    assert np.array_equal(jax.jit(shares)(), by_example(draw, (12, 7)))
+
+
+def test_packed_shares_hold_what_each_share_holds() -> None:
+    lengths = np.random.default_rng(2).integers(1, 5, 24)
+    each = [packed(some, 8) for some in np.split(lengths, 3)]
+    together = packed(lengths, 8, shares=3)
+    assert together is not None
+    for own, part in zip(np.split(together, 3), each, strict=True):
+        assert part is not None
+        assert sorted(own[own < 64]) == sorted(part[part < 64])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"model": "MostPop"}, "--model"),
+        ({"sampler": "full"}, "--sampler"),
+        ({"selection": "sample"}, "--selection"),
+        ({"item_features": "all"}, "--item-features"),
+        ({"batch_size": 18}, "18"),
+    ],
+)
+def test_what_a_mesh_cannot_train_is_refused(
+    settings: dict[str, Any], said: str, small_data: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        task_of(small_data, mesh(), **settings)
