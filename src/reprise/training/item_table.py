@@ -40,8 +40,8 @@ def init(
     starts = jnp.asarray(firsts, jnp.int32)
 
     def fill(block: Array, rows: Array) -> Array:
-        places = lax.iota(jnp.uint32, at_once * width)
-        drawn = _uniform(key, *_plus(high[block], low[block], places), limit)
+        places = _plus(high[block], low[block], lax.iota(jnp.uint32, at_once * width))
+        drawn = _uniform(key, *places, limit)
         return lax.dynamic_update_slice(rows, drawn.reshape(-1, width), (1 + starts[block], 0))
 
     rows: Array = lax.fori_loop(
@@ -71,7 +71,8 @@ def init_share(
         first = jnp.minimum(block * at_once, count - at_once)
         items = ((first + jnp.arange(at_once)) * devices + device).astype(jnp.uint32)
         high, low = (each[:, None] for each in _product(items - 1, width))
-        drawn = _uniform(key, *_plus(high, low, jnp.arange(width, dtype=jnp.uint32)), limit)
+        places = _plus(high, low, jnp.arange(width, dtype=jnp.uint32))
+        drawn = _uniform(key, *(each.reshape(-1) for each in places), limit)
         is_item = (items > 0) & (items <= num_items)
         own = jnp.where(is_item[:, None], drawn.reshape(-1, width), 0)
         return lax.dynamic_update_slice(rows, own, (first, 0))
@@ -88,9 +89,9 @@ def _product(number: Array, factor: int) -> tuple[Array, Array]:
 
 
 def _plus(high: Array, low: Array, more: Array) -> tuple[Array, Array]:
-    """Return 2^32 * high + low + more, all uint32, as high and low 32 bits, of one axis."""
+    """Return 2^32 * high + low + more, all uint32, as high and low 32 bits."""
     total = low + more
-    return (high + (total < low)).reshape(-1), total.reshape(-1)
+    return high + (total < low), total
 
 
 def _uniform(key: Array, high: Array, low: Array, limit: float) -> Array:
