@@ -1,9 +1,15 @@
 """`python -m reprise`, and the entry points of the commands."""
 
+import os
 from typing import NoReturn
 
 from reprise.runtime.memory import refuse_what_cannot_load, share_one_heap
-from reprise.runtime.streams import prepare_streams
+from reprise.runtime.streams import (
+    WORKER,
+    apart_from_libraries,
+    end_with_parent,
+    prepare_streams,
+)
 
 
 def main() -> NoReturn:
@@ -24,6 +30,9 @@ def comirec() -> NoReturn:
 
 def _prepare_process() -> None:
     prepare_streams()
+    if printed := os.environ.get(WORKER):
+        end_with_parent()
+        apart_from_libraries(printed)
     refuse_what_cannot_load()
     share_one_heap()  # before NumPy's threads start, as they do when it is imported
 

@@ -394,7 +394,8 @@ def run_request(request: "Request", console: "RunConsole", command: str | None) 
     run from a shell; None if it was not started from a shell.
     """
     outcome = _seen_through(request, console, command)
-    console.ended(outcome, command)
+    if outcome.leads:
+        console.ended(outcome, command)
     return outcome.exit_code
 
 

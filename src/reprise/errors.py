@@ -77,6 +77,12 @@ class TrackerError(RepriseError):
     exit_code = 10
 
 
+class PeersLostError(RepriseError):
+    """Another process of the run that has ended, or cannot be reached."""
+
+    exit_code = 11
+
+
 # What each exit code means: the key of its message.
 EXIT_CODES: Mapping[int, str] = {
     0: "exit_done",
@@ -90,6 +96,7 @@ EXIT_CODES: Mapping[int, str] = {
     MemoryLimitError.exit_code: "exit_memory",
     DeviceError.exit_code: "exit_device",
     TrackerError.exit_code: "exit_tracker",
+    PeersLostError.exit_code: "exit_peers",
     128 + signal.SIGHUP: "exit_hangup",
     128 + signal.SIGINT: "exit_interrupt",
     128 + signal.SIGTERM: "exit_terminated",

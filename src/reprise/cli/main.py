@@ -17,8 +17,16 @@ import click
 from reprise import __version__
 from reprise.cli.help import Group, use_language, with_type_translated
 from reprise.cli.typed import as_typed
-from reprise.errors import DataError, MemoryLimitError, RepriseError, WriteError
+from reprise.cli.worker import is_worker
+from reprise.errors import (
+    DataError,
+    MemoryLimitError,
+    PeersLostError,
+    RepriseError,
+    WriteError,
+)
 from reprise.runtime import bus
+from reprise.runtime.processes import is_of_peers
 from reprise.runtime.setup import setup
 from reprise.runtime.streams import give_up
 from reprise.text.messages import Messages, Phrase, choose_language
@@ -70,11 +78,14 @@ def run_guarded(command: click.Command) -> NoReturn:
     except click.ClickException as error:
         with_type_translated(error).show()
         code = error.exit_code
-    except (MemoryError, RuntimeError, ImportError, RepriseError, OSError) as error:
+    except (MemoryError, RuntimeError, ValueError, ImportError, RepriseError, OSError) as error:
         mistake, code = _mistake(error)
         if isinstance(error, OSError):
             give_up(sys.stdout)  # else Python, at its end, tries to write the rest again
         _tell(messages, mistake)
+    if is_worker() and code:  # JAX would wait for the other processes
+        sys.stdout.flush()
+        os._exit(code)
     sys.exit(code)
 
 
@@ -93,6 +104,8 @@ def _mistake(error: Exception) -> tuple[Phrase, int]:
     ) or Phrase("memory_none")
     if isinstance(error, ImportError) and _CANNOT_LOAD.search(str(error)):
         return Phrase("memory_refused", reason=reason), MemoryLimitError.exit_code
+    if is_worker() and is_of_peers(error):
+        return PeersLostError("peers_lost"), PeersLostError.exit_code
     if isinstance(error, MemoryError) or _LACKS_MEMORY.search(str(error)):
         key = "out_of_memory_device" if _is_of_accelerator(error) else "out_of_memory"
         return Phrase(key, reason=reason), MemoryLimitError.exit_code

@@ -161,6 +161,9 @@ def resume_options(command: Command) -> Command:
     """Add the options of a start: the state that a run resumes from, and its devices."""
     for option in (
         click.option("--devices", type=int, default=1, show_default=True),
+        click.option("--coordinator", metavar="HOST:PORT"),
+        click.option("--num-processes", type=int),
+        click.option("--process-id", type=int),
         click.option("--change-learning-rate", type=float),
         click.option("--best-metric", type=float),
         click.option("--resume-from", type=click.Choice(["latest", "best"]), default="latest"),

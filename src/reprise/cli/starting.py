@@ -49,10 +49,20 @@ def start(named: Named, watch: Watch, data_dir: Path | None, **asked: Any) -> No
     request = Request(
         named.config, folder_for(named, data_dir), named.folder, fit_of=named.fit_of, **asked
     )
-    devices = [] if request.devices == 1 else ["--devices", str(request.devices)]
-    words = [*watch.words, *devices]
+    words = [*watch.words, *_words_of(request)]
     command = command_to_resume(named.folder, named.config.name, words)
     sys.exit(run_request(request, _console(watch, voice, named.config), command))
+
+
+def _words_of(request: Request) -> list[str]:
+    """Return the options of a request's devices and processes as arguments."""
+    words = [] if request.devices == 1 else ["--devices", str(request.devices)]
+    if request.place is None:
+        return words
+    coordinator, count, index = request.place
+    words += ["--coordinator", coordinator]
+    words += [] if count is None else ["--num-processes", str(count)]
+    return words + ([] if index is None else ["--process-id", str(index)])
 
 
 def start_group(

@@ -68,9 +68,13 @@ def evaluate_state(task: Task, state: TrainState, stop: StopRequest) -> dict[str
     if task.config.is_final_fit:
         return {}
     retriever = retriever_of_state(task, state)
-    return evaluate(
-        retriever, task.selecting, task.config.cutoffs, should_stop=lambda: bool(stop)
-    ).metrics
+
+    def measured() -> dict[str, float]:
+        cutoffs = task.config.cutoffs
+        return evaluate(retriever, task.selecting, cutoffs, should_stop=lambda: bool(stop)).metrics
+
+    found: dict[str, float] = task.led(measured)
+    return found
 
 
 def retriever_of_state(task: Task, state: TrainState) -> Retriever:
@@ -170,6 +174,8 @@ def train(
     work = prefetch(make, portions(at.step + 1, config.max_steps, config.test_iter, task.at_once))
 
     def write(snapshot: Snapshot) -> Path:
+        if not task.leads:
+            return folder.checkpoints
         return store.save(folder.checkpoints, snapshot, task.identity, task.environment)
 
     def take(state: TrainState, into: Snapshot | None) -> Snapshot:
@@ -188,7 +194,8 @@ def train(
                 saver.wait()
                 state, line = _record(task, state, metrics)
                 state = state.at(state.arrays, seconds=time.monotonic() - started)
-                folder.log.append(_text(line))
+                if task.leads:
+                    folder.log.append(_text(line))
                 observer.evaluated(state.progress, line)
                 saver.submit(state)
             if stop or is_finished(state.progress, config):
@@ -198,6 +205,7 @@ def train(
             ahead.dispatched(state.arrays.loss_sum)
             saver.check()
             observer.stepped(state)
+            stop.passed(last)
         if stop:
             observer.stopping(state.progress)
         saver.wait()

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -44,19 +45,22 @@ from reprise.runs.loop import (
 from reprise.runs.naming import FitOf
 from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
+from reprise.runs.together import agreed, follow_start, start_of
 from reprise.runtime import environment
 from reprise.runtime import mesh as meshes
+from reprise.runtime.processes import Place
 from reprise.text.messages import Phrase, Say, unsaid
 from reprise.training.doubts import doubts
 from reprise.training.setup import (
     Task,
     fresh_state,
     make_task,
+    on_one_device,
     snapshot_of,
     state_of,
     up_to_date,
 )
-from reprise.training.state import Best, Progress, TrainState
+from reprise.training.state import Best, Progress, TrainState, restore
 from reprise.training.stopping import out_of_patience
 
 
@@ -67,7 +71,8 @@ class Request:
     data_folder: the prepared dataset. folder: the run's. best_metric: the metric of an old
     checkpoint that does not know its own. new_learning_rate: a change asked for by name. fit_of:
     the run, and its best step, that a final fit takes its settings from (`naming.FitOf`). devices:
-    how many train it together.
+    how many of each process train it together. place: this process's among those that do; None: it
+    is the only one.
     """
 
     config: TrainConfig
@@ -78,6 +83,7 @@ class Request:
     new_learning_rate: float | None = None
     fit_of: FitOf | None = None
     devices: int = 1
+    place: Place | None = None
 
     def __post_init__(self) -> None:
         if self.new_learning_rate is not None:
@@ -85,6 +91,11 @@ class Request:
         if self.devices < 1:
             expected = Phrase("good_whole", low=1)
             raise UsageError("bad_value", option="devices", value=self.devices, expected=expected)
+        if self.place is not None:
+            for option in ("best_metric", "new_learning_rate"):
+                if getattr(self, option) is not None:
+                    flag = {"new_learning_rate": "change_learning_rate"}.get(option, option)
+                    raise UsageError("not_together", option=f"--{flag.replace('_', '-')}")
         if self.best_metric is not None and not 0 <= self.best_metric <= 1:
             expected = Phrase("good_within", low=0, high=1)
             raise UsageError(
@@ -95,13 +106,15 @@ class Request:
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of a start: the run's progress and best, the metrics of its best model by split
-    (None if a signal stopped it) and the exit code.
+    (None if a signal stopped it) and the exit code. leads: whether this process is the one that
+    shows it.
     """
 
     progress: Progress
     best: Best | None
     results: dict[Split, dict[str, float]] | None
     exit_code: int
+    leads: bool = True
 
 
 class Announcer(Observer, Protocol):
@@ -136,10 +149,13 @@ def run_session(
     """
     config, folder = request.config, request.folder
     dataset = open_dataset(request.data_folder)
-    mesh = meshes.mesh_of(request.devices)
+    mesh = meshes.mesh_of(request.devices, request.place)
     task = make_task(config, dataset, memory.known(folder, announcer.say), mesh)
     config = task.config
-    with stop_requests(own_process) as stop, locked(folder):
+    if not task.leads:
+        return _follow(task, folder, evaluate, own_process)
+    with stop_requests(own_process) as heard, locked(folder):
+        stop = heard if mesh is None else agreed(heard, mesh)
         if not durable.can_sync_folder(folder.checkpoints):
             announcer.say("folders_not_synced", path=folder.checkpoints)
         check_identity(folder, task.identity, announcer.say, dataset.folder)
@@ -154,6 +170,7 @@ def run_session(
             announcer.say,
             finished=lambda latest: is_finished(latest, config),
         )
+        task.led(partial(start_of, task.identity, resumption))
         announcer.began(task, folder, resumption)
         _say_notes(request, task, announcer.say, is_new=resumption is None)
         _say_features(used, announcer.say)
@@ -172,10 +189,29 @@ def run_session(
         if config.is_final_fit:
             announcer.say("final_fit", users=len(task.sampler.users))
         elif not stop:
-            found = _measure_ended(task, dataset, state, folder, stop, announcer, evaluate)
+            found = _measure_ended(task, dataset, state, folder, heard, announcer, evaluate)
+        code = task.led(lambda: stop.exit_code or heard.exit_code)
     progress, stored = state.progress, store.scan(folder.checkpoints)
     best = results.best_known(stored, results.read(folder.path), progress.best)
-    return Outcome(progress, best, found, stop.exit_code)
+    return Outcome(progress, best, found, code)
+
+
+class _Mute(Announcer):
+    """Shows nothing."""
+
+
+def _follow(task: Task, folder: RunFolder, evaluate: Evaluate, own_process: bool) -> Outcome:
+    """Train a run that another process leads, until that one has ended."""
+    assert task.mesh is not None
+    with stop_requests(own_process) as heard:
+        stop = agreed(heard, task.mesh)
+        snapshot = follow_start(folder, task.identity, task.led(lambda: None))
+        state = fresh_state(task) if snapshot is None else state_of(task, snapshot)
+        del snapshot
+        if not is_finished(state.progress, task.config):
+            state = train(task, state, folder, stop, _Mute(), evaluate)
+        code = task.led(lambda: None)
+    return Outcome(state.progress, state.progress.best, None, code, leads=False)
 
 
 def _say_notes(request: Request, task: Task, say: Say, is_new: bool) -> None:
@@ -248,6 +284,8 @@ def _starting_state(
         store.save(folder.checkpoints, snapshot_of(task, state), task.identity, task.environment)
 
     if resumption is not None and not resumption.checkpoint.best_known:
+        if request.place is not None:
+            raise UsageError("old_not_together", path=resumption.checkpoint.path)
         if request.best_metric is None:
             announcer.say("old_checkpoint")
         state = measure_best(task, state, stop, request.best_metric, evaluate)
@@ -333,6 +371,8 @@ def _measure_ended(
     stored of it stays as it is, and so does whatever follows where the run is extended.
     """
     latest = store.scan(folder.checkpoints)[-1]
+    if task.mesh is not None:
+        task, state = on_one_device(task), restore(store.load(latest))
     state = up_to_date(task, state)  # it is stored: nothing goes on from here
     try:
         if not latest.progress.is_rated:

@@ -21,6 +21,9 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.signal is not None
 
+    def passed(self, step: int) -> None:
+        """Take note of a step; a request that several processes agree on does."""
+
     @property
     def exit_code(self) -> int:
         """130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, 0 without a request."""

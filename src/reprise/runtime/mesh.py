@@ -6,12 +6,14 @@ every device. Inside the programs of a mesh (`jax.shard_map`), AXIS is the axis 
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from reprise.errors import DeviceError
 from reprise.runtime import device
 from reprise.runtime.environment import MESH
+from reprise.runtime.processes import ALONE, Place, Processes, connect
 
 AXIS = "devices"
 DEALT, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
@@ -26,9 +29,10 @@ DEALT, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
 
 @dataclass(frozen=True)
 class Mesh:
-    """The devices of a run, of which there are several."""
+    """The devices of a run, of which there are several, and the processes that have them."""
 
     devices: jax.sharding.Mesh
+    processes: Processes = ALONE
 
     @property
     def size(self) -> int:
@@ -57,6 +61,13 @@ class Mesh:
         array = np.asarray(value)
         return self._made(array.shape, EVERYWHERE, lambda place: array)
 
+    def greatest(self, value: int) -> int:
+        """Return the greatest of the processes' values."""
+        own = np.full(len(self.devices.local_devices), value, np.int32)
+        sharding = NamedSharding(self.devices, DEALT)
+        whole = jax.make_array_from_process_local_data(sharding, own, (self.size,))
+        return int(np.asarray(_greatest(self.devices)(whole)))
+
     def _made(self, shape: tuple[int, ...], spec: PartitionSpec, part_of: Any) -> Array:
         """Return the array of this shape whose part on the device in each place is part_of(place),
         which is copied.
@@ -67,23 +78,41 @@ class Mesh:
         return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
 
-def mesh_of(count: int) -> Mesh | None:
+@cache
+def _greatest(devices: jax.sharding.Mesh) -> Any:
+    return jax.jit(
+        jax.shard_map(
+            lambda value: lax.pmax(value[0], AXIS),
+            mesh=devices,
+            in_specs=DEALT,
+            out_specs=EVERYWHERE,
+            check_vma=False,
+        )
+    )
+
+
+def mesh_of(count: int, place: Place | None = None) -> Mesh | None:
     """Return the mesh of the first `count` devices; None for a single one. On CPUs, they are
-    virtual ones: as many are made as are asked for, unless JAX has started.
+    virtual ones: as many are made as are asked for, unless JAX has started. With a place, it is the
+    mesh of as many devices of each process.
 
     Raises:
         DeviceError: There are fewer.
     """
-    if count == 1:
+    if count == 1 and place is None:
         return None
     has_started = _on_cpus(count)
+    processes = connect(place)
     device.present()  # or refuse
-    found = jax.devices()
+    found = jax.local_devices()
     if len(found) < count:
         kind = found[0].platform
         key = "devices_started" if has_started and kind == "cpu" else "devices_too_few"
         raise DeviceError(key, asked=count, found=len(found), kind=kind)
-    return Mesh(jax.sharding.Mesh(np.array(found[:count]), (AXIS,)))
+    used = found[:count] if place is None else jax.devices()
+    if len(used) != count * processes.count:  # a process on GPUs has all of its host's
+        raise DeviceError("devices_too_few", asked=count, found=len(found), kind=found[0].platform)
+    return Mesh(jax.sharding.Mesh(np.array(used), (AXIS,)), processes)
 
 
 def _on_cpus(count: int) -> bool:
@@ -97,6 +126,12 @@ def _on_cpus(count: int) -> bool:
 
 def put_in_order(dealt: Array, into: NDArray[Any]) -> None:
     """Copy the dealt rows of a table [V, ...], [N, ceil(V / N), ...], into `into`, in order."""
+    if not dealt.is_fully_addressable:
+        each = multihost_utils.process_allgather(dealt, tiled=True)
+        for place, own in enumerate(each):
+            rows = into[place :: len(each)]
+            rows[...] = own[: len(rows)]
+        return
     for shard in dealt.addressable_shards:
         rows = into[shard.index[0].start or 0 :: dealt.shape[0]]
         rows[...] = np.asarray(shard.data)[0, : len(rows)]
@@ -126,6 +161,8 @@ def named(mesh: Mesh | None) -> dict[str, str]:
     many this process has: they share its threads, by whose number XLA splits sums.
     """
     count, every = 1 if mesh is None else mesh.size, jax.devices()
+    if mesh is not None and mesh.processes.count > 1:
+        return {MESH: f"{count} in {mesh.processes.count} processes"}
     if every[0].platform == "cpu" and len(every) != count:
         return {MESH: f"{count} of {len(every)}"}
     return {} if mesh is None else {MESH: str(count)}

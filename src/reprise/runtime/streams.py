@@ -3,13 +3,16 @@
 Only `__main__` calls this, before anything else; importing the package changes no stream.
 """
 
+import ctypes
 import errno
 import io
 import os
 import select
+import signal
 import sys
 from typing import Any, TextIO
 
+WORKER = "REPRISE_WORKER"  # in the environment: where libraries print, see `apart_from_libraries`
 _GONE = (errno.EPIPE, errno.EIO)  # a pipe without a reader, a terminal that was closed
 
 
@@ -18,6 +21,25 @@ def prepare_streams() -> None:
     _open_closed()
     sys.stdout = _outlasting(sys.stdout)
     sys.stderr = _outlasting(sys.stderr)
+
+
+def apart_from_libraries(path: str) -> None:
+    """Let what is printed by other code than Python's go to the file `path`."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        stream.flush()
+        own = _Outlet(os.dup(number), is_error=number == 2)
+        setattr(sys, name, _on(own, stream))
+        file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        os.dup2(file, number)
+        os.close(file)
+
+
+def end_with_parent() -> None:
+    """End this process once its parent has ended, on Linux."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -50,7 +72,12 @@ def _outlasting(stream: TextIO) -> TextIO:
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     stream.flush()
-    outlet = _Outlet(stream.fileno())
+    return _on(_Outlet(stream.fileno()), stream)
+
+
+def _on(outlet: "_Outlet", stream: TextIO) -> TextIO:
+    """Return a stream on another outlet."""
+    assert isinstance(stream, io.TextIOWrapper)
     return io.TextIOWrapper(
         io.BufferedWriter(outlet),
         stream.encoding,
@@ -65,10 +92,11 @@ class _Outlet(io.FileIO):
     it after any failed write, since the failure cannot be reported.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, is_error: bool | None = None) -> None:
         super().__init__(number, "wb", closefd=False)
         self._is_terminal = os.isatty(number)
-        self._name = "/dev/stderr" if number == 2 else "/dev/stdout"
+        is_error = number == 2 if is_error is None else is_error
+        self._name = "/dev/stderr" if is_error else "/dev/stdout"
 
     def write(self, data: Any, /) -> int:
         """Write as much as a pipe takes; wait if it is non-blocking and full."""

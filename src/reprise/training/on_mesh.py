@@ -44,20 +44,21 @@ _BATCH = Batch(
 )
 
 
-def check(config: TrainConfig, devices: int) -> None:
+def check(config: TrainConfig, mesh: Mesh) -> None:
     """Refuse what cannot be trained on several devices."""
     refused = {
         "model": config.model in UNTRAINED,
         "sampler": config.sampler == "full",  # each device would have all rows
         "selection": config.selection == "sample",
         "item_features": config.item_features != NONE,
+        "memory": config.memory != NONE and mesh.processes.count > 1,
     }
     for option, is_refused in refused.items():
         if is_refused:
             flag, value = SETTINGS[option].flags[0], getattr(config, option)
             raise UsageError("not_on_mesh", option=flag, value=value)
-    if config.batch_size % devices:
-        raise UsageError("batch_not_split", batch_size=config.batch_size, devices=devices)
+    if config.batch_size % mesh.size:
+        raise UsageError("batch_not_split", batch_size=config.batch_size, devices=mesh.size)
 
 
 def placed(mesh: Mesh, batch: Batch) -> Batch:

@@ -3,7 +3,7 @@ evaluation users and the initial TrainState.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -78,6 +78,15 @@ class Task:
     mesh: Mesh | None = None
 
     @property
+    def leads(self) -> bool:
+        """Whether this process writes the run's folder, and prints."""
+        return self.mesh is None or self.mesh.processes.leads
+
+    def led(self, decide: Callable[[], Any]) -> Any:
+        """Return what decide() returns in the leading process, see `Processes.led`."""
+        return decide() if self.mesh is None else self.mesh.processes.led(decide)
+
+    @property
     def selector(self) -> str:
         """The validation metric that selects the best model."""
         return f"recall@{self.config.top_n}"
@@ -93,7 +102,7 @@ def make_task(
     device.multiply_in_float32()
     config = with_names(config, dataset)
     if mesh is not None:
-        on_mesh.check(config, mesh.size)
+        on_mesh.check(config, mesh)
     model = model_of(config)
     jax.eval_shape(lambda: model.init(jax.random.key(0), shape_of(config)))  # or refuse
     if config.routing_penalty > 0 and model.interests_and_attention is None:
@@ -225,6 +234,11 @@ def gathered(task: Task, arrays: Arrays) -> tuple[Array, Params]:
     meshes.put_in_order(dealt, rows)
     params = {name: device.own(np.asarray(value)) for name, value in arrays.params.items()}
     return device.own(rows), params
+
+
+def on_one_device(task: Task) -> Task:
+    """Return the task of one device: of this process's first, where there are several."""
+    return replace(task, mesh=None, apply_pending=_apply_pending(task.config, None))
 
 
 def up_to_date(task: Task, state: TrainState) -> TrainState:

@@ -14,9 +14,12 @@ from reprise.cli.options import (
     resume_options,
     run_values,
     runs_option,
+    say,
     watch_options,
 )
+from reprise.cli.worker import train_in_worker
 from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.runtime.processes import place_of
 
 
 @click.command(cls=Command)
@@ -37,6 +40,9 @@ def resume(
     best_metric: float | None,
     change_learning_rate: float | None,
     devices: int,
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
     runs_dir: Path,
     data_dir: Path | None,
     lang: str | None,
@@ -44,12 +50,16 @@ def resume(
 ) -> None:
     """Resume the run NAME with its stored settings and its data."""
     end_at_once_on_interrupt()  # until training installs its own signal handlers
+    place = place_of(coordinator, num_processes, process_id)
+    train_in_worker(place, say)
     from reprise.errors import UsageError
     from reprise.runs.manage.groups import find_group
     from reprise.runs.naming import for_resuming
 
     given = run_values(None, None, max_iter, max_steps, values)
     group = find_group(runs_dir, run)
+    if len(group.folders) > 1 and place is not None:
+        raise UsageError("not_together", option=run)
     if len(group.folders) > 1 and (best_metric, change_learning_rate) != (None, None):
         names = ", ".join(one.path.name for one in group.folders)
         raise UsageError("group_resumed_alike", name=run, names=names)
@@ -71,6 +81,7 @@ def resume(
         data_dir,
         resume_from=resume_from,
         devices=devices,
+        place=place,
         best_metric=best_metric,
         new_learning_rate=change_learning_rate,
     )

@@ -14,11 +14,15 @@ from reprise.cli.options import (
     resume_options,
     run_layers,
     run_options,
+    say,
     say_unused,
     together,
     watch_options,
 )
+from reprise.cli.worker import train_in_worker
+from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
+from reprise.runtime.processes import place_of
 
 
 @click.command(cls=Command)
@@ -43,6 +47,9 @@ def train(
     best_metric: float | None,
     change_learning_rate: float | None,
     devices: int,
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
     runs_dir: Path,
     data_dir: Path | None,
     lang: str | None,
@@ -50,6 +57,8 @@ def train(
 ) -> None:
     """Train a model, or resume its run: the same command does both."""
     end_at_once_on_interrupt()  # until training installs its own signal handlers
+    place = place_of(coordinator, num_processes, process_id)
+    train_in_worker(place, say)
     layers = run_layers(preset, config_file, max_iter, max_steps, values)
     given = together(layers)
 
@@ -59,6 +68,10 @@ def train(
     from reprise.runs.naming import for_final_fit, for_training
 
     # Wrong settings are refused before JAX is imported.
+    if place is not None:
+        for option, is_given in {"--new": new, "--seeds": seeds is not None}.items():
+            if is_given:
+                raise UsageError("not_together", option=option)
     if seeds is not None:
         of_one_run = {
             "--new": new,
@@ -88,6 +101,7 @@ def train(
         data_dir,
         resume_from=resume_from,
         devices=devices,
+        place=place,
         best_metric=best_metric,
         new_learning_rate=change_learning_rate,
     )

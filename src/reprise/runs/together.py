@@ -1,0 +1,66 @@
+"""What the processes of a run agree on: where it starts, and after which step it stops."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from reprise.checkpoints import store
+from reprise.errors import CheckpointError
+from reprise.runs.folder import Resumption, RunFolder, refuse_difference
+from reprise.runs.signals import StopRequest
+from reprise.runtime.mesh import Mesh
+from reprise.training.state import Best, LogMark, Progress, Snapshot
+
+_EVERY = 16  # steps between questions, each of which waits for all processes
+
+
+class _AgreedStop(StopRequest):
+    """A stop request of any process, known to all after the same step."""
+
+    def __init__(self, heard: StopRequest, mesh: Mesh) -> None:
+        super().__init__()
+        self._heard, self._mesh = heard, mesh
+
+    def passed(self, step: int) -> None:
+        """Ask all processes, at every sixteenth step."""
+        if step % _EVERY == 0:
+            self.signal = self._mesh.greatest(self._heard.signal or 0) or None
+
+
+def agreed(heard: StopRequest, mesh: Mesh) -> StopRequest:
+    """Return the stop request that all processes act on."""
+    return _AgreedStop(heard, mesh) if mesh.processes.count > 1 else heard
+
+
+def start_of(identity: Mapping[str, Any], resumption: Resumption | None) -> dict[str, Any]:
+    """Return what other processes need to know of a start, see `follow_start`."""
+    if resumption is None:
+        return {"identity": dict(identity), "checkpoint": None}
+    return {
+        "identity": dict(identity),
+        "checkpoint": resumption.checkpoint.path.name,
+        "progress": dataclasses.asdict(resumption.snapshot.progress),
+    }
+
+
+def follow_start(
+    folder: RunFolder, identity: Mapping[str, Any], start: Mapping[str, Any]
+) -> Snapshot | None:
+    """Return the snapshot that the leading process resumes from; None for a fresh start.
+
+    Raises:
+        ConfigMismatchError: It has other settings or data.
+        CheckpointError: This process cannot read the checkpoint.
+    """
+    refuse_difference(folder, start["identity"], identity)
+    if start["checkpoint"] is None:
+        return None
+    path = folder.checkpoints / start["checkpoint"]
+    try:
+        arrays = store.load(store.read(path)).arrays
+    except store.DamagedCheckpointError as damage:
+        raise CheckpointError("not_shared", path=path, reason=damage) from damage
+    known = dict(start["progress"])
+    best = known["best"] and Best(**known["best"])
+    progress = Progress(**known | {"best": best, "logged": LogMark(**known["logged"])})
+    return Snapshot(arrays, progress)
