@@ -53,7 +53,8 @@ def _seen_through(arguments: list[str], say: Say) -> int:
         if code == -signal.SIGABRT and is_of_peers(told):
             say("error_line", mistake=PeersLostError("peers_lost"))
             return PeersLostError.exit_code
-        sys.stderr.write(told)
+        if code != -signal.SIGKILL:
+            sys.stderr.write(told)
         return 128 - code
 
 

@@ -1,0 +1,97 @@
+"""Runs in two processes: the same bits however they are stopped or killed; no part outlives
+another.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from helpers.commands import RUN, check_refusal, check_same_end, train
+from helpers.processes import Pair, wait_until
+from reprise.errors import PeersLostError
+from reprise.runs.folder import RunFolder
+from reprise.runtime.processes import Place, Processes, place_of
+
+pytestmark = pytest.mark.mesh
+
+LONG = ("--steps", 160, "--test-iter", 40)
+
+
+def evaluations(folder: RunFolder) -> int:
+    try:
+        return len(folder.metrics.read_text().splitlines())
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="workers are found by /proc")
+def test_two_processes_end_alike_however_they_are_stopped(small_data: Path, tmp_path: Path) -> None:
+    (code, out, err), other = Pair(small_data, tmp_path / "whole", *LONG).ended()
+    assert (code, err) == (0, ""), err
+    assert "step 160/160" in out
+    assert other == (0, "", "")
+
+    folder = RunFolder(tmp_path / "cut" / RUN)
+    pair = Pair(small_data, tmp_path / "cut", *LONG)
+    wait_until(lambda: evaluations(folder) == 1)
+    pair.each[1].send_signal(signal.SIGTERM)
+    assert [code for code, _, _ in pair.ended()] == [143, 143]
+
+    pair = Pair(small_data, tmp_path / "cut", *LONG)
+    wait_until(lambda: evaluations(folder) == 3)
+    os.kill(pair.worker(0), signal.SIGKILL)
+    (killed, _, _), (code, _, told) = pair.ended()
+    assert (killed, code) == (137, PeersLostError.exit_code)
+    assert told.startswith("Error: Another process of the run has ended")
+    assert len(told.splitlines()) == 1
+
+    assert [code for code, _, _ in Pair(small_data, tmp_path / "cut", *LONG).ended()] == [0, 0]
+    check_same_end(folder, RunFolder(tmp_path / "whole" / RUN))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--process-id", 1), "--process-id needs --coordinator"),
+        (("--coordinator", "here", "--num-processes", 2, "--process-id", 0), "HOST:PORT"),
+        (("--coordinator", "127.0.0.1:9"), "Missing: --num-processes"),
+        (("--coordinator", "127.0.0.1:9", "--num-processes", 2), "Missing: --process-id"),
+        (("--coordinator", "127.0.0.1:9", "--num-processes", 2, "--process-id", 2), "0 to 1"),
+        (("--coordinator", "127.0.0.1:9", "--num-processes", 0, "--process-id", 0), ">= 1"),
+    ],
+)
+def test_place_of_refuses_half_a_place(
+    options: tuple[object, ...], said: str, small_data: Path, tmp_path: Path
+) -> None:
+    check_refusal(train(small_data, tmp_path, *options), 2, said)
+
+
+def test_place_of_takes_what_jax_detects() -> None:
+    assert place_of(None, None, None) is None
+    assert place_of("auto", None, None) == Place("auto", None, None)
+    assert place_of("host:12", 3, 2) == Place("host:12", 3, 2)
+
+
+def test_new_run_is_not_named_by_several_processes(small_data: Path, tmp_path: Path) -> None:
+    place = ("--coordinator", "127.0.0.1:9", "--num-processes", 2, "--process-id", 0)
+    done = train(small_data, tmp_path, "--new", *place, own_process=True, REPRISE_WORKER=os.devnull)
+    check_refusal(done, 2, "--new")
+
+
+def test_led_hands_the_leaders_decision_to_all() -> None:
+    told: dict[str, str] = {}
+
+    class Client:
+        def key_value_set(self, key: str, value: str) -> None:
+            told[key] = value
+
+        def blocking_key_value_get(self, key: str, timeout: int) -> str:
+            return told[key]
+
+    leader, other = (Processes(index, 2, Client()) for index in range(2))
+    for value in ({"a": [1.5, None]}, 143):
+        assert leader.led(lambda value=value: value) == value
+        assert other.led(lambda: pytest.fail("it decides nothing")) == value
+    assert Processes().led(lambda: 7) == 7
