@@ -428,7 +428,7 @@ def test_routing_penalty_is_added_to_the_loss_and_evens_the_attention() -> None:
 
 
 @pytest.mark.users_bits
-@pytest.mark.parametrize("with_features", [False, True])
+@pytest.mark.parametrize("with_features", some_at_length([False, True], [True]))
 def test_step_does_not_depend_on_the_bucket_size(with_features: bool) -> None:
     _, arrays, step = start("ComiRec-DR")
     features = None
