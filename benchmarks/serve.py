@@ -1,7 +1,8 @@
 """Measure `reprise serve` under load on this machine: python benchmarks/serve.py
 
 The model has Books' shape (V = 367,982 items with titles, d = 64, K = 4 interests, ComiRec-SA over
-L = 20 items), random values; histories are drawn as popular items are. The client is wrk, one
+L = 20 items). Its values are random, but items lie in clusters, as trained ones do, 200 in each; a
+history is of four of them, drawn as popular items are. The client is wrk, one
 thread on the same cores, each of its connections asking again as soon as it is answered. Of every
 load: requests a second, latencies, and answers that were no 2xx. Before it: seconds from the start
 of the process until it is ready. With --swap, a better checkpoint is stored in the middle of each
@@ -38,16 +39,18 @@ from reprise.runs.folder import RunFolder
 from reprise.training.state import Best, Progress, TrainState, take_snapshot
 from reprise.training.step import initial_arrays
 
-ITEMS = 367_982
+ITEMS, CLUSTER = 367_982, 200  # items in all, and of a cluster: the numbers modulo ITEMS // CLUSTER
 EXACT, HNSW = 150, 1000  # requests a second that are promised at CLIENTS clients
 CLIENTS = 32
 _LUA = """
 math.randomseed(%(seed)d)
-local items, length = %(items)d, 20
+local items, clusters, length = %(items)d, %(clusters)d, 20
 local function body()
-  local ids = {}
+  local near, ids = {}, {}
+  for place = 1, 4 do near[place] = math.floor(items ^ math.random()) end
   for place = 1, length do
-    ids[place] = string.format('"%%d"', math.max(1, math.floor(items ^ math.random())))
+    local other = near[1 + place %% 4] + clusters * math.random(0, 199)
+    ids[place] = string.format('"%%d"', 1 + (other - 1) %% items)
   end
   return '{"histories": [[' .. table.concat(ids, ",") .. ']], "n": %(n)d}'
 end
@@ -84,6 +87,10 @@ class Run:
         arrays = initial_arrays(
             model_of(self.config), shape_of(self.config), ITEMS, step, embedding_scale=1.0
         )
+        dim = self.config.embedding_dim
+        centres = arrays.rows[1 : 1 + ITEMS // CLUSTER, :dim]
+        own = centres[jnp.arange(ITEMS + 1) % len(centres)].at[0].set(0)
+        arrays = arrays._replace(rows=arrays.rows.at[:, :dim].add(own))
         # As the best model is stored: no update is pending.
         arrays = arrays._replace(row_steps=jnp.full_like(arrays.row_steps, step))
         best = Best(1 - 1 / (1 + step), step, 0)
@@ -206,7 +213,8 @@ def main() -> None:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         script = Path(temporary) / "load.lua"
-        script.write_text(_LUA % {"seed": 1, "items": ITEMS, "n": options.n})
+        facts = {"seed": 1, "items": ITEMS, "clusters": ITEMS // CLUSTER, "n": options.n}
+        script.write_text(_LUA % facts)
         run = make_run(folder)
         rows = measure(run, options, script)
     print_facts(machine())
