@@ -108,6 +108,9 @@ def test_config_heads_must_divide_the_embedding_dimension() -> None:
 
 def test_config_resets_encoder_settings_without_an_encoder() -> None:
     assert TrainConfig(**GOOD, encoder_heads=3, dropout=0.5) == TrainConfig(**GOOD)
+    sasrec = TrainConfig(**GOOD, model="SASRec", dropout=0.5)  # which has one always
+    assert (sasrec.encoder_layers, sasrec.dropout) == (2, 0.5)
+    assert TrainConfig(**GOOD, model="SASRec", encoder_layers=1).encoder_layers == 1
     untrained = TrainConfig(**GOOD, model="MostPop", encoder_layers=2, embedding_scale=1)
     assert untrained == TrainConfig(**GOOD, model="MostPop")
 

@@ -396,6 +396,12 @@ def self_attention(params: Mapping[str, Floats], history: Floats, length: int) -
     return np.array(result)
 
 
+def last_normalised(params: Mapping[str, Floats], history: Floats, length: int) -> Doubles:
+    """Return SASRec's interest [1, d]: the last of a history's first `length` items, normalised."""
+    gain, bias = (params[f"last_{name}"].astype(np.float64) for name in ("gain", "bias"))
+    return _layer_norm(history[length - 1].astype(np.float64), gain, bias)[None]
+
+
 def reading_tokens(params: Mapping[str, Floats], history: Floats, length: int) -> Doubles:
     """Return the interests [K, d] of tokens that read a history's first `length` items."""
     own = {name: array.astype(np.float64) for name, array in params.items()}

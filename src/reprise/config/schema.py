@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from reprise.config.setting import LARGEST, Former, Meaning, Setting, choice, setting, settings_of
 from reprise.data import REQUEST_TIMES
 from reprise.errors import UsageError
-from reprise.models.registry import REGISTRY, UNTRAINED, canonical_name
+from reprise.models.registry import LEAST_LAYERS, REGISTRY, UNTRAINED, canonical_name
 from reprise.models.scoring import Scoring
 from reprise.text.messages import Phrase
 
@@ -178,7 +178,7 @@ class TrainConfig:
     )
     encoder_layers: int = setting(
         0,
-        "Causal self-attention blocks over the history, below the model.",
+        "Causal self-attention blocks over the history, below the model; 0 means 2 with SASRec.",
         at_least=0,
         at_most=64,  # each is compiled separately
         untrained=Meaning.DEFAULT,
@@ -304,6 +304,8 @@ class TrainConfig:
 
     def _settle_encoder(self) -> None:
         dim = self.embedding_dim // self.ensemble
+        if self.encoder_layers == 0:
+            self._set(encoder_layers=LEAST_LAYERS.get(self.model, 0))
         if self.encoder_layers == 0:
             self._set(encoder_heads=1, dropout=0.0, time_bias="none")
         elif dim % self.encoder_heads != 0:
