@@ -289,10 +289,13 @@ def causal_encoder(
             if name.startswith(f"{layer}.")
         }
         seen = [_layer_norm(x, block["attention_gain"], block["attention_bias"]) for x in xs]
+        gates = [_gate(block, "attention", x) for x in xs]
         factor = next(ones)
         xs = [
             xs[p]
-            + factor[p] * (_attended(block, seen[: p + 1], heads, when[: p + 2]) @ block["out"])
+            + gates[p]
+            * factor[p]
+            * (_attended(block, seen[: p + 1], heads, when[: p + 2]) @ block["out"])
             for p in range(length)
         ]
         factor = next(ones)
@@ -300,9 +303,22 @@ def causal_encoder(
             read = _layer_norm(xs[p], block["feed_gain"], block["feed_bias"])
             inner = read @ block["inner"] + block["inner_bias"]
             hidden = np.array([max(number, 0.0) for number in inner])
-            xs[p] = xs[p] + factor[p] * (hidden @ block["outer"] + block["outer_bias"])
+            if "linear" in block:  # SwiGLU
+                linear = read @ block["linear"] + block["linear_bias"]
+                swish = [number * _sigmoid(number) for number in inner]
+                hidden = np.array([one * other for one, other in zip(swish, linear, strict=True)])
+            gate = _gate(block, "feed", xs[p])
+            xs[p] = xs[p] + gate * factor[p] * (hidden @ block["outer"] + block["outer_bias"])
         layer += 1
     return np.array(xs)
+
+
+def _gate(block: Mapping[str, Doubles], half: str, x: Doubles) -> Doubles:
+    """Return LiGR's gate of a residual path [d]; ones in plain blocks."""
+    if f"{half}_gate" not in block:
+        return np.ones(len(x))
+    logits = x @ block[f"{half}_gate"] + block[f"{half}_gate_bias"]
+    return np.array([_sigmoid(logit) for logit in logits])
 
 
 def time_bucket(gap: int) -> int:

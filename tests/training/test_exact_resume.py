@@ -89,6 +89,7 @@ SWITCHED: list[dict[str, Any]] = [
         "routing_penalty": 3.0,
         "encoder_layers": 2,
         "encoder_heads": 2,
+        "encoder_blocks": "gated",
         "dropout": 0.3,
         "time_bias": "gaps+request",
         "request_clock": "hour",

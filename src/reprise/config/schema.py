@@ -184,6 +184,12 @@ class TrainConfig:
         untrained=Meaning.DEFAULT,
     )
     encoder_heads: int = setting(1, "Attention heads of the encoder.", needs="encoder_layers")
+    encoder_blocks: str = choice(
+        ("plain", "gated"),
+        "Blocks of the encoder: {choices}: with gates on what a block adds, and a SwiGLU layer.",
+        needs="encoder_layers",
+        untrained=Meaning.DEFAULT,
+    )
     dropout: float = setting(
         0.0,
         "Dropout rate of the encoder, 0 to 1.",
@@ -307,7 +313,7 @@ class TrainConfig:
         if self.encoder_layers == 0:
             self._set(encoder_layers=LEAST_LAYERS.get(self.model, 0))
         if self.encoder_layers == 0:
-            self._set(encoder_heads=1, dropout=0.0, time_bias="none")
+            self._set(encoder_heads=1, encoder_blocks="plain", dropout=0.0, time_bias="none")
         elif dim % self.encoder_heads != 0:
             self._refuse("encoder_heads", Phrase("good_heads", dim=dim))
         if self.time_bias == "none":
