@@ -90,6 +90,8 @@ def test_migrate_completes_the_first_schema() -> None:
             "decay_steps": 0,
             "encoder_layers": 0,
             "encoder_heads": 1,
+            "encoder_blocks": "plain",
+            "average_decay": 0.0,
             "dropout": 0.0,
             "embedding_scale": None,
             "embeddings": "tied",

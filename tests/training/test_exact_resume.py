@@ -90,6 +90,7 @@ SWITCHED: list[dict[str, Any]] = [
         "encoder_layers": 2,
         "encoder_heads": 2,
         "encoder_blocks": "gated",
+        "average_decay": 0.9,
         "dropout": 0.3,
         "time_bias": "gaps+request",
         "request_clock": "hour",
@@ -160,6 +161,7 @@ AMOUNTS: dict[str, tuple[Any, ...]] = {
     "next_share": (0.0, 0.4),
     "valid_users": (0, 7),
     "warmup": (0, 6),
+    "average_decay": (0.0, 0.9),
     "decay_steps": (9,),
     "memory_edges": (3, 64),
 }

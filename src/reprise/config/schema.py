@@ -85,6 +85,14 @@ class TrainConfig:
         at_least=0,
         needs="decay",
     )
+    average_decay: float = setting(
+        0.0,
+        "Decay per step, such as 0.999, of an average of the weights that is evaluated and served "
+        "in their place; 0: none.",
+        at_least=0,
+        below=1,
+        untrained=Meaning.DEFAULT,
+    )
     optimizer: str = choice(
         ("row-adam", "adam", "lazy-adam"),
         "Optimizer of the item embeddings: {choices}. row-adam equals dense Adam, at a cost that "

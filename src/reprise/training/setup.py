@@ -21,6 +21,7 @@ from reprise.memory.edges import Edges
 from reprise.models.features import Features
 from reprise.models.registry import Model
 from reprise.runtime import device, environment
+from reprise.training import averaging
 from reprise.training.batches import Sampler, make_sampler
 from reprise.training.losses import Objective
 from reprise.training.negatives import ranking_of
@@ -164,7 +165,19 @@ def _initial_arrays(task: Task) -> Arrays:
         config.scoring,
         None if task.dataset.is_numbered_by_rank else task.dataset.rank,
         task.features,
+        config.average_decay > 0,
     )
+
+
+def averaged(task: Task, state: TrainState) -> TrainState:
+    """Move the averages of the weights on, where the state's step is one to do so; `state` is
+    consumed.
+    """
+    step, config = state.progress.step, task.config
+    if config.average_decay == 0 or step % averaging.interval(config):
+        return state
+    state = up_to_date(task, state)
+    return state.at(averaging.averaged(state.arrays, step, config))
 
 
 def up_to_date(task: Task, state: TrainState) -> TrainState:
