@@ -105,6 +105,23 @@ def best_score(interests: Floats, item: Floats) -> float:
     return max(_dot(interest, item) for interest in interests)
 
 
+def gbce_loss(
+    positive: Sequence[float],
+    negative: Sequence[Sequence[float]],
+    accidental: NDArray[np.bool_],
+    power: float,
+) -> float:
+    """Return gSASRec's loss, the mean of -ln(sigmoid(s)^power) of targets, less the sum of
+    ln(1 - sigmoid(s)) over the negatives that are not accidental.
+    """
+    total = 0.0
+    for b, (own, others) in enumerate(zip(positive, negative, strict=True)):
+        total += power * math.log1p(math.exp(-own))
+        for score, left_out in zip(others, accidental[b], strict=True):
+            total += 0.0 if left_out else math.log1p(math.exp(score))
+    return total / len(positive)
+
+
 def softmax_loss(
     positive: Sequence[float],
     negative: Sequence[Sequence[float]],

@@ -38,6 +38,8 @@ SWITCHED: list[dict[str, Any]] = [
         "optimizer": "adam",
         "selection": "sample",
         "sampler": "uniform",
+        "loss": "gbce",
+        "interest_penalty": 0.5,
         "temperature": 0.1,
         "encoder_layers": 1,
         "time_bias": "gaps",
@@ -162,6 +164,8 @@ AMOUNTS: dict[str, tuple[Any, ...]] = {
     "valid_users": (0, 7),
     "warmup": (0, 6),
     "average_decay": (0.0, 0.9),
+    "calibration": (0.0, 0.75),
+    "interest_penalty": (0.0, 0.5),
     "decay_steps": (9,),
     "memory_edges": (3, 64),
 }

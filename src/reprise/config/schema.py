@@ -102,6 +102,19 @@ class TrainConfig:
     )
 
     # The loss: `training.losses`
+    loss: str = choice(
+        ("softmax", "gbce"),
+        "Loss: {choices}: sampled softmax, or the binary cross-entropy of gSASRec, which needs "
+        "--sampler uniform or full.",
+        untrained=Meaning.DEFAULT,
+    )
+    calibration: float = setting(
+        0.75,
+        "t of gbce, 0 to 1: 0 is the plain binary cross-entropy.",
+        at_least=0,
+        at_most=1,
+        needs="loss",
+    )
     selection: str = choice(
         ("argmax", "sample", "soft", "item0"),
         "Interest that is trained on the target: {choices}.",
@@ -122,6 +135,13 @@ class TrainConfig:
     )
     hard_negatives: float = setting(
         0.0, "REMI's b: weight negatives by exp(b * score); 0: equal weights.", at_least=0
+    )
+    interest_penalty: float = setting(
+        0.0,
+        "Penalty on the mean squared cosine of a user's interests.",
+        at_least=0,
+        of_several=True,
+        untrained=Meaning.DEFAULT,
     )
     routing_penalty: float = setting(
         0.0,
@@ -299,6 +319,7 @@ class TrainConfig:
         self._settle_features()
         self._settle_decay()
         self._settle_memory()
+        self._settle_loss()
         self._check_selection()
         self._check_maxlen()
         self._settle_negatives()
@@ -346,6 +367,14 @@ class TrainConfig:
             self._set(memory_edges=SETTINGS["memory_edges"].default)
         elif self.is_final_fit:
             self._refuse("memory", Phrase("good_memory_setting"))
+
+    def _settle_loss(self) -> None:
+        if self.loss == "softmax":
+            self._set(calibration=SETTINGS["calibration"].default)
+        elif self.sampler not in ("uniform", "full"):
+            self._refuse("sampler", Phrase("good_sampler"))
+        elif self.hard_negatives > 0:
+            self._refuse("hard_negatives", Phrase("good_hard_negatives"))
 
     def _check_selection(self) -> None:
         default = SETTINGS["selection"].default

@@ -167,6 +167,9 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
             by_target = _mean_by_best(objective, batch, vectors, repeat_bias)
         else:
             by_target = _by_member(loss_of, batch, scoring.ensemble, vectors, key, repeat_bias)
+        if objective.interest_penalty > 0 and interests.shape[1] > 1:
+            alike = losses.alikeness(parted(interests, scoring.ensemble))
+            by_target += objective.interest_penalty * jnp.mean(alike, axis=0)
         if objective.routing_penalty > 0:
             penalty = objective.routing_penalty / scoring.ensemble
             by_target += penalty * _variance(model, params, history, batch, key)
