@@ -20,14 +20,15 @@ from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
 from reprise.evaluation.evaluate import evaluate
 from reprise.models.scoring import MEMORY
-from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of
+from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of_rows
 from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
+from reprise.training import averaging
 from reprise.training.batches import prefetch
 from reprise.training.dispatch import RunAhead, Work, make_work, portions
 from reprise.training.schedules import schedule_of
-from reprise.training.setup import Task, up_to_date
+from reprise.training.setup import Task, averaged, up_to_date
 from reprise.training.state import Best, Progress, Snapshot, TrainState, take_snapshot
 from reprise.training.stopping import out_of_patience, pass_evaluation, record_evaluation
 
@@ -74,9 +75,11 @@ def evaluate_state(task: Task, state: TrainState, stop: StopRequest) -> dict[str
 
 def retriever_of_state(task: Task, state: TrainState) -> Retriever:
     """Return the retriever of a state without pending updates."""
-    asked_at, edges = task.config.request_at, task.edges
-    own = (task.model, task.config.scoring, state.arrays, task.features)
-    return retriever_of(*own, asked_at, edges)
+    config, model = task.config, task.model
+    own = averaging.served(state.arrays, state.progress.step, config)
+    return retriever_of_rows(
+        model, config.scoring, *own, task.features, config.request_at, task.edges
+    )
 
 
 def fit_memory(task: Task, state: TrainState, stop: StopRequest) -> TrainState:
@@ -164,7 +167,8 @@ def train(
         task.dataset.refuse_short()
         return draw(updates)
 
-    work = prefetch(make, portions(at.step + 1, config.max_steps, config.test_iter, task.at_once))
+    every = averaging.interval(config) if config.average_decay else config.test_iter
+    work = prefetch(make, portions(at.step + 1, config.max_steps, every, task.at_once))
 
     def write(snapshot: Snapshot) -> Path:
         return store.save(folder.checkpoints, snapshot, task.identity, task.environment)
@@ -188,7 +192,7 @@ def train(
             if stop or is_finished(state.progress, config):
                 break
             last, run = next(work)
-            state = state.at(run(state.arrays), step=last)
+            state = averaged(task, state.at(run(state.arrays), step=last))
             ahead.dispatched(state.arrays.loss_sum)
             saver.check()
             observer.stepped(state)

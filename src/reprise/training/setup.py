@@ -21,8 +21,9 @@ from reprise.memory.edges import Edges
 from reprise.models.features import Features
 from reprise.models.registry import Model
 from reprise.runtime import device, environment
+from reprise.training import averaging
 from reprise.training.batches import Sampler, make_sampler
-from reprise.training.losses import Objective
+from reprise.training.losses import Objective, positive_power
 from reprise.training.negatives import ranking_of
 from reprise.training.optimizers import ApplyPending, make_apply_pending
 from reprise.training.schedules import schedule_of
@@ -83,7 +84,7 @@ def make_task(config: TrainConfig, dataset: Dataset, edges: Edges | None = None)
         raise DataError("dataset_untimed", dataset=dataset.folder)
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     valid = dataset.evaluation_users("valid", config.maxlen)
-    features = chosen(config, dataset)
+    features, objective = chosen(config, dataset), _objective(config, dataset.num_items)
     if config.memory == "none":
         edges = None
     elif edges is None:
@@ -94,7 +95,7 @@ def make_task(config: TrainConfig, dataset: Dataset, edges: Edges | None = None)
         identity=_identity(config, dataset) | digests(features) | memory.digest(edges),
         environment=environment.current(),
         model=model,
-        step=make_train_step(model, config.optimizer, _objective(config), schedule_of(config)),
+        step=make_train_step(model, config.optimizer, objective, schedule_of(config)),
         apply_pending=make_apply_pending(config.optimizer, schedule_of(config)),
         sampler=make_sampler(
             train,
@@ -164,7 +165,19 @@ def _initial_arrays(task: Task) -> Arrays:
         config.scoring,
         None if task.dataset.is_numbered_by_rank else task.dataset.rank,
         task.features,
+        config.average_decay > 0,
     )
+
+
+def averaged(task: Task, state: TrainState) -> TrainState:
+    """Move the averages of the weights on, where the state's step is one to do so; `state` is
+    consumed.
+    """
+    step, config = state.progress.step, task.config
+    if config.average_decay == 0 or step % averaging.interval(config):
+        return state
+    state = up_to_date(task, state)
+    return state.at(averaging.averaged(state.arrays, step, config))
 
 
 def up_to_date(task: Task, state: TrainState) -> TrainState:
@@ -177,12 +190,18 @@ def up_to_date(task: Task, state: TrainState) -> TrainState:
     return state.at(task.apply_pending(state.arrays, progress.step, progress.learning_rate))
 
 
-def _objective(config: TrainConfig) -> Objective:
+def _objective(config: TrainConfig, num_items: int) -> Objective:
+    power = None
+    if config.loss == "gbce":
+        count = num_items if config.sampler == "full" else config.num_negatives
+        power = positive_power(count, num_items, config.calibration)
     return Objective(
         selection=config.selection,
         temperature=config.temperature,
         neg_score=config.neg_score,
         hard_negatives=config.hard_negatives,
+        positive_power=power,
+        interest_penalty=config.interest_penalty,
         routing_penalty=config.routing_penalty,
         item_dropout=config.item_dropout,
         id_dropout=config.id_dropout,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BORROWED_ALIGNMENT = 64  # bytes
 _SINGLE = ("rows", "row_steps", "loss_sum")  # the fields that are single arrays
+_GROUPS = ("params", "m", "v", "average")  # those that are arrays by name
 
 
 class Arrays(NamedTuple):
@@ -31,6 +32,7 @@ class Arrays(NamedTuple):
         row_steps: [V+1] int32, the last update applied to each row; zeros where the optimizer
             leaves no update pending (`optimizers`).
         params, m, v: The network's parameters and their Adam moments, by name.
+        average: The averages of rows and parameters by name (`averaging`); empty without.
         loss_sum: [] sum of the step losses since the last evaluation.
     """
 
@@ -39,6 +41,7 @@ class Arrays(NamedTuple):
     params: "Params"
     m: "Params"
     v: "Params"
+    average: "Params"
     loss_sum: "Array"
 
 
@@ -159,7 +162,7 @@ def take_snapshot(state: TrainState, into: Snapshot | None = None) -> Snapshot:
             than copying.
     """
     held = {name: getattr(state.arrays, name) for name in _SINGLE}
-    for group in ("params", "m", "v"):
+    for group in _GROUPS:
         for name, array in getattr(state.arrays, group).items():
             held[f"{group}.{name}"] = array
     if into is None:
@@ -171,7 +174,7 @@ def take_snapshot(state: TrainState, into: Snapshot | None = None) -> Snapshot:
 
 def restore(snapshot: Snapshot) -> TrainState:
     """Put a snapshot back on the device, as `own` does."""
-    groups: dict[str, dict[str, Array]] = {"params": {}, "m": {}, "v": {}}
+    groups: dict[str, dict[str, Array]] = {group: {} for group in _GROUPS}
     for name, array in snapshot.arrays.items():
         group, _, key = name.partition(".")
         if key:
