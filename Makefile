@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 INSTALL := pip install --disable-pip-version-check --no-build-isolation -c constraints.txt
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
-# What tests compile is kept for the next one that needs it (tests of exactness compile their own).
-COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/compiled \
+# What tests compile, Python's bytecode included, is kept for the next one that needs it (tests of
+# exactness compile their own).
+COMPILED := PYTHONDONTWRITEBYTECODE= JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/compiled \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.05 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 # XLA's effort to make fast what runs once was most of the time of tests.

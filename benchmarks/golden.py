@@ -36,6 +36,7 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
     "MIND": {"model": "MIND"},
     "DNN": {"model": "DNN"},
     "GRU4REC": {"model": "GRU4REC"},
+    "SASRec": {"model": "SASRec", "dropout": 0.2, "targets": 3},
     "Queries": {"model": "Queries"},
     "MostPop": {"model": "MostPop"},
     "preset modern": {"preset": "modern"},

@@ -93,6 +93,15 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Update]]:
     return given
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files without a test of users' bits where only these are asked for: importing all
+    files takes each worker half a minute.
+    """
+    if not config.option.markexpr.startswith("users_bits") or collection_path.suffix != ".py":
+        return None
+    return True if "users_bits" not in collection_path.read_text(encoding="utf-8") else None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the tests counted by `record_property`: crash states tried, processes killed."""
     counts: Counter[str] = Counter()

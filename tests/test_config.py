@@ -108,6 +108,9 @@ def test_config_heads_must_divide_the_embedding_dimension() -> None:
 
 def test_config_resets_encoder_settings_without_an_encoder() -> None:
     assert TrainConfig(**GOOD, encoder_heads=3, dropout=0.5) == TrainConfig(**GOOD)
+    sasrec = TrainConfig(**GOOD, model="SASRec", dropout=0.5)  # which has one always
+    assert (sasrec.encoder_layers, sasrec.dropout) == (2, 0.5)
+    assert TrainConfig(**GOOD, model="SASRec", encoder_layers=1).encoder_layers == 1
     untrained = TrainConfig(**GOOD, model="MostPop", encoder_layers=2, embedding_scale=1)
     assert untrained == TrainConfig(**GOOD, model="MostPop")
 
@@ -215,3 +218,14 @@ def test_read_toml_takes_the_names_of_flags(tmp_path: Path) -> None:
     path.write_text("steps = 5\nmax_steps = 6\n")
     with pytest.raises(UsageError, match=r"run\.toml: max_steps is set twice"):
         read_toml(path)
+
+
+def test_config_gbce_needs_equally_likely_negatives() -> None:
+    """For which its calibration is derived; and what does not belong to it is refused."""
+    with pytest.raises(UsageError, match="uniform or full"):
+        TrainConfig(**GOOD, loss="gbce")
+    with pytest.raises(UsageError, match="hard_negatives"):
+        TrainConfig(**GOOD, loss="gbce", sampler="full", hard_negatives=1)
+    asked = TrainConfig(**GOOD, loss="gbce", sampler="uniform", calibration=0.5)
+    assert asked.calibration == 0.5
+    assert TrainConfig(**GOOD, calibration=0.5) == TrainConfig(**GOOD)

@@ -24,7 +24,7 @@ def header(path: Path) -> list[str]:
 
 def test_shipped_configs_cover_every_data_set_and_model() -> None:
     named = {(path.parent.name, path.stem) for path in CONFIGS}
-    trained = set(REGISTRY) - UNTRAINED - {"Queries"}  # which no paper has settings of
+    trained = set(REGISTRY) - UNTRAINED - {"Queries", "SASRec"}  # not in the paper
     assert {(dataset, model) for dataset in DATASETS for model in trained} <= named
     assert {dataset for dataset, _ in named} == set(DATASETS)
 

@@ -79,6 +79,7 @@ def run(command: str, where: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.users_bits
 def test_readmes_are_short_and_their_python_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

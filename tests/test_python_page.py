@@ -29,6 +29,7 @@ def run(code: str, names: dict[str, Any]) -> str:
     return printed.getvalue().rstrip("\n") if value is None else repr(value)
 
 
+@pytest.mark.users_bits
 def test_python_page_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = session(PAGE)
     assert len(blocks) == len(fenced(PAGE, "python")) > 10

@@ -299,6 +299,22 @@ def test_features_all_takes_what_can_be_one(tmp_path: Path) -> None:
     assert made.features_told["left_out"] == ["title"]
 
 
+@pytest.mark.parametrize("form", [pl.Int64, pl.String, pl.Float64])
+def test_features_of_whole_numbers_that_are_names_are_categories(
+    tmp_path: Path, form: type[pl.DataType]
+) -> None:
+    items = TABLE["item_id"]
+    names = ["i_category", "brand_id", "shopCode", "ID", "paid", "price", "code"]
+    columns = {name: (pl.int_range(len(items), eager=True) % 3).cast(form) for name in names[:-1]}
+    columns["code"] = pl.Series([0.5] * len(items))  # no name, whatever it is called
+    frame = pl.DataFrame({"item_id": items, **columns})
+    frame.write_parquet(tmp_path / "items.parquet")
+    asked = {"item_features": ",".join(names), "items": tmp_path / "items.parquet"}
+    made = make(rows_of(7), tmp_path, **asked)
+    kinds = {name: made.features[name].kind for name in made.features}
+    assert kinds == dict(zip(names, ["codes"] * 4 + ["numbers"] * 3, strict=True))
+
+
 def test_features_of_a_file_of_vectors_by_ids(tmp_path: Path) -> None:
     vectors = np.arange(150, dtype=np.float64).reshape(50, 3)
     np.save(tmp_path / "v.npy", vectors)

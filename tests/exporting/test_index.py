@@ -23,6 +23,7 @@ from reprise.runs.stored import StoredModel, load
 from reprise.serving import index
 from reprise.serving.export import Extras, write
 from reprise.serving.lists import Query, answer, model_of
+from reprise.text.messages import Say, unsaid
 
 FLAT, HNSW = index.Kind("flat"), index.Kind("hnsw")
 
@@ -157,18 +158,21 @@ def test_index_tries_links_on_a_part_of_many_items(monkeypatch: pytest.MonkeyPat
     items = rng.normal(size=(3000, 16)).astype(np.float32)
     interests = rng.normal(size=(50, 2, 16)).astype(np.float32)
     monkeypatch.setattr(index, "_TRIED_ITEMS", 1000)
+    monkeypatch.setattr(index, "_PART", 1400)
+    monkeypatch.setattr(index, "_SAID_EVERY", 0)
     sizes, said = [], []
     build = index.build
 
-    def counted(some: np.ndarray, kind: index.Kind) -> index.ItemIndex:
+    def counted(some: np.ndarray, kind: index.Kind, say: Say = unsaid) -> index.ItemIndex:
         sizes.append(len(some))
-        return build(some, kind)
+        return build(some, kind, say)
 
     monkeypatch.setattr(index, "build", counted)
-    say = lambda key, **values: said.append((key, values["items"]))  # noqa: E731
+    say = lambda key, **values: said.append((key, values.get("done"), values["items"]))  # noqa: E731
     built, kind, measured = index.choose(items, HNSW, interests, 10, "random", say)
     assert sizes == [1000, 1000, 3000]
-    assert said == [("index_building", 3000)]
+    so_far = [("index_built_so_far", done, 3000) for done in (1400, 2800)]
+    assert said == [("index_building", None, 3000), *so_far]
     assert built.index.ntotal == 3000
     again = build(items, kind)
     assert index.measure(again, kind, interests, 10, "random").recall == measured.recall

@@ -7,23 +7,24 @@ import pytest
 from hypothesis import settings
 
 _PER_HUNDRED = 100
+_BRIEFLY, _LONG = 50, 2000
 
 
 def make_profiles() -> None:
     """Register Hypothesis's profiles, and load the first.
 
     "brief" tries what is a function of the test, so that a failure is of the change that it comes
-    with. "long" (`--hypothesis-profile`) tries twenty times as much, and other examples each time.
+    with. "long" (`--hypothesis-profile`) tries forty times as much, and other examples each time.
     """
-    settings.register_profile("brief", derandomize=True, deadline=None, max_examples=_PER_HUNDRED)
+    settings.register_profile("brief", derandomize=True, deadline=None, max_examples=_BRIEFLY)
     settings.register_profile(
-        "long", database=None, deadline=None, max_examples=20 * _PER_HUNDRED, print_blob=True
+        "long", database=None, deadline=None, max_examples=_LONG, print_blob=True
     )
     settings.load_profile("brief")
 
 
 def examples(count: int) -> settings:
-    """Return the settings that try so many examples, or as many times more as the profile does."""
+    """Return the settings that try so many examples in a hundred of the profile's."""
     return settings(max_examples=count * settings().max_examples // _PER_HUNDRED)
 
 

@@ -105,6 +105,23 @@ def best_score(interests: Floats, item: Floats) -> float:
     return max(_dot(interest, item) for interest in interests)
 
 
+def gbce_loss(
+    positive: Sequence[float],
+    negative: Sequence[Sequence[float]],
+    accidental: NDArray[np.bool_],
+    power: float,
+) -> float:
+    """Return gSASRec's loss, the mean of -ln(sigmoid(s)^power) of targets, less the sum of
+    ln(1 - sigmoid(s)) over the negatives that are not accidental.
+    """
+    total = 0.0
+    for b, (own, others) in enumerate(zip(positive, negative, strict=True)):
+        total += power * math.log1p(math.exp(-own))
+        for score, left_out in zip(others, accidental[b], strict=True):
+            total += 0.0 if left_out else math.log1p(math.exp(score))
+    return total / len(positive)
+
+
 def softmax_loss(
     positive: Sequence[float],
     negative: Sequence[Sequence[float]],
@@ -289,10 +306,13 @@ def causal_encoder(
             if name.startswith(f"{layer}.")
         }
         seen = [_layer_norm(x, block["attention_gain"], block["attention_bias"]) for x in xs]
+        gates = [_gate(block, "attention", x) for x in xs]
         factor = next(ones)
         xs = [
             xs[p]
-            + factor[p] * (_attended(block, seen[: p + 1], heads, when[: p + 2]) @ block["out"])
+            + gates[p]
+            * factor[p]
+            * (_attended(block, seen[: p + 1], heads, when[: p + 2]) @ block["out"])
             for p in range(length)
         ]
         factor = next(ones)
@@ -300,9 +320,22 @@ def causal_encoder(
             read = _layer_norm(xs[p], block["feed_gain"], block["feed_bias"])
             inner = read @ block["inner"] + block["inner_bias"]
             hidden = np.array([max(number, 0.0) for number in inner])
-            xs[p] = xs[p] + factor[p] * (hidden @ block["outer"] + block["outer_bias"])
+            if "linear" in block:  # SwiGLU
+                linear = read @ block["linear"] + block["linear_bias"]
+                swish = [number * _sigmoid(number) for number in inner]
+                hidden = np.array([one * other for one, other in zip(swish, linear, strict=True)])
+            gate = _gate(block, "feed", xs[p])
+            xs[p] = xs[p] + gate * factor[p] * (hidden @ block["outer"] + block["outer_bias"])
         layer += 1
     return np.array(xs)
+
+
+def _gate(block: Mapping[str, Doubles], half: str, x: Doubles) -> Doubles:
+    """Return LiGR's gate of a residual path [d]; ones in plain blocks."""
+    if f"{half}_gate" not in block:
+        return np.ones(len(x))
+    logits = x @ block[f"{half}_gate"] + block[f"{half}_gate_bias"]
+    return np.array([_sigmoid(logit) for logit in logits])
 
 
 def time_bucket(gap: int) -> int:
@@ -394,6 +427,12 @@ def self_attention(params: Mapping[str, Floats], history: Floats, length: int) -
             pooled += weights[p] / sum(weights) * history[p]
         result.append(pooled)
     return np.array(result)
+
+
+def last_normalised(params: Mapping[str, Floats], history: Floats, length: int) -> Doubles:
+    """Return SASRec's interest [1, d]: the last of a history's first `length` items, normalised."""
+    gain, bias = (params[f"last_{name}"].astype(np.float64) for name in ("gain", "bias"))
+    return _layer_norm(history[length - 1].astype(np.float64), gain, bias)[None]
 
 
 def reading_tokens(params: Mapping[str, Floats], history: Floats, length: int) -> Doubles:

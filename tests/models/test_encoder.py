@@ -1,5 +1,6 @@
 """The encoder, against attention in plain loops, and models on top of it."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -56,11 +57,18 @@ SHAPES: Shapes = {
         )
     },
 }
+GATED: Shapes = SHAPES | {
+    f"encoder.{layer}.{name}{of}": size
+    for layer in range(LAYERS)
+    for name in ("linear", "attention_gate", "feed_gate")
+    for of, size in (("", (DIM, DIM)), ("_bias", (DIM,)))
+}
 MODELS = sorted(set(REGISTRY) - UNTRAINED)
 
 by_heads = {heads: jax.jit(partial(encode, Encoder(LAYERS, heads))) for heads in (1, 2, 4)}
 encoded = by_heads[HEADS]
 dropping = jax.jit(partial(encode, DROPPING))
+gated = jax.jit(partial(encode, replace(DROPPING, gated=True)))
 
 
 @relaxed
@@ -76,6 +84,29 @@ def test_encoder_equals_attention_in_loops(seed: int, scale: float, heads: int) 
         expected = oracles.causal_encoder(params, history[user], int(length), heads)
         np.testing.assert_allclose(made[user, :length], expected, rtol=1e-3, atol=1e-3)
         assert not made[user, length:].any()
+
+
+@relaxed
+@given(seeds, scales)
+def test_encoder_with_gates_equals_the_loops_and_begins_as_the_identity(
+    seed: int, scale: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    params = random_params(rng, GATED)
+    history, lengths, mask = random_histories(rng, scale, DIM)
+    key = jax.random.key(seed)
+    made = np.asarray(gated(params, history, mask, key))
+    factors = np.asarray(kept_values(key, DROPPING, jnp.arange(history.size, dtype=jnp.uint32)))
+    factors = factors.reshape(-1, *history.shape) / (1 - DROPPING.dropout)
+    for user, length in enumerate(lengths):
+        own = [factor[user] for factor in factors]
+        expected = oracles.causal_encoder(params, history[user], int(length), HEADS, own)
+        np.testing.assert_allclose(made[user, :length], expected, rtol=1e-3, atol=1e-3)
+    fresh = init(key, SHAPE, replace(DROPPING, gated=True))
+    assert {name: value.shape for name, value in fresh.items()} == GATED
+    plain = init(key, SHAPE, DROPPING)
+    assert all(np.array_equal(fresh[name], value) for name, value in plain.items())
+    np.testing.assert_array_equal(gated(fresh, history, mask), history * mask[..., None])
 
 
 @relaxed

@@ -70,6 +70,13 @@ CASES = {
     ),
     "DNN": Case(oracles.mean_pooling, 1e-4, 1e-5, lambda params: params["dense_bias"], interests=1),
     "GRU4REC": Case(oracles.gated_recurrence, 1e-4, 1e-5, lambda params: 0.0, interests=1),
+    "SASRec": Case(
+        oracles.last_normalised,
+        1e-3,  # what a small item's norm is divided by is near the epsilon
+        1e-4,
+        lambda params: params["last_bias"],
+        interests=1,
+    ),
     "Queries": Case(oracles.reading_tokens, 1e-3, 1e-4),
 }
 

@@ -107,13 +107,19 @@ def test_repeat_bias_is_added_in_the_loss_to_items_of_the_history(
     "objective",
     [
         losses.COMIREC,
-        losses.Objective(
-            selection="soft", hard_negatives=0.5, temperature=0.2, scoring=Scoring(cosine=True)
+        pytest.param(
+            losses.Objective(
+                selection="soft", hard_negatives=0.5, temperature=0.2, scoring=Scoring(cosine=True)
+            ),
+            marks=pytest.mark.long,
         ),
-        losses.Objective(
-            temperature=0.2,
-            neg_score="max",
-            scoring=Scoring(cosine=True, ensemble=2, normalize_history=True),
+        pytest.param(
+            losses.Objective(
+                temperature=0.2,
+                neg_score="max",
+                scoring=Scoring(cosine=True, ensemble=2, normalize_history=True),
+            ),
+            marks=pytest.mark.long,
         ),
     ],
     ids=["comirec", "soft", "members"],

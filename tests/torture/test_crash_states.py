@@ -147,11 +147,11 @@ def record(
 
 # Most states differ in which names were lost only: of those, one in so many is tried. (A prime, so
 # that no choice of names is left out over and over.)
-FEW, ALL = 13, 1
+FEW, ALL = 31, 1
 
 
 @pytest.mark.usefixtures("scripted")
-@pytest.mark.parametrize("name", some_at_length(STARTS, ("fresh", "latest damaged")))
+@pytest.mark.parametrize("name", some_at_length(STARTS, ["fresh"]))
 @pytest.mark.parametrize(
     "one_in", [pytest.param(FEW, id="few"), pytest.param(ALL, id="all", marks=pytest.mark.long)]
 )

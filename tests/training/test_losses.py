@@ -91,13 +91,13 @@ def of_objective(
         target, negatives = oracles.unit(target), oracles.unit(negatives)
     if objective.neg_score == "selected":
         interests = oracles.readout(interests, target)[:, None]
+    positive = [oracles.best_score(own, item) for own, item in zip(interests, target, strict=True)]
+    negative = [[oracles.best_score(own, item) for item in negatives] for own in interests]
+    if objective.positive_power is not None:
+        return oracles.gbce_loss(positive, negative, accidental, objective.positive_power)
+    expected_counts = (log_q_target, log_q_negatives)
     return oracles.softmax_loss(
-        [oracles.best_score(own, item) for own, item in zip(interests, target, strict=True)],
-        [[oracles.best_score(own, item) for item in negatives] for own in interests],
-        log_q_target,
-        log_q_negatives,
-        accidental,
-        objective.hard_negatives,
+        positive, negative, *expected_counts, accidental, objective.hard_negatives
     )
 
 
@@ -107,6 +107,10 @@ OBJECTIVES = {
     "temperature": losses.Objective(temperature=0.2, scoring=COSINE),
     "max": losses.Objective(neg_score="max"),
     "max, temperature": losses.Objective(neg_score="max", temperature=0.2, scoring=COSINE),
+    "gbce": losses.Objective(positive_power=0.3),
+    "gbce, max, temperature": losses.Objective(
+        positive_power=0.9, neg_score="max", temperature=0.2, scoring=COSINE
+    ),
     "hard": losses.Objective(hard_negatives=0.7),
     "hard, max, temperature": losses.Objective(
         hard_negatives=0.3, neg_score="max", temperature=0.5, scoring=COSINE
@@ -234,8 +238,14 @@ def test_objectives_ignore_accidental_hits(name: str) -> None:
     inputs, _ = random_inputs(4)
     interests = np.random.default_rng(4).normal(size=(BATCH, INTERESTS, DIM)).astype(np.float32)
     given_ = (interests, *inputs[1:], np.ones((BATCH, NEGATIVES), bool), KEY)
-    assert float(objective_losses[name](*given_)) == 0.0
-    for gradient in objective_gradients[name](*given_):
+    found, gradients = float(objective_losses[name](*given_)), objective_gradients[name](*given_)
+    if OBJECTIVES[name].positive_power is None:
+        assert found == 0.0
+    else:  # what is left is the target's
+        others = (*given_[:2], 1 - inputs[2], *given_[3:])
+        assert found == float(objective_losses[name](*others)) > 0
+        gradients = gradients[2:]  # by the negatives
+    for gradient in gradients:
         assert not np.asarray(gradient).any()
 
 
@@ -367,3 +377,41 @@ def test_readout_soft_equals_the_weighted_mean_of_the_loops(seed: int) -> None:
     np.testing.assert_allclose(
         readouts["soft"](interests, target, KEY), expected, rtol=1e-4, atol=1e-5
     )
+
+
+def test_positive_power_calibrates_between_one_and_the_share() -> None:
+    """On a catalogue of 101 items, of which 20 are negatives: the share is 0.2."""
+    powers = [losses.positive_power(20, 101, t) for t in (0, 0.5, 0.75, 1)]
+    assert powers == pytest.approx([1, 0.6, 0.4, 0.2])
+    assert losses.positive_power(101, 101, 0.75) == 1  # all items
+
+
+def test_gbce_of_calibrated_power_finds_the_log_odds_of_the_targets() -> None:
+    """Of t = 1, the best score of an item that is the target in a share p of the rows is the log
+    odds of p, as if all others were negatives, though only a fifth are.
+    """
+    share, chance = 0.2, 0.3
+    power = losses.positive_power(20, 101, 1)
+    targets, negatives = chance, share * (1 - chance)  # how often it is either
+
+    def of_score(score: float) -> float:
+        positive, negative = (jnp.full((1, *shape), score) for shape in ((), (1,)))
+        none = jnp.zeros((1, 1), bool)
+        as_target = losses.generalized_binary_cross_entropy(positive, negative - 1e9, none, power)
+        as_negative = losses.generalized_binary_cross_entropy(positive + 1e9, negative, none, power)
+        return float(targets * as_target[0] + negatives * as_negative[0])
+
+    best = math.log(chance / (1 - chance))
+    assert of_score(best) < min(of_score(best - 0.1), of_score(best + 0.1))
+
+
+@relaxed
+@given(seeds)
+def test_alikeness_is_the_mean_squared_cosine_of_pairs(seed: int) -> None:
+    interests = np.random.default_rng(seed).normal(size=(2, 3, INTERESTS, DIM)).astype(np.float32)
+    computed = np.asarray(losses.alikeness(jnp.asarray(interests)))
+    for place in np.ndindex(2, 3):
+        own = oracles.unit(interests[place])
+        pairs = [(a, b) for a in range(INTERESTS) for b in range(a)]
+        expected = np.mean([float(own[a] @ own[b]) ** 2 for a, b in pairs])
+        assert computed[place] == pytest.approx(expected, rel=1e-4, abs=1e-6)

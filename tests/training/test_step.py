@@ -42,6 +42,9 @@ SHAPE = ModelShape(history_length=7, embedding_dim=4, hidden_size=4, num_interes
 WITHOUT_GRADIENT = {"heads_bias"}
 TRAINED = sorted(set(REGISTRY) - UNTRAINED)
 UNTIED_COSINE = Scoring(cosine=True, tied=False)
+APART = losses.Objective(
+    temperature=0.2, neg_score="max", interest_penalty=0.5, scoring=UNTIED_COSINE
+)
 # One that is routed, attends, recurs, draws at random, and learns no items, in this order:
 # what a step does with networks is one code, and the gradient of each is held in tests/models.
 KINDS = ("ComiRec-DR", "ComiRec-SA", "GRU4REC", "MIND", "MostPop")
@@ -295,11 +298,12 @@ def test_step_follows_its_objective() -> None:
     ("targets", "first", "objective", "kind"),
     [
         (3, 1, losses.Objective(), "log-uniform"),
-        (3, 4, losses.Objective(temperature=0.2, neg_score="max", scoring=UNTIED_COSINE), "mixed"),
+        (3, 4, APART, "mixed"),
         (2, 2, losses.Objective(selection="soft", hard_negatives=0.5, routing_penalty=2), "full"),
         (1, 4, losses.Objective(scoring=Scoring(tied=False, normalize_history=True)), "in-batch"),
+        (3, 1, losses.Objective(positive_power=0.4, interest_penalty=0.7), "uniform"),
     ],
-    ids=["plain", "untied", "full", "one"],
+    ids=["plain", "untied", "full", "one", "gbce"],
 )
 def test_step_of_several_targets_is_the_mean_over_rows_of_one(
     targets: int, first: int, objective: losses.Objective, kind: str
@@ -331,6 +335,7 @@ def test_step_of_several_targets_is_the_mean_over_rows_of_one(
             jax.random.key(0),
         )
         by_row += objective.routing_penalty * losses.attention_variance(made[1], jnp.asarray(mask))
+        by_row += objective.interest_penalty * losses.alikeness(made[0])
         return by_row.mean()
 
     expected, gradient = jax.jit(jax.value_and_grad(loss))(arrays.rows[:, :width])
@@ -428,7 +433,7 @@ def test_routing_penalty_is_added_to_the_loss_and_evens_the_attention() -> None:
 
 
 @pytest.mark.users_bits
-@pytest.mark.parametrize("with_features", [False, True])
+@pytest.mark.parametrize("with_features", some_at_length([False, True], [True]))
 def test_step_does_not_depend_on_the_bucket_size(with_features: bool) -> None:
     _, arrays, step = start("ComiRec-DR")
     features = None

@@ -15,6 +15,7 @@ def model_of(config: TrainConfig) -> Model:
         config.encoder_layers,
         config.encoder_heads,
         config.dropout,
+        gated=config.encoder_blocks == "gated",
         gaps=config.reads_times,
         request=config.request_at is not None,
         hour="hour" in config.request_clock,

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from reprise.config.setting import LARGEST, Former, Meaning, Setting, choice, setting, settings_of
 from reprise.data import REQUEST_TIMES
 from reprise.errors import UsageError
-from reprise.models.registry import REGISTRY, UNTRAINED, canonical_name
+from reprise.models.registry import LEAST_LAYERS, REGISTRY, UNTRAINED, canonical_name
 from reprise.models.scoring import Scoring
 from reprise.text.messages import Phrase
 
@@ -85,6 +85,14 @@ class TrainConfig:
         at_least=0,
         needs="decay",
     )
+    average_decay: float = setting(
+        0.0,
+        "Decay per step, such as 0.999, of an average of the weights that is evaluated and served "
+        "in their place; 0: none.",
+        at_least=0,
+        below=1,
+        untrained=Meaning.DEFAULT,
+    )
     optimizer: str = choice(
         ("row-adam", "adam", "lazy-adam"),
         "Optimizer of the item embeddings: {choices}. row-adam equals dense Adam, at a cost that "
@@ -94,6 +102,19 @@ class TrainConfig:
     )
 
     # The loss: `training.losses`
+    loss: str = choice(
+        ("softmax", "gbce"),
+        "Loss: {choices}: sampled softmax, or the binary cross-entropy of gSASRec, which needs "
+        "--sampler uniform or full.",
+        untrained=Meaning.DEFAULT,
+    )
+    calibration: float = setting(
+        0.75,
+        "t of gbce, 0 to 1: 0 is the plain binary cross-entropy.",
+        at_least=0,
+        at_most=1,
+        needs="loss",
+    )
     selection: str = choice(
         ("argmax", "sample", "soft", "item0"),
         "Interest that is trained on the target: {choices}.",
@@ -114,6 +135,13 @@ class TrainConfig:
     )
     hard_negatives: float = setting(
         0.0, "REMI's b: weight negatives by exp(b * score); 0: equal weights.", at_least=0
+    )
+    interest_penalty: float = setting(
+        0.0,
+        "Penalty on the mean squared cosine of a user's interests.",
+        at_least=0,
+        of_several=True,
+        untrained=Meaning.DEFAULT,
     )
     routing_penalty: float = setting(
         0.0,
@@ -178,12 +206,18 @@ class TrainConfig:
     )
     encoder_layers: int = setting(
         0,
-        "Causal self-attention blocks over the history, below the model.",
+        "Causal self-attention blocks over the history, below the model; 0 means 2 with SASRec.",
         at_least=0,
         at_most=64,  # each is compiled separately
         untrained=Meaning.DEFAULT,
     )
     encoder_heads: int = setting(1, "Attention heads of the encoder.", needs="encoder_layers")
+    encoder_blocks: str = choice(
+        ("plain", "gated"),
+        "Blocks of the encoder: {choices}: with gates on what a block adds, and a SwiGLU layer.",
+        needs="encoder_layers",
+        untrained=Meaning.DEFAULT,
+    )
     dropout: float = setting(
         0.0,
         "Dropout rate of the encoder, 0 to 1.",
@@ -285,6 +319,7 @@ class TrainConfig:
         self._settle_features()
         self._settle_decay()
         self._settle_memory()
+        self._settle_loss()
         self._check_selection()
         self._check_maxlen()
         self._settle_negatives()
@@ -305,7 +340,9 @@ class TrainConfig:
     def _settle_encoder(self) -> None:
         dim = self.embedding_dim // self.ensemble
         if self.encoder_layers == 0:
-            self._set(encoder_heads=1, dropout=0.0, time_bias="none")
+            self._set(encoder_layers=LEAST_LAYERS.get(self.model, 0))
+        if self.encoder_layers == 0:
+            self._set(encoder_heads=1, encoder_blocks="plain", dropout=0.0, time_bias="none")
         elif dim % self.encoder_heads != 0:
             self._refuse("encoder_heads", Phrase("good_heads", dim=dim))
         if self.time_bias == "none":
@@ -330,6 +367,14 @@ class TrainConfig:
             self._set(memory_edges=SETTINGS["memory_edges"].default)
         elif self.is_final_fit:
             self._refuse("memory", Phrase("good_memory_setting"))
+
+    def _settle_loss(self) -> None:
+        if self.loss == "softmax":
+            self._set(calibration=SETTINGS["calibration"].default)
+        elif self.sampler not in ("uniform", "full"):
+            self._refuse("sampler", Phrase("good_sampler"))
+        elif self.hard_negatives > 0:
+            self._refuse("hard_negatives", Phrase("good_hard_negatives"))
 
     def _check_selection(self) -> None:
         default = SETTINGS["selection"].default

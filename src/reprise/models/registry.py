@@ -22,13 +22,16 @@ REGISTRY = {
     "MIND": "reprise.models.mind",
     "DNN": "reprise.models.pooling",
     "GRU4REC": "reprise.models.recurrent",
+    "SASRec": "reprise.models.sasrec",
     "Queries": "reprise.models.queries",
     "MostPop": "reprise.models.popularity",
 }
 # Models without training.
 UNTRAINED = frozenset({"MostPop"})
 # Models with one interest, whatever number is asked for.
-SINGLE = frozenset({"DNN", "GRU4REC", "MostPop"})
+SINGLE = frozenset({"DNN", "GRU4REC", "SASRec", "MostPop"})
+# Models that read an encoder: the number of its blocks where a configuration has none.
+LEAST_LAYERS = {"SASRec": 2}
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriev
 from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
-from reprise.training import item_table
+from reprise.training import averaging
 from reprise.training.batches import prefetch
 from reprise.training.dispatch import RunAhead, Work, make_work, portions
 from reprise.training.schedules import schedule_of
-from reprise.training.setup import Task, gathered, small, snapshot_of, up_to_date
+from reprise.training.setup import Task, averaged, gathered, small, snapshot_of, up_to_date
 from reprise.training.state import Best, Progress, Snapshot, TrainState
 from reprise.training.stopping import out_of_patience, pass_evaluation, record_evaluation
 
@@ -79,10 +79,12 @@ def evaluate_state(task: Task, state: TrainState, stop: StopRequest) -> dict[str
 
 def retriever_of_state(task: Task, state: TrainState) -> Retriever:
     """Return the retriever of a state without pending updates."""
-    config, arrays = task.config, state.arrays
-    rows, params = (arrays.rows, arrays.params) if task.mesh is None else gathered(task, arrays)
-    own = (task.model, config.scoring, rows, item_table.width(arrays.rows), params, task.features)
-    return retriever_of_rows(*own, config.request_at, task.edges)
+    config, model = task.config, task.model
+    arrays = state.arrays if task.mesh is None else gathered(task, state.arrays)
+    own = averaging.served(arrays, state.progress.step, config)
+    return retriever_of_rows(
+        model, config.scoring, *own, task.features, config.request_at, task.edges
+    )
 
 
 def fit_memory(task: Task, state: TrainState, stop: StopRequest) -> TrainState:
@@ -171,7 +173,8 @@ def train(
         task.dataset.refuse_short()
         return draw(updates)
 
-    work = prefetch(make, portions(at.step + 1, config.max_steps, config.test_iter, task.at_once))
+    every = averaging.interval(config) if config.average_decay else config.test_iter
+    work = prefetch(make, portions(at.step + 1, config.max_steps, every, task.at_once))
 
     def write(snapshot: Snapshot) -> Path:
         if not task.leads:
@@ -201,7 +204,7 @@ def train(
             if stop or is_finished(state.progress, config):
                 break
             last, run = next(work)
-            state = state.at(run(state.arrays), step=last)
+            state = averaged(task, state.at(run(state.arrays), step=last))
             ahead.dispatched(state.arrays.loss_sum)
             saver.check()
             observer.stepped(state)

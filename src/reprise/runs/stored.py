@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.features import feature_digests, on_device
@@ -92,12 +93,14 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
     device.multiply_in_float32()
     config = stored_config(checkpoint)
     snapshot = load_checkpoint(checkpoint)
+    averages = _averages(snapshot, config)
     params = {
-        name.removeprefix("params."): device.own(array)
+        name.removeprefix("params."): device.own(averages.get(name, array))
         for name, array in snapshot.arrays.items()
         if name.startswith("params.")
     }
-    values, features = _values(snapshot, config), _features(checkpoint, locate)
+    values = device.own(averages["rows"]) if averages else _values(snapshot, config)
+    features = _features(checkpoint, locate)
     edges = memory.read(RunFolder(checkpoint.path.resolve().parent.parent), checkpoint.identity)
     parts = (values, values.shape[1], params, features)
     model = model_of(config)
@@ -128,6 +131,16 @@ def stored_config(checkpoint: Checkpoint) -> TrainConfig:
     for key in DATA_KEYS:
         values.pop(key, None)
     return TrainConfig(name="stored", **values)
+
+
+def _averages(snapshot: Snapshot, config: TrainConfig) -> dict[str, NDArray[Any]]:
+    """Return the averages that a stored model is made of, by the names of its weights, if any."""
+    if config.average_decay == 0:
+        return {}
+    from reprise.training import averaging
+
+    begun = averaging.has_begun(snapshot.progress.step, config)
+    return averaging.of_snapshot(snapshot.arrays) if begun else {}
 
 
 def _values(snapshot: Snapshot, config: TrainConfig) -> "Array":

@@ -36,6 +36,8 @@ LINKS = ("direction", "product")
 _QUERIES = 16  # per call; fewer than 20, from which on faiss's flat search rounds by the batch
 _STEP = 32  # lists of candidates are as long as a multiple of it
 _TRIED_ITEMS = 20_000  # of which a graph is built to choose what links items: some 10 seconds
+_PART = 10_000  # items added to a graph in one call
+_SAID_EVERY = 60.0  # seconds from one line on how far a graph is built to the next
 _EXACT_SHARE = 8  # 1 / share of the items, up to which it is cheaper to score all that is allowed
 
 _Scores = NDArray[np.float32]
@@ -199,9 +201,9 @@ def require() -> None:
         raise UsageError("extra_missing", **values) from error
 
 
-def build(items: _Scores, kind: Kind) -> ItemIndex:
-    """Return the index of item vectors [V, d], finite. It is the same each time: one thread builds,
-    and faiss draws from a fixed seed.
+def build(items: _Scores, kind: Kind, say: Say = unsaid) -> ItemIndex:
+    """Return the index of item vectors [V, d], finite, telling now and then how far it is built. It
+    is the same each time: one thread builds, and faiss draws from a fixed seed.
 
     An HNSW graph holds the item vectors themselves, however they are linked.
     """
@@ -215,11 +217,22 @@ def build(items: _Scores, kind: Kind) -> ItemIndex:
         index.hnsw.efSearch = kind.ef_search or EF_SEARCH[0]
         linked = _unit(vectors) if kind.links == "direction" else vectors
     with ThreadPoolExecutor(1, initializer=_one_thread) as builder:  # faiss's number is a thread's
-        builder.submit(index.add, linked).result()
+        builder.submit(_add, index, linked, say).result()
     if kind.name == "hnsw":
         stored = faiss.downcast_index(index.storage).codes
         faiss.copy_array_to_vector(vectors.view(np.uint8).ravel(), stored)
     return ItemIndex(index, vectors)
+
+
+def _add(index: Any, linked: _Scores, say: Say) -> None:
+    start = said = time.perf_counter()
+    for end in range(_PART, len(linked) + _PART, _PART):
+        index.add(linked[end - _PART : end])
+        now = time.perf_counter()
+        if now - said >= _SAID_EVERY and end < len(linked):
+            said, left = now, (now - start) / end * (len(linked) - end)
+            facts = {"done": end, "items": len(linked), "minutes": math.ceil(left / 60)}
+            say("index_built_so_far", **facts)
 
 
 def _unit(vectors: _Scores) -> _Scores:
@@ -265,7 +278,6 @@ def choose(
     if kind.name != "hnsw":
         return _built_and_measured(items, kind, interests, n, queries)
     some = items[:: -(-len(items) // _TRIED_ITEMS)]
-    start = time.perf_counter()
     tried = [
         _built_and_measured(some, replace(kind, links=links), interests, n, queries)
         for links in LINKS
@@ -273,15 +285,14 @@ def choose(
     best = min(tried, key=_worse)
     if len(some) == len(items):
         return best
-    seconds = (time.perf_counter() - start) / len(LINKS) * len(items) / len(some)
-    say("index_building", items=len(items), minutes=math.ceil(seconds / 60))
-    return _built_and_measured(items, best[1], interests, n, queries)
+    say("index_building", items=len(items))
+    return _built_and_measured(items, best[1], interests, n, queries, say)
 
 
 def _built_and_measured(
-    items: _Scores, kind: Kind, interests: _Scores, n: int, queries: str
+    items: _Scores, kind: Kind, interests: _Scores, n: int, queries: str, say: Say = unsaid
 ) -> tuple[ItemIndex, Kind, Measured]:
-    built = build(items, kind)
+    built = build(items, kind, say)
     return built, kind, measure(built, kind, interests, n, queries)
 
 

@@ -1,4 +1,5 @@
-"""The training loss: the readout that selects an interest for the target, and sampled softmax.
+"""The training loss: the readout that selects an interest for the target, and sampled softmax or
+a binary cross-entropy.
 
 `make_loss` builds the loss of an `Objective`.
 """
@@ -52,6 +53,8 @@ class Objective:
             "max": each candidate, including the target, is scored by its best interest, as in
             retrieval.
         hard_negatives: b of `hard_cross_entropy`; 0: equal weights.
+        positive_power: None: sampled softmax; else beta of `generalized_binary_cross_entropy`.
+        interest_penalty: The weight of `alikeness`.
         routing_penalty: c, the weight of `attention_variance`.
         item_dropout: Fraction of the history's items that are set to zero in training.
         id_dropout: Fraction of a batch's items whose rows are left out in training, where they have
@@ -64,6 +67,8 @@ class Objective:
     temperature: float | None = None
     neg_score: str = "selected"
     hard_negatives: float = 0.0
+    positive_power: float | None = None
+    interest_penalty: float = 0.0
     routing_penalty: float = 0.0
     item_dropout: float = 0.0
     id_dropout: float = 0.0
@@ -76,14 +81,15 @@ class Objective:
     @property
     def by_best_interest(self) -> bool:
         """Whether `best_interest.mean_loss` computes it: equal to `make_loss`, and faster."""
-        return self.neg_score == "max" and self.hard_negatives == 0
+        plain = self.hard_negatives == 0 and self.positive_power is None
+        return self.neg_score == "max" and plain
 
 
 COMIREC = Objective()
 
 
 def make_loss(objective: Objective) -> Loss:
-    """Return the loss of `objective`, without the routing penalty.
+    """Return the loss of `objective`, without its penalties.
 
     For `COMIREC` it equals tf.nn.sampled_softmax_loss with zero bias: logits are inner products
     minus ln q.
@@ -112,6 +118,10 @@ def make_loss(objective: Objective) -> Loss:
         if more is not None:
             scale = 1.0 if objective.temperature is None else 1 / objective.temperature
             positive, negative = positive + scale * more[0], negative + scale * more[1]
+        if objective.positive_power is not None:
+            return generalized_binary_cross_entropy(
+                positive, negative, accidental, objective.positive_power
+            )
         positive = positive - log_q_target
         if objective.hard_negatives > 0:
             hardness = objective.hard_negatives
@@ -216,6 +226,38 @@ def hard_cross_entropy(
 
     mass = total(hardness + 1) - total(hardness) + total(0.0)
     return jnp.logaddexp(positive, mass) - positive
+
+
+def generalized_binary_cross_entropy(
+    positive: Array, negative: Array, accidental: Array, power: float
+) -> Array:
+    """Return gBCE [B]: -ln(sigmoid(s)^power) of targets with scores [B], less the sum of
+    ln(1 - sigmoid(s)) over negatives with scores [B, S]; `accidental` ones [B, S] are left out.
+
+    Source: gSASRec (Petrov and Macdonald, RecSys 2023, arXiv 2308.07192).
+    """
+    of_negatives = jnp.where(accidental, 0, jax.nn.softplus(negative))
+    return power * jax.nn.softplus(-positive) + jnp.sum(of_negatives, axis=1)
+
+
+def positive_power(negatives: int, num_items: int, calibration: float) -> float:
+    """Return gBCE's beta = a (t (1 - 1/a) + 1/a) of the share a = negatives / (V - 1) of the other
+    items that are negatives, and the calibration t: 1 of t = 0, which is the plain binary
+    cross-entropy, and a of t = 1, where sigmoids become probabilities.
+
+    Source: gSASRec (arXiv 2308.07192), the calibration of gBCE.
+    """
+    share = min(1.0, negatives / max(1, num_items - 1))
+    return share * (calibration * (1 - 1 / share) + 1 / share)
+
+
+def alikeness(interests: Array) -> Array:
+    """Return the mean squared cosine [...] of the pairs of interests [..., K, d]; K > 1."""
+    vectors = unit(interests)
+    squared = jnp.square(jnp.einsum("...kd,...ld->...kl", vectors, vectors))
+    count = interests.shape[-2]
+    own = jnp.einsum("...kk->...", squared)
+    return (jnp.sum(squared, axis=(-2, -1)) - own) / (count * (count - 1))
 
 
 def attention_variance(attention: Array, mask: Array) -> Array:

@@ -27,7 +27,13 @@ from reprise.training.state import Arrays
 from reprise.training.step import Exchange, TrainStep, initial_arrays, update_of
 
 _STATE = Arrays(
-    rows=DEALT, row_steps=DEALT, params=EVERYWHERE, m=EVERYWHERE, v=EVERYWHERE, loss_sum=EVERYWHERE
+    rows=DEALT,
+    row_steps=DEALT,
+    params=EVERYWHERE,
+    m=EVERYWHERE,
+    v=EVERYWHERE,
+    average=EVERYWHERE,
+    loss_sum=EVERYWHERE,
 )
 # Negatives are shared by all examples.
 _BATCH = Batch(
@@ -50,6 +56,7 @@ def check(config: TrainConfig, mesh: Mesh) -> None:
         "model": config.model in UNTRAINED,
         "sampler": config.sampler == "full",  # each device would have all rows
         "selection": config.selection == "sample",
+        "average_decay": config.average_decay > 0,
         "item_features": config.item_features != NONE,
         "memory": config.memory != NONE and mesh.processes.count > 1,
     }

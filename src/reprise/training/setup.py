@@ -22,13 +22,13 @@ from reprise.data.sequences import EvaluationUsers
 from reprise.errors import DataError, UsageError
 from reprise.memory.edges import Edges
 from reprise.models.features import Features
-from reprise.models.registry import Model, Params
+from reprise.models.registry import Model
 from reprise.runtime import device, environment
 from reprise.runtime import mesh as meshes
 from reprise.runtime.mesh import Mesh
-from reprise.training import item_table, on_mesh
+from reprise.training import averaging, on_mesh
 from reprise.training.batches import Sampler, make_sampler
-from reprise.training.losses import Objective
+from reprise.training.losses import Objective, positive_power
 from reprise.training.negatives import ranking_of
 from reprise.training.optimizers import ApplyPending, make_apply_pending
 from reprise.training.schedules import schedule_of
@@ -111,7 +111,7 @@ def make_task(
         raise DataError("dataset_untimed", dataset=dataset.folder)
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     valid = dataset.evaluation_users("valid", config.maxlen)
-    features = chosen(config, dataset)
+    features, objective = chosen(config, dataset), _objective(config, dataset.num_items)
     if config.memory == "none":
         edges = None
     elif edges is None:
@@ -122,7 +122,7 @@ def make_task(
         identity=_identity(config, dataset) | digests(features) | memory.digest(edges),
         environment=environment.current() | meshes.named(mesh),
         model=model,
-        step=_step(config, model, mesh),
+        step=_step(model, objective, config, mesh),
         apply_pending=_apply_pending(config, mesh),
         sampler=make_sampler(
             train,
@@ -151,8 +151,8 @@ def make_task(
     )
 
 
-def _step(config: TrainConfig, model: Model, mesh: Mesh | None) -> TrainStep:
-    about = (model, config.optimizer, _objective(config), schedule_of(config))
+def _step(model: Model, objective: Objective, config: TrainConfig, mesh: Mesh | None) -> TrainStep:
+    about = (model, config.optimizer, objective, schedule_of(config))
     return make_train_step(*about) if mesh is None else on_mesh.make_train_step(mesh, *about)
 
 
@@ -204,6 +204,7 @@ def _initial_arrays(task: Task) -> Arrays:
         config.scoring,
         None if task.dataset.is_numbered_by_rank else task.dataset.rank,
         task.features,
+        config.average_decay > 0,
     )
     if task.mesh is None:
         return initial_arrays(*about)
@@ -225,20 +226,28 @@ def small(task: Task, value: ArrayLike) -> Array:
     return jnp.asarray(value) if task.mesh is None else task.mesh.everywhere(value)
 
 
-def gathered(task: Task, arrays: Arrays) -> tuple[Array, Params]:
-    """Return the values [V+1, width] of all item rows of a mesh, and the parameters, on one
-    device.
-    """
-    dealt = item_table.values(arrays.rows)
-    rows = np.empty((task.num_items + 1, dealt.shape[-1]), np.float32)
-    meshes.put_in_order(dealt, rows)
+def gathered(task: Task, arrays: Arrays) -> Arrays:
+    """Return a mesh's arrays on one device, for use: of the rows, the values have their places."""
+    rows = np.empty((task.num_items + 1, arrays.rows.shape[-1]), np.float32)
+    meshes.put_in_order(arrays.rows, rows)
     params = {name: device.own(np.asarray(value)) for name, value in arrays.params.items()}
-    return device.own(rows), params
+    return arrays._replace(rows=device.own(rows), params=params)
 
 
 def on_one_device(task: Task) -> Task:
     """Return the task of one device: of this process's first, where there are several."""
     return replace(task, mesh=None, apply_pending=_apply_pending(task.config, None))
+
+
+def averaged(task: Task, state: TrainState) -> TrainState:
+    """Move the averages of the weights on, where the state's step is one to do so; `state` is
+    consumed.
+    """
+    step, config = state.progress.step, task.config
+    if config.average_decay == 0 or step % averaging.interval(config):
+        return state
+    state = up_to_date(task, state)
+    return state.at(averaging.averaged(state.arrays, step, config))
 
 
 def up_to_date(task: Task, state: TrainState) -> TrainState:
@@ -251,12 +260,18 @@ def up_to_date(task: Task, state: TrainState) -> TrainState:
     return state.at(task.apply_pending(state.arrays, progress.step, progress.learning_rate))
 
 
-def _objective(config: TrainConfig) -> Objective:
+def _objective(config: TrainConfig, num_items: int) -> Objective:
+    power = None
+    if config.loss == "gbce":
+        count = num_items if config.sampler == "full" else config.num_negatives
+        power = positive_power(count, num_items, config.calibration)
     return Objective(
         selection=config.selection,
         temperature=config.temperature,
         neg_score=config.neg_score,
         hard_negatives=config.hard_negatives,
+        positive_power=power,
+        interest_penalty=config.interest_penalty,
         routing_penalty=config.routing_penalty,
         item_dropout=config.item_dropout,
         id_dropout=config.id_dropout,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TABLES = ("rows", "row_steps")  # the fields with a row an item
 _SINGLE = (*_TABLES, "loss_sum")  # the fields that are single arrays
+_GROUPS = ("params", "m", "v", "average")  # those that are arrays by name
 
 
 class Arrays(NamedTuple):
@@ -34,6 +35,7 @@ class Arrays(NamedTuple):
         row_steps: [V+1] int32, the last update applied to each row; zeros where the optimizer
             leaves no update pending (`optimizers`).
         params, m, v: The network's parameters and their Adam moments, by name.
+        average: The averages of rows and parameters by name (`averaging`); empty without.
         loss_sum: [] sum of the step losses since the last evaluation.
     """
 
@@ -42,6 +44,7 @@ class Arrays(NamedTuple):
     params: "Params"
     m: "Params"
     v: "Params"
+    average: "Params"
     loss_sum: "Array"
 
 
@@ -181,7 +184,7 @@ def take_snapshot(
 def _named(arrays: Arrays) -> "Iterator[tuple[str, Array]]":
     """Yield the arrays with their flat names."""
     yield from ((name, getattr(arrays, name)) for name in _SINGLE)
-    for group in ("params", "m", "v"):
+    for group in _GROUPS:
         yield from ((f"{group}.{name}", array) for name, array in getattr(arrays, group).items())
 
 
@@ -196,7 +199,7 @@ def restore(snapshot: Snapshot, mesh: "Mesh | None" = None) -> TrainState:
     from reprise.runtime import device
 
     put = device.own if mesh is None else mesh.everywhere
-    groups: dict[str, dict[str, Array]] = {"params": {}, "m": {}, "v": {}}
+    groups: dict[str, dict[str, Array]] = {group: {} for group in _GROUPS}
     single: dict[str, Array] = {}
     for name, array in snapshot.arrays.items():
         group, _, key = name.partition(".")

@@ -17,7 +17,7 @@ from reprise.models.items import as_candidate, composed, in_history, unit
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
 from reprise.models.scoring import COMIREC, REPEAT_BIAS, Scoring
 from reprise.models.wrappers.ensemble import parted
-from reprise.training import best_interest, item_table, losses
+from reprise.training import averaging, best_interest, item_table, losses
 from reprise.training.batches import Batch
 from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
 from reprise.training.schedules import CONSTANT, Schedule
@@ -89,12 +89,13 @@ def initial_arrays(
     scoring: Scoring = COMIREC,
     rank: NDArray[np.int32] | None = None,
     features: Features | None = None,
+    averaged: bool = False,
     init_table: Callable[..., Array] = item_table.init,
 ) -> Arrays:
     """Initialise a run's arrays, a pure function of the seed; `embedding_scale`: see
     `item_table.init`; rank [V+1]: of the items, by popularity; None: their numbers. With features,
-    items that are not `Features.with_row` have zero rows. init_table: `item_table.init`, or what
-    makes a device's share of the table.
+    items that are not `Features.with_row` have zero rows. averaged: with averages of the weights.
+    init_table: `item_table.init`, or what makes a device's share of the table.
     """
     dim = shape.embedding_dim
     row_key, param_key = jax.random.split(jax.random.key(seed))
@@ -113,6 +114,7 @@ def initial_arrays(
         params=params,
         m=jax.tree.map(jnp.zeros_like, params),
         v=jax.tree.map(jnp.zeros_like, params),
+        average=averaging.nothing_yet(rows, params) if averaged else {},
         loss_sum=jnp.zeros((), jnp.float32),
     )
 
@@ -194,6 +196,9 @@ def _make_loss(model: Model, objective: losses.Objective) -> BatchLoss:
             by_target = _mean_by_best(objective, batch, vectors, repeat_bias)
         else:
             by_target = _by_member(loss_of, batch, scoring.ensemble, vectors, key, repeat_bias)
+        if objective.interest_penalty > 0 and interests.shape[1] > 1:
+            alike = losses.alikeness(parted(interests, scoring.ensemble))
+            by_target += objective.interest_penalty * jnp.mean(alike, axis=0)
         if objective.routing_penalty > 0:
             penalty = objective.routing_penalty / scoring.ensemble
             by_target += penalty * _variance(model, params, history, batch, key)
@@ -445,5 +450,6 @@ def _train_step(
         params={name: new[0] for name, new in updated.items()},
         m={name: new[1] for name, new in updated.items()},
         v={name: new[2] for name, new in updated.items()},
+        average=arrays.average,
         loss_sum=arrays.loss_sum + loss,
     )

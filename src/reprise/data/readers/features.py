@@ -4,7 +4,9 @@ A column's kind follows from its type, where the user does not say it (`name:kin
 
 category     text, true or false     a code for each value, 0 for none
 categories   lists of these          several codes; of text that is told to be so, parted by "|"
-number       numbers, dates          standardised; text is, if each value is a number
+number       numbers, dates          standardised; text is, if each value is a number; but whole
+                                     numbers that are names by what their column is called
+                                     (category_id, brand_code) are categories
 vector       lists of floats         all of one length
 
 The columns of a RecBole table (`name:type`) have the names without types, and the kinds of their
@@ -26,7 +28,7 @@ from reprise.data.ids import spelled
 from reprise.data.item_files import Described
 from reprise.data.npy import open_array
 from reprise.data.readers import amazon, tables
-from reprise.data.readers.columns import UNNAMED, find, some
+from reprise.data.readers.columns import UNNAMED, USUAL, find, plain, some
 from reprise.data.readers.dialect import UNTOLD, Dialect
 from reprise.data.readers.interactions import as_text
 from reprise.errors import ContentError, DataError, UsageError
@@ -38,6 +40,7 @@ KINDS = ("category", "categories", "number", "vector")
 _ID = "\0item"  # the ids of a table of items, a name that no column has
 _BETWEEN = "|"  # categories of a text
 _RECBOLE = re.compile(r"(.+):(token|token_seq|float|float_seq)")
+_NAMES = re.compile(r"(?i:(?:^|[_\s-])(?:ids?|codes?))$|[a-z](?:I[dD]|Code)$")
 _IDS = ".ids.txt"  # beside a file of vectors, in the place of .npy: an id a line
 # Of `all`, what is text with more values than so many an item (descriptions, links) is no category.
 _MOST_VALUES = 0.5
@@ -248,11 +251,22 @@ def _kind(column: pl.Series) -> str | None:
             return "vector"
         return None if dtype.inner.is_nested() else "categories"
     if dtype == pl.String:
-        return "number" if _numbers_of_text(column) is not None else "category"
-    if dtype.is_numeric() or dtype in (pl.Date, pl.Datetime):
+        numbers = _numbers_of_text(column)
+        return "category" if numbers is None or _are_names(column.name, numbers) else "number"
+    if dtype.is_numeric():
+        return "category" if _are_names(column.name, column) else "number"
+    if dtype in (pl.Date, pl.Datetime):
         return "number"
     is_word = dtype == pl.Boolean or isinstance(dtype, pl.Categorical | pl.Enum)
     return "category" if is_word else None
+
+
+def _are_names(name: str, numbers: pl.Series) -> bool:
+    """Return whether numbers name something, such as the ids of categories: no amounts."""
+    called = plain(name)
+    if called not in USUAL["category"].split() and not _NAMES.search(name):
+        return False
+    return bool((numbers.drop_nulls() % 1 == 0).all())
 
 
 def _numbers_of_text(column: pl.Series) -> pl.Series | None:

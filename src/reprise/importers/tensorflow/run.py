@@ -28,7 +28,7 @@ from reprise.runs.naming import called
 from reprise.runs.signals import StopRequest
 from reprise.runs.where import hint
 from reprise.text.messages import Phrase, Say
-from reprise.training import item_table
+from reprise.training import averaging, item_table
 from reprise.training.setup import Task, fresh_state, make_task
 from reprise.training.state import (
     Best,
@@ -179,6 +179,9 @@ def read_arrays(
         else:
             named = zip(("params", "m", "v"), (value, m, v), strict=True)
             arrays |= {f"{group}.{parameter}": array for group, array in named}
+    values = {**arrays, "rows": item_table.values(arrays["rows"])}
+    averages = averaging.of_snapshot(arrays)  # begin as the weights
+    arrays |= {f"average.{name}": values[name].copy() for name in averages}
     return arrays, tuple(without_moments)
 
 

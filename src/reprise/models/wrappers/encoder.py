@@ -9,6 +9,10 @@ Positions are relative: the attention has a learned bias by distance (as in T5, 
 section 2.1). So the last items of long and short histories are treated alike, and an item's
 encoding does not depend on later items: all prefixes of a history are encoded in one pass.
 
+Gated blocks are those of LiGR (arXiv 2502.03417, section 3.2), with which eSASRec (RecSys 2025)
+runs SASRec: what each half of a block adds is multiplied by a learned gate of the residual path,
+and the feed-forward layer is a SwiGLU (arXiv 2002.05202).
+
 With a time bias, the attention has learned biases by the gaps between times, too, and what is known
 of the request after an item is added to the item (`models.wrappers.gaps`). All of it starts at
 zero.
@@ -36,6 +40,7 @@ from reprise.models.wrappers.gaps import (
 
 _ENCODER = 2  # folded into the batch's key: the model draws from the key itself, the readout from 1
 _PREFIX = "encoder."
+_GATED = ("linear", "attention_gate", "feed_gate")  # what gated blocks have more
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Encoder:
         layers: Number of blocks; 0: no encoder.
         heads: Attention heads, a divisor of d.
         dropout: Dropout rate of the input and of the output of each half of a block.
+        gated: Whether blocks are gated.
         gaps: Whether there is a bias by the gaps between items.
         request: Whether there is one by the gaps to the request, too; only with `gaps`.
         hour, weekday: Whether the request's is known; only with `request`.
@@ -54,6 +60,7 @@ class Encoder:
     layers: int
     heads: int = 1
     dropout: float = 0.0
+    gated: bool = False
     gaps: bool = False
     request: bool = False
     hour: bool = False
@@ -118,7 +125,8 @@ def init(key: Array, shape: ModelShape, encoder: Encoder) -> Params:
     outputs to the residual path, "out" [d, d], "outer" [d, d] and "outer_bias" [d], and
     "inner_bias" [d], zero; "distance" [H, L], zero: each head's bias on the logits by distance;
     "attention_gain" and "feed_gain" [d], one, and "attention_bias" and "feed_bias" [d], zero: the
-    two layer normalisations.
+    two layer normalisations. In gated blocks, "linear" of the SwiGLU and the gate of each
+    half, "attention_gate" and "feed_gate": [d, d], Glorot uniform, and "_bias" of each [d], zero.
 
     With a time bias, zero: in each block "gap" and, with the request, "request" [H, BUCKETS]; for
     all blocks "request_gap" [BUCKETS, d], "hour" [24, d] and "weekday" [7, d], where they are used.
@@ -136,6 +144,10 @@ def init(key: Array, shape: ModelShape, encoder: Encoder) -> Params:
         block |= {name: jnp.zeros((heads, BUCKETS)) for name in _biases(encoder)}
         for half in ("attention", "feed"):
             block |= {f"{half}_gain": one, f"{half}_bias": zero}
+        if encoder.gated:
+            keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, layer), 1), 3)
+            for name, own in zip(_GATED, keys, strict=True):
+                block |= {name: glorot(own, (dim, dim), jnp.float32), f"{name}_bias": zero}
         params |= {f"{layer}.{name}": value for name, value in block.items()}
     params |= {name: jnp.zeros((size, dim)) for name, size in _added(encoder).items()}
     # Each a separate array: the train step donates them all.
@@ -250,9 +262,10 @@ def _blocks(
             if name.startswith(prefix)
         }
         read = normalise(x, block["attention_gain"], block["attention_bias"])
-        x = x + thinned(_attend(block, read, seen, encoder, moments), 1 + 2 * layer)
+        added = thinned(_attend(block, read, seen, encoder, moments), 1 + 2 * layer)
+        x = x + _through_gate(block, "attention_gate", x, added)
         read = normalise(x, block["feed_gain"], block["feed_bias"])
-        x = x + thinned(_feed(block, read), 2 + 2 * layer)
+        x = x + _through_gate(block, "feed_gate", x, thinned(_feed(block, read), 2 + 2 * layer))
     return x
 
 
@@ -304,5 +317,16 @@ def _attend(
 
 
 def _feed(block: Params, x: Array) -> Array:
-    hidden = jax.nn.relu(x @ block["inner"] + block["inner_bias"])
+    hidden = x @ block["inner"] + block["inner_bias"]
+    if "linear" in block:
+        hidden = jax.nn.silu(hidden) * (x @ block["linear"] + block["linear_bias"])
+    else:
+        hidden = jax.nn.relu(hidden)
     return hidden @ block["outer"] + block["outer_bias"]
+
+
+def _through_gate(block: Params, gate: str, x: Array, added: Array) -> Array:
+    """Return what is added to the residual path x, times the gate of gated blocks."""
+    if gate not in block:
+        return added
+    return jax.nn.sigmoid(x @ block[gate] + block[f"{gate}_bias"]) * added
