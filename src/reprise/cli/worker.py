@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from reprise.errors import PeersLostError
-from reprise.runtime.processes import Place, is_of_peers
+from reprise.errors import PeersLostError, UsageError
+from reprise.runtime.processes import Place, is_of_peers, place_of
 from reprise.runtime.streams import WORKER
 from reprise.text.messages import Say
 
@@ -27,12 +28,23 @@ def is_worker() -> bool:
     return WORKER in os.environ
 
 
-def train_in_worker(place: Place | None, say: Say) -> None:
-    """Run the command line in a worker, and end with its exit code, where it is one of several
-    processes, and not the worker.
+def train_in_worker(values: dict[str, Any], say: Say) -> Place | None:
+    """Take the options of a process out of `values`, and return its place; None: there is one
+    process. Of several, run the command line in a worker, unless this is it, and end with its exit
+    code.
     """
+    options = ("coordinator", "num_processes", "process_id")
+    place = place_of(*(values.pop(option) for option in options))
     if place is not None and not is_worker():
         sys.exit(_seen_through(sys.argv[1:], say))
+    return place
+
+
+def refuse_together(place: Place | None, given: Mapping[str, bool]) -> None:
+    """Refuse what was given, by name, that is not for several processes."""
+    for option, is_given in given.items():
+        if place is not None and is_given:
+            raise UsageError("not_together", option=option)
 
 
 def _seen_through(arguments: list[str], say: Say) -> int:

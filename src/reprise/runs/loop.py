@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -176,15 +177,7 @@ def train(
     every = averaging.interval(config) if config.average_decay else config.test_iter
     work = prefetch(make, portions(at.step + 1, config.max_steps, every, task.at_once))
 
-    def write(snapshot: Snapshot) -> Path:
-        if not task.leads:
-            return folder.checkpoints
-        return store.save(folder.checkpoints, snapshot, task.identity, task.environment)
-
-    def take(state: TrainState, into: Snapshot | None) -> Snapshot:
-        return snapshot_of(task, state, into)
-
-    with closing(work), BackgroundSaver(take, write, observer) as saver:
+    with closing(work), _saver(task, folder, observer) as saver:
         while True:
             if _evaluation_due(state.progress, config):
                 task.dataset.refuse_changed()  # before anything that was trained on it is stored
@@ -216,6 +209,17 @@ def train(
         state = state.at(state.arrays, seconds=time.monotonic() - started)
         saver.submit(state)
     return state
+
+
+def _saver(task: Task, folder: RunFolder, observer: Observer) -> "BackgroundSaver":
+    """Return what saves the states of a task."""
+
+    def write(snapshot: Snapshot) -> Path:
+        if not task.leads:
+            return folder.checkpoints
+        return store.save(folder.checkpoints, snapshot, task.identity, task.environment)
+
+    return BackgroundSaver(partial(snapshot_of, task), write, observer)
 
 
 class BackgroundSaver:

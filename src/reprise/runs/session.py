@@ -156,21 +156,8 @@ def run_session(
         return _follow(task, folder, evaluate, own_process)
     with stop_requests(own_process) as heard, locked(folder):
         stop = heard if mesh is None else agreed(heard, mesh)
-        if not durable.can_sync_folder(folder.checkpoints):
-            announcer.say("folders_not_synced", path=folder.checkpoints)
-        check_identity(folder, task.identity, announcer.say, dataset.folder)
-        items.keep(folder, dataset, announcer.say)
         used = chosen(config, dataset)
-        features.keep(folder, used, announcer.say)
-        memory.keep(folder, task.edges)
-        resumption = resume(
-            folder,
-            task.identity,
-            request.resume_from,
-            announcer.say,
-            finished=lambda latest: is_finished(latest, config),
-        )
-        task.led(partial(start_of, task.identity, resumption))
+        resumption = _prepared(request, task, used, announcer.say)
         announcer.began(task, folder, resumption)
         _say_notes(request, task, announcer.say, is_new=resumption is None)
         _say_features(used, announcer.say)
@@ -194,6 +181,26 @@ def run_session(
     progress, stored = state.progress, store.scan(folder.checkpoints)
     best = results.best_known(stored, results.read(folder.path), progress.best)
     return Outcome(progress, best, found, code)
+
+
+def _prepared(request: Request, task: Task, used: Sequence[Feature], say: Say) -> Resumption | None:
+    """Prepare the folder of a run, which is locked, and return what it resumes from."""
+    folder, config = request.folder, task.config
+    if not durable.can_sync_folder(folder.checkpoints):
+        say("folders_not_synced", path=folder.checkpoints)
+    check_identity(folder, task.identity, say, task.dataset.folder)
+    items.keep(folder, task.dataset, say)
+    features.keep(folder, used, say)
+    memory.keep(folder, task.edges)
+    resumption = resume(
+        folder,
+        task.identity,
+        request.resume_from,
+        say,
+        finished=lambda latest: is_finished(latest, config),
+    )
+    task.led(partial(start_of, task.identity, resumption))
+    return resumption
 
 
 class _Mute(Announcer):

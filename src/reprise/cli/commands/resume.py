@@ -17,9 +17,8 @@ from reprise.cli.options import (
     say,
     watch_options,
 )
-from reprise.cli.worker import train_in_worker
+from reprise.cli.worker import refuse_together, train_in_worker
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.runtime.processes import place_of
 
 
 @click.command(cls=Command)
@@ -40,9 +39,6 @@ def resume(
     best_metric: float | None,
     change_learning_rate: float | None,
     devices: int,
-    coordinator: str | None,
-    num_processes: int | None,
-    process_id: int | None,
     runs_dir: Path,
     data_dir: Path | None,
     lang: str | None,
@@ -50,16 +46,14 @@ def resume(
 ) -> None:
     """Resume the run NAME with its stored settings and its data."""
     end_at_once_on_interrupt()  # until training installs its own signal handlers
-    place = place_of(coordinator, num_processes, process_id)
-    train_in_worker(place, say)
+    place = train_in_worker(values, say)
     from reprise.errors import UsageError
     from reprise.runs.manage.groups import find_group
     from reprise.runs.naming import for_resuming
 
     given = run_values(None, None, max_iter, max_steps, values)
     group = find_group(runs_dir, run)
-    if len(group.folders) > 1 and place is not None:
-        raise UsageError("not_together", option=run)
+    refuse_together(place, {run: len(group.folders) > 1})
     if len(group.folders) > 1 and (best_metric, change_learning_rate) != (None, None):
         names = ", ".join(one.path.name for one in group.folders)
         raise UsageError("group_resumed_alike", name=run, names=names)

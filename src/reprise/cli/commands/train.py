@@ -19,10 +19,8 @@ from reprise.cli.options import (
     together,
     watch_options,
 )
-from reprise.cli.worker import train_in_worker
-from reprise.errors import UsageError
+from reprise.cli.worker import refuse_together, train_in_worker
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.runtime.processes import place_of
 
 
 @click.command(cls=Command)
@@ -47,9 +45,6 @@ def train(
     best_metric: float | None,
     change_learning_rate: float | None,
     devices: int,
-    coordinator: str | None,
-    num_processes: int | None,
-    process_id: int | None,
     runs_dir: Path,
     data_dir: Path | None,
     lang: str | None,
@@ -57,8 +52,7 @@ def train(
 ) -> None:
     """Train a model, or resume its run: the same command does both."""
     end_at_once_on_interrupt()  # until training installs its own signal handlers
-    place = place_of(coordinator, num_processes, process_id)
-    train_in_worker(place, say)
+    place = train_in_worker(values, say)
     layers = run_layers(preset, config_file, max_iter, max_steps, values)
     given = together(layers)
 
@@ -68,10 +62,7 @@ def train(
     from reprise.runs.naming import for_final_fit, for_training
 
     # Wrong settings are refused before JAX is imported.
-    if place is not None:
-        for option, is_given in {"--new": new, "--seeds": seeds is not None}.items():
-            if is_given:
-                raise UsageError("not_together", option=option)
+    refuse_together(place, {"--new": new, "--seeds": seeds is not None})
     if seeds is not None:
         of_one_run = {
             "--new": new,
