@@ -54,6 +54,18 @@ def test_model_of_a_mesh_gives_the_lists_of_one_device(
     assert results[0] == results[1]
 
 
+def test_damage_in_one_share_sets_the_whole_checkpoint_aside(
+    on_four: RunFolder, small_data: Path, tmp_path: Path
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(on_four.path, tmp_path / on_four.path.name)))
+    share = folder.checkpoints / "ckpt-20" / "row_steps.3-of-4.npy"
+    share.write_bytes(share.read_bytes()[:-1] + b"x")
+    outcome, recorder, _ = run_small(small_data, tmp_path, devices=4)
+    assert outcome.exit_code == 0
+    assert "row_steps.3-of-4.npy" in str(recorder.said["quarantined"]["reason"])
+    check_same_end(folder, on_four)
+
+
 def test_train_refuses_devices_that_are_not_there(small_data: Path, tmp_path: Path) -> None:
     check_refusal(train(small_data, tmp_path, "--devices", 0), 2, "--devices")
     check_refusal(train(small_data, tmp_path, "--devices", 8), 9, "8", "4")

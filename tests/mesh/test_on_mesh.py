@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.commands import small_config
+from reprise.checkpoints import store
 from reprise.config.load import in_todays_names, read_preset
 from reprise.data.dataset import open_dataset
 from reprise.errors import UsageError
@@ -68,7 +69,7 @@ def after(task: Task, snapshot: Snapshot, step: int) -> Snapshot:
     state, batch = state_of(task, snapshot), task.sampler.batch(0, step)
     update = make_update(task.config.learning_rate, step)
     given = batch if task.mesh is None else placed(task.mesh, batch)
-    return snapshot_of(task, state.at(task.step(state.arrays, given, update), step=step))
+    return snapshot_of(task, state.at(task.step(state.arrays, given, update), step=step)).joined()
 
 
 def apart(one: Snapshot, other: Snapshot) -> float:
@@ -90,7 +91,7 @@ def apart(one: Snapshot, other: Snapshot) -> float:
 def test_step_on_mesh_equals_that_of_one_device(name: str, small_data: Path) -> None:
     one, several = (task_of(small_data, on, **SETTINGS[name]) for on in (None, mesh()))
     state = snapshot_of(one, fresh_state(one))
-    assert apart(state, snapshot_of(several, fresh_state(several))) < 1e-7
+    assert apart(state, snapshot_of(several, fresh_state(several)).joined()) < 1e-7
     # Not of the first states: interests that are still alike are chosen by rounding.
     for step in range(1, 4):
         state = after(one, state, step)
@@ -100,12 +101,44 @@ def test_step_on_mesh_equals_that_of_one_device(name: str, small_data: Path) -> 
         state = expected
 
 
-def test_state_is_equal_on_any_mesh(small_data: Path) -> None:
+def test_state_is_equal_on_any_mesh(small_data: Path, tmp_path: Path) -> None:
     task = task_of(small_data)
     state = after(task, snapshot_of(task, fresh_state(task)), 1)
     for devices in (2, 3, 4):
         several = Task(**{**vars(task), "mesh": mesh_of(devices)})
-        assert snapshot_of(several, state_of(several, state)).digest() == state.digest()
+        dealt = snapshot_of(several, state_of(several, state))
+        assert dealt.digest() == state.digest()
+        assert snapshot_of(several, state_of(several, dealt)).digest() == state.digest()
+
+
+@pytest.mark.parametrize("written", [None, 2, 3, 4])
+def test_load_shares_reads_what_any_mesh_wrote(
+    written: int | None, small_data: Path, tmp_path: Path
+) -> None:
+    task = task_of(small_data)
+    state = after(task, snapshot_of(task, fresh_state(task)), 1)
+    writer = Task(**{**vars(task), "mesh": mesh_of(written or 1)})
+    dealt = snapshot_of(writer, state_of(writer, state))
+    stored = store.read(store.save(tmp_path, dealt, task.identity))
+    assert (stored.path / "rows.npy").exists() == (written is None)
+    assert store.load(stored).digest() == state.digest()
+    for devices in (1, 2, 4):
+        read = {}
+        for places in ((0,), tuple(range(1, devices))):
+            read |= store.load_shares(stored, places, devices).arrays
+        assert Snapshot(read, state.progress).digest() == state.digest()
+
+
+def test_load_reads_no_file_without_rows_of_its_shares(small_data: Path, tmp_path: Path) -> None:
+    task = task_of(small_data, mesh())
+    dealt = snapshot_of(task, fresh_state(task))
+    stored = store.read(store.save(tmp_path, dealt, task.identity))
+    damaged = stored.path / "rows.1-of-4.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    assert store.load_shares(stored, (0, 2), 4).arrays
+    for read in (store.load, store.verify, lambda it: store.load_shares(it, (0,), 3)):
+        with pytest.raises(store.DamagedCheckpointError, match="rows.1-of-4"):
+            read(stored)
 
 
 def test_pending_updates_of_a_mesh_equal_those_of_one_device(small_data: Path) -> None:
@@ -113,7 +146,8 @@ def test_pending_updates_of_a_mesh_equal_those_of_one_device(small_data: Path) -
     state = after(one, snapshot_of(one, fresh_state(one)), 1)
     state = after(one, after(one, state, 2), 3)
     applied = [
-        snapshot_of(task, up_to_date(task, state_of(task, state))) for task in (one, several)
+        snapshot_of(task, up_to_date(task, state_of(task, state))).joined()
+        for task in (one, several)
     ]
     assert not np.array_equal(applied[0].arrays["rows"], state.arrays["rows"])
     assert apart(*applied) < 1e-6

@@ -1,7 +1,8 @@
 """The checkpoint store: durable, verified on loading; latest and best are derived from the files.
 
     checkpoints/ckpt-<step>/    ckpt-<step>-b<branch>/ after a rewind
-        <array>.npy             one file per array
+        <array>.npy             one file per array; of rows that are dealt to devices, one per
+                                device: rows.0-of-4.npy has the rows 0, 4, 8, ...
         state.json              schema, progress, the run's identity and environment
         MANIFEST.json           SHA-256, size (arrays: dtype, shape) of each file
     checkpoints/metrics.jsonl   the evaluations so far, see `log`
@@ -20,7 +21,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,10 +33,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise import durable
-from reprise.checkpoints.migrate import FIRST_SCHEMA_WITH_BEST, SCHEMA, lift_arrays, migrate
+from reprise.checkpoints import shares
+from reprise.checkpoints.migrate import (
+    FIRST_SCHEMA_WITH_BEST,
+    FIRST_SCHEMA_WITH_ROW_STEPS,
+    SCHEMA,
+    lift_arrays,
+    migrate,
+)
 from reprise.errors import CheckpointError, WriteError
+from reprise.runtime.processes import ALONE, Processes
 from reprise.text.messages import Phrase, Say
-from reprise.training.state import Best, LogMark, Progress, Snapshot
+from reprise.training.state import (
+    TABLES,
+    Best,
+    LogMark,
+    Progress,
+    Snapshot,
+    share_name,
+    share_of,
+)
 
 KEEP_NEWEST = 2
 QUARANTINE = "quarantine"
@@ -83,8 +100,10 @@ def save(
     snapshot: Snapshot,
     identity: Mapping[str, Any],
     environment: Mapping[str, str] = MappingProxyType({}),
+    together: Processes = ALONE,
 ) -> Path:
-    """Write a checkpoint into `folder`, delete what it supersedes, and return its path.
+    """Write a checkpoint into `folder`, delete what it supersedes, and return its path. Of several
+    processes, the one that leads calls this, and all others `save_share`.
 
     Nothing is written if the latest checkpoint is the same state. Earlier ones are not compared:
     the run does not resume from them (the learning rate may have changed and changed back), and
@@ -96,17 +115,31 @@ def save(
             durable.disk.sync(
                 folder
             )  # the attempt that renamed it may have failed before this sync
+            shares.begin(together, snapshot.progress, None)
             return stored.path
     path = _free_path(folder, snapshot.progress)
     about = {"identity": dict(identity), "environment": dict(environment)}
     try:
-        durable.publish_folder(path, lambda draft: _fill(draft, snapshot, about))
+        durable.publish_folder(path, lambda draft: _fill(draft, snapshot, about, together))
     except WriteError as refused:
         if not before or refused.key != "write_refused_new":
             raise
         raise WriteError("write_refused", **refused.values) from refused
+    shares.end(together, snapshot.progress)
     _retain(folder)
     return path
+
+
+def save_share(folder: Path, snapshot: Snapshot, together: Processes) -> None:
+    """Write this process's share of a checkpoint that the leading process saves, and wait until it
+    is whole.
+    """
+    draft = shares.draft(together, folder, snapshot.progress)
+    if draft is not None:
+        own = {name: array for name, array in snapshot.arrays.items() if share_of(name)}
+        with shares.told(together, snapshot.progress) as manifest:
+            _write_arrays(draft, own, manifest)
+        shares.wait(together, snapshot.progress)
 
 
 def ignore(path: Path, reason: Phrase) -> None:
@@ -184,21 +217,66 @@ def _mark(stored: Mapping[str, Any] | None, log: bytes) -> LogMark:
 
 
 def load(checkpoint: Checkpoint) -> Snapshot:
-    """Read the arrays (read-only, without a second copy) and verify each against the manifest;
-    raise DamagedCheckpointError.
+    """Read the arrays (read-only; without a second copy, but of shares), and verify each against
+    the manifest; raise DamagedCheckpointError.
     """
     manifest = read_manifest(checkpoint.path)
-    arrays = {}
-    for name, entry in manifest.items():
-        if name.endswith(".npy"):
-            array = read_array(checkpoint.path, name, manifest)
-            if [array.dtype.str, list(array.shape)] != [entry["dtype"], entry["shape"]]:
-                raise DamagedCheckpointError("damage_array", name=name)
-            arrays[name.removesuffix(".npy")] = array
-    if "rows" not in arrays:
-        raise DamagedCheckpointError("damage_unlisted", name="rows.npy")
-    lifted = lift_arrays(checkpoint.schema, arrays, checkpoint.progress.step)
+    arrays = {name: _array(checkpoint.path, name, manifest) for name in _names(manifest)}
+    whole = Snapshot(arrays, checkpoint.progress).joined().arrays
+    lifted = lift_arrays(checkpoint.schema, whole, checkpoint.progress.step)
     return Snapshot(lifted, checkpoint.progress)
+
+
+def load_shares(checkpoint: Checkpoint, places: Sequence[int], devices: int) -> Snapshot:
+    """Read the arrays as `load` does, but of the tables the shares in these places among so many
+    devices, whatever devices wrote them. One of the files is in memory at a time, and files without
+    rows of these shares are not read.
+    """
+    manifest, found = read_manifest(checkpoint.path), dict[str, NDArray[Any]]()
+    names = _names(manifest)
+    for name in names:
+        table, written, of = share_of(name) or (name, 0, 1)
+        if table not in TABLES:
+            found[name] = _array(checkpoint.path, name, manifest)
+            continue
+        count = sum(manifest[f"{one}.npy"]["shape"][0] for one in names if _is_of(table, one))
+        wanted = {
+            place: np.arange(place, count, devices)
+            for place in places
+            if (place - written) % math.gcd(devices, of) == 0
+        }
+        if not wanted:
+            continue
+        array = _array(checkpoint.path, name, manifest)
+        for place, ids in wanted.items():
+            empty = np.empty((len(ids), *array.shape[1:]), array.dtype)
+            own = found.setdefault(share_name(table, place, devices), empty)
+            held = ids % of == written
+            own[held] = array[ids[held] // of]
+    if checkpoint.schema < FIRST_SCHEMA_WITH_ROW_STEPS:  # of before there were shares
+        return load(checkpoint)
+    return Snapshot(found, checkpoint.progress)
+
+
+def _is_of(table: str, name: str) -> bool:
+    return name == table or name.startswith(f"{table}.")
+
+
+def _names(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the names of a checkpoint's arrays, of which the rows have to be there."""
+    names = [name.removesuffix(".npy") for name in manifest if name.endswith(".npy")]
+    if not any(_is_of("rows", name) for name in names):
+        raise DamagedCheckpointError("damage_unlisted", name="rows.npy")
+    return names
+
+
+def _array(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> NDArray[Any]:
+    """Return an array of a checkpoint, verified."""
+    file = f"{name}.npy"
+    array, entry = read_array(path, file, manifest), manifest[file]
+    if [array.dtype.str, list(array.shape)] != [entry["dtype"], entry["shape"]]:
+        raise DamagedCheckpointError("damage_array", name=file)
+    return array
 
 
 def verify(checkpoint: Checkpoint) -> None:
@@ -263,11 +341,22 @@ def _free_path(folder: Path, progress: Progress) -> Path:
     return folder / (f"{name}.{repetition}" if repetition else name)
 
 
-def _fill(draft: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
-    manifest: dict[str, dict[str, Any]] = {}
-    for name, array in snapshot.arrays.items():
+def _write_arrays(
+    draft: Path, arrays: Mapping[str, NDArray[Any]], manifest: dict[str, dict[str, Any]]
+) -> None:
+    """Write arrays, a file each, and add them to the manifest."""
+    for name, array in arrays.items():
         facts = {"dtype": array.dtype.str, "shape": list(array.shape)}
         manifest[f"{name}.npy"] = _write(draft / f"{name}.npy", *_npy_chunks(array)) | facts
+
+
+def _fill(
+    draft: Path, snapshot: Snapshot, about: Mapping[str, Any], together: Processes = ALONE
+) -> None:
+    manifest: dict[str, dict[str, Any]] = {}
+    shares.begin(together, snapshot.progress, draft)
+    _write_arrays(draft, snapshot.arrays, manifest)
+    manifest |= shares.others(together, snapshot.progress)
     progress = {
         name: value
         for name, value in vars(snapshot.progress).items()

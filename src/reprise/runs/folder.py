@@ -214,13 +214,14 @@ def resume(
     source: Source,
     warn: Say,
     finished: Callable[[Progress], bool] = lambda latest: False,
+    load: Callable[[Checkpoint], Snapshot] = store.load,
 ) -> Resumption | None:
     """Return the snapshot to resume from, or None for a fresh start.
 
     Damaged checkpoints and those of another identity are set aside, and the next intact one is
     used. Resuming from "best" opens a new branch if the best is not the latest, or was trained with
     another learning rate than it stores, unless the latest is `finished`. The log of evaluations is
-    always that of the latest, to which it is cut.
+    always that of the latest, to which it is cut. load: reads and verifies a checkpoint.
     """
     checkpoints = store.scan(
         folder.checkpoints, lambda path, reason: store.set_aside(path, reason, warn)
@@ -237,7 +238,7 @@ def resume(
         chosen = best if to_best else latest
         needed = chosen
         try:
-            snapshot = store.load(chosen)
+            snapshot = load(chosen)
             for needed in {latest.path: latest, best.path: best}.values():
                 if needed is not chosen:
                     store.verify(needed)

@@ -215,9 +215,11 @@ def _saver(task: Task, folder: RunFolder, observer: Observer) -> "BackgroundSave
     """Return what saves the states of a task."""
 
     def write(snapshot: Snapshot) -> Path:
-        if not task.leads:
-            return folder.checkpoints
-        return store.save(folder.checkpoints, snapshot, task.identity, task.environment)
+        about = (task.identity, task.environment, task.processes)
+        if task.leads:
+            return store.save(folder.checkpoints, snapshot, *about)
+        store.save_share(folder.checkpoints, snapshot, task.processes)
+        return folder.checkpoints
 
     return BackgroundSaver(partial(snapshot_of, task), write, observer)
 

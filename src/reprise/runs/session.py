@@ -45,7 +45,7 @@ from reprise.runs.loop import (
 from reprise.runs.naming import FitOf
 from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
-from reprise.runs.together import agreed, follow_start, start_of
+from reprise.runs.together import agreed, follow_start, loaded, start_of
 from reprise.runtime import environment
 from reprise.runtime import mesh as meshes
 from reprise.runtime.processes import Place
@@ -198,6 +198,7 @@ def _prepared(request: Request, task: Task, used: Sequence[Feature], say: Say) -
         request.resume_from,
         say,
         finished=lambda latest: is_finished(latest, config),
+        load=store.load if task.mesh is None else partial(loaded, task.mesh),
     )
     task.led(partial(start_of, task.identity, resumption))
     return resumption
@@ -212,7 +213,7 @@ def _follow(task: Task, folder: RunFolder, evaluate: Evaluate, own_process: bool
     assert task.mesh is not None
     with stop_requests(own_process) as heard:
         stop = agreed(heard, task.mesh)
-        snapshot = follow_start(folder, task.identity, task.led(lambda: None))
+        snapshot = follow_start(folder, task.mesh, task.identity, task.led(lambda: None))
         state = fresh_state(task) if snapshot is None else state_of(task, snapshot)
         del snapshot
         if not is_finished(state.progress, task.config):

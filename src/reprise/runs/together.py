@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reprise.checkpoints import store
+from reprise.checkpoints.store import Checkpoint
 from reprise.errors import CheckpointError
 from reprise.runs.folder import Resumption, RunFolder, refuse_difference
 from reprise.runs.signals import StopRequest
@@ -43,8 +44,14 @@ def start_of(identity: Mapping[str, Any], resumption: Resumption | None) -> dict
     }
 
 
+def loaded(mesh: Mesh, checkpoint: Checkpoint) -> Snapshot:
+    """Return this process's shares of a checkpoint, all of whose files are verified."""
+    store.verify(checkpoint)
+    return store.load_shares(checkpoint, mesh.places, mesh.size)
+
+
 def follow_start(
-    folder: RunFolder, identity: Mapping[str, Any], start: Mapping[str, Any]
+    folder: RunFolder, mesh: Mesh, identity: Mapping[str, Any], start: Mapping[str, Any]
 ) -> Snapshot | None:
     """Return the snapshot that the leading process resumes from; None for a fresh start.
 
@@ -57,7 +64,7 @@ def follow_start(
         return None
     path = folder.checkpoints / start["checkpoint"]
     try:
-        arrays = store.load(store.read(path)).arrays
+        arrays = store.load_shares(store.read(path), mesh.places, mesh.size).arrays
     except store.DamagedCheckpointError as damage:
         raise CheckpointError("not_shared", path=path, reason=damage) from damage
     known = dict(start["progress"])

@@ -5,6 +5,7 @@ and blocks of numbers would put all rows that are used often on one device. Smal
 every device. Inside the programs of a mesh (`jax.shard_map`), AXIS is the axis over its devices.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -46,10 +47,24 @@ class Mesh:
         room = -(-len(table) // self.size)
 
         def of_device(place: int) -> NDArray[Any]:
-            own = table[place :: self.size]
-            return np.pad(own, [(0, room - len(own))] + [(0, 0)] * (table.ndim - 1))[None]
+            return _filled_up(table[place :: self.size], room)
 
         return self._made((self.size, room, *table.shape[1:]), DEALT, of_device)
+
+    def dealt(self, shares: Mapping[int, NDArray[Any]]) -> Array:
+        """Return the dealt table of shares by place, of this process's devices, each as long as the
+        first device's, or one row shorter.
+        """
+        first = next(iter(shares.values()))
+        longest = int(self.greatest(max(map(len, shares.values()))))
+        shape = (self.size, longest, *first.shape[1:])
+        return self._made(shape, DEALT, lambda place: _filled_up(shares[place], longest))
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The places of this process's devices."""
+        own = set(self.devices.local_devices)
+        return tuple(place for place, one in enumerate(self.devices.devices.flat) if one in own)
 
     def split(self, array: NDArray[Any]) -> Array:
         """Split an array's first axis into equal parts, one a device."""
@@ -76,6 +91,11 @@ class Mesh:
         places = {one: place for place, one in enumerate(self.devices.devices.flat)}
         parts = [device.own(part_of(places[one]), one) for one in sharding.addressable_devices]
         return jax.make_array_from_single_device_arrays(shape, sharding, parts)
+
+
+def _filled_up(share: NDArray[Any], room: int) -> NDArray[Any]:
+    """Return a share [n, ...] with zeros up to [1, room, ...]."""
+    return np.pad(share, [(0, room - len(share))] + [(0, 0)] * (share.ndim - 1))[None]
 
 
 @cache

@@ -51,13 +51,18 @@ class Processes:
         if self.count == 1:
             return decide()
         self._told += 1
-        key = f"reprise/{self._told}"
+        key = f"led/{self._told}"
         if self.leads:
-            found = json.dumps(decide())
-            self._client.key_value_set(key, found)
-        else:
-            found = self._client.blocking_key_value_get(key, _FOREVER)
-        return json.loads(found)
+            self.tell(key, decide())
+        return self.hear(key)
+
+    def tell(self, key: str, value: Any) -> None:
+        """Tell all processes a value that JSON holds; a key is used once."""
+        self._client.key_value_set(key, json.dumps(value))
+
+    def hear(self, key: str) -> Any:
+        """Wait for what a process tells."""
+        return json.loads(self._client.blocking_key_value_get(key, _FOREVER))
 
 
 ALONE = Processes()

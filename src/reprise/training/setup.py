@@ -26,6 +26,7 @@ from reprise.models.registry import Model
 from reprise.runtime import device, environment
 from reprise.runtime import mesh as meshes
 from reprise.runtime.mesh import Mesh
+from reprise.runtime.processes import ALONE, Processes
 from reprise.training import averaging, on_mesh
 from reprise.training.batches import Sampler, make_sampler
 from reprise.training.losses import Objective, positive_power
@@ -78,13 +79,18 @@ class Task:
     mesh: Mesh | None = None
 
     @property
+    def processes(self) -> Processes:
+        """The processes that train."""
+        return ALONE if self.mesh is None else self.mesh.processes
+
+    @property
     def leads(self) -> bool:
         """Whether this process writes the run's folder, and prints."""
-        return self.mesh is None or self.mesh.processes.leads
+        return self.processes.leads
 
     def led(self, decide: Callable[[], Any]) -> Any:
         """Return what decide() returns in the leading process, see `Processes.led`."""
-        return decide() if self.mesh is None else self.mesh.processes.led(decide)
+        return self.processes.led(decide)
 
     @property
     def selector(self) -> str:

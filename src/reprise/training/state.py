@@ -6,6 +6,7 @@ Saving it is checkpointing, restoring it is resuming.
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from reprise.runtime.mesh import Mesh
 
 
-_TABLES = ("rows", "row_steps")  # the fields with a row an item
-_SINGLE = (*_TABLES, "loss_sum")  # the fields that are single arrays
+TABLES = ("rows", "row_steps")  # the fields with a row an item
+_SHARE = re.compile(rf"({'|'.join(TABLES)})\.(\d+)-of-(\d+)")
+_SINGLE = (*TABLES, "loss_sum")  # the fields that are single arrays
 _GROUPS = ("params", "m", "v", "average")  # those that are arrays by name
 
 
@@ -139,22 +141,48 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A host copy of a TrainState: `arrays` by flat name ("rows", "params.bilinear", ...)."""
+    """A host copy of a TrainState: `arrays` by flat name ("rows", "params.bilinear", ...). On a
+    mesh, instead of tables, shares of devices: "rows.0-of-4" has the rows 0, 4, 8, ...
+    """
 
     arrays: Mapping[str, NDArray[Any]]
     progress: Progress
+
+    def joined(self) -> "Snapshot":
+        """Return the snapshot with its tables whole, where it has all shares of them."""
+        whole = {name: array for name, array in self.arrays.items() if share_of(name) is None}
+        for name, array in self.arrays.items():
+            if share := share_of(name):
+                table, place, devices = share
+                if table not in whole:
+                    every = (self.arrays[share_name(table, one, devices)] for one in range(devices))
+                    shape = (sum(map(len, every)), *array.shape[1:])
+                    whole[table] = np.empty(shape, array.dtype)
+                whole[table][place::devices] = array
+        return Snapshot(whole, self.progress)
 
     def digest(self) -> str:
         """Return the SHA-256 of all that determines the rest of the run: the arrays by name with
         dtype and shape, little-endian, and `Progress.trajectory` as sorted JSON.
         """
         digest = hashlib.sha256()
-        for name, array in sorted(self.arrays.items()):
+        for name, array in sorted(self.joined().arrays.items()):
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
             digest.update(f"{name} {little.dtype.str} {array.shape}\n".encode())
             digest.update(little.data)
         digest.update(json.dumps(self.progress.trajectory(), sort_keys=True).encode())
         return digest.hexdigest()
+
+
+def share_name(table: str, place: int, devices: int) -> str:
+    """Return the name in snapshots of a device's share of a table."""
+    return f"{table}.{place}-of-{devices}"
+
+
+def share_of(name: str) -> tuple[str, int, int] | None:
+    """Return the table, place and number of devices of a share's name; None of other names."""
+    match = _SHARE.fullmatch(name)
+    return None if match is None else (match[1], int(match[2]), int(match[3]))
 
 
 def take_snapshot(
@@ -165,20 +193,32 @@ def take_snapshot(
     Args:
         into: An earlier snapshot of the same run, whose memory is reused: allocating takes longer
             than copying.
-        num_rows: V + 1, where the rows are dealt to several devices (`runtime.mesh`); a snapshot
-            has them in order.
+        num_rows: V + 1, where the rows are dealt to several devices (`runtime.mesh`): a snapshot
+            has the shares of this process's devices then.
     """
+    held = {
+        name: part
+        for field, array in _named(state.arrays)
+        for name, part in (
+            _shares(field, array, num_rows)
+            if num_rows is not None and field in TABLES
+            else [(field, np.asarray(array))]
+        )
+    }
     if into is None:
-        empty = {name: _empty(name, array, num_rows) for name, array in _named(state.arrays)}
-        into = Snapshot(empty, state.progress)
-    for name, array in _named(state.arrays):
-        if num_rows is not None and name in _TABLES:
-            from reprise.runtime.mesh import put_in_order
-
-            put_in_order(array, into.arrays[name])
-        else:
-            np.copyto(into.arrays[name], np.asarray(array), casting="no")
+        return Snapshot({name: np.array(array) for name, array in held.items()}, state.progress)
+    for name, array in held.items():
+        np.copyto(into.arrays[name], array, casting="no")
     return Snapshot(into.arrays, state.progress)
+
+
+def _shares(table: str, array: "Array", num_rows: int) -> "Iterator[tuple[str, NDArray[Any]]]":
+    """Yield the shares of a dealt table on this process's devices, with their names."""
+    devices = array.shape[0]
+    for shard in array.addressable_shards:
+        place = shard.index[0].start or 0
+        count = len(range(place, num_rows, devices))
+        yield share_name(table, place, devices), np.asarray(shard.data)[0, :count]
 
 
 def _named(arrays: Arrays) -> "Iterator[tuple[str, Array]]":
@@ -188,23 +228,25 @@ def _named(arrays: Arrays) -> "Iterator[tuple[str, Array]]":
         yield from ((f"{group}.{name}", array) for name, array in getattr(arrays, group).items())
 
 
-def _empty(name: str, array: "Array", num_rows: int | None) -> NDArray[Any]:
-    """Return room for a copy of an array."""
-    is_dealt = num_rows is not None and name in _TABLES
-    return np.empty((num_rows, *array.shape[2:]) if is_dealt else array.shape, array.dtype)
-
-
 def restore(snapshot: Snapshot, mesh: "Mesh | None" = None) -> TrainState:
-    """Put a snapshot back on the device, in memory that JAX owns, or on the devices of a mesh."""
+    """Put a snapshot back on the device, in memory that JAX owns, or on the devices of a mesh, of
+    which it has all rows or the shares of this process.
+    """
     from reprise.runtime import device
 
     put = device.own if mesh is None else mesh.everywhere
     groups: dict[str, dict[str, Array]] = {group: {} for group in _GROUPS}
     single: dict[str, Array] = {}
+    shares: dict[str, dict[int, NDArray[Any]]] = {}
     for name, array in snapshot.arrays.items():
         group, _, key = name.partition(".")
-        if key:
+        if share := share_of(name):
+            shares.setdefault(share[0], {})[share[1]] = array
+        elif key:
             groups[group][key] = put(array)
         else:
-            single[name] = mesh.deal(array) if mesh and name in _TABLES else put(array)
+            single[name] = mesh.deal(array) if mesh and name in TABLES else put(array)
+    for table, own in shares.items():
+        assert mesh is not None
+        single[table] = mesh.dealt(own)
     return TrainState(Arrays(**single, **groups), snapshot.progress)
