@@ -244,10 +244,8 @@ def _change(names: Names, change: Change) -> None:
         names[change.added] = change.node
 
 
-def crash_states(disk: RecordingDisk) -> Iterator[CrashState]:
-    """Yield every distinct state that a crash before, between and after the recorded operations
-    may leave.
-    """
+def started(disk: RecordingDisk) -> Simulation:
+    """Return the simulation before the recorded operations."""
     simulation = Simulation()
     for path, content in disk.base.items():
         simulation.apply("make_folder" if content is None else "create", path)
@@ -255,7 +253,15 @@ def crash_states(disk: RecordingDisk) -> Iterator[CrashState]:
             simulation.apply("append", path, content)
             simulation.apply("sync", path)
         simulation.apply("sync", path.rpartition("/")[0])
-    seen = set()
+    simulation.apply("sync", "")
+    return simulation
+
+
+def crash_states(disk: RecordingDisk) -> Iterator[CrashState]:
+    """Yield every distinct state that a crash before, between and after the recorded operations
+    may leave.
+    """
+    simulation, seen = started(disk), set()
     for operation in [("sync", ""), *disk.operations]:
         simulation.apply(*operation)
         for state in simulation.crash_states():

@@ -4,6 +4,7 @@ another.
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,6 @@ def test_led_hands_the_leaders_decision_to_all() -> None:
 
     leader, other = (Processes(index, 2, Client()) for index in range(2))
     for value in ({"a": [1.5, None]}, 143):
-        assert leader.led(lambda value=value: value) == value
+        assert leader.led(partial(dict.get, {"it": value}, "it")) == value
         assert other.led(lambda: pytest.fail("it decides nothing")) == value
     assert Processes().led(lambda: 7) == 7

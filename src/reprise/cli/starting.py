@@ -59,10 +59,10 @@ def _words_of(request: Request) -> list[str]:
     words = [] if request.devices == 1 else ["--devices", str(request.devices)]
     if request.place is None:
         return words
-    coordinator, count, index = request.place
-    words += ["--coordinator", coordinator]
-    words += [] if count is None else ["--num-processes", str(count)]
-    return words + ([] if index is None else ["--process-id", str(index)])
+    place = request.place
+    words += ["--coordinator", place.coordinator]
+    words += [] if place.count is None else ["--num-processes", str(place.count)]
+    return words + ([] if place.index is None else ["--process-id", str(place.index)])
 
 
 def start_group(

@@ -45,7 +45,7 @@ from reprise.runs.loop import (
 from reprise.runs.naming import FitOf
 from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
-from reprise.runs.together import agreed, follow_start, loaded, start_of
+from reprise.runs.together import Mute, agreed, follow_start, loaded, start_of
 from reprise.runtime import environment
 from reprise.runtime import mesh as meshes
 from reprise.runtime.processes import Place
@@ -204,10 +204,6 @@ def _prepared(request: Request, task: Task, used: Sequence[Feature], say: Say) -
     return resumption
 
 
-class _Mute(Announcer):
-    """Shows nothing."""
-
-
 def _follow(task: Task, folder: RunFolder, evaluate: Evaluate, own_process: bool) -> Outcome:
     """Train a run that another process leads, until that one has ended."""
     assert task.mesh is not None
@@ -217,7 +213,7 @@ def _follow(task: Task, folder: RunFolder, evaluate: Evaluate, own_process: bool
         state = fresh_state(task) if snapshot is None else state_of(task, snapshot)
         del snapshot
         if not is_finished(state.progress, task.config):
-            state = train(task, state, folder, stop, _Mute(), evaluate)
+            state = train(task, state, folder, stop, Mute(), evaluate)
         code = task.led(lambda: None)
     return Outcome(state.progress, state.progress.best, None, code, leads=False)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from reprise.checkpoints import store
@@ -10,9 +11,25 @@ from reprise.errors import CheckpointError
 from reprise.runs.folder import Resumption, RunFolder, refuse_difference
 from reprise.runs.signals import StopRequest
 from reprise.runtime.mesh import Mesh
-from reprise.training.state import Best, LogMark, Progress, Snapshot
+from reprise.training.state import Best, LogMark, Progress, Snapshot, TrainState
 
 _EVERY = 16  # steps between questions, each of which waits for all processes
+
+
+class Mute:
+    """An observer of training that shows nothing."""
+
+    def stepped(self, state: TrainState) -> None:
+        """Show nothing."""
+
+    def evaluated(self, progress: Progress, line: dict[str, Any]) -> None:
+        """Show nothing."""
+
+    def saved(self, progress: Progress, path: Path) -> None:
+        """Show nothing."""
+
+    def stopping(self, progress: Progress) -> None:
+        """Show nothing."""
 
 
 class _AgreedStop(StopRequest):

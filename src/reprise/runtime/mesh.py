@@ -25,7 +25,8 @@ from reprise.runtime.environment import MESH
 from reprise.runtime.processes import ALONE, Place, Processes, connect
 
 AXIS = "devices"
-DEALT, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
+DEALT: Any = PartitionSpec(AXIS)  # type: ignore[no-untyped-call]
+EVERYWHERE: Any = PartitionSpec()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ class Mesh:
         """Return the greatest of the processes' values."""
         own = np.full(len(self.devices.local_devices), value, np.int32)
         sharding = NamedSharding(self.devices, DEALT)
-        whole = jax.make_array_from_process_local_data(sharding, own, (self.size,))
+        make: Any = jax.make_array_from_process_local_data
+        whole = make(sharding, own, (self.size,))
         return int(np.asarray(_greatest(self.devices)(whole)))
 
     def _made(self, shape: tuple[int, ...], spec: PartitionSpec, part_of: Any) -> Array:
@@ -100,9 +102,10 @@ def _filled_up(share: NDArray[Any], room: int) -> NDArray[Any]:
 
 @cache
 def _greatest(devices: jax.sharding.Mesh) -> Any:
+    greatest: Any = lax.pmax
     return jax.jit(
         jax.shard_map(
-            lambda value: lax.pmax(value[0], AXIS),
+            lambda value: greatest(value[0], AXIS),
             mesh=devices,
             in_specs=DEALT,
             out_specs=EVERYWHERE,

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from reprise.errors import PeersLostError, UsageError
 from reprise.text.messages import Phrase
@@ -20,7 +20,8 @@ _FOREVER = 10**9  # milliseconds: a leader that is gone ends the wait
 _LOST = ("Gloo", "NCCL", "coordination service", "distributed service", "Socket closed")
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """A process among those of a run: the address HOST:PORT of process 0, how many there are, and
     which of them this is. With the address AUTO, JAX detects all three.
     """

@@ -40,8 +40,7 @@ def init(
     starts = jnp.asarray(firsts, jnp.int32)
 
     def fill(block: Array, rows: Array) -> Array:
-        places = _plus(high[block], low[block], lax.iota(jnp.uint32, at_once * width))
-        drawn = _uniform(key, *places, limit)
+        drawn = _uniform(key, high[block], low[block], at_once * width, limit)
         return lax.dynamic_update_slice(rows, drawn.reshape(-1, width), (1 + starts[block], 0))
 
     rows: Array = lax.fori_loop(
@@ -71,8 +70,8 @@ def init_share(
         first = jnp.minimum(block * at_once, count - at_once)
         items = ((first + jnp.arange(at_once)) * devices + device).astype(jnp.uint32)
         high, low = (each[:, None] for each in _product(items - 1, width))
-        places = _plus(high, low, jnp.arange(width, dtype=jnp.uint32))
-        drawn = _uniform(key, *(each.reshape(-1) for each in places), limit)
+        high, low = _plus(high, low, jnp.arange(width, dtype=jnp.uint32))
+        drawn = _uniform_at(key, high.reshape(-1), low.reshape(-1), limit)
         is_item = (items > 0) & (items <= num_items)
         own = jnp.where(is_item[:, None], drawn.reshape(-1, width), 0)
         return lax.dynamic_update_slice(rows, own, (first, 0))
@@ -94,11 +93,15 @@ def _plus(high: Array, low: Array, more: Array) -> tuple[Array, Array]:
     return high + (total < low), total
 
 
-def _uniform(key: Array, high: Array, low: Array, limit: float) -> Array:
-    """Return the values of `jax.random.uniform(key, ..., -limit, limit)` in the places
-    2^32 * high + low [n] uint32, bitwise identical. Drawing a whole table needs several times its
-    memory.
+def _uniform(key: Array, high: Array, low: Array, count: int, limit: float) -> Array:
+    """Return `count` values of `jax.random.uniform(key, ..., -limit, limit)` from position
+    2^32 * high + low on, bitwise identical. Drawing a whole table needs several times its memory.
     """
+    return _uniform_at(key, *_plus(high, low, lax.iota(jnp.uint32, count)), limit)
+
+
+def _uniform_at(key: Array, high: Array, low: Array, limit: float) -> Array:
+    """Return these values in the positions 2^32 * high + low [n] uint32."""
     count = len(low)
     words = threefry_2x32(jax.random.key_data(key), jnp.concatenate([high, low]))
     fraction = (words[:count] ^ words[count:]) >> 9

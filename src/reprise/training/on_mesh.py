@@ -24,7 +24,7 @@ from reprise.training.batches import Batch
 from reprise.training.optimizers import ApplyPending, Update, apply_all_of
 from reprise.training.schedules import Schedule
 from reprise.training.state import Arrays
-from reprise.training.step import Exchange, TrainStep, initial_arrays, update_of
+from reprise.training.step import Exchange, TrainStep, update_of
 
 _STATE = Arrays(
     rows=DEALT,
@@ -70,10 +70,11 @@ def check(config: TrainConfig, mesh: Mesh) -> None:
 
 def placed(mesh: Mesh, batch: Batch) -> Batch:
     """Put a batch on the devices."""
-    put = {DEALT: mesh.split, EVERYWHERE: mesh.everywhere}
+    put: Any = {DEALT: mesh.split, EVERYWHERE: mesh.everywhere}
+    specs: Any = _BATCH
     return Batch._make(
         None if array is None else put[spec](array)
-        for array, spec in zip(batch, _BATCH, strict=True)
+        for array, spec in zip(batch, specs, strict=True)
     )
 
 
@@ -102,12 +103,12 @@ def make_apply_pending(mesh: Mesh, optimizer: str, schedule: Schedule) -> ApplyP
     return jax.jit(_on_each(mesh, apply_all, (EVERYWHERE, EVERYWHERE)), donate_argnums=0)
 
 
-def make_initial_arrays(mesh: Mesh, *about: Any) -> Callable[[], Arrays]:
-    """Return what makes `step.initial_arrays` of the arguments `about`, bitwise the same."""
+def make_initial_arrays(mesh: Mesh, initial: Callable[..., Arrays]) -> Callable[[], Arrays]:
+    """Return what makes initial(init_table), which is `step.initial_arrays`, on a mesh."""
 
     def of_device() -> Arrays:
         table = partial(item_table.init_share, lax.axis_index(AXIS), mesh.size)
-        return _dealt(initial_arrays(*about, init_table=table))
+        return _dealt(initial(init_table=table))
 
     return _mapped(mesh, of_device, ())
 
@@ -140,7 +141,8 @@ def _exchange(devices: int, room: int) -> Exchange:
 
     def gathered(values: Array, places: ArrayLike) -> Array:
         own = jnp.asarray(places) < room
-        summed: Array = lax.psum(jnp.where(own[:, None], values, 0), AXIS)
+        add_up: Any = lax.psum
+        summed: Array = add_up(jnp.where(own[:, None], values, 0), AXIS)
         return summed
 
     return Exchange(

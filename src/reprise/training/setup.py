@@ -4,6 +4,7 @@ evaluation users and the initial TrainState.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -201,7 +202,8 @@ def initial_shapes(task: Task) -> Arrays:
 
 def _initial_arrays(task: Task) -> Arrays:
     config = task.config
-    about = (
+    initial = partial(
+        initial_arrays,
         model_of(config),
         shape_of(config),
         task.num_items,
@@ -213,8 +215,8 @@ def _initial_arrays(task: Task) -> Arrays:
         config.average_decay > 0,
     )
     if task.mesh is None:
-        return initial_arrays(*about)
-    return on_mesh.make_initial_arrays(task.mesh, *about)()
+        return initial()
+    return on_mesh.make_initial_arrays(task.mesh, initial)()
 
 
 def snapshot_of(task: Task, state: TrainState, into: Snapshot | None = None) -> Snapshot:

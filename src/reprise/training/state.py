@@ -156,8 +156,7 @@ class Snapshot:
                 table, place, devices = share
                 if table not in whole:
                     every = (self.arrays[share_name(table, one, devices)] for one in range(devices))
-                    shape = (sum(map(len, every)), *array.shape[1:])
-                    whole[table] = np.empty(shape, array.dtype)
+                    whole[table] = np.empty((sum(map(len, every)), *array.shape[1:]), array.dtype)
                 whole[table][place::devices] = array
         return Snapshot(whole, self.progress)
 
@@ -236,7 +235,7 @@ def restore(snapshot: Snapshot, mesh: "Mesh | None" = None) -> TrainState:
 
     put = device.own if mesh is None else mesh.everywhere
     groups: dict[str, dict[str, Array]] = {group: {} for group in _GROUPS}
-    single: dict[str, Array] = {}
+    single: dict[str, Any] = {}
     shares: dict[str, dict[int, NDArray[Any]]] = {}
     for name, array in snapshot.arrays.items():
         group, _, key = name.partition(".")
@@ -249,4 +248,4 @@ def restore(snapshot: Snapshot, mesh: "Mesh | None" = None) -> TrainState:
     for table, own in shares.items():
         assert mesh is not None
         single[table] = mesh.dealt(own)
-    return TrainState(Arrays(**single, **groups), snapshot.progress)
+    return TrainState(Arrays(**single | groups), snapshot.progress)
