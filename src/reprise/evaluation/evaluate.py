@@ -1,7 +1,7 @@
 """Evaluate a model over all items on a split's users."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from reprise.errors import DataError
 from reprise.evaluation import health
 from reprise.evaluation.metrics import IN_TRAINING, Lists, Metric, measured
 from reprise.retrieval import rerank
+from reprise.retrieval.on_mesh import DealtRetriever
 from reprise.retrieval.ranking import Ranking
 from reprise.retrieval.search import Chunk, search
 from reprise.retrieval.terms import Terms
@@ -119,12 +120,12 @@ def evaluate_each(
     made = passed.through(user_vectors(retriever, users, should_stop))
     chunks = _chunks(retriever, users, made, top_n, by_category, filter_seen)
     lists: list[list[Ranking]] = [[] for _ in coefs]
-    for ranking in search(chunks, items):
+    for ranking in _rankings(retriever, chunks, items):
         for own, coef in zip(lists, coefs, strict=True):
             own.append(_chosen(ranking, item_category, top_n, coef))
     finite = bool(
         passed.finite
-        and np.isfinite(items).all()
+        and _is_finite(retriever, items)
         and (filter_seen or math.isfinite(seen_bias))
         and (retriever.memory is None or np.isfinite(retriever.memory.numbers).all())
     )
@@ -132,7 +133,7 @@ def evaluate_each(
     evaluations = []
     for own in lists:
         ids = np.concatenate([ranking.ids for ranking in own])[:count]
-        listed = Lists(ids, *targets, len(items), item_category, truth, training_counts)
+        listed = Lists(ids, *targets, retriever.num_items, item_category, truth, training_counts)
         means, by_user = score(listed, cutoffs, metrics)
         if passed.num_interest > 1:
             origin = np.concatenate([ranking.interests for ranking in own])[:count]
@@ -144,6 +145,20 @@ def evaluate_each(
         asked_at = retriever.request_time
         evaluations.append(Evaluation(means, ids, by_user, seen_bias, asked_at))
     return evaluations
+
+
+def _rankings(
+    retriever: Retriever, chunks: Iterator[Chunk], items: NDArray[np.float32]
+) -> Iterable[Ranking]:
+    if isinstance(retriever, DealtRetriever):
+        return retriever.rankings(chunks, items)
+    return search(chunks, items)
+
+
+def _is_finite(retriever: Retriever, items: NDArray[np.float32]) -> bool:
+    if isinstance(retriever, DealtRetriever):
+        return retriever.is_finite(items)
+    return bool(np.isfinite(items).all())
 
 
 def _chosen(

@@ -57,6 +57,11 @@ class Retriever:
     memory: Memory | None = None
 
     @property
+    def num_items(self) -> int:
+        """Items of the catalogue, V."""
+        return len(self.rows) - 1
+
+    @property
     def reads_times(self) -> bool:
         """Whether interests depend on when items were."""
         return self.model.timed is not None

@@ -21,11 +21,12 @@ from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
 from reprise.evaluation.evaluate import evaluate
 from reprise.models.scoring import MEMORY
+from reprise.retrieval.on_mesh import retriever_of_table
 from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriever_of_rows
 from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
-from reprise.training import averaging
+from reprise.training import averaging, item_table
 from reprise.training.batches import prefetch
 from reprise.training.dispatch import RunAhead, Work, make_work, portions
 from reprise.training.schedules import schedule_of
@@ -68,23 +69,23 @@ def evaluate_state(task: Task, state: TrainState, stop: StopRequest) -> dict[str
     """
     if task.config.is_final_fit:
         return {}
-    retriever = retriever_of_state(task, state)
-
-    def measured() -> dict[str, float]:
-        cutoffs = task.config.cutoffs
-        return evaluate(retriever, task.selecting, cutoffs, should_stop=lambda: bool(stop)).metrics
-
-    found: dict[str, float] = task.led(measured)
-    return found
+    retriever, cutoffs = retriever_of_state(task, state), task.config.cutoffs
+    found = evaluate(retriever, task.selecting, cutoffs, should_stop=lambda: bool(stop)).metrics
+    agreed: dict[str, float] = task.led(lambda: found)
+    return agreed
 
 
 def retriever_of_state(task: Task, state: TrainState) -> Retriever:
     """Return the retriever of a state without pending updates."""
-    config, model = task.config, task.model
-    arrays = state.arrays if task.mesh is None else gathered(task, state.arrays)
-    own = averaging.served(arrays, state.progress.step, config)
+    config, model, arrays = task.config, task.model, state.arrays
+    if task.mesh is not None and task.edges is None:
+        own = (arrays.rows, item_table.width(arrays.rows), task.num_items, arrays.params)
+        return retriever_of_table(model, config.scoring, task.mesh, *own, config.request_at)
+    if task.mesh is not None:  # the memory is fitted to all items
+        arrays = gathered(task, arrays)
+    served = averaging.served(arrays, state.progress.step, config)
     return retriever_of_rows(
-        model, config.scoring, *own, task.features, config.request_at, task.edges
+        model, config.scoring, *served, task.features, config.request_at, task.edges
     )
 
 

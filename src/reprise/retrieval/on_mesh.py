@@ -1,0 +1,175 @@
+"""A model whose item rows are dealt to the devices of a mesh: each process searches its own items,
+and the lists of all are merged. No process has the rows of all items.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax import Array, lax
+from jax.experimental import multihost_utils
+from numpy.typing import NDArray
+
+from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
+from reprise.retrieval.search import Chunk, search
+from reprise.retrieval.terms import Added, Terms
+from reprise.retrieval.vectors import Retriever
+from reprise.runtime import device
+from reprise.runtime.mesh import AXIS, DEALT, EVERYWHERE, Mesh, own_places
+
+if TYPE_CHECKING:
+    from reprise.models.registry import Model, Params
+    from reprise.models.scoring import Scoring
+
+
+@dataclass(frozen=True)
+class DealtRetriever(Retriever):
+    """A model with the rows of this process's items.
+
+    Attributes:
+        rows: [n+1, width], the rows of these items, ascending; row 0 is padding.
+        ids: [n] int64, their numbers.
+        mesh: The devices.
+        table: [N, R, at least width], the dealt rows of all items.
+        count: V.
+    """
+
+    ids: NDArray[np.int64] | None = None
+    mesh: Mesh | None = None
+    table: Array | None = None
+    count: int = 0
+
+    @property
+    def num_items(self) -> int:
+        """Items of the catalogue, V."""
+        return self.count
+
+    def interests(
+        self,
+        history: NDArray[np.int32],
+        lengths: NDArray[np.int32],
+        times: NDArray[np.int32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return `Retriever.interests`; all processes have to ask for the same."""
+        assert self.mesh is not None
+        look_up = _make_look_up(self.mesh, self.width)
+        found = np.asarray(look_up(self.table, self.mesh.everywhere(history.reshape(-1))))
+        places = np.arange(history.size, dtype=np.int32).reshape(history.shape)
+        of_batch = Retriever(**{**_fields(self), "rows": device.own(found)})
+        return of_batch.interests(places, lengths, times)
+
+    def is_finite(self, items: NDArray[np.float32]) -> bool:
+        """Return whether the vectors of all processes are finite."""
+        assert self.mesh is not None
+        return not self.mesh.greatest(int(not np.isfinite(items).all()))
+
+    def rankings(self, chunks: Iterable[Chunk], items: NDArray[np.float32]) -> list[Ranking]:
+        """Return the ranking of each chunk over all items, as `search` does; `items` are the
+        vectors of this process's.
+        """
+        asked: list[int] = []
+
+        def own(chunk: Chunk) -> Chunk:
+            assert chunk.terms.allowed is None
+            assert not chunk.by_interest
+            asked.append(chunk.top_n)
+            return chunk._replace(terms=Terms(self._own(chunk.terms.added)))
+
+        found = [self._numbered(one) for one in search(map(own, chunks), items)]
+        padded = [_padded(one, top_n) for one, top_n in zip(found, asked, strict=True)]
+        return _merged(self.mesh, padded, min(max(asked, default=0), self.count))
+
+    def _own(self, added: Added | None) -> Added | None:
+        """Return the values of this process's items, by their places."""
+        assert self.ids is not None
+        if added is None:
+            return None
+        place = np.minimum(np.searchsorted(self.ids, added.item), len(self.ids) - 1)
+        is_own = self.ids[place] == added.item
+        return Added(added.user[is_own], place[is_own] + 1, added.value[is_own])
+
+    def _numbered(self, ranking: Ranking) -> Ranking:
+        """Return a ranking of places as one of items."""
+        assert self.ids is not None
+        ids = np.where(ranking.ids == NO_ITEM, NO_ITEM, self.ids[ranking.ids - 1])
+        return ranking._replace(ids=ids)
+
+
+def retriever_of_table(
+    model: "Model",
+    scoring: "Scoring",
+    mesh: Mesh,
+    table: Array,
+    width: int,
+    count: int,
+    params: "Params",
+    request_time: str | None = None,
+) -> DealtRetriever:
+    """Return the retriever of dealt rows [N, R, at least width] of `count` items."""
+    devices, room, _ = table.shape
+    shards = {shard.index[0].start or 0: shard.data for shard in table.addressable_shards}
+    places = sorted(shards)
+    rows = np.stack([np.asarray(shards[place])[0, :, :width] for place in places], axis=1)
+    every = (np.arange(room)[:, None] * devices + places).reshape(-1)
+    is_item = (every > 0) & (every <= count)
+    rows = np.concatenate([np.zeros((1, width), np.float32), rows.reshape(-1, width)[is_item]])
+    here = {name: device.own(np.asarray(value)) for name, value in params.items()}
+    own = (model, scoring, device.own(rows), width, here, request_time)
+    return DealtRetriever(*own, ids=every[is_item], mesh=mesh, table=table, count=count)
+
+
+def _fields(retriever: DealtRetriever) -> dict[str, Any]:
+    """Return what a retriever of other rows takes over."""
+    names = ("model", "scoring", "width", "params", "request_time")
+    return {name: getattr(retriever, name) for name in names}
+
+
+@cache
+def _make_look_up(mesh: Mesh, width: int) -> Any:
+    """Return look_up(table, ids [n]) -> values [n, width], on every device."""
+
+    def look_up(table: Array, ids: Array) -> Array:
+        places = own_places(ids, mesh.size, table.shape[1])
+        values = table[0, :, :width].at[places].get(mode="fill", fill_value=0)
+        add_up: Any = lax.psum
+        summed: Array = add_up(values, AXIS)
+        return summed
+
+    specs = (DEALT, EVERYWHERE)
+    return jax.jit(
+        jax.shard_map(
+            look_up, mesh=mesh.devices, in_specs=specs, out_specs=EVERYWHERE, check_vma=False
+        )
+    )
+
+
+def _padded(ranking: Ranking, length: int) -> Ranking:
+    """Return a ranking of this length."""
+    more = ((0, 0), (0, length - ranking.ids.shape[1]))
+    return Ranking(
+        np.pad(ranking.ids, more, constant_values=NO_ITEM),
+        np.pad(ranking.scores, more, constant_values=-np.inf),
+        np.pad(ranking.interests, more, constant_values=NO_INTEREST),
+    )
+
+
+def _merged(mesh: Mesh | None, own: list[Ranking], length: int) -> list[Ranking]:
+    """Return the best `length` of all processes' rankings, ties by ascending id."""
+    assert mesh is not None
+    if mesh.processes.count == 1 or not own:
+        return [Ranking(*(each[:, :length] for each in one)) for one in own]
+    ids, scores, interests = (np.concatenate(each) for each in zip(*own, strict=True))
+    # Once for all chunks: how far a search is ahead of its chunks depends on the cores.
+    whole = multihost_utils.process_allgather((ids.astype(np.int32), scores, interests))
+    ids, scores, interests = (np.concatenate(list(each), axis=1) for each in whole)
+    order = np.lexsort((ids, -scores))[:, :length]
+    taken = [np.take_along_axis(each, order, 1) for each in (ids, scores, interests)]
+    together = Ranking(taken[0].astype(np.int64), taken[1], taken[2])
+    ends = np.cumsum([len(one.ids) for one in own])
+    return [
+        Ranking(*(each[end - len(one.ids) : end] for each in together))
+        for one, end in zip(own, ends, strict=True)
+    ]

@@ -1,0 +1,84 @@
+"""The lists of a model whose rows are dealt, against those of one device."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers.commands import small_config
+from reprise.data.dataset import open_dataset
+from reprise.evaluation.evaluate import evaluate
+from reprise.retrieval.on_mesh import DealtRetriever, _merged, _padded
+from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
+from reprise.runs.loop import retriever_of_state
+from reprise.runtime.mesh import mesh_of
+from reprise.runtime.processes import Processes
+from reprise.training.setup import fresh_state, make_task, snapshot_of, state_of
+
+pytestmark = pytest.mark.mesh
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model": "ComiRec-DR"},
+        {"model": "Queries", "repeat_bias": True, "temperature": 0.1, "embeddings": "untied"},
+    ],
+)
+def test_dealt_rows_give_the_lists_of_one_device(
+    settings: dict[str, Any], small_data: Path
+) -> None:
+    data, mesh = open_dataset(small_data / "small"), mesh_of(4)
+    one, several = (make_task(small_config(**settings), data, mesh=on) for on in (None, mesh))
+    state = snapshot_of(one, fresh_state(one))
+    if settings.get("repeat_bias"):
+        params = dict(state.arrays) | {"params.repeat": np.array(0.3, np.float32)}
+        state = type(state)(params, state.progress)
+    found = []
+    for task in (one, several):
+        retriever = retriever_of_state(task, state_of(task, state))
+        for filter_seen in (False, True):
+            made = evaluate(retriever, task.valid, (5, 50), filter_seen=filter_seen)
+            found.append((made.ids, made.metrics))
+    for (ids, metrics), (dealt, dealt_metrics) in zip(found[:2], found[2:], strict=True):
+        assert np.array_equal(ids, dealt)
+        assert metrics == pytest.approx(dealt_metrics, rel=1e-6, nan_ok=True)
+
+
+def test_rows_that_are_not_finite_make_all_metrics_nan(small_data: Path) -> None:
+    task = make_task(small_config(), open_dataset(small_data / "small"), mesh=mesh_of(2))
+    state = snapshot_of(task, fresh_state(task))
+    state.arrays["rows.1-of-2"][3] = np.nan
+    retriever = retriever_of_state(task, state_of(task, state))
+    assert isinstance(retriever, DealtRetriever)
+    assert np.isnan(list(evaluate(retriever, task.valid, (5,)).metrics.values())).all()
+
+
+def test_merged_lists_are_those_of_all_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.integers(0, 6, (7, 23)).astype(np.float32)  # with many ties
+    scores[2, 4:] = -np.inf
+
+    def ranked(ids: Any, length: int) -> Ranking:
+        own = scores[:, ids - 1]
+        order = np.lexsort((np.broadcast_to(ids, own.shape), -own))[:, :length]
+        best = np.take_along_axis(own, order, 1)
+        listed = np.where(best == -np.inf, NO_ITEM, ids[order])
+        return Ranking(listed, best, np.where(listed == NO_ITEM, NO_INTEREST, listed % 3))
+
+    every = np.arange(1, 24)
+    parts = [_padded(ranked(every[every % 4 == place], 9), 9) for place in range(4)]
+    monkeypatch.setattr(
+        "jax.experimental.multihost_utils.process_allgather",
+        lambda own: tuple(
+            np.stack([getattr(part, name) for part in parts]) for name in Ranking._fields
+        ),
+    )
+    mesh = mesh_of(4)
+    assert mesh is not None
+    of_four = type(mesh)(mesh.devices, Processes(0, 4))
+    cut = [Ranking(*(each[rows] for each in parts[0])) for rows in (slice(0, 3), slice(3, 7))]
+    merged = _merged(of_four, cut, 9)
+    for name, expected in ranked(every, 9)._asdict().items():
+        assert np.array_equal(np.concatenate([getattr(one, name) for one in merged]), expected)
