@@ -45,7 +45,7 @@ from reprise.runs.loop import (
 from reprise.runs.naming import FitOf
 from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest, stop_requests
-from reprise.runs.together import Mute, agreed, follow_start, loaded, start_of
+from reprise.runs.together import Mute, agreed, follow_start, loaded, shares_of, start_of
 from reprise.runtime import environment
 from reprise.runtime import mesh as meshes
 from reprise.runtime.processes import Place
@@ -55,12 +55,11 @@ from reprise.training.setup import (
     Task,
     fresh_state,
     make_task,
-    on_one_device,
     snapshot_of,
     state_of,
     up_to_date,
 )
-from reprise.training.state import Best, Progress, TrainState, restore
+from reprise.training.state import Best, Progress, TrainState
 from reprise.training.stopping import out_of_patience
 
 
@@ -176,7 +175,7 @@ def run_session(
         if config.is_final_fit:
             announcer.say("final_fit", users=len(task.sampler.users))
         elif not stop:
-            found = _measure_ended(task, dataset, state, folder, heard, announcer, evaluate)
+            found = _measure_ended(task, dataset, state, folder, stop, announcer, evaluate)
         code = task.led(lambda: stop.exit_code or heard.exit_code)
     progress, stored = state.progress, store.scan(folder.checkpoints)
     best = results.best_known(stored, results.read(folder.path), progress.best)
@@ -214,6 +213,8 @@ def _follow(task: Task, folder: RunFolder, evaluate: Evaluate, own_process: bool
         del snapshot
         if not is_finished(state.progress, task.config):
             state = train(task, state, folder, stop, Mute(), evaluate)
+        if not stop and not task.config.is_final_fit:
+            _measure_ended(task, task.dataset, state, folder, stop, Mute(), evaluate)
         code = task.led(lambda: None)
     return Outcome(state.progress, state.progress.best, None, code, leads=False)
 
@@ -374,34 +375,37 @@ def _measure_ended(
     A last state between two evaluations is rated now, and is the best where it is better. What is
     stored of it stays as it is, and so does whatever follows where the run is extended.
     """
-    latest = store.scan(folder.checkpoints)[-1]
-    if task.mesh is not None:
-        task, state = on_one_device(task), restore(store.load(latest))
+    say = announcer.say
+    latest = _stored(folder, task.led(lambda: store.scan(folder.checkpoints)[-1].path.name))
     state = up_to_date(task, state)  # it is stored: nothing goes on from here
     try:
         if not latest.progress.is_rated:
             rated = evaluate(task, state, stop)[task.selector]
             metric = rated if math.isfinite(rated) else None
-            announcer.say(
-                "final_rated", n=task.config.top_n, step=latest.progress.step, metric=rated
-            )
-            results.keep(latest, (), announcer.say, results.final_of(latest, metric))
-        checkpoint, state = _best_state(task, latest, state, folder, announcer.say)
+            say("final_rated", n=task.config.top_n, step=latest.progress.step, metric=rated)
+            if task.leads:
+                results.keep(latest, (), say, results.final_of(latest, metric))
+        checkpoint, state = _best_state(task, latest, state, folder, say)
         retriever = retriever_of_state(task, state)
-        _say_memory(retriever, announcer.say)
+        _say_memory(retriever, say)
         found: dict[Split, Measured] = {
             split: _measure(task, dataset, checkpoint, retriever, split, stop)
             for split in ("valid", "test")
         }
     except InterruptedSearchError:
         return None
-    facts = [evaluation_facts(measured, split, None) for split, measured in found.items()]
-    results.keep(checkpoint, facts, announcer.say)
+    if task.leads:
+        facts = [evaluation_facts(measured, split, None) for split, measured in found.items()]
+        results.keep(checkpoint, facts, say)
     metrics: dict[Split, dict[str, float]] = {
         split: measured.evaluation.metrics for split, measured in found.items()
     }
     announcer.measured(checkpoint.progress.step, metrics)
     return metrics
+
+
+def _stored(folder: RunFolder, name: str) -> Checkpoint:
+    return store.read(folder.checkpoints / name)
 
 
 def _best_state(
@@ -410,12 +414,23 @@ def _best_state(
     """Return the best checkpoint and its state, its rows up to date; the latest's, which `state`
     is, where none was rated or its files are damaged.
     """
-    stored = store.scan(folder.checkpoints)
-    best = results.best_of(stored, results.read(folder.path))
-    if best is None or best.path == latest.path:
+
+    def best_name() -> str:
+        best = results.best_of(store.scan(folder.checkpoints), results.read(folder.path)) or latest
+        try:
+            if task.processes.count > 1 and best.path != latest.path:
+                store.verify(best)  # each reads a part of it
+        except store.DamagedCheckpointError as damage:
+            say("damaged_ignored", path=best.path, reason=damage)
+            best = latest
+        return best.path.name
+
+    best = _stored(folder, task.led(best_name))
+    if best.path == latest.path:
         return latest, state
     try:
-        return best, up_to_date(task, state_of(task, store.load(best)))
+        snapshot = store.load(best) if task.mesh is None else shares_of(task.mesh, best)
+        return best, up_to_date(task, state_of(task, snapshot))
     except store.DamagedCheckpointError as damage:
         say("damaged_ignored", path=best.path, reason=damage)
         return latest, state

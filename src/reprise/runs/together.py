@@ -9,15 +9,32 @@ from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.errors import CheckpointError
 from reprise.runs.folder import Resumption, RunFolder, refuse_difference
+from reprise.runs.results import Split
 from reprise.runs.signals import StopRequest
 from reprise.runtime.mesh import Mesh
+from reprise.training.setup import Task
 from reprise.training.state import Best, LogMark, Progress, Snapshot, TrainState
 
 _EVERY = 16  # steps between questions, each of which waits for all processes
 
 
 class Mute:
-    """An observer of training that shows nothing."""
+    """An announcer (`session.Announcer`) that shows nothing."""
+
+    def say(self, key: str, **values: object) -> None:
+        """Show nothing."""
+
+    def began(self, task: Task, folder: RunFolder, resumption: Resumption | None) -> None:
+        """Show nothing."""
+
+    def restored(self, progress: Progress) -> None:
+        """Show nothing."""
+
+    def measured(self, step: int, metrics: Mapping[Split, dict[str, float]]) -> None:
+        """Show nothing."""
+
+    def training_begins(self, progress: Progress) -> None:
+        """Show nothing."""
 
     def stepped(self, state: TrainState) -> None:
         """Show nothing."""
@@ -64,6 +81,11 @@ def start_of(identity: Mapping[str, Any], resumption: Resumption | None) -> dict
 def loaded(mesh: Mesh, checkpoint: Checkpoint) -> Snapshot:
     """Return this process's shares of a checkpoint, all of whose files are verified."""
     store.verify(checkpoint)
+    return shares_of(mesh, checkpoint)
+
+
+def shares_of(mesh: Mesh, checkpoint: Checkpoint) -> Snapshot:
+    """Return this process's shares of a checkpoint."""
     return store.load_shares(checkpoint, mesh.places, mesh.size)
 
 
@@ -81,7 +103,7 @@ def follow_start(
         return None
     path = folder.checkpoints / start["checkpoint"]
     try:
-        arrays = store.load_shares(store.read(path), mesh.places, mesh.size).arrays
+        arrays = shares_of(mesh, store.read(path)).arrays
     except store.DamagedCheckpointError as damage:
         raise CheckpointError("not_shared", path=path, reason=damage) from damage
     known = dict(start["progress"])

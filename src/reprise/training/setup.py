@@ -3,7 +3,7 @@ evaluation users and the initial TrainState.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -240,11 +240,6 @@ def gathered(task: Task, arrays: Arrays) -> Arrays:
     meshes.put_in_order(arrays.rows, rows)
     params = {name: device.own(np.asarray(value)) for name, value in arrays.params.items()}
     return arrays._replace(rows=device.own(rows), params=params)
-
-
-def on_one_device(task: Task) -> Task:
-    """Return the task of one device: of this process's first, where there are several."""
-    return replace(task, mesh=None, apply_pending=_apply_pending(task.config, None))
 
 
 def averaged(task: Task, state: TrainState) -> TrainState:
