@@ -65,7 +65,9 @@ class Catalogue:
 
     def number(self, raw_id: object) -> int:
         """Return an item's number, or NO_ITEM."""
-        return self._numbers.get(spelled_one(raw_id) or "", NO_ITEM)
+        # A text that is an id needs no spelling, which takes most of the time.
+        own = self._numbers.get(raw_id) if isinstance(raw_id, str) else None
+        return own or self._numbers.get(spelled_one(raw_id) or "", NO_ITEM)
 
     def known(self, raw_id: object) -> int:
         """Return an item's number; UsageError, with similar ids, if there is no such item."""
@@ -76,7 +78,7 @@ class Catalogue:
 
     def numbered(self, raw_ids: Iterable[object]) -> Numbered:
         """Return the numbers of the known items among raw ids, and count the others."""
-        found = self.numbers(map(spelled_one, raw_ids))
+        found = np.fromiter(map(self.number, raw_ids), np.int32)
         known = found != NO_ITEM
         return Numbered(found[known], len(found) - int(known.sum()), known)
 
