@@ -75,7 +75,7 @@ def make_task(config: TrainConfig, dataset: Dataset, edges: Edges | None = None)
     edges: those of the memory, if they are known already.
     """
     device.multiply_in_float32()
-    config = with_names(config, dataset)
+    config = memory.with_kind(with_names(config, dataset), dataset.num_items)
     model = model_of(config)
     jax.eval_shape(lambda: model.init(jax.random.key(0), shape_of(config)))  # or refuse
     if config.routing_penalty > 0 and model.interests_and_attention is None:
