@@ -40,6 +40,7 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
     "Queries": {"model": "Queries"},
     "MostPop": {"model": "MostPop"},
     "preset modern": {"preset": "modern"},
+    "preset fast": {"preset": "fast"},
     "sampler uniform": {"sampler": "uniform"},
     "sampler in-batch": {"sampler": "in-batch"},
     "sampler mixed": {"sampler": "mixed", "next_n": 7},

@@ -14,6 +14,7 @@ must make the same data set. "own GB" is the most that was allocated ("peak GB" 
 too), "disk GB" the most that the folder took. --parquet: the file as parts of Parquet, in any
 order, which plain Python does not read; --only-disk: without the one in memory;
 --without-category: users, items and times alone, which take less disk.
+--features: measure it beside with a table of all items, too: a brand, a price and a vector of 8.
 """
 
 import argparse
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--parquet", action="store_true")
     parser.add_argument("--only-disk", action="store_true", help="With --parquet, --max-memory.")
     parser.add_argument("--without-category", action="store_true", help="With --parquet.")
+    parser.add_argument("--features", action="store_true")
     parser.add_argument("--plain", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.plain is not None:
@@ -116,6 +118,12 @@ def measure_ours(folder: Path, source: Path, rows: int, options: argparse.Namesp
     if not options.only_disk:
         found.append(row("reprise prepare", rows, [*ours, "--name", "big"], folder / "data"))
         made.append(folder / "data" / "big")
+    if options.features:
+        table = write_items(folder / "items.parquet", options.rows)
+        asked = ["--items", table, "--item-features", "brand,price,vector"]
+        found.append(row("with features", rows, [*ours, "--name", "items", *asked]))
+        ratio = float(found[1]["cpu us"]) / float(found[0]["cpu us"])
+        print(f"with features: {ratio:.2f} of the processor time")
     if options.max_memory:
         command = [*ours, "--name", "disk", "--max-memory", options.max_memory]
         found.append(row(f"--max-memory {options.max_memory}", rows, command, folder / "data"))
@@ -191,13 +199,31 @@ def chunks(rows: int, seed: int) -> Iterator[pl.DataFrame]:
         yield chunk(rng, np.arange(first + 1, first + count + 1), items)
 
 
+def write_items(path: Path, rows: int) -> Path:
+    """Write a table of the items of about `rows` interactions."""
+    rng = np.random.default_rng(rows)
+    item = ids_of(np.arange(1, max(rows // USERS_ITEMS[1], 1) + HEAD + 2))
+    brand = pl.Series("brand", [f"b{one}" for one in rng.integers(0, 5000, len(item))])
+    price = pl.Series("price", rng.gamma(2, 10, len(item)))
+    vector = pl.Series("vector", rng.normal(size=(len(item), 8)).astype(np.float32))
+    frame = pl.DataFrame({"item_id": item}).with_columns(brand, price, vector)
+    frame.unique("item_id").write_parquet(path)
+    return path
+
+
+def ids_of(rank: np.ndarray) -> np.ndarray:
+    """Return the items' scattered ids by their ranks by popularity."""
+    ids: np.ndarray = rank * 2_654_435_761 % ITEM_IDS + 1
+    return ids
+
+
 def chunk(rng: np.random.Generator, users: np.ndarray, items: int) -> pl.DataFrame:
     """Return all rows of the users: lengths geometric, items by a Zipf-Mandelbrot law."""
     mean = USERS_ITEMS[0] - LEAST_LENGTH
     owner = np.repeat(users, LEAST_LENGTH - 1 + rng.geometric(1 / (mean + 1), len(users)))
     reach = (items + 1 + HEAD) / (1 + HEAD)
     rank = ((1 + HEAD) * reach ** rng.random(len(owner)) - HEAD).astype(np.int64)
-    item = rank * 2_654_435_761 % ITEM_IDS + 1
+    item = ids_of(rank)
     kinds, shares = list(BEHAVIOURS), np.cumsum(list(BEHAVIOURS.values()))
     kind = np.searchsorted(shares[:-1], rng.random(len(owner)))
     return pl.DataFrame(

@@ -195,7 +195,7 @@ def train(
         new: Make a new run, with the next free name ("first-2") if a run has that name.
         final_fit: Train on all users, valid and test too, with the settings of this run and as many
             steps as its best model took; nothing is evaluated.
-        preset: A set of settings that work well together: "modern".
+        preset: A set of settings that work well together: "modern", or "fast".
         config: A TOML file of settings, or the name of a shipped one; it overrides the preset.
         runs_dir: Folder of the runs.
         data_dir: Folder of the data sets. None: the folder that the run stored, or else "data".

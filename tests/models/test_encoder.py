@@ -24,7 +24,7 @@ from helpers.builders_models import (
     scales,
     seeds,
 )
-from helpers.effort import examples
+from helpers.effort import examples, some_at_length
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
 from reprise.models.wrappers.dynamic import with_dynamic_interests
 from reprise.models.wrappers.encoder import Encoder, encode, init, kept_values, with_encoder
@@ -287,7 +287,7 @@ def packed_sums(model: Model) -> Any:
     return jax.jit(jax.value_and_grad(total, argnums=(0, 1)))
 
 
-@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("members", some_at_length([1, 2], [2]))
 def test_encoder_of_packed_histories_equals_that_of_each(members: int) -> None:
     """With dropout, whose draws are the same, and with every item's gradient."""
     base = with_dynamic_interests(get_model("Queries"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.commands import small_config
+from helpers.effort import some_at_length
 from reprise.models.items import unit
 from reprise.models.registry import Model, ModelShape, Params, get_model, prefix_mask
 from reprise.models.scoring import Scoring
@@ -43,7 +44,9 @@ def base(model: str) -> Model:
     return with_encoder(get_model(model), Encoder(layers=1, heads=2))
 
 
-@pytest.mark.parametrize("model", ["ComiRec-SA", "Queries", "MIND", "GRU4REC"])
+@pytest.mark.parametrize(
+    "model", some_at_length(["ComiRec-SA", "Queries", "MIND", "GRU4REC"], ["Queries", "MIND"])
+)
 def test_ensemble_members_equal_the_model_alone(model: str) -> None:
     several, one = with_ensemble(base(model), MEMBERS), base(model)
     params = moved(several.init(jax.random.key(3), SHAPE))

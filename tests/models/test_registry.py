@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from helpers.effort import some_at_length
 from reprise.errors import UsageError
 from reprise.models.registry import (
     REGISTRY,
@@ -171,7 +172,9 @@ def test_registry_imports_jax_only_with_a_model(code: str, loaded: bool) -> None
     assert done.stdout.strip() == str(loaded)
 
 
-@pytest.mark.parametrize("name", ["ComiRec-DR", "ComiRec-SA", "Queries"])
+@pytest.mark.parametrize(
+    "name", some_at_length(["ComiRec-DR", "ComiRec-SA", "Queries"], ["Queries"])
+)
 def test_by_length_gives_short_histories_fewer_interests(name: str) -> None:
     shape = dataclasses.replace(SHAPE, history_length=33, num_interest=4)
     plain, model = get_model(name), with_dynamic_interests(get_model(name))

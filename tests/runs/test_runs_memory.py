@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.testing import assert_array_equal
 
 from helpers.builders_data import draft_of, split_of
 from helpers.checkpoints import harm_file, no_warning
-from helpers.commands import run_small, state_digest, stopping_at
+from helpers.commands import run_small, small_config, state_digest, stopping_at
 from helpers.pages import readme_code
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
@@ -24,6 +25,7 @@ from reprise.runs.stored import load
 from reprise.serving import export, index
 from reprise.serving.lists import Query, answer, model_of
 from reprise.serving.recommender import Recommender
+from reprise.training.setup import make_task
 
 ITEMS = 60
 WITH: dict[str, Any] = {
@@ -143,6 +145,19 @@ def test_memory_of_a_final_fit_or_too_many_items_is_refused(
     monkeypatch.setattr("reprise.memory.ridge.MOST_SOLVED", ITEMS - 1)
     with pytest.raises(UsageError, match="Use --memory rules"):
         run_small(data, tmp_path, **{**WITH, "memory": "ridge"})
+
+
+def test_memory_auto_is_ridge_up_to_its_largest_catalogue_and_then_rules(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a final fit, which has nobody to fit it to, none."""
+    asked, dataset = small_config(**{**WITH, "memory": "auto"}), open_dataset(data / "small")
+    made = make_task(asked, dataset)
+    assert made.config == replace(asked, memory="ridge")
+    assert made.identity["memory"] == "ridge"
+    monkeypatch.setattr("reprise.memory.ridge.MOST_SOLVED", ITEMS - 1)
+    assert make_task(asked, dataset).config.memory == "rules"
+    assert replace(asked, train_users="all").memory == "none"
 
 
 def test_ridge_adds_to_the_lists(run: RunFolder, data: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -101,6 +102,28 @@ def test_batcher_waits_for_others_until_a_batch_is_full() -> None:
 
     batching(use, batch_window=60, batch_size=3)
     assert kind.batches == [[1, 2, 3]]
+
+
+def test_batcher_waits_for_those_whom_a_long_batch_answered() -> None:
+    """Else clients stay divided: each half asks again while the other's batch is computed."""
+    kind = Doubling()
+
+    def work(inputs: list[int]) -> list[int]:
+        time.sleep(0.5)
+        return kind.work(inputs)
+
+    async def use(batcher: Batcher) -> None:
+        async def client() -> None:
+            for one in range(2):
+                assert await batcher.ask(work, [one]) == [2 * one]
+                await asyncio.sleep(0.01)
+
+        early = [asyncio.create_task(client()) for _ in range(3)]
+        await asyncio.sleep(0.2)
+        await asyncio.gather(*early, *(client() for _ in range(3)))
+
+    batching(use, batch_window=0.004, batch_size=64)
+    assert [len(batch) for batch in kind.batches] == [3, 6, 3]
 
 
 def test_batcher_refuses_what_its_queue_has_no_room_for() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from helpers.checkpoints import no_warning
 from helpers.commands import ENVIRONMENT, QUICK, RUN, reprise_command, train
+from helpers.effort import some_at_length
 from helpers.faults import aimed_at, needs_strace, under_strace
 from reprise.runs.manage.inspect import describe
 
@@ -65,7 +66,7 @@ def check_goes_on(data: Path, runs: Path, undisturbed: dict[str, Any]) -> None:
 
 
 @needs_strace
-@pytest.mark.parametrize("number", [3, 30])
+@pytest.mark.parametrize("number", some_at_length([3, 30], [30]))
 def test_train_on_a_failing_disk_ends_in_one_line_and_resumes(
     small_data: Path, tmp_path: Path, undisturbed: dict[str, Any], number: int
 ) -> None:
@@ -99,7 +100,7 @@ needs_mount = pytest.mark.skipif(shutil.which("mount") is None, reason="mount is
 
 
 @needs_mount
-@pytest.mark.parametrize("kilobytes", [0, 60, 200])
+@pytest.mark.parametrize("kilobytes", some_at_length([0, 60, 200], [60]))
 def test_train_on_a_full_disk_ends_in_one_line_and_resumes_with_space(
     small_data: Path, small_disk: Path, undisturbed: dict[str, Any], kilobytes: int
 ) -> None:

@@ -198,7 +198,7 @@ def test_step_keeps_padding_zero_and_other_rows_bitwise(name: str, optimizer: st
 
 
 @pytest.mark.users_bits
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", some_at_length(TRAINED, ["ComiRec-SA", "GRU4REC"]))
 def test_step_lowers_the_loss_of_its_own_batch(name: str) -> None:
     _, arrays, step = start(name)
     batch = batches()[0]
@@ -457,7 +457,10 @@ def test_step_does_not_depend_on_the_bucket_size(with_features: bool) -> None:
 
 @pytest.mark.users_bits
 @pytest.mark.parametrize("with_features", [False, True])
-@pytest.mark.parametrize("optimizer", sorted(set(SETTINGS["optimizer"].choices) - {"adam"}))
+@pytest.mark.parametrize(
+    "optimizer",
+    some_at_length(sorted(set(SETTINGS["optimizer"].choices) - {"adam"}), ["row-adam"]),
+)
 def test_step_memory_does_not_grow_with_the_catalogue(optimizer: str, with_features: bool) -> None:
     """Nor with what is known of its items, of which the batch needs few: all of it is among the
     arguments, and none a constant of the program.

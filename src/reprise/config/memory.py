@@ -1,5 +1,6 @@
 """The memory that a configuration asks for: which edges, of which data."""
 
+from dataclasses import replace
 from typing import Any
 
 from reprise.config.schema import TrainConfig
@@ -8,6 +9,17 @@ from reprise.errors import UsageError
 from reprise.memory.edges import Edges
 
 EDGES_KEY = "edges"  # of a run's identity: their digest
+
+
+def with_kind(config: TrainConfig, num_items: int) -> TrainConfig:
+    """Return the configuration with the kind of memory that suits a catalogue in the place of
+    "auto": a ridge regression where it can be solved, else rules.
+    """
+    if config.memory != "auto":
+        return config
+    from reprise.memory.ridge import MOST_SOLVED  # scipy takes time to import
+
+    return replace(config, memory="ridge" if num_items <= MOST_SOLVED else "rules")
 
 
 def edges_of(config: TrainConfig, train: Sequences, num_items: int) -> Edges | None:

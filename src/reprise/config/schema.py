@@ -257,9 +257,10 @@ class TrainConfig:
 
     # Beside the model: `memory`
     memory: str = choice(
-        ("none", "rules", "ridge"),
+        ("none", "rules", "ridge", "auto"),
         "What is counted beside the model and added to its scores: {choices}: which items follow "
-        "an item; or the same by a ridge regression, of at most 15,000 items.",
+        "an item; the same by a ridge regression, of at most 15,000 items; or ridge of as many, "
+        "and rules of more.",
         untrained=Meaning.DEFAULT,
     )
     memory_edges: int = setting(
@@ -363,6 +364,8 @@ class TrainConfig:
             raise UsageError("missing_value", option="decay_steps")
 
     def _settle_memory(self) -> None:
+        if self.memory == "auto" and self.is_final_fit:
+            self._set(memory="none")
         if self.memory == "none":
             self._set(memory_edges=SETTINGS["memory_edges"].default)
         elif self.is_final_fit:

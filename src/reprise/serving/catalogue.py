@@ -42,11 +42,13 @@ class Catalogue:
         self._numbers = {raw_id: number for number, raw_id in enumerate(self.item_ids, start=1)}
         titles, category = _texts(items, "title"), _category(items)
         self.titles: list[str | None] = titles.to_list()
-        self.categories = [[] if one is None else [one] for one in category.to_list()]
+        # One list for all items of a category: hundreds of thousands would take a second.
+        lists = {one: [] if one is None else [one] for one in category.unique()}
+        self.categories: list[list[str]] = [lists[one] for one in category.to_list()]
         self._codes: dict[str, int] = {}
         if "category_code" in items.columns:
-            pairs = zip(category, items["category_code"], strict=True)
-            self._codes = {name: code for name, code in pairs if name is not None}
+            coded = pl.DataFrame({"name": category, "code": items["category_code"]}).unique()
+            self._codes = dict(coded.drop_nulls("name").sort("code").iter_rows())
         self._about = pl.DataFrame(
             {
                 "item_id": pl.Series(self.item_ids, dtype=pl.String),
@@ -65,7 +67,9 @@ class Catalogue:
 
     def number(self, raw_id: object) -> int:
         """Return an item's number, or NO_ITEM."""
-        return self._numbers.get(spelled_one(raw_id) or "", NO_ITEM)
+        # A text that is an id needs no spelling, which takes most of the time.
+        own = self._numbers.get(raw_id) if isinstance(raw_id, str) else None
+        return own or self._numbers.get(spelled_one(raw_id) or "", NO_ITEM)
 
     def known(self, raw_id: object) -> int:
         """Return an item's number; UsageError, with similar ids, if there is no such item."""
@@ -76,7 +80,7 @@ class Catalogue:
 
     def numbered(self, raw_ids: Iterable[object]) -> Numbered:
         """Return the numbers of the known items among raw ids, and count the others."""
-        found = self.numbers(map(spelled_one, raw_ids))
+        found = np.fromiter(map(self.number, raw_ids), np.int32)
         known = found != NO_ITEM
         return Numbered(found[known], len(found) - int(known.sum()), known)
 

@@ -47,7 +47,8 @@ def averaged(arrays: "Arrays", step: int, config: "TrainConfig") -> "Arrays":
     """
     every = interval(config)
     kept = config.average_decay**every
-    return _moved(arrays, (1 - kept) / (1 - kept ** (step // every)))
+    moved: Arrays = _moved(arrays, (1 - kept) / (1 - kept ** (step // every)))
+    return moved
 
 
 @partial(jax.jit, donate_argnums=0)

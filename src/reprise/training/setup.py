@@ -107,7 +107,7 @@ def make_task(
     edges: those of the memory, if they are known already. mesh: the devices, if they are several.
     """
     device.multiply_in_float32()
-    config = with_names(config, dataset)
+    config = memory.with_kind(with_names(config, dataset), dataset.num_items)
     if mesh is not None:
         on_mesh.check(config, mesh)
     model = model_of(config)

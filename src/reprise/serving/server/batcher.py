@@ -20,6 +20,7 @@ from reprise.serving.server.metrics import Metrics
 _LOG = logging.getLogger(__name__)
 
 _PAUSES = 4  # a pause of one part of the window means that no further input comes
+_AGAIN = 0.1  # of the last batch's time, in which those that it answered may ask again
 
 # Answers inputs, in their order: what an input gets does not depend on the others.
 Work = Callable[[list[Any]], Sequence[Any]]
@@ -39,8 +40,10 @@ class Batcher:
     """Computes answers on one thread, up to `batch_size` inputs of the same work together.
 
     Before a batch that is not full, more inputs are waited for: those whose answers have just been
-    sent ask again together. `batch_window` seconds at most, and no longer than they come. Inputs
-    whose request has ended meanwhile are not computed.
+    sent ask again together. `batch_window` seconds at most, and no longer than they come; but where
+    a batch takes long, for as many as it answered a tenth of its time, without which clients would
+    be divided into halves that wait for each other. Inputs whose request has ended meanwhile are
+    not computed.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
@@ -51,6 +54,7 @@ class Batcher:
         self._full = asyncio.Event()
         self._pool = ThreadPoolExecutor(1, "batch")
         self._seconds = 0.0  # of the last batch
+        self._expected = 0  # inputs, if all that it answered ask again
         self._began: float | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -122,22 +126,26 @@ class Batcher:
             except Exception as error:  # whatever fails, the next batch is computed
                 answers = [error] * len(jobs)
             self._seconds, self._began = time.monotonic() - self._began, None
+            self._expected = len(self._jobs) + len(jobs)
             self._metrics.batches(len(jobs), self._seconds)
             for job, answer in zip(jobs, answers, strict=True):
                 _settle(job, answer)
 
     async def _gather(self) -> None:
         """Wait until a batch is full, no further input comes, or the window is over."""
-        window = self._limits.batch_window
-        over = time.monotonic() + window
+        window, start = self._limits.batch_window, time.monotonic()
+        over = start + window
+        again = start + _AGAIN * self._seconds if window else start
         while 0 < len(self._jobs) < self._limits.batch_size:
             here = len(self._jobs)
             self._full.clear()
             try:
-                async with asyncio.timeout(min(window / _PAUSES, over - time.monotonic())):
+                async with asyncio.timeout(window / _PAUSES):
                     await self._full.wait()
             except TimeoutError:
-                if len(self._jobs) == here or time.monotonic() >= over:
+                now = time.monotonic()
+                may_come = len(self._jobs) < self._expected and now < again
+                if not may_come and (len(self._jobs) == here or now >= over):
                     return
 
     def _take(self) -> list[_Job]:
