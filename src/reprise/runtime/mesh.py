@@ -132,10 +132,16 @@ def mesh_of(count: int, place: Place | None = None) -> Mesh | None:
         kind = found[0].platform
         key = "devices_started" if has_started and kind == "cpu" else "devices_too_few"
         raise DeviceError(key, asked=count, found=len(found), kind=kind)
-    used = found[:count] if place is None else jax.devices()
-    if len(used) != count * processes.count:  # a process on GPUs has all of its host's
-        raise DeviceError("devices_too_few", asked=count, found=len(found), kind=found[0].platform)
+    used = [one for each in _by_process().values() for one in each[:count]]
     return Mesh(jax.sharding.Mesh(np.array(used), (AXIS,)), processes)
+
+
+def _by_process() -> dict[int, list[jax.Device]]:
+    """Return the devices of each process."""
+    each: dict[int, list[jax.Device]] = {}
+    for one in jax.devices():
+        each.setdefault(one.process_index, []).append(one)
+    return dict(sorted(each.items()))
 
 
 def _on_cpus(count: int) -> bool:
