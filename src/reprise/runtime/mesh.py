@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
@@ -154,13 +153,9 @@ def _on_cpus(count: int) -> bool:
 
 
 def put_in_order(dealt: Array, into: NDArray[Any]) -> None:
-    """Copy the dealt rows of a table [V, ...], [N, ceil(V / N), ...], into `into`, in order."""
-    if not dealt.is_fully_addressable:
-        each = multihost_utils.process_allgather(dealt, tiled=True)
-        for place, own in enumerate(each):
-            rows = into[place :: len(each)]
-            rows[...] = own[: len(rows)]
-        return
+    """Copy the rows of a table [V, ...] that are dealt to this process's devices,
+    [N, ceil(V / N), ...], into `into`, in order.
+    """
     for shard in dealt.addressable_shards:
         rows = into[shard.index[0].start or 0 :: dealt.shape[0]]
         rows[...] = np.asarray(shard.data)[0, : len(rows)]
