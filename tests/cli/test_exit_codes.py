@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,6 +66,16 @@ def of_a_tracker(data: Path, runs: Path) -> Done:
     return reprise(*command, own_process=True, PYTHONPATH=path)
 
 
+def of_processes_that_do_not_come(data: Path, runs: Path) -> Done:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    place = ("--coordinator", address, "--num-processes", 2, "--process-id", 1)
+    done = train(data, runs, *place, own_process=True, REPRISE_START_SECONDS="1")
+    assert f"have not all come together at {address}" in done.stderr
+    return done
+
+
 def stopped_by(number: signal.Signals) -> Callable[[Path, Path], Done]:
     def stopped(data: Path, runs: Path) -> Done:
         where = ("--data-dir", data, "--runs-dir", runs)
@@ -93,6 +104,7 @@ REACHED: dict[int, Callable[[Path, Path], Done]] = {
     8: lambda data, runs: train(data, runs, "--steps", 5, before=LIMIT),
     9: of_a_device,
     10: of_a_tracker,
+    11: of_processes_that_do_not_come,
     129: stopped_by(signal.SIGHUP),
     130: stopped_by(signal.SIGINT),
     143: stopped_by(signal.SIGTERM),
@@ -104,7 +116,7 @@ def test_exit_code_is_reached_by_a_command(code: int, small_data: Path, tmp_path
     done = REACHED[code](small_data, tmp_path)
     assert done.returncode == code, done.stderr
     assert ("Traceback" in done.stderr) == (code == 1)
-    assert bool(done.stderr) == (code in range(1, 11))
+    assert bool(done.stderr) == (code in range(1, 12))
 
 
 def test_exit_codes_name_each_error_once() -> None:

@@ -104,6 +104,24 @@ def test_step_on_mesh_equals_that_of_one_device(name: str, small_data: Path) -> 
         state = expected
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in UNTRAINED])
+def test_run_on_mesh_follows_that_of_one_device(name: str, small_data: Path) -> None:
+    """200 steps from states of a run, and 300 steps that each makes by itself."""
+    one, several = (task_of(small_data, on, **SETTINGS[name]) for on in (None, mesh()))
+    states = [snapshot_of(one, fresh_state(one))] * 2
+    distances = []
+    for step in range(1, 301):
+        expected = after(one, states[0], step)
+        if 4 <= step < 204:
+            distances.append(apart(expected, after(several, states[0], step)))
+        states = [expected, after(several, states[1], step)]
+    # Where two interests are equally near to a target, rounding chooses.
+    assert np.mean(np.array(distances) < 1e-5) >= 0.97, sorted(distances)[-8:]
+    losses = [float(state.arrays["loss_sum"]) for state in states]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
 def test_state_is_equal_on_any_mesh(small_data: Path, tmp_path: Path) -> None:
     task = task_of(small_data)
     state = after(task, snapshot_of(task, fresh_state(task)), 1)

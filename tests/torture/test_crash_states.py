@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -126,11 +126,9 @@ def record(
             snapshot = store.load(checkpoint)
             told.digests[snapshot.digest()] = snapshot.progress
 
-    def save(
-        path: Path, snapshot: Snapshot, identity: Mapping[str, Any], environment: Mapping[str, str]
-    ) -> Path:
+    def save(path: Path, snapshot: Snapshot, *about: Any) -> Path:
         told.digests[snapshot.digest()] = snapshot.progress
-        saved = real_save(path, snapshot, identity, environment)
+        saved = real_save(path, snapshot, *about)
         checkpoint = store.read(saved)
         told.orders.append(checkpoint.order)
         rated = checkpoint.progress.is_rated and checkpoint.progress.metric is not None

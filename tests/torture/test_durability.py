@@ -30,6 +30,7 @@ from reprise.errors import CheckpointError, WriteError
 from reprise.runs import loop
 from reprise.runs.folder import RunFolder
 from reprise.runs.manage.inspect import describe
+from reprise.training.setup import Task
 from reprise.training.state import Snapshot, TrainState, take_snapshot
 
 pytestmark = pytest.mark.users_bits
@@ -205,7 +206,7 @@ def test_background_save_is_not_affected_by_later_steps(
     stepped = {step: threading.Event() for step in range(1, 21)}
     save = store.save
 
-    def noted(state: TrainState, into: Snapshot | None = None) -> Snapshot:
+    def noted(task: Task, state: TrainState, into: Snapshot | None = None) -> Snapshot:
         snapshot = take_snapshot(state, into)
         digests[state.progress.step] = snapshot.digest()
         return snapshot
@@ -219,7 +220,7 @@ def test_background_save_is_not_affected_by_later_steps(
         assert store.load(store.read(path)).digest() == digests[step]
         return path
 
-    monkeypatch.setattr(loop, "take_snapshot", noted)
+    monkeypatch.setattr(loop, "snapshot_of", noted)
     monkeypatch.setattr(store, "save", late)
     _, _, folder = run_small(small_data, tmp_path, Recorder(lambda step: stepped[step].set()))
     assert overtaken == [4, 8, 12, 16]

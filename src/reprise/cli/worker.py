@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from reprise.errors import PeersLostError, UsageError
-from reprise.runtime.processes import Place, is_of_peers, place_of
+from reprise.runtime.processes import TOGETHER, Place, is_of_peers, place_of
 from reprise.runtime.streams import WORKER
 from reprise.text.messages import Say
 
@@ -36,7 +36,7 @@ def train_in_worker(values: dict[str, Any], say: Say) -> Place | None:
     options = ("coordinator", "num_processes", "process_id")
     place = place_of(*(values.pop(option) for option in options))
     if place is not None and not is_worker():
-        sys.exit(_seen_through(sys.argv[1:], say))
+        sys.exit(_seen_through(place, sys.argv[1:], say))
     return place
 
 
@@ -47,7 +47,7 @@ def refuse_together(place: Place | None, given: Mapping[str, bool]) -> None:
             raise UsageError("not_together", option=option)
 
 
-def _seen_through(arguments: list[str], say: Say) -> int:
+def _seen_through(place: Place, arguments: list[str], say: Say) -> int:
     """Run the command line in a worker, and return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
         printed = Path(folder) / "printed"
@@ -63,7 +63,9 @@ def _seen_through(arguments: list[str], say: Say) -> int:
             return code
         told = printed.read_text(errors="replace")
         if code == -signal.SIGABRT and is_of_peers(told):
-            say("error_line", mistake=PeersLostError("peers_lost"))
+            key = "peers_lost" if TOGETHER in told else "peers_missing"
+            mistake = PeersLostError(key, coordinator=place.coordinator)
+            say("error_line", mistake=mistake)
             return PeersLostError.exit_code
         if code != -signal.SIGKILL:
             sys.stderr.write(told)

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
@@ -132,10 +131,16 @@ def mesh_of(count: int, place: Place | None = None) -> Mesh | None:
         kind = found[0].platform
         key = "devices_started" if has_started and kind == "cpu" else "devices_too_few"
         raise DeviceError(key, asked=count, found=len(found), kind=kind)
-    used = found[:count] if place is None else jax.devices()
-    if len(used) != count * processes.count:  # a process on GPUs has all of its host's
-        raise DeviceError("devices_too_few", asked=count, found=len(found), kind=found[0].platform)
+    used = [one for each in _by_process().values() for one in each[:count]]
     return Mesh(jax.sharding.Mesh(np.array(used), (AXIS,)), processes)
+
+
+def _by_process() -> dict[int, list[jax.Device]]:
+    """Return the devices of each process."""
+    each: dict[int, list[jax.Device]] = {}
+    for one in jax.devices():
+        each.setdefault(one.process_index, []).append(one)
+    return dict(sorted(each.items()))
 
 
 def _on_cpus(count: int) -> bool:
@@ -148,13 +153,9 @@ def _on_cpus(count: int) -> bool:
 
 
 def put_in_order(dealt: Array, into: NDArray[Any]) -> None:
-    """Copy the dealt rows of a table [V, ...], [N, ceil(V / N), ...], into `into`, in order."""
-    if not dealt.is_fully_addressable:
-        each = multihost_utils.process_allgather(dealt, tiled=True)
-        for place, own in enumerate(each):
-            rows = into[place :: len(each)]
-            rows[...] = own[: len(rows)]
-        return
+    """Copy the rows of a table [V, ...] that are dealt to this process's devices,
+    [N, ceil(V / N), ...], into `into`, in order.
+    """
     for shard in dealt.addressable_shards:
         rows = into[shard.index[0].start or 0 :: dealt.shape[0]]
         rows[...] = np.asarray(shard.data)[0, : len(rows)]
