@@ -31,12 +31,12 @@ demo: $(INSTALLED)
 
 test: $(TOOLS)
 	$(COMPILED) $(PYTEST) -m "users_bits and not long"
-	$(COMPILED) $(QUICKLY) $(FOUR) $(PYTEST) -m "mesh and not long"
+	$(COMPILED) $(QUICKLY) $(FOUR) $(PYTEST) tests/mesh -m "mesh and not long"
 	$(COMPILED) $(QUICKLY) $(PYTEST) -m "not users_bits and not mesh and not long"
 
 test-long: $(TOOLS)
 	$(COMPILED) $(PYTEST) $(AT_LENGTH) -m "users_bits and (long or hypothesis)"
-	$(COMPILED) $(QUICKLY) $(FOUR) $(PYTEST) $(AT_LENGTH) -m "mesh and (long or hypothesis)"
+	$(COMPILED) $(QUICKLY) $(FOUR) $(PYTEST) tests/mesh $(AT_LENGTH) -m "mesh and (long or hypothesis)"
 	$(COMPILED) $(QUICKLY) $(PYTEST) $(AT_LENGTH) \
 		-m "not users_bits and not mesh and (long or hypothesis)"
 	$(BIN)/python benchmarks/torture.py --models ComiRec-SA ComiRec-DR --kills 60

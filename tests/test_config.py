@@ -195,6 +195,19 @@ def test_config_file_and_flags_override_the_preset(preset: str, tmp_path: Path) 
     assert changed == dataclasses.replace(config, learning_rate=0.5, num_interest=3)
 
 
+def test_preset_fast_is_a_smaller_modern_with_a_memory() -> None:
+    modern, fast = (make_config(GOOD | read_preset(name)) for name in ("modern", "fast"))
+    changed = {
+        name: (getattr(modern, name), value)
+        for name, value in dataclasses.asdict(fast).items()
+        if value != getattr(modern, name)
+    }
+    assert changed.pop("memory") == ("none", "rules")
+    assert changed.pop("max_steps")[1] % fast.test_iter == 0  # the last step is evaluated
+    assert all(less < more for more, less in changed.values())
+    assert set(changed) >= {"embedding_dim", "num_interest", "encoder_layers", "patience"}
+
+
 def test_preset_modern_has_several_interests() -> None:
     modern = make_config(GOOD | read_preset("modern"))
     assert modern.num_interest > 1

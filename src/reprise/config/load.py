@@ -85,10 +85,14 @@ def _file_of(path: Path) -> Path:
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """Read the configuration values of a preset; raise UsageError if it is not in PRESETS."""
+    """Read the configuration values of a preset, over those of the preset that it names, if any;
+    raise UsageError if it is not in PRESETS.
+    """
     if name not in PRESETS:
         raise UsageError("bad_value", option="preset", value=name, expected=" | ".join(PRESETS))
-    return read_toml(_PRESETS / f"{name}.toml")
+    values = read_toml(_PRESETS / f"{name}.toml")
+    base = values.pop("preset", None)
+    return values if base is None else read_preset(base) | values
 
 
 def field_of(key: str) -> str:
