@@ -18,7 +18,11 @@ AUTO = "auto"  # the coordinator that JAX detects, with Slurm, Open MPI or Kuber
 # Seconds. A process is given up where it has not been heard of for _SILENT.
 _SILENT, _TO_START = 30, 300
 _FOREVER = 10**9  # milliseconds: a leader that is gone ends the wait
-_LOST = ("Gloo", "NCCL", "coordination service", "distributed service", "Socket closed")
+# As gloo, NCCL and JAX's distributed runtime, in calls that wait for others, word it.
+_LOST = (
+    *("Gloo", "NCCL", "coordination service", "CoordinationService", "coordination_service"),
+    *("distributed service", "Socket closed", "UNAVAILABLE", "Connection reset"),
+)
 
 
 @dataclass(frozen=True)
