@@ -128,11 +128,9 @@ def connect(place: Place | None) -> Processes:
         )
     except ValueError as error:  # nothing was detected
         raise UsageError("no_cluster", reason=error) from error
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        raise PeersLostError(
-            "peers_missing", coordinator=place.coordinator, reason=reason
-        ) from None
+    except RuntimeError:
+        raise PeersLostError("peers_missing", coordinator=place.coordinator) from None
+    os.write(2, f"{TOGETHER}\n".encode())  # a worker's, see `cli.worker`
     state = distributed.global_state
     return Processes(state.process_id, state.num_processes, state.client)
 
