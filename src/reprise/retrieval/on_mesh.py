@@ -56,7 +56,9 @@ class DealtRetriever(Retriever):
         """Return `Retriever.interests`; all processes have to ask for the same."""
         assert self.mesh is not None
         look_up = _make_look_up(self.mesh, self.width)
-        found = np.asarray(look_up(self.table, self.mesh.everywhere(history.reshape(-1))))
+        found = np.asarray(
+            look_up(self.table, self.mesh.everywhere(history.reshape(-1), copied=False))
+        )
         places = np.arange(history.size, dtype=np.int32).reshape(history.shape)
         of_batch = Retriever(**{**_fields(self), "rows": device.own(found)})
         return of_batch.interests(places, lengths, times)

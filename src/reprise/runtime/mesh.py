@@ -67,14 +67,14 @@ class Mesh:
         return tuple(place for place, one in enumerate(self.devices.devices.flat) if one in own)
 
     def split(self, array: NDArray[Any]) -> Array:
-        """Split an array's first axis into equal parts, one a device."""
+        """Split an array's first axis into equal parts, one a device; not to be donated."""
         size = len(array) // self.size
-        return self._made(array.shape, DEALT, lambda place: array[place * size :][:size])
+        return self._made(array.shape, DEALT, lambda place: array[place * size :][:size], False)
 
-    def everywhere(self, value: ArrayLike) -> Array:
-        """Put an array on every device."""
+    def everywhere(self, value: ArrayLike, copied: bool = True) -> Array:
+        """Put an array on every device; if it is not copied, it is not to be donated."""
         array = np.asarray(value)
-        return self._made(array.shape, EVERYWHERE, lambda place: array)
+        return self._made(array.shape, EVERYWHERE, lambda place: array, copied)
 
     def greatest(self, value: int) -> int:
         """Return the greatest of the processes' values."""
@@ -84,13 +84,14 @@ class Mesh:
         whole = make(sharding, own, (self.size,))
         return int(np.asarray(_greatest(self.devices)(whole)))
 
-    def _made(self, shape: tuple[int, ...], spec: PartitionSpec, part_of: Any) -> Array:
-        """Return the array of this shape whose part on the device in each place is part_of(place),
-        which is copied.
-        """
+    def _made(
+        self, shape: tuple[int, ...], spec: PartitionSpec, part_of: Any, copied: bool = True
+    ) -> Array:
+        """Return the array of this shape, of which part_of(place) is each device's part."""
+        put = device.own if copied else jax.device_put
         sharding = NamedSharding(self.devices, spec)
         places = {one: place for place, one in enumerate(self.devices.devices.flat)}
-        parts = [device.own(part_of(places[one]), one) for one in sharding.addressable_devices]
+        parts = [put(part_of(places[one]), one) for one in sharding.addressable_devices]
         return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 
 

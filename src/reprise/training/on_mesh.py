@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.sharding import NamedSharding
 from jax.typing import ArrayLike
 
 from reprise.config.schema import NONE, SETTINGS, TrainConfig
@@ -70,7 +71,7 @@ def check(config: TrainConfig, mesh: Mesh) -> None:
 
 def placed(mesh: Mesh, batch: Batch) -> Batch:
     """Put a batch on the devices."""
-    put: Any = {DEALT: mesh.split, EVERYWHERE: mesh.everywhere}
+    put: Any = {DEALT: mesh.split, EVERYWHERE: partial(mesh.everywhere, copied=False)}
     specs: Any = _BATCH
     return Batch._make(
         None if array is None else put[spec](array)
@@ -111,6 +112,20 @@ def make_initial_arrays(mesh: Mesh, initial: Callable[..., Arrays]) -> Callable[
         return _dealt(initial(init_table=table))
 
     return _mapped(mesh, of_device, ())
+
+
+def shapes_of(mesh: Mesh, arrays: Arrays) -> Arrays:
+    """Return the shapes of arrays with what device each part is on, as a state has them: programs
+    compiled for these are found again.
+    """
+
+    def placed(spec: Any, arrays: Any) -> Any:
+        where = NamedSharding(mesh.devices, spec)
+        return jax.tree.map(
+            lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=where), arrays
+        )
+
+    return Arrays._make(map(placed, _STATE, arrays))
 
 
 def _on_each(

@@ -197,7 +197,7 @@ def _once(make: Callable[[], Arrays]) -> Arrays:
 def initial_shapes(task: Task) -> Arrays:
     """Return shapes and dtypes of a fresh state's arrays, without allocating them."""
     arrays: Arrays = jax.eval_shape(lambda: _initial_arrays(task))
-    return arrays
+    return arrays if task.mesh is None else on_mesh.shapes_of(task.mesh, arrays)
 
 
 def _initial_arrays(task: Task) -> Arrays:
