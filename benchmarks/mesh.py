@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     facts = machine()
     print_facts(facts)
-    rows = []
+    rows: list[dict[str, int | float]] = []
     with tempfile.TemporaryDirectory() as folder:
         make_data(Path(folder) / "data" / "many", options.items, _USERS, 500)
         for count in options.processes:

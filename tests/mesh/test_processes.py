@@ -55,7 +55,7 @@ def test_two_processes_end_alike_however_they_are_stopped(small_data: Path, tmp_
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--process-id", 1), "--process-id needs --coordinator"),
+        (("--process-id", 1), "--process-id needs `--coordinator"),
         (("--coordinator", "here", "--num-processes", 2, "--process-id", 0), "HOST:PORT"),
         (("--coordinator", "127.0.0.1:9"), "Missing: --num-processes"),
         (("--coordinator", "127.0.0.1:9", "--num-processes", 2), "Missing: --process-id"),

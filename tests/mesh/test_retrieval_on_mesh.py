@@ -9,7 +9,7 @@ import pytest
 from helpers.commands import small_config
 from reprise.data.dataset import open_dataset
 from reprise.evaluation.evaluate import evaluate
-from reprise.retrieval.on_mesh import DealtRetriever, _merged, _padded
+from reprise.retrieval.on_mesh import DealtRetriever, _merged, _padded, _part
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 from reprise.runs.loop import retriever_of_state
 from reprise.runtime.mesh import mesh_of
@@ -78,7 +78,7 @@ def test_merged_lists_are_those_of_all_items(monkeypatch: pytest.MonkeyPatch) ->
     mesh = mesh_of(4)
     assert mesh is not None
     of_four = type(mesh)(mesh.devices, Processes(0, 4))
-    cut = [Ranking(*(each[rows] for each in parts[0])) for rows in (slice(0, 3), slice(3, 7))]
+    cut = [_part(parts[0], rows) for rows in (slice(0, 3), slice(3, 7))]
     merged = _merged(of_four, cut, 9)
     for name, expected in ranked(every, 9)._asdict().items():
         assert np.array_equal(np.concatenate([getattr(one, name) for one in merged]), expected)

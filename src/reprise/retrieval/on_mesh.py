@@ -158,11 +158,16 @@ def _padded(ranking: Ranking, length: int) -> Ranking:
     )
 
 
+def _part(ranking: Ranking, index: Any) -> Ranking:
+    """Return a part of a ranking, of the same index of its arrays."""
+    return Ranking(ranking.ids[index], ranking.scores[index], ranking.interests[index])
+
+
 def _merged(mesh: Mesh | None, own: list[Ranking], length: int) -> list[Ranking]:
     """Return the best `length` of all processes' rankings, ties by ascending id."""
     assert mesh is not None
     if mesh.processes.count == 1 or not own:
-        return [Ranking(*(each[:, :length] for each in one)) for one in own]
+        return [_part(one, np.s_[:, :length]) for one in own]
     ids, scores, interests = (np.concatenate(each) for each in zip(*own, strict=True))
     # Once for all chunks: how far a search is ahead of its chunks depends on the cores.
     whole = multihost_utils.process_allgather((ids.astype(np.int32), scores, interests))
@@ -172,6 +177,5 @@ def _merged(mesh: Mesh | None, own: list[Ranking], length: int) -> list[Ranking]
     together = Ranking(taken[0].astype(np.int64), taken[1], taken[2])
     ends = np.cumsum([len(one.ids) for one in own])
     return [
-        Ranking(*(each[end - len(one.ids) : end] for each in together))
-        for one, end in zip(own, ends, strict=True)
+        _part(together, np.s_[end - len(one.ids) : end]) for one, end in zip(own, ends, strict=True)
     ]

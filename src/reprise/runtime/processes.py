@@ -13,7 +13,7 @@ from typing import Any
 from reprise.errors import PeersLostError, UsageError
 from reprise.text.messages import Phrase
 
-TOGETHER = "All processes are here."
+TOGETHER = "reprise:together"  # what a worker prints for its parent
 AUTO = "auto"  # the coordinator that JAX detects, with Slurm, Open MPI or Kubernetes
 # Seconds. A process is given up where it has not been heard of for _SILENT.
 _SILENT, _TO_START = 30, 300

@@ -120,10 +120,9 @@ def shapes_of(mesh: Mesh, arrays: Arrays) -> Arrays:
     """
 
     def placed(spec: Any, arrays: Any) -> Any:
+        shape: Any = jax.ShapeDtypeStruct
         where = NamedSharding(mesh.devices, spec)
-        return jax.tree.map(
-            lambda one: jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=where), arrays
-        )
+        return jax.tree.map(lambda one: shape(one.shape, one.dtype, sharding=where), arrays)
 
     return Arrays._make(map(placed, _STATE, arrays))
 
