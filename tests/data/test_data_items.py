@@ -309,8 +309,9 @@ def test_features_of_whole_numbers_that_are_names_are_categories(
     columns["code"] = pl.Series([0.5] * len(items))  # no name, whatever it is called
     frame = pl.DataFrame({"item_id": items, **columns})
     frame.write_parquet(tmp_path / "items.parquet")
-    asked = {"item_features": ",".join(names), "items": tmp_path / "items.parquet"}
-    made = make(rows_of(7), tmp_path, **asked)
+    made = make(
+        rows_of(7), tmp_path, item_features=",".join(names), items=tmp_path / "items.parquet"
+    )
     kinds = {name: made.features[name].kind for name in made.features}
     assert kinds == dict(zip(names, ["codes"] * 4 + ["numbers"] * 3, strict=True))
 
