@@ -197,7 +197,7 @@ SOURCES: tuple[Source, ...] = ("latest", "best")
 @pytest.mark.parametrize(
     ("places", "least"),
     [
-        pytest.param((12, 6), 250, id="few"),
+        pytest.param((8, 4), 200, id="few"),
         pytest.param((128, 64), 1000, id="many", marks=pytest.mark.long),
     ],
 )

@@ -452,7 +452,7 @@ def test_step_does_not_depend_on_the_bucket_size(with_features: bool) -> None:
         made = step(start, padded, make_update(RATE, 1), features)
         return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(made)]
 
-    assert trained_with(512) == trained_with(517) == trained_with(1024)
+    assert trained_with(512) == trained_with(1029)
 
 
 @pytest.mark.users_bits
