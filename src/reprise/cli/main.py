@@ -17,7 +17,6 @@ import click
 from reprise import __version__
 from reprise.cli.help import Group, use_language, with_type_translated
 from reprise.cli.typed import as_typed
-from reprise.cli.worker import is_worker
 from reprise.errors import (
     DataError,
     MemoryLimitError,
@@ -28,7 +27,7 @@ from reprise.errors import (
 from reprise.runtime import bus
 from reprise.runtime.processes import is_of_peers
 from reprise.runtime.setup import setup
-from reprise.runtime.streams import give_up
+from reprise.runtime.streams import give_up, is_worker
 from reprise.text.messages import Messages, Phrase, choose_language
 
 COMMANDS = (

@@ -17,15 +17,10 @@ from typing import Any
 
 from reprise.errors import PeersLostError, UsageError
 from reprise.runtime.processes import TOGETHER, Place, is_of_peers, place_of
-from reprise.runtime.streams import WORKER
+from reprise.runtime.streams import WORKER, is_worker
 from reprise.text.messages import Say
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def is_worker() -> bool:
-    """Whether this process is a worker."""
-    return WORKER in os.environ
 
 
 def train_in_worker(values: dict[str, Any], say: Say) -> Place | None:

@@ -23,6 +23,11 @@ def prepare_streams() -> None:
     sys.stderr = _outlasting(sys.stderr)
 
 
+def is_worker() -> bool:
+    """Whether this process trains for a parent, which says how it ends (`cli.worker`)."""
+    return WORKER in os.environ
+
+
 def apart_from_libraries(path: str) -> None:
     """Let what is printed by other code than Python's go to the file `path`."""
     for name, number in (("stdout", 1), ("stderr", 2)):
