@@ -1,5 +1,6 @@
 """States and steps on a mesh, against those of one device."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,14 @@ def apart(one: Snapshot, other: Snapshot) -> float:
     )
 
 
+def nudged(snapshot: Snapshot) -> Snapshot:
+    """Return a state with rows that differ by about a millionth."""
+    rows = snapshot.arrays["rows"]
+    noise = 1e-6 * np.random.default_rng(0).normal(size=rows.shape)
+    moved = (rows * (1 + noise)).astype(np.float32)
+    return replace(snapshot, arrays={**snapshot.arrays, "rows": moved})
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_step_on_mesh_equals_that_of_one_device(name: str, small_data: Path) -> None:
     one, several = (task_of(small_data, on, **SETTINGS[name]) for on in (None, mesh()))
@@ -107,19 +116,23 @@ def test_step_on_mesh_equals_that_of_one_device(name: str, small_data: Path) -> 
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name not in UNTRAINED])
 def test_run_on_mesh_follows_that_of_one_device(name: str, small_data: Path) -> None:
-    """200 steps from states of a run, and 300 steps that each makes by itself."""
+    """200 steps from states of a run, and 300 steps that each makes by itself. Encoders grow the
+    smallest difference: these losses may be apart as far as one device's are whose rows began a
+    millionth apart.
+    """
     one, several = (task_of(small_data, on, **SETTINGS[name]) for on in (None, mesh()))
-    states = [snapshot_of(one, fresh_state(one))] * 2
+    first = snapshot_of(one, fresh_state(one))
+    states = [first, first, nudged(first)]
     distances = []
     for step in range(1, 301):
         expected = after(one, states[0], step)
         if 4 <= step < 204:
             distances.append(apart(expected, after(several, states[0], step)))
-        states = [expected, after(several, states[1], step)]
+        states = [expected, after(several, states[1], step), after(one, states[2], step)]
     # Where two interests are equally near to a target, rounding chooses.
     assert np.mean(np.array(distances) < 1e-5) >= 0.97, sorted(distances)[-8:]
-    losses = [float(state.arrays["loss_sum"]) for state in states]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    own, of_several, of_nudged = (float(state.arrays["loss_sum"]) for state in states)
+    assert of_several == pytest.approx(own, rel=max(1e-3, abs(of_nudged / own - 1)))
 
 
 def test_state_is_equal_on_any_mesh(small_data: Path, tmp_path: Path) -> None:
