@@ -232,6 +232,8 @@ def load_shares(checkpoint: Checkpoint, places: Sequence[int], devices: int) -> 
     devices, whatever devices wrote them. One of the files is in memory at a time, and files without
     rows of these shares are not read.
     """
+    if checkpoint.schema < FIRST_SCHEMA_WITH_ROW_STEPS:  # of before there were shares
+        return load(checkpoint)
     manifest, found = read_manifest(checkpoint.path), dict[str, NDArray[Any]]()
     names = _names(manifest)
     for name in names:
@@ -256,8 +258,6 @@ def load_shares(checkpoint: Checkpoint, places: Sequence[int], devices: int) -> 
             own = found.setdefault(share_name(table, place, devices), empty)
             held = ids % of == written
             own[held] = array[ids[held] // of]
-    if checkpoint.schema < FIRST_SCHEMA_WITH_ROW_STEPS:  # of before there were shares
-        return load(checkpoint)
     return Snapshot(found, checkpoint.progress)
 
 
