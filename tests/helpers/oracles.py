@@ -455,7 +455,7 @@ def reading_tokens(params: Mapping[str, Floats], history: Floats, length: int) -
 
 
 def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
+    return 0.5 * (1 + math.tanh(x / 2))
 
 
 def _softmax_over_interests(logits: Doubles) -> Doubles:
