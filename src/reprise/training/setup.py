@@ -19,7 +19,7 @@ from reprise.config.features import chosen, digests, on_device, with_names, with
 from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import Dataset, Truth
-from reprise.data.sequences import EvaluationUsers
+from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import DataError, UsageError
 from reprise.memory.edges import Edges
 from reprise.models.features import Features
@@ -31,7 +31,7 @@ from reprise.runtime.processes import ALONE, Processes
 from reprise.training import averaging, on_mesh
 from reprise.training.batches import Sampler, make_sampler
 from reprise.training.losses import Objective, positive_power
-from reprise.training.negatives import ranking_of
+from reprise.training.negatives import Ranking, ranking_of
 from reprise.training.optimizers import ApplyPending, make_apply_pending
 from reprise.training.schedules import schedule_of
 from reprise.training.state import (
@@ -118,7 +118,7 @@ def make_task(
         raise DataError("dataset_untimed", dataset=dataset.folder)
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     valid = dataset.evaluation_users("valid", config.maxlen)
-    features, objective = chosen(config, dataset), _objective(config, dataset.num_items)
+    features, objective = chosen(config, dataset), objective_of(config, dataset.num_items)
     if config.memory == "none":
         edges = None
     elif edges is None:
@@ -129,20 +129,13 @@ def make_task(
         identity=_identity(config, dataset) | digests(features) | memory.digest(edges),
         environment=environment.current() | meshes.named(mesh),
         model=model,
-        step=_step(model, objective, config, mesh),
+        step=step_of(model, objective, config, mesh),
         apply_pending=_apply_pending(config, mesh),
-        sampler=make_sampler(
+        sampler=sampler_of(
+            config,
             train,
             dataset.num_items,
-            config.batch_size,
-            config.maxlen,
-            config.num_negatives,
-            config.seed,
-            config.sampler,
-            TargetRule(config.min_history, config.targets, config.next_n, config.next_share),
             ranking_of(dataset.rank, dataset.cold),
-            config.reads_times,
-            model.packing is not None,
             1 if mesh is None else mesh.size,
         ),
         valid=valid,
@@ -158,7 +151,34 @@ def make_task(
     )
 
 
-def _step(model: Model, objective: Objective, config: TrainConfig, mesh: Mesh | None) -> TrainStep:
+def sampler_of(
+    config: TrainConfig,
+    train: Sequences,
+    num_items: int,
+    ranking: Ranking | None = None,
+    devices: int = 1,
+) -> Sampler:
+    """Return what draws a config's batches from training sequences, for so many devices."""
+    return make_sampler(
+        train,
+        num_items,
+        config.batch_size,
+        config.maxlen,
+        config.num_negatives,
+        config.seed,
+        config.sampler,
+        TargetRule(config.min_history, config.targets, config.next_n, config.next_share),
+        ranking,
+        config.reads_times,
+        model_of(config).packing is not None,
+        devices,
+    )
+
+
+def step_of(
+    model: Model, objective: Objective, config: TrainConfig, mesh: Mesh | None = None
+) -> TrainStep:
+    """Return a config's train step, on one device or a mesh."""
     about = (model, config.optimizer, objective, schedule_of(config))
     return make_train_step(*about) if mesh is None else on_mesh.make_train_step(mesh, *about)
 
@@ -201,22 +221,31 @@ def initial_shapes(task: Task) -> Arrays:
 
 
 def _initial_arrays(task: Task) -> Arrays:
-    config = task.config
+    rank = None if task.dataset.is_numbered_by_rank else task.dataset.rank
+    return arrays_of(task.config, task.num_items, task.features, task.mesh, rank)
+
+
+def arrays_of(
+    config: TrainConfig,
+    num_items: int,
+    features: Features | None = None,
+    mesh: Mesh | None = None,
+    rank: NDArray[np.int32] | None = None,
+) -> Arrays:
+    """Make the arrays of step 0, to be traced by JAX: see `step.initial_arrays`."""
     initial = partial(
         initial_arrays,
         model_of(config),
         shape_of(config),
-        task.num_items,
+        num_items,
         config.seed,
         config.embedding_scale,
         config.scoring,
-        None if task.dataset.is_numbered_by_rank else task.dataset.rank,
-        task.features,
+        rank,
+        features,
         config.average_decay > 0,
     )
-    if task.mesh is None:
-        return initial()
-    return on_mesh.make_initial_arrays(task.mesh, initial)()
+    return initial() if mesh is None else on_mesh.make_initial_arrays(mesh, initial)()
 
 
 def snapshot_of(task: Task, state: TrainState, into: Snapshot | None = None) -> Snapshot:
@@ -263,7 +292,8 @@ def up_to_date(task: Task, state: TrainState) -> TrainState:
     return state.at(task.apply_pending(state.arrays, progress.step, progress.learning_rate))
 
 
-def _objective(config: TrainConfig, num_items: int) -> Objective:
+def objective_of(config: TrainConfig, num_items: int) -> Objective:
+    """Return the objective that a config trains for, over so many items."""
     power = None
     if config.loss == "gbce":
         count = num_items if config.sampler == "full" else config.num_negatives

@@ -1,0 +1,150 @@
+"""The description of a run that does not exist yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from reprise.config.features import chosen, on_device, with_names
+from reprise.config.schema import ALL, NONE, TrainConfig
+from reprise.data.dataset import open_dataset
+from reprise.data.prepare import locate
+from reprise.data.readers.features import KINDS
+from reprise.data.sequences import Sequences
+from reprise.errors import UsageError
+from reprise.models.features import Categories, Category, Feature, Features, Linear
+from reprise.models.registry import UNTRAINED
+from reprise.planning.numbers import whole_of
+from reprise.runtime.mesh import Mesh, mesh_elsewhere
+from reprise.text.messages import Phrase
+from reprise.training import on_mesh
+
+MOST_ITEMS = 2_000_000_000  # int32 numbers them, and the padding of a batch's rows past them
+MOST_OTHERS = 10**15
+_VALID_SHARE = 10  # of the users, one in so many is in `valid`
+_WIDEST = 10**6
+USUAL_LATENCY = 50e-6  # seconds
+
+
+@dataclass(frozen=True)
+class Interconnect:
+    """What connects the hosts: bytes a second, and the seconds that a message takes at least."""
+
+    rate: float
+    latency: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """A run that does not exist yet.
+
+    Attributes:
+        config: Its configuration.
+        items, users, interactions: Of its data set.
+        devices: Those of each process.
+        processes: How many there are: on this machine or, with an interconnect, on a host each.
+        interconnect: What connects the hosts; None: all processes are on this machine.
+        features: The shapes of the items' features; None: there are none.
+        train: The training sequences of a data set that exists; None: it does not.
+    """
+
+    config: TrainConfig
+    items: int
+    users: int
+    interactions: int
+    devices: int = 1
+    processes: int = 1
+    interconnect: Interconnect | None = None
+    features: Features | None = None
+    train: Sequences | None = None
+
+    @property
+    def all_devices(self) -> int:
+        """The devices of all processes."""
+        return self.devices * self.processes
+
+    @property
+    def processes_here(self) -> int:
+        """The processes on one machine."""
+        return self.processes if self.interconnect is None else 1
+
+    @property
+    def evaluated_users(self) -> int:
+        """The users of an evaluation during training."""
+        if self.config.is_final_fit:
+            return 0
+        valid = max(1, self.users // _VALID_SHARE)
+        return min(self.config.valid_users or valid, valid)
+
+    @cached_property
+    def mesh(self) -> Mesh | None:
+        """The devices, which need not be here; None: there is one."""
+        return mesh_elsewhere(self.devices, self.processes)
+
+    def check(self) -> None:
+        """Refuse what cannot be trained, as training does."""
+        if self.config.model in UNTRAINED:
+            raise UsageError("plan_untrained", model=self.config.model)
+        if self.mesh is not None:
+            on_mesh.check(self.config, self.mesh)
+
+    def on(self, devices: int, processes: int) -> "Description":
+        """Return the same run on other devices."""
+        return replace(self, devices=devices, processes=processes)
+
+
+def of_dataset(config: TrainConfig, data_dir: Path, **placed: Any) -> Description:
+    """Return the description of a run on a data set that exists; placed: its devices."""
+    dataset = open_dataset(locate(data_dir, config.dataset))
+    config = with_names(config, dataset)
+    train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
+    users = sum(len(split.lengths) for split in dataset.splits.values())
+    counts = (dataset.num_items, users, len(train.items))
+    planned = Description(config, *counts, train=train, **placed)
+    planned.check()  # before JAX starts, with as many devices as there are
+    features = on_device(chosen(config, dataset))
+    return replace(
+        planned, features=jax.tree.map(lambda one: _shape(*one.shape, kind=one.dtype), features)
+    )
+
+
+def with_features(
+    config: TrainConfig, described: Sequence[str], items: int
+) -> tuple[TrainConfig, Features | None]:
+    """Return the config with item features, and their shapes, described as KIND or KIND:SIZE, KIND
+    one of those of `prepare --item-features`: category:SIZE of so many categories,
+    categories:SIZE:EACH of which an item has EACH, number, vector:WIDTH.
+    """
+    if not described:
+        if config.item_features != NONE:
+            raise UsageError("missing_value", option="features")
+        return config, None
+    each, sizes = zip(*(_feature(one, items) for one in described), strict=True)
+    named = replace(config, item_features=ALL)
+    return named, Features(_shape(items + 1, kind=np.bool_), each, sizes)
+
+
+def _feature(text: str, items: int) -> tuple[Feature, int]:
+    kind, *numbers = text.split(":")
+    wanted = dict(zip(KINDS, (1, 2, 0, 1), strict=True)).get(kind)
+    if wanted != len(numbers):
+        expected = Phrase("good_planned_features")
+        raise UsageError("bad_value", option="features", value=text, expected=expected)
+    sizes = [whole_of("features", one, _WIDEST) for one in numbers]
+    if kind == "category":
+        return Category(_shape(items + 1)), sizes[0] + 1
+    if kind == "categories":
+        size, of_item = sizes
+        codes = _shape(items * of_item + 1)
+        return Categories(_shape(items + 2), codes, ((of_item, items), (1, 1))), size + 1
+    width = sizes[0] if sizes else 1
+    return Linear(_shape(items + 1, width, kind=np.float32)), width
+
+
+def _shape(*shape: int, kind: Any = np.int32) -> jax.Array:
+    made: jax.Array = jax.ShapeDtypeStruct(shape, kind)  # type: ignore[assignment]
+    return made
