@@ -108,7 +108,8 @@ def of_dataset(config: TrainConfig, data_dir: Path, **placed: Any) -> Descriptio
     planned.check()  # before JAX starts, with as many devices as there are
     features = on_device(chosen(config, dataset))
     return replace(
-        planned, features=jax.tree.map(lambda one: _shape(*one.shape, kind=one.dtype), features)
+        planned,
+        features=jax.tree.map(lambda one: array_shape(*one.shape, kind=one.dtype), features),
     )
 
 
@@ -125,7 +126,7 @@ def with_features(
         return config, None
     each, sizes = zip(*(_feature(one, items) for one in described), strict=True)
     named = replace(config, item_features=ALL)
-    return named, Features(_shape(items + 1, kind=np.bool_), each, sizes)
+    return named, Features(array_shape(items + 1, kind=np.bool_), each, sizes)
 
 
 def _feature(text: str, items: int) -> tuple[Feature, int]:
@@ -136,15 +137,17 @@ def _feature(text: str, items: int) -> tuple[Feature, int]:
         raise UsageError("bad_value", option="features", value=text, expected=expected)
     sizes = [whole_of("features", one, _WIDEST) for one in numbers]
     if kind == "category":
-        return Category(_shape(items + 1)), sizes[0] + 1
+        return Category(array_shape(items + 1)), sizes[0] + 1
     if kind == "categories":
         size, of_item = sizes
-        codes = _shape(items * of_item + 1)
-        return Categories(_shape(items + 2), codes, ((of_item, items), (1, 1))), size + 1
+        codes = array_shape(items * of_item + 1)
+        return Categories(array_shape(items + 2), codes, ((of_item, items), (1, 1))), size + 1
     width = sizes[0] if sizes else 1
-    return Linear(_shape(items + 1, width, kind=np.float32)), width
+    return Linear(array_shape(items + 1, width, kind=np.float32)), width
 
 
-def _shape(*shape: int, kind: Any = np.int32) -> jax.Array:
-    made: jax.Array = jax.ShapeDtypeStruct(shape, kind)  # type: ignore[assignment]
+def array_shape(*shape: int, kind: Any = np.int32) -> jax.Array:
+    """Return the shape and type of an array, which stands for it where programs are traced."""
+    make: Any = jax.ShapeDtypeStruct
+    made: jax.Array = make(shape, kind)
     return made

@@ -111,7 +111,7 @@ def _memory_rate() -> float:
     if device.present():
         x, y = jnp.ones((2, _ELEMENTS * 8), jnp.float32)
         add: Callable[[Array, Array], Array] = jax.jit(jnp.add)
-        return 3 * x.nbytes / fastest(lambda: add(x, y).block_until_ready(), 6)
+        return 3 * float(x.nbytes) / fastest(lambda: add(x, y).block_until_ready(), 6)
     a, b, c = np.ones((3, _ELEMENTS), np.float32)
     cores = worker_threads()
     parts = [slice(*ends) for ends in pairwise(np.linspace(0, _ELEMENTS, cores + 1).astype(int))]

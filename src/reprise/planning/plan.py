@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import jax
+from typing import Any, NamedTuple
 
 from reprise.errors import MemoryLimitError, UsageError
 from reprise.planning import constants as constants_of
 from reprise.planning import sizes, stand_in
 from reprise.planning.constants import Constants
-from reprise.planning.description import Description
+from reprise.planning.description import Description, array_shape
 from reprise.planning.measuring import MOST_HERE, measured
-from reprise.planning.program import work_of
+from reprise.planning.program import Work, work_of
 from reprise.planning.stand_in import Drawn
 from reprise.planning.times import sent_by_process, times_of
 from reprise.runtime.mesh import at_hand
@@ -38,16 +36,31 @@ def plan(
     known = constants_of.read(constants) if constants is not None and constants.exists() else None
     if known is None and planned.processes_here == 1:
         at_hand(min(planned.devices, MOST_HERE))  # before JAX starts
-    facts = sized(planned, limit)
+    step = Step.of(planned)
+    facts = sized(planned, step, limit)
     if known is None:
         say("plan_measuring")
         known = measured(planned)
         if constants is not None:
             constants_of.write(constants, known)
-    return facts | timed(planned, known)
+    return facts | timed(planned, step.work, known)
 
 
-def sized(planned: Description, limit: int | None = None) -> dict[str, Any]:
+class Step(NamedTuple):
+    """A planned run's step: the shapes of its arrays, a batch, and what it does."""
+
+    arrays: Arrays
+    drawn: Drawn
+    work: Work
+
+    @classmethod
+    def of(cls, planned: Description) -> "Step":
+        """Trace the step of a planned run."""
+        arrays, drawn = sizes.shapes_of(planned), stand_in.drawn_of(planned)
+        return cls(arrays, drawn, work_of(planned, arrays, drawn.batch))
+
+
+def sized(planned: Description, step: Step, limit: int | None = None) -> dict[str, Any]:
     """Return the facts of a planned run that no time is part of.
 
     items, users, interactions, model, embedding_dim, batch_size, optimizer, devices (of all
@@ -55,16 +68,15 @@ def sized(planned: Description, limit: int | None = None) -> dict[str, Any]:
     total: what is held between steps), checkpoint (arrays: its array files; described: its two JSON
     files, within some digits; written_by_process: what the process writes that writes most; kept:
     the most that a run keeps at an instant); memory: process (estimated peak), limit (None: none);
-    traffic: unique_rows of a batch, sums, summed (bytes of a step that are summed up over the
-    devices), at_most (of a batch of distinct items), sent_by_process.
+    traffic: unique_rows of a batch, summed (bytes of a step that are summed up over the
+    devices), rounds (of sums that wait for each other), at_most (of a batch of distinct items),
+    sent_by_process.
 
     Raises:
-        UsageError: It cannot be trained.
         MemoryLimitError: A process needs more than `limit` bytes; says what would fit.
     """
-    planned.check()
-    arrays, drawn = sizes.shapes_of(planned), stand_in.drawn_of(planned)
-    temporary = sizes.temporary(planned, arrays, drawn.batch)
+    arrays = step.arrays
+    temporary = sizes.temporary(planned, arrays, step.drawn.batch)
     needed = sizes.memory(planned, arrays, temporary)
     if limit is not None and needed > limit:
         advice = _advice(planned, temporary, limit)
@@ -83,16 +95,15 @@ def sized(planned: Description, limit: int | None = None) -> dict[str, Any]:
             "checkpoint": sizes.checkpoint(planned, arrays),
         },
         "memory": {"process": needed, "limit": limit},
-        "traffic": _traffic(planned, arrays, drawn),
+        "traffic": _traffic(planned, step),
     }
 
 
-def timed(planned: Description, constants: Constants) -> dict[str, Any]:
+def timed(planned: Description, work: Work, constants: Constants) -> dict[str, Any]:
     """Return the facts of a planned run's times: seconds (step, exchange of it, evaluation,
     training), steps_per_second, users_per_second, extrapolated (see `times.Times`), constants.
     """
-    arrays, batch = sizes.shapes_of(planned), stand_in.drawn_of(planned).batch
-    times = times_of(planned, work_of(planned, arrays, batch), constants)
+    times = times_of(planned, work, constants)
     seconds = asdict(times)
     extrapolated = list(seconds.pop("extrapolated"))
     return {
@@ -104,14 +115,15 @@ def timed(planned: Description, constants: Constants) -> dict[str, Any]:
     }
 
 
-def _traffic(planned: Description, arrays: Arrays, drawn: Drawn) -> dict[str, int]:
-    work = widest = work_of(planned, arrays, drawn.batch)
-    if work.exchanges:
-        rows: Any = jax.ShapeDtypeStruct((drawn.most_rows,), drawn.batch.unique_rows.dtype)
-        widest = work_of(planned, arrays, drawn.batch._replace(unique_rows=rows))
+def _traffic(planned: Description, step: Step) -> dict[str, int]:
+    batch, work = step.drawn.batch, step.work
+    widest = work
+    if work.rounds:
+        rows: Any = array_shape(step.drawn.most_rows)
+        widest = work_of(planned, step.arrays, batch._replace(unique_rows=rows))
     return {
-        "unique_rows": drawn.batch.unique_rows.shape[0],
-        "sums": work.exchanges,
+        "unique_rows": batch.unique_rows.shape[0],
+        "rounds": work.rounds,
         "summed": work.exchanged,
         "at_most": widest.exchanged,
         "sent_by_process": sent_by_process(planned, work.exchanged),

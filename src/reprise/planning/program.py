@@ -1,10 +1,10 @@
 """What a train step computes and exchanges, read off the program that training traces."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from reprise.config.model import model_of
 from reprise.planning.description import Description
@@ -28,13 +28,13 @@ class Work(NamedTuple):
         moved: Least bytes between processor and memory: rows, parameters and moments are read and
             written once, and what is exchanged is.
         exchanged: Bytes that are summed up over the devices.
-        exchanges: In so many sums.
+        rounds: How often sums wait for earlier ones; XLA makes those together that do not.
     """
 
     flops: int
     moved: int
     exchanged: int = 0
-    exchanges: int = 0
+    rounds: int = 0
 
 
 def work_of(planned: Description, arrays: Arrays, batch: Batch) -> Work:
@@ -43,7 +43,7 @@ def work_of(planned: Description, arrays: Arrays, batch: Batch) -> Work:
     step: Any = step_of(model_of(config), objective_of(config, planned.items), config, mesh)
     update = make_update(config.learning_rate, 1, schedule_of(config))
     traced = jax.make_jaxpr(step)(arrays, batch, update, planned.features)
-    flops = exchanged = exchanges = 0
+    flops = exchanged = 0
     for equation, times in _equations(traced.jaxpr):
         name = equation.primitive.name
         assert name not in _OTHERS, name
@@ -51,8 +51,8 @@ def work_of(planned: Description, arrays: Arrays, batch: Batch) -> Work:
             flops += times * _flops(equation)
         elif name in _SUMS:
             exchanged += times * sum(size_of(one.aval) for one in equation.outvars)
-            exchanges += times * len(equation.outvars)
-    return Work(flops, _moved(planned, arrays, batch) + 2 * exchanged, exchanged, exchanges)
+    moved = _moved(planned, arrays, batch) + 2 * exchanged
+    return Work(flops, moved, exchanged, _rounds(traced.jaxpr))
 
 
 def _equations(program: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
@@ -60,22 +60,41 @@ def _equations(program: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
     for equation in program.eqns:
         yield equation, times
         within = times * equation.params["length"] if equation.primitive.name == "scan" else times
-        for value in equation.params.values():
-            for one in value if isinstance(value, list | tuple) else [value]:
-                inner = getattr(one, "jaxpr", one)
-                if hasattr(inner, "eqns"):
-                    yield from _equations(inner, within)
+        for inner in _inner(equation):
+            yield from _equations(inner, within)
+
+
+def _inner(equation: Any) -> Iterator[Any]:
+    """Yield the programs that an equation computes."""
+    for value in equation.params.values():
+        for one in value if isinstance(value, list | tuple) else [value]:
+            inner = getattr(one, "jaxpr", one)
+            if hasattr(inner, "eqns"):
+                yield inner
+
+
+def _rounds(program: Any) -> int:
+    """Return the length of the longest chain of sums over the devices, in each of which one waits
+    for the one before.
+    """
+    after: dict[int, int] = {}  # how many sums a value waits for
+    for equation in program.eqns:
+        before = max((after.get(id(one), 0) for one in equation.invars), default=0)
+        own = int(equation.primitive.name in _SUMS) + max(map(_rounds, _inner(equation)), default=0)
+        after |= {id(one): before + own for one in equation.outvars}
+    return max(after.values(), default=0)
 
 
 def _flops(product: Any) -> int:
     (contracted, _), _ = product.params["dimension_numbers"]
     left, out = product.invars[0].aval, product.outvars[0].aval
-    return 2 * out.size * int(np.prod([left.shape[axis] for axis in contracted], dtype=np.int64))
+    length: int = math.prod(left.shape[axis] for axis in contracted)
+    return 2 * int(out.size) * length
 
 
 def _moved(planned: Description, arrays: Arrays, batch: Batch) -> int:
     every = planned.all_devices
-    rows = int(np.prod(arrays.rows.shape[:-1])) // every
+    rows = math.prod(arrays.rows.shape[:-1]) // every
     row = (size_of(arrays.rows) + size_of(arrays.row_steps)) // (rows * every)
     dense = planned.config.optimizer == "adam"
     used = rows if dense else min(rows, -(-batch.unique_rows.shape[0] // every))

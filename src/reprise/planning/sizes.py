@@ -8,7 +8,7 @@ import jax
 
 from reprise.checkpoints import store
 from reprise.config.model import model_of
-from reprise.planning.description import Description
+from reprise.planning.description import Description, array_shape
 from reprise.runtime import environment
 from reprise.training import item_table
 from reprise.training.batches import Batch
@@ -115,7 +115,7 @@ def _described(planned: Description, stored: dict[str, Shaped]) -> int:
 
 
 def _without_first(array: Any) -> Any:
-    return jax.ShapeDtypeStruct(array.shape[1:], array.dtype)
+    return array_shape(*array.shape[1:], kind=array.dtype)
 
 
 def _sum(tree: Any) -> int:

@@ -7,13 +7,12 @@ rows a batch has, and how its histories are packed, follows from it.
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from reprise.config.schema import TrainConfig
 from reprise.data.sequences import EvaluationUsers, Past, Sequences
-from reprise.planning.description import Description
+from reprise.planning.description import Description, array_shape
 from reprise.training.batches import Batch, Sampler
 from reprise.training.setup import sampler_of
 
@@ -44,8 +43,7 @@ def drawn_of(planned: Description) -> Drawn:
     counts = {"unique_rows": planned.items + 1, "negatives": planned.items}
     counts["log_q_negatives"] = planned.items
     whole: Any = {
-        name: jax.ShapeDtypeStruct((count,), getattr(batch, name).dtype)
-        for name, count in counts.items()
+        name: array_shape(count, kind=getattr(batch, name).dtype) for name, count in counts.items()
     }
     return Drawn(batch._replace(**whole), planned.items + 1)
 

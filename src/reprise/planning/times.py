@@ -40,7 +40,7 @@ def times_of(planned: Description, work: Work, constants: Constants) -> Times:
     sharing = here if constants.shared else 1
     own = sharing * floor(work, constants.flops, constants.memory_rate)
     step = constants.step_seconds * own / constants.floor_seconds
-    exchange = _exchange(planned, work.exchanges, work.exchanged, constants)
+    exchange = _exchange(planned, work.rounds, work.exchanged, constants)
     if planned.interconnect is not None:
         step += exchange
     evaluation = _evaluation(planned, constants)
@@ -61,7 +61,7 @@ def _on_machine(planned: Description) -> int:
     return planned.devices * planned.processes_here
 
 
-def _exchange(planned: Description, sums: int, summed: int, constants: Constants) -> float:
+def _exchange(planned: Description, rounds: int, summed: int, constants: Constants) -> float:
     """Return the seconds of sums over the devices: over an interconnect, or as measured here."""
     over = planned.interconnect
     if over is None:
@@ -69,8 +69,8 @@ def _exchange(planned: Description, sums: int, summed: int, constants: Constants
             return 0.0
         every = planned.all_devices
         sent = 2 * (every - 1) / every * summed
-        return sums * constants.exchange_seconds + sent / constants.exchange_rate
-    messages = 2 * math.ceil(math.log2(planned.processes)) * sums
+        return rounds * constants.exchange_seconds + sent / constants.exchange_rate
+    messages = 2 * math.ceil(math.log2(planned.processes)) * rounds
     return messages * over.latency + sent_by_process(planned, summed) / over.rate
 
 

@@ -60,13 +60,13 @@ def _show_bytes(facts: Mapping[str, Any], page: Page, messages: Messages) -> Non
     own, kept = (decimal(stored[name]) for name in ("written_by_process", "kept"))
     page.line(text("planned_checkpoint", **exact, own=own, kept=kept))
     traffic = facts["traffic"]
-    if not traffic["sums"]:
+    if not traffic["rounds"]:
         page.line(text("planned_alone"))
         return
     summed, most, sent = (
         decimal(traffic[name]) for name in ("summed", "at_most", "sent_by_process")
     )
-    about = {"sums": traffic["sums"], "rows": traffic["unique_rows"]}
+    about = {"rounds": traffic["rounds"], "rows": traffic["unique_rows"]}
     page.line(text("planned_traffic", summed=summed, most=most, sent=sent, **about))
 
 
