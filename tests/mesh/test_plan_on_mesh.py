@@ -1,0 +1,111 @@
+"""Plans beside real runs on 1, 2 and 4 devices, and beside the compiled step."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+
+from helpers.commands import run_small, small_config
+from reprise.checkpoints.store import MANIFEST
+from reprise.config.load import in_todays_names, read_preset
+from reprise.config.model import model_of
+from reprise.planning import sizes, steps
+from reprise.planning.description import Description
+from reprise.planning.measuring import trial_of
+from reprise.planning.plan import Step
+from reprise.planning.worker import stepped_together
+from reprise.runtime.mesh import mesh_of
+from reprise.training.on_mesh import placed, shapes_of
+from reprise.training.optimizers import make_update
+from reprise.training.schedules import schedule_of
+from reprise.training.setup import arrays_of, objective_of, step_of
+
+pytestmark = pytest.mark.mesh
+
+ITEMS = 40  # of the "small" data
+MODERN = in_todays_names(read_preset("modern")) | {
+    "embedding_dim": 8,
+    "hidden_size": 8,
+    "maxlen": 6,
+    "targets": 2,
+}
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_sizes_of_a_plan_are_those_of_a_real_run(
+    devices: int, small_data: Path, tmp_path: Path
+) -> None:
+    config = small_config(max_steps=4)
+    planned = Description(config, ITEMS, 1000, 10_000, devices=devices)
+    shapes = sizes.shapes_of(planned)
+
+    mesh = mesh_of(devices)
+    made: Any = jax.jit(lambda: arrays_of(config, ITEMS, mesh=mesh))()
+    held = dict.fromkeys(range(devices), 0)
+    for leaf in jax.tree.leaves(made):
+        for shard in leaf.addressable_shards:
+            held[shard.device.id] += shard.data.nbytes
+    assert set(held.values()) == {sizes.on_device(planned, shapes)["total"]}
+
+    *_, folder = run_small(small_data, tmp_path, devices=devices, max_steps=4)
+    files = {path.name: path.stat().st_size for path in (folder.checkpoints / "ckpt-4").iterdir()}
+    expected = sizes.checkpoint(planned, shapes)
+    arrays = {name: size for name, size in files.items() if name.endswith(".npy")}
+    assert sum(arrays.values()) == expected["arrays"]
+    assert expected["written_by_process"] == expected["arrays"]
+    described = files[MANIFEST] + files["state.json"]
+    assert described == pytest.approx(expected["described"], abs=200)
+    manifest = json.loads((folder.checkpoints / "ckpt-4" / MANIFEST).read_text())
+    assert {*manifest["files"]} == {*files} - {MANIFEST}
+
+
+def test_checkpoint_of_processes_is_written_in_shares() -> None:
+    """Of 41 rows, devices 0 to 3 have 11, 10, 10 and 10; process 0 also writes what is small."""
+    planned = Description(small_config(), ITEMS, 1000, 10_000, devices=2, processes=2)
+    expected = sizes.checkpoint(planned, sizes.shapes_of(planned))
+    whole, own = expected["arrays"], expected["written_by_process"]
+    rows = 20 * (3 * 8 + 1) * 4 + 2 * 2 * 128  # of the other process, with its files' headers
+    assert whole - own == rows
+
+
+@pytest.mark.parametrize("settings", [{}, MODERN, {"model": "MIND", "optimizer": "adam"}])
+def test_work_of_exchanges_what_the_compiled_step_exchanges(settings: dict[str, Any]) -> None:
+    config = small_config(**settings)
+    planned = Description(config, 400, 1000, 10_000, devices=4)
+    arrays, drawn, work = Step.of(planned)
+    mesh = mesh_of(4)
+    assert mesh is not None
+    step: Any = step_of(model_of(config), objective_of(config, 400), config, mesh)
+    update = make_update(config.learning_rate, 1, schedule_of(config))
+    given = shapes_of(mesh, arrays), placed(mesh, drawn.batch), update
+    text = step.lower(*given).compile().as_text()
+    sums = [line for line in text.splitlines() if re.search(r" all-reduce(-start)?\(", line)]
+    summed = 0
+    for line in sums:
+        shapes = line.partition("=")[2].partition(" all-reduce")[0]
+        for sizes_of_one in re.findall(r"[fsu]32\[([\d,]*)\]", shapes):
+            summed += 4 * math.prod(map(int, filter(None, sizes_of_one.split(","))))
+    assert summed == work.exchanged
+    assert len(sums) == work.rounds
+
+
+def test_trial_of_a_plan_is_what_this_machine_can_be() -> None:
+    planned = Description(small_config(batch_size=64), 10**9, 1000, 10_000, 16, 2)
+    tried = trial_of(planned)
+    assert (tried.devices, tried.processes) == (2, 2)
+    assert tried.config.batch_size == 8  # 2 of each device
+    assert tried.items < 10**7
+
+
+def test_stepped_measures_devices_and_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "_SECONDS", 0.0)
+    planned = Description(small_config(), ITEMS, 1000, 10_000, devices=2)
+    for found in (
+        steps.stepped(planned, mesh_of(2)),
+        stepped_together(planned.on(1, 2)),
+    ):
+        assert all(value > 0 for value in found), found
