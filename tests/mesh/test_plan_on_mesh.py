@@ -72,8 +72,13 @@ def test_checkpoint_of_processes_is_written_in_shares() -> None:
     assert whole - own == rows
 
 
-@pytest.mark.parametrize("settings", [{}, MODERN, {"model": "MIND", "optimizer": "adam"}])
-def test_work_of_exchanges_what_the_compiled_step_exchanges(settings: dict[str, Any]) -> None:
+# What XLA leaves out: the gradient of MIND's first routing weights [2, 6] is zero.
+@pytest.mark.parametrize(
+    ("settings", "zeros"), [({}, 0), (MODERN, 0), ({"model": "MIND", "optimizer": "adam"}, 48)]
+)
+def test_work_of_exchanges_what_the_compiled_step_exchanges(
+    settings: dict[str, Any], zeros: int
+) -> None:
     config = small_config(**settings)
     planned = Description(config, 400, 1000, 10_000, devices=4)
     arrays, drawn, work = Step.of(planned)
@@ -89,7 +94,7 @@ def test_work_of_exchanges_what_the_compiled_step_exchanges(settings: dict[str, 
         shapes = line.partition("=")[2].partition(" all-reduce")[0]
         for sizes_of_one in re.findall(r"[fsu]32\[([\d,]*)\]", shapes):
             summed += 4 * math.prod(map(int, filter(None, sizes_of_one.split(","))))
-    assert summed == work.exchanged
+    assert summed + zeros == work.exchanged
     assert len(sums) == work.rounds
 
 
