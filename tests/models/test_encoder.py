@@ -25,6 +25,7 @@ from helpers.builders_models import (
     seeds,
 )
 from helpers.effort import examples, some_at_length
+from reprise.data.moments import relative
 from reprise.models.registry import REGISTRY, UNTRAINED, Model, ModelShape, get_model
 from reprise.models.wrappers.dynamic import with_dynamic_interests
 from reprise.models.wrappers.encoder import Encoder, encode, init, kept_values, with_encoder
@@ -280,18 +281,23 @@ def packed_sums(model: Model) -> Any:
     size = (USERS, 2, WIDER.num_interest, WIDER.embedding_dim)
     weights = jax.random.normal(jax.random.key(8), size)
 
-    def total(params: Any, history: Any, lengths: Any, places: Any) -> jax.Array:
-        made = model.packed(places).of_prefixes(params, history, lengths, jax.random.key(9))
+    def total(params: Any, history: Any, lengths: Any, times: Any, places: Any) -> jax.Array:
+        own = model.at(times).packed(places)
+        made = own.of_prefixes(params, history, lengths, jax.random.key(9))
         return jnp.vdot(made, weights)
 
     return jax.jit(jax.value_and_grad(total, argnums=(0, 1)))
 
 
-@pytest.mark.parametrize("members", some_at_length([1, 2], [2]))
-def test_encoder_of_packed_histories_equals_that_of_each(members: int) -> None:
-    """With dropout, whose draws are the same, and with every item's gradient."""
+@pytest.mark.parametrize(
+    ("members", "timed"),
+    some_at_length([(1, False), (2, False), (1, True), (2, True)], [(2, False), (2, True)]),
+)
+def test_encoder_of_packed_histories_equals_that_of_each(members: int, timed: bool) -> None:
+    """With dropout, whose draws are the same, and with every item's gradient; also at times."""
+    encoder = Encoder(LAYERS, 1, dropout=0.4, gaps=timed, request=timed, hour=timed, weekday=timed)
     base = with_dynamic_interests(get_model("Queries"))
-    model = with_ensemble(with_encoder(base, Encoder(LAYERS, 1, dropout=0.4)), members)
+    model = with_ensemble(with_encoder(base, encoder), members)
     total = packed_sums(model)
 
     @examples(8)
@@ -304,9 +310,18 @@ def test_encoder_of_packed_histories_equals_that_of_each(members: int) -> None:
         )
         history = rng.normal(size=(USERS, LENGTH, WIDER.embedding_dim)).astype(np.float32)
         lengths = rng.integers(1, 1 + LENGTH // 2, (USERS, 2)).astype(np.int32)
-        places = packed(lengths.max(axis=1), LENGTH)
+        longest = lengths.max(axis=1)
+        times = None
+        if timed:
+            seconds = np.cumsum(rng.integers(0, 10**6, (USERS, LENGTH + 1)), axis=1)
+            known = rng.random(seconds.shape) < 0.8
+            column = np.minimum(np.arange(LENGTH + 1), longest[:, None])
+            times = relative(
+                np.take_along_axis(seconds, column, 1), np.take_along_axis(known, column, 1)
+            )
+        places = packed(longest, LENGTH)
         assert places is not None
-        made, wanted = (total(params, history, lengths, each) for each in (places, None))
+        made, wanted = (total(params, history, lengths, times, each) for each in (places, None))
         for one, other in zip(jax.tree.leaves(made), jax.tree.leaves(wanted), strict=True):
             most = float(np.abs(other).max())
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * most)

@@ -91,17 +91,30 @@ def test_batcher_computes_what_waits_together() -> None:
     assert metrics.registry.get_sample_value("reprise_batch_size_sum") == 8
 
 
-def test_batcher_waits_for_others_until_a_batch_is_full() -> None:
+def test_batcher_waits_for_as_many_as_it_answered_and_no_others() -> None:
     kind = Doubling()
 
     async def use(batcher: Batcher) -> None:
-        first = asyncio.create_task(batcher.ask(kind.work, [1]))
+        assert await batcher.ask(kind.work, [0]) == [0]  # nobody else is expected
+        assert await batcher.ask(kind.work, [1, 2, 3]) == [2, 4, 6]
+        first = asyncio.create_task(batcher.ask(kind.work, [4]))
         await asyncio.sleep(0.01)
-        assert await batcher.ask(kind.work, [2, 3]) == [4, 6]  # long before the window ends
-        assert await first == [2]
+        assert await batcher.ask(kind.work, [5, 6]) == [10, 12]  # long before the window ends
+        assert await first == [8]
 
-    batching(use, batch_window=60, batch_size=3)
-    assert kind.batches == [[1, 2, 3]]
+    batching(use, batch_window=60)
+    assert kind.batches == [[0], [1, 2, 3], [4, 5, 6]]
+
+
+def test_batcher_waits_no_longer_than_until_a_batch_is_full() -> None:
+    kind = Doubling()
+
+    async def use(batcher: Batcher) -> None:
+        assert await batcher.ask(kind.work, [1, 2, 3, 4]) == [2, 4, 6, 8]
+        assert await batcher.ask(kind.work, [5, 6]) == [10, 12]
+
+    batching(use, batch_window=60, batch_size=2)
+    assert kind.batches == [[1, 2], [3, 4], [5, 6]]
 
 
 def test_batcher_waits_for_those_whom_a_long_batch_answered(

@@ -1,5 +1,6 @@
 """The server as its clients see it: answers, refusals in one form, tokens, the page of metrics."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -17,7 +18,10 @@ from helpers.servers import loader_of, service_of, serving
 from reprise.runs.folder import RunFolder
 from reprise.runs.stored import from_checkpoint
 from reprise.serving.recommender import Recommender
+from reprise.serving.server.direct import Direct
+from reprise.serving.server.gate import Message, Receive, Scope, Send
 from reprise.serving.server.model import ServedModel
+from reprise.serving.server.schemas import bodies_of
 from reprise.serving.server.service import Service
 
 JSON = {"content-type": "application/json"}
@@ -122,6 +126,67 @@ def test_server_answers_bitwise_what_each_model_does(
     own = recommender(name)
     with serving(service_of(ServedModel(own, "latest"))) as client:
         check_bitwise(own, client, 1000)
+
+
+def test_server_answers_directly_what_the_framework_does(
+    model: ServedModel, client: httpx.Client
+) -> None:
+    """A type that only the framework takes for JSON leads past the direct way."""
+    rng = np.random.default_rng(1)
+    bodies: list[Any] = [asked_at_random(rng, model.recommender) for _ in range(20)]
+    bodies += [{"histories": [[5, 7.0, None, True, "\ud800"]], "n": 3.0}, {"histories": []}]
+    bodies += [{"histories": [["5"]], "times": [[3]], "request_time": "2001-01-01"}]
+    bodies += [{"histories": [], "n": 31}, {"histories": [], "weights": [0, 0]}, None, {}]
+    bodies += [b"{", b"", b'{"histories": [], "histories": [["5"]]}', b'{"histories": [[1e400]]}']
+    for body in bodies:
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+        both = [
+            client.post("/v1/recommend", content=sent, headers={"content-type": kind})
+            for kind in ("application/json", "application/vnd.own+json")
+        ]
+        first, second = ((one.status_code, one.content, dict(one.headers)) for one in both)
+        assert all(one.pop("date") for one in (first[2], second[2]))
+        assert first == second
+
+
+def test_server_takes_the_direct_way_for_what_is_valid(service: Service) -> None:
+    given: list[tuple[str, bytes]] = []
+
+    async def framework(scope: Scope, receive: Receive, send: Send) -> None:
+        given.append((scope["path"], (await receive())["body"]))
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    bodies = bodies_of(service.limits, service.model.about["interests"])
+    direct = Direct(framework, service, bodies.recommend)
+
+    async def ask(path: str, body: bytes, *kinds: bytes) -> None:
+        headers = [(b"content-type", kind) for kind in kinds]
+        scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await direct(scope, receive, send)
+
+    async def run() -> None:
+        valid, json_kind = b'{"histories": []}', b"application/json"
+        await ask("/v1/recommend", valid, json_kind)
+        assert not given
+        assert sent[0]["status"] == 200
+        await ask("/v1/recommend", b"{", json_kind)
+        await ask("/v1/recommend", valid, json_kind, json_kind)
+        await ask("/v1/recommend", valid, b"text/plain")
+        await ask("/v1/users/vectors", valid, json_kind)
+
+    asyncio.run(run())
+    bodies_given = [b"{", *[b'{"histories": []}'] * 3]
+    paths = [*["/v1/recommend"] * 3, "/v1/users/vectors"]
+    assert given == list(zip(paths, bodies_given, strict=True))
+    assert len(sent) == 2
 
 
 def test_server_spells_ids_as_data_does(client: httpx.Client) -> None:

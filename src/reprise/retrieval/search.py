@@ -104,6 +104,10 @@ def search(chunks: Iterable[Chunk], items: _Scores, best: Best | None = None) ->
         shape = (users, count, top_n)
         return merge(ids.reshape(shape), scores.reshape(shape))
 
+    if len(first) < 2:  # as in a server, for which threads would take longer to start
+        with one_blas_thread():
+            yield from map(rank, first)
+        return
     with one_blas_thread(), ThreadPoolExecutor(workers, "search") as pool:
         yield from _ordered_map(pool, rank, chain(first, source), ahead=2 * workers)
 
@@ -151,7 +155,7 @@ def best_by_tiles(
             )
             # Two at a time, because more candidates may not fit.
             found = reduce(partial(_merged, len(tile), top_n), each(asked, parts))
-            place = _places(found.user, len(tile))
+            place = places(found.user, len(tile))
             ids[start + found.user, place] = found.id
             scores[start + found.user, place] = found.score
     return ids, scores
@@ -201,7 +205,7 @@ def _best_of_blocks(
         waiting += len(at)
         if waiting > users * top_n:
             pool, waiting = [_cut(pool, users, top_n)], 0
-            last = np.flatnonzero(_places(pool[0].user, users) == top_n - 1)
+            last = np.flatnonzero(places(pool[0].user, users) == top_n - 1)
             floor[pool[0].user[last]] = pool[0].score[last]
     return _cut(pool, users, top_n)
 
@@ -251,7 +255,7 @@ def _cut(pool: list[_Found], users: int, top_n: int) -> _Found:
     key = key << np.uint64(_POSITION_BITS) | np.arange(len(user), dtype=np.uint64)
     key.sort()
     order = (key & np.uint64((1 << _POSITION_BITS) - 1)).astype(np.int64)
-    order = order[_places(user[order], users) < top_n]
+    order = order[places(user[order], users) < top_n]
     return _Found(user[order], ids[order], score[order])
 
 
@@ -260,7 +264,7 @@ def _merged(users: int, top_n: int, some: _Found, more: _Found) -> _Found:
     return _cut([some, more], users, top_n)
 
 
-def _places(user: NDArray[np.int64], users: int) -> NDArray[np.int64]:
+def places(user: NDArray[np.int64], users: int) -> NDArray[np.int64]:
     """Return each candidate's position, from 0, among its user's candidates; `user` ascends."""
     first: NDArray[np.int64] = np.searchsorted(user, np.arange(users))
     return np.arange(len(user)) - first[user]

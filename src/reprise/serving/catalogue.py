@@ -1,7 +1,7 @@
 """The items of a model by raw id, with titles and categories; what answers are shown by."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 from reprise.serving.lists import Answer, Filter
 from reprise.text.suggest import suggest
 
+_OPEN = Filter()
 _NEIGHBOURS = 200  # ids before and after an unknown one, among which similar ones are looked for
 
 
@@ -67,9 +68,7 @@ class Catalogue:
 
     def number(self, raw_id: object) -> int:
         """Return an item's number, or NO_ITEM."""
-        # A text that is an id needs no spelling, which takes most of the time.
-        own = self._numbers.get(raw_id) if isinstance(raw_id, str) else None
-        return own or self._numbers.get(spelled_one(raw_id) or "", NO_ITEM)
+        return self._numbers.get(spelled_one(raw_id) or "", NO_ITEM)
 
     def known(self, raw_id: object) -> int:
         """Return an item's number; UsageError, with similar ids, if there is no such item."""
@@ -80,7 +79,10 @@ class Catalogue:
 
     def numbered(self, raw_ids: Iterable[object]) -> Numbered:
         """Return the numbers of the known items among raw ids, and count the others."""
-        found = np.fromiter(map(self.number, raw_ids), np.int32)
+        own, number = self._numbers, self.number
+        # A text that is an id needs no spelling, which takes most of the time.
+        numbers = [(type(one) is str and own.get(one)) or number(one) for one in raw_ids]
+        found = np.array(numbers, np.int32)
         known = found != NO_ITEM
         return Numbered(found[known], len(found) - int(known.sum()), known)
 
@@ -97,6 +99,8 @@ class Catalogue:
         """Return the filter of items by raw ids and names of categories; UsageError for an unknown
         category.
         """
+        if allow is None and categories is None and isinstance(exclude, Sized) and not len(exclude):
+            return _OPEN
         allowed = None if allow is None else self.numbered(allow)
         excluded = self.numbered(exclude)
         return Filter(
@@ -116,7 +120,7 @@ class Catalogue:
     def as_json(self, answer: Answer) -> dict[str, Any]:
         """Return an answer as `--json` and the server show it."""
         return {
-            "items": [self._item(answer, place) for place in range(len(answer.ids))],
+            "items": self._items(answer),
             "unknown_items": answer.unknown,
             "popular": answer.popular,
             **({} if answer.time_bias is None else {"time_bias": answer.time_bias}),
@@ -200,18 +204,23 @@ class Catalogue:
         items = [self.item_as_json(other) | {"score": score} for other, score in pairs]
         return {"item": self.item_as_json(number), "items": items}
 
-    def _item(self, answer: Answer, place: int) -> dict[str, Any]:
-        item = self.item_as_json(int(answer.ids[place])) | {
-            "score": None if answer.popular else float(answer.scores[place]),
-            "interest": None if answer.popular else int(answer.interests[place]),
-        }
+    def _items(self, answer: Answer) -> list[dict[str, Any]]:
+        scores: list[float | None] = answer.scores.tolist()
+        interests: list[int | None] = answer.interests.tolist()
+        if answer.popular:
+            scores = interests = [None] * len(answer.ids)
+        items = [
+            {**self.item_as_json(number), "score": score, "interest": interest}
+            for number, score, interest in zip(answer.ids.tolist(), scores, interests, strict=True)
+        ]
         if answer.interest_scores is not None and answer.because is not None:
-            scores, because = answer.interest_scores[place], int(answer.because[place])
-            item["scores"] = [None if np.isnan(one) else float(one) for one in scores]
-            item["because"] = None if because == NO_ITEM else self.item_ids[because - 1]
-            if answer.memory is not None:
-                item["memory"] = float(answer.memory[place])
-        return item
+            for place, item in enumerate(items):
+                own, because = answer.interest_scores[place], int(answer.because[place])
+                item["scores"] = [None if np.isnan(one) else float(one) for one in own]
+                item["because"] = None if because == NO_ITEM else self.item_ids[because - 1]
+                if answer.memory is not None:
+                    item["memory"] = float(answer.memory[place])
+        return items
 
     def _code(self, category: object) -> int:
         name = spelled_one(category) or ""

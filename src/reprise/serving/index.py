@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from reprise.checkpoints import store
 from reprise.errors import ConfigMismatchError, DataError, UsageError
 from reprise.retrieval.ranking import NO_ITEM, Ranking
-from reprise.retrieval.search import Chunk, falling, interest_scores, search, worker_threads
+from reprise.retrieval.search import (
+    Chunk,
+    falling,
+    interest_scores,
+    places,
+    search,
+    worker_threads,
+)
 from reprise.retrieval.terms import EVERYTHING, NOTHING_ADDED, Added, Terms
 from reprise.retrieval.vectors import CHUNK
 from reprise.runs.stored import StoredModel
@@ -103,50 +110,46 @@ class ItemIndex:
         users = len(interests)
         lowered = np.bincount(added.user[added.value < 0], minlength=users)
         wanted = _STEP * -(-(top_n + lowered) // _STEP)  # few lengths: a call for each
-        ids = np.full((users, top_n), NO_ITEM, np.int64)
-        scores = np.full((users, top_n), -np.inf, np.float32)
-        mask_of = np.full(users, EVERYTHING) if allowed is None else allowed.mask_of
-        for number in np.unique(mask_of):
-            rows = np.flatnonzero(mask_of == number)
-            mask = None if allowed is None or number == EVERYTHING else allowed.masks[number]
-            found = self.candidates(interests[rows], wanted[rows], mask)
-            for row, near in zip(rows.tolist(), found, strict=True):
-                own = added.of(row, row + 1)
-                if mask is not None:
-                    own = Added(*(one[mask[own.item - 1]] for one in own))
-                best = _best_of(interests[row], self.items, near, own, top_n)
-                ids[row, : len(best[0])], scores[row, : len(best[0])] = best
-        return ids, scores
+        if allowed is None:
+            pairs = [self._candidates(interests, np.arange(users), wanted)]
+        else:
+            pairs = []
+            for number in np.unique(allowed.mask_of):
+                rows = np.flatnonzero(allowed.mask_of == number)
+                mask = None if number == EVERYTHING else allowed.masks[number]
+                pairs.append(self._candidates(interests[rows], rows, wanted[rows], mask))
+            own, item = allowed.mask_of[added.user], added.item - 1
+            fits = (own == EVERYTHING) | allowed.masks[own, item]
+            added = Added(*(one[fits] for one in added))
+        return _best_of(interests, self.items, np.concatenate(pairs), added, top_n)
 
-    def candidates(
-        self,
-        interests: _Scores,
-        wanted: Sequence[int] | NDArray[np.integer],
-        allowed: NDArray[np.bool_] | None = None,
-    ) -> list[_Ids]:
-        """Return each user's candidates: distinct item numbers, ascending, the union of each
-        interest's nearest items. An interest of NaN has none.
+    def _candidates(
+        self, interests: _Scores, rows: _Ids, wanted: _Ids, mask: NDArray[np.bool_] | None = None
+    ) -> _Ids:
+        """Return users' candidates as pairs (`_paired`), the nearest items of each interest, of
+        which several interests may have the same. An interest of NaN has none.
 
         Args:
             interests: [u, K, d].
+            rows: [u], the numbers of the users in the pairs.
             wanted: [u], items for each of the user's interests.
-            allowed: [V], whether item n + 1 may be listed; None: all may. Of few allowed items, all
-                are candidates.
+            mask: [V], whether item n + 1 may be listed; None: all may. Of few that may, all are
+                candidates.
         """
-        few = None if allowed is None else np.flatnonzero(allowed) + 1
+        few = None if mask is None else np.flatnonzero(mask) + 1
         if few is not None and len(few) * _EXACT_SHARE <= len(self.items):
-            return [few] * len(interests)
-        parameters = None if allowed is None else self._within(allowed)
+            return _paired(rows[:, None], few, len(self.items)).ravel()
+        parameters = None if mask is None else self._within(mask)
         most = len(self.items) if few is None else len(few)
-        lengths = np.minimum(np.asarray(wanted, np.int64), most)
-        found: list[_Ids] = [np.zeros(0, np.int64)] * len(interests)
+        lengths = np.minimum(wanted, most)
+        found = [np.zeros(0, np.int64)]
         for length in np.unique(lengths[lengths > 0]):  # HNSW searches wider for longer lists
-            rows = np.flatnonzero(lengths == length)
-            nearest, lost = self._nearest(interests[rows], int(length), parameters)
-            for row, ids, some_lost in zip(rows, nearest, lost, strict=True):
-                own = np.unique(ids)
-                found[row] = few if few is not None and some_lost else own[own != NO_ITEM]
-        return found
+            (own,) = np.nonzero(lengths == length)
+            ids, lost = self._nearest(interests[own], int(length), parameters)
+            found.append(_paired(rows[own, None], ids, len(self.items))[ids != NO_ITEM])
+            if few is not None and lost.any():
+                found.append(_paired(rows[own[lost], None], few, len(self.items)).ravel())
+        return np.concatenate(found)
 
     def _nearest(
         self, interests: _Scores, length: int, parameters: Any
@@ -176,20 +179,36 @@ class ItemIndex:
         return faiss.SearchParametersHNSW(sel=selected, efSearch=wider)
 
 
+def _paired(user: _Ids, item: _Ids, items: int) -> _Ids:
+    """Return a number for each pair of a user's row and one of so many items: they ascend by user,
+    and then by item.
+    """
+    return user * (items + 1) + item
+
+
 def _best_of(
     interests: _Scores, items: _Scores, candidates: _Ids, added: Added, top_n: int
 ) -> tuple[_Ids, _Scores]:
-    """Return the best `top_n` of a user's candidates and the items with added values, ids and
-    scores, by interests [K, d].
+    """Return the best `top_n` of users' candidates, which are pairs (`_paired`), and of the items
+    with added values: ids and scores [u, top_n], by interests [u, K, d].
     """
-    ids = np.union1d(candidates, added.item) if len(added.item) else candidates
+    users, count = len(interests), len(items)
+    ids = np.full((users, top_n), NO_ITEM, np.int64)
+    scores = np.full((users, top_n), -np.inf, np.float32)
+    own = _paired(added.user, added.item, count)
+    pairs = np.unique(np.concatenate([candidates, own]))
+    user, item = np.divmod(pairs, count + 1)
     with np.errstate(all="ignore"):  # non-finite values
-        # fmax ignores interests whose score is NaN.
-        best = np.fmax.reduce(interest_scores(interests, items[ids - 1]), axis=0)
-        best[np.searchsorted(ids, added.item)] += added.value
-        ids, best = ids[best > -np.inf], best[best > -np.inf]
-    order = np.argsort(falling(best), kind="stable")[:top_n]  # ties: ids ascend
-    return ids[order], best[order]
+        each = interest_scores(interests[user], items[item - 1, None])
+        best = np.fmax.reduce(each[..., 0], axis=1)  # it ignores interests whose score is NaN
+        best[np.searchsorted(pairs, own)] += added.value
+    # Ties: items ascend.
+    order = np.argsort(user.astype(np.uint64) << np.uint64(32) | falling(best), kind="stable")
+    order = order[best[order] > -np.inf]
+    place = places(user[order], users)
+    order, place = order[place < top_n], place[place < top_n]
+    ids[user[order], place], scores[user[order], place] = item[order], best[order]
+    return ids, scores
 
 
 def require() -> None:

@@ -36,6 +36,7 @@ from reprise.models.wrappers.gaps import (
     Moments,
     looked_up,
     moments_of,
+    packed_moments_of,
 )
 
 _ENCODER = 2  # folded into the batch's key: the model draws from the key itself, the readout from 1
@@ -74,11 +75,14 @@ def with_encoder(model: Model, encoder: Encoder) -> Model:
     """
     if encoder.layers == 0:
         return model
-    made = _on_encoded(model, encoder)
-    on_encoded = partial(_on_encoded, model, encoder)
-    if encoder.gaps:
-        return replace(made, timed=on_encoded)
-    return replace(made, packing=lambda places: on_encoded(places=places))
+    made = _on_times(model, encoder)
+    return replace(made, timed=partial(_on_times, model, encoder)) if encoder.gaps else made
+
+
+def _on_times(model: Model, encoder: Encoder, times: Array | None = None) -> Model:
+    """Return the model on histories encoded at `times`, whose prefixes can be packed."""
+    made = _on_encoded(model, encoder, times)
+    return replace(made, packing=partial(_on_encoded, model, encoder, times))
 
 
 def _on_encoded(
@@ -106,7 +110,7 @@ def _on_encoded(
             mask = prefix_mask(jnp.max(lengths, axis=1), history.shape[1], history.dtype)
             return model.of_prefixes(params, encoded(params, history, mask, key), lengths, key)
         own = None if key is None else jax.random.fold_in(key, _ENCODER)
-        made = encode_packed(encoder, params, history, places, own)
+        made = encode_packed(encoder, params, history, places, own, times)
         return model.of_prefixes(params, made, lengths, key)
 
     def attentive(
@@ -195,9 +199,10 @@ def encode_packed(
     history: Array,
     places: Array,
     key: Array | None = None,
+    times: Array | None = None,
 ) -> Array:
-    """Return `encode` [B, L, d] of histories [B, L, d] that are packed as `training.packing` says,
-    by places [R, L]; all else is padding. Dropout draws the same values.
+    """Return `encode` [B, L, d] of histories [B, L, d] at times [B, L + 1] that are packed as
+    `training.packing` says, by places [R, L]; all else is padding. Dropout draws the same values.
     """
     users, size, dim = history.shape
     flat = places.reshape(-1)
@@ -208,7 +213,10 @@ def encode_packed(
         own = numbers.astype(jnp.uint32).reshape(-1)
         kept = kept_values(key, encoder, in_batch(own, history.size))
     taken = _moved(history.reshape(-1, dim), flat, back).reshape(*places.shape, dim)
-    made = _blocks(encoder, params, taken, kept, places // size, None)
+    moments = None if times is None else packed_moments_of(times, places)
+    if moments is not None and encoder.request:
+        taken = _with_request(encoder, params, moments, taken)
+    made = _blocks(encoder, params, taken, kept, places // size, moments)
     return _moved(made.reshape(-1, dim), back, flat).reshape(history.shape)
 
 

@@ -42,8 +42,27 @@ class Moments(NamedTuple):
 
 def moments_of(times: Array) -> Moments:
     """Return what times [B, L + 1] int32 tell of the items [B, L] of histories."""
+    return _moments(*_split(times))
+
+
+def packed_moments_of(times: Array, places: Array) -> Moments:
+    """Return what times [B, L + 1] int32 tell of the items [B, L] of histories where these are
+    packed in rows: places [R, L], as `training.packing` has them. What it tells of items of
+    different histories is no use.
+    """
+    items, after = (
+        each.reshape(-1).at[places].get(mode="fill", fill_value=-1) for each in _split(times)
+    )
+    return _moments(items, after)
+
+
+def _split(times: Array) -> tuple[Array, Array]:
+    """Return the times of items, and of the requests after them, both [B, L]."""
     items = jax.lax.slice_in_dim(times, 0, times.shape[1] - 1, axis=1)
-    after = jax.lax.slice_in_dim(times, 1, times.shape[1], axis=1)
+    return items, jax.lax.slice_in_dim(times, 1, times.shape[1], axis=1)
+
+
+def _moments(items: Array, after: Array) -> Moments:
     return Moments(
         between=_gap(jnp.expand_dims(items, 2), jnp.expand_dims(items, 1)),
         since=_gap(jnp.expand_dims(after, 2), jnp.expand_dims(items, 1)),

@@ -11,7 +11,8 @@ from starlette.exceptions import HTTPException
 from reprise import __version__
 from reprise.serving.page.routes import OPEN as OPEN_PAGE
 from reprise.serving.page.routes import mount
-from reprise.serving.server import routes
+from reprise.serving.server import routes, schemas
+from reprise.serving.server.direct import Direct
 from reprise.serving.server.errors import JSON, RefusedError, error_body
 from reprise.serving.server.gate import Gate, Guard
 from reprise.serving.server.problems import of_request
@@ -54,13 +55,15 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(routes.api(service), dependencies=stated)
+    bodies = schemas.bodies_of(service.limits, service.model.about["interests"])
+    app.include_router(routes.api(service, bodies), dependencies=stated)
     app.include_router(routes.measured(service), dependencies=stated)
     app.include_router(routes.watched(service))
     mount(app, service)
     _add_handlers(app, service)
     guard = Guard(tokens, local_only, frozenset(routes.WATCHED) | OPEN_PAGE)
-    return Gate(app, service.limits, guard, service.metrics, service.messages)
+    direct = Direct(app, service, bodies.recommend)
+    return Gate(direct, service.limits, guard, service.metrics, service.messages)
 
 
 def _add_handlers(app: FastAPI, service: Service) -> None:

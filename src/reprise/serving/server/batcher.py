@@ -40,10 +40,10 @@ class Batcher:
     """Computes answers on one thread, up to `batch_size` inputs of the same work together.
 
     Before a batch that is not full, more inputs are waited for: those whose answers have just been
-    sent ask again together. `batch_window` seconds at most, and no longer than they come; but where
-    a batch takes long, for as many as it answered a tenth of its time, without which clients would
-    be divided into halves that wait for each other. Inputs whose request has ended meanwhile are
-    not computed.
+    sent ask again together. As many as that are expected, and none beyond them; they are waited for
+    `batch_window` seconds at most, and no longer than they come; but where a batch takes long, a
+    tenth of its time, without which clients would be divided into halves that wait for each other.
+    Inputs whose request has ended meanwhile are not computed.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
@@ -85,7 +85,7 @@ class Batcher:
         self._jobs.extend(jobs)
         self._note_length()
         self._arrived.set()
-        if len(self._jobs) >= self._limits.batch_size:
+        if len(self._jobs) >= self._enough:
             self._full.set()
         try:
             return [await job.answer for job in jobs]
@@ -131,12 +131,17 @@ class Batcher:
             for job, answer in zip(jobs, answers, strict=True):
                 _settle(job, answer)
 
+    @property
+    def _enough(self) -> int:
+        """How many inputs are not kept waiting for others."""
+        return min(self._limits.batch_size, self._expected)
+
     async def _gather(self) -> None:
-        """Wait until a batch is full, no further input comes, or the window is over."""
+        """Wait until enough inputs are here, no further one comes, or the window is over."""
         window, start = self._limits.batch_window, time.monotonic()
         over = start + window
         again = start + _AGAIN * self._seconds if window else start
-        while 0 < len(self._jobs) < self._limits.batch_size:
+        while 0 < len(self._jobs) < self._enough:
             here = len(self._jobs)
             self._full.clear()
             try:

@@ -79,7 +79,7 @@ class Gate:
                 self._guard.check(scope["path"], scope["headers"])
                 body = await self._read(scope["headers"], receive)
                 if body is not None:
-                    await _until_gone(self._app(scope, _given(body, receive), answer.send), receive)
+                    await _until_gone(self._app(scope, given(body, receive), answer.send), receive)
         except TimeoutError:
             seconds = self._limits.timeout
             await self._refuse(
@@ -162,7 +162,7 @@ def _header(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> bytes | None
     return found[0] if len(found) == 1 else None
 
 
-def _given(body: bytes, receive: Receive) -> Receive:
+def given(body: bytes, receive: Receive) -> Receive:
     """Return a `receive` that gives a body that was read, and then what follows it."""
     parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

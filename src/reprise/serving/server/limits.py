@@ -13,7 +13,7 @@ class Limits:
 
     Attributes:
         batch_size: Most histories computed together.
-        batch_window: Seconds that a batch which is not full is kept open for others.
+        batch_window: Seconds that a batch is kept open for as many as the last one answered.
         queue: Most histories that wait.
         timeout: Seconds within which a request is read and answered.
         max_body: Most bytes of a request's body.

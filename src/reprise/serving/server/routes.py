@@ -11,7 +11,9 @@ from reprise.serving.server.errors import JSON
 from reprise.serving.server.model import ServedModel
 from reprise.serving.server.service import Service
 
+RECOMMEND = "/v1/recommend"
 WATCHED = ("/healthz", "/readyz")  # they say nothing of the model, and ask for no token
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _MOST_QUERY = 200  # characters
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.Problem, "description": description}
@@ -35,18 +37,30 @@ _WITHOUT: dict[int | str, dict[str, Any]] = {
 
 def answered(facts: Any, model: ServedModel | None = None, status: int = 200) -> Response:
     """Return an answer in JSON; `model` is the one that gave it, named in a header."""
-    body = json.dumps(facts, ensure_ascii=False, allow_nan=False).encode()
+    body = _ENCODER.encode(facts).encode()
     headers = {} if model is None else {"Reprise-Checkpoint": model.about["checkpoint"]}
     return Response(body, status, headers, JSON)
 
 
-def api(service: Service) -> APIRouter:
-    """Return the routes of `/v1`."""
-    router = APIRouter(prefix="/v1", responses=_PROBLEMS)
-    _add_histories(router, service)
+async def listed(service: Service, body: Any) -> Response:
+    """Return the answer to a body of `POST /v1/recommend`."""
+    model = service.model
+    queries = model.queries(body)
+    answers = await service.batcher.ask(model.answers, queries)
+    for history, one in zip(body.histories, answers, strict=True):
+        service.metrics.answered(len(history), one.unknown, one.popular)
+    made = list(map(model.catalogue.as_json, answers))
+    unknown = queries[0].filter.unknown if queries else 0
+    return answered({"lists": made, "unknown_filter_items": unknown}, model)
+
+
+def api(service: Service, bodies: schemas.Bodies) -> APIRouter:
+    """Return the routes of `/v1`, with the bodies of their requests."""
+    router = APIRouter(responses=_PROBLEMS)
+    _add_histories(router, service, bodies)
     _add_items(router, service)
 
-    @router.get("/model", responses={200: {"model": schemas.About}})
+    @router.get("/v1/model", responses={200: {"model": schemas.About}})
     async def model() -> Response:
         """Return what is served, and the limits of requests."""
         now = service.model
@@ -88,19 +102,10 @@ def measured(service: Service) -> APIRouter:
     return router
 
 
-def _add_histories(router: APIRouter, service: Service) -> None:
-    bodies = schemas.bodies_of(service.limits, service.model.about["interests"])
-
+def _add_histories(router: APIRouter, service: Service, bodies: schemas.Bodies) -> None:
     async def recommend(body: Any) -> Response:
         """Return a list of items for each history."""
-        model = service.model
-        queries = model.queries(body)
-        answers = await service.batcher.ask(model.answers, queries)
-        for history, one in zip(body.histories, answers, strict=True):
-            service.metrics.answered(len(history), one.unknown, one.popular)
-        listed = list(map(model.catalogue.as_json, answers))
-        unknown = queries[0].filter.unknown if queries else 0
-        return answered({"lists": listed, "unknown_filter_items": unknown}, model)
+        return await listed(service, body)
 
     async def vectors(body: Any) -> Response:
         """Return the interests of each history; zeros where it has no known item."""
@@ -111,10 +116,10 @@ def _add_histories(router: APIRouter, service: Service) -> None:
     # The bodies are made for this server's limits: types are given as values.
     recommend.__annotations__["body"] = bodies.recommend
     vectors.__annotations__["body"] = bodies.vectors
-    router.post("/recommend", responses={200: {"model": schemas.Lists}, **_MISSING, **_WITHOUT})(
+    router.post(RECOMMEND, responses={200: {"model": schemas.Lists}, **_MISSING, **_WITHOUT})(
         recommend
     )
-    router.post("/users/vectors", responses={200: {"model": schemas.Vectors}})(vectors)
+    router.post("/v1/users/vectors", responses={200: {"model": schemas.Vectors}})(vectors)
 
 
 def _add_items(router: APIRouter, service: Service) -> None:
@@ -138,9 +143,9 @@ def _add_items(router: APIRouter, service: Service) -> None:
 
     items.__annotations__ |= {"query": words, "n": length}
     similar.__annotations__ |= {"item_id": of_item, "n": length}
-    router.get("/items", responses={200: {"model": schemas.FoundItems}})(items)
+    router.get("/v1/items", responses={200: {"model": schemas.FoundItems}})(items)
     router.get(
-        "/items/{item_id:path}/similar",
+        "/v1/items/{item_id:path}/similar",
         responses={**_MISSING, 200: {"model": schemas.SimilarItems}},
     )(similar)
 

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=16)  # every request has one, mostly the same
 def is_loopback_host(header: bytes | None) -> bool:
     """Return whether a Host header names this machine: a page of another site that has its own name
     resolve to it (DNS rebinding) does not.
