@@ -11,16 +11,22 @@ import pytest
 
 from helpers.commands import check_refusal, reprise, small_config
 from reprise.config.load import in_todays_names, read_preset
-from reprise.errors import DataError
+from reprise.data.dataset import open_dataset
+from reprise.errors import DataError, MemoryLimitError
 from reprise.models.registry import ModelShape
 from reprise.planning import constants, measuring, sizes, stand_in, steps
 from reprise.planning.constants import Constants
-from reprise.planning.description import Description, Interconnect, with_features
+from reprise.planning.description import (
+    Description,
+    Interconnect,
+    of_dataset,
+    with_features,
+)
 from reprise.planning.plan import Step, sized, timed
 from reprise.planning.program import Work
 from reprise.planning.times import times_of
 from reprise.training.estimate import size_of
-from reprise.training.setup import arrays_of
+from reprise.training.setup import arrays_of, initial_shapes, make_task
 from step import flops
 
 MEASURED = Constants(
@@ -200,20 +206,29 @@ def test_plan_prints_every_fact_for_people(tmp_path: Path) -> None:
     assert "Extrapolated" in done.stdout
 
 
-def test_plan_refuses_what_does_not_fit_and_says_what_would(tmp_path: Path) -> None:
-    asked = ("--items", "40M", "--max-memory", "5GB")
-    done = plan(tmp_path, *asked)
+def test_plan_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    done = plan(tmp_path, "--items", "40M", "--max-memory", "5GB")
     check_refusal(done, 8, "--max-memory allows 5.00 GB", "devices in", "--embedding-dim")
-    processes = done.stderr.partition(" processes would do")[0].split()[-1]
-    dim = done.stderr.rpartition("--embedding-dim ")[2].strip(" .\n")
-    assert plan(tmp_path, *asked, "--num-processes", processes).returncode == 0
-    assert plan(tmp_path, *asked, "--num-processes", int(processes) // 2).returncode == 8
-    less = ("--embedding-dim", dim, "--hidden-size", dim)
-    assert plan(tmp_path, *asked, *less).returncode == 0
-    more = ("--embedding-dim", int(dim) + 1, "--hidden-size", int(dim) + 1)
-    assert plan(tmp_path, *asked, *more).returncode == 8
-    done = plan(tmp_path, "--items", "2e9", "--max-memory", "1GB")
-    check_refusal(done, 8, "Neither more processes")
+
+
+def test_sized_says_what_would_fit() -> None:
+    planned = described(items=40_000_000, embedding_dim=16, hidden_size=16)
+    step = Step.of(planned)
+    temporary = sizes.temporary(planned, step.arrays, step.drawn.batch)
+
+    def needed(one: Description) -> int:
+        return sizes.memory(one, sizes.shapes_of(one), temporary)
+
+    for limit in (3 * 10**9, 5 * 10**9):
+        with pytest.raises(MemoryLimitError) as refused:
+            sized(planned, step, limit)
+        would = refused.value.values["advice"].values
+        fewer, dim = would["processes"] // 2, would["dim"]  # of a batch of 16
+        assert needed(planned.on(1, would["processes"])) <= limit < needed(planned.on(1, fewer))
+        assert needed(sizes.with_dimension(planned, dim)) <= limit
+        assert needed(sizes.with_dimension(planned, dim + 1)) > limit
+    with pytest.raises(MemoryLimitError, match="Neither more processes"):
+        sized(planned, step, 10**8)
 
 
 @pytest.mark.parametrize(
@@ -244,8 +259,19 @@ def test_plan_of_a_dataset_takes_its_numbers(small_data: Path, tmp_path: Path) -
     done = reprise("plan", *SMALL[2:], *words)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert facts["items"] == 40
-    assert facts["users"] > 0
+    assert (facts["items"], facts["users"]) == (40, 100)
+
+
+def test_of_dataset_counts_what_its_task_holds(small_data: Path) -> None:
+    config = small_config(item_features="all", id_dropout=0.1)
+    planned = of_dataset(config, small_data)
+    task = make_task(config, open_dataset(small_data / "small"))
+    held = sum(map(size_of, jax.tree.leaves((initial_shapes(task), task.features))))
+    assert sizes.on_device(planned, sizes.shapes_of(planned))["total"] == held
+    drawn = stand_in.drawn_of(planned)
+    assert drawn.most_rows == task.sampler.most_rows
+    assert len(drawn.batch.unique_rows) == len(task.sampler.batch(0, 1).unique_rows)
+    assert work_for(planned).flops > 0
 
 
 @pytest.mark.parametrize(

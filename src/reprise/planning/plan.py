@@ -134,7 +134,10 @@ def _advice(planned: Description, temporary: int, limit: int) -> Phrase:
     """Return what would fit into the memory: more processes, or a smaller dimension."""
 
     def fits(one: Description) -> bool:
-        return sizes.memory(one, sizes.shapes_of(one), temporary) <= limit
+        try:
+            return sizes.memory(one, sizes.shapes_of(one), temporary) <= limit
+        except UsageError:  # the model cannot have this dimension
+            return False
 
     more = next(filter(fits, _on_more(planned)), None)
     less = next(filter(fits, _of_less(planned)), None)
@@ -166,11 +169,9 @@ def _of_less(planned: Description) -> Iterator[Description]:
     dim = planned.config.embedding_dim
     for smaller in range(dim, 0, -max(1, dim // _DIMS)):
         try:
-            less = sizes.with_dimension(planned, smaller)
-            sizes.shapes_of(less)
+            yield sizes.with_dimension(planned, smaller)
         except UsageError:
             continue
-        yield less
 
 
 def _gigabytes(size: int) -> str:

@@ -20,6 +20,7 @@ _HEAD = 100
 _MOST_USERS, _MOST_INTERACTIONS = 20_000, 2_000_000
 _MOST_ITEMS = 10_000_000  # a larger catalogue has hardly more distinct items in a batch
 _DAY = 86_400 * 10**9
+_FEW_ITEMS = 1000  # where a batch has all of them, whatever is drawn
 _TRIED = 4  # batches, of which the largest is planned with
 
 
@@ -34,11 +35,12 @@ class Drawn(NamedTuple):
 
 def drawn_of(planned: Description) -> Drawn:
     """Return a batch as the planned run has them; what has all items, as shapes."""
-    items = min(planned.items, _MOST_ITEMS)
+    has_all = planned.config.sampler == "full"
+    items = min(planned.items, _FEW_ITEMS if has_all else _MOST_ITEMS)
     sampler = sampler_for(planned, planned.config, items, planned.all_devices)
     batches = [sampler.batch(0, step) for step in range(1, _TRIED + 1)]
     batch = max(batches, key=lambda batch: len(batch.unique_rows))
-    if planned.config.sampler != "full":
+    if not has_all:
         return Drawn(batch, sampler.most_rows)
     counts = {"unique_rows": planned.items + 1, "negatives": planned.items}
     counts["log_q_negatives"] = planned.items
