@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,14 @@ def test_of_dataset_counts_what_its_task_holds(small_data: Path) -> None:
     assert drawn.most_rows == task.sampler.most_rows
     assert len(drawn.batch.unique_rows) == len(task.sampler.batch(0, 1).unique_rows)
     assert work_for(planned).flops > 0
+
+
+def test_plan_prints_any_numbers(tmp_path: Path) -> None:
+    done = plan(tmp_path, "--items", 1, "--users", 1, "--interactions", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = plan(tmp_path, "--items", "2e9", "--users", "1e15")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"evaluations: [\d,]+ d", done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,8 @@ def _on_more(planned: Description) -> Iterator[Description]:
 def _of_less(planned: Description) -> Iterator[Description]:
     """Yield the run with ever smaller embedding dimensions that the model can have."""
     dim = planned.config.embedding_dim
-    for smaller in range(dim, 0, -max(1, dim // _DIMS)):
+    step = max(1, dim // _DIMS)
+    for smaller in range(dim - step, 0, -step):
         try:
             yield sizes.with_dimension(planned, smaller)
         except UsageError:

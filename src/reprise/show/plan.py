@@ -17,6 +17,7 @@ _PARTS = {
     "features": "planned_features",
     "total": "planned_total",
 }
+_DAYS = 100  # from which on hours do not matter
 _BEYOND = {
     "devices": "planned_beyond_devices",
     "processes": "planned_beyond_processes",
@@ -97,6 +98,11 @@ def _show_times(facts: Mapping[str, Any], page: Page, messages: Messages) -> Non
 
 
 def _duration(seconds: float) -> str:
+    """Format seconds, however many."""
     if seconds < 1:
         return f"{1e3 * seconds:.3g} ms"
-    return f"{seconds:.1f} s" if seconds < 100 else str(timedelta(seconds=round(seconds)))
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    if seconds < _DAYS * 86_400:
+        return str(timedelta(seconds=round(seconds)))
+    return f"{seconds / 86_400:,.0f} d"
