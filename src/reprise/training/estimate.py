@@ -14,8 +14,12 @@ from reprise.training.schedules import schedule_of
 from reprise.training.setup import Task, initial_shapes
 from reprise.training.state import TABLES, Arrays
 
-# Measured over six configurations on a CPU, 0.4 to 2 GB, the estimate is 26% low to 28% high.
+# Measured over six configurations on a CPU, 0.4 to 2 GB, the estimate is 26% low to 28% high; over
+# five in 2 and 4 processes, 1 to 3 GB, 4% to 16% high.
 _PROCESS = 400_000_000  # bytes: Python and its libraries, before anything of a run
+# On a mesh: a process's rows of the state, of the copy being saved, and of the best model, which is
+# read at the end; and what it has of all items on the host, bytes each.
+_TABLES_ON_MESH, _OF_ITEM_ON_MESH = 3, 32
 _STEPS_HELD = 3  # times a step's temporary memory: the running step, the next, and what is kept
 
 
@@ -78,8 +82,9 @@ def sizes_by(
     evaluated = 4 * values
     if features is not None:  # and what they add to the candidates is kept with these
         evaluated += 4 * values + sum(size_of(leaf) for leaf in jax.tree.leaves(features))
-    rows = (2 * tables + evaluated) * own // devices
-    memory = rows + own * (small + _STEPS_HELD * temporary) + small
+    held, of_items = (2, 0) if devices == 1 else (_TABLES_ON_MESH, _OF_ITEM_ON_MESH * num_items)
+    rows = (held * tables + evaluated) * own // devices
+    memory = rows + of_items + own * (small + _STEPS_HELD * temporary) + small
     return Sizes(values, network, tables + small, _PROCESS + memory)
 
 
