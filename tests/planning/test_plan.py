@@ -208,8 +208,8 @@ def test_plan_prints_every_fact_for_people(tmp_path: Path) -> None:
 
 
 def test_plan_refuses_what_does_not_fit(tmp_path: Path) -> None:
-    done = plan(tmp_path, "--items", "40M", "--max-memory", "5GB")
-    check_refusal(done, 8, "--max-memory allows 5.00 GB", "devices in", "--embedding-dim")
+    done = plan(tmp_path, "--items", "40M", "--max-memory", "6GB")
+    check_refusal(done, 8, "--max-memory allows 6.00 GB", "devices in", "--embedding-dim")
 
 
 def test_sized_says_what_would_fit() -> None:
@@ -220,7 +220,7 @@ def test_sized_says_what_would_fit() -> None:
     def needed(one: Description) -> int:
         return sizes.memory(one, sizes.shapes_of(one), temporary)
 
-    for limit in (3 * 10**9, 5 * 10**9):
+    for limit in (4 * 10**9, 6 * 10**9):
         with pytest.raises(MemoryLimitError) as refused:
             sized(planned, step, limit)
         would = refused.value.values["advice"].values
