@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from helpers.commands import ENVIRONMENT, QUICK, reprise_command
@@ -12,17 +12,29 @@ _PATIENCE = 120  # seconds
 
 
 class Pair:
-    """Two processes of `reprise train`, with QUICK's options, of a run in `runs`."""
+    """Two processes of `reprise train`, with QUICK's options, of a run in `runs`.
 
-    def __init__(self, data: Path, runs: Path, *options: object) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+    address: of the first one; None: on this host. within: the words before each one's command that
+    start it on its host.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        runs: Path,
+        *options: object,
+        address: str | None = None,
+        within: Sequence[Sequence[str]] = ((), ()),
+    ) -> None:
+        if address is None:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                address = f"127.0.0.1:{free.getsockname()[1]}"
         given = [*QUICK, "--data-dir", data, "--runs-dir", runs, *options]
         given += ["--coordinator", address, "--num-processes", 2]
         self.each = [
             subprocess.Popen(
-                reprise_command("train", *given, "--process-id", index),
+                [*within[index], *reprise_command("train", *given, "--process-id", index)],
                 env=ENVIRONMENT,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

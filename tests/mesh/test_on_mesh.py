@@ -46,9 +46,15 @@ SETTINGS |= {
     "in-batch": {"sampler": "in-batch", "negatives": None, "item_dropout": 0.3},
     "lazy-adam": {"optimizer": "lazy-adam", "temperature": 0.1, "hard_negatives": 1.0},
     "timed": {"encoder_layers": 1, "dropout": 0.2, "time_bias": "gaps+request"},
+    "features": {
+        "item_features": "all",
+        "id_dropout": 0.3,
+        "time_bias": "gaps",
+        "encoder_layers": 1,
+    },
     "penalty": {"model": "ComiRec-SA", "routing_penalty": 0.1, "selection": "soft"},
 }
-QUICK = ("ComiRec-DR", "MIND", "modern", "mixed")
+QUICK = ("ComiRec-DR", "MIND", "modern", "mixed", "features")
 EVERY = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.long)
     for name in SETTINGS
@@ -254,7 +260,6 @@ def test_packed_shares_hold_what_each_share_holds() -> None:
         ({"model": "MostPop"}, "--model"),
         ({"sampler": "full"}, "--sampler"),
         ({"selection": "sample"}, "--selection"),
-        ({"item_features": "all"}, "--item-features"),
         ({"batch_size": 18}, "18"),
     ],
 )

@@ -3,26 +3,30 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from helpers.commands import run_small, small_config
 from reprise.checkpoints.store import MANIFEST
 from reprise.config.load import in_todays_names, read_preset
 from reprise.config.model import model_of
-from reprise.planning import sizes, steps
-from reprise.planning.description import Description
+from reprise.data.dataset import open_dataset
+from reprise.planning import sizes, stand_in, steps
+from reprise.planning.description import Description, of_dataset, with_features
 from reprise.planning.measuring import trial_of
 from reprise.planning.plan import Step
+from reprise.planning.program import work_of
 from reprise.planning.worker import stepped_together
 from reprise.runtime.mesh import mesh_of
 from reprise.training.on_mesh import placed, shapes_of
 from reprise.training.optimizers import make_update
 from reprise.training.schedules import schedule_of
-from reprise.training.setup import arrays_of, objective_of, step_of
+from reprise.training.setup import arrays_of, initial_shapes, make_task, objective_of, step_of
 
 pytestmark = pytest.mark.mesh
 
@@ -33,6 +37,17 @@ MODERN = in_todays_names(read_preset("modern")) | {
     "maxlen": 6,
     "targets": 2,
 }
+
+
+def sums_of(text: str) -> tuple[int, int]:
+    """Return the bytes that a compiled program sums up over the devices, and in how many sums."""
+    sums = [line for line in text.splitlines() if re.search(r" all-reduce(-start)?\(", line)]
+    summed = 0
+    for line in sums:
+        shapes = line.partition("=")[2].partition(" all-reduce")[0]
+        for shape in re.findall(r"[fsu]32\[([\d,]*)\]", shapes):
+            summed += 4 * math.prod(map(int, filter(None, shape.split(","))))
+    return summed, len(sums)
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
@@ -63,6 +78,35 @@ def test_sizes_of_a_plan_are_those_of_a_real_run(
     assert {*manifest["files"]} == {*files} - {MANIFEST}
 
 
+@pytest.mark.parametrize("devices", [2, 4])
+def test_features_of_a_plan_are_dealt_as_those_of_a_task(devices: int, small_data: Path) -> None:
+    config = small_config(item_features="all")
+    planned = of_dataset(config, small_data, devices=devices)
+    task = make_task(config, open_dataset(small_data / "small"), mesh=mesh_of(devices))
+
+    def shapes(features: Any) -> list[Any]:
+        return [(one.shape, one.dtype) for one in jax.tree.leaves(features)]
+
+    assert shapes(planned.dealt_features) == shapes(task.features)
+    arrays = sizes.shapes_of(planned)
+    assert shapes(arrays) == shapes(initial_shapes(task))
+    drawn = stand_in.drawn_of(planned)
+    assert sizes.temporary(planned, arrays, drawn.batch) > 0
+    step: Any = task.step
+    given = initial_shapes(task), placed(task.mesh, drawn.batch), make_update(0.1, 1), task.features
+    summed, _ = sums_of(step.lower(*given).compile().as_text())
+    assert summed == work_of(planned, arrays, drawn.batch).exchanged
+
+
+def test_features_with_as_many_categories_are_dealt_as_real_ones_are() -> None:
+    config, shapes = with_features(small_config(), ["categories:9:3"], ITEMS)
+    counts = np.array([1] + [3] * ITEMS)
+    for devices in (2, 3, 4):
+        planned = Description(config, ITEMS, 9, 99, devices, features=shapes)
+        real = replace(planned, bags=(counts,))
+        assert planned.dealt_features == real.dealt_features
+
+
 def test_checkpoint_of_processes_is_written_in_shares() -> None:
     """Of 41 rows, devices 0 to 3 have 11, 10, 10 and 10; process 0 also writes what is small."""
     planned = Description(small_config(), ITEMS, 1000, 10_000, devices=2, processes=2)
@@ -88,14 +132,9 @@ def test_work_of_exchanges_what_the_compiled_step_exchanges(
     update = make_update(config.learning_rate, 1, schedule_of(config))
     given = shapes_of(mesh, arrays), placed(mesh, drawn.batch), update
     text = step.lower(*given).compile().as_text()
-    sums = [line for line in text.splitlines() if re.search(r" all-reduce(-start)?\(", line)]
-    summed = 0
-    for line in sums:
-        shapes = line.partition("=")[2].partition(" all-reduce")[0]
-        for sizes_of_one in re.findall(r"[fsu]32\[([\d,]*)\]", shapes):
-            summed += 4 * math.prod(map(int, filter(None, sizes_of_one.split(","))))
+    summed, sums = sums_of(text)
     assert summed + zeros == work.exchanged
-    assert len(sums) == work.rounds
+    assert sums == work.rounds
 
 
 def test_trial_of_a_plan_is_what_this_machine_can_be() -> None:

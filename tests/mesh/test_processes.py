@@ -17,7 +17,7 @@ from reprise.runtime.processes import Place, Processes, place_of
 
 pytestmark = pytest.mark.mesh
 
-LONG = ("--steps", 160, "--test-iter", 40)
+LONG = ("--steps", 160, "--test-iter", 40, "--item-features", "all", "--id-dropout", 0.2)
 
 
 def evaluations(folder: RunFolder) -> int:

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.mesh
     [
         {"model": "ComiRec-DR"},
         {"model": "Queries", "repeat_bias": True, "temperature": 0.1, "embeddings": "untied"},
+        {"item_features": "all"},
     ],
 )
 def test_dealt_rows_give_the_lists_of_one_device(
@@ -32,9 +33,13 @@ def test_dealt_rows_give_the_lists_of_one_device(
     data, mesh = open_dataset(small_data / "small"), mesh_of(4)
     one, several = (make_task(small_config(**settings), data, mesh=on) for on in (None, mesh))
     state = snapshot_of(one, fresh_state(one))
+    rng, arrays = np.random.default_rng(0), dict(state.arrays)
+    for name, value in arrays.items():
+        if name.startswith("params.feature."):  # else they add nothing
+            arrays[name] = rng.normal(size=value.shape).astype(np.float32) / 10
     if settings.get("repeat_bias"):
-        params = dict(state.arrays) | {"params.repeat": np.array(0.3, np.float32)}
-        state = type(state)(params, state.progress)
+        arrays |= {"params.repeat": np.array(0.3, np.float32)}
+    state = type(state)(arrays, state.progress)
     found = []
     for task in (one, several):
         retriever = retriever_of_state(task, state_of(task, state))

@@ -243,7 +243,7 @@ def test_sized_says_what_would_fit() -> None:
         (("--items", 9, "--latency", "5us"), 2, "Missing: --interconnect"),
         (("--items", 9, "--features", "vector"), 2, "vector:WIDTH"),
         (("--items", 9, "--item-features", "brand"), 2, "Missing: --features"),
-        (("--items", 9, "--features", "number", "--devices", 2), 2, "several devices"),
+        (("--items", 9, "--sampler", "full", "--devices", 2), 2, "several devices"),
         (("--items", 9, "--model", "MostPop"), 2, "MostPop is not trained"),
     ],
 )

@@ -86,10 +86,9 @@ def _on_device(feature: Feature) -> tuple[models.Feature, int]:
     if isinstance(feature, Codes):
         return models.Category(jnp.asarray(feature.codes)), feature.size
     if isinstance(feature, Bags):
-        lengths, counts = np.unique(np.diff(feature.offsets), return_counts=True)
-        pairs = tuple(zip(lengths[::-1].tolist(), counts[::-1].tolist(), strict=True))
+        lengths = models.lengths_of(np.diff(feature.offsets))
         offsets = jnp.asarray(feature.offsets.astype(np.int32))
-        return models.Categories(offsets, jnp.asarray(feature.codes), pairs), feature.size
+        return models.Categories(offsets, jnp.asarray(feature.codes), lengths), feature.size
     values = feature.values if isinstance(feature, Vectors) else feature.values[:, None]
     return models.Linear(jnp.asarray(values)), values.shape[1]
 

@@ -1,16 +1,42 @@
 """Features of items: what they add to an item's values (`models.items`), and their parameters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 from reprise.models.registry import Params
 
 _PREFIX = "feature."  # of the parameters' names: "feature.0", ... in the order of the features
+
+
+class Rows(NamedTuple):
+    """Some items, where each of several devices has the features of items of its own.
+
+    Attributes:
+        places: [M], where an item's features are on this device; past the end: on another one.
+        room: How many items have theirs on this device.
+        add_up: add_up(array) returns the sum of the devices' arrays.
+    """
+
+    places: Array
+    room: int
+    add_up: Callable[[Array], Array]
+
+    def of(self, array: Array) -> Array:
+        """Return the rows [M, ...] of the items, of arrays [room, ...] with each device's."""
+        return self.own(looked_up(array, self.places), jnp.arange(len(self.places)))
+
+    def own(self, values: Array, item: Array) -> Array:
+        """Return values [N, ...], each taken from the device of the `item`-th of the items [N]."""
+        here = (self.places < self.room)[item]
+        return self.add_up(jnp.where(here.reshape(-1, *[1] * (values.ndim - 1)), values, 0))
 
 
 class Category(NamedTuple):
@@ -21,6 +47,10 @@ class Category(NamedTuple):
     def added(self, table: Array, items: Array) -> Array:
         """Return what the feature adds to the values of items [M], [M, width]."""
         return table[looked_up(self.codes, items)]
+
+    def of(self, rows: Rows) -> "Category":
+        """Return the feature of some items."""
+        return Category(rows.of(self.codes))
 
 
 @partial(
@@ -56,6 +86,17 @@ class Categories:
         total = jax.ops.segment_sum(taken, owner, len(items), indices_are_sorted=True)
         return total / jnp.maximum(size, 1)[:, None]
 
+    def of(self, rows: Rows) -> "Categories":
+        """Return the feature of some items."""
+        size = rows.of(jnp.diff(self.offsets))
+        ends = jnp.cumsum(size)
+        room = self.room(len(size))
+        owner = jnp.repeat(jnp.arange(len(size)), size, total_repeat_length=room)
+        within = jnp.arange(room) - (ends - size)[owner]
+        start = looked_up(self.offsets, rows.places)[owner]
+        codes = rows.own(looked_up(self.codes, start + within), owner)
+        return Categories(jnp.append(0, ends), codes, self.lengths)
+
     def room(self, items: int) -> int:
         """Return the most categories that so many items have together."""
         room = 0
@@ -63,6 +104,12 @@ class Categories:
             taken = min(items, count)
             room, items = room + taken * size, items - taken
         return max(room, 1)
+
+
+def lengths_of(counts: NDArray[np.integer]) -> tuple[tuple[int, int], ...]:
+    """Return `Categories.lengths` of items with `counts` [V+1] categories."""
+    lengths, items = np.unique(counts, return_counts=True)
+    return tuple(zip(lengths[::-1].tolist(), items[::-1].tolist(), strict=True))
 
 
 class Linear(NamedTuple):
@@ -73,6 +120,10 @@ class Linear(NamedTuple):
     def added(self, table: Array, items: Array) -> Array:
         """Return what the feature adds to the values of items [M], [M, width]."""
         return looked_up(self.values, items) @ table
+
+    def of(self, rows: Rows) -> "Linear":
+        """Return the feature of some items."""
+        return Linear(rows.of(self.values))
 
 
 Feature: TypeAlias = Category | Categories | Linear
@@ -102,9 +153,16 @@ class Features:
             for place, size in enumerate(self.sizes)
         }
 
-    def added(self, params: Params, items: Array) -> Array:
+    def of(self, rows: Rows) -> "Features":
+        """Return the features of some items."""
+        with_row = rows.of(self.with_row.astype(jnp.int32)) > 0
+        return Features(with_row, tuple(one.of(rows) for one in self.each), self.sizes)
+
+    def added(self, params: Params, items: Array, numbers: Array) -> Array:
         """Return what the features add to the values of items [M], [M, width]; nothing to padding,
-        which is item 0. Of numbers past the catalogue the result is not for use.
+        which is number 0. Of items past the end the result is not for use.
+
+        items: where the features have them; numbers: what they are called in the catalogue.
         """
         total: Array = sum(
             (
@@ -113,7 +171,7 @@ class Features:
             ),
             start=jnp.zeros((), jnp.float32),
         )
-        return jnp.where(items[:, None] > 0, total, 0)
+        return jnp.where(numbers[:, None] > 0, total, 0)
 
 
 def of_network(params: Params) -> Params:

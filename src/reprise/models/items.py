@@ -67,17 +67,19 @@ def composed(
     features: Features,
     items: ArrayLike,
     dropped: Array | None = None,
+    numbers: ArrayLike | None = None,
 ) -> Array:
     """Add to the row values [M, width] of items [M] what their features add; padding (item 0, and
     numbers past the catalogue) is not for use.
 
     Args:
+        numbers: [M], their numbers where `items` are their places among the features of some.
         dropped: [M], the items whose rows are left out, in training. A row stays where its features
             are shorter than a _STANDING of it: the gradient of a cosine grows as the vector
             shrinks, and one step from almost zero would outweigh thousands in Adam's moments.
     """
     items = jnp.asarray(items)
-    added = features.added(params, items)
+    added = features.added(params, items, items if numbers is None else jnp.asarray(numbers))
     if dropped is not None:
         strength, needed = (jnp.sum(jnp.square(one), axis=-1) for one in (added, values))
         dropped = dropped & (strength >= _STANDING**2 * needed)
@@ -87,9 +89,17 @@ def composed(
 
 
 @partial(jax.jit, static_argnums=3)
-def all_composed(rows: Array, params: Params, features: Features, width: int) -> Array:
+def all_composed(
+    rows: Array,
+    params: Params,
+    features: Features,
+    width: int,
+    share: tuple[ArrayLike, int] | None = None,
+) -> Array:
     """Return `composed` of all items, [V+1, width], from rows [V+1, at least width] that begin with
     their values; a block of items at a time.
+
+    share: (n, N) of rows and features of the items n, n + N, n + 2 N, ... alone.
     """
     count = len(rows)
     size = min(_BLOCK, count)
@@ -97,7 +107,9 @@ def all_composed(rows: Array, params: Params, features: Features, width: int) ->
     def fill(block: Array, made: Array) -> Array:
         start = jnp.minimum(block * size, count - size)
         values = lax.dynamic_slice(rows, (start, 0), (size, width))
-        part = composed(values, params, features, start + jnp.arange(size))
+        items = start + jnp.arange(size)
+        numbers = None if share is None else share[0] + share[1] * items
+        part = composed(values, params, features, items, numbers=numbers)
         return lax.dynamic_update_slice(made, part, (start, 0))
 
     empty = jnp.zeros((count, width), rows.dtype)

@@ -2,26 +2,37 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
-from reprise.config.features import chosen, on_device, with_names
+from reprise.config.features import chosen, with_names
 from reprise.config.schema import ALL, NONE, TrainConfig
+from reprise.data import features as known
 from reprise.data.dataset import open_dataset
+from reprise.data.features import Bags, Codes, Vectors
 from reprise.data.prepare import locate
 from reprise.data.readers.features import KINDS
 from reprise.data.sequences import Sequences
 from reprise.errors import UsageError
-from reprise.models.features import Categories, Category, Feature, Features, Linear
+from reprise.models.features import (
+    Categories,
+    Category,
+    Feature,
+    Features,
+    Linear,
+    lengths_of,
+)
 from reprise.models.registry import UNTRAINED
 from reprise.planning.numbers import whole_of
 from reprise.runtime.mesh import Mesh, mesh_elsewhere
 from reprise.text.messages import Phrase
 from reprise.training import on_mesh
+from reprise.training.state import share_length
 
 MOST_ITEMS = 2_000_000_000  # int32 numbers them, and the padding of a batch's rows past them
 MOST_OTHERS = 10**15
@@ -49,6 +60,8 @@ class Description:
         processes: How many there are: on this machine or, with an interconnect, on a host each.
         interconnect: What connects the hosts; None: all processes are on this machine.
         features: The shapes of the items' features; None: there are none.
+        bags: Of each feature, how many categories each item has [V+1]; None where that is equal for
+            all, or it has none.
         train: The training sequences of a data set that exists; None: it does not.
     """
 
@@ -60,6 +73,7 @@ class Description:
     processes: int = 1
     interconnect: Interconnect | None = None
     features: Features | None = None
+    bags: tuple[NDArray[np.int64] | None, ...] = ()
     train: Sequences | None = None
 
     @property
@@ -85,6 +99,18 @@ class Description:
         """The devices, which need not be here; None: there is one."""
         return mesh_elsewhere(self.devices, self.processes)
 
+    @cached_property
+    def dealt_features(self) -> Features | None:
+        """The shapes of the features on the devices: dealt to them, where they are several."""
+        if self.features is None or self.mesh is None:
+            return self.features
+        bags = self.bags or (None,) * len(self.features.each)
+        own = partial(_dealt, self.all_devices, self.items)
+        each = tuple(map(own, self.features.each, bags))
+        room = share_length(0, self.items + 1, self.all_devices)
+        with_row = array_shape(self.all_devices, room, kind=np.bool_)
+        return Features(with_row, each, self.features.sizes)
+
     def check(self) -> None:
         """Refuse what cannot be trained, as training does."""
         if self.config.model in UNTRAINED:
@@ -103,14 +129,11 @@ def of_dataset(config: TrainConfig, data_dir: Path, **placed: Any) -> Descriptio
     config = with_names(config, dataset)
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     users = sum(len(split.lengths) for split in dataset.splits.values())
+    own = chosen(config, dataset)
+    bags = tuple(one.counts if isinstance(one, Bags) else None for one in own)
     counts = (dataset.num_items, users, len(train.items))
-    planned = Description(config, *counts, train=train, **placed)
-    planned.check()  # before JAX starts, with as many devices as there are
-    features = on_device(chosen(config, dataset))
-    return replace(
-        planned,
-        features=jax.tree.map(lambda one: array_shape(*one.shape, kind=one.dtype), features),
-    )
+    features = _features([_shapes_of(one) for one in own], dataset.num_items)
+    return Description(config, *counts, features=features, bags=bags, train=train, **placed)
 
 
 def with_features(
@@ -124,9 +147,45 @@ def with_features(
         if config.item_features != NONE:
             raise UsageError("missing_value", option="features")
         return config, None
-    each, sizes = zip(*(_feature(one, items) for one in described), strict=True)
     named = replace(config, item_features=ALL)
-    return named, Features(array_shape(items + 1, kind=np.bool_), each, sizes)
+    return named, _features([_feature(one, items) for one in described], items)
+
+
+def _features(shapes: Sequence[tuple[Feature, int]], items: int) -> Features | None:
+    """Return the shapes of features, given those of each and the rows of their parameters."""
+    if not shapes:
+        return None
+    each, sizes = zip(*shapes, strict=True)
+    return Features(array_shape(items + 1, kind=np.bool_), each, sizes)
+
+
+def _shapes_of(feature: known.Feature) -> tuple[Feature, int]:
+    """Return the shapes of `config.features.on_device` of a feature."""
+    if isinstance(feature, Codes):
+        return Category(array_shape(len(feature.codes))), feature.size
+    if isinstance(feature, Bags):
+        offsets, codes = (array_shape(len(one)) for one in (feature.offsets, feature.codes))
+        return Categories(offsets, codes, lengths_of(feature.counts)), feature.size
+    width = feature.values.shape[1] if isinstance(feature, Vectors) else 1
+    return Linear(array_shape(len(feature.values), width, kind=np.float32)), width
+
+
+def _dealt(devices: int, items: int, feature: Feature, counts: NDArray[np.int64] | None) -> Feature:
+    """Return the shapes of `features_on_mesh.dealt` of a feature."""
+    room = share_length(0, items + 1, devices)
+    if isinstance(feature, Category):
+        return Category(array_shape(devices, room))
+    if isinstance(feature, Linear):
+        return Linear(array_shape(devices, room, feature.values.shape[1], kind=np.float32))
+    if counts is None:  # as many of each item; padding has one
+        of_item = feature.lengths[0][0]
+        padding = of_item - 1
+        own = [of_item * share_length(place, items + 1, devices) for place in (0, 1)]
+        most = max(own[0] - padding, own[1])
+    else:
+        most = max(int(counts[place::devices].sum()) for place in range(devices))
+    shapes = array_shape(devices, room + 1), array_shape(devices, max(1, most))
+    return Categories(*shapes, feature.lengths)
 
 
 def _feature(text: str, items: int) -> tuple[Feature, int]:

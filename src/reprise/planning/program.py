@@ -42,7 +42,7 @@ def work_of(planned: Description, arrays: Arrays, batch: Batch) -> Work:
     config, mesh = planned.config, planned.mesh
     step: Any = step_of(model_of(config), objective_of(config, planned.items), config, mesh)
     update = make_update(config.learning_rate, 1, schedule_of(config))
-    traced = jax.make_jaxpr(step)(arrays, batch, update, planned.features)
+    traced = jax.make_jaxpr(step)(arrays, batch, update, planned.dealt_features)
     flops = exchanged = 0
     for equation, times in _equations(traced.jaxpr):
         name = equation.primitive.name

@@ -34,8 +34,10 @@ _DIGEST = "0" * 64
 def shapes_of(planned: Description) -> Arrays:
     """Return the shapes of a fresh state's arrays; on several devices, those of all of them."""
     make = partial(arrays_of, planned.config, planned.items, mesh=planned.mesh)
-    arrays: Arrays = jax.eval_shape(lambda features: make(features=features), planned.features)
-    return arrays
+    shapes: Arrays = jax.eval_shape(
+        lambda features: make(features=features), planned.dealt_features
+    )
+    return shapes
 
 
 def on_device(planned: Description, arrays: Arrays) -> dict[str, int]:
@@ -48,7 +50,7 @@ def on_device(planned: Description, arrays: Arrays) -> dict[str, int]:
         "optimizer": rows - values + steps + _sum(arrays.m) + _sum(arrays.v),
         "network": _sum(arrays.params) + size_of(arrays.loss_sum),
         "averages": _sum(arrays.average),
-        "features": _sum(planned.features),
+        "features": _sum(planned.dealt_features) // dealt,
     }
     return {**parts, "total": sum(parts.values())}
 
@@ -75,18 +77,19 @@ def checkpoint(planned: Description, arrays: Arrays) -> dict[str, int]:
 def memory(planned: Description, arrays: Arrays, temporary: int) -> int:
     """Return the estimated peak memory of a process, as training states it when it starts."""
     own, every = planned.devices, planned.all_devices
-    return sizes_by(arrays, planned.items, temporary, own, every, planned.features).memory
+    return sizes_by(arrays, planned.items, temporary, own, every, planned.dealt_features).memory
 
 
 def temporary(planned: Description, arrays: Arrays, batch: Batch) -> int:
     """Return the bytes of a step's intermediate values on each device: its program is compiled."""
     config, every = planned.config, planned.all_devices
-    own = arrays
+    own, features = arrays, planned.dealt_features
     if planned.mesh is not None:
+        features = jax.tree.map(_without_first, features)
         own = arrays._replace(**{name: _without_first(getattr(arrays, name)) for name in TABLES})
     step: Any = step_of(model_of(config), objective_of(config, planned.items), config)
     update = make_update(config.learning_rate, 1, schedule_of(config))
-    lowered = step.lower(own, share_shapes(batch, every), update, planned.features)
+    lowered = step.lower(own, share_shapes(batch, every), update, features)
     return temporary_of(lowered.compile())
 
 

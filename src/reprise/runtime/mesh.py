@@ -5,7 +5,7 @@ and blocks of numbers would put all rows that are used often on one device. Smal
 every device. Inside the programs of a mesh (`jax.shard_map`), AXIS is the axis over its devices.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -59,6 +59,11 @@ class Mesh:
         longest = int(self.greatest(max(map(len, shares.values()))))
         shape = (self.size, longest, *first.shape[1:])
         return self._made(shape, DEALT, lambda place: _filled_up(shares[place], longest))
+
+    def each(self, shape: tuple[int, ...], part_of: Callable[[int], NDArray[Any]]) -> Array:
+        """Return the array [N, *shape] of each device's part_of(place); not to be donated."""
+        whole = (self.size, *shape)
+        return self._made(whole, DEALT, lambda place: part_of(place)[None], copied=False)
 
     @property
     def places(self) -> tuple[int, ...]:

@@ -205,10 +205,9 @@ class Catalogue:
         return {"item": self.item_as_json(number), "items": items}
 
     def _items(self, answer: Answer) -> list[dict[str, Any]]:
-        scores: list[float | None] = answer.scores.tolist()
-        interests: list[int | None] = answer.interests.tolist()
-        if answer.popular:
-            scores = interests = [None] * len(answer.ids)
+        nothing = [None] * len(answer.ids)
+        scores = nothing if answer.popular else answer.scores.tolist()
+        interests = nothing if answer.popular else answer.interests.tolist()
         items = [
             {**self.item_as_json(number), "score": score, "interest": interest}
             for number, score, interest in zip(answer.ids.tolist(), scores, interests, strict=True)

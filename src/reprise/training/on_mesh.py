@@ -18,9 +18,10 @@ from jax.typing import ArrayLike
 
 from reprise.config.schema import NONE, SETTINGS, TrainConfig
 from reprise.errors import UsageError
+from reprise.models.features import Features
 from reprise.models.registry import UNTRAINED, Model
 from reprise.runtime.mesh import AXIS, DEALT, EVERYWHERE, Mesh, own_places
-from reprise.training import item_table, losses
+from reprise.training import features_on_mesh, item_table, losses
 from reprise.training.batches import Batch
 from reprise.training.optimizers import ApplyPending, Update, apply_all_of
 from reprise.training.schedules import Schedule
@@ -58,7 +59,6 @@ def check(config: TrainConfig, mesh: Mesh) -> None:
         "sampler": config.sampler == "full",  # each device would have all rows
         "selection": config.selection == "sample",
         "average_decay": config.average_decay > 0,
-        "item_features": config.item_features != NONE,
         "memory": config.memory != NONE and mesh.processes.count > 1,
     }
     for option, is_refused in refused.items():
@@ -100,13 +100,14 @@ def make_train_step(
     """Return `step.make_train_step` of batches that are `placed`."""
     update = update_of(model, optimizer, objective, schedule)
 
-    def of_device(arrays: Arrays, batch: Batch, at: Update) -> Arrays:
-        return update(arrays, batch, at, None, _exchange(mesh.size, len(arrays.rows)))
+    def of_device(arrays: Arrays, batch: Batch, at: Update, features: Features | None) -> Arrays:
+        exchange = _exchange(mesh.size, len(arrays.rows))
+        return update(arrays, batch, at, features_on_mesh.of_device(features), exchange)
 
-    on_each = _on_each(mesh, of_device, (_BATCH, EVERYWHERE))
+    on_each = _on_each(mesh, of_device, (_BATCH, EVERYWHERE, DEALT))
 
-    def step(arrays: Arrays, batch: Batch, at: Update, features: None = None) -> Arrays:
-        return on_each(arrays, batch, at)
+    def step(arrays: Arrays, batch: Batch, at: Update, features: Features | None = None) -> Arrays:
+        return on_each(arrays, batch, at, features)
 
     return jax.jit(step, donate_argnums=0)
 
@@ -118,14 +119,19 @@ def make_apply_pending(mesh: Mesh, optimizer: str, schedule: Schedule) -> ApplyP
     return jax.jit(_on_each(mesh, apply_all, (EVERYWHERE, EVERYWHERE)), donate_argnums=0)
 
 
-def make_initial_arrays(mesh: Mesh, initial: Callable[..., Arrays]) -> Callable[[], Arrays]:
-    """Return what makes initial(init_table), which is `step.initial_arrays`, on a mesh."""
+def make_initial_arrays(
+    mesh: Mesh, initial: Callable[..., Arrays]
+) -> Callable[[Features | None], Arrays]:
+    """Return what makes initial(init_table, features), which is `step.initial_arrays`, on a mesh
+    with dealt features.
+    """
 
-    def of_device() -> Arrays:
+    def of_device(features: Features | None) -> Arrays:
         table = partial(item_table.init_share, lax.axis_index(AXIS), mesh.size)
-        return _dealt(initial(init_table=table))
+        own = features_on_mesh.of_device(features)
+        return _dealt(initial(init_table=table, features=own))
 
-    return _mapped(mesh, of_device, ())
+    return _mapped(mesh, of_device, (DEALT,))
 
 
 def shapes_of(mesh: Mesh, arrays: Arrays) -> Arrays:
@@ -174,5 +180,8 @@ def _exchange(devices: int, room: int) -> Exchange:
         return summed
 
     return Exchange(
-        lambda rows: own_places(rows, devices, room), gathered, partial(lax.pmean, axis_name=AXIS)
+        lambda rows: own_places(rows, devices, room),
+        gathered,
+        partial(lax.pmean, axis_name=AXIS),
+        partial(features_on_mesh.of_rows, room=room),
     )

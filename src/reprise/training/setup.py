@@ -2,7 +2,7 @@
 evaluation users and the initial TrainState.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from reprise.config.features import chosen, digests, on_device, with_names, with
 from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import Dataset, Truth
+from reprise.data.features import Feature
 from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import DataError, UsageError
 from reprise.memory.edges import Edges
@@ -28,7 +29,7 @@ from reprise.runtime import device, environment
 from reprise.runtime import mesh as meshes
 from reprise.runtime.mesh import Mesh
 from reprise.runtime.processes import ALONE, Processes
-from reprise.training import averaging, on_mesh
+from reprise.training import averaging, features_on_mesh, on_mesh
 from reprise.training.batches import Sampler, make_sampler
 from reprise.training.losses import Objective, positive_power
 from reprise.training.negatives import Ranking, ranking_of
@@ -145,7 +146,7 @@ def make_task(
         item_category=dataset.known_categories,
         truth={split: dataset.truth(split) for split in ("valid", "test")},
         at_once=device.steps_at_once() if mesh is None else 1,
-        features=on_device(features, with_row(train, dataset.num_items)),
+        features=_on_devices(features, with_row(train, dataset.num_items), mesh),
         edges=edges,
         mesh=mesh,
     )
@@ -175,6 +176,15 @@ def sampler_of(
     )
 
 
+def _on_devices(
+    features: Sequence[Feature], rows: NDArray[np.bool_], mesh: Mesh | None
+) -> Features | None:
+    """Return item features as arrays of the device, or dealt to those of a mesh."""
+    if mesh is None:
+        return on_device(features, rows)
+    return features_on_mesh.dealt(mesh, features, rows)
+
+
 def step_of(
     model: Model, objective: Objective, config: TrainConfig, mesh: Mesh | None = None
 ) -> TrainStep:
@@ -199,30 +209,31 @@ def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
 def fresh_state(task: Task) -> TrainState:
     """Return the state of step 0, a pure function of the config."""
     return TrainState(
-        _once(lambda: _initial_arrays(task)), Progress(learning_rate=task.config.learning_rate)
+        _once(partial(_initial_arrays, task), task.features),
+        Progress(learning_rate=task.config.learning_rate),
     )
 
 
-def _once(make: Callable[[], Arrays]) -> Arrays:
-    """Return make(), run as one program compiled with little optimisation; the results are bitwise
-    identical.
+def _once(make: Callable[[Features | None], Arrays], features: Features | None) -> Arrays:
+    """Return make(features), run as one program compiled with little optimisation; the results are
+    bitwise identical.
     """
     try:
-        made: Arrays = jax.jit(make, compiler_options=_QUICKLY)()
+        made: Arrays = jax.jit(make, compiler_options=_QUICKLY)(features)
     except jax.errors.JaxRuntimeError:  # another XLA, which does not know these options
-        made = jax.jit(make)()
+        made = jax.jit(make)(features)
     return made
 
 
 def initial_shapes(task: Task) -> Arrays:
     """Return shapes and dtypes of a fresh state's arrays, without allocating them."""
-    arrays: Arrays = jax.eval_shape(lambda: _initial_arrays(task))
+    arrays: Arrays = jax.eval_shape(partial(_initial_arrays, task), task.features)
     return arrays if task.mesh is None else on_mesh.shapes_of(task.mesh, arrays)
 
 
-def _initial_arrays(task: Task) -> Arrays:
+def _initial_arrays(task: Task, features: Features | None) -> Arrays:
     rank = None if task.dataset.is_numbered_by_rank else task.dataset.rank
-    return arrays_of(task.config, task.num_items, task.features, task.mesh, rank)
+    return arrays_of(task.config, task.num_items, features, task.mesh, rank)
 
 
 def arrays_of(
@@ -232,7 +243,9 @@ def arrays_of(
     mesh: Mesh | None = None,
     rank: NDArray[np.int32] | None = None,
 ) -> Arrays:
-    """Make the arrays of step 0, to be traced by JAX: see `step.initial_arrays`."""
+    """Make the arrays of step 0, to be traced by JAX: see `step.initial_arrays`. features: those of
+    the mesh are dealt.
+    """
     initial = partial(
         initial_arrays,
         model_of(config),
@@ -242,10 +255,11 @@ def arrays_of(
         config.embedding_scale,
         config.scoring,
         rank,
-        features,
-        config.average_decay > 0,
+        averaged=config.average_decay > 0,
     )
-    return initial() if mesh is None else on_mesh.make_initial_arrays(mesh, initial)()
+    if mesh is None:
+        return initial(features=features)
+    return on_mesh.make_initial_arrays(mesh, initial)(features)
 
 
 def snapshot_of(task: Task, state: TrainState, into: Snapshot | None = None) -> Snapshot:

@@ -39,11 +39,16 @@ class Exchange(NamedTuple):
         gathered: gathered(values [M, width], places) returns the unique rows' values, given those
             of this device's table in their places.
         mean: mean(value) returns the mean over the devices of each array of a tree.
+        features: features(this device's, unique rows, places) returns the features that the unique
+            rows are looked up in, and where.
     """
 
     places: Callable[[ArrayLike], ArrayLike] = lambda rows: rows
     gathered: Callable[[Array, ArrayLike], Array] = lambda values, places: values
     mean: Callable[[Any], Any] = lambda value: value
+    features: Callable[[Features, ArrayLike, ArrayLike], tuple[Features, ArrayLike]] = (
+        lambda features, rows, places: (features, rows)
+    )
 
 
 ALONE = Exchange()
@@ -428,13 +433,17 @@ def _train_step(
     table, places = Table(arrays.rows, arrays.row_steps), exchange.places(batch.unique_rows)
     pulled = optimizer.pull(table, places, update)
 
+    known = None
+    if features is not None:
+        known = exchange.features(features, batch.unique_rows, places)
+
     def loss_of(params: Params, value: Array) -> Array:
         if model.item_values is not None:
             value = jax.lax.stop_gradient(value)
         key = jax.random.wrap_key_data(jnp.asarray(batch.key), impl="threefry2x32")
-        if features is not None:
+        if known is not None:
             dropped = _dropped_ids(key, id_dropout, len(batch.unique_rows))
-            value = composed(value, params, features, batch.unique_rows, dropped)
+            value = composed(value, params, *known, dropped, batch.unique_rows)
         return loss_of_batch(of_network(params), value, batch, key)
 
     value = exchange.gathered(pulled.value, places)
