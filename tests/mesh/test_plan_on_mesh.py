@@ -93,6 +93,7 @@ def test_features_of_a_plan_are_dealt_as_those_of_a_task(devices: int, small_dat
     drawn = stand_in.drawn_of(planned)
     assert sizes.temporary(planned, arrays, drawn.batch) > 0
     step: Any = task.step
+    assert task.mesh is not None
     given = initial_shapes(task), placed(task.mesh, drawn.batch), make_update(0.1, 1), task.features
     summed, _ = sums_of(step.lower(*given).compile().as_text())
     assert summed == work_of(planned, arrays, drawn.batch).exchanged
