@@ -26,7 +26,7 @@ FLOORS = (
     ("retrieval",),
     ("evaluation", "checkpoints"),
     ("runs",),
-    ("serving", "report", "sweeps", "tracking", "importers", "views"),
+    ("serving", "report", "sweeps", "tracking", "importers", "planning", "views"),
     ("show", "arguments"),
     ("api",),
     ("cli",),

@@ -49,12 +49,14 @@ from reprise.training.state import (
     Best,
     LogMark,
     Progress,
+    Shaped,
     Snapshot,
     share_name,
     share_of,
 )
 
 KEEP_NEWEST = 2
+MOST_KEPT = KEEP_NEWEST + 2  # at an instant: with the best, and the one that is being written
 QUARANTINE = "quarantine"
 _NAME = re.compile(r"ckpt-(\d+)(?:-b(\d+))?(?:\.(\d+))?")
 MANIFEST = "MANIFEST.json"
@@ -360,17 +362,15 @@ def _fill(
     shares.begin(together, snapshot.progress, draft)
     _write_arrays(draft, snapshot.arrays, manifest)
     manifest |= shares.others(together, snapshot.progress)
-    progress = {
-        name: value
-        for name, value in vars(snapshot.progress).items()
-        if name not in ("logged", "best")
-    }
-    best = snapshot.progress.best
-    progress["best"] = None if best is None else vars(best)
-    progress["logged"] = vars(snapshot.progress.logged)
-    state = {"schema": SCHEMA, "progress": progress, **about}
-    manifest[_STATE] = _write(draft / _STATE, _json(state))
+    manifest[_STATE] = _write(draft / _STATE, _state_json(snapshot.progress, about))
     _write_manifest(draft, manifest)
+
+
+def _state_json(at: Progress, about: Mapping[str, Any]) -> bytes:
+    progress = {name: value for name, value in vars(at).items() if name not in ("logged", "best")}
+    progress["best"] = None if at.best is None else vars(at.best)
+    progress["logged"] = vars(at.logged)
+    return _json({"schema": SCHEMA, "progress": progress, **about})
 
 
 def fill(draft: Path, content: Mapping[str, bytes | NDArray[Any]]) -> None:
@@ -383,8 +383,11 @@ def fill(draft: Path, content: Mapping[str, bytes | NDArray[Any]]) -> None:
 
 
 def _write_manifest(draft: Path, manifest: Mapping[str, Any]) -> None:
-    text = _json(manifest)
-    durable.write_file(draft / MANIFEST, _json({"files": manifest, "sha256": _sha256(text)}))
+    durable.write_file(draft / MANIFEST, _manifest_json(manifest))
+
+
+def _manifest_json(manifest: Mapping[str, Any]) -> bytes:
+    return _json({"files": manifest, "sha256": _sha256(_json(manifest))})
 
 
 def read_array(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> NDArray[Any]:
@@ -398,10 +401,41 @@ def read_array(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]])
 
 def _npy_chunks(array: NDArray[Any]) -> Iterator[bytes | memoryview]:
     array = np.ascontiguousarray(array) if array.ndim else array
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
-    yield header.getvalue()
+    yield _npy_header(array.shape, array.dtype)
     yield array.reshape(-1).view(np.uint8).data
+
+
+def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    described = np.lib.format.dtype_to_descr(dtype)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": described, "fortran_order": False, "shape": shape}
+    )
+    return header.getvalue()
+
+
+def stored_size(array: Shaped) -> int:
+    """Return the bytes of the file that an array is stored in."""
+    shape, dtype = array
+    return len(_npy_header(shape, dtype)) + math.prod(shape) * dtype.itemsize
+
+
+def described_size(
+    arrays: Mapping[str, Shaped], progress: Progress, about: Mapping[str, Any]
+) -> int:
+    """Return the bytes of the JSON files of a checkpoint of such arrays."""
+    state, digest = _state_json(progress, about), _sha256()
+    manifest: dict[str, Any] = {
+        f"{name}.npy": {
+            "sha256": digest,
+            "size": stored_size(one),
+            "dtype": one.dtype.str,
+            "shape": list(one.shape),
+        }
+        for name, one in arrays.items()
+    }
+    manifest[_STATE] = {"sha256": digest, "size": len(state)}
+    return len(state) + len(_manifest_json(manifest))
 
 
 def _write(path: Path, *chunks: bytes | memoryview) -> dict[str, Any]:

@@ -40,6 +40,7 @@ COMMANDS = (
     "export",
     "import-tf",
     "inspect",
+    "plan",
     "prepare",
     "recommend",
     "report",

@@ -5,7 +5,6 @@ training on prepared data starts half a second sooner.
 """
 
 import math
-import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from reprise.data.readers.format import (
 )
 from reprise.data.readers.given import Given, Source
 from reprise.errors import DataError, UsageError, WriteError
-from reprise.runtime.memory import available_memory
+from reprise.runtime.memory import available_memory, bytes_of
 from reprise.text.messages import Phrase, Say, unsaid
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 
 _LEAST_MEMORY = 10**9
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 _LARGEST_CORE = 1_000_000
 
@@ -204,8 +202,7 @@ def _memory_of(asked: str | int) -> int:
     """Return the bytes that a size means; UsageError where it is none, too small, or more than the
     machine has free.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)B?", str(asked).strip(), re.IGNORECASE)
-    memory = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    memory = bytes_of(str(asked)) or 0
     if memory < _LEAST_MEMORY:
         raise _bad_value("max-memory", asked, Phrase("good_memory", least=_LEAST_MEMORY // 10**9))
     available = available_memory()

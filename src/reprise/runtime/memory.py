@@ -6,6 +6,7 @@ step with large score arrays spends much of its time on new pages, zeroed each t
 """
 
 import ctypes
+import re
 import resource
 import sys
 from importlib.abc import MetaPathFinder
@@ -15,6 +16,8 @@ from typing import Any
 from reprise.errors import MemoryLimitError
 
 _MB = 10**6
+_UNITS = {"": 1, "K": 10**3, "M": _MB, "G": 10**9, "T": 10**12}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)B?", re.ASCII | re.IGNORECASE)
 # Of address space, on two cores; more cores take more.
 _TO_LOAD = {"numpy": 160 * _MB, "jax": 640 * _MB}
 # Of glibc's malloc.h.
@@ -48,6 +51,12 @@ def available_memory() -> int | None:
     return next(
         (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None
     )
+
+
+def bytes_of(text: str) -> int | None:
+    """Return the bytes that a size such as 8GB means; None where it is none."""
+    found = _SIZE.fullmatch(text.strip())
+    return int(float(found[1]) * _UNITS[found[2].upper()]) if found else None
 
 
 class _Loading(MetaPathFinder):

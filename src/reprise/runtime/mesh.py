@@ -141,6 +141,25 @@ def mesh_of(count: int, place: Place | None = None) -> Mesh | None:
     return Mesh(jax.sharding.Mesh(np.array(used), (AXIS,)), processes)
 
 
+def mesh_elsewhere(count: int, processes: int) -> Mesh | None:
+    """Return the mesh of `count` devices of each process, none of which need be here: for shapes,
+    and programs that are not run; None for a single device.
+    """
+    if count * processes == 1:
+        return None
+    devices: Any = jax.sharding.AbstractMesh((count * processes,), (AXIS,))
+    return Mesh(devices, Processes(count=processes))
+
+
+def at_hand(count: int) -> int:
+    """Return how many of `count` devices there are here; of CPUs, as many virtual ones are made,
+    unless JAX has started.
+    """
+    _on_cpus(count)
+    device.present()  # or refuse
+    return min(count, len(jax.local_devices()))
+
+
 def _by_process() -> dict[int, list[jax.Device]]:
     """Return the devices of each process."""
     each: dict[int, list[jax.Device]] = {}

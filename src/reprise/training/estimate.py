@@ -5,15 +5,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+from jax.stages import Compiled
 
+from reprise.models.features import Features
 from reprise.training import item_table
 from reprise.training.dispatch import compile_work
 from reprise.training.schedules import schedule_of
 from reprise.training.setup import Task, initial_shapes
 from reprise.training.state import TABLES, Arrays
 
-# Measured over six configurations on a CPU, 0.4 to 2 GB, the estimate is 26% low to 28% high.
+# Measured over six configurations on a CPU, 0.4 to 2 GB, the estimate is 26% low to 28% high; over
+# five in 2 and 4 processes, 1 to 3 GB, 4% to 16% high.
 _PROCESS = 400_000_000  # bytes: Python and its libraries, before anything of a run
+# On a mesh: a process's rows of the state, of the copy being saved, and of the best model, which is
+# read at the end; and what it has of all items on the host, bytes each.
+_TABLES_ON_MESH, _OF_ITEM_ON_MESH = 3, 32
 _STEPS_HELD = 3  # times a step's temporary memory: the running step, the next, and what is kept
 
 
@@ -41,45 +47,66 @@ def sizes_of(task: Task, trains: bool = True) -> Sizes:
     an evaluation, and the step.
     """
     arrays, config = initial_shapes(task), task.config
-    tables, small = _bytes_of(task, arrays)
-    values = (task.num_items + 1) * item_table.width(arrays.rows)  # beside their two moments
-    network = sum(leaf.size for leaf in jax.tree.leaves(arrays.params))
-    held = 0
+    temporary = 0
     if trains:
         schedule, rate = schedule_of(config), config.learning_rate
         step = compile_work(
             task.step, task.sampler, arrays, rate, schedule, task.at_once, task.features, task.mesh
         )
-        held = _STEPS_HELD * _temporary(step.memory_analysis())
+        temporary = temporary_of(step)
+    own, devices = (1, 1) if task.mesh is None else (len(task.mesh.places), task.mesh.size)
+    return sizes_by(arrays, task.num_items, temporary, own, devices, task.features)
+
+
+def sizes_by(
+    arrays: Arrays,
+    num_items: int,
+    temporary: int,
+    own: int = 1,
+    devices: int = 1,
+    features: Features | None = None,
+) -> Sizes:
+    """Estimate sizes by the shapes of a fresh state's arrays.
+
+    Args:
+        arrays: The shapes, those of all devices.
+        num_items: V.
+        temporary: Bytes of a step's intermediate values on each device.
+        own: Devices of a process.
+        devices: Devices of all processes.
+        features: What of the items' features is trained on, or its shapes.
+    """
+    tables, small = _bytes_of(num_items, arrays)
+    values = (num_items + 1) * item_table.width(arrays.rows)  # beside their two moments
+    network = sum(leaf.size for leaf in jax.tree.leaves(arrays.params))
     evaluated = 4 * values
-    if task.features is not None:  # and what they add to the candidates is kept with these
-        evaluated += 4 * values + sum(_size(leaf) for leaf in jax.tree.leaves(task.features))
-    own, share = 1, 1.0  # devices of this process, and their share of the rows
-    if task.mesh is not None:
-        own, share = len(task.mesh.places), len(task.mesh.places) / task.mesh.size
-    memory = int(share * (2 * tables + evaluated)) + own * (small + held) + small
+    if features is not None:  # and what they add to the candidates is kept with these
+        evaluated += 4 * values + sum(size_of(leaf) for leaf in jax.tree.leaves(features))
+    held, of_items = (2, 0) if devices == 1 else (_TABLES_ON_MESH, _OF_ITEM_ON_MESH * num_items)
+    rows = (held * tables + evaluated) * own // devices
+    memory = rows + of_items + own * (small + _STEPS_HELD * temporary) + small
     return Sizes(values, network, tables + small, _PROCESS + memory)
 
 
-def _bytes_of(task: Task, arrays: Arrays) -> tuple[int, int]:
+def _bytes_of(num_items: int, arrays: Arrays) -> tuple[int, int]:
     """Return the bytes of the tables of a checkpoint, and of its other arrays."""
     tables = {*TABLES, "average"}
     small = sum(
-        _size(leaf)
+        size_of(leaf)
         for name, value in arrays._asdict().items()
         if name not in tables
         for leaf in jax.tree.leaves(value)
     )
-    row = _size(arrays.rows) / math.prod(arrays.rows.shape[:-1]) + arrays.row_steps.dtype.itemsize
-    averages = sum(map(_size, jax.tree.leaves(arrays.average)))
-    return int((task.num_items + 1) * row) + averages, small
+    row = size_of(arrays.rows) / math.prod(arrays.rows.shape[:-1]) + arrays.row_steps.dtype.itemsize
+    averages = sum(map(size_of, jax.tree.leaves(arrays.average)))
+    return int((num_items + 1) * row) + averages, small
 
 
-def _temporary(analysis: Any) -> int:
+def temporary_of(program: Compiled) -> int:
     """Return the bytes of a program's intermediate values; 0 if the device does not report them."""
-    return int(getattr(analysis, "temp_size_in_bytes", 0))
+    return int(getattr(program.memory_analysis(), "temp_size_in_bytes", 0))
 
 
-def _size(array: Any) -> int:
-    """Return the bytes of an array's shape."""
+def size_of(array: Any) -> int:
+    """Return the bytes of an array, or of its shape."""
     return int(array.size * array.dtype.itemsize)

@@ -79,6 +79,20 @@ def placed(mesh: Mesh, batch: Batch) -> Batch:
     )
 
 
+def share_shapes(batch: Batch, devices: int) -> Batch:
+    """Return the shapes of what each of so many devices gets of a batch."""
+    shape: Any = jax.ShapeDtypeStruct
+
+    def share(array: Any, spec: Any) -> Any:
+        if array is None:
+            return None
+        first = array.shape[0] // (devices if spec == DEALT else 1)
+        return shape((first, *array.shape[1:]), array.dtype)
+
+    specs: Any = _BATCH
+    return Batch._make(share(*each) for each in zip(batch, specs, strict=True))
+
+
 @cache
 def make_train_step(
     mesh: Mesh, model: Model, optimizer: str, objective: losses.Objective, schedule: Schedule

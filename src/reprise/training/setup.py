@@ -20,7 +20,7 @@ from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import Dataset, Truth
 from reprise.data.features import Feature
-from reprise.data.sequences import EvaluationUsers
+from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import DataError, UsageError
 from reprise.memory.edges import Edges
 from reprise.models.features import Features
@@ -32,7 +32,7 @@ from reprise.runtime.processes import ALONE, Processes
 from reprise.training import averaging, features_on_mesh, on_mesh
 from reprise.training.batches import Sampler, make_sampler
 from reprise.training.losses import Objective, positive_power
-from reprise.training.negatives import ranking_of
+from reprise.training.negatives import Ranking, ranking_of
 from reprise.training.optimizers import ApplyPending, make_apply_pending
 from reprise.training.schedules import schedule_of
 from reprise.training.state import (
@@ -119,7 +119,7 @@ def make_task(
         raise DataError("dataset_untimed", dataset=dataset.folder)
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     valid = dataset.evaluation_users("valid", config.maxlen)
-    features, objective = chosen(config, dataset), _objective(config, dataset.num_items)
+    features, objective = chosen(config, dataset), objective_of(config, dataset.num_items)
     if config.memory == "none":
         edges = None
     elif edges is None:
@@ -130,20 +130,13 @@ def make_task(
         identity=_identity(config, dataset) | digests(features) | memory.digest(edges),
         environment=environment.current() | meshes.named(mesh),
         model=model,
-        step=_step(model, objective, config, mesh),
+        step=step_of(model, objective, config, mesh),
         apply_pending=_apply_pending(config, mesh),
-        sampler=make_sampler(
+        sampler=sampler_of(
+            config,
             train,
             dataset.num_items,
-            config.batch_size,
-            config.maxlen,
-            config.num_negatives,
-            config.seed,
-            config.sampler,
-            TargetRule(config.min_history, config.targets, config.next_n, config.next_share),
             ranking_of(dataset.rank, dataset.cold),
-            config.reads_times,
-            model.packing is not None,
             1 if mesh is None else mesh.size,
         ),
         valid=valid,
@@ -159,6 +152,30 @@ def make_task(
     )
 
 
+def sampler_of(
+    config: TrainConfig,
+    train: Sequences,
+    num_items: int,
+    ranking: Ranking | None = None,
+    devices: int = 1,
+) -> Sampler:
+    """Return what draws a config's batches from training sequences, for so many devices."""
+    return make_sampler(
+        train,
+        num_items,
+        config.batch_size,
+        config.maxlen,
+        config.num_negatives,
+        config.seed,
+        config.sampler,
+        TargetRule(config.min_history, config.targets, config.next_n, config.next_share),
+        ranking,
+        config.reads_times,
+        model_of(config).packing is not None,
+        devices,
+    )
+
+
 def _on_devices(
     features: Sequence[Feature], rows: NDArray[np.bool_], mesh: Mesh | None
 ) -> Features | None:
@@ -168,7 +185,10 @@ def _on_devices(
     return features_on_mesh.dealt(mesh, features, rows)
 
 
-def _step(model: Model, objective: Objective, config: TrainConfig, mesh: Mesh | None) -> TrainStep:
+def step_of(
+    model: Model, objective: Objective, config: TrainConfig, mesh: Mesh | None = None
+) -> TrainStep:
+    """Return a config's train step, on one device or a mesh."""
     about = (model, config.optimizer, objective, schedule_of(config))
     return make_train_step(*about) if mesh is None else on_mesh.make_train_step(mesh, *about)
 
@@ -212,21 +232,34 @@ def initial_shapes(task: Task) -> Arrays:
 
 
 def _initial_arrays(task: Task, features: Features | None) -> Arrays:
-    config = task.config
+    rank = None if task.dataset.is_numbered_by_rank else task.dataset.rank
+    return arrays_of(task.config, task.num_items, features, task.mesh, rank)
+
+
+def arrays_of(
+    config: TrainConfig,
+    num_items: int,
+    features: Features | None = None,
+    mesh: Mesh | None = None,
+    rank: NDArray[np.int32] | None = None,
+) -> Arrays:
+    """Make the arrays of step 0, to be traced by JAX: see `step.initial_arrays`. features: those of
+    the mesh are dealt.
+    """
     initial = partial(
         initial_arrays,
         model_of(config),
         shape_of(config),
-        task.num_items,
+        num_items,
         config.seed,
         config.embedding_scale,
         config.scoring,
-        None if task.dataset.is_numbered_by_rank else task.dataset.rank,
+        rank,
         averaged=config.average_decay > 0,
     )
-    if task.mesh is None:
+    if mesh is None:
         return initial(features=features)
-    return on_mesh.make_initial_arrays(task.mesh, initial)(features)
+    return on_mesh.make_initial_arrays(mesh, initial)(features)
 
 
 def snapshot_of(task: Task, state: TrainState, into: Snapshot | None = None) -> Snapshot:
@@ -273,7 +306,8 @@ def up_to_date(task: Task, state: TrainState) -> TrainState:
     return state.at(task.apply_pending(state.arrays, progress.step, progress.learning_rate))
 
 
-def _objective(config: TrainConfig, num_items: int) -> Objective:
+def objective_of(config: TrainConfig, num_items: int) -> Objective:
+    """Return the objective that a config trains for, over so many items."""
     power = None
     if config.loss == "gbce":
         count = num_items if config.sampler == "full" else config.num_negatives

@@ -173,6 +173,13 @@ class Snapshot:
         return digest.hexdigest()
 
 
+class Shaped(NamedTuple):
+    """The shape and type of an array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
 def share_name(table: str, place: int, devices: int) -> str:
     """Return the name in snapshots of a device's share of a table."""
     return f"{table}.{place}-of-{devices}"
@@ -216,8 +223,29 @@ def _shares(table: str, array: "Array", num_rows: int) -> "Iterator[tuple[str, N
     devices = array.shape[0]
     for shard in array.addressable_shards:
         place = shard.index[0].start or 0
-        count = len(range(place, num_rows, devices))
+        count = share_length(place, num_rows, devices)
         yield share_name(table, place, devices), np.asarray(shard.data)[0, :count]
+
+
+def share_length(place: int, num_rows: int, devices: int) -> int:
+    """Return how many of a table's rows are dealt to the device in a place."""
+    return len(range(place, num_rows, devices))
+
+
+def snapshot_shapes(arrays: Arrays, num_rows: int | None = None) -> dict[str, "Shaped"]:
+    """Return the shapes and types by name of what snapshots hold of arrays, or of their shapes:
+    those of all processes. num_rows: as `take_snapshot` takes it.
+    """
+    shapes = {}
+    for name, array in _named(arrays):
+        if num_rows is None or name not in TABLES:
+            shapes[name] = Shaped(tuple(array.shape), np.dtype(array.dtype))
+            continue
+        devices, _, *rest = array.shape
+        for place in range(devices):
+            shape = (share_length(place, num_rows, devices), *rest)
+            shapes[share_name(name, place, devices)] = Shaped(shape, np.dtype(array.dtype))
+    return shapes
 
 
 def _named(arrays: Arrays) -> "Iterator[tuple[str, Array]]":
