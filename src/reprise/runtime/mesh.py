@@ -102,6 +102,8 @@ class Mesh:
 
 def _filled_up(share: NDArray[Any], room: int) -> NDArray[Any]:
     """Return a share [n, ...] with zeros up to [1, room, ...]."""
+    if len(share) == room:  # most are: no copy
+        return share[None]
     return np.pad(share, [(0, room - len(share))] + [(0, 0)] * (share.ndim - 1))[None]
 
 
