@@ -146,6 +146,7 @@ def test_trial_of_a_plan_is_what_this_machine_can_be() -> None:
     assert tried.items < 10**7
 
 
+@pytest.mark.long
 def test_stepped_measures_devices_and_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "_SECONDS", 0.0)
     planned = Description(small_config(), ITEMS, 1000, 10_000, devices=2)

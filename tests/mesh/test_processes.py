@@ -17,7 +17,8 @@ from reprise.runtime.processes import Place, Processes, place_of
 
 pytestmark = pytest.mark.mesh
 
-LONG = ("--steps", 160, "--test-iter", 40, "--item-features", "all", "--id-dropout", 0.2)
+LONG = ("--steps", 160, "--test-iter", 40)
+FEATURES = ("--item-features", "all", "--id-dropout", 0.2)
 
 
 def evaluations(folder: RunFolder) -> int:
@@ -28,19 +29,23 @@ def evaluations(folder: RunFolder) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="workers are found by /proc")
-def test_two_processes_end_alike_however_they_are_stopped(small_data: Path, tmp_path: Path) -> None:
-    (code, out, err), other = Pair(small_data, tmp_path / "whole", *LONG).ended()
+@pytest.mark.parametrize("more", [(), pytest.param(FEATURES, marks=pytest.mark.long)])
+def test_two_processes_end_alike_however_they_are_stopped(
+    more: tuple[object, ...], small_data: Path, tmp_path: Path
+) -> None:
+    options = (*LONG, *more)
+    (code, out, err), other = Pair(small_data, tmp_path / "whole", *options).ended()
     assert (code, err) == (0, ""), err
     assert "step 160/160" in out
     assert other == (0, "", "")
 
     folder = RunFolder(tmp_path / "cut" / RUN)
-    pair = Pair(small_data, tmp_path / "cut", *LONG)
+    pair = Pair(small_data, tmp_path / "cut", *options)
     wait_until(lambda: evaluations(folder) == 1)
     pair.each[1].send_signal(signal.SIGTERM)
     assert [code for code, _, _ in pair.ended()] == [143, 143]
 
-    pair = Pair(small_data, tmp_path / "cut", *LONG)
+    pair = Pair(small_data, tmp_path / "cut", *options)
     wait_until(lambda: evaluations(folder) == 3)
     os.kill(pair.worker(0), signal.SIGKILL)
     (killed, _, _), (code, _, told) = pair.ended()
@@ -48,7 +53,7 @@ def test_two_processes_end_alike_however_they_are_stopped(small_data: Path, tmp_
     assert told.startswith("Error: Another process of the run has ended")
     assert len(told.splitlines()) == 1
 
-    assert [code for code, _, _ in Pair(small_data, tmp_path / "cut", *LONG).ended()] == [0, 0]
+    assert [code for code, _, _ in Pair(small_data, tmp_path / "cut", *options).ended()] == [0, 0]
     check_same_end(folder, RunFolder(tmp_path / "whole" / RUN))
 
 
