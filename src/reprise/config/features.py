@@ -86,7 +86,7 @@ def _on_device(feature: Feature) -> tuple[models.Feature, int]:
     if isinstance(feature, Codes):
         return models.Category(jnp.asarray(feature.codes)), feature.size
     if isinstance(feature, Bags):
-        lengths = models.lengths_of(np.diff(feature.offsets))
+        lengths = models.lengths_of(feature.counts)
         offsets = jnp.asarray(feature.offsets.astype(np.int32))
         return models.Categories(offsets, jnp.asarray(feature.codes), lengths), feature.size
     values = feature.values if isinstance(feature, Vectors) else feature.values[:, None]

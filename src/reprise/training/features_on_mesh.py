@@ -85,7 +85,7 @@ def _dealt(mesh: Mesh, feature: Feature) -> tuple[models.Feature, int]:
 
 
 def _of_bags(mesh: Mesh, feature: Bags) -> models.Categories:
-    counts = np.diff(feature.offsets)
+    counts = feature.counts
     room = -(-len(counts) // mesh.size)
     most = max(1, *(int(counts[place :: mesh.size].sum()) for place in range(mesh.size)))
 

@@ -11,7 +11,8 @@ from reprise.serving.server.errors import JSON
 from reprise.serving.server.model import ServedModel
 from reprise.serving.server.service import Service
 
-RECOMMEND = "/v1/recommend"
+_V1 = "/v1"
+RECOMMEND = f"{_V1}/recommend"
 WATCHED = ("/healthz", "/readyz")  # they say nothing of the model, and ask for no token
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _MOST_QUERY = 200  # characters
@@ -56,11 +57,11 @@ async def listed(service: Service, body: Any) -> Response:
 
 def api(service: Service, bodies: schemas.Bodies) -> APIRouter:
     """Return the routes of `/v1`, with the bodies of their requests."""
-    router = APIRouter(responses=_PROBLEMS)
+    router = APIRouter(prefix=_V1, responses=_PROBLEMS)
     _add_histories(router, service, bodies)
     _add_items(router, service)
 
-    @router.get("/v1/model", responses={200: {"model": schemas.About}})
+    @router.get("/model", responses={200: {"model": schemas.About}})
     async def model() -> Response:
         """Return what is served, and the limits of requests."""
         now = service.model
@@ -116,10 +117,9 @@ def _add_histories(router: APIRouter, service: Service, bodies: schemas.Bodies) 
     # The bodies are made for this server's limits: types are given as values.
     recommend.__annotations__["body"] = bodies.recommend
     vectors.__annotations__["body"] = bodies.vectors
-    router.post(RECOMMEND, responses={200: {"model": schemas.Lists}, **_MISSING, **_WITHOUT})(
-        recommend
-    )
-    router.post("/v1/users/vectors", responses={200: {"model": schemas.Vectors}})(vectors)
+    answers = {200: {"model": schemas.Lists}, **_MISSING, **_WITHOUT}
+    router.post(RECOMMEND.removeprefix(_V1), responses=answers)(recommend)
+    router.post("/users/vectors", responses={200: {"model": schemas.Vectors}})(vectors)
 
 
 def _add_items(router: APIRouter, service: Service) -> None:
@@ -143,9 +143,9 @@ def _add_items(router: APIRouter, service: Service) -> None:
 
     items.__annotations__ |= {"query": words, "n": length}
     similar.__annotations__ |= {"item_id": of_item, "n": length}
-    router.get("/v1/items", responses={200: {"model": schemas.FoundItems}})(items)
+    router.get("/items", responses={200: {"model": schemas.FoundItems}})(items)
     router.get(
-        "/v1/items/{item_id:path}/similar",
+        "/items/{item_id:path}/similar",
         responses={**_MISSING, 200: {"model": schemas.SimilarItems}},
     )(similar)
 
