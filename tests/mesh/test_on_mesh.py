@@ -77,7 +77,8 @@ def after(task: Task, snapshot: Snapshot, step: int) -> Snapshot:
     state, batch = state_of(task, snapshot), task.sampler.batch(0, step)
     update = make_update(task.config.learning_rate, step)
     given = batch if task.mesh is None else placed(task.mesh, batch)
-    return snapshot_of(task, state.at(task.step(state.arrays, given, update), step=step)).joined()
+    arrays = task.step(state.arrays, given, update, task.features)
+    return snapshot_of(task, state.at(arrays, step=step)).joined()
 
 
 def apart(one: Snapshot, other: Snapshot) -> float:
