@@ -7,6 +7,7 @@ import pytest
 
 from helpers.commands import check_refusal, check_same_end, run_small, stopping_at, train
 from reprise.runs.folder import RunFolder
+from reprise.training import estimate
 
 pytestmark = pytest.mark.mesh
 
@@ -26,6 +27,16 @@ def test_run_on_mesh_is_bitwise_equal_however_it_is_stopped(
         assert (outcome.exit_code, outcome.progress.step) == (143, stop)
     outcome, recorder, folder = run_small(small_data, tmp_path, devices=4)
     assert "mesh_changed" not in recorder.keys
+    check_same_end(folder, on_four)
+
+
+def test_run_on_mesh_without_room_for_copies_ends_in_the_same_bytes(
+    on_four: RunFolder, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "available_memory", lambda: 0)
+    run_small(small_data, tmp_path, stopping_at(6), devices=4)
+    _, recorder, folder = run_small(small_data, tmp_path, devices=4)
+    assert "saves_wait" in recorder.keys
     check_same_end(folder, on_four)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from reprise.errors import CheckpointError, WriteError
 from reprise.runs import loop
 from reprise.runs.folder import RunFolder
 from reprise.runs.manage.inspect import describe
+from reprise.training import estimate
 from reprise.training.setup import Task
 from reprise.training.state import Snapshot, TrainState, take_snapshot
 
@@ -206,7 +208,10 @@ def test_background_save_is_not_affected_by_later_steps(
     stepped = {step: threading.Event() for step in range(1, 21)}
     save = store.save
 
-    def noted(task: Task, state: TrainState, into: Snapshot | None = None) -> Snapshot:
+    def noted(
+        task: Task, state: TrainState, into: Snapshot | None = None, copied: bool = True
+    ) -> Snapshot:
+        assert copied
         snapshot = take_snapshot(state, into)
         digests[state.progress.step] = snapshot.digest()
         return snapshot
@@ -225,6 +230,45 @@ def test_background_save_is_not_affected_by_later_steps(
     _, _, folder = run_small(small_data, tmp_path, Recorder(lambda step: stepped[step].set()))
     assert overtaken == [4, 8, 12, 16]
     check_same_end(folder, undisturbed)
+
+
+def test_training_waits_for_saves_where_no_copy_of_the_state_fits(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: RunFolder
+) -> None:
+    """Each checkpoint is written from the state's own memory, and is durable before the next step;
+    the run ends in the same bytes.
+    """
+    written: list[int] = []
+    save = store.save
+
+    def from_the_state(folder: Path, snapshot: Snapshot, *about: Any) -> Path:
+        assert not any(array.flags.owndata for array in snapshot.arrays.values())
+        written.append(snapshot.progress.step)
+        return save(folder, snapshot, *about)
+
+    def stepped(step: int) -> None:
+        assert written == [saved for saved in (4, 8, 12, 16, 20) if saved < step]
+
+    monkeypatch.setattr(estimate, "available_memory", lambda: 0)
+    monkeypatch.setattr(store, "save", from_the_state)
+    _, recorder, folder = run_small(small_data, tmp_path, Recorder(stepped))
+    assert "saves_wait" in recorder.keys
+    assert written[:5] == [4, 8, 12, 16, 20]
+    check_same_end(folder, undisturbed)
+
+
+def test_run_whose_best_is_damaged_is_measured_by_its_latest(
+    small_data: Path, tmp_path: Path, undisturbed: RunFolder
+) -> None:
+    copied = shutil.copytree(undisturbed.path, tmp_path / undisturbed.path.name)
+    checkpoints = store.scan(RunFolder(copied).checkpoints)
+    best = store.best_of(checkpoints)
+    assert best is not None
+    assert best.path != checkpoints[-1].path
+    harm_file(best.path / "rows.npy", "flip")
+    outcome, recorder, _ = run_small(small_data, tmp_path)
+    assert recorder.said["damaged_ignored"]["path"] == best.path
+    assert outcome.results is not None
 
 
 @pytest.mark.parametrize("size", ["zero-length", "zero-filled"])

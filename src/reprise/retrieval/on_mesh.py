@@ -111,16 +111,28 @@ def retriever_of_table(
     request_time: str | None = None,
 ) -> DealtRetriever:
     """Return the retriever of dealt rows [N, R, at least width] of `count` items."""
+    ids, rows = _own_rows(table, width, count)
+    here = {name: device.own(np.asarray(value)) for name, value in params.items()}
+    own = (model, scoring, rows, width, here, request_time)
+    return DealtRetriever(*own, ids=ids, mesh=mesh, table=table, count=count)
+
+
+def _own_rows(table: Array, width: int, count: int) -> tuple[NDArray[np.int64], Array]:
+    """Return the numbers [n] of this process's items, ascending, and their values [n+1, width]
+    after a row of padding, which are copied once.
+    """
     devices, room, _ = table.shape
     shards = {shard.index[0].start or 0: shard.data for shard in table.addressable_shards}
     places = sorted(shards)
-    rows = np.stack([np.asarray(shards[place])[0, :, :width] for place in places], axis=1)
     every = (np.arange(room)[:, None] * devices + places).reshape(-1)
-    is_item = (every > 0) & (every <= count)
-    rows = np.concatenate([np.zeros((1, width), np.float32), rows.reshape(-1, width)[is_item]])
-    here = {name: device.own(np.asarray(value)) for name, value in params.items()}
-    own = (model, scoring, device.own(rows), width, here, request_time)
-    return DealtRetriever(*own, ids=every[is_item], mesh=mesh, table=table, count=count)
+    ids = every[(every > 0) & (every <= count)]
+    values = device.empty((len(ids) + 1, width))
+    own = values if 0 in shards else values[1:]  # item 0 is the padding
+    for order, place in enumerate(places):
+        rows = own[order :: len(places)]
+        rows[...] = np.asarray(shards[place])[0, : len(rows), :width]
+    values[0] = 0
+    return ids, jax.device_put(values)
 
 
 def _fields(retriever: DealtRetriever) -> dict[str, Any]:

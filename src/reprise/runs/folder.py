@@ -289,12 +289,14 @@ def find_checkpoint(path: Path, which: Source, warn: Say) -> Checkpoint:
     return chosen
 
 
-def load_checkpoint(checkpoint: Checkpoint) -> Snapshot:
+def load_checkpoint(
+    checkpoint: Checkpoint, load: Callable[[Checkpoint], Snapshot] = store.load
+) -> Snapshot:
     """Load a checkpoint's arrays; raise CheckpointError if they do not match the manifest, or if
     the run has deleted the checkpoint meanwhile.
     """
     try:
-        return store.load(checkpoint)
+        return load(checkpoint)
     except store.DamagedCheckpointError as damage:
         if not checkpoint.path.exists():
             raise CheckpointError("run_changing", path=checkpoint.path) from damage

@@ -155,11 +155,13 @@ def train(
     stop: StopRequest,
     observer: Observer,
     evaluate: Evaluate = evaluate_state,
+    saves_copies: bool = True,
 ) -> TrainState:
     """Train until finished or stopped; the returned state is saved durably.
 
     A stop request takes effect after the step, or during an evaluation, which the next start
-    repeats.
+    repeats. saves_copies: whether training goes on while a copy of the state is being written; else
+    it waits.
     """
     keep_freed_memory()
     config = task.config
@@ -183,7 +185,7 @@ def train(
     every = averaging.interval(config) if config.average_decay else config.test_iter
     work = prefetch(make, portions(at.step + 1, config.max_steps, every, task.at_once))
 
-    with closing(work), _saver(task, folder, observer) as saver:
+    with closing(work), _saver(task, folder, observer, saves_copies) as saver:
         while True:
             if _evaluation_due(state.progress, config):
                 task.dataset.refuse_changed()  # before anything that was trained on it is stored
@@ -217,7 +219,7 @@ def train(
     return state
 
 
-def _saver(task: Task, folder: RunFolder, observer: Observer) -> "BackgroundSaver":
+def _saver(task: Task, folder: RunFolder, observer: Observer, copies: bool) -> "BackgroundSaver":
     """Return what saves the states of a task."""
 
     def write(snapshot: Snapshot) -> Path:
@@ -227,11 +229,12 @@ def _saver(task: Task, folder: RunFolder, observer: Observer) -> "BackgroundSave
         store.save_share(folder.checkpoints, snapshot, task.processes)
         return folder.checkpoints
 
-    return BackgroundSaver(partial(snapshot_of, task), write, observer)
+    return BackgroundSaver(partial(snapshot_of, task, copied=copies), write, observer, copies)
 
 
 class BackgroundSaver:
-    """Copies states and writes the copies in a background thread, one at a time.
+    """Copies states and writes the copies in a background thread, one at a time. Without copies, it
+    writes the states themselves, and each call waits for that.
 
     A failed write raises at the next call; leaving the context waits for the current write.
     """
@@ -241,9 +244,10 @@ class BackgroundSaver:
         take: Callable[[TrainState, Snapshot | None], Snapshot],
         write: Callable[[Snapshot], Path],
         observer: Observer,
+        copies: bool = True,
     ) -> None:
         self._take, self._write = take, write
-        self._observer = observer
+        self._observer, self._copies = observer, copies
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._pending: tuple[Future[Path], Progress] | None = None
         self._snapshot: Snapshot | None = None
@@ -265,6 +269,9 @@ class BackgroundSaver:
         if last is None or last.progress.trajectory() != progress.trajectory():
             self._snapshot = self._take(state, last)
             self._pending = self._pool.submit(self._write, self._snapshot), progress
+            if not self._copies:
+                self._snapshot = Snapshot({}, progress)  # no view outlives the write
+                self.wait()
 
     def check(self) -> None:
         """If the write is finished, raise its error or notify the observer."""

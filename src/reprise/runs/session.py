@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import jax
+
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
@@ -27,6 +29,7 @@ from reprise.runs.folder import (
     RunFolder,
     Source,
     check_identity,
+    load_checkpoint,
     locked,
     read_record,
     record_events,
@@ -51,6 +54,7 @@ from reprise.runtime import mesh as meshes
 from reprise.runtime.processes import Place
 from reprise.text.messages import Phrase, Say, unsaid
 from reprise.training.doubts import doubts
+from reprise.training.estimate import copy_fits
 from reprise.training.setup import (
     Task,
     fresh_state,
@@ -212,7 +216,8 @@ def _follow(task: Task, folder: RunFolder, evaluate: Evaluate, own_process: bool
         state = fresh_state(task) if snapshot is None else state_of(task, snapshot)
         del snapshot
         if not is_finished(state.progress, task.config):
-            state = train(task, state, folder, stop, Mute(), evaluate)
+            copies = copy_fits(task)
+            state = train(task, state, folder, stop, Mute(), evaluate, copies)
         if not stop and not task.config.is_final_fit:
             _measure_ended(task, task.dataset, state, folder, stop, Mute(), evaluate)
         code = task.led(lambda: None)
@@ -262,7 +267,9 @@ def _trained(
         _say_finished(state.progress, config, announcer.say)
         return state
     announcer.training_begins(state.progress)
-    state = train(task, state, folder, stop, announcer, evaluate)
+    if not (copies := copy_fits(task)):
+        announcer.say("saves_wait")
+    state = train(task, state, folder, stop, announcer, evaluate, copies)
     if out_of_patience(state.progress, config.patience):
         trials = state.progress.evaluations_without_improvement
         announcer.say("stopped_early", step=state.progress.step, trials=trials)
@@ -418,8 +425,8 @@ def _best_state(
     def best_name() -> str:
         best = results.best_of(store.scan(folder.checkpoints), results.read(folder.path)) or latest
         try:
-            if task.processes.count > 1 and best.path != latest.path:
-                store.verify(best)  # each reads a part of it
+            if best.path != latest.path:
+                store.verify(best)
         except store.DamagedCheckpointError as damage:
             say("damaged_ignored", path=best.path, reason=damage)
             best = latest
@@ -428,12 +435,15 @@ def _best_state(
     best = _stored(folder, task.led(best_name))
     if best.path == latest.path:
         return latest, state
-    try:
-        snapshot = store.load(best) if task.mesh is None else shares_of(task.mesh, best)
-        return best, up_to_date(task, state_of(task, snapshot))
-    except store.DamagedCheckpointError as damage:
-        say("damaged_ignored", path=best.path, reason=damage)
-        return latest, state
+    _free(state)  # memory for one of them is enough
+    load = store.load if task.mesh is None else partial(shares_of, task.mesh)
+    return best, up_to_date(task, state_of(task, load_checkpoint(best, load)))
+
+
+def _free(state: TrainState) -> None:
+    """Free the arrays of a state that nothing goes on from."""
+    for array in jax.tree.leaves(state.arrays):
+        array.delete()
 
 
 def _measure(

@@ -3,11 +3,13 @@
 XLA is asked for sums in a fixed order before it starts, in `runtime.setup`.
 """
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
@@ -58,3 +60,11 @@ def own(array: NDArray[Any], on: jax.Device | None = None) -> Array:
             return jnp.array(array)  # copies twice, but copies
     owned: Array = jax.device_put(array, on, may_alias=False)
     return owned.block_until_ready()
+
+
+def empty(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return an array to be filled that JAX borrows without a copy, where it computes on a CPU."""
+    size = math.prod(shape)
+    room = np.empty(4 * size + _BORROWED_ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _BORROWED_ALIGNMENT
+    return room[start:][: 4 * size].view(np.float32).reshape(shape)

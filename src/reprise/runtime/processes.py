@@ -6,8 +6,10 @@ know. All take the same steps in the same order.
 
 import json
 import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from reprise.errors import PeersLostError, UsageError
@@ -49,6 +51,15 @@ class Processes:
     def leads(self) -> bool:
         """Whether this is the process that writes and prints."""
         return self.index == 0
+
+    @cached_property
+    def on_this_host(self) -> int:
+        """How many of them are on this host, and share its memory. All have to ask for it."""
+        if self.count == 1:
+            return 1
+        host = platform.node()
+        self.tell(f"host/{self.index}", host)
+        return [self.hear(f"host/{index}") for index in range(self.count)].count(host)
 
     def led(self, decide: Callable[[], Any]) -> Any:
         """Return what decide() returns in the leading process, a value that JSON holds. All wait

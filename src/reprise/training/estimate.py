@@ -8,6 +8,8 @@ import jax
 from jax.stages import Compiled
 
 from reprise.models.features import Features
+from reprise.runtime import device
+from reprise.runtime.memory import available_memory
 from reprise.training import item_table
 from reprise.training.dispatch import compile_work
 from reprise.training.schedules import schedule_of
@@ -17,9 +19,7 @@ from reprise.training.state import TABLES, Arrays
 # Measured over six configurations on a CPU, 0.4 to 2 GB, the estimate is 26% low to 28% high; over
 # five in 2 and 4 processes, 1 to 3 GB, 4% to 16% high.
 _PROCESS = 400_000_000  # bytes: Python and its libraries, before anything of a run
-# On a mesh: a process's rows of the state, of the copy being saved, and of the best model, which is
-# read at the end; and what it has of all items on the host, bytes each.
-_TABLES_ON_MESH, _OF_ITEM_ON_MESH = 3, 32
+_OF_ITEM_ON_MESH = 32  # bytes: what a process of several has of each item on the host
 _STEPS_HELD = 3  # times a step's temporary memory: the running step, the next, and what is kept
 
 
@@ -43,8 +43,8 @@ def sizes_of(task: Task, trains: bool = True) -> Sizes:
     """Estimate a task's sizes.
 
     If it trains, the step is compiled to ask XLA for its memory; training reuses the compiled step.
-    The estimate of memory adds up the process, the state, the copy being saved, the candidates of
-    an evaluation, and the step.
+    The estimate of memory adds up the process, the state, the copy being saved (see `copy_fits`),
+    the candidates of an evaluation, and the step.
     """
     arrays, config = initial_shapes(task), task.config
     temporary = 0
@@ -54,7 +54,7 @@ def sizes_of(task: Task, trains: bool = True) -> Sizes:
             task.step, task.sampler, arrays, rate, schedule, task.at_once, task.features, task.mesh
         )
         temporary = temporary_of(step)
-    own, devices = (1, 1) if task.mesh is None else (len(task.mesh.places), task.mesh.size)
+    own, devices = _devices(task)
     return sizes_by(arrays, task.num_items, temporary, own, devices, task.features)
 
 
@@ -79,13 +79,40 @@ def sizes_by(
     tables, small = _bytes_of(num_items, arrays)
     values = (num_items + 1) * item_table.width(arrays.rows)  # beside their two moments
     network = sum(leaf.size for leaf in jax.tree.leaves(arrays.params))
-    evaluated = 4 * values
-    if features is not None:  # and what they add to the candidates is kept with these
-        evaluated += 4 * values + sum(size_of(leaf) for leaf in jax.tree.leaves(features))
-    held, of_items = (2, 0) if devices == 1 else (_TABLES_ON_MESH, _OF_ITEM_ON_MESH * num_items)
-    rows = (held * tables + evaluated) * own // devices
+    rows = (2 * tables + _evaluated(values, features)) * own // devices
+    of_items = 0 if devices == 1 else _OF_ITEM_ON_MESH * num_items
     memory = rows + of_items + own * (small + _STEPS_HELD * temporary) + small
     return Sizes(values, network, tables + small, _PROCESS + memory)
+
+
+def copy_fits(task: Task) -> bool:
+    """Return whether a copy of the state fits into this machine's memory beside the candidates of
+    an evaluation, once the state is there. Where it does not, and the state is not in memory of an
+    accelerator, checkpoints are written from the state itself.
+    """
+    available, here = available_memory(), task.processes.on_this_host
+    if available is None or device.present():
+        return True
+    arrays = initial_shapes(task)
+    own, devices = _devices(task)
+    tables, _ = _bytes_of(task.num_items, arrays)
+    values = (task.num_items + 1) * item_table.width(arrays.rows)
+    needed = (tables + _evaluated(values, task.features)) * own // devices
+    return here * needed <= available
+
+
+def _devices(task: Task) -> tuple[int, int]:
+    """Return how many devices this process has, and all processes."""
+    return (1, 1) if task.mesh is None else (len(task.mesh.places), task.mesh.size)
+
+
+def _evaluated(values: int, features: Features | None) -> int:
+    """Return the bytes of the candidates of an evaluation, of so many numbers; what features add to
+    them is kept with these.
+    """
+    if features is None:
+        return 4 * values
+    return 8 * values + sum(size_of(leaf) for leaf in jax.tree.leaves(features))
 
 
 def _bytes_of(num_items: int, arrays: Arrays) -> tuple[int, int]:

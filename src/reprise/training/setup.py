@@ -262,9 +262,11 @@ def arrays_of(
     return on_mesh.make_initial_arrays(mesh, initial)(features)
 
 
-def snapshot_of(task: Task, state: TrainState, into: Snapshot | None = None) -> Snapshot:
+def snapshot_of(
+    task: Task, state: TrainState, into: Snapshot | None = None, copied: bool = True
+) -> Snapshot:
     """Copy a state to the host, see `take_snapshot`."""
-    return take_snapshot(state, into, None if task.mesh is None else task.num_items + 1)
+    return take_snapshot(state, into, None if task.mesh is None else task.num_items + 1, copied)
 
 
 def state_of(task: Task, snapshot: Snapshot) -> TrainState:

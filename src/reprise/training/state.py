@@ -192,7 +192,10 @@ def share_of(name: str) -> tuple[str, int, int] | None:
 
 
 def take_snapshot(
-    state: TrainState, into: Snapshot | None = None, num_rows: int | None = None
+    state: TrainState,
+    into: Snapshot | None = None,
+    num_rows: int | None = None,
+    copied: bool = True,
 ) -> Snapshot:
     """Copy the state to the host, out of reach of later steps, which reuse the device memory.
 
@@ -201,6 +204,7 @@ def take_snapshot(
             than copying.
         num_rows: V + 1, where the rows are dealt to several devices (`runtime.mesh`): a snapshot
             has the shares of this process's devices then.
+        copied: False for a view, to be dropped before the next step.
     """
     held = {
         name: part
@@ -211,6 +215,8 @@ def take_snapshot(
             else [(field, np.asarray(array))]
         )
     }
+    if not copied:
+        return Snapshot(held, state.progress)
     if into is None:
         return Snapshot({name: np.array(array) for name, array in held.items()}, state.progress)
     for name, array in held.items():
