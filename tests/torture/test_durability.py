@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -257,17 +256,20 @@ def test_training_waits_for_saves_where_no_copy_of_the_state_fits(
     check_same_end(folder, undisturbed)
 
 
-def test_run_whose_best_is_damaged_is_measured_by_its_latest(
+def test_run_whose_best_is_damaged_meanwhile_is_measured_by_its_latest(
     small_data: Path, tmp_path: Path, undisturbed: RunFolder
 ) -> None:
-    copied = shutil.copytree(undisturbed.path, tmp_path / undisturbed.path.name)
-    checkpoints = store.scan(RunFolder(copied).checkpoints)
-    best = store.best_of(checkpoints)
+    best = store.best_of(store.scan(undisturbed.checkpoints))
     assert best is not None
-    assert best.path != checkpoints[-1].path
-    harm_file(best.path / "rows.npy", "flip")
-    outcome, recorder, _ = run_small(small_data, tmp_path)
-    assert recorder.said["damaged_ignored"]["path"] == best.path
+    assert best.progress.step < 20
+    path = tmp_path / undisturbed.path.name / "checkpoints" / best.path.name
+
+    def harming(step: int) -> None:
+        if step == 20:
+            harm_file(path / "rows.npy", "flip")
+
+    outcome, recorder, _ = run_small(small_data, tmp_path, Recorder(harming))
+    assert recorder.said["damaged_ignored"]["path"] == path
     assert outcome.results is not None
 
 
