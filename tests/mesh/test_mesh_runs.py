@@ -2,10 +2,13 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from helpers.commands import check_refusal, check_same_end, run_small, stopping_at, train
+from reprise.checkpoints import store
 from reprise.runs.folder import RunFolder
 from reprise.training import estimate
 
@@ -38,6 +41,30 @@ def test_run_on_mesh_without_room_for_copies_ends_in_the_same_bytes(
     _, recorder, folder = run_small(small_data, tmp_path, devices=4)
     assert "saves_wait" in recorder.keys
     check_same_end(folder, on_four)
+
+
+def test_averages_on_mesh_are_those_of_one_device_however_it_is_stopped(
+    small_data: Path, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {"average_decay": 0.8, "item_features": "all", "test_iter": 8}
+    ended = []
+    for name, devices in (("one", 1), ("four", 4)):
+        _, recorder, folder = run_small(small_data, tmp_path / name, devices=devices, **asked)
+        ended.append((store.load(store.scan(folder.checkpoints)[-1]).arrays, recorder.lines))
+    (one, lines), (four, of_four) = ended
+    assert set(one) == set(four)
+    compared = [name for name in one if name.startswith("average.") and "heads_bias" not in name]
+    assert "average.rows" in compared  # but no bias of a softmax, which has no gradient
+    for name in compared:
+        assert np.linalg.norm(four[name] - one[name]) < 1e-5 * np.linalg.norm(one[name])
+    for line, of_mesh in zip(lines, of_four, strict=True):  # it is the averages that are rated
+        assert of_mesh == pytest.approx(line, rel=1e-4)
+
+    run_small(small_data, tmp_path / "stopped", stopping_at(11), devices=4, **asked)
+    *_, again = run_small(small_data, tmp_path / "stopped", devices=4, **asked)
+    check_same_end(again, folder)
+    outcome, *_ = run_small(small_data, tmp_path / "stopped", devices=2, max_steps=24, **asked)
+    assert outcome.progress.step == 24
 
 
 def test_run_goes_on_with_the_same_rows_on_another_mesh(small_data: Path, tmp_path: Path) -> None:

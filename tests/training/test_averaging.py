@@ -44,7 +44,8 @@ def test_averaged_is_the_mean_weighted_by_decay(seed: int, decay: float, looks: 
     course = [drawn(rng) for _ in range(looks)]
     average: dict[str, Any] = {}
     for look, weights in enumerate(course, 1):
-        arrays = averaging.averaged(as_arrays(weights, average), 4 * look, config)
+        share = averaging.share_of_look(4 * look, config)
+        arrays = averaging.look(as_arrays(weights, average), share)
         average = arrays.average
     rows, width, params = averaging.served(arrays, 4 * looks, config)
     counts = [decay ** (4 * (looks - look)) for look in range(1, looks + 1)]

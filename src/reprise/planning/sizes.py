@@ -8,6 +8,7 @@ import jax
 
 from reprise.checkpoints import store
 from reprise.config.model import model_of
+from reprise.models.features import Features
 from reprise.planning.description import Description, array_shape
 from reprise.runtime import environment
 from reprise.training import item_table
@@ -18,7 +19,6 @@ from reprise.training.optimizers import make_update
 from reprise.training.schedules import schedule_of
 from reprise.training.setup import arrays_of, objective_of, step_of
 from reprise.training.state import (
-    TABLES,
     Arrays,
     Best,
     LogMark,
@@ -42,15 +42,15 @@ def shapes_of(planned: Description) -> Arrays:
 
 def on_device(planned: Description, arrays: Arrays) -> dict[str, int]:
     """Return the bytes that each device holds between steps."""
-    dealt = 1 if planned.mesh is None else planned.mesh.size
-    rows, steps = size_of(arrays.rows) // dealt, size_of(arrays.row_steps) // dealt
-    values = rows // arrays.rows.shape[-1] * item_table.width(arrays.rows)
+    own, features = _of_one(planned, arrays)
+    rows = size_of(own.rows)
+    values = rows // own.rows.shape[-1] * item_table.width(own.rows)
     parts = {
         "items": values,
-        "optimizer": rows - values + steps + _sum(arrays.m) + _sum(arrays.v),
-        "network": _sum(arrays.params) + size_of(arrays.loss_sum),
-        "averages": _sum(arrays.average),
-        "features": _sum(planned.dealt_features) // dealt,
+        "optimizer": rows - values + size_of(own.row_steps) + _sum(own.m) + _sum(own.v),
+        "network": _sum(own.params) + size_of(own.loss_sum),
+        "averages": _sum(own.average),
+        "features": _sum(features),
     }
     return {**parts, "total": sum(parts.values())}
 
@@ -83,14 +83,19 @@ def memory(planned: Description, arrays: Arrays, temporary: int) -> int:
 def temporary(planned: Description, arrays: Arrays, batch: Batch) -> int:
     """Return the bytes of a step's intermediate values on each device: its program is compiled."""
     config, every = planned.config, planned.all_devices
-    own, features = arrays, planned.dealt_features
-    if planned.mesh is not None:
-        features = jax.tree.map(_without_first, features)
-        own = arrays._replace(**{name: _without_first(getattr(arrays, name)) for name in TABLES})
+    own, features = _of_one(planned, arrays)
     step: Any = step_of(model_of(config), objective_of(config, planned.items), config)
     update = make_update(config.learning_rate, 1, schedule_of(config))
     lowered = step.lower(own, share_shapes(batch, every), update, features)
     return temporary_of(lowered.compile())
+
+
+def _of_one(planned: Description, arrays: Arrays) -> tuple[Arrays, Features | None]:
+    """Return the shapes of what one device has of the arrays and of the items' features."""
+    features = planned.dealt_features
+    if planned.mesh is None:
+        return arrays, features
+    return arrays.by_table(_without_first), jax.tree.map(_without_first, features)
 
 
 def with_dimension(planned: Description, dim: int) -> Description:

@@ -26,7 +26,7 @@ from reprise.retrieval.vectors import InterruptedSearchError, Retriever, retriev
 from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
-from reprise.training import averaging, features_on_mesh, item_table
+from reprise.training import averaging, features_on_mesh
 from reprise.training.batches import prefetch
 from reprise.training.dispatch import RunAhead, Work, make_work, portions
 from reprise.training.schedules import schedule_of
@@ -77,20 +77,19 @@ def evaluate_state(task: Task, state: TrainState, stop: StopRequest) -> dict[str
 
 def retriever_of_state(task: Task, state: TrainState) -> Retriever:
     """Return the retriever of a state without pending updates."""
-    config, model, arrays = task.config, task.model, state.arrays
+    config, model = task.config, task.model
+    rows, width, params = averaging.served(state.arrays, state.progress.step, config)
     if task.mesh is None:
-        served = averaging.served(arrays, state.progress.step, config)
+        served = (rows, width, params)
         return retriever_of_rows(
             model, config.scoring, *served, task.features, config.request_at, task.edges
         )
-    width = item_table.width(arrays.rows)
     if task.features is not None:
-        arrays = features_on_mesh.composed(task.mesh, arrays, task.features)
+        rows, params = features_on_mesh.composed(task.mesh, rows, params, width, task.features)
     if task.edges is None:
-        own = (arrays.rows, width, task.num_items, arrays.params)
+        own = (rows, width, task.num_items, params)
         return retriever_of_table(model, config.scoring, task.mesh, *own, config.request_at)
-    arrays = gathered(task, arrays)  # the memory is fitted to all items
-    served = (arrays.rows, width, arrays.params)
+    served = (*gathered(task, rows, width, params),)
     return retriever_of_rows(model, config.scoring, *served, None, config.request_at, task.edges)
 
 

@@ -6,8 +6,7 @@ average moves every item's row. The averages are part of the state, so a stop ch
 """
 
 import math
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -41,22 +40,25 @@ def nothing_yet(rows: Array, params: "Params") -> "Params":
     return {name: jnp.zeros_like(value) for name, value in _weights(rows, params).items()}
 
 
-def averaged(arrays: "Arrays", step: int, config: "TrainConfig") -> "Arrays":
-    """Return the arrays after the look of a step, at which no updates may be pending; `arrays` is
-    consumed.
+def share_of_look(step: int, config: "TrainConfig") -> float:
+    """Return the share of what weights and averages differ by, by which the look of a step moves
+    the averages.
     """
     every = interval(config)
     kept = config.average_decay**every
-    moved: Arrays = _moved(arrays, (1 - kept) / (1 - kept ** (step // every)))
-    return moved
+    return (1 - kept) / (1 - kept ** (step // every))
 
 
-@partial(jax.jit, donate_argnums=0)
-def _moved(arrays: "Arrays", share: ArrayLike) -> "Arrays":
-    """Move the averages towards the weights by a share of what they differ."""
+def moved(arrays: "Arrays", share: ArrayLike) -> "Arrays":
+    """Return the arrays with averages that have moved towards the weights by a share of what they
+    differ by; no updates may be pending. To be traced by JAX.
+    """
     weights = _weights(arrays.rows, arrays.params)
-    moved = {name: old + share * (weights[name] - old) for name, old in arrays.average.items()}
-    return arrays._replace(average=moved)
+    average = {name: old + share * (weights[name] - old) for name, old in arrays.average.items()}
+    return arrays._replace(average=average)
+
+
+look: Callable[["Arrays", ArrayLike], "Arrays"] = jax.jit(moved, donate_argnums=0)
 
 
 def has_begun(step: int, config: "TrainConfig") -> bool:

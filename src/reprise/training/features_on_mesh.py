@@ -18,9 +18,8 @@ from reprise.data.features import Bags, Codes, Feature, Vectors
 from reprise.models import features as models
 from reprise.models.features import of_network
 from reprise.models.items import all_composed
+from reprise.models.registry import Params
 from reprise.runtime.mesh import AXIS, DEALT, EVERYWHERE, Mesh
-from reprise.training import item_table
-from reprise.training.state import Arrays
 
 
 def dealt(
@@ -50,13 +49,13 @@ def of_rows(
     return features.of(taken), jnp.arange(len(rows))
 
 
-def composed(mesh: Mesh, arrays: Arrays, features: models.Features) -> Arrays:
-    """Return a state for evaluation: dealt rows [N, R, width] of values alone with what the
-    features add to them, and the parameters without those of features.
+def composed(
+    mesh: Mesh, rows: Array, params: Params, width: int, features: models.Features
+) -> tuple[Array, Params]:
+    """Return a model for evaluation: of dealt rows [N, R, at least width], the values alone with
+    what the features add to them, [N, R, width], and the parameters without those of features.
     """
-    program = _composing(mesh, item_table.width(arrays.rows))
-    rows = program(arrays.rows, arrays.params, features)
-    return arrays._replace(rows=rows, params=of_network(arrays.params))
+    return _composing(mesh, width)(rows, params, features), of_network(params)
 
 
 @cache

@@ -50,7 +50,7 @@ def init(
 
 
 def init_share(
-    device: Array,
+    device: ArrayLike,
     devices: int,
     key: Array,
     num_items: int,

@@ -21,22 +21,13 @@ from reprise.errors import UsageError
 from reprise.models.features import Features
 from reprise.models.registry import UNTRAINED, Model
 from reprise.runtime.mesh import AXIS, DEALT, EVERYWHERE, Mesh, own_places
-from reprise.training import features_on_mesh, item_table, losses
+from reprise.training import averaging, features_on_mesh, item_table, losses
 from reprise.training.batches import Batch
 from reprise.training.optimizers import ApplyPending, Update, apply_all_of
 from reprise.training.schedules import Schedule
 from reprise.training.state import Arrays
 from reprise.training.step import Exchange, TrainStep, update_of
 
-_STATE = Arrays(
-    rows=DEALT,
-    row_steps=DEALT,
-    params=EVERYWHERE,
-    m=EVERYWHERE,
-    v=EVERYWHERE,
-    average=EVERYWHERE,
-    loss_sum=EVERYWHERE,
-)
 # Negatives are shared by all examples.
 _BATCH = Batch(
     unique_rows=EVERYWHERE,
@@ -58,7 +49,6 @@ def check(config: TrainConfig, mesh: Mesh) -> None:
         "model": config.model in UNTRAINED,
         "sampler": config.sampler == "full",  # each device would have all rows
         "selection": config.selection == "sample",
-        "average_decay": config.average_decay > 0,
         "memory": config.memory != NONE and mesh.processes.count > 1,
     }
     for option, is_refused in refused.items():
@@ -126,12 +116,25 @@ def make_initial_arrays(
     with dealt features.
     """
 
-    def of_device(features: Features | None) -> Arrays:
-        table = partial(item_table.init_share, lax.axis_index(AXIS), mesh.size)
-        own = features_on_mesh.of_device(features)
-        return _dealt(initial(init_table=table, features=own))
+    def of_place(place: ArrayLike, features: Features | None) -> Arrays:
+        table = partial(item_table.init_share, place, mesh.size)
+        return _dealt(initial(init_table=table, features=features_on_mesh.of_device(features)))
 
-    return _mapped(mesh, of_device, (DEALT,))
+    def make(features: Features | None) -> Arrays:
+        shapes = jax.eval_shape(partial(of_place, 0), features)
+        mapped = _mapped(
+            mesh, lambda own: of_place(lax.axis_index(AXIS), own), (DEALT,), _specs_of(shapes)
+        )
+        made: Arrays = mapped(features)
+        return made
+
+    return make
+
+
+@cache
+def make_average(mesh: Mesh) -> Callable[[Arrays, ArrayLike], Arrays]:
+    """Return `averaging.moved` of a state on the mesh."""
+    return jax.jit(_on_each(mesh, averaging.moved, (EVERYWHERE,)), donate_argnums=0)
 
 
 def shapes_of(mesh: Mesh, arrays: Arrays) -> Arrays:
@@ -139,12 +142,18 @@ def shapes_of(mesh: Mesh, arrays: Arrays) -> Arrays:
     compiled for these are found again.
     """
 
-    def placed(spec: Any, arrays: Any) -> Any:
+    def placed(spec: Any, one: Any) -> Any:
         shape: Any = jax.ShapeDtypeStruct
-        where = NamedSharding(mesh.devices, spec)
-        return jax.tree.map(lambda one: shape(one.shape, one.dtype, sharding=where), arrays)
+        return shape(one.shape, one.dtype, sharding=NamedSharding(mesh.devices, spec))
 
-    return Arrays._make(map(placed, _STATE, arrays))
+    made: Arrays = jax.tree.map(placed, _specs_of(arrays), arrays)
+    return made
+
+
+def _specs_of(arrays: Arrays) -> Arrays:
+    """Return where each of a state's arrays is."""
+    everywhere: Arrays = jax.tree.map(lambda _: EVERYWHERE, arrays)
+    return everywhere.by_table(lambda _: DEALT)
 
 
 def _on_each(
@@ -153,21 +162,25 @@ def _on_each(
     """Return what runs program(arrays, ...) on each device's own arrays; specs: of the others."""
 
     def of_device(arrays: Arrays, *inputs: Any) -> Arrays:
-        own = arrays._replace(rows=arrays.rows[0], row_steps=arrays.row_steps[0])
-        return _dealt(program(own, *inputs))
+        return _dealt(program(arrays.by_table(lambda table: table[0]), *inputs))
 
-    return _mapped(mesh, of_device, (_STATE, *specs))
+    def on_each(arrays: Arrays, *inputs: Any) -> Arrays:
+        own = _specs_of(arrays)
+        made: Arrays = _mapped(mesh, of_device, (own, *specs), own)(arrays, *inputs)
+        return made
+
+    return on_each
 
 
-def _mapped(mesh: Mesh, program: Callable[..., Arrays], specs: Any) -> Callable[..., Arrays]:
+def _mapped(mesh: Mesh, program: Callable[..., Arrays], specs: Any, made: Arrays) -> Any:
     # Gradients are summed up by `Exchange.mean`, not by what JAX would derive.
     return jax.shard_map(
-        program, mesh=mesh.devices, in_specs=specs, out_specs=_STATE, check_vma=False
+        program, mesh=mesh.devices, in_specs=specs, out_specs=made, check_vma=False
     )
 
 
 def _dealt(arrays: Arrays) -> Arrays:
-    return arrays._replace(rows=arrays.rows[None], row_steps=arrays.row_steps[None])
+    return arrays.by_table(lambda table: table[None])
 
 
 def _exchange(devices: int, room: int) -> Exchange:

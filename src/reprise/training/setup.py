@@ -24,7 +24,7 @@ from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import DataError, UsageError
 from reprise.memory.edges import Edges
 from reprise.models.features import Features
-from reprise.models.registry import Model
+from reprise.models.registry import Model, Params
 from reprise.runtime import device, environment
 from reprise.runtime import mesh as meshes
 from reprise.runtime.mesh import Mesh
@@ -279,12 +279,12 @@ def small(task: Task, value: ArrayLike) -> Array:
     return jnp.asarray(value) if task.mesh is None else task.mesh.everywhere(value)
 
 
-def gathered(task: Task, arrays: Arrays) -> Arrays:
-    """Return a mesh's arrays on one device, for use: of the rows, the values have their places."""
-    rows = np.empty((task.num_items + 1, arrays.rows.shape[-1]), np.float32)
-    meshes.put_in_order(arrays.rows, rows)
-    params = {name: device.own(np.asarray(value)) for name, value in arrays.params.items()}
-    return arrays._replace(rows=device.own(rows), params=params)
+def gathered(task: Task, rows: Array, width: int, params: Params) -> tuple[Array, int, Params]:
+    """Return a mesh's dealt rows [N, R, at least width] and parameters on one device, for use."""
+    whole = np.empty((task.num_items + 1, width), np.float32)
+    meshes.put_in_order(rows[..., :width], whole)
+    own = {name: device.own(np.asarray(value)) for name, value in params.items()}
+    return device.own(whole), width, own
 
 
 def averaged(task: Task, state: TrainState) -> TrainState:
@@ -295,7 +295,8 @@ def averaged(task: Task, state: TrainState) -> TrainState:
     if config.average_decay == 0 or step % averaging.interval(config):
         return state
     state = up_to_date(task, state)
-    return state.at(averaging.averaged(state.arrays, step, config))
+    look = averaging.look if task.mesh is None else on_mesh.make_average(task.mesh)
+    return state.at(look(state.arrays, averaging.share_of_look(step, config)))
 
 
 def up_to_date(task: Task, state: TrainState) -> TrainState:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from reprise.runtime.mesh import Mesh
 
 
-TABLES = ("rows", "row_steps")  # the fields with a row an item
-_SHARE = re.compile(rf"({'|'.join(TABLES)})\.(\d+)-of-(\d+)")
-_SINGLE = (*TABLES, "loss_sum")  # the fields that are single arrays
+TABLES = ("rows", "row_steps", "average.rows")  # the arrays with a row an item
+_SHARE = re.compile(rf"({'|'.join(map(re.escape, TABLES))})\.(\d+)-of-(\d+)")
+_SINGLE = ("rows", "row_steps", "loss_sum")  # the fields that are single arrays
 _GROUPS = ("params", "m", "v", "average")  # those that are arrays by name
 
 
 class Arrays(NamedTuple):
     """The arrays on the device, consumed and returned by the train step; float32 but `row_steps`.
 
-    On a mesh, rows and row_steps are dealt, [N, ceil((V+1) / N), ...] (`runtime.mesh`).
+    On a mesh, TABLES are dealt, [N, ceil((V+1) / N), ...] (`runtime.mesh`).
 
     Attributes:
         rows: [V+1, 3*d] item table (value | m | v).
@@ -48,6 +48,14 @@ class Arrays(NamedTuple):
     v: "Params"
     average: "Params"
     loss_sum: "Array"
+
+    def by_table(self, of_table: Callable[[Any], Any]) -> "Arrays":
+        """Return the arrays with of_table(array) in the place of each of TABLES."""
+        average = dict(self.average)
+        if "rows" in average:
+            average["rows"] = of_table(average["rows"])
+        rows, row_steps = map(of_table, (self.rows, self.row_steps))
+        return self._replace(rows=rows, row_steps=row_steps, average=average)
 
 
 @dataclass(frozen=True)
@@ -268,18 +276,18 @@ def restore(snapshot: Snapshot, mesh: "Mesh | None" = None) -> TrainState:
     from reprise.runtime import device
 
     put = device.own if mesh is None else mesh.everywhere
-    groups: dict[str, dict[str, Array]] = {group: {} for group in _GROUPS}
-    single: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     shares: dict[str, dict[int, NDArray[Any]]] = {}
     for name, array in snapshot.arrays.items():
-        group, _, key = name.partition(".")
         if share := share_of(name):
             shares.setdefault(share[0], {})[share[1]] = array
-        elif key:
-            groups[group][key] = put(array)
         else:
-            single[name] = mesh.deal(array) if mesh and name in TABLES else put(array)
+            values[name] = mesh.deal(array) if mesh and name in TABLES else put(array)
     for table, own in shares.items():
         assert mesh is not None
-        single[table] = mesh.dealt(own)
-    return TrainState(Arrays(**single | groups), snapshot.progress)
+        values[table] = mesh.dealt(own)
+    groups: dict[str, dict[str, Array]] = {group: {} for group in _GROUPS}
+    for name in [name for name in values if name not in _SINGLE]:
+        group, _, key = name.partition(".")
+        groups[group][key] = values.pop(name)
+    return TrainState(Arrays(**values | groups), snapshot.progress)
