@@ -1,6 +1,7 @@
 """States and steps on a mesh, against those of one device."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def test_state_is_equal_on_any_mesh(small_data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("written", [None, 2, 3, 4])
 def test_load_shares_reads_what_any_mesh_wrote(
-    written: int | None, small_data: Path, tmp_path: Path
+    written: int | None, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = task_of(small_data)
     state = after(task, snapshot_of(task, fresh_state(task)), 1)
@@ -163,6 +164,10 @@ def test_load_shares_reads_what_any_mesh_wrote(
     stored = store.read(store.save(tmp_path, dealt, task.identity))
     assert (stored.path / "rows.npy").exists() == (written is None)
     assert store.load(stored).digest() == state.digest()
+    monkeypatch.setattr(store, "_BLOCK", 100)  # bytes: some rows
+    values = store.load(stored, item_table.values).arrays
+    assert np.array_equal(values["rows"], item_table.values(state.arrays["rows"]))
+    assert np.array_equal(values["row_steps"], state.arrays["row_steps"])
     for devices in (1, 2, 4):
         read: dict[str, Any] = {}
         for places in ((0,), tuple(range(1, devices))):
@@ -177,7 +182,9 @@ def test_load_reads_no_file_without_rows_of_its_shares(small_data: Path, tmp_pat
     damaged = stored.path / "rows.1-of-4.npy"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     assert store.load_shares(stored, (0, 2), 4).arrays
-    for read in (store.load, store.verify, lambda it: store.load_shares(it, (0,), 3)):
+    of_shares = partial(store.load_shares, places=(0,), devices=3)
+    of_values = partial(store.load, of_rows=item_table.values)
+    for read in (store.load, store.verify, of_shares, of_values):
         with pytest.raises(store.DamagedCheckpointError, match=r"rows\.1-of-4"):
             read(stored)
 

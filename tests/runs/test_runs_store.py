@@ -84,6 +84,23 @@ def test_store_sets_checkpoints_with_a_damaged_file_aside(
         assert (trial.checkpoints / "quarantine" / "ckpt-2").is_dir()
 
 
+@pytest.mark.parametrize("place", ["start", "middle", "end"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "zero", "delete"])
+def test_load_in_blocks_refuses_damaged_rows(
+    folder: RunFolder, harm: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_all(folder, rated({1: 0.1}))
+    stored = store.read(folder.checkpoints / "ckpt-1")
+    monkeypatch.setattr(store, "_BLOCK", 200)
+    whole = store.load(stored).arrays["rows"]
+    assert np.array_equal(
+        store.load(stored, lambda rows: rows[:, 1:3]).arrays["rows"], whole[:, 1:3]
+    )
+    harm_file(stored.path / "rows.npy", harm, place)
+    with pytest.raises(store.DamagedCheckpointError, match="rows"):
+        store.load(stored, lambda rows: rows)
+
+
 def test_store_does_not_report_a_checkpoint_superseded_while_read_as_damaged(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

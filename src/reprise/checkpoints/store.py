@@ -62,6 +62,7 @@ _NAME = re.compile(r"ckpt-(\d+)(?:-b(\d+))?(?:\.(\d+))?")
 MANIFEST = "MANIFEST.json"
 LOG = "metrics.jsonl"  # of a checkpoint before schema 11, of its folder since
 _STATE = "state.json"
+_BLOCK = 1 << 24  # bytes read at once
 
 
 class DamagedCheckpointError(Phrase, Exception):
@@ -218,13 +219,24 @@ def _mark(stored: Mapping[str, Any] | None, log: bytes) -> LogMark:
     return LogMark(int(stored["lines"]), int(stored["size"]), str(stored["digest"]))
 
 
-def load(checkpoint: Checkpoint) -> Snapshot:
+def load(
+    checkpoint: Checkpoint, of_rows: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+) -> Snapshot:
     """Read the arrays (read-only; without a second copy, but of shares), and verify each against
     the manifest; raise DamagedCheckpointError.
+
+    of_rows: of_rows(rows) returns the part of some rows that is to be read of all; no more of them
+    is in memory at a time than a block.
     """
     manifest = read_manifest(checkpoint.path)
-    arrays = {name: _array(checkpoint.path, name, manifest) for name in _names(manifest)}
-    whole = Snapshot(arrays, checkpoint.progress).joined().arrays
+    names = _names(manifest)
+    in_blocks = [name for name in names if of_rows is not None and _is_of("rows", name)]
+    arrays = {
+        name: _array(checkpoint.path, name, manifest) for name in names if name not in in_blocks
+    }
+    whole = dict(Snapshot(arrays, checkpoint.progress).joined().arrays)
+    if of_rows is not None:
+        whole["rows"] = _read_in_blocks(checkpoint.path, in_blocks, manifest, of_rows)
     lifted = lift_arrays(checkpoint.schema, whole, checkpoint.progress.step)
     return Snapshot(lifted, checkpoint.progress)
 
@@ -282,6 +294,49 @@ def _array(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> 
     if [array.dtype.str, list(array.shape)] != [entry["dtype"], entry["shape"]]:
         raise DamagedCheckpointError("damage_array", name=file)
     return array
+
+
+def _read_in_blocks(
+    path: Path,
+    names: Sequence[str],
+    manifest: Mapping[str, Mapping[str, Any]],
+    of_rows: Callable[[NDArray[Any]], NDArray[Any]],
+) -> NDArray[Any]:
+    """Return a part of a table's rows, which is one file or one a share, verified."""
+    count = sum(manifest[f"{name}.npy"]["shape"][0] for name in names)
+    found = None
+    for name in names:
+        _, place, devices = share_of(name) or (name, 0, 1)
+        for first, block in _blocks(path, f"{name}.npy", manifest):
+            part = of_rows(block)
+            if found is None:
+                found = np.empty((count, *part.shape[1:]), part.dtype)
+            found[place + first * devices :: devices][: len(part)] = part
+    assert found is not None
+    return found
+
+
+def _blocks(
+    path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield the rows of an array's file in blocks, each with the number of its first row; raise
+    DamagedCheckpointError, at the end, if the file does not match the manifest.
+    """
+    entry, digest = manifest[name], hashlib.sha256()
+    dtype, (length, *shape) = np.dtype(entry["dtype"]), entry["shape"]
+    of_row = dtype.itemsize * math.prod(shape)
+    at_once = max(1, _BLOCK // max(1, of_row))
+    with _reading(path, name), open(path / name, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != entry["size"]:
+            raise _other_size(name, size, entry["size"])
+        digest.update(file.read(size - length * of_row))  # the header
+        for first in range(0, length, at_once):
+            content = file.read(min(at_once, length - first) * of_row)
+            digest.update(content)
+            yield first, np.frombuffer(content, dtype).reshape(-1, *shape)
+    if digest.hexdigest() != entry["sha256"]:
+        raise DamagedCheckpointError("damage_digest", name=name)
 
 
 def verify(checkpoint: Checkpoint) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.features import feature_digests, on_device
 from reprise.config.model import model_of
@@ -92,17 +93,10 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
     """Load the model of a checkpoint, see `load`."""
     device.multiply_in_float32()
     config = stored_config(checkpoint)
-    snapshot = load_checkpoint(checkpoint)
-    averages = _averages(snapshot, config)
-    params = {
-        name.removeprefix("params."): device.own(averages.get(name, array))
-        for name, array in snapshot.arrays.items()
-        if name.startswith("params.")
-    }
-    values = device.own(averages["rows"]) if averages else _values(snapshot, config)
+    values, params = _weights(checkpoint, config)
     features = _features(checkpoint, locate)
     edges = memory.read(RunFolder(checkpoint.path.resolve().parent.parent), checkpoint.identity)
-    parts = (values, values.shape[1], params, features)
+    parts = (device.own(values), values.shape[1], params, features)
     model = model_of(config)
     retriever = retriever_of_rows(model, config.scoring, *parts, config.request_at, edges)
     return StoredModel(checkpoint, config, retriever, locate)
@@ -133,6 +127,29 @@ def stored_config(checkpoint: Checkpoint) -> TrainConfig:
     return TrainConfig(name="stored", **values)
 
 
+def _weights(
+    checkpoint: Checkpoint, config: TrainConfig
+) -> tuple[NDArray[np.float32], dict[str, "Array"]]:
+    """Return the values [V+1, width] of the item rows, with pending updates applied, and the
+    parameters; or the averages of both.
+    """
+    # Their moments are twice as large, and seldom needed.
+    only_values = partial(store.load, of_rows=item_table.values)
+    snapshot = load_checkpoint(checkpoint, only_values)
+    averages = _averages(snapshot, config)
+    params = {
+        name.removeprefix("params."): device.own(averages.get(name, array))
+        for name, array in snapshot.arrays.items()
+        if name.startswith("params.")
+    }
+    if averages:
+        return averages["rows"], params
+    behind = snapshot.arrays["row_steps"] != snapshot.progress.step
+    if config.optimizer == "row-adam" and behind.any():
+        return _up_to_date(load_checkpoint(checkpoint), config), params
+    return snapshot.arrays["rows"], params
+
+
 def _averages(snapshot: Snapshot, config: TrainConfig) -> dict[str, NDArray[Any]]:
     """Return the averages that a stored model is made of, by the names of its weights, if any."""
     if config.average_decay == 0:
@@ -143,17 +160,14 @@ def _averages(snapshot: Snapshot, config: TrainConfig) -> dict[str, NDArray[Any]
     return averaging.of_snapshot(snapshot.arrays) if begun else {}
 
 
-def _values(snapshot: Snapshot, config: TrainConfig) -> "Array":
-    """Return the values [V+1, width] of the item rows with pending updates applied. row-adam leaves
-    some between evaluations, but none at an evaluation, when the best model is stored.
+def _up_to_date(snapshot: Snapshot, config: TrainConfig) -> NDArray[np.float32]:
+    """Return the values of a snapshot's rows with pending updates applied: row-adam leaves some
+    between evaluations, but none at an evaluation, when the best model is stored.
     """
-    progress = snapshot.progress
-    behind = snapshot.arrays["row_steps"] != progress.step
-    if config.optimizer != "row-adam" or not behind.any():
-        return device.own(item_table.values(snapshot.arrays["rows"]))
     from reprise.training.optimizers import make_apply_pending
     from reprise.training.schedules import schedule_of
 
+    progress = snapshot.progress
     apply_pending = make_apply_pending(config.optimizer, schedule_of(config))
     arrays = apply_pending(restore(snapshot).arrays, progress.step, progress.learning_rate)
-    return item_table.values(arrays.rows)
+    return np.asarray(item_table.values(arrays.rows))
