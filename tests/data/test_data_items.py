@@ -296,7 +296,7 @@ def test_features_all_takes_what_can_be_one(tmp_path: Path) -> None:
         "year": "numbers",
         "vector": "vectors",
     }
-    assert made.features_told["left_out"] == ["title"]
+    assert made.features_told["left_out"] == []
 
 
 @pytest.mark.parametrize("form", [pl.Int64, pl.String, pl.Float64])
@@ -350,6 +350,8 @@ BAD: dict[str, tuple[str, str]] = {
     "a name twice": ("brand,brand:number", "each name once"),
     "no name": (",", "Missing: item_features"),
     "a file that is none": ("a=b.txt", "NAME=FILE.npy"),
+    "an infinite number": ("endless", "has inf for item"),
+    "several categories where one is asked for": ("genres:category", "genres:categories"),
 }
 
 
@@ -359,11 +361,78 @@ def test_features_refuse(tmp_path: Path, case: str) -> None:
     TABLE.with_columns(
         ragged=pl.when(pl.int_range(pl.len()) == 2).then(pl.lit([1.0, 2.0])).otherwise("vector"),
         infinite=pl.lit([1.0, float("inf")]),
+        endless=pl.when(pl.int_range(pl.len()) == 2).then(float("inf")).otherwise(1.0),
         nested=pl.struct("year"),
     ).write_parquet(tmp_path / "items.parquet")
     with pytest.raises((DataError, UsageError), match=message):
         make(rows_of(7), tmp_path, item_features=asked, items=tmp_path / "items.parquet")
     assert not (tmp_path / "x").exists()
+
+
+DIFFERING: dict[str, pl.Expr] = {
+    "brand": pl.lit("another"),
+    "price": pl.lit(1e6),
+    "genres": pl.lit(["another", "genre"]),
+    "vector": pl.lit([9.0, 9.0, 9.0]),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERING)
+def test_features_refuse_rows_of_one_item_that_differ(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "items.parquet"
+    same = pl.concat([TABLE, TABLE.head(3)])
+    other = same.with_columns(DIFFERING[name].cast(TABLE.schema[name]).alias(name))
+    pl.concat([same, other.slice(2, 2)]).write_parquet(path)
+    with pytest.raises(DataError, match=f"several rows are of item i02, and column {name}"):
+        make(rows_of(7), tmp_path, item_features=name, items=path)
+    # Rows that tell the same, or nothing, are one; so are those that differ in what is not asked.
+    nothing = TABLE.tail(2).with_columns(pl.lit(None).cast(TABLE.schema[name]).alias(name))
+    untitled = same.with_columns(title=pl.lit("another")).tail(3)
+    pl.concat([nothing, same, untitled]).write_parquet(path)
+    found = make(rows_of(7), tmp_path, item_features=name, items=path).features[name]
+    TABLE.write_parquet(path)
+    expected = make(rows_of(7), tmp_path, "y", item_features=name, items=path).features[name]
+    assert found.digest == expected.digest
+
+
+def test_features_of_a_file_refuse_two_vectors_of_one_item(tmp_path: Path) -> None:
+    vectors = np.array([[1, 2], [3, 4], [1, 2]], np.float32)
+    (tmp_path / "v.ids.txt").write_text("i01\ni02\ni01\n")
+    np.save(tmp_path / "v.npy", vectors)
+    made = make(rows_of(7), tmp_path, item_features=f"text={tmp_path / 'v.npy'}")
+    assert made.features["text"].known.sum() == 2
+    vectors[2, 0] = 9
+    np.save(tmp_path / "v.npy", vectors)
+    with pytest.raises(DataError, match="lines 1 and 3 are both of item i01"):
+        make(rows_of(7), tmp_path, "y", item_features=f"text={tmp_path / 'v.npy'}")
+
+
+def test_text_with_leading_zeros_is_a_category(tmp_path: Path) -> None:
+    shops = pl.concat_str(pl.lit("0"), (pl.int_range(pl.len()) % 4).cast(pl.String))
+    TABLE.select("item_id", shop=shops).write_csv(tmp_path / "items.csv")
+    made = make(rows_of(7), tmp_path, item_features="shop", items=tmp_path / "items.csv")
+    words = made.features.vocabulary("shop")
+    assert words is not None
+    assert set(words.drop_nulls()) == {"00", "01", "02", "03"}
+
+
+@pytest.mark.parametrize("asked", ["brand", "all"])
+def test_titles_of_the_table_are_taken_where_the_source_has_none(
+    tmp_path: Path, asked: str
+) -> None:
+    TABLE.write_parquet(tmp_path / "items.parquet")
+    more = {"item_features": asked, "items": tmp_path / "items.parquet"}
+    made = make(rows_of(7), tmp_path, **more)
+    of = dict(TABLE.select("item_id", "title").iter_rows())
+    about = made.about_items()
+    assert about["title"].to_list() == [of[raw] for raw in about["raw_id"]]
+    assert made.features_told["titles_from"] == {"column": "title", "file": "items.parquet"}
+    assert "title" not in made.features_told["left_out"]
+    titled = frame_of(rows_of(7)).with_columns(title=pl.lit("own"))
+    own = make(titled, tmp_path, "y", **more)
+    assert set(own.about_items()["title"]) == {"own"}
+    assert "titles_from" not in own.features_told
+    assert own.fingerprint == made.fingerprint
 
 
 def test_features_are_found_by_what_the_interactions_call_items(tmp_path: Path) -> None:

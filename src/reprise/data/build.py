@@ -140,7 +140,7 @@ def of_interactions(
     catalogue, raw_items, held_out = _catalogue(counts, items, more.cold_items)
     about = _about(found, frame, items, catalogue, raw_items)
     matched = _matched(found, raw_items, path)
-    features = _features(more, raw_items, about, found, path, facts)
+    features, about = _features(more, raw_items, about, found, path, facts)
     order = _user_order(protocol, users, active)
     ids = users.names(order), raw_items
     made = _Made(found, protocol, ids, facts, on_progress, held_out)
@@ -207,15 +207,21 @@ def _features(
     found: Interactions,
     path: Path,
     facts: dict[str, Any],
-) -> list[Described]:
-    """Return the features that are asked for; `facts` get the columns that are left out."""
+) -> tuple[list[Described], pl.DataFrame]:
+    """Return the features that are asked for, and what is known of the items, with the titles of
+    their table where the source has none; `facts` get the columns that are left out.
+    """
     if more.features is None:
-        return []
+        return [], about
     called = found.taken.get("columns", {}).get("item", {}).get("column")
-    features, left_out = item_features.read(more.features, raw_items, about, path, called)
-    if left_out:
-        facts["features_left_out"] = left_out
-    return features
+    taken = item_features.read(more.features, raw_items, about, path, called)
+    if taken.left_out:
+        facts["features_left_out"] = taken.left_out
+    if taken.titles is not None:
+        assert more.features.table is not None
+        facts["titles_from"] = {"column": taken.titles.name, "file": more.features.table.name}
+        about = about.with_columns(taken.titles.alias("title"))
+    return taken.features, about
 
 
 def _catalogue(

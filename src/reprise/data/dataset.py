@@ -219,7 +219,8 @@ class Dataset:
     @property
     def features_told(self) -> dict[str, Any]:
         """What is known of the features without reading them: of each what features.json has, and
-        the most frequent values; and the columns that were left out.
+        the most frequent values; the columns that were left out; and where titles are from, if
+        their table has them.
         """
         told = []
         for name, own in self.features.told.items():
@@ -227,8 +228,9 @@ class Dataset:
                 vocabulary = self.features.vocabulary(name)
             values = [] if vocabulary is None else vocabulary[1 : _FIRST_VALUES + 1].to_list()
             told.append(own | ({} if vocabulary is None else {"first": values}))
-        left_out = self.meta.get("source", {}).get("features_left_out", [])
-        return {"features": told, "left_out": left_out}
+        source = self.meta.get("source", {})
+        titles = {"titles_from": source["titles_from"]} if "titles_from" in source else {}
+        return {"features": told, "left_out": source.get("features_left_out", []), **titles}
 
     @property
     def has_times(self) -> bool:

@@ -237,6 +237,8 @@ def feature_lines(told: Mapping[str, Any], messages: Messages) -> list[str]:
         facts = {name: one[name] for name in ("name", "column", "file")}
         coverage = {name: _percent(share) for name, share in one["coverage"].items()}
         lines.append(messages.text("data_feature", about=about, **facts, **coverage))
+    if "titles_from" in told:
+        lines.append(messages.text("data_titles", **told["titles_from"]))
     if told.get("left_out"):
         columns = ", ".join(told["left_out"][:_SHOWN])
         lines.append(messages.text("data_features_left_out", columns=columns))

@@ -5,8 +5,9 @@ A column's kind follows from its type, where the user does not say it (`name:kin
 category     text, true or false     a code for each value, 0 for none
 categories   lists of these          several codes; of text that is told to be so, parted by "|"
 number       numbers, dates          standardised; text is, if each value is a number; but whole
-                                     numbers that are names by what their column is called
-                                     (category_id, brand_code) are categories
+                                     numbers that are names, by what their column is called
+                                     (category_id, brand_code) or as they are written (007), are
+                                     categories
 vector       lists of floats         all of one length
 
 The columns of a RecBole table (`name:type`) have the names without types, and the kinds of their
@@ -17,7 +18,7 @@ texts parted by blanks.
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -41,6 +42,8 @@ _ID = "\0item"  # the ids of a table of items, a name that no column has
 _BETWEEN = "|"  # categories of a text
 _RECBOLE = re.compile(r"(.+):(token|token_seq|float|float_seq)")
 _NAMES = re.compile(r"(?i:(?:^|[_\s-])(?:ids?|codes?))$|[a-z](?:I[dD]|Code)$")
+_ZEROS_FIRST = r"^\s*0\d"  # a code, such as 007
+_SHOWN = 80  # characters of a value that a message shows
 _IDS = ".ids.txt"  # beside a file of vectors, in the place of .npy: an id a line
 # Of `all`, what is text with more values than so many an item (descriptions, links) is no category.
 _MOST_VALUES = 0.5
@@ -65,11 +68,24 @@ class FeaturesAsked(NamedTuple):
     table: Path | None = None
 
 
+class Taken(NamedTuple):
+    """What is taken of a table of items: features, its columns that are none of all, and titles
+    [V], with the column that has them; None: it has none.
+    """
+
+    features: list[Described]
+    left_out: list[str]
+    titles: pl.Series | None = None
+
+
 class _Table(NamedTuple):
-    """A table of items, a row each: _ID beside the columns; and the file that it is from."""
+    """A table of items: _ID beside the columns; the file that it is from; and its column of titles,
+    if it has one.
+    """
 
     frame: pl.DataFrame
     path: Path
+    title: str | None = None
 
 
 def features_asked(
@@ -116,24 +132,31 @@ def read(
     about: pl.DataFrame,
     source: Path,
     item_column: str | None = None,
-) -> tuple[list[Described], list[str]]:
-    """Return the features of the items 1..V, and which columns are left out of all. raw_items: the
-    items' own ids; about: what their source tells of them, a row each; item_column: what the source
-    calls their ids, as a table of items may, too.
+) -> Taken:
+    """Return the features of the items 1..V, and what else their table tells. raw_items: the items'
+    own ids; about: what their source tells of them, a row each; item_column: what the source calls
+    their ids, as a table of items may, too.
     """
     own = pl.DataFrame({_ID: raw_items})
     of_table = [one for one in asked.features or () if one.vectors is None]
     found: dict[str, Described] = {}
     left_out: list[str] = []
+    titles = None
     if of_table or asked.features is None:
         table = _table(
             asked, own.hstack(about), source, [one.name for one in of_table], item_column
         )
-        frame = own.join(table.frame, on=_ID, how="left", maintain_order="left")
         _refuse_strangers(table, raw_items)
+        rows = table.frame.filter(pl.col(_ID).is_in(raw_items.implode()))
+        once = _once(rows)
+        frame = own.join(once, on=_ID, how="left", maintain_order="left")
+        if table.title is not None and "title" not in about.columns:
+            titles = _texts(frame[table.title])
         if asked.features is None:
             of_table, left_out = _all(frame)
+            left_out = [name for name in left_out if titles is None or name != titles.name]
         for one in of_table:
+            _refuse_differing(one.name, rows, table.path)
             column = frame[one.name]
             # What the source tells of its items is text, whatever it looks like.
             kind = one.kind or ("category" if asked.table is None else _kind(column))
@@ -145,7 +168,7 @@ def read(
         if one.vectors is not None:
             found[one.name] = _of_file(one.name, one.vectors, raw_items)
     order = found if asked.features is None else [one.name for one in asked.features]
-    return [found[name] for name in order], left_out
+    return Taken([found[name] for name in order], left_out, titles)
 
 
 def _table(
@@ -155,7 +178,7 @@ def _table(
     wanted: Sequence[str],
     item_column: str | None,
 ) -> _Table:
-    """Return the table that has the features, each item once, its first row counting."""
+    """Return the table that has the features."""
     path = asked.table
     if path is None:
         columns = [name for name in about.columns if name != _ID]
@@ -164,30 +187,74 @@ def _table(
     if amazon.is_metadata(path):
         frame = amazon.read_metadata(path).rename({"item": _ID})
         _refuse_missing(wanted, [name for name in frame.columns if name != _ID], path)
+        table = _Table(frame, path, "title")
     else:
-        frame = _columns(path, wanted, item_column)
-    item = spelled(pl.col(_ID), frame.schema[_ID])
-    return _Table(frame.with_columns(item).unique(_ID, keep="first", maintain_order=True), path)
+        table = _columns(path, wanted, item_column)
+    item = spelled(pl.col(_ID), table.frame.schema[_ID])
+    return table._replace(frame=table.frame.with_columns(item))
 
 
-def _columns(path: Path, wanted: Sequence[str], item_column: str | None) -> pl.DataFrame:
-    """Return the columns of a table that are wanted, or all where none is, and its ids."""
+def _once(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return each item once, each column with its first value."""
+    if not rows[_ID].is_duplicated().any():
+        return rows
+    first = pl.all().drop_nulls().first()
+    return rows.group_by(_ID, maintain_order=True).agg(first)
+
+
+def _refuse_differing(name: str, rows: pl.DataFrame, path: Path) -> None:
+    """Raise DataError where several rows tell different things of an item."""
+    own = rows.select(_ID, name).filter(pl.col(_ID).is_duplicated()).drop_nulls()
+    if own.is_empty():
+        return
+    words = own.select(_ID, value=_as_words(name, own.schema[name]))
+    told = words.group_by(_ID, maintain_order=True).agg(pl.col("value").unique(maintain_order=True))
+    differing = told.filter(pl.col("value").list.len() > 1)
+    if len(differing):
+        item, values = differing.row(0)
+        first, second = (str(value)[:_SHOWN] for value in values[:2])
+        facts = {"item": item, "first": first, "second": second, "count": len(differing)}
+        raise DataError("feature_differs", path=path, name=name, **facts)
+
+
+def _as_words(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Return a column as text that tells its values apart."""
+    column = pl.col(name)
+    if isinstance(dtype, pl.Array):
+        column, dtype = column.arr.to_list(), pl.List(dtype.inner)
+    if isinstance(dtype, pl.List):
+        return column.cast(pl.List(pl.String)).list.join(", ", ignore_nulls=False)
+    return column.cast(pl.String).str.strip_chars()
+
+
+def _texts(column: pl.Series) -> pl.Series:
+    """Return a column as text, null where it is blank; its name is the column's."""
+    texts = column.to_frame().select(as_text(pl.col(column.name), column.dtype)).to_series()
+    return texts.set(texts == "", None)
+
+
+def _columns(path: Path, wanted: Sequence[str], item_column: str | None) -> _Table:
+    """Return the columns of a table that are wanted, or all where none is, its ids and titles."""
     names = tables.names_of(path)
-    item = item_column if item_column in names else find(path, names, UNNAMED).get("item")
+    usual = find(path, names, UNNAMED)
+    item = item_column if item_column in names else usual.get("item")
     if item is None:
         raise DataError("items_no_column", path=path, columns=some(names))
     types = _types_of(names)
     dialect = Dialect("\t", "") if types else UNTOLD  # parted by tabs, and nothing is quoted
     columns = {name.rpartition(":")[0] if types else name: name for name in names if name != item}
     _refuse_missing(wanted, list(columns), path)
-    taken = {f"f {name}": columns[name] for name in wanted or columns}  # none is "line" or "item"
+    title = next((name for name, own in columns.items() if own == usual.get("title")), None)
+    read = dict.fromkeys([*(wanted or columns), *([] if title is None else [title])])
+    taken = {f"f {name}": columns[name] for name in read}  # none is "line" or "item"
     part = tables.scan_rows(path, {"item": item, **taken}, dialect)
     try:
         frame = part.rows.drop("line").collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise part.refuse(error) from error
-    typed = [_typed(f"f {name}", types.get(columns[name])) for name in wanted or columns]
-    return frame.with_columns(typed).rename({"item": _ID, **{own: own[2:] for own in taken}})
+    typed = [_typed(f"f {name}", types.get(columns[name])) for name in read]
+    frame = frame.with_columns(typed).rename({"item": _ID, **{own: own[2:] for own in taken}})
+    return _Table(frame, path, title)
 
 
 def _types_of(names: Sequence[str]) -> dict[str, str]:
@@ -252,7 +319,9 @@ def _kind(column: pl.Series) -> str | None:
         return None if dtype.inner.is_nested() else "categories"
     if dtype == pl.String:
         numbers = _numbers_of_text(column)
-        return "category" if numbers is None or _are_names(column.name, numbers) else "number"
+        if numbers is None or column.str.contains(_ZEROS_FIRST).any():
+            return "category"
+        return "category" if _are_names(column.name, numbers) else "number"
     if dtype.is_numeric():
         return "category" if _are_names(column.name, column) else "number"
     if dtype in (pl.Date, pl.Datetime):
@@ -280,8 +349,9 @@ def _numbers_of_text(column: pl.Series) -> pl.Series | None:
 
 
 def _category(name: str, column: pl.Series, path: Path, raw_items: pl.Series) -> Described:
-    texts = column.to_frame().select(as_text(pl.col(column.name), column.dtype)).to_series()
-    texts = texts.set(texts == "", None)
+    if isinstance(column.dtype, pl.List | pl.Array):
+        _refuse_several(name, column, path, raw_items)
+    texts = _texts(column)
     vocabulary = _vocabulary(texts)
     feature = codes_of(name, _codes(texts, vocabulary), len(vocabulary))
     return Described(feature, column.name, path.name, vocabulary)
@@ -300,6 +370,17 @@ def _categories(name: str, column: pl.Series, path: Path, raw_items: pl.Series) 
     items, codes = pairs["row"].to_numpy(), _codes(pairs["text"], vocabulary)
     feature = bags_of(name, items, codes, len(raw_items), len(vocabulary))
     return Described(feature, column.name, path.name, vocabulary)
+
+
+def _refuse_several(name: str, column: pl.Series, path: Path, raw_items: pl.Series) -> None:
+    """Raise DataError where an item has several categories."""
+    lists = column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
+    several = (lists.list.drop_nulls().list.n_unique() > 1).fill_null(False).arg_true()
+    if len(several):
+        place = several[0]
+        values = ", ".join(map(str, lists[place]))[:_SHOWN]
+        facts = {"name": name, "item": raw_items[place], "values": values}
+        raise DataError("feature_several", path=path, **facts)
 
 
 def _vocabulary(texts: pl.Series) -> pl.Series:
@@ -326,7 +407,12 @@ def _number(name: str, column: pl.Series, path: Path, raw_items: pl.Series) -> D
         numbers = column.cast(pl.Float64)
     if numbers is None:
         bad = next((value for value in column.drop_nulls() if not _is_number(value)), None)
-        raise DataError("feature_number", path=path, name=name, value=str(bad)[:80])
+        raise DataError("feature_number", path=path, name=name, value=str(bad)[:_SHOWN])
+    infinite = numbers.is_infinite().arg_true()
+    if len(infinite):
+        place = infinite[0]
+        facts = {"name": name, "item": raw_items[place], "value": str(column[place])}
+        raise DataError("feature_infinite", path=path, **facts)
     feature = numbers_of(name, numbers.fill_null(np.nan).to_numpy())
     return Described(feature, column.name, path.name)
 
@@ -384,6 +470,7 @@ def _of_file(name: str, path: Path, raw_items: pl.Series) -> Described:
     if len(ids) != len(vectors):
         facts = {"rows": len(vectors), "ids": len(ids), "other": ids_path}
         raise DataError("feature_ids", path=path, **facts)
+    _refuse_other_vectors(ids, vectors, path, ids_path)
     rows = ids.to_frame().with_row_index("row").unique(_ID, keep="first", maintain_order=True)
     _refuse_strangers(_Table(rows, ids_path), raw_items)
     own = pl.DataFrame({_ID: raw_items}).join(rows, on=_ID, how="left", maintain_order="left")
@@ -392,6 +479,16 @@ def _of_file(name: str, path: Path, raw_items: pl.Series) -> Described:
     values = np.zeros((len(raw_items), vectors.shape[1]), np.float32)
     values[known] = vectors[place[known]]
     return _finite(name, values, path, raw_items, path.stem)
+
+
+def _refuse_other_vectors(ids: pl.Series, vectors: NDArray[Any], path: Path, names: Path) -> None:
+    """Raise DataError where an id is there twice, with different vectors."""
+    rows = ids.to_frame().with_row_index("row").filter(ids.is_duplicated())
+    first = pl.col("row").first().over(_ID)
+    for row, other, item in rows.select("row", first.alias("first"), _ID).iter_rows():
+        if not np.array_equal(vectors[row], vectors[other]):
+            lines = {"first": other + 1, "second": row + 1}
+            raise DataError("feature_ids_differ", path=path, other=names, item=item, **lines)
 
 
 def _finite(
