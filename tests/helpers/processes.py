@@ -12,7 +12,8 @@ _PATIENCE = 120  # seconds
 
 
 class Pair:
-    """Two processes of `reprise train`, with QUICK's options, of a run in `runs`.
+    """Two processes of `reprise train`, with QUICK's options, of a run in `runs`; or of another
+    command, which is given with its options.
 
     address: of the first one; None: on this host. within: the words before each one's command that
     start it on its host.
@@ -25,16 +26,17 @@ class Pair:
         *options: object,
         address: str | None = None,
         within: Sequence[Sequence[str]] = ((), ()),
+        command: Sequence[object] = ("train", *QUICK),
     ) -> None:
         if address is None:
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 address = f"127.0.0.1:{free.getsockname()[1]}"
-        given = [*QUICK, "--data-dir", data, "--runs-dir", runs, *options]
+        given = [*command, "--data-dir", data, "--runs-dir", runs, *options]
         given += ["--coordinator", address, "--num-processes", 2]
         self.each = [
             subprocess.Popen(
-                [*within[index], *reprise_command("train", *given, "--process-id", index)],
+                [*within[index], *reprise_command(*given, "--process-id", index)],
                 env=ENVIRONMENT,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -15,13 +15,6 @@ from reprise.training import estimate
 pytestmark = pytest.mark.mesh
 
 
-@pytest.fixture(scope="module")
-def on_four(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run of 20 steps on four devices, never stopped."""
-    _, _, folder = run_small(small_data, tmp_path_factory.mktemp("on_four"), devices=4)
-    return folder
-
-
 def test_run_on_mesh_is_bitwise_equal_however_it_is_stopped(
     on_four: RunFolder, small_data: Path, tmp_path: Path
 ) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from helpers.commands import RUN, check_refusal, check_same_end, train
+from helpers.commands import RUN, check_refusal, check_same_end, reprise, train
 from helpers.processes import Pair, wait_until
 from reprise.errors import PeersLostError
+from reprise.runs import results
 from reprise.runs.folder import RunFolder
 from reprise.runtime.processes import Place, Processes, place_of
 
@@ -55,6 +56,33 @@ def test_two_processes_end_alike_however_they_are_stopped(
 
     assert [code for code, _, _ in Pair(small_data, tmp_path / "cut", *options).ended()] == [0, 0]
     check_same_end(folder, RunFolder(tmp_path / "whole" / RUN))
+
+
+def test_evaluate_of_two_processes_finds_the_lists_of_one(
+    on_four: RunFolder, small_data: Path
+) -> None:
+    of_run = ("evaluate", on_four.path.name, "--filter-seen", "--json", "--cutoffs", 20)
+    where = ("--data-dir", small_data, "--runs-dir", on_four.path.parent)
+    alone = reprise(*of_run, *where, own_process=True)
+    assert alone.returncode == 0, alone.stderr
+    stored = results.read(on_four.path)
+    pair = Pair(small_data, on_four.path.parent, command=of_run)
+    assert pair.ended() == [(0, alone.stdout, ""), (0, "", "")]
+    again = results.read(on_four.path)
+    assert again.final == stored.final
+    assert len(again.entries) == len(stored.entries)
+
+
+@pytest.mark.parametrize(
+    "option", [("--lambda", 0.1), ("--on", "small"), ("--lists", "x", "--dataset", "small")]
+)
+def test_evaluate_refuses_what_is_for_one_device(
+    option: tuple[object, ...], on_four: RunFolder, small_data: Path
+) -> None:
+    run = () if option[0] == "--lists" else (on_four.path.name,)
+    where = ("--data-dir", small_data, *([] if not run else ["--runs-dir", on_four.path.parent]))
+    done = reprise("evaluate", *run, *option, "--devices", 2, *where)
+    check_refusal(done, 2, str(option[0]), "--devices")
 
 
 @pytest.mark.parametrize(

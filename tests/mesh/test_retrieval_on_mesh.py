@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers.commands import small_config
+from helpers.commands import run_small, small_config, stopping_at
 from reprise.data.dataset import open_dataset
 from reprise.evaluation.evaluate import evaluate
 from reprise.retrieval.on_mesh import DealtRetriever, _merged, _padded, _part
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
+from reprise.runs import stored, stored_on_mesh
+from reprise.runs.folder import Source
 from reprise.runs.loop import retriever_of_state
 from reprise.runtime.mesh import mesh_of
 from reprise.runtime.processes import Processes
+from reprise.text.messages import unsaid
 from reprise.training.setup import fresh_state, make_task, snapshot_of, state_of
 
 pytestmark = pytest.mark.mesh
@@ -49,6 +52,30 @@ def test_dealt_rows_give_the_lists_of_one_device(
     for (ids, metrics), (dealt, dealt_metrics) in zip(found[:2], found[2:], strict=True):
         assert np.array_equal(ids, dealt)
         assert metrics == pytest.approx(dealt_metrics, rel=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"average_decay": 0.8, "item_features": "all"}, {"memory": "rules"}]
+)
+@pytest.mark.parametrize("devices", [1, 4])
+def test_stored_model_is_loaded_on_mesh_with_the_lists_of_one_device(
+    settings: dict[str, Any], devices: int, small_data: Path, tmp_path: Path
+) -> None:
+    """Whatever trained it; the latest state is between evaluations, with pending updates."""
+    _, _, folder = run_small(small_data, tmp_path, stopping_at(14), devices=devices, **settings)
+    users = open_dataset(small_data / "small").evaluation_users("test", small_config().maxlen)
+    kinds: tuple[Source, ...] = ("best", "latest")
+    for which in kinds:
+        one = stored.load(folder.path, which, unsaid, lambda name: small_data / name)
+        expected = evaluate(one.retriever, users, (5, 40), filter_seen=True)
+        for others in (2, 4):
+            mesh = mesh_of(others)
+            assert mesh is not None
+            loaded = stored_on_mesh.load(mesh, folder.path, which, unsaid, one.locate)
+            assert (loaded.num_items, loaded.config) == (one.num_items, one.config)
+            found = evaluate(loaded.retriever, users, (5, 40), filter_seen=True)
+            assert np.array_equal(found.ids, expected.ids)
+            assert found.metrics == pytest.approx(expected.metrics, rel=1e-6)
 
 
 def test_rows_that_are_not_finite_make_all_metrics_nan(small_data: Path) -> None:

@@ -255,7 +255,7 @@ def load_shares(checkpoint: Checkpoint, places: Sequence[int], devices: int) -> 
         if table not in TABLES:
             found[name] = _array(checkpoint.path, name, manifest)
             continue
-        count = sum(manifest[f"{one}.npy"]["shape"][0] for one in names if _is_of(table, one))
+        count = _length(table, manifest)
         wanted = {
             place: np.arange(place, count, devices)
             for place in places
@@ -273,6 +273,16 @@ def load_shares(checkpoint: Checkpoint, places: Sequence[int], devices: int) -> 
             held = ids % of == written
             own[held] = array[ids[held] // of]
     return Snapshot(found, checkpoint.progress)
+
+
+def num_items(checkpoint: Checkpoint) -> int:
+    """Return the number of items of a checkpoint's model."""
+    return _length("rows", read_manifest(checkpoint.path)) - 1
+
+
+def _length(table: str, manifest: Mapping[str, Any]) -> int:
+    """Return the rows of a table in all its files."""
+    return sum(manifest[f"{one}.npy"]["shape"][0] for one in _names(manifest) if _is_of(table, one))
 
 
 def _is_of(table: str, name: str) -> bool:
@@ -303,8 +313,7 @@ def _read_in_blocks(
     of_rows: Callable[[NDArray[Any]], NDArray[Any]],
 ) -> NDArray[Any]:
     """Return a part of a table's rows, which is one file or one a share, verified."""
-    count = sum(manifest[f"{name}.npy"]["shape"][0] for name in names)
-    found = None
+    count, found = _length("rows", manifest), None
     for name in names:
         _, place, devices = share_of(name) or (name, 0, 1)
         for first, block in _blocks(path, f"{name}.npy", manifest):

@@ -157,13 +157,22 @@ def watch_options(command: Command) -> Command:
     return command
 
 
-def resume_options(command: Command) -> Command:
-    """Add the options of a start: the state that a run resumes from, and its devices."""
+def device_options(command: Command) -> Command:
+    """Add the options on the devices and processes that do something together."""
     for option in (
         click.option("--devices", type=int, default=1, show_default=True),
         click.option("--coordinator", metavar="HOST:PORT"),
         click.option("--num-processes", type=int),
         click.option("--process-id", type=int),
+    ):
+        command = option(command)
+    return command
+
+
+def resume_options(command: Command) -> Command:
+    """Add the options of a start: the state that a run resumes from, and its devices."""
+    for option in (
+        device_options,
         click.option("--change-learning-rate", type=float),
         click.option("--best-metric", type=float),
         click.option("--resume-from", type=click.Choice(["latest", "best"]), default="latest"),

@@ -1,4 +1,4 @@
-"""A process of a run that trains in several: a parent, and the worker that trains.
+"""A process of several that train or evaluate together: a parent, and the worker that does it.
 
 JAX ends a process itself once another one is gone. So a worker trains, and its parent says what has
 happened, in one line, and ends with an exit code of ours. What JAX and its libraries print goes to
@@ -23,7 +23,7 @@ from reprise.text.messages import Say
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def train_in_worker(values: dict[str, Any], say: Say) -> Place | None:
+def in_worker(values: dict[str, Any], say: Say) -> Place | None:
     """Take the options of a process out of `values`, and return its place; None: there is one
     process. Of several, run the command line in a worker, unless this is it, and end with its exit
     code.

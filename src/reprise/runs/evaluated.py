@@ -22,9 +22,10 @@ def evaluate_stored(
     cutoffs: tuple[int, ...] | None,
     say: Say,
     on: Dataset | None = None,
+    keeps: bool = True,
 ) -> list[dict[str, Any]]:
     """Evaluate a stored model by each lambda (all None, or none), on its own data set or on `on`;
-    store the results in its run, and return them (`evaluation_facts`).
+    store the results in its run if it `keeps` them, and return them (`evaluation_facts`).
     """
     if on is None:
         found = measure_each(stored, split, coefs, filter_seen, cutoffs)
@@ -32,7 +33,8 @@ def evaluate_stored(
         found = measure_each_on(stored, on, split, say, coefs, filter_seen, cutoffs)
     warn_of_whole_lists(found[0], say)
     points = [evaluation_facts(one, split, coef) for one, coef in zip(found, coefs, strict=True)]
-    results.keep(stored.checkpoint, points, say)
+    if keeps:
+        results.keep(stored.checkpoint, points, say)
     return points
 
 

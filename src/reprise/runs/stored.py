@@ -1,6 +1,6 @@
 """Load a run's stored model for use: no optimizer, no sampler, no data set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,8 +15,8 @@ from reprise.config.features import feature_digests, on_device
 from reprise.config.model import model_of
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import DATA_KEYS, Dataset, open_dataset
+from reprise.data.features import Feature
 from reprise.errors import ConfigMismatchError, DataError
-from reprise.models.features import Features
 from reprise.retrieval.vectors import Retriever, retriever_of_rows
 from reprise.runs import features as kept
 from reprise.runs import items, memory
@@ -49,7 +49,7 @@ class StoredModel:
     @property
     def num_items(self) -> int:
         """Items of the catalogue, V."""
-        return len(self.retriever.rows) - 1
+        return self.retriever.num_items
 
     @cached_property
     def items(self) -> "pl.DataFrame":
@@ -94,7 +94,7 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
     device.multiply_in_float32()
     config = stored_config(checkpoint)
     values, params = _weights(checkpoint, config)
-    features = _features(checkpoint, locate)
+    features = on_device(features_of(checkpoint, locate))
     edges = memory.read(RunFolder(checkpoint.path.resolve().parent.parent), checkpoint.identity)
     parts = (device.own(values), values.shape[1], params, features)
     model = model_of(config)
@@ -102,19 +102,19 @@ def from_checkpoint(checkpoint: Checkpoint, locate: Locate | None = None) -> Sto
     return StoredModel(checkpoint, config, retriever, locate)
 
 
-def _features(checkpoint: Checkpoint, locate: Locate | None) -> Features | None:
-    """Return the item features that a checkpoint's model was trained on; None: it was not."""
+def features_of(checkpoint: Checkpoint, locate: Locate | None) -> Sequence[Feature]:
+    """Return the item features that a checkpoint's model was trained on."""
     digests = feature_digests(checkpoint.identity)
     if not digests:
-        return None
+        return ()
     folder = RunFolder(checkpoint.path.resolve().parent.parent)
     if folder.features.is_dir() or locate is None:
-        return on_device(kept.read(folder, digests))
+        return kept.read(folder, digests)
     dataset = open_dataset(locate(str(checkpoint.identity["dataset"])))
     found = [dataset.feature(name) for name in digests if name in dataset.features]
     if {one.name: one.digest for one in found} != digests:
         raise DataError("features_missing", path=folder.features)
-    return on_device(found)
+    return found
 
 
 def stored_config(checkpoint: Checkpoint) -> TrainConfig:

@@ -1,6 +1,6 @@
 """`reprise evaluate`: evaluate a stored model, or another system's lists."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from reprise.cli.options import (
     PATH,
     common_options,
     data_option,
+    device_options,
     lambda_option,
     numbers_of,
     parts,
@@ -21,13 +22,15 @@ from reprise.cli.options import (
     which_option,
     whole_numbers_of,
 )
+from reprise.cli.worker import in_worker
 from reprise.data import REQUEST_TIMES
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.text.messages import Messages, Say, choose_language
+from reprise.text.messages import Messages, Say, choose_language, unsaid
 
 if TYPE_CHECKING:
     from reprise.evaluation.metrics import Metric
+    from reprise.runtime.mesh import Mesh
 
 # Options that apply to a run's model only, not to another system's lists (--lists).
 _OF_A_RUN = {
@@ -53,6 +56,7 @@ _OF_A_RUN = {
 @click.option("--on", metavar="NAME")
 @click.option("--lists", type=PATH, metavar="FILE")
 @click.option("--dataset", metavar="NAME")
+@device_options
 @runs_option
 @data_option
 @click.option("--json", "as_json", is_flag=True)
@@ -60,6 +64,7 @@ _OF_A_RUN = {
 @click.pass_context
 def evaluate(
     context: click.Context,
+    /,
     run: Path | None,
     split: Any,
     which: Any,
@@ -72,19 +77,27 @@ def evaluate(
     on: str | None,
     lists: Path | None,
     dataset: str | None,
+    devices: int,
     runs_dir: Path,
     data_dir: Path | None,
     as_json: bool,
     lang: str | None,
+    **together: Any,
 ) -> None:
     """Evaluate a run's stored model, or another system's lists, on the full catalogue."""
     end_at_once_on_interrupt()
     _check_subject(context)
     from reprise.runs.evaluation import cutoffs_asked, lambdas_asked, metrics_asked
+    from reprise.runtime.mesh import mesh_of
     from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
+    place = in_worker(together, say)
+    if devices != 1 or place is not None:
+        _refuse_on_mesh(
+            {"--lambda": bool(coefs), "--on": on is not None, "--lists": lists is not None}
+        )
     shown = metrics_asked(None if metrics is None else parts(metrics))
     numbers = None if cutoffs is None else whole_numbers_of("cutoffs", cutoffs)
     asked = cutoffs_asked(numbers, top_n)
@@ -96,8 +109,13 @@ def evaluate(
         assert run is not None
         name, paths = _paths(run, runs_dir, lambdas)
         how = (which, lambdas, filter_seen, asked, request_time)
-        ask = partial(_of_run, on, split, *how, data_dir, say)
+        mesh = mesh_of(devices, place)
+        if mesh is not None and not mesh.processes.leads:
+            say = unsaid
+        ask = partial(_of_run, mesh, on, split, *how, data_dir, say)
         found = {short_name: ask(path) for short_name, path in paths.items()}
+        if mesh is not None and not mesh.processes.leads:
+            return
     _show(name, found, None if metrics is None else shown, messages, as_json, say)
 
 
@@ -152,7 +170,15 @@ def _show(
         show_evaluation(points[0], messages)
 
 
+def _refuse_on_mesh(given: Mapping[str, bool]) -> None:
+    """Refuse what was given, by name, that is not for several devices."""
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError("not_on_devices", option=option)
+
+
 def _of_run(
+    mesh: "Mesh | None",
     on: str | None,
     split: Any,
     which: Any,
@@ -164,19 +190,23 @@ def _of_run(
     say: Say,
     path: Path,
 ) -> list[dict[str, Any]]:
-    """Evaluate a run's stored model on its own data set or on the data set `on`, by each lambda."""
+    """Evaluate a run's stored model on its own data set or on the data set `on`, by each lambda;
+    mesh: the devices, None: there is one.
+    """
     from reprise.data.dataset import open_dataset
     from reprise.data.prepare import locate
+    from reprise.runs import stored, stored_on_mesh
     from reprise.runs.evaluated import evaluate_stored
     from reprise.runs.evaluation import asked_at
-    from reprise.runs.stored import load
     from reprise.runs.where import locator
 
-    stored = asked_at(load(path, which, say, locator(path, data_dir)), request_time)
+    load = stored.load if mesh is None else partial(stored_on_mesh.load, mesh)
+    model = asked_at(load(path, which, say, locator(path, data_dir)), request_time)
     other = None
     if on is not None:
-        other = open_dataset(locate(data_dir or stored.dataset.folder.parent, on))
-    return evaluate_stored(stored, split, coefs, filter_seen, cutoffs, say, other)
+        other = open_dataset(locate(data_dir or model.dataset.folder.parent, on))
+    keeps = mesh is None or mesh.processes.leads
+    return evaluate_stored(model, split, coefs, filter_seen, cutoffs, say, other, keeps)
 
 
 def _of_lists(

@@ -17,7 +17,7 @@ from reprise.cli.options import (
     say,
     watch_options,
 )
-from reprise.cli.worker import refuse_together, train_in_worker
+from reprise.cli.worker import in_worker, refuse_together
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
@@ -46,7 +46,7 @@ def resume(
 ) -> None:
     """Resume the run NAME with its stored settings and its data."""
     end_at_once_on_interrupt()  # until training installs its own signal handlers
-    place = train_in_worker(values, say)
+    place = in_worker(values, say)
     from reprise.errors import UsageError
     from reprise.runs.manage.groups import find_group
     from reprise.runs.naming import for_resuming

@@ -19,7 +19,7 @@ from reprise.cli.options import (
     together,
     watch_options,
 )
-from reprise.cli.worker import refuse_together, train_in_worker
+from reprise.cli.worker import in_worker, refuse_together
 from reprise.runs.signals import end_at_once_on_interrupt
 
 
@@ -52,7 +52,7 @@ def train(
 ) -> None:
     """Train a model, or resume its run: the same command does both."""
     end_at_once_on_interrupt()  # until training installs its own signal handlers
-    place = train_in_worker(values, say)
+    place = in_worker(values, say)
     layers = run_layers(preset, config_file, max_iter, max_steps, values)
     given = together(layers)
 
