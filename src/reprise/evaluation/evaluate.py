@@ -114,7 +114,7 @@ def evaluate_each(
     if by_category and item_category is None:
         raise DataError("no_categories")
     top_n, count = max(cutoffs), len(users.lengths)
-    items = retriever.item_vectors()[1:]  # without the padding
+    items = retriever.candidates()
     seen_bias = added_to_seen(retriever, filter_seen)
     passed = _Passed()
     made = passed.through(user_vectors(retriever, users, should_stop))

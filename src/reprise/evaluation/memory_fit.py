@@ -186,7 +186,7 @@ def _scored(
     """Return the model's scores of the pairs [P]; the logs of the sums over all items of
     exp(score / heat), [H, U]; and the users' mean scores of their targets [U].
     """
-    items = retriever.item_vectors()[1:]
+    items = retriever.candidates()
     count = len(users.lengths)
     own = np.zeros(len(pairs.user))
     total = np.zeros((len(heats), count))

@@ -134,7 +134,7 @@ def _evaluation(tried: Description) -> tuple[float, float]:
     own = (arrays.rows, width, arrays.params, None, config.request_at)
     retriever = retriever_of_rows(model_of(config), config.scoring, *own)
     vectors = list(user_vectors(retriever, users))  # compiles
-    every = np.ascontiguousarray(retriever.item_vectors()[1:])
+    every = np.ascontiguousarray(retriever.candidates())
     top_n = max(config.cutoffs)
 
     def searched() -> None:

@@ -30,13 +30,15 @@ class DealtRetriever(Retriever):
     """A model with the rows of this process's items.
 
     Attributes:
-        rows: [n+1, width], the rows of these items, ascending; row 0 is padding.
+        rows: [at least first + n, at least width], with the rows of these items, ascending.
+        first: Where theirs begin.
         ids: [n] int64, their numbers.
         mesh: The devices.
         table: [N, R, at least width], the dealt rows of all items.
         count: V.
     """
 
+    first: int = 0
     ids: NDArray[np.int64] | None = None
     mesh: Mesh | None = None
     table: Array | None = None
@@ -62,6 +64,11 @@ class DealtRetriever(Retriever):
         places = np.arange(history.size, dtype=np.int32).reshape(history.shape)
         of_batch = Retriever(**{**_fields(self), "rows": device.own(found)})
         return of_batch.interests(places, lengths, times)
+
+    def candidates(self) -> NDArray[np.float32]:
+        """Return the vectors [n, d] of this process's items."""
+        assert self.ids is not None
+        return self.item_vectors()[self.first :][: len(self.ids)]
 
     def is_finite(self, items: NDArray[np.float32]) -> bool:
         """Return whether the vectors of all processes are finite."""
@@ -111,28 +118,27 @@ def retriever_of_table(
     request_time: str | None = None,
 ) -> DealtRetriever:
     """Return the retriever of dealt rows [N, R, at least width] of `count` items."""
-    ids, rows = _own_rows(table, width, count)
-    here = {name: device.own(np.asarray(value)) for name, value in params.items()}
-    own = (model, scoring, rows, width, here, request_time)
-    return DealtRetriever(*own, ids=ids, mesh=mesh, table=table, count=count)
-
-
-def _own_rows(table: Array, width: int, count: int) -> tuple[NDArray[np.int64], Array]:
-    """Return the numbers [n] of this process's items, ascending, and their values [n+1, width]
-    after a row of padding, which are copied once.
-    """
-    devices, room, _ = table.shape
     shards = {shard.index[0].start or 0: shard.data for shard in table.addressable_shards}
-    places = sorted(shards)
+    places, devices, room = sorted(shards), table.shape[0], table.shape[1]
     every = (np.arange(room)[:, None] * devices + places).reshape(-1)
     ids = every[(every > 0) & (every <= count)]
-    values = device.empty((len(ids) + 1, width))
-    own = values if 0 in shards else values[1:]  # item 0 is the padding
-    for order, place in enumerate(places):
-        rows = own[order :: len(places)]
-        rows[...] = np.asarray(shards[place])[0, : len(rows), :width]
-    values[0] = 0
-    return ids, jax.device_put(values)
+    rows = _in_order([np.asarray(shards[place])[0] for place in places], width)
+    here = {name: device.own(np.asarray(value)) for name, value in params.items()}
+    own = (model, scoring, jax.device_put(rows), width, here, request_time)
+    first = int(every[0] == 0)  # behind the padding
+    return DealtRetriever(*own, first=first, ids=ids, mesh=mesh, table=table, count=count)
+
+
+def _in_order(shares: list[NDArray[np.float32]], width: int) -> NDArray[np.float32]:
+    """Return the rows of the devices of a process, row by row of each in turn; those of one device
+    without a copy.
+    """
+    if len(shares) == 1:
+        return shares[0]
+    rows = device.empty((sum(map(len, shares)), width))
+    for place, share in enumerate(shares):
+        rows[place :: len(shares)] = share[:, :width]
+    return rows
 
 
 def _fields(retriever: DealtRetriever) -> dict[str, Any]:

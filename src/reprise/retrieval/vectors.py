@@ -91,6 +91,10 @@ class Retriever:
             return np.asarray(self.rows)[:, : self.width]
         return np.asarray(_make_items(self.scoring, self.width)(self.rows))
 
+    def candidates(self) -> NDArray[np.float32]:
+        """Return the vectors [n, d] of the items that a search compares: 1..V."""
+        return self.item_vectors()[1:]
+
     def history_vectors(self) -> NDArray[np.float32]:
         """Return the item vectors [V+1, d] that histories are read with; row 0 is padding."""
         from reprise.models.items import in_history

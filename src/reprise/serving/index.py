@@ -399,7 +399,7 @@ def open_index(folder: Path, stored: StoredModel) -> ItemIndex:
     for name in (FILE, IDS_FILE):
         _verify(folder / name, manifest["files"][name]["sha256"])
     index = _faiss().read_index(str(folder / FILE))
-    items = stored.retriever.item_vectors()[1:]
+    items = stored.retriever.candidates()
     if (index.ntotal, index.d) != items.shape:
         raise DataError("index_damaged", path=folder / FILE)
     return ItemIndex(index, items)

@@ -153,7 +153,7 @@ class Model:
 
 def model_of(stored: StoredModel) -> Model:
     """Return a stored model, ready to answer; CheckpointError if its numbers are not finite."""
-    items = stored.retriever.item_vectors()[1:]
+    items = stored.retriever.candidates()
     _require_finite(stored, items)
     _require_finite(stored, np.float64(stored.retriever.repeat_bias))
     if stored.retriever.memory is not None:

@@ -277,7 +277,7 @@ class Recommender:
         An item's score is its largest inner product with one of a user's vectors, plus
         `repeat_bias` for items in the user's history.
         """
-        return self.stored.retriever.item_vectors()[1:]
+        return self.stored.retriever.candidates()
 
     def user_vectors(
         self,
