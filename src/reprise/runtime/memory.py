@@ -18,6 +18,13 @@ from reprise.errors import MemoryLimitError
 _MB = 10**6
 _UNITS = {"": 1, "K": 10**3, "M": _MB, "G": 10**9, "T": 10**12}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)B?", re.ASCII | re.IGNORECASE)
+# Of a container: the files of its limit and of what it uses, and what in memory.stat are files that
+# were not used lately; of control groups version 2, and of version 1.
+_GROUP = Path("/sys/fs/cgroup")
+_LIMITS = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+)
 # Of address space, on two cores; more cores take more.
 _TO_LOAD = {"numpy": 160 * _MB, "jax": 640 * _MB}
 # Of glibc's malloc.h.
@@ -43,14 +50,36 @@ def keep_freed_memory() -> bool:
 
 
 def available_memory() -> int | None:
-    """Return the bytes that programs may still allocate; None where the system does not say."""
+    """Return the bytes that programs may still allocate, of this machine or of the container that
+    they are in; None where the system does not say.
+    """
+    told = [left for left in (_of_machine(), _of_container()) if left is not None]
+    return min(told, default=None)
+
+
+def _of_machine() -> int | None:
+    return _told(Path("/proc/meminfo"), "MemAvailable:", 1024)
+
+
+def _of_container() -> int | None:
+    """Return what the limit of a container leaves; what it has of files can be dropped."""
+    for limit, used, inactive in _LIMITS:
+        found = [_GROUP / name for name in (limit, used)]
+        try:
+            most, now = (int(path.read_text()) for path in found)
+        except (OSError, ValueError):  # there is none, or its limit is "max"
+            continue
+        return most - now + (_told(found[1].with_name("memory.stat"), inactive) or 0)
+    return None
+
+
+def _told(path: Path, name: str, unit: int = 1) -> int | None:
+    """Return the number behind a name in a file of the system; None where it is not there."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = path.read_text().splitlines()
     except OSError:
         return None
-    return next(
-        (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None
-    )
+    return next((int(line.split()[1]) * unit for line in lines if line.split()[:1] == [name]), None)
 
 
 def bytes_of(text: str) -> int | None:
