@@ -421,7 +421,7 @@ def test_titles_of_the_table_are_taken_where_the_source_has_none(
     tmp_path: Path, asked: str
 ) -> None:
     TABLE.write_parquet(tmp_path / "items.parquet")
-    more = {"item_features": asked, "items": tmp_path / "items.parquet"}
+    more: dict[str, Any] = {"item_features": asked, "items": tmp_path / "items.parquet"}
     made = make(rows_of(7), tmp_path, **more)
     of = dict(TABLE.select("item_id", "title").iter_rows())
     about = made.about_items()
