@@ -15,6 +15,7 @@ from reprise.checkpoints import store
 from reprise.config.load import in_todays_names, read_preset
 from reprise.data.dataset import open_dataset
 from reprise.errors import UsageError
+from reprise.models import features
 from reprise.models.draws import bernoulli, by_example
 from reprise.models.registry import REGISTRY, UNTRAINED
 from reprise.runtime.mesh import DEALT, Mesh, mesh_of
@@ -61,6 +62,12 @@ EVERY = [
     for name in SETTINGS
     if name not in UNTRAINED
 ]
+
+
+@pytest.fixture(autouse=True)
+def few_categories_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that embeddings of features are updated by row."""
+    monkeypatch.setattr(features, "_MOST_DENSE", 3)
 
 
 def mesh() -> Mesh:

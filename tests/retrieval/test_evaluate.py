@@ -291,7 +291,7 @@ def random_world(rng: np.random.Generator, num_users: int, num_items: int) -> Wo
     dataset = Dataset("x", Path(), num_items, "", {"test": split}, category, {})
     position = [int(0.8 * len(sequence)) for sequence in sequences]
     return World(
-        Arrays(jnp.asarray(rows), jnp.zeros(len(rows)), {}, {}, {}, {}, jnp.zeros(())),
+        Arrays(jnp.asarray(rows), jnp.zeros(len(rows)), {}, {}, {}, {}, {}, jnp.zeros(())),
         dataset.evaluation_users("test", history_length=4),
         [sequence[:end] for sequence, end in zip(sequences, position, strict=True)],
         [sequence[end:] for sequence, end in zip(sequences, position, strict=True)],

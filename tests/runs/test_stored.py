@@ -19,6 +19,7 @@ from reprise.data.dataset import open_dataset
 from reprise.data.draft import write_dataset
 from reprise.errors import ConfigMismatchError, DataError
 from reprise.evaluation.evaluate import evaluate
+from reprise.models import features
 from reprise.retrieval.vectors import retriever_of
 from reprise.runs.evaluation import evaluate_run
 from reprise.runs.folder import RunFolder, find_checkpoint, load_checkpoint
@@ -71,18 +72,25 @@ def test_load_builds_no_trainer_and_reads_no_table(alone: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("which", ["best", "latest"])
-@pytest.mark.parametrize("changes", [{}, {"temperature": 0.1, "embeddings": "untied"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"temperature": 0.1, "embeddings": "untied"}, {"item_features": "all"}]
+)
 def test_load_returns_the_model_that_training_evaluates(
-    small_data: Path, tmp_path: Path, which: Any, changes: dict[str, Any]
+    small_data: Path,
+    tmp_path: Path,
+    which: Any,
+    changes: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """To the bit; the latest state is between evaluations, with pending updates."""
+    monkeypatch.setattr(features, "_MOST_DENSE", 3)  # so that those of features are pending, too
     _, _, folder = run_small(small_data, tmp_path, stopping_at(14), **changes)
     loaded = load(folder.path, which, no_warning, lambda name: small_data / name)
     task = make_task(loaded.config, loaded.dataset)
     state = up_to_date(
         task, restore(load_checkpoint(find_checkpoint(folder.path, which, no_warning)))
     )
-    trained = retriever_of(task.model, loaded.config.scoring, state.arrays)
+    trained = retriever_of(task.model, loaded.config.scoring, state.arrays, task.features)
     assert_array_equal(loaded.retriever.item_vectors(), trained.item_vectors())
     users = task.test
     found, expected = (

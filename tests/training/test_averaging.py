@@ -33,7 +33,7 @@ def as_arrays(weights: Weights, average: dict[str, Any]) -> Arrays:
     rows = item_table.join(values, 0 * values, 0 * values)
     params = {name: jnp.asarray(weights[name], jnp.float32) for name in ("token", MEMORY)}
     average = average or averaging.nothing_yet(rows, params)
-    return Arrays(rows, jnp.zeros(()), params, {}, {}, average, jnp.zeros(()))
+    return Arrays(rows, jnp.zeros(()), params, {}, {}, {}, average, jnp.zeros(()))
 
 
 @examples(20)

@@ -16,6 +16,7 @@ from helpers.effort import examples, some_at_length
 from reprise.checkpoints import store
 from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.errors import UsageError
+from reprise.models import features
 from reprise.models.registry import REGISTRY, UNTRAINED
 from reprise.runs.folder import RunFolder
 from reprise.runs.manage.inspect import describe
@@ -102,6 +103,12 @@ SWITCHED: list[dict[str, Any]] = [
         "decay_steps": 9,
     },
 ]
+
+
+@pytest.fixture(autouse=True)
+def few_categories_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that embeddings of features are updated by row."""
+    monkeypatch.setattr(features, "_MOST_DENSE", 3)
 
 
 @pytest.mark.users_bits

@@ -1,6 +1,6 @@
 """Features of items: what they add to an item's values (`models.items`), and their parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeAlias
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from reprise.models.registry import Params
 
 _PREFIX = "feature."  # of the parameters' names: "feature.0", ... in the order of the features
+_MOST_DENSE = 4096  # rows of a parameter, above which those of a batch are fewer
 
 
 class Rows(NamedTuple):
@@ -51,6 +52,13 @@ class Category(NamedTuple):
     def of(self, rows: Rows) -> "Category":
         """Return the feature of some items."""
         return Category(rows.of(self.codes))
+
+    def numbered(self, size: int, training: Array) -> tuple["Category", "Distinct"]:
+        """Return the feature with each code's place among the distinct ones, and these; training
+        [M]: which items train the feature.
+        """
+        distinct, place = _distinct(self.codes, size, training)
+        return Category(place), distinct
 
 
 @partial(
@@ -96,6 +104,14 @@ class Categories:
         start = looked_up(self.offsets, rows.places)[owner]
         codes = rows.own(looked_up(self.codes, start + within), owner)
         return Categories(jnp.append(0, ends), codes, self.lengths)
+
+    def numbered(self, size: int, training: Array) -> tuple["Categories", "Distinct"]:
+        """Return what `Category.numbered` does."""
+        room = len(self.codes)
+        codes = jnp.where(jnp.arange(room) < self.offsets[-1], self.codes, size)
+        by_code = jnp.repeat(training, jnp.diff(self.offsets), total_repeat_length=room)
+        distinct, place = _distinct(codes, size, by_code)
+        return Categories(self.offsets, place, self.lengths), distinct
 
     def room(self, items: int) -> int:
         """Return the most categories that so many items have together."""
@@ -153,6 +169,28 @@ class Features:
             for place, size in enumerate(self.sizes)
         }
 
+    @property
+    def large(self) -> tuple[str, ...]:
+        """The parameters that have an embedding for each of so many categories that a batch needs
+        few of them.
+        """
+        return tuple(
+            f"{_PREFIX}{place}"
+            for place, (feature, size) in enumerate(zip(self.each, self.sizes, strict=True))
+            if not isinstance(feature, Linear) and size > _MOST_DENSE
+        )
+
+    def numbered(self, names: Collection[str]) -> tuple["Features", dict[str, "Distinct"]]:
+        """Return the features of some items where those with parameters of these names have the
+        places of their codes among the distinct ones, and these by name.
+        """
+        each, distinct = list(self.each), {}
+        for place, size in enumerate(self.sizes):
+            feature, name = each[place], f"{_PREFIX}{place}"
+            if name in names and not isinstance(feature, Linear):
+                each[place], distinct[name] = feature.numbered(size, self.with_row)
+        return Features(self.with_row, tuple(each), self.sizes), distinct
+
     def of(self, rows: Rows) -> "Features":
         """Return the features of some items."""
         with_row = rows.of(self.with_row.astype(jnp.int32)) > 0
@@ -177,6 +215,34 @@ class Features:
 def of_network(params: Params) -> Params:
     """Return the parameters without those of features."""
     return {name: value for name, value in params.items() if not name.startswith(_PREFIX)}
+
+
+class Distinct(NamedTuple):
+    """The distinct ones of codes [N] below a size.
+
+    Attributes:
+        codes: [N], of equal codes the first one alone, in its place; different numbers past the end
+            in the others' places.
+        trained: The same without those of items that do not train the feature, padding included.
+    """
+
+    codes: Array
+    trained: Array
+
+
+def _distinct(codes: Array, size: int, training: Array) -> tuple[Distinct, Array]:
+    """Return the distinct codes, and the place of each code [N] among them; training [N]: which of
+    the codes are of items that train the feature.
+    """
+    place = jnp.arange(len(codes))
+    # Sorting them would take several times as long as this scratch of 4 bytes a category.
+    firsts = jnp.full(size, len(codes)).at[codes].min(place, mode="drop")
+    first = looked_up(firsts, codes)
+    is_first = (first == place) & (codes < size)
+    trained = jnp.zeros(len(codes), bool).at[first].max(training & (codes < size), mode="drop")
+    past = size + place
+    distinct = jnp.where(is_first, codes, past)
+    return Distinct(distinct, jnp.where(trained, distinct, past)), first
 
 
 def looked_up(array: Array, index: Array) -> Array:

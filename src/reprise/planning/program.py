@@ -98,5 +98,11 @@ def _moved(planned: Description, arrays: Arrays, batch: Batch) -> int:
     row = (size_of(arrays.rows) + size_of(arrays.row_steps)) // (rows * every)
     dense = planned.config.optimizer == "adam"
     used = rows if dense else min(rows, -(-batch.unique_rows.shape[0] // every))
-    small = (arrays.params, arrays.m, arrays.v)
-    return 2 * (used * row + sum(map(size_of, jax.tree.leaves(small))))
+    moved = used * row
+    for group in (arrays.params, arrays.m, arrays.v):
+        for name, array in group.items():
+            moved += size_of(array)
+            if name in arrays.steps and not dense:  # no more rows than the batch has items
+                left = max(0, len(array) - batch.unique_rows.shape[0])
+                moved -= size_of(array) // len(array) * left
+    return 2 * moved

@@ -47,7 +47,10 @@ def on_device(planned: Description, arrays: Arrays) -> dict[str, int]:
     values = rows // own.rows.shape[-1] * item_table.width(own.rows)
     parts = {
         "items": values,
-        "optimizer": rows - values + size_of(own.row_steps) + _sum(own.m) + _sum(own.v),
+        "optimizer": rows
+        - values
+        + size_of(own.row_steps)
+        + sum(map(_sum, (own.m, own.v, own.steps))),
         "network": _sum(own.params) + size_of(own.loss_sum),
         "averages": _sum(own.average),
         "features": _sum(features),

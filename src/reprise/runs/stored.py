@@ -137,17 +137,23 @@ def _weights(
     only_values = partial(store.load, of_rows=item_table.values)
     snapshot = load_checkpoint(checkpoint, only_values)
     averages = _averages(snapshot, config)
+    if not averages and config.optimizer == "row-adam" and _is_behind(snapshot):
+        return _up_to_date(load_checkpoint(checkpoint), config)
     params = {
         name.removeprefix("params."): device.own(averages.get(name, array))
         for name, array in snapshot.arrays.items()
         if name.startswith("params.")
     }
-    if averages:
-        return averages["rows"], params
-    behind = snapshot.arrays["row_steps"] != snapshot.progress.step
-    if config.optimizer == "row-adam" and behind.any():
-        return _up_to_date(load_checkpoint(checkpoint), config), params
-    return snapshot.arrays["rows"], params
+    return averages.get("rows", snapshot.arrays["rows"]), params
+
+
+def _is_behind(snapshot: Snapshot) -> bool:
+    """Whether row-adam left updates pending."""
+    return any(
+        bool((array != snapshot.progress.step).any())
+        for name, array in snapshot.arrays.items()
+        if name == "row_steps" or name.startswith("steps.")
+    )
 
 
 def _averages(snapshot: Snapshot, config: TrainConfig) -> dict[str, NDArray[Any]]:
@@ -160,9 +166,12 @@ def _averages(snapshot: Snapshot, config: TrainConfig) -> dict[str, NDArray[Any]
     return averaging.of_snapshot(snapshot.arrays) if begun else {}
 
 
-def _up_to_date(snapshot: Snapshot, config: TrainConfig) -> NDArray[np.float32]:
-    """Return the values of a snapshot's rows with pending updates applied: row-adam leaves some
-    between evaluations, but none at an evaluation, when the best model is stored.
+def _up_to_date(
+    snapshot: Snapshot, config: TrainConfig
+) -> tuple[NDArray[np.float32], dict[str, "Array"]]:
+    """Return the values of a snapshot's rows and its parameters with pending updates applied:
+    row-adam leaves some between evaluations, but none at an evaluation, when the best model is
+    stored.
     """
     from reprise.training.optimizers import make_apply_pending
     from reprise.training.schedules import schedule_of
@@ -170,4 +179,4 @@ def _up_to_date(snapshot: Snapshot, config: TrainConfig) -> NDArray[np.float32]:
     progress = snapshot.progress
     apply_pending = make_apply_pending(config.optimizer, schedule_of(config))
     arrays = apply_pending(restore(snapshot).arrays, progress.step, progress.learning_rate)
-    return np.asarray(item_table.values(arrays.rows))
+    return np.asarray(item_table.values(arrays.rows)), arrays.params

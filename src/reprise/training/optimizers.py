@@ -72,11 +72,16 @@ class Optimizer:
             update; rows past the end are dropped.
         apply_all: apply_all(table, number, learning_rate) returns the table with the pending
             updates of all rows applied, up to update `number`.
+        up_to_date: up_to_date(rows before the update, their last updates [M], update) returns them
+            with the updates that are pending; None: none ever is.
+        by_row: Whether rows without a gradient need no work.
     """
 
     pull: Callable[[Table, ArrayLike, Update], Pulled]
     push: Callable[[Table, ArrayLike, Pulled, Array, Update], Table]
     apply_all: Callable[[Table, ArrayLike, ArrayLike], Table]
+    up_to_date: Callable[[Pulled, Array, Update], Pulled] | None = None
+    by_row: bool = True
 
 
 def make_update(learning_rate: float, number: int, schedule: Schedule = CONSTANT) -> Update:
@@ -174,10 +179,11 @@ def _pull(table: Table, unique_rows: ArrayLike, update: Update) -> Pulled:
 def _pull_up_to_date(
     schedule: Schedule, table: Table, unique_rows: ArrayLike, update: Update
 ) -> Pulled:
-    held, last_update = (
-        Pulled(*item_table.pull(table.rows, unique_rows)),
-        _last_updates(table, unique_rows),
-    )
+    held = Pulled(*item_table.pull(table.rows, unique_rows))
+    return _up_to_date(schedule, held, _last_updates(table, unique_rows), update)
+
+
+def _up_to_date(schedule: Schedule, held: Pulled, last_update: Array, update: Update) -> Pulled:
     return apply_pending(held, last_update, update.number - 1, update.learning_rate, schedule)
 
 
@@ -239,15 +245,31 @@ def _nothing_pending(table: Table, number: ArrayLike, learning_rate: ArrayLike) 
 
 def _row_adam(schedule: Schedule) -> Optimizer:
     apply_all = partial(_apply_pending_to_all, schedule)
-    return Optimizer(partial(_pull_up_to_date, schedule), _push_and_note, apply_all)
+    pull, up_to_date = (partial(one, schedule) for one in (_pull_up_to_date, _up_to_date))
+    return Optimizer(pull, _push_and_note, apply_all, up_to_date)
 
 
 # Each is built for the schedule that its updates follow.
 OPTIMIZERS: dict[str, Callable[[Schedule], Optimizer]] = {
     "row-adam": _row_adam,
-    "adam": lambda schedule: Optimizer(_pull, _push_dense, _nothing_pending),
+    "adam": lambda schedule: Optimizer(_pull, _push_dense, _nothing_pending, by_row=False),
     "lazy-adam": lambda schedule: Optimizer(_pull, _push, _nothing_pending),
 }
+
+
+def parameter(arrays: Arrays, name: str) -> Pulled:
+    """Return a parameter and its moments."""
+    return Pulled(arrays.params[name], arrays.m[name], arrays.v[name])
+
+
+def with_parameter(arrays: Arrays, name: str, new: Pulled, steps: Array) -> Arrays:
+    """Return the arrays with another parameter of `Arrays.steps`."""
+    return arrays._replace(
+        params=arrays.params | {name: new.value},
+        m=arrays.m | {name: new.m},
+        v=arrays.v | {name: new.v},
+        steps=arrays.steps | {name: steps},
+    )
 
 
 @cache
@@ -263,7 +285,12 @@ def apply_all_of(optimizer: str, schedule: Schedule) -> Callable[..., Arrays]:
     apply_to_table = OPTIMIZERS[optimizer](schedule).apply_all
 
     def apply_all(arrays: Arrays, number: ArrayLike, learning_rate: ArrayLike) -> Arrays:
-        table = Table(arrays.rows, arrays.row_steps)
-        return arrays._replace(**apply_to_table(table, number, learning_rate)._asdict())
+        table = apply_to_table(Table(arrays.rows, arrays.row_steps), number, learning_rate)
+        made = arrays._replace(**table._asdict())
+        for name, steps in arrays.steps.items():
+            held = Table(item_table.join(*parameter(arrays, name)), steps)
+            own = apply_to_table(held, number, learning_rate)
+            made = with_parameter(made, name, Pulled(*item_table.split(own.rows)), own.row_steps)
+        return made
 
     return apply_all

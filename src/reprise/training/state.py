@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TABLES = ("rows", "row_steps", "average.rows")  # the arrays with a row an item
 _SHARE = re.compile(rf"({'|'.join(map(re.escape, TABLES))})\.(\d+)-of-(\d+)")
 _SINGLE = ("rows", "row_steps", "loss_sum")  # the fields that are single arrays
-_GROUPS = ("params", "m", "v", "average")  # those that are arrays by name
+_GROUPS = ("params", "m", "v", "steps", "average")  # those that are arrays by name
 
 
 class Arrays(NamedTuple):
@@ -37,6 +37,8 @@ class Arrays(NamedTuple):
         row_steps: [V+1] int32, the last update applied to each row; zeros where the optimizer
             leaves no update pending (`optimizers`).
         params, m, v: The network's parameters and their Adam moments, by name.
+        steps: By name, what `row_steps` are of the item rows, of those parameters whose rows are
+            updated as these are (`feature_rows`).
         average: The averages of rows and parameters by name (`averaging`); empty without.
         loss_sum: [] sum of the step losses since the last evaluation.
     """
@@ -46,6 +48,7 @@ class Arrays(NamedTuple):
     params: "Params"
     m: "Params"
     v: "Params"
+    steps: "Params"
     average: "Params"
     loss_sum: "Array"
 

@@ -17,7 +17,7 @@ from reprise.models.items import as_candidate, composed, in_history, unit
 from reprise.models.registry import Model, ModelShape, Params, prefix_mask
 from reprise.models.scoring import COMIREC, REPEAT_BIAS, Scoring
 from reprise.models.wrappers.ensemble import parted
-from reprise.training import averaging, best_interest, item_table, losses
+from reprise.training import averaging, best_interest, feature_rows, item_table, losses
 from reprise.training.batches import Batch
 from reprise.training.optimizers import OPTIMIZERS, Optimizer, Table, Update, adam
 from reprise.training.schedules import CONSTANT, Schedule
@@ -110,8 +110,10 @@ def initial_arrays(
         if model.item_values is None
         else item_table.pack(model.item_values(_ranks(num_items, rank), shape))
     )
+    steps = {}
     if features is not None:
         params |= features.init(width)
+        steps = {name: jnp.zeros(len(params[name]), jnp.int32) for name in features.large}
         rows = jnp.where(features.with_row[:, None], rows, 0)
     return Arrays(
         rows=rows,
@@ -119,6 +121,7 @@ def initial_arrays(
         params=params,
         m=jax.tree.map(jnp.zeros_like, params),
         v=jax.tree.map(jnp.zeros_like, params),
+        steps=steps,
         average=averaging.nothing_yet(rows, params) if averaged else {},
         loss_sum=jnp.zeros((), jnp.float32),
     )
@@ -433,9 +436,10 @@ def _train_step(
     table, places = Table(arrays.rows, arrays.row_steps), exchange.places(batch.unique_rows)
     pulled = optimizer.pull(table, places, update)
 
-    known = None
+    known, taken = None, feature_rows.NOTHING
     if features is not None:
-        known = exchange.features(features, batch.unique_rows, places)
+        whole = exchange.features(features, batch.unique_rows, places)
+        known, taken = feature_rows.take(optimizer, arrays, whole, update)
 
     def loss_of(params: Params, value: Array) -> Array:
         if model.item_values is not None:
@@ -447,18 +451,20 @@ def _train_step(
         return loss_of_batch(of_network(params), value, batch, key)
 
     value = exchange.gathered(pulled.value, places)
+    params = arrays.params | feature_rows.values(taken)
     loss, (param_grads, row_grads) = exchange.mean(
-        jax.value_and_grad(loss_of, argnums=(0, 1))(arrays.params, value)
+        jax.value_and_grad(loss_of, argnums=(0, 1))(params, value)
     )
+    arrays = feature_rows.put_back(optimizer, arrays, taken, param_grads, update)
     updated = {
         name: adam(param, arrays.m[name], arrays.v[name], param_grads[name], update.rate)
         for name, param in arrays.params.items()
+        if name not in taken
     }
-    return Arrays(
+    return arrays._replace(
         **optimizer.push(table, places, pulled, row_grads, update)._asdict(),
-        params={name: new[0] for name, new in updated.items()},
-        m={name: new[1] for name, new in updated.items()},
-        v={name: new[2] for name, new in updated.items()},
-        average=arrays.average,
+        params=arrays.params | {name: new[0] for name, new in updated.items()},
+        m=arrays.m | {name: new[1] for name, new in updated.items()},
+        v=arrays.v | {name: new[2] for name, new in updated.items()},
         loss_sum=arrays.loss_sum + loss,
     )
