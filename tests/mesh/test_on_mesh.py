@@ -49,6 +49,7 @@ SETTINGS |= {
     "lazy-adam": {"optimizer": "lazy-adam", "temperature": 0.1, "hard_negatives": 1.0},
     "timed": {"encoder_layers": 1, "dropout": 0.2, "time_bias": "gaps+request"},
     "features": {
+        "item_init": "counts",
         "item_features": "all",
         "id_dropout": 0.3,
         "time_bias": "gaps",

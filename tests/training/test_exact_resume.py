@@ -59,6 +59,7 @@ SWITCHED: list[dict[str, Any]] = [
         "request_clock": "hour+weekday",
         "item_features": "all",
         "id_dropout": 0.3,
+        "item_init": "counts",
     },
     {
         "optimizer": "lazy-adam",

@@ -161,6 +161,12 @@ class TrainConfig:
         zero_is_none=True,
         untrained=Meaning.DEFAULT,
     )
+    item_init: str = choice(
+        ("random", "counts"),
+        "How item embeddings begin: {choices}; counts: alike where items occur beside the same "
+        "ones in training, which learns in half the steps or less.",
+        untrained=Meaning.DEFAULT,
+    )
     embeddings: str = choice(
         ("tied", "untied"),
         "{choices}: one embedding per item, or separate ones for history and candidates.",

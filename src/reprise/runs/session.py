@@ -233,6 +233,8 @@ def _say_notes(request: Request, task: Task, say: Say, is_new: bool) -> None:
     if is_new:
         for key, values in doubts(task):
             say(key, **values)
+        if task.config.item_init == "counts":
+            say("items_by_counts")
     if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
         say("valid_sample", users=some, every=every)
     if task.config.request_at is not None and not task.config.is_final_fit:

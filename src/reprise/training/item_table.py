@@ -21,17 +21,24 @@ _PARTS = 3  # value | m | v
 _DRAWN_AT_ONCE = 1 << 20  # values per block, few enough to stay in a cache
 
 
+def limit(num_items: int, dim: int, scale: float | None = None) -> float:
+    """Return the limit of random values: `scale`; None: Glorot's, TensorFlow's default,
+    sqrt(6 / (V+1+d)).
+    """
+    glorot: float = (6.0 / (num_items + 1 + dim)) ** 0.5
+    return glorot if scale is None else scale
+
+
 def init(
     key: Array, num_items: int, dim: int, scale: float | None = None, width: int | None = None
 ) -> Array:
-    """Initialise the table: values uniform within +-`scale`, zero moments; row 0, the padding, is
+    """Initialise the table: values uniform within +-`limit`, zero moments; row 0, the padding, is
     zero and stays zero.
 
     Args:
-        scale: None for Glorot's limit, TensorFlow's default: sqrt(6 / (V+1+d)).
         width: Numbers per item value; None for `dim`.
     """
-    limit = (6.0 / (num_items + 1 + dim)) ** 0.5 if scale is None else scale
+    most = limit(num_items, dim, scale)
     width = dim if width is None else width
     at_once = min(num_items, max(1, _DRAWN_AT_ONCE // width))
     firsts = np.minimum(np.arange(0, num_items, at_once), num_items - at_once)
@@ -40,7 +47,7 @@ def init(
     starts = jnp.asarray(firsts, jnp.int32)
 
     def fill(block: Array, rows: Array) -> Array:
-        drawn = _uniform(key, high[block], low[block], at_once * width, limit)
+        drawn = _uniform(key, high[block], low[block], at_once * width, most)
         return lax.dynamic_update_slice(rows, drawn.reshape(-1, width), (1 + starts[block], 0))
 
     rows: Array = lax.fori_loop(
@@ -61,7 +68,7 @@ def init_share(
     """Initialise the rows device, device + devices, ... of `init`'s table, bitwise identical,
     [ceil((V+1) / devices), 3*width]; rows past the table's end are zero.
     """
-    limit = (6.0 / (num_items + 1 + dim)) ** 0.5 if scale is None else scale
+    most = limit(num_items, dim, scale)
     width = dim if width is None else width
     count = -(-(num_items + 1) // devices)
     at_once = min(count, max(1, _DRAWN_AT_ONCE // width))
@@ -71,7 +78,7 @@ def init_share(
         items = ((first + jnp.arange(at_once)) * devices + device).astype(jnp.uint32)
         high, low = (each[:, None] for each in _product(items - 1, width))
         high, low = _plus(high, low, jnp.arange(width, dtype=jnp.uint32))
-        drawn = _uniform_at(key, high.reshape(-1), low.reshape(-1), limit)
+        drawn = _uniform_at(key, high.reshape(-1), low.reshape(-1), most)
         is_item = (items > 0) & (items <= num_items)
         own = jnp.where(is_item[:, None], drawn.reshape(-1, width), 0)
         return lax.dynamic_update_slice(rows, own, (first, 0))

@@ -31,6 +31,7 @@ from reprise.runtime.mesh import Mesh
 from reprise.runtime.processes import ALONE, Processes
 from reprise.training import averaging, features_on_mesh, on_mesh
 from reprise.training.batches import Sampler, make_sampler
+from reprise.training.item_start import begun, values_by_counts
 from reprise.training.losses import Objective, positive_power
 from reprise.training.negatives import Ranking, ranking_of
 from reprise.training.optimizers import ApplyPending, make_apply_pending
@@ -207,11 +208,13 @@ def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
 
 
 def fresh_state(task: Task) -> TrainState:
-    """Return the state of step 0, a pure function of the config."""
-    return TrainState(
-        _once(partial(_initial_arrays, task), task.features),
-        Progress(learning_rate=task.config.learning_rate),
-    )
+    """Return the state of step 0, a pure function of the config and the training sequences."""
+    arrays = _once(partial(_initial_arrays, task), task.features)
+    if task.config.item_init == "counts":
+        values = values_by_counts(task.config, task.sampler.split, task.num_items)
+        dealt = jnp.asarray(values) if task.mesh is None else task.mesh.deal(values)
+        arrays = arrays._replace(rows=begun(arrays.rows, dealt))
+    return TrainState(arrays, Progress(learning_rate=task.config.learning_rate))
 
 
 def _once(make: Callable[[Features | None], Arrays], features: Features | None) -> Arrays:
