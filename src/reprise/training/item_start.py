@@ -15,14 +15,17 @@ from reprise.training import item_table
 if TYPE_CHECKING:
     from reprise.config.schema import TrainConfig
 
+# Norm of a row, relative to random rows' mean: on validation users of three data sets, 2 to 4 were
+# better than 1 and 8 (benchmarks/studies/second-edition.md).
+_LENGTH = 3
 _ROTATIONS = 0x726F74  # of the streams that rotations are drawn from, by seed and member
 
 
 def values_by_counts(
     config: "TrainConfig", train: Sequences, num_items: int
 ) -> NDArray[np.float32]:
-    """Return `memory.factors` of the items as row values [V+1, width], as long as random ones are
-    on average; zeros where items have none.
+    """Return `memory.factors` of the items as row values [V+1, width], _LENGTH times as long as
+    random ones are on average; zeros where items have none.
 
     Each ensemble member's slice has the same factors in a rotation of its own: the members begin
     with the same distances, not with the same numbers. Untied, both vectors of an item do.
@@ -33,7 +36,8 @@ def values_by_counts(
     factors = item_factors(train, num_items, dim)
     slices = [factors @ _rotation(config.seed, member, dim) for member in range(config.ensemble)]
     limit = item_table.limit(num_items, config.embedding_dim, config.embedding_scale)
-    vector = np.concatenate(slices, axis=1) * np.float32(limit * (dim / 3) ** 0.5)
+    norm = np.float32(_LENGTH * limit * (dim / 3) ** 0.5)  # of a random slice: uniform numbers
+    vector = norm * np.concatenate(slices, axis=1)
     return vector if config.scoring.tied else np.concatenate([vector, vector], axis=1)
 
 
