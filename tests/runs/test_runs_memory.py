@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 
 from helpers.builders_data import draft_of, split_of
 from helpers.checkpoints import harm_file, no_warning
-from helpers.commands import run_small, small_config, state_digest, stopping_at
+from helpers.commands import Recorder, run_small, small_config, state_digest, stopping_at
 from helpers.pages import readme_code
 from reprise.data.dataset import SPLITS, open_dataset
 from reprise.data.prepare import publish
@@ -21,6 +21,8 @@ from reprise.memory.rules import counted_edges
 from reprise.runs import results
 from reprise.runs.evaluation import evaluate_run, measure
 from reprise.runs.folder import RunFolder
+from reprise.runs.naming import Named, for_final_fit, for_resuming
+from reprise.runs.session import Request, run_session
 from reprise.runs.stored import load
 from reprise.serving import export, index
 from reprise.serving.lists import Query, answer, model_of
@@ -137,11 +139,12 @@ def test_run_is_bound_to_its_edges(own_run: RunFolder, data: Path) -> None:
         run_small(data, own_run.path.parent, **WITH)
 
 
-def test_memory_of_a_final_fit_or_too_many_items_is_refused(
+def test_memory_without_users_to_fit_it_to_or_of_too_many_items_is_refused(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UsageError, match="validation users"):
         run_small(data, tmp_path, **{**WITH, "train_users": "all"})
+    assert not list(tmp_path.iterdir())
     monkeypatch.setattr("reprise.memory.ridge.MOST_SOLVED", ITEMS - 1)
     with pytest.raises(UsageError, match="Use --memory rules"):
         run_small(data, tmp_path, **{**WITH, "memory": "ridge"})
@@ -150,14 +153,56 @@ def test_memory_of_a_final_fit_or_too_many_items_is_refused(
 def test_memory_auto_is_ridge_up_to_its_largest_catalogue_and_then_rules(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a final fit, which has nobody to fit it to, none."""
     asked, dataset = small_config(**{**WITH, "memory": "auto"}), open_dataset(data / "small")
     made = make_task(asked, dataset)
     assert made.config == replace(asked, memory="ridge")
     assert made.identity["memory"] == "ridge"
     monkeypatch.setattr("reprise.memory.ridge.MOST_SOLVED", ITEMS - 1)
     assert make_task(asked, dataset).config.memory == "rules"
-    assert replace(asked, train_users="all").memory == "none"
+
+
+def fit_of(run: RunFolder, runs: Path, **asked: Any) -> Named:
+    return for_final_fit(run, {"name": "fit", **asked}, runs)
+
+
+def start(data: Path, named: Named, stop: Any = None) -> RunFolder:
+    """Train a final fit, up to a step if one is given."""
+    request = Request(named.config, data / "small", named.folder, fit_of=named.fit_of)
+    run_session(request, stop or Recorder())
+    return named.folder
+
+
+def test_final_fit_takes_over_what_was_fitted_and_counts_all_users(
+    run: RunFolder, data: Path, tmp_path: Path
+) -> None:
+    best = load(run.path, "best", no_warning).retriever.memory
+    fit = load(start(data, fit_of(run, tmp_path)).path, "latest", no_warning).retriever.memory
+    assert best is not None
+    assert fit is not None
+    assert best.weight > 0
+    assert_array_equal(fit.numbers, best.numbers)
+    everyone = open_dataset(data / "small").whole_sequences()
+    assert fit.edges.digest == counted_edges(everyone, ITEMS, WITH["memory_edges"]).digest
+
+
+def test_final_fit_with_a_memory_resumes_exactly_by_its_name_alone(
+    run: RunFolder, data: Path, tmp_path: Path
+) -> None:
+    """Also before its first checkpoint: the run's record has the numbers."""
+    whole = start(data, fit_of(run, tmp_path / "whole"))
+    begun = start(data, fit_of(run, tmp_path / "torn"), stopping_at(1))
+    shutil.rmtree(begun.checkpoints)
+    named = for_resuming("fit", {}, tmp_path / "torn")
+    assert named.fit_of is None
+    assert state_digest(start(data, named)) == state_digest(whole)
+
+
+def test_final_fit_with_a_memory_that_the_run_has_not_is_refused(
+    data: Path, tmp_path: Path
+) -> None:
+    _, _, plain = run_small(data, tmp_path / "plain", **{**WITH, "memory": "none"})
+    with pytest.raises(UsageError, match="validation users"):
+        start(data, fit_of(plain, tmp_path / "fit", memory="rules"))
 
 
 def test_ridge_adds_to_the_lists(run: RunFolder, data: Path, tmp_path: Path) -> None:

@@ -370,12 +370,8 @@ class TrainConfig:
             raise UsageError("missing_value", option="decay_steps")
 
     def _settle_memory(self) -> None:
-        if self.memory == "auto" and self.is_final_fit:
-            self._set(memory="none")
         if self.memory == "none":
             self._set(memory_edges=SETTINGS["memory_edges"].default)
-        elif self.is_final_fit:
-            self._refuse("memory", Phrase("good_memory_setting"))
 
     def _settle_loss(self) -> None:
         if self.loss == "softmax":

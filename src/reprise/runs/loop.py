@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reprise.checkpoints import store
 from reprise.config.schema import TrainConfig
@@ -95,15 +96,20 @@ def retriever_of_state(task: Task, state: TrainState) -> Retriever:
 
 def fit_memory(task: Task, state: TrainState, stop: StopRequest) -> TrainState:
     """Fit the numbers of a memory to a state without pending updates, a pure function of it and of
-    the data; nothing without a memory.
+    the data; nothing without a memory, or where nobody is left to fit it to.
     """
-    if task.edges is None:
+    if task.edges is None or task.config.is_final_fit:
         return state
     from reprise.evaluation.memory_fit import fitted  # scipy takes time to import
 
     alone = replace(retriever_of_state(task, state), memory=None)
     temperature = task.config.temperature or 1.0
     numbers = fitted(alone, task.edges, task.selecting, temperature, lambda: bool(stop))
+    return with_memory(task, state, numbers)
+
+
+def with_memory(task: Task, state: TrainState, numbers: NDArray[np.float32]) -> TrainState:
+    """Return a state with these numbers of its memory."""
     params = {**state.arrays.params, MEMORY: small(task, numbers)}
     return state.at(state.arrays._replace(params=params))
 

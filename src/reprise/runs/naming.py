@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from reprise.checkpoints import store
+from reprise.checkpoints.store import Checkpoint
 from reprise.config.load import make_config
-from reprise.config.schema import IDENTITY, SETTINGS, TrainConfig, check_value
+from reprise.config.schema import IDENTITY, NONE, SETTINGS, TrainConfig, check_value
 from reprise.errors import CheckpointError, RepriseError, UsageError
 from reprise.models.registry import UNTRAINED
+from reprise.models.scoring import MEMORY
 from reprise.runs.called import folder_names, name_in
-from reprise.runs.folder import RunFolder, read_record
+from reprise.runs.folder import RunFolder, find_checkpoint, read_record
 from reprise.runs.manage.survey import find, folders, short_name, survey
 from reprise.text.messages import unsaid
 
@@ -34,10 +36,13 @@ class Known:
 
 
 class FitOf(TypedDict):
-    """The run that a final fit is based on: its folder, its name, and its best step."""
+    """The run that a final fit is based on: its folder's name, its best step, and the numbers of
+    the best model's memory, if it has one, which a final fit has nobody to fit to.
+    """
 
     run: str
     step: int
+    memory: NotRequired[list[float]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,20 @@ def for_final_fit(
     fit = {"train_users": "all", "max_steps": best.step}
     settings = {key: value for key, value in known.values.items() if key != "name"} | fit
     named = for_training({**settings, **given}, runs_folder, new)
-    return replace(named, source=source, fit_of=FitOf(run=source.path.name, step=best.step))
+    fit_of = FitOf(run=source.path.name, step=best.step)
+    if NONE not in (named.config.memory, known.values.get("memory", NONE)):
+        fit_of["memory"] = _numbers(find_checkpoint(source.path, "best", unsaid))
+    return replace(named, source=source, fit_of=fit_of)
+
+
+def _numbers(checkpoint: Checkpoint) -> list[float]:
+    """Return the numbers of a stored model's memory."""
+    manifest, name = store.read_manifest(checkpoint.path), f"params.{MEMORY}.npy"
+    try:
+        numbers: list[float] = store.read_array(checkpoint.path, name, manifest).tolist()
+    except store.DamagedCheckpointError as damage:
+        raise CheckpointError("checkpoint_damaged", path=checkpoint.path, reason=damage) from damage
+    return numbers
 
 
 def for_training(given: Mapping[str, Any], runs_folder: Path, new: bool = False) -> Named:

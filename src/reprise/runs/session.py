@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import jax
+import numpy as np
 
 from reprise import durable
 from reprise.checkpoints import store
@@ -44,6 +45,7 @@ from reprise.runs.loop import (
     measure_best,
     retriever_of_state,
     train,
+    with_memory,
 )
 from reprise.runs.naming import FitOf
 from reprise.runs.results import Split
@@ -155,6 +157,7 @@ def run_session(
     mesh = meshes.mesh_of(request.devices, request.place)
     task = make_task(config, dataset, memory.known(folder, announcer.say), mesh)
     config = task.config
+    _check_memory(request, task)
     if not task.leads:
         return _follow(task, folder, evaluate, own_process)
     with stop_requests(own_process) as heard, locked(folder):
@@ -290,7 +293,9 @@ def _starting_state(
     has ended is no start.
     """
     folder = request.folder
-    state = fresh_state(task) if resumption is None else state_of(task, resumption.snapshot)
+    state = (
+        _first_state(request, task) if resumption is None else state_of(task, resumption.snapshot)
+    )
     progress = state.progress
     is_start = resumption is None or not is_finished(progress, task.config)
 
@@ -325,6 +330,30 @@ def _starting_state(
     config, hint = dataclasses.asdict(task.config), where.hint(folder, request.data_folder)
     record_events(folder, task.identity, config, used, events, hint)
     return state
+
+
+def _first_state(request: Request, task: Task) -> TrainState:
+    """Return the state of step 0; that of a final fit has the memory of the run it is based on."""
+    state, numbers = fresh_state(task), _numbers_of_fit(request)
+    if task.edges is None or numbers is None:
+        return state
+    return with_memory(task, state, np.array(numbers, np.float32))
+
+
+def _check_memory(request: Request, task: Task) -> None:
+    """Refuse a new run on all users with a memory that nobody is left to fit it to."""
+    if task.edges is None or not task.config.is_final_fit or _numbers_of_fit(request) is not None:
+        return
+    if not store.scan(request.folder.checkpoints):
+        raise UsageError("memory_unfitted", memory=task.config.memory)
+
+
+def _numbers_of_fit(request: Request) -> list[float] | None:
+    """Return the numbers of a final fit's memory: those of its first start, or of this one."""
+    events = read_record(request.folder, unsaid).get("events", [])
+    begun = [event["final_fit_of"] for event in events if "final_fit_of" in event]
+    found: list[float] | None = (begun[0] if begun else request.fit_of or {}).get("memory")
+    return found
 
 
 def _events_of_start(
