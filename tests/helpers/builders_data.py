@@ -123,6 +123,21 @@ def split_of(lists: Sequence[Sequence[int]]) -> Sequences:
     return Sequences(offsets, np.array([item for items in lists for item in items], np.int32))
 
 
+def following(num_items: int) -> Draft:
+    """Return a data set of users most of whose items follow the one before."""
+    rng, splits = np.random.default_rng(5), {}
+    for split, count in zip(SPLITS, (200, 80, 40), strict=True):
+        lists = []
+        for _ in range(count):
+            own = [int(rng.integers(num_items))]
+            while len(own) < 10:
+                follows = rng.random() < 0.7
+                own.append((own[-1] + 1) % num_items if follows else int(rng.integers(num_items)))
+            lists.append([item + 1 for item in own])
+        splits[split] = split_of(lists)
+    return draft_of(splits, np.full(num_items + 1, -1, np.int32))
+
+
 def times_in_order(offsets: NDArray[np.int64], most: int, seed: int = 0) -> NDArray[np.int64]:
     """Return times [N] in nanoseconds, in order for each user, gaps from 0 to `most` nanoseconds
     on a scale of their own each.

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.builders_data import following
 from helpers.commands import RUN, check_refusal, check_same_end, reprise, train
 from helpers.processes import Pair, wait_until
+from reprise.data.prepare import publish
 from reprise.errors import PeersLostError
 from reprise.runs import results
 from reprise.runs.folder import RunFolder
@@ -19,6 +21,7 @@ from reprise.runtime.processes import Place, Processes, place_of
 pytestmark = pytest.mark.mesh
 
 LONG = ("--steps", 160, "--test-iter", 40)
+MEMORY = ("--memory", "rules", "--temperature", 0.2)
 FEATURES = ("--item-features", "all", "--id-dropout", 0.2)
 
 
@@ -30,7 +33,10 @@ def evaluations(folder: RunFolder) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="workers are found by /proc")
-@pytest.mark.parametrize("more", [(), pytest.param(FEATURES, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "more",
+    [(), *(pytest.param(options, marks=pytest.mark.long) for options in (FEATURES, MEMORY))],
+)
 def test_two_processes_end_alike_however_they_are_stopped(
     more: tuple[object, ...], small_data: Path, tmp_path: Path
 ) -> None:
@@ -71,6 +77,23 @@ def test_evaluate_of_two_processes_finds_the_lists_of_one(
     again = results.read(on_four.path)
     assert again.final == stored.final
     assert len(again.entries) == len(stored.entries)
+
+
+@pytest.mark.long
+def test_two_processes_fit_a_memory_that_one_process_finds_again(tmp_path: Path) -> None:
+    """The model that they have trained evaluates alike in one process and in two."""
+    publish(following(60), "small", tmp_path / "small")
+    options = ("--steps", 40, "--test-iter", 40, *MEMORY)
+    (code, out, err), other = Pair(tmp_path, tmp_path / "two", *options).ended()
+    assert (code, err, other) == (0, "", (0, "", ""))
+    assert "Memory: adds at most" in out
+    folder = RunFolder(tmp_path / "two" / RUN)
+    of_run = ("evaluate", RUN, "--filter-seen", "--json", "--cutoffs", 20)
+    where = ("--data-dir", tmp_path, "--runs-dir", folder.path.parent)
+    alone = reprise(*of_run, *where, own_process=True)
+    assert alone.returncode == 0, alone.stderr
+    pair = Pair(tmp_path, folder.path.parent, command=of_run)
+    assert pair.ended() == [(0, alone.stdout, ""), (0, "", "")]
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from helpers.builders_data import draft_of, split_of
+from helpers.builders_data import following
 from helpers.checkpoints import harm_file, no_warning
 from helpers.commands import Recorder, run_small, small_config, state_digest, stopping_at
 from helpers.pages import readme_code
-from reprise.data.dataset import SPLITS, open_dataset
+from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish
 from reprise.errors import ConfigMismatchError, DataError, UsageError
 from reprise.memory.rules import counted_edges
@@ -43,18 +43,8 @@ WITH: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Users most of whose items follow the one before."""
-    path, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(5)
-    splits = {}
-    for split, count in zip(SPLITS, (200, 80, 40), strict=True):
-        lists = []
-        for _ in range(count):
-            own = [int(rng.integers(ITEMS))]
-            while len(own) < 10:
-                follows = rng.random() < 0.7
-                own.append((own[-1] + 1) % ITEMS if follows else int(rng.integers(ITEMS)))
-            lists.append([item + 1 for item in own])
-        splits[split] = split_of(lists)
-    publish(draft_of(splits, np.full(ITEMS + 1, -1, np.int32)), "small", path / "small")
+    path = tmp_path_factory.mktemp("data")
+    publish(following(ITEMS), "small", path / "small")
     return path
 
 

@@ -105,7 +105,8 @@ def fit_memory(task: Task, state: TrainState, stop: StopRequest) -> TrainState:
     alone = replace(retriever_of_state(task, state), memory=None)
     temperature = task.config.temperature or 1.0
     numbers = fitted(alone, task.edges, task.selecting, temperature, lambda: bool(stop))
-    return with_memory(task, state, numbers)
+    agreed = task.led(numbers.tolist)  # processes on different machines may round otherwise
+    return with_memory(task, state, np.array(agreed, np.float32))
 
 
 def with_memory(task: Task, state: TrainState, numbers: NDArray[np.float32]) -> TrainState:

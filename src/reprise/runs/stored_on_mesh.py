@@ -8,7 +8,6 @@ import numpy as np
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
 from reprise.config.model import model_of
-from reprise.errors import UsageError
 from reprise.retrieval.on_mesh import DealtRetriever, retriever_of_table
 from reprise.runs import memory
 from reprise.runs.folder import RunFolder, Source, find_checkpoint, load_checkpoint
@@ -28,16 +27,11 @@ def load(
 ) -> StoredModel:
     """Load what `stored.load` does, with the rows of this process's items; all processes load the
     checkpoint that the leading one finds. A model with a memory is loaded whole.
-
-    Raises:
-        UsageError: It has a memory, and there are several processes.
     """
     found = mesh.processes.led(lambda: str(find_checkpoint(path, which, say).path))
     checkpoint = store.read(Path(found))
     folder = RunFolder(checkpoint.path.resolve().parent.parent)
     if memory.read(folder, checkpoint.identity) is not None:
-        if mesh.processes.count > 1:
-            raise UsageError("not_together", option="--memory")
         return from_checkpoint(checkpoint, locate)
     return StoredModel(
         checkpoint, stored_config(checkpoint), _retriever(mesh, checkpoint, locate), locate

@@ -25,6 +25,7 @@ from reprise.runtime.processes import ALONE, Place, Processes, connect
 
 AXIS = "devices"
 DEALT: Any = PartitionSpec(AXIS)  # type: ignore[no-untyped-call]
+_AT_ONCE = 1 << 16  # rows of each device that `whole` hears of at a time
 EVERYWHERE: Any = PartitionSpec()  # type: ignore[no-untyped-call]
 
 
@@ -186,6 +187,44 @@ def put_in_order(dealt: Array, into: NDArray[Any]) -> None:
     for shard in dealt.addressable_shards:
         rows = into[shard.index[0].start or 0 :: dealt.shape[0]]
         rows[...] = np.asarray(shard.data)[0, : len(rows)]
+
+
+def whole(mesh: Mesh, dealt: Array, count: int) -> NDArray[Any]:
+    """Return the `count` rows of a dealt table [N, R, ...] in order, on the host of each process;
+    those of other processes are heard of by blocks.
+    """
+    made = np.empty((count, *dealt.shape[2:]), dealt.dtype)
+    if mesh.processes.count == 1:
+        put_in_order(dealt, made)
+        return made
+    room = dealt.shape[1]
+    size = min(room, _AT_ONCE)
+    for first in (min(at, room - size) for at in range(0, room, size)):
+        block = np.asarray(_block(mesh.devices, size)(dealt, first))
+        for place, rows in enumerate(block):
+            into = made[place :: mesh.size][first : first + size]
+            into[...] = rows[: len(into)]
+    return made
+
+
+@cache
+def _block(devices: jax.sharding.Mesh, size: int) -> Any:
+    """Return what gives every device the rows of all from a place on, [N, size, ...]."""
+
+    def of_device(dealt: Array, first: ArrayLike) -> Array:
+        taken = lax.dynamic_slice_in_dim(dealt[0], first, size)
+        gathered: Array = lax.all_gather(taken, AXIS)
+        return gathered
+
+    return jax.jit(
+        jax.shard_map(
+            of_device,
+            mesh=devices,
+            in_specs=(DEALT, EVERYWHERE),
+            out_specs=EVERYWHERE,
+            check_vma=False,
+        )
+    )
 
 
 def own_places(ids: ArrayLike, devices: int, room: int) -> Array:

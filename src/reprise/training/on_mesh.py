@@ -16,7 +16,7 @@ from jax import Array, lax
 from jax.sharding import NamedSharding
 from jax.typing import ArrayLike
 
-from reprise.config.schema import NONE, SETTINGS, TrainConfig
+from reprise.config.schema import SETTINGS, TrainConfig
 from reprise.errors import UsageError
 from reprise.models.features import Features
 from reprise.models.registry import UNTRAINED, Model
@@ -49,7 +49,6 @@ def check(config: TrainConfig, mesh: Mesh) -> None:
         "model": config.model in UNTRAINED,
         "sampler": config.sampler == "full",  # each device would have all rows
         "selection": config.selection == "sample",
-        "memory": config.memory != NONE and mesh.processes.count > 1,
     }
     for option, is_refused in refused.items():
         if is_refused:

@@ -283,9 +283,11 @@ def small(task: Task, value: ArrayLike) -> Array:
 
 
 def gathered(task: Task, rows: Array, width: int, params: Params) -> tuple[Array, int, Params]:
-    """Return a mesh's dealt rows [N, R, at least width] and parameters on one device, for use."""
-    whole = np.empty((task.num_items + 1, width), np.float32)
-    meshes.put_in_order(rows[..., :width], whole)
+    """Return a mesh's dealt rows [N, R, at least width] and parameters on one device of each
+    process, for use.
+    """
+    assert task.mesh is not None
+    whole = meshes.whole(task.mesh, rows[..., :width], task.num_items + 1)
     own = {name: device.own(np.asarray(value)) for name, value in params.items()}
     return device.own(whole), width, own
 
