@@ -140,10 +140,12 @@ def test_memory_without_users_to_fit_it_to_or_of_too_many_items_is_refused(
         run_small(data, tmp_path, **{**WITH, "memory": "ridge"})
 
 
-def test_memory_auto_is_ridge_up_to_its_largest_catalogue_and_then_rules(
+def test_memory_auto_is_ridge_of_few_items_that_occur_often_and_else_rules(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, dataset = small_config(**{**WITH, "memory": "auto"}), open_dataset(data / "small")
+    assert make_task(asked, dataset).config.memory == "rules"  # items occur 33 times on average
+    monkeypatch.setattr("reprise.config.memory._DENSE", 33)
     made = make_task(asked, dataset)
     assert made.config == replace(asked, memory="ridge")
     assert made.identity["memory"] == "ridge"

@@ -265,8 +265,8 @@ class TrainConfig:
     memory: str = choice(
         ("none", "rules", "ridge", "auto"),
         "What is counted beside the model and added to its scores: {choices}: which items follow "
-        "an item; the same by a ridge regression, of at most 15,000 items; or ridge of as many, "
-        "and rules of more.",
+        "an item; the same by a ridge regression, of at most 15,000 items; or ridge of as many if "
+        "they occur 50 times on average, else rules.",
         untrained=Meaning.DEFAULT,
     )
     memory_edges: int = setting(

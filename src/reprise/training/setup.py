@@ -109,7 +109,8 @@ def make_task(
     edges: those of the memory, if they are known already. mesh: the devices, if they are several.
     """
     device.multiply_in_float32()
-    config = memory.with_kind(with_names(config, dataset), dataset.num_items)
+    train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
+    config = memory.with_kind(with_names(config, dataset), len(train.items), dataset.num_items)
     if mesh is not None:
         on_mesh.check(config, mesh)
     model = model_of(config)
@@ -118,7 +119,6 @@ def make_task(
         raise UsageError("no_attention", model=config.model)
     if config.reads_times and not dataset.has_times:
         raise DataError("dataset_untimed", dataset=dataset.folder)
-    train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
     valid = dataset.evaluation_users("valid", config.maxlen)
     features, objective = chosen(config, dataset), objective_of(config, dataset.num_items)
     if config.memory == "none":
