@@ -53,6 +53,10 @@ SWITCHES = {
         *("--item-features", "all", "--id-dropout", "0.2"),
         *("--encoder-layers", "1", "--time-bias", "gaps+request"),
     ),
+    "memory+averages": (
+        *("--memory", "rules", "--item-init", "counts", "--average-decay", "0.9"),
+        *("--encoder-layers", "1", "--encoder-blocks", "gated", "--interest-penalty", "0.1"),
+    ),
 }
 STOPPED = (0, 130, 143, -signal.SIGINT, -signal.SIGTERM)  # negative: before training took over
 

@@ -145,7 +145,7 @@ def test_memory_auto_is_ridge_of_few_items_that_occur_often_and_else_rules(
 ) -> None:
     asked, dataset = small_config(**{**WITH, "memory": "auto"}), open_dataset(data / "small")
     assert make_task(asked, dataset).config.memory == "rules"  # items occur 33 times on average
-    monkeypatch.setattr("reprise.config.memory._DENSE", 33)
+    monkeypatch.setattr("reprise.config.by_data._DENSE", 33)
     made = make_task(asked, dataset)
     assert made.config == replace(asked, memory="ridge")
     assert made.identity["memory"] == "ridge"

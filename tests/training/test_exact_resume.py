@@ -63,6 +63,7 @@ SWITCHED: list[dict[str, Any]] = [
     },
     {
         "optimizer": "lazy-adam",
+        "item_init": "auto",
         "selection": "soft",
         "sampler": "in-batch",
         "negatives": None,

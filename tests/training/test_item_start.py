@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from helpers.commands import small_config
+from reprise.config import by_data
 from reprise.data.dataset import open_dataset
 from reprise.memory.factors import item_factors
 from reprise.training import item_table
@@ -96,3 +97,22 @@ def test_they_follow_the_seed_and_the_training_users(small_data: Path) -> None:
     np.testing.assert_array_equal(values[0], values[1])
     assert (values[0] != values[2]).any()
     assert (values[0] != values[3]).any()
+
+
+def test_auto_is_counts_of_few_items_and_interactions(
+    small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kind() -> tuple[str, Any]:
+        task = task_of(small_data, item_init="auto")
+        return task.config.item_init, task.identity["item_init"]
+
+    task = task_of(small_data)
+    items, interactions = task.num_items, len(task.sampler.split.items)
+    monkeypatch.setattr(by_data, "_MOST_BEGUN", items)
+    monkeypatch.setattr(by_data, "_MOST_COUNTED", interactions)
+    assert kind() == ("counts", "counts")
+    monkeypatch.setattr(by_data, "_MOST_BEGUN", items - 1)
+    assert kind() == ("random", "random")
+    monkeypatch.setattr(by_data, "_MOST_BEGUN", items)
+    monkeypatch.setattr(by_data, "_MOST_COUNTED", interactions - 1)
+    assert kind() == ("random", "random")

@@ -1,6 +1,5 @@
 """The memory that a configuration asks for: which edges, of which data."""
 
-from dataclasses import replace
 from typing import Any
 
 from reprise.config.schema import TrainConfig
@@ -8,21 +7,7 @@ from reprise.data.sequences import Sequences
 from reprise.errors import UsageError
 from reprise.memory.edges import Edges
 
-_DENSE = 50
 EDGES_KEY = "edges"  # of a run's identity: their digest
-
-
-def with_kind(config: TrainConfig, interactions: int, num_items: int) -> TrainConfig:
-    """Return the configuration with the kind of memory that suits so many training interactions in
-    the place of "auto": a ridge regression where it can be solved and items occur _DENSE times or
-    more on average, else rules, which find as much of rare items in less time.
-    """
-    if config.memory != "auto":
-        return config
-    from reprise.memory.ridge import MOST_SOLVED  # scipy takes time to import
-
-    solved = num_items <= MOST_SOLVED and interactions >= _DENSE * num_items
-    return replace(config, memory="ridge" if solved else "rules")
 
 
 def edges_of(config: TrainConfig, train: Sequences, num_items: int) -> Edges | None:

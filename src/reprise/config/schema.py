@@ -162,9 +162,10 @@ class TrainConfig:
         untrained=Meaning.DEFAULT,
     )
     item_init: str = choice(
-        ("random", "counts"),
+        ("random", "counts", "auto"),
         "How item embeddings begin: {choices}; counts: alike where items occur beside the same "
-        "ones in training, which learns in half the steps or less.",
+        "ones in training, which learns in half the steps or less; auto: counts of at most 1 "
+        "million items and 10 million interactions, else random.",
         untrained=Meaning.DEFAULT,
     )
     embeddings: str = choice(

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from reprise.config import memory
+from reprise.config.by_data import by_data
 from reprise.config.features import chosen, digests, on_device, with_names, with_row
 from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
@@ -110,7 +111,7 @@ def make_task(
     """
     device.multiply_in_float32()
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
-    config = memory.with_kind(with_names(config, dataset), len(train.items), dataset.num_items)
+    config = by_data(with_names(config, dataset), len(train.items), dataset.num_items)
     if mesh is not None:
         on_mesh.check(config, mesh)
     model = model_of(config)
