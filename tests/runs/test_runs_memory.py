@@ -12,7 +12,14 @@ from numpy.testing import assert_array_equal
 
 from helpers.builders_data import following
 from helpers.checkpoints import harm_file, no_warning
-from helpers.commands import Recorder, run_small, small_config, state_digest, stopping_at
+from helpers.commands import (
+    Recorder,
+    run_small,
+    small_config,
+    state_digest,
+    stopping_at,
+    train,
+)
 from helpers.pages import readme_code
 from reprise.data.dataset import open_dataset
 from reprise.data.prepare import publish
@@ -140,7 +147,7 @@ def test_memory_without_users_to_fit_it_to_or_of_too_many_items_is_refused(
         run_small(data, tmp_path, **{**WITH, "memory": "ridge"})
 
 
-def test_memory_auto_is_ridge_of_few_items_that_occur_often_and_else_rules(
+def test_memory_auto_is_ridge_of_few_items_that_occur_often_or_rules_or_none_of_many(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, dataset = small_config(**{**WITH, "memory": "auto"}), open_dataset(data / "small")
@@ -151,6 +158,8 @@ def test_memory_auto_is_ridge_of_few_items_that_occur_often_and_else_rules(
     assert made.identity["memory"] == "ridge"
     monkeypatch.setattr("reprise.memory.ridge.MOST_SOLVED", ITEMS - 1)
     assert make_task(asked, dataset).config.memory == "rules"
+    monkeypatch.setattr("reprise.config.by_data._MOST_ITEMS", ITEMS - 1)
+    assert make_task(asked, dataset).config.memory == "none"
 
 
 def fit_of(run: RunFolder, runs: Path, **asked: Any) -> Named:
@@ -253,3 +262,15 @@ def test_readme_lines_of_an_export_give_the_lists_of_the_model(
     histories = [["i1"], ["i11", "i30"], [f"i{n}" for n in range(20, 40)]]
     for history, interests in zip(histories, model.user_vectors(histories), strict=True):
         assert served(history, 12, interests) == model.recommend([history], 12)["item_id"].to_list()
+
+
+@pytest.mark.parametrize("most", [ITEMS, ITEMS - 1])
+def test_the_same_command_goes_on_where_auto_has_chosen(
+    most: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reprise.config.by_data._MOST_ITEMS", most)
+    asked = ("--memory", "auto", "--memory-edges", 32, "--item-init", "auto", "--steps", 6)
+    for said in ("starting at step 0", "Already finished"):
+        done = train(data, tmp_path, *asked)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout

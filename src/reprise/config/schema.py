@@ -266,8 +266,8 @@ class TrainConfig:
     memory: str = choice(
         ("none", "rules", "ridge", "auto"),
         "What is counted beside the model and added to its scores: {choices}: which items follow "
-        "an item; the same by a ridge regression, of at most 15,000 items; or ridge of as many if "
-        "they occur 50 times on average, else rules.",
+        "an item; the same by a ridge regression, of at most 15,000 items; or, as auto, ridge if "
+        "they occur 50 times on average, else rules, and none of more than 1 million.",
         untrained=Meaning.DEFAULT,
     )
     memory_edges: int = setting(
