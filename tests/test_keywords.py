@@ -23,7 +23,7 @@ OF_COMMANDS = {
     *("hnsw_ef_construction", "hnsw_ef_search", "hnsw_m", "host", "index", "json", "map"),
     *("max_histories", "no_evaluation", "no_token", "onnx", "onnx_tolerance", "output", "port"),
     *("queue", "search", "step", "sweeps_dir", "times", "token_file", "user", "watch", "yes"),
-    *("constants", "interconnect"),
+    *("constants", "coordinator", "interconnect"),
 }
 
 

@@ -97,6 +97,7 @@ def test_migrate_completes_the_first_schema() -> None:
             "interest_penalty": 0.0,
             "dropout": 0.0,
             "embedding_scale": None,
+            "item_init": "random",
             "embeddings": "tied",
             "normalize_history": False,
             "targets": 1,

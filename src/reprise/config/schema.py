@@ -164,8 +164,8 @@ class TrainConfig:
     item_init: str = choice(
         ("random", "counts", "auto"),
         "How item embeddings begin: {choices}; counts: alike where items occur beside the same "
-        "ones in training, which learns in half the steps or less; auto: counts of at most 1 "
-        "million items and 10 million interactions, else random.",
+        "ones in training, which learns in half the steps or less; auto: counts of at most "
+        "1,000,000 items and 10,000,000 interactions, else random.",
         untrained=Meaning.DEFAULT,
     )
     embeddings: str = choice(
@@ -267,7 +267,7 @@ class TrainConfig:
         ("none", "rules", "ridge", "auto"),
         "What is counted beside the model and added to its scores: {choices}: which items follow "
         "an item; the same by a ridge regression, of at most 15,000 items; or, as auto, ridge if "
-        "they occur 50 times on average, else rules, and none of more than 1 million.",
+        "they occur 50 times on average, else rules, and none of more than 1,000,000.",
         untrained=Meaning.DEFAULT,
     )
     memory_edges: int = setting(
