@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from helpers.commands import small_config
 from reprise.config import by_data
 from reprise.data.dataset import open_dataset
 from reprise.memory.factors import item_factors
 from reprise.training import item_table
+from reprise.training.item_start import values_by_counts
 from reprise.training.setup import Task, fresh_state, make_task
 
 COUNTS: dict[str, Any] = {"item_init": "counts"}
@@ -116,3 +118,13 @@ def test_auto_is_counts_of_few_items_and_interactions(
     monkeypatch.setattr(by_data, "_MOST_ITEMS", items)
     monkeypatch.setattr(by_data, "_MOST_COUNTED", interactions - 1)
     assert kind() == ("random", "random")
+
+
+def test_values_are_the_same_by_any_number_of_threads(small_data: Path) -> None:
+    task = task_of(small_data, ensemble=2, embedding_dim=8, hidden_size=8, **COUNTS)
+    about = task.config, task.sampler.split, task.num_items
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(values_by_counts(*about))
+    np.testing.assert_array_equal(found[0], found[1])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from reprise.data.sequences import Sequences
 from reprise.training import item_table
@@ -34,7 +35,10 @@ def values_by_counts(
 
     dim = config.embedding_dim // config.ensemble
     factors = item_factors(train, num_items, dim)
-    slices = [factors @ _rotation(config.seed, member, dim) for member in range(config.ensemble)]
+    with threadpool_limits(1, user_api="blas"):  # the same bits by any number of threads
+        slices = [
+            factors @ _rotation(config.seed, member, dim) for member in range(config.ensemble)
+        ]
     limit = item_table.limit(num_items, config.embedding_dim, config.embedding_scale)
     norm = np.float32(_LENGTH * limit * (dim / 3) ** 0.5)  # of a random slice: uniform numbers
     vector = norm * np.concatenate(slices, axis=1)
