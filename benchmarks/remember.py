@@ -1,10 +1,10 @@
 """What a memory adds to stored models: python benchmarks/remember.py RUN... --data-dir DATA
 
-Each RUN, trained without a memory, is given one by every --memory KIND:EDGES, whose numbers are
+Each RUN, whose own memory is left out, is given one by every --memory KIND:EDGES, whose numbers are
 fitted to it on the valid users, as training does at an evaluation. Seen items are left out. A line
-each: recall@50 of the model and of the memory alone (on test, and what both together give on valid
-and test), that over the better of the two, the seconds of the edges and of the fit, and the time
-of an evaluation with the memory over one without.
+each: recall@50 of the model alone (on valid and test) and of the memory alone (on test), what both
+together give on valid and test, that over the better of the two, the seconds of the edges and of
+the fit, and the time of an evaluation with the memory over one without.
 """
 
 import time
@@ -58,9 +58,10 @@ def _rows(run: Path, data: Path, kinds: Sequence[str]) -> Iterator[Row]:
         for split in ("valid", "test")
     }
     model = replace(stored.retriever, memory=None)
-    alone, plain_seconds = _recall(model, users["test"])
+    of_valid, _ = _recall(model, users["valid"])
+    of_test, plain_seconds = _recall(model, users["test"])
     for kind in kinds:
-        yield _row(stored, model, users, kind, alone, plain_seconds)
+        yield _row(stored, model, users, kind, (of_valid, of_test), plain_seconds)
 
 
 def _row(
@@ -68,7 +69,7 @@ def _row(
     model: Retriever,
     users: dict[str, EvaluationUsers],
     kind: str,
-    alone: float,
+    alone: tuple[float, float],
     plain_seconds: float,
 ) -> Row:
     name, _, keep = kind.partition(":")
@@ -88,11 +89,12 @@ def _row(
         "run": stored.checkpoint.path.resolve().parent.parent.name,
         "memory": kind,
         "edges": len(edges.to),
-        "model": f"{alone:.4f}",
+        "model, valid": f"{alone[0]:.4f}",
+        "model, test": f"{alone[1]:.4f}",
         "memory alone": f"{memory:.4f}",
         "valid": f"{_recall(both, users['valid'])[0]:.4f}",
         "test": f"{found:.4f}",
-        "gain": f"{found / max(alone, memory):.3f}",
+        "gain": f"{found / max(alone[1], memory):.3f}",
         "weight": f"{numbers[0]:.3f}",
         "edges s": made - start,
         "fit s": fit - made,
