@@ -351,7 +351,7 @@ def _check_memory(request: Request, task: Task) -> None:
 def _numbers_of_fit(request: Request) -> list[float] | None:
     """Return the numbers of a final fit's memory: those of its first start, or of this one."""
     events = read_record(request.folder, unsaid).get("events", [])
-    begun = [event["final_fit_of"] for event in events if "final_fit_of" in event]
+    begun = [fit for event in events if isinstance(fit := event.get("final_fit_of"), dict)]
     found: list[float] | None = (begun[0] if begun else request.fit_of or {}).get("memory")
     return found
 
