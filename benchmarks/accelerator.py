@@ -41,8 +41,8 @@ from reprise.retrieval.search import best_by_tiles
 from reprise.retrieval.terms import NO_TERMS
 from reprise.retrieval.vectors import retriever_of
 from reprise.runtime.device import multiply_in_float32
-from reprise.training.batches import Sampler, prefetch
-from reprise.training.dispatch import Work, make_work, portions
+from reprise.training.batches import Sampler
+from reprise.training.dispatch import Work, portions, work_of
 from reprise.training.schedules import CONSTANT
 from reprise.training.state import Arrays
 from reprise.training.step import initial_arrays, make_train_step
@@ -93,11 +93,10 @@ class Subject:
     def take_turn(self, steps: int) -> None:
         """Take the steps over ready batches, then over batches as they are made."""
         step = make_train_step(get_model(self.model), SETTINGS["optimizer"].default)
-        make = make_work(step, self.sampler, 0, LEARNING_RATE, CONSTANT, self.at_once)
+        about = (step, self.sampler, 0, LEARNING_RATE, CONSTANT, self.at_once)
         planned = [*portions(1, steps, steps, self.at_once)]
-        made = [make(one) for one in planned]
-        self.ready.append(self._ms_a_step(made, steps))
-        with closing(prefetch(make, planned)) as work:
+        self.ready.append(self._ms_a_step(list(work_of(*about, planned)), steps))
+        with closing(work_of(*about, planned)) as work:
             self.fed.append(self._ms_a_step(work, steps))
 
     def _ms_a_step(self, work: Iterable[Work], steps: int) -> float:

@@ -1,6 +1,6 @@
 """Memory that a device lacks, wherever XLA finds that out, is one line with what to do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,12 @@ def at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def at_step_8(monkeypatch: pytest.MonkeyPatch) -> None:
-    def making(*given: Any) -> Callable[[range], Work]:
-        work = dispatch.make_work(*given)
+    def making(*given: Any) -> Iterator[Work]:
         failing = Work(8, lambda arrays: lacks_memory())  # type: ignore[arg-type, return-value]
-        return lambda updates: failing if 8 in updates else work(updates)
+        for work in dispatch.work_of(*given):
+            yield failing if work.last == 8 else work
 
-    monkeypatch.setattr(loop, "make_work", making)
+    monkeypatch.setattr(loop, "work_of", making)
 
 
 def at_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:

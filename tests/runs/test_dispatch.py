@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers.commands import Recorder, check_same_end, run_small, small_config, stopping_at
 from reprise.data.dataset import open_dataset
 from reprise.runtime import device
-from reprise.training.dispatch import make_work, portions
+from reprise.training.dispatch import portions, work_of
 from reprise.training.schedules import schedule_of
 from reprise.training.setup import Task, fresh_state, make_task
 from reprise.training.state import Arrays
@@ -37,11 +37,11 @@ def test_ranges_cover_all_updates_in_order_and_end_where_something_is_due(
 def trained(task: Task, at_once: int, cuts: tuple[int, ...]) -> Arrays:
     """The arrays after the updates up to the last of `cuts`, a dispatch ending at each of them."""
     schedule = schedule_of(task.config)
-    make = make_work(task.step, task.sampler, 0, 0.01, schedule, at_once)
+    about = (task.step, task.sampler, 0, 0.01, schedule, at_once)
     arrays, done = fresh_state(task).arrays, 0
     for cut in cuts:
-        for portion in portions(done + 1, cut, cut, at_once):
-            work = make(portion)
+        ranges = list(portions(done + 1, cut, cut, at_once))
+        for portion, work in zip(ranges, work_of(*about, ranges), strict=True):
             assert work.last == portion[-1]
             arrays = work.run(arrays)
         done = cut

@@ -51,8 +51,12 @@ def work_of(planned: Description, arrays: Arrays, batch: Batch) -> Work:
             flops += times * _flops(equation)
         elif name in _SUMS:
             exchanged += times * sum(size_of(one.aval) for one in equation.outvars)
-    moved = _moved(planned, arrays, batch) + 2 * exchanged
-    return Work(flops, moved, exchanged, _rounds(traced.jaxpr))
+    moved, rounds = _moved(planned, arrays, batch) + 2 * exchanged, _rounds(traced.jaxpr)
+    if planned.processes > 1:  # what each has read for the batch, see `training.by_process`
+        read = (batch.history, batch.target, batch.times)
+        exchanged += sum(size_of(part) for part in read if part is not None)
+        rounds += 1
+    return Work(flops, moved, exchanged, rounds)
 
 
 def _equations(program: Any, times: int = 1) -> Iterator[tuple[Any, int]]:

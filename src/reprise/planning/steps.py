@@ -17,8 +17,7 @@ from reprise.runtime import device
 from reprise.runtime.memory import keep_freed_memory
 from reprise.runtime.mesh import AXIS, DEALT, EVERYWHERE, Mesh
 from reprise.runtime.processes import ALONE
-from reprise.training.batches import prefetch
-from reprise.training.dispatch import make_work, portions
+from reprise.training.dispatch import portions, work_of
 from reprise.training.on_mesh import make_apply_pending as make_dealt_apply_pending
 from reprise.training.optimizers import make_apply_pending
 from reprise.training.schedules import schedule_of
@@ -70,7 +69,7 @@ def _steps(tried: Description, mesh: Mesh | None) -> tuple[float, Arrays]:
     arrays: Arrays = jax.jit(lambda: arrays_of(config, tried.items, mesh=mesh))()
     keep_freed_memory()
     schedule, rate = schedule_of(config), config.learning_rate
-    draw = make_work(step, sampler, 0, rate, schedule, at_once, None, mesh)
+    about = (step, sampler, 0, rate, schedule, at_once)
     together = ALONE if mesh is None else mesh.processes
     done = 0
 
@@ -79,7 +78,7 @@ def _steps(tried: Description, mesh: Mesh | None) -> tuple[float, Arrays]:
         numbers = portions(done + 1, done + steps, steps, at_once)
         done += steps
         start = time.perf_counter()
-        with closing(prefetch(draw, numbers)) as works:
+        with closing(work_of(*about, numbers, None, mesh)) as works:
             for work in works:
                 arrays = work.run(arrays)
         arrays.loss_sum.block_until_ready()

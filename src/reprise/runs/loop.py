@@ -28,8 +28,7 @@ from reprise.runs.folder import RunFolder
 from reprise.runs.signals import StopRequest
 from reprise.runtime.memory import keep_freed_memory
 from reprise.training import averaging, features_on_mesh
-from reprise.training.batches import prefetch
-from reprise.training.dispatch import RunAhead, Work, make_work, portions
+from reprise.training.dispatch import RunAhead, portions, work_of
 from reprise.training.schedules import schedule_of
 from reprise.training.setup import Task, averaged, gathered, small, snapshot_of, up_to_date
 from reprise.training.state import Best, Progress, Snapshot, TrainState
@@ -173,23 +172,19 @@ def train(
     config = task.config
     started = time.monotonic() - state.progress.seconds
     at, ahead = state.progress, RunAhead()
-    draw = make_work(
+    every = averaging.interval(config) if config.average_decay else config.test_iter
+    work = work_of(
         task.step,
         task.sampler,
         at.branch,
         at.learning_rate,
         schedule_of(config),
         task.at_once,
+        portions(at.step + 1, config.max_steps, every, task.at_once),
         task.features,
         task.mesh,
+        task.dataset.refuse_short,
     )
-
-    def make(updates: range) -> Work:
-        task.dataset.refuse_short()
-        return draw(updates)
-
-    every = averaging.interval(config) if config.average_decay else config.test_iter
-    work = prefetch(make, portions(at.step + 1, config.max_steps, every, task.at_once))
 
     with closing(work), _saver(task, folder, observer, saves_copies) as saver:
         while True:

@@ -82,6 +82,16 @@ class Mesh:
         array = np.asarray(value)
         return self._made(array.shape, EVERYWHERE, lambda place: array, copied)
 
+    def added_up(self, own: NDArray[Any]) -> Array:
+        """Return the sum of the processes' arrays, of one shape, on every device; it is under way
+        when this returns.
+        """
+        leading = self.places[0]
+        nothing = np.zeros_like(own)
+        parts = self.each(own.shape, lambda place: own if place == leading else nothing)
+        summed: Array = _added_up(self.devices)(parts)
+        return summed
+
     def greatest(self, value: int) -> int:
         """Return the greatest of the processes' values."""
         own = np.full(len(self.devices.local_devices), value, np.int32)
@@ -106,6 +116,20 @@ def _filled_up(share: NDArray[Any], room: int) -> NDArray[Any]:
     if len(share) == room:  # most are: no copy
         return share[None]
     return np.pad(share, [(0, room - len(share))] + [(0, 0)] * (share.ndim - 1))[None]
+
+
+@cache
+def _added_up(devices: jax.sharding.Mesh) -> Any:
+    add_up: Any = lax.psum
+    return jax.jit(
+        jax.shard_map(
+            lambda own: add_up(own[0], AXIS),
+            mesh=devices,
+            in_specs=DEALT,
+            out_specs=EVERYWHERE,
+            check_vma=False,
+        )
+    )
 
 
 @cache

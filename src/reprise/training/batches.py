@@ -32,6 +32,31 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
+class Taken(NamedTuple):
+    """What a batch takes of its users' sequences.
+
+    Attributes:
+        history, target: [B, L] and [B, m] int32 item numbers.
+        times: As `Batch` has them.
+    """
+
+    history: NDArray[np.int32]
+    target: NDArray[np.int32]
+    times: NDArray[np.int32] | None
+
+
+class Draw(NamedTuple):
+    """Whom a batch is of, [B], and which positions of their sequences."""
+
+    users: NDArray[np.int64]
+    positions: targets.Drawn
+
+    def of(self, some: NDArray[np.bool_]) -> "Draw":
+        """Return the draw of some of the users."""
+        positions = targets.Drawn._make(each[some] for each in self.positions)
+        return Draw(self.users[some], positions)
+
+
 class Batch(NamedTuple):
     """The input of one step, in static shapes.
 
@@ -95,33 +120,49 @@ class Sampler:
 
     def batch(self, branch: int, step: int) -> Batch:
         """Return the batch of update `step` (from 1), regardless of what was drawn before."""
+        draw = self.draw(branch, step)
+        return self.made(branch, step, draw, self.taken(draw))
+
+    def draw(self, branch: int, step: int) -> Draw:
+        """Draw the users and positions of a batch; where all items are targets, by the lengths of
+        their sequences alone.
+        """
         row = _stream(self.seed, branch, step, _USERS).choice(
             len(self.users), self.batch_size, replace=False
         )
         users = self.users[row]
         rngs = (_stream(self.seed, branch, step, stream) for stream in (_POSITIONS, _AHEAD))
         if self.split.targets is None:
-            drawn = self._draw(users, *rngs)
-        else:
-            drawn = targets.draw(self.split, users, self.rule, self.history_length, *rngs)
-        prefixes = drawn.prefixes
-        history, _ = self.split.histories(users, drawn.end, self.history_length)
-        target = self.split.items[self.split.offsets[users][:, None] + drawn.place]
+            return Draw(users, self._draw(users, *rngs))
+        about = (self.split, users, self.rule, self.history_length)
+        return Draw(users, targets.draw(*about, *rngs))
+
+    def taken(self, draw: Draw) -> Taken:
+        """Read what was drawn from the users' sequences, row by row: those of no other user."""
+        users, positions = draw
+        history, _ = self.split.histories(users, positions.end, self.history_length)
+        target = self.split.items[self.split.offsets[users][:, None] + positions.place]
+        times = self._times(users, positions.end) if self.timed else None
+        return Taken(history, target, times)
+
+    def made(self, branch: int, step: int, draw: Draw, taken: Taken) -> Batch:
+        """Return the batch of what was drawn and read for it."""
+        prefixes = draw.positions.prefixes
         sample = negatives.sample(
             self.kind,
             _stream(self.seed, branch, step, _NEGATIVES),
-            target.ravel(),
+            taken.target.ravel(),
             self.num_negatives,
             self.num_items,
             self.target_chance,
             self.ranking,
         )
         key = _stream(self.seed, branch, step, _KEY).integers(2**32, size=2, dtype=np.uint32)
-        batch = self._localise(history, prefixes, target, sample, key)
+        batch = self._localise(taken.history, prefixes, taken.target, sample, key)
         if self.packs:
             longest = prefixes.max(axis=1)
             batch = batch._replace(packed=packed(longest, self.history_length, self.shares))
-        return batch._replace(times=self._times(users, drawn.end)) if self.timed else batch
+        return batch if taken.times is None else batch._replace(times=taken.times)
 
     def _times(self, users: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return the times of the history before `end` [B] and of the item there. The request after

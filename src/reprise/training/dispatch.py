@@ -4,7 +4,8 @@ only as far ahead as a stop request can wait for.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -13,7 +14,8 @@ from jax.stages import Compiled, Wrapped
 
 from reprise.models.features import Features
 from reprise.runtime.mesh import Mesh
-from reprise.training.batches import Sampler
+from reprise.training.batches import Draw, Sampler, prefetch
+from reprise.training.by_process import Part
 from reprise.training.on_mesh import placed
 from reprise.training.optimizers import make_update, make_updates
 from reprise.training.schedules import Schedule
@@ -32,6 +34,14 @@ class Work(NamedTuple):
     run: Callable[[Arrays], Arrays]
 
 
+class Own(NamedTuple):
+    """What this process has read for an update, see `by_process.Part`; then what all have."""
+
+    number: int
+    draw: Draw
+    taken: Any
+
+
 def portions(first: int, last: int, every: int, at_once: int) -> Iterator[range]:
     """Split updates first..last into ranges of at most `at_once` that never cross a multiple of
     `every`, the evaluation interval.
@@ -42,29 +52,54 @@ def portions(first: int, last: int, every: int, at_once: int) -> Iterator[range]
         first = end
 
 
-def make_work(
+def work_of(
     step: TrainStep,
     sampler: Sampler,
     branch: int,
     learning_rate: float,
     schedule: Schedule,
     at_once: int,
+    ranges: Iterable[range],
     features: Features | None = None,
     mesh: Mesh | None = None,
-) -> Callable[[range], Work]:
-    """Return work(updates) for ranges of up to `at_once` updates. It draws their batches and starts
-    the transfer to the device before they run.
+    check: Callable[[], None] = lambda: None,
+) -> Generator[Work, None, None]:
+    """Yield the work of each of the ranges of up to `at_once` updates. Threads draw their batches
+    and start the transfer to the device before they run; check() is called before each is drawn.
 
     Several updates run as one program, a loop over the updates. How updates are grouped depends on
-    where a run was stopped; the results are bitwise identical for every grouping.
+    where a run was stopped; the results are bitwise identical for every grouping. Of several
+    processes, each reads its own users' sequences alone, and hears of the others': all have to take
+    the same work in the same order.
     """
-    program = _program(step, at_once)
+    program, about = _program(step, at_once), (sampler, branch, learning_rate, schedule)
 
     def work(updates: range) -> Work:
-        inputs = _inputs(sampler, branch, learning_rate, schedule, updates, at_once, mesh)
+        check()
+        inputs = _inputs(*about, updates, at_once, mesh)
         return Work(updates[-1], lambda arrays: program(arrays, *inputs, features))
 
-    return work
+    if mesh is None or mesh.processes.count == 1:
+        yield from prefetch(work, ranges)
+        return
+    part = Part.of(sampler, mesh)
+
+    def own(updates: range) -> Own:
+        check()
+        (number,) = updates
+        return Own(number, *part.own(branch, number))
+
+    def together(heard: Own) -> Work:
+        batch = part.batch(branch, heard.number, heard.draw, heard.taken)
+        update = make_update(learning_rate, heard.number, schedule)
+        inputs = placed(mesh, batch), update
+        return Work(heard.number, lambda arrays: program(arrays, *inputs, features))
+
+    with closing(prefetch(own, ranges)) as each:
+        # Summed up where this is taken from, by the thread that runs the steps: the devices of all
+        # processes have to get their programs in the same order.
+        summed = (one._replace(taken=mesh.added_up(one.taken)) for one in each)
+        yield from prefetch(together, summed)
 
 
 def compile_work(
@@ -77,8 +112,8 @@ def compile_work(
     features: Features | None = None,
     mesh: Mesh | None = None,
 ) -> Compiled:
-    """Compile the program that `make_work` runs, from the shapes of `arrays`. JAX caches it, so
-    `make_work` with the same step does not compile it again.
+    """Compile the program that `work_of` runs, from the shapes of `arrays`. JAX caches it, so
+    `work_of` with the same step does not compile it again.
     """
     program = cast(Wrapped, _program(step, at_once))
     inputs = _inputs(sampler, 0, learning_rate, schedule, range(1, 2), at_once, mesh)

@@ -21,6 +21,7 @@ from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import Dataset, Truth
 from reprise.data.features import Feature
+from reprise.data.npy import forget
 from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import DataError, UsageError
 from reprise.memory.edges import Edges
@@ -126,21 +127,27 @@ def make_task(
         edges = None
     elif edges is None:
         edges = memory.edges_of(config, train, dataset.num_items)
+    rows = with_row(train, dataset.num_items)
+    sampler = sampler_of(
+        config,
+        train,
+        dataset.num_items,
+        ranking_of(dataset.rank, dataset.cold),
+        1 if mesh is None else mesh.size,
+    )
+    identity = _identity(config, dataset) | digests(features) | memory.digest(edges)
+    if mesh is not None and mesh.processes.count > 1:  # each reads its own users' from here on
+        forget(train.items)
+        forget(train.times)
     return Task(
         config=config,
         dataset=dataset,
-        identity=_identity(config, dataset) | digests(features) | memory.digest(edges),
+        identity=identity,
         environment=environment.current() | meshes.named(mesh),
         model=model,
         step=step_of(model, objective, config, mesh),
         apply_pending=_apply_pending(config, mesh),
-        sampler=sampler_of(
-            config,
-            train,
-            dataset.num_items,
-            ranking_of(dataset.rank, dataset.cold),
-            1 if mesh is None else mesh.size,
-        ),
+        sampler=sampler,
         valid=valid,
         test=dataset.evaluation_users("test", config.maxlen),
         selecting=valid.sample(config.valid_users, config.seed) if config.valid_users else valid,
@@ -148,7 +155,7 @@ def make_task(
         item_category=dataset.known_categories,
         truth={split: dataset.truth(split) for split in ("valid", "test")},
         at_once=device.steps_at_once() if mesh is None else 1,
-        features=_on_devices(features, with_row(train, dataset.num_items), mesh),
+        features=_on_devices(features, rows, mesh),
         edges=edges,
         mesh=mesh,
     )
