@@ -3,14 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from helpers.commands import run_small, small_config, stopping_at
 from reprise.data.dataset import open_dataset
 from reprise.evaluation.evaluate import evaluate
+from reprise.models.registry import get_model
+from reprise.models.scoring import Scoring
 from reprise.retrieval.on_mesh import DealtRetriever, _merged, _padded, _part
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
+from reprise.retrieval.terms import Added
 from reprise.runs import stored, stored_on_mesh
 from reprise.runs.folder import Source
 from reprise.runs.loop import retriever_of_state
@@ -114,3 +118,36 @@ def test_merged_lists_are_those_of_all_items(monkeypatch: pytest.MonkeyPatch) ->
     merged = _merged(of_four, cut, 9)
     for name, expected in ranked(every, 9)._asdict().items():
         assert np.array_equal(np.concatenate([getattr(one, name) for one in merged]), expected)
+
+
+@pytest.mark.parametrize("places", [(0,), (3,), (0, 2), (1, 3), (0, 1, 2, 3)])
+@pytest.mark.parametrize("count", [1, 5, 11, 12])
+def test_places_of_a_process_are_those_of_its_items(places: tuple[int, ...], count: int) -> None:
+    mesh = mesh_of(4)
+    assert mesh is not None
+    room = count // 4 + 1
+    retriever = DealtRetriever(
+        get_model("DNN"),
+        Scoring(),
+        jax.device_put(np.arange(room * len(places) * 2, dtype=np.float32).reshape(-1, 2)),
+        2,
+        {},
+        places=places,
+        mesh=mesh,
+        count=count,
+    )
+    own = [item for item in range(1, count + 1) if item % 4 in places]
+    vectors = retriever.candidates()
+    table = [row * 4 + place for row in range(room) for place in places]
+    assert vectors[:, 0].tolist() == [2 * table.index(item) for item in own]
+
+    every = np.arange(1, count + 1)
+    added = Added(every * 0, every, every.astype(np.float32))
+    found = retriever._own(added)
+    assert found is not None
+    assert [int(value) for value in found.value] == own
+    assert found.item.tolist() == list(range(1, len(own) + 1))
+    ids = np.array([[*found.item.tolist(), NO_ITEM]])
+    ranking = retriever._numbered(Ranking(ids, ids.astype(np.float32), ids))
+    assert ranking.ids.tolist() == [[*own, NO_ITEM]]
+    assert retriever._own(None) is None

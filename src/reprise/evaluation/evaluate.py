@@ -125,7 +125,7 @@ def evaluate_each(
             own.append(_chosen(ranking, item_category, top_n, coef))
     finite = bool(
         passed.finite
-        and _is_finite(retriever, items)
+        and retriever.is_finite(items)
         and (filter_seen or math.isfinite(seen_bias))
         and (retriever.memory is None or np.isfinite(retriever.memory.numbers).all())
     )
@@ -153,12 +153,6 @@ def _rankings(
     if isinstance(retriever, DealtRetriever):
         return retriever.rankings(chunks, items)
     return search(chunks, items)
-
-
-def _is_finite(retriever: Retriever, items: NDArray[np.float32]) -> bool:
-    if isinstance(retriever, DealtRetriever):
-        return retriever.is_finite(items)
-    return bool(np.isfinite(items).all())
 
 
 def _chosen(

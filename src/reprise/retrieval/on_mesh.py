@@ -31,15 +31,13 @@ class DealtRetriever(Retriever):
 
     Attributes:
         rows: [at least first + n, at least width], with the rows of these items, ascending.
-        first: Where theirs begin.
-        ids: [n] int64, their numbers.
+        places: Those of this process's devices, which have the items of these numbers modulo N.
         mesh: The devices.
         table: [N, R, at least width], the dealt rows of all items.
         count: V.
     """
 
-    first: int = 0
-    ids: NDArray[np.int64] | None = None
+    places: tuple[int, ...] = ()
     mesh: Mesh | None = None
     table: Array | None = None
     count: int = 0
@@ -67,13 +65,14 @@ class DealtRetriever(Retriever):
 
     def candidates(self) -> NDArray[np.float32]:
         """Return the vectors [n, d] of this process's items."""
-        assert self.ids is not None
-        return self.item_vectors()[self.first :][: len(self.ids)]
+        every = self._devices
+        own = sum(len(range(place, self.count + 1, every)) for place in self.places) - self._first
+        return self.item_vectors()[self._first :][:own]
 
     def is_finite(self, items: NDArray[np.float32]) -> bool:
         """Return whether the vectors of all processes are finite."""
         assert self.mesh is not None
-        return not self.mesh.greatest(int(not np.isfinite(items).all()))
+        return not self.mesh.greatest(int(not super().is_finite(items)))
 
     def rankings(self, chunks: Iterable[Chunk], items: NDArray[np.float32]) -> list[Ranking]:
         """Return the ranking of each chunk over all items, as `search` does; `items` are the
@@ -92,19 +91,31 @@ class DealtRetriever(Retriever):
         return _merged(self.mesh, padded, min(max(asked, default=0), self.count))
 
     def _own(self, added: Added | None) -> Added | None:
-        """Return the values of this process's items, by their places."""
-        assert self.ids is not None
+        """Return the values of this process's items, by their places among these."""
         if added is None:
             return None
-        place = np.minimum(np.searchsorted(self.ids, added.item), len(self.ids) - 1)
-        is_own = self.ids[place] == added.item
-        return Added(added.user[is_own], place[is_own] + 1, added.value[is_own])
+        rank = np.full(self._devices, -1)
+        rank[list(self.places)] = np.arange(len(self.places))
+        row, device_of = np.divmod(added.item, self._devices)
+        own = rank[device_of] >= 0
+        place = row[own] * len(self.places) + rank[device_of[own]] - self._first
+        return Added(added.user[own], place + 1, added.value[own])
 
     def _numbered(self, ranking: Ranking) -> Ranking:
-        """Return a ranking of places as one of items."""
-        assert self.ids is not None
-        ids = np.where(ranking.ids == NO_ITEM, NO_ITEM, self.ids[ranking.ids - 1])
-        return ranking._replace(ids=ids)
+        """Return a ranking of this process's items, by their places from 1 on, as one of items."""
+        row, rank = np.divmod(ranking.ids - 1 + self._first, len(self.places))
+        numbers = row * self._devices + np.array(self.places)[rank]
+        return ranking._replace(ids=np.where(ranking.ids == NO_ITEM, NO_ITEM, numbers))
+
+    @property
+    def _first(self) -> int:
+        """Where the rows of items begin: behind the padding, if this process has it."""
+        return int(0 in self.places)
+
+    @property
+    def _devices(self) -> int:
+        assert self.mesh is not None
+        return self.mesh.size
 
 
 def retriever_of_table(
@@ -119,14 +130,11 @@ def retriever_of_table(
 ) -> DealtRetriever:
     """Return the retriever of dealt rows [N, R, at least width] of `count` items."""
     shards = {shard.index[0].start or 0: shard.data for shard in table.addressable_shards}
-    places, devices, room = sorted(shards), table.shape[0], table.shape[1]
-    every = (np.arange(room)[:, None] * devices + places).reshape(-1)
-    ids = every[(every > 0) & (every <= count)]
+    places = tuple(sorted(shards))
     rows = _in_order([np.asarray(shards[place])[0] for place in places], width)
     here = {name: device.own(np.asarray(value)) for name, value in params.items()}
     own = (model, scoring, jax.device_put(rows), width, here, request_time)
-    first = int(every[0] == 0)  # behind the padding
-    return DealtRetriever(*own, first=first, ids=ids, mesh=mesh, table=table, count=count)
+    return DealtRetriever(*own, places=places, mesh=mesh, table=table, count=count)
 
 
 def _in_order(shares: list[NDArray[np.float32]], width: int) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reprise.training.state import Arrays
 
 CHUNK = 256  # users per call; fixed, because the size affects rounding
+_AT_ONCE = 1 << 16  # vectors that are looked through at a time
 
 
 class InterruptedSearchError(Exception):
@@ -94,6 +95,11 @@ class Retriever:
     def candidates(self) -> NDArray[np.float32]:
         """Return the vectors [n, d] of the items that a search compares: 1..V."""
         return self.item_vectors()[1:]
+
+    def is_finite(self, items: NDArray[np.float32]) -> bool:
+        """Return whether all of the `candidates` are finite."""
+        starts = range(0, len(items), _AT_ONCE)
+        return all(bool(np.isfinite(items[start:][:_AT_ONCE]).all()) for start in starts)
 
     def history_vectors(self) -> NDArray[np.float32]:
         """Return the item vectors [V+1, d] that histories are read with; row 0 is padding."""
