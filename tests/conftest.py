@@ -17,12 +17,14 @@ from helpers.builders_features import described, random_features
 from helpers.commands import evaluating, run_small
 from helpers.effort import make_profiles
 from reprise import durable
+from reprise.data import npy
 from reprise.data.dataset import SPLITS
 from reprise.data.prepare import publish
 from reprise.data.sequences import Sequences
 from reprise.data.synthetic import make_demo
 from reprise.models.features import Features
 from reprise.runs.folder import RunFolder
+from reprise.runtime import device
 from reprise.runtime.setup import setup as set_up_process
 from reprise.training import setup
 from reprise.training.batches import Batch
@@ -157,3 +159,11 @@ def scripted() -> Iterator[Callable[[dict[int, float]], None]]:
             stack.enter_context(evaluating(evaluate))
 
         yield use
+
+
+@pytest.fixture
+def tables_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let arrays of tests be as large as those that are mapped, and copied by blocks."""
+    monkeypatch.setattr(npy, "MAPPED_FROM", 300)
+    monkeypatch.setattr(device, "LARGE", 1)
+    monkeypatch.setattr(device, "_AT_ONCE", 1000)

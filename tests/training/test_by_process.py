@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from helpers.effort import examples
 from reprise.data import npy
 from reprise.data.sequences import Sequences
+from reprise.runtime.memory import forget
 from reprise.training.batches import Sampler, make_sampler
 from reprise.training.by_process import Part, divided
 from reprise.training.targets import TargetRule
@@ -110,7 +111,7 @@ def test_process_has_its_own_users_items_in_memory_alone(
     assert items.max() == ITEMS
     size = items.nbytes
     assert resident(path) >= size
-    npy.forget(items)
+    forget(items)
     assert resident(path) == 0
 
     split = Sequences(np.arange(users + 1, dtype=np.int64) * each, items)
@@ -120,5 +121,5 @@ def test_process_has_its_own_users_items_in_memory_alone(
         part.own(0, step)
     # The system reads some pages ahead, which may be a neighbour's.
     assert 0.1 * size < resident(path) < 0.35 * size
-    npy.forget(np.arange(3))  # has nothing that could be given back
-    npy.forget(None)
+    forget(np.arange(3))  # has nothing that could be given back
+    forget(None)

@@ -41,7 +41,9 @@ from reprise.checkpoints.migrate import (
     lift_arrays,
     migrate,
 )
+from reprise.data import npy
 from reprise.errors import CheckpointError, WriteError
+from reprise.runtime.memory import forget
 from reprise.runtime.processes import ALONE, Processes
 from reprise.text.messages import Phrase, Say
 from reprise.training.state import (
@@ -243,8 +245,8 @@ def load(
 
 def load_shares(checkpoint: Checkpoint, places: Sequence[int], devices: int) -> Snapshot:
     """Read the arrays as `load` does, but of the tables the shares in these places among so many
-    devices, whatever devices wrote them. One of the files is in memory at a time, and files without
-    rows of these shares are not read.
+    devices, whatever devices wrote them. One of the files is in memory at a time, if any, and files
+    without rows of these shares are not read.
     """
     if checkpoint.schema < FIRST_SCHEMA_WITH_ROW_STEPS:  # of before there were shares
         return load(checkpoint)
@@ -272,6 +274,7 @@ def load_shares(checkpoint: Checkpoint, places: Sequence[int], devices: int) -> 
             own = found.setdefault(share_name(table, place, devices), empty)
             held = ids % of == written
             own[held] = array[ids[held] // of]
+        forget(array)
     return Snapshot(found, checkpoint.progress)
 
 
@@ -298,9 +301,18 @@ def _names(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _array(path: Path, name: str, manifest: Mapping[str, Mapping[str, Any]]) -> NDArray[Any]:
-    """Return an array of a checkpoint, verified."""
+    """Return an array of a checkpoint, verified: of a large file mapped, so that it need not be in
+    memory beside what it is copied into.
+    """
     file = f"{name}.npy"
-    array, entry = read_array(path, file, manifest), manifest[file]
+    entry = manifest[file]
+    if entry["size"] < npy.MAPPED_FROM:
+        array = read_array(path, file, manifest)
+    else:
+        for _ in _blocks(path, file, manifest):
+            pass  # verified
+        with _reading(path, file):
+            array = npy.open_array(path / file)
     if [array.dtype.str, list(array.shape)] != [entry["dtype"], entry["shape"]]:
         raise DamagedCheckpointError("damage_array", name=file)
     return array

@@ -1,6 +1,5 @@
 """Open .npy files with validated headers; write them in chunks."""
 
-import mmap
 import tokenize
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,15 +51,6 @@ def open_array(path: Path) -> NDArray[Any]:
     except _DAMAGE as error:
         reason = str(error) or Phrase("unexpected_content")
         raise ContentError("file_reason", name=path.name, reason=reason) from error
-
-
-def forget(array: NDArray[Any] | None) -> None:
-    """Give the system back the memory of what was read of a mapped array, which is read from the
-    file again where it is needed; nothing of others.
-    """
-    mapped = None if array is None else array.base
-    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:

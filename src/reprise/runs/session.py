@@ -53,6 +53,7 @@ from reprise.runs.signals import StopRequest, stop_requests
 from reprise.runs.together import Mute, agreed, follow_start, loaded, shares_of, start_of
 from reprise.runtime import environment
 from reprise.runtime import mesh as meshes
+from reprise.runtime.memory import return_freed_memory
 from reprise.runtime.processes import Place
 from reprise.text.messages import Phrase, Say, unsaid
 from reprise.training.doubts import doubts
@@ -475,6 +476,7 @@ def _free(state: TrainState) -> None:
     """Free the arrays of a state that nothing goes on from."""
     for array in jax.tree.leaves(state.arrays):
         array.delete()
+    return_freed_memory()
 
 
 def _measure(

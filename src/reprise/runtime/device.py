@@ -5,6 +5,7 @@ XLA is asked for sums in a fixed order before it starts, in `runtime.setup`.
 
 import math
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,12 +15,15 @@ from jax import Array
 from numpy.typing import NDArray
 
 from reprise.errors import DeviceError
+from reprise.runtime.memory import forget
 from reprise.text.messages import Phrase
 
 # At the shape of Books, a GPU runs a step faster than Python dispatches it. The number is limited
 # by how long a stop request may wait.
 _STEPS = 16
 _BORROWED_ALIGNMENT = 64  # bytes
+LARGE = 1 << 26  # bytes: arrays from this on are copied by blocks of rows
+_AT_ONCE = 1 << 24  # bytes of a block
 
 
 def present() -> bool:
@@ -55,11 +59,34 @@ def own(array: NDArray[Any], on: jax.Device | None = None) -> Array:
     """Put an array on a device (None: the default one), in memory that JAX owns: aligned NumPy
     memory, which JAX would borrow, cannot be donated to the step.
     """
+    if array.ndim and array.nbytes >= LARGE:
+        return own_by_blocks(array, array.shape, on)
     if array.ctypes.data % _BORROWED_ALIGNMENT == 0:
         with nullcontext() if on is None else jax.default_device(on):
             return jnp.array(array)  # copies twice, but copies
     owned: Array = jax.device_put(array, on, may_alias=False)
     return owned.block_until_ready()
+
+
+def own_by_blocks(
+    array: NDArray[Any], shape: tuple[int, ...], on: jax.Device | None = None
+) -> Array:
+    """Return `own` of rows [n, ...] in an array [room, ...] or [1, room, ...], behind which there
+    are zeros. It is copied by blocks of rows, so that a large array is in memory once beside the
+    one that is made, or, if it is mapped, a block of it.
+    """
+    made, axis = jnp.zeros(shape, array.dtype, device=on), len(shape) - array.ndim
+    size = min(len(array), max(1, _AT_ONCE * len(array) // max(1, array.nbytes)))
+    for first in (min(at, len(array) - size) for at in range(0, len(array), max(1, size))):
+        block = np.ascontiguousarray(array[first:][:size])
+        made = _put(made, block.reshape(*[1] * axis, *block.shape), first, axis)
+        forget(array)
+    return made.block_until_ready()
+
+
+@partial(jax.jit, static_argnums=3, donate_argnums=0)
+def _put(made: Array, rows: NDArray[Any], first: int, axis: int) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(made, rows, first, axis)
 
 
 def empty(shape: tuple[int, ...]) -> NDArray[np.float32]:

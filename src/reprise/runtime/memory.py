@@ -6,12 +6,15 @@ step with large score arrays spends much of its time on new pages, zeroed each t
 """
 
 import ctypes
+import mmap
 import re
 import resource
 import sys
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from reprise.errors import MemoryLimitError
 
@@ -29,6 +32,7 @@ _LIMITS = (
 _TO_LOAD = {"numpy": 160 * _MB, "jax": 640 * _MB}
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
+_TRIM_THRESHOLD_OF_GLIBC, _MMAP_MAX_OF_GLIBC = 2**17, 2**16
 
 
 def share_one_heap() -> bool:
@@ -47,6 +51,27 @@ def keep_freed_memory() -> bool:
     their size in the heap. Return whether the C library supports it.
     """
     return _set(_MMAP_MAX, 0) and _set(_TRIM_THRESHOLD, 2**31 - 1) and _set(_TOP_PAD, 2**26)
+
+
+def return_freed_memory() -> bool:
+    """Return what is freed to the system, now and from now on: after the last step, tables are read
+    into memory that the holes of the heap may not have room for. Return whether the C library
+    supports it.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is None:
+        return False
+    trim(0)
+    return _set(_MMAP_MAX, _MMAP_MAX_OF_GLIBC) and _set(_TRIM_THRESHOLD, _TRIM_THRESHOLD_OF_GLIBC)
+
+
+def forget(array: NDArray[Any] | None) -> None:
+    """Give the system back the memory of what was read of a mapped array, which is read from the
+    file again where it is needed; nothing of others.
+    """
+    mapped = None if array is None else array.base
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def available_memory() -> int | None:

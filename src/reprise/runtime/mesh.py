@@ -46,11 +46,7 @@ class Mesh:
         with zeros.
         """
         room = -(-len(table) // self.size)
-
-        def of_device(place: int) -> NDArray[Any]:
-            return _filled_up(table[place :: self.size], room)
-
-        return self._made((self.size, room, *table.shape[1:]), DEALT, of_device)
+        return self._dealt(room, table.shape[1:], lambda place: table[place :: self.size])
 
     def dealt(self, shares: Mapping[int, NDArray[Any]]) -> Array:
         """Return the dealt table of shares by place, of this process's devices, each as long as the
@@ -58,8 +54,7 @@ class Mesh:
         """
         first = next(iter(shares.values()))
         longest = int(self.greatest(max(map(len, shares.values()))))
-        shape = (self.size, longest, *first.shape[1:])
-        return self._made(shape, DEALT, lambda place: _filled_up(shares[place], longest))
+        return self._dealt(longest, first.shape[1:], lambda place: shares[place])
 
     def each(self, shape: tuple[int, ...], part_of: Callable[[int], NDArray[Any]]) -> Array:
         """Return the array [N, *shape] of each device's part_of(place); not to be donated."""
@@ -100,22 +95,37 @@ class Mesh:
         whole = make(sharding, own, (self.size,))
         return int(np.asarray(_greatest(self.devices)(whole)))
 
+    def _dealt(
+        self, room: int, row: tuple[int, ...], share_of: Callable[[int], NDArray[Any]]
+    ) -> Array:
+        """Return the table of each device's share_of(place), filled up to `room` rows."""
+
+        def part_of(place: int, on: jax.Device) -> Array:
+            share = share_of(place)
+            if len(share) == room and share.nbytes < device.LARGE:  # most are of small tables
+                return device.own(share[None], on)
+            return device.own_by_blocks(share, (1, room, *row), on)
+
+        return self._put_together((self.size, room, *row), DEALT, part_of)
+
     def _made(
         self, shape: tuple[int, ...], spec: PartitionSpec, part_of: Any, copied: bool = True
     ) -> Array:
         """Return the array of this shape, of which part_of(place) is each device's part."""
-        put = device.own if copied else jax.device_put
+        put: Any = device.own if copied else jax.device_put
+        return self._put_together(shape, spec, lambda place, on: put(part_of(place), on))
+
+    def _put_together(
+        self,
+        shape: tuple[int, ...],
+        spec: PartitionSpec,
+        part_of: Callable[[int, jax.Device], Array],
+    ) -> Array:
+        """Return the array of this shape, of which part_of(place, device) is each one's part."""
         sharding = NamedSharding(self.devices, spec)
         places = {one: place for place, one in enumerate(self.devices.devices.flat)}
-        parts = [put(part_of(places[one]), one) for one in sharding.addressable_devices]
+        parts = [part_of(places[one], one) for one in sharding.addressable_devices]
         return jax.make_array_from_single_device_arrays(shape, sharding, parts)
-
-
-def _filled_up(share: NDArray[Any], room: int) -> NDArray[Any]:
-    """Return a share [n, ...] with zeros up to [1, room, ...]."""
-    if len(share) == room:  # most are: no copy
-        return share[None]
-    return np.pad(share, [(0, room - len(share))] + [(0, 0)] * (share.ndim - 1))[None]
 
 
 @cache

@@ -21,7 +21,6 @@ from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
 from reprise.data.dataset import Dataset, Truth
 from reprise.data.features import Feature
-from reprise.data.npy import forget
 from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import DataError, UsageError
 from reprise.memory.edges import Edges
@@ -29,6 +28,7 @@ from reprise.models.features import Features
 from reprise.models.registry import Model, Params
 from reprise.runtime import device, environment
 from reprise.runtime import mesh as meshes
+from reprise.runtime.memory import forget
 from reprise.runtime.mesh import Mesh
 from reprise.runtime.processes import ALONE, Processes
 from reprise.training import averaging, features_on_mesh, on_mesh
