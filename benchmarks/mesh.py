@@ -1,11 +1,15 @@
 """Measure the memory of runs in several processes against one: python benchmarks/mesh.py
 
 Each is a fresh ComiRec-SA on synthetic data of --items items, embedding dimension --dim, trained by
-`reprise train` over loopback: --steps steps, two evaluations of 500 users with their checkpoints,
-and both splits measured at the end. "peak" is the most memory that any of its processes has had
-resident, "of one" its share of the single process's.
+`reprise train` over loopback: --steps steps, --evaluations evaluations of 500 users with their
+checkpoints, and both splits measured at the end. "peak" is the most memory that any of its
+processes has had resident, "of one" its share of the first row's, "planned" what `reprise plan`
+says it has, over the peak. With --copies 0, checkpoints are planned to be written without a copy of
+the state, as where there is no room for one.
 """
 
+import argparse
+import json
 import os
 import socket
 import subprocess
@@ -27,6 +31,8 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=10_000_000)
     parser.add_argument("--dim", type=int, default=32)
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--evaluations", type=int, default=2)
+    parser.add_argument("--copies", type=int, choices=(0, 1), default=1)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 4])
     options = parser.parse_args()
     facts = machine()
@@ -35,10 +41,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_data(Path(folder) / "data" / "many", options.items, _USERS, 500)
         for count in options.processes:
-            peaks = trained(Path(folder), count, options.dim, options.steps)
-            row = {"processes": count, "peak GB": max(peaks) / 1e9}
-            one = rows[0]["peak GB"] if rows else row["peak GB"]
-            rows.append(row | {"of one": row["peak GB"] / one})
+            every = options.steps // options.evaluations
+            peak = max(trained(Path(folder), count, options.dim, options.steps, every))
+            one = rows[0]["peak GB"] * 1e9 if rows else peak
+            over = planned(options, count) / peak
+            rows.append(
+                {"processes": count, "peak GB": peak / 1e9, "of one": peak / one, "planned": over}
+            )
             print(rows[-1], flush=True)
     print()
     print_table(rows)
@@ -47,13 +56,30 @@ def main() -> None:
     sys.exit(0 if kept else 1)
 
 
-def trained(folder: Path, count: int, dim: int, steps: int) -> list[int]:
+def planned(options: argparse.Namespace, count: int) -> int:
+    """Return the most memory of a process that a plan tells."""
+    words = f"--items {options.items} --users {_USERS} --num-processes {count} --json"
+    words += f" --model ComiRec-SA --embedding-dim {options.dim} --hidden-size {options.dim}"
+    facts = json.loads(_plan(words))
+    if not options.copies:
+        limit = facts["memory"]["process"] - 1
+        facts = json.loads(_plan(f"{words} --max-memory {limit}"))
+    return int(facts["memory"]["process"])
+
+
+def _plan(words: str) -> str:
+    command = [sys.executable, "-m", "reprise", "plan", *words.split()]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
+    return done.stdout
+
+
+def trained(folder: Path, count: int, dim: int, steps: int, every: int) -> list[int]:
     """Train in so many processes, and return the most memory of each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     words = f"--dataset many --name p{count} --model ComiRec-SA --embedding-dim {dim}"
-    words += f" --hidden-size {dim} --steps {steps} --test-iter {steps // 2} --quiet"
+    words += f" --hidden-size {dim} --steps {steps} --test-iter {every} --quiet"
     words += f" --data-dir {folder / 'data'} --runs-dir {folder / 'runs'}"
     command = [sys.executable, "-m", "reprise", "train", *words.split()]
     places = (

@@ -218,9 +218,9 @@ def test_sized_says_what_would_fit() -> None:
     temporary = sizes.temporary(planned, step.arrays, step.drawn.batch)
 
     def needed(one: Description) -> int:
-        return sizes.memory(one, sizes.shapes_of(one), temporary)
+        return sizes.memory(one, sizes.shapes_of(one), temporary, copies=False)
 
-    for limit in (4 * 10**9, 6 * 10**9):
+    for limit in (3 * 10**9, 6 * 10**9):
         with pytest.raises(MemoryLimitError) as refused:
             sized(planned, step, limit)
         would = refused.value.values["advice"].values
@@ -230,6 +230,25 @@ def test_sized_says_what_would_fit() -> None:
         assert needed(sizes.with_dimension(planned, dim + 1)) > limit
     with pytest.raises(MemoryLimitError, match="Neither more processes"):
         sized(planned, step, 10**8)
+
+
+def test_sized_leaves_the_copy_out_that_there_is_no_room_for() -> None:
+    planned = described(items=40_000_000, embedding_dim=16, hidden_size=16)
+    step = Step.of(planned)
+    with_copy, state = sized(planned, step)["memory"], step.arrays.rows.size * 4
+    assert with_copy["copied"]
+    least = with_copy["process"]
+    assert sized(planned, step, least)["memory"]["copied"]
+    without = sized(planned, step, least - 1)["memory"]
+    assert not without["copied"]
+    assert state < least - without["process"] < 1.1 * state
+
+
+def test_plan_says_that_training_waits_for_its_checkpoints(tmp_path: Path) -> None:
+    words = ("--items", "1M", "--devices", 2, "--max-memory", "0.8GB")
+    done = plan(tmp_path, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no room for a copy" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,8 @@ def sized(planned: Description, step: Step, limit: int | None = None) -> dict[st
     processes), processes; bytes: device and process (items, optimizer, network, averages, features,
     total: what is held between steps), checkpoint (arrays: its array files; described: its two JSON
     files, within some digits; written_by_process: what the process writes that writes most; kept:
-    the most that a run keeps at an instant); memory: process (estimated peak), limit (None: none);
+    the most that a run keeps at an instant); memory: process (estimated peak), limit (None: none),
+    copied (whether checkpoints are written from a copy, which the limit may have no room for);
     traffic: unique_rows of a batch, summed (bytes of a step that are summed up over the
     devices), rounds (of sums that wait for each other), at_most (of a batch of distinct items),
     sent_by_process.
@@ -77,7 +78,9 @@ def sized(planned: Description, step: Step, limit: int | None = None) -> dict[st
     """
     arrays = step.arrays
     temporary = sizes.temporary(planned, arrays, step.drawn.batch)
-    needed = sizes.memory(planned, arrays, temporary)
+    needed, copied = sizes.memory(planned, arrays, temporary), True
+    if limit is not None and needed > limit:
+        needed, copied = sizes.memory(planned, arrays, temporary, copies=False), False
     if limit is not None and needed > limit:
         advice = _advice(planned, temporary, limit)
         about = {"needed": _gigabytes(needed), "limit": _gigabytes(limit)}
@@ -94,7 +97,7 @@ def sized(planned: Description, step: Step, limit: int | None = None) -> dict[st
             "process": {name: planned.devices * size for name, size in device.items()},
             "checkpoint": sizes.checkpoint(planned, arrays),
         },
-        "memory": {"process": needed, "limit": limit},
+        "memory": {"process": needed, "limit": limit, "copied": copied},
         "traffic": _traffic(planned, step),
     }
 
@@ -135,7 +138,7 @@ def _advice(planned: Description, temporary: int, limit: int) -> Phrase:
 
     def fits(one: Description) -> bool:
         try:
-            return sizes.memory(one, sizes.shapes_of(one), temporary) <= limit
+            return sizes.memory(one, sizes.shapes_of(one), temporary, copies=False) <= limit
         except UsageError:  # the model cannot have this dimension
             return False
 

@@ -77,10 +77,13 @@ def checkpoint(planned: Description, arrays: Arrays) -> dict[str, int]:
     }
 
 
-def memory(planned: Description, arrays: Arrays, temporary: int) -> int:
-    """Return the estimated peak memory of a process, as training states it when it starts."""
-    own, every = planned.devices, planned.all_devices
-    return sizes_by(arrays, planned.items, temporary, own, every, planned.dealt_features).memory
+def memory(planned: Description, arrays: Arrays, temporary: int, copies: bool = True) -> int:
+    """Return the estimated peak memory of a process, as training states it when it starts, but for
+    the edges of a memory. copies: whether checkpoints are written from a copy of the state.
+    """
+    config, own, every = planned.config, planned.devices, planned.all_devices
+    about = (planned.items, temporary, own, every, planned.dealt_features, copies)
+    return sizes_by(arrays, config, *about).memory
 
 
 def temporary(planned: Description, arrays: Arrays, batch: Batch) -> int:

@@ -56,6 +56,8 @@ def _show_bytes(facts: Mapping[str, Any], page: Page, messages: Messages) -> Non
         page.line(text("planned_memory", memory=decimal(peak)))
     else:
         page.line(text("planned_limit", memory=decimal(peak), limit=decimal(limit)))
+    if not facts["memory"]["copied"]:
+        page.line(text("planned_waits"))
     stored = held["checkpoint"]
     exact = {name: stored[name] for name in ("arrays", "described")}
     own, kept = (decimal(stored[name]) for name in ("written_by_process", "kept"))

@@ -1,12 +1,13 @@
 """Estimate a run's parameter counts and memory before it starts."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 from jax.stages import Compiled
 
+from reprise.config.schema import NONE, TrainConfig
 from reprise.models.features import Features
 from reprise.runtime import device
 from reprise.runtime.memory import available_memory
@@ -19,7 +20,7 @@ from reprise.training.state import Arrays
 # Measured over six configurations on a CPU, 0.4 to 2 GB, the estimate is 26% low to 28% high; over
 # five in 2 and 4 processes, 1 to 3 GB, 4% to 16% high.
 _PROCESS = 400_000_000  # bytes: Python and its libraries, before anything of a run
-_OF_ITEM_ON_MESH = 32  # bytes: what a process of several has of each item on the host
+_OF_ITEM_ON_MESH = 12  # bytes: what a process of several has of each item on the host
 _STEPS_HELD = 3  # times a step's temporary memory: the running step, the next, and what is kept
 
 
@@ -43,8 +44,8 @@ def sizes_of(task: Task, trains: bool = True) -> Sizes:
     """Estimate a task's sizes.
 
     If it trains, the step is compiled to ask XLA for its memory; training reuses the compiled step.
-    The estimate of memory adds up the process, the state, the copy being saved (see `copy_fits`),
-    the candidates of an evaluation, and the step.
+    The estimate of memory adds up the process, the state, the copy being saved (where there is room
+    for it, see `copy_fits`), the candidates of an evaluation, the edges of a memory, and the step.
     """
     arrays, config = initial_shapes(task), task.config
     temporary = 0
@@ -55,33 +56,43 @@ def sizes_of(task: Task, trains: bool = True) -> Sizes:
         )
         temporary = temporary_of(step)
     own, devices = _devices(task)
-    return sizes_by(arrays, task.num_items, temporary, own, devices, task.features)
+    about = (arrays, config, task.num_items, temporary, own, devices, task.features)
+    sizes, available = sizes_by(*about), available_memory()
+    if available is not None and sizes.memory > available:
+        sizes = sizes_by(*about, copies=False)
+    edges = 0 if task.edges is None else sum(part.nbytes for part in vars(task.edges).values())
+    return replace(sizes, memory=sizes.memory + edges)
 
 
 def sizes_by(
     arrays: Arrays,
+    config: TrainConfig,
     num_items: int,
     temporary: int,
     own: int = 1,
     devices: int = 1,
     features: Features | None = None,
+    copies: bool = True,
 ) -> Sizes:
     """Estimate sizes by the shapes of a fresh state's arrays.
 
     Args:
         arrays: The shapes, those of all devices.
+        config: The run's configuration.
         num_items: V.
         temporary: Bytes of a step's intermediate values on each device.
         own: Devices of a process.
         devices: Devices of all processes.
         features: What of the items' features is trained on, or its shapes.
+        copies: Whether checkpoints are written from a copy of the state.
     """
     tables, small = _bytes_of(num_items, arrays)
     values = (num_items + 1) * item_table.width(arrays.rows)  # beside their two moments
     network = sum(leaf.size for leaf in jax.tree.leaves(arrays.params))
-    rows = (2 * tables + _evaluated(values, features)) * own // devices
+    held = (1 + copies) * tables * own // devices
+    evaluated = _evaluated(config, values, own, devices, features)
     of_items = 0 if devices == 1 else _OF_ITEM_ON_MESH * num_items
-    memory = rows + of_items + own * (small + _STEPS_HELD * temporary) + small
+    memory = held + evaluated + of_items + own * (small + _STEPS_HELD * temporary) + small
     return Sizes(values, network, tables + small, _PROCESS + memory)
 
 
@@ -97,8 +108,8 @@ def copy_fits(task: Task) -> bool:
     own, devices = _devices(task)
     tables, _ = _bytes_of(task.num_items, arrays)
     values = (task.num_items + 1) * item_table.width(arrays.rows)
-    needed = (tables + _evaluated(values, task.features)) * own // devices
-    return here * needed <= available
+    evaluated = _evaluated(task.config, values, own, devices, task.features)
+    return here * (tables * own // devices + evaluated) <= available
 
 
 def _devices(task: Task) -> tuple[int, int]:
@@ -106,13 +117,20 @@ def _devices(task: Task) -> tuple[int, int]:
     return (1, 1) if task.mesh is None else (len(task.mesh.places), task.mesh.size)
 
 
-def _evaluated(values: int, features: Features | None) -> int:
-    """Return the bytes of the candidates of an evaluation, of so many numbers; what features add to
-    them is kept with these.
+def _evaluated(
+    config: TrainConfig, values: int, own: int, devices: int, features: Features | None
+) -> int:
+    """Return the bytes of the candidates of an evaluation in a process, all items' being so many
+    numbers; what features add to them is kept with these. With a memory, each process has all.
     """
+    scoring = config.scoring
+    is_view = scoring.tied and not scoring.cosine and own == 1  # of the rows, as they are stored
+    if devices > 1 and config.memory != NONE:
+        return 8 * values
     if features is None:
-        return 4 * values
-    return 8 * values + sum(size_of(leaf) for leaf in jax.tree.leaves(features))
+        return 0 if is_view else 4 * values * own // devices
+    of_features = sum(size_of(leaf) for leaf in jax.tree.leaves(features))
+    return ((4 if is_view else 8) * values + of_features) * own // devices
 
 
 def _bytes_of(num_items: int, arrays: Arrays) -> tuple[int, int]:
