@@ -32,6 +32,7 @@ from reprise.models.scoring import REPEAT_BIAS
 from reprise.retrieval.vectors import user_vectors
 from reprise.runs.folder import RunFolder
 from reprise.runs.stored import StoredModel, load
+from reprise.serving import index
 from reprise.serving.export import write
 from reprise.serving.histories import EVERYONE, users_of_file, users_of_split
 
@@ -89,6 +90,17 @@ def test_export_scored_as_documented_gives_the_lists_of_evaluate(
     for user, expected in enumerate(found.ids.tolist()):
         assert names["recommend"](user, N) == expected
         assert names["recommend_by_index"](user, N) == expected
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_ids_written_by_parts_are_one_list(
+    at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_IDS_AT_ONCE", at_once)
+    ids = ["a", '"', "\u00e9,", "[", "7", "\\"]
+    index.write_ids(pl.Series(ids), tmp_path)
+    text = (tmp_path / index.IDS_FILE).read_text(encoding="utf-8")
+    assert text == json.dumps(ids, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def test_export_folder_has_the_documented_content(plain: StoredModel, tmp_path: Path) -> None:

@@ -24,4 +24,9 @@ def test_whole_table_is_the_one_that_was_dealt(
     assert alone is not None
     table = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
     for mesh in (alone, replace(alone, processes=Processes(0, 2))):
-        assert np.array_equal(meshes.whole(mesh, mesh.deal(table), rows), table)
+        for width in (3, 2):
+            found = meshes.whole(mesh, mesh.deal(table), rows, width)
+            assert np.array_equal(found, table[:, :width])
+        parts = list(meshes.blocks(mesh, mesh.deal(table), rows, 2))
+        assert np.array_equal(np.concatenate(parts), table[:, :2])
+        assert max(map(len, parts)) <= 4 * at_once

@@ -1,4 +1,5 @@
-"""A process of several that train or evaluate together: a parent, and the worker that does it.
+"""A process of several that train or evaluate together, or export: a parent, and the worker that
+does it.
 
 JAX ends a process itself once another one is gone. So a worker trains, and its parent says what has
 happened, in one line, and ends with an exit code of ours. What JAX and its libraries print goes to
@@ -40,6 +41,13 @@ def refuse_together(place: Place | None, given: Mapping[str, bool]) -> None:
     for option, is_given in given.items():
         if place is not None and is_given:
             raise UsageError("not_together", option=option)
+
+
+def refuse_on_mesh(given: Mapping[str, bool]) -> None:
+    """Refuse what was given, by name, that is not for several devices."""
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError("not_on_devices", option=option)
 
 
 def _seen_through(place: Place, arguments: list[str], say: Say) -> int:

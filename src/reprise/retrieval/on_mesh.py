@@ -2,7 +2,7 @@
 and the lists of all are merged. No process has the rows of all items.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from reprise.retrieval.search import Chunk, search
 from reprise.retrieval.terms import Added, Terms
 from reprise.retrieval.vectors import Retriever
 from reprise.runtime import device
+from reprise.runtime import mesh as meshes
 from reprise.runtime.mesh import AXIS, DEALT, EVERYWHERE, Mesh, own_places
 
 if TYPE_CHECKING:
@@ -68,6 +69,15 @@ class DealtRetriever(Retriever):
         every = self._devices
         own = sum(len(range(place, self.count + 1, every)) for place in self.places) - self._first
         return self.item_vectors()[self._first :][:own]
+
+    def item_blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the vectors [n, d] of all items in blocks, those of the padding first; all
+        processes have to take the same of them.
+        """
+        assert self.mesh is not None
+        assert self.table is not None
+        for rows in meshes.blocks(self.mesh, self.table, self.count + 1, self.width):
+            yield self._compared(rows)
 
     def is_finite(self, items: NDArray[np.float32]) -> bool:
         """Return whether the vectors of all processes are finite."""

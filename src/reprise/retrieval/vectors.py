@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,9 +88,11 @@ class Retriever:
         """Return the item vectors [V+1, d] for inner products with interests; row 0 is padding.
         A view of the rows where they are compared as they are stored.
         """
-        if self.scoring.tied and not self.scoring.cosine:  # a program for it takes time to compile
-            return np.asarray(self.rows)[:, : self.width]
-        return np.asarray(_make_items(self.scoring, self.width)(self.rows))
+        return self._compared(self.rows)
+
+    def item_blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the rows of `item_vectors` in blocks, one after the other."""
+        yield self.item_vectors()
 
     def candidates(self) -> NDArray[np.float32]:
         """Return the vectors [n, d] of the items that a search compares: 1..V."""
@@ -100,6 +102,12 @@ class Retriever:
         """Return whether all of the `candidates` are finite."""
         starts = range(0, len(items), _AT_ONCE)
         return all(bool(np.isfinite(items[start:][:_AT_ONCE]).all()) for start in starts)
+
+    def _compared(self, rows: Any) -> NDArray[np.float32]:
+        """Return the vectors of the items with these rows."""
+        if self.scoring.tied and not self.scoring.cosine:  # a program for it takes time to compile
+            return np.asarray(rows)[:, : self.width]
+        return np.asarray(_make_items(self.scoring, self.width)(rows))
 
     def history_vectors(self) -> NDArray[np.float32]:
         """Return the item vectors [V+1, d] that histories are read with; row 0 is padding."""

@@ -5,7 +5,7 @@ and blocks of numbers would put all rows that are used often on one device. Smal
 every device. Inside the programs of a mesh (`jax.shard_map`), AXIS is the axis over its devices.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,7 +25,7 @@ from reprise.runtime.processes import ALONE, Place, Processes, connect
 
 AXIS = "devices"
 DEALT: Any = PartitionSpec(AXIS)  # type: ignore[no-untyped-call]
-_AT_ONCE = 1 << 16  # rows of each device that `whole` hears of at a time
+_AT_ONCE = 1 << 16  # rows of each device that `blocks` has at a time
 EVERYWHERE: Any = PartitionSpec()  # type: ignore[no-untyped-call]
 
 
@@ -223,30 +223,41 @@ def put_in_order(dealt: Array, into: NDArray[Any]) -> None:
         rows[...] = np.asarray(shard.data)[0, : len(rows)]
 
 
-def whole(mesh: Mesh, dealt: Array, count: int) -> NDArray[Any]:
-    """Return the `count` rows of a dealt table [N, R, ...] in order, on the host of each process;
-    those of other processes are heard of by blocks.
+def whole(mesh: Mesh, dealt: Array, count: int, width: int) -> NDArray[Any]:
+    """Return the first `width` numbers of the `count` rows of a dealt table [N, R, ...] in order,
+    on the host of each process; those of other processes are heard of by blocks.
     """
-    made = np.empty((count, *dealt.shape[2:]), dealt.dtype)
+    made = np.empty((count, width), dealt.dtype)
     if mesh.processes.count == 1:
-        put_in_order(dealt, made)
+        put_in_order(dealt[..., :width], made)
         return made
-    room = dealt.shape[1]
-    size = min(room, _AT_ONCE)
-    for first in (min(at, room - size) for at in range(0, room, size)):
-        block = np.asarray(_block(mesh.devices, size)(dealt, first))
-        for place, rows in enumerate(block):
-            into = made[place :: mesh.size][first : first + size]
-            into[...] = rows[: len(into)]
+    end = 0
+    for rows in blocks(mesh, dealt, count, width):
+        made[end : end + len(rows)] = rows
+        end += len(rows)
     return made
 
 
+def blocks(mesh: Mesh, dealt: Array, count: int, width: int) -> Iterator[NDArray[Any]]:
+    """Yield the rows that `whole` returns in blocks, each on the host of each process: all have to
+    take the same of them.
+    """
+    room = dealt.shape[1]
+    size = min(room, _AT_ONCE)
+    take = _block(mesh.devices, size, width)
+    for at in range(0, room, size):
+        first = min(at, room - size)
+        of_devices = np.asarray(take(dealt, first))[:, at - first :]
+        rows = of_devices.swapaxes(0, 1).reshape(-1, width)
+        yield rows[: count - at * mesh.size]
+
+
 @cache
-def _block(devices: jax.sharding.Mesh, size: int) -> Any:
-    """Return what gives every device the rows of all from a place on, [N, size, ...]."""
+def _block(devices: jax.sharding.Mesh, size: int, width: int) -> Any:
+    """Return what gives every device the rows of all from a place on, [N, size, width]."""
 
     def of_device(dealt: Array, first: ArrayLike) -> Array:
-        taken = lax.dynamic_slice_in_dim(dealt[0], first, size)
+        taken = lax.dynamic_slice(dealt[0], (first, 0), (size, width))
         gathered: Array = lax.all_gather(taken, AXIS)
         return gathered
 

@@ -36,6 +36,7 @@ from reprise.data.moments import UNKNOWN
 from reprise.data.npy import save_array, save_parts
 from reprise.errors import CheckpointError, RepriseError, UsageError
 from reprise.memory.memory import AGES, MOST
+from reprise.retrieval.on_mesh import DealtRetriever
 from reprise.retrieval.vectors import user_vectors
 from reprise.runs.stored import StoredModel
 from reprise.serving import index, readme, tower
@@ -93,21 +94,20 @@ def write(
     extras.require()
     if folder.exists():
         raise UsageError("export_exists", folder=folder)
-    items, worth = stored.retriever.item_vectors(), stored.retriever.repeat_bias
-    memory = stored.retriever.memory
+    retriever, memory = stored.retriever, stored.retriever.memory
     numbers = np.zeros(0) if memory is None else memory.numbers
-    _require_finite(stored, items[1:], np.float64(worth), numbers)
+    _require_finite(stored, np.float64(retriever.repeat_bias), numbers)
     manifest: dict[str, Any] = {}
 
     def fill(target: Path) -> None:
-        save_array(target / "items.npy", items)
+        shape = save_parts(target / "items.npy", stored.num_items + 1, _items(stored))
         _write_table(stored.items, target / "items.parquet")
-        index.write_ids(stored.items["raw_id"].cast(pl.String).to_list(), target)
+        index.write_ids(stored.items["raw_id"].cast(pl.String), target)
         interests = 0 if users is None else _write_users(stored, users, target)
-        manifest.update(_manifest(stored, users, items, interests, worth))
+        manifest.update(_manifest(stored, users, shape[1], interests))
         manifest.update(_write_memory(stored, target))
         manifest["onnx"] = _write_tower(stored, extras, target)
-        manifest["index"] = _write_index(stored, items, extras, target, say)
+        manifest["index"] = _write_index(stored, extras, target, say)
         page = readme.written(manifest, messages or Messages("en"))
         (target / "README.md").write_text(page, encoding="utf-8")
         manifest["files"] = {path.name: _file(path) for path in sorted(target.iterdir())}
@@ -120,16 +120,30 @@ def write(
     count = 0 if users is None else len(users.histories.lengths)
     parts = (manifest["onnx"], manifest["index"])
     interests = manifest["users"]["interests"] if users is not None else 0
-    return Exported(len(items) - 1, items.shape[1], count, interests, *parts)
+    return Exported(stored.num_items, manifest["dim"], count, interests, *parts)
 
 
-def _manifest(
-    stored: StoredModel,
-    users: Users | None,
-    items: NDArray[np.float32],
-    interests: int,
-    worth: float,
-) -> dict[str, Any]:
+def follow(stored: StoredModel, users: Users | None) -> None:
+    """Take part in `write` in another process than the one that writes: each has its own items'
+    rows alone. Nothing is to be done of a model that each has whole.
+    """
+    if isinstance(stored.retriever, DealtRetriever):
+        for _ in _items(stored):
+            pass
+        for _ in () if users is None else _vectors(stored, users):
+            pass
+
+
+def _items(stored: StoredModel) -> Iterator[NDArray[np.float32]]:
+    """Yield the item vectors [n, d] of one block after another."""
+    padding = 1
+    for vectors in stored.retriever.item_blocks():
+        _require_finite(stored, vectors[padding:])
+        padding = 0
+        yield vectors
+
+
+def _manifest(stored: StoredModel, users: Users | None, dim: int, interests: int) -> dict[str, Any]:
     """Return the manifest's part on vectors: what was exported, and how to score.
 
     scores: "inner product" or "cosine" (vectors have norm 1, so the inner product is the cosine;
@@ -148,11 +162,11 @@ def _manifest(
         "model": config.model,
         "dataset": config.dataset,
         "dataset_fingerprint": checkpoint.identity["dataset_fingerprint"],
-        "items": len(items) - 1,
-        "dim": items.shape[1],
+        "items": stored.num_items,
+        "dim": dim,
         "scores": "cosine" if config.scoring.cosine else "inner product",
         "members": config.ensemble,
-        "repeat_worth": worth,
+        "repeat_worth": stored.retriever.repeat_bias,
         "history_length": config.maxlen,
         "users": None
         if users is None
@@ -201,13 +215,14 @@ def _write_tower(stored: StoredModel, extras: Extras, target: Path) -> dict[str,
 
 
 def _write_index(
-    stored: StoredModel, items: NDArray[np.float32], extras: Extras, target: Path, say: Say
+    stored: StoredModel, extras: Extras, target: Path, say: Say
 ) -> dict[str, Any] | None:
     """Write the index if one is asked for, and return the manifest's part on it."""
     if extras.index is None:
         return None
     source, interests = _queries(stored)
-    built, kind, measured = index.choose(items[1:], extras.index, interests, _LIST, source, say)
+    items = stored.retriever.candidates()
+    built, kind, measured = index.choose(items, extras.index, interests, _LIST, source, say)
     index.write(built, target)
     return index.described(built, kind, measured)
 

@@ -9,12 +9,12 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ from reprise.retrieval.vectors import CHUNK
 from reprise.runs.stored import StoredModel
 from reprise.text.messages import Say, unsaid
 
+if TYPE_CHECKING:
+    import polars as pl
+
 FILE, IDS_FILE, MANIFEST = "items.faiss", "item_ids.json", "manifest.json"
 KINDS = ("faiss", "faiss:flat", "faiss:hnsw")
 GOOD_RECALL = 0.98
@@ -43,6 +46,7 @@ LINKS = ("direction", "product")
 _QUERIES = 16  # per call; fewer than 20, from which on faiss's flat search rounds by the batch
 _STEP = 32  # lists of candidates are as long as a multiple of it
 _TRIED_ITEMS = 20_000  # of which a graph is built to choose what links items: some 10 seconds
+_IDS_AT_ONCE = 1 << 20  # written as JSON
 _PART = 10_000  # items added to a graph in one call
 _SAID_EVERY = 60.0  # seconds from one line on how far a graph is built to the next
 _EXACT_SHARE = 8  # 1 / share of the items, up to which it is cheaper to score all that is allowed
@@ -351,10 +355,16 @@ def write(index: ItemIndex, folder: Path) -> None:
     (folder / FILE).write_bytes(_faiss().serialize_index(index.index).data)
 
 
-def write_ids(raw_ids: Sequence[str], folder: Path) -> None:
-    """Write the raw ids, in the index's order, into `folder`."""
-    text = json.dumps(list(raw_ids), ensure_ascii=False, separators=(",", ":"))
-    (folder / IDS_FILE).write_text(text + "\n", encoding="utf-8")
+def write_ids(raw_ids: "pl.Series", folder: Path) -> None:
+    """Write the raw ids [V], texts in the index's order, into `folder`: a list of JSON, by parts,
+    as millions of texts take much more memory in Python than in the file.
+    """
+    with (folder / IDS_FILE).open("w", encoding="utf-8") as file:
+        for start in range(0, len(raw_ids), _IDS_AT_ONCE):
+            own = raw_ids[start : start + _IDS_AT_ONCE].to_list()
+            text = json.dumps(own, ensure_ascii=False, separators=(",", ":"))
+            file.write(("," if start else "[") + text[1:-1])
+        file.write("]\n")
 
 
 def described(index: ItemIndex, kind: Kind, measured: Measured) -> dict[str, Any]:

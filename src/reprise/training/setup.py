@@ -295,7 +295,7 @@ def gathered(task: Task, rows: Array, width: int, params: Params) -> tuple[Array
     process, for use.
     """
     assert task.mesh is not None
-    whole = meshes.whole(task.mesh, rows[..., :width], task.num_items + 1)
+    whole = meshes.whole(task.mesh, rows, task.num_items + 1, width)
     own = {name: device.own(np.asarray(value)) for name, value in params.items()}
     return device.own(whole), width, own
 

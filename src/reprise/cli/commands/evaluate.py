@@ -1,6 +1,6 @@
 """`reprise evaluate`: evaluate a stored model, or another system's lists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from reprise.cli.options import (
     which_option,
     whole_numbers_of,
 )
-from reprise.cli.worker import in_worker
+from reprise.cli.worker import in_worker, refuse_on_mesh
 from reprise.data import REQUEST_TIMES
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
@@ -95,7 +95,7 @@ def evaluate(
     say = Voice(messages, to_stderr=True).say
     place = in_worker(together, say)
     if devices != 1 or place is not None:
-        _refuse_on_mesh(
+        refuse_on_mesh(
             {"--lambda": bool(coefs), "--on": on is not None, "--lists": lists is not None}
         )
     shown = metrics_asked(None if metrics is None else parts(metrics))
@@ -168,13 +168,6 @@ def _show(
         show_curve(points, metrics, messages)
     else:
         show_evaluation(points[0], messages)
-
-
-def _refuse_on_mesh(given: Mapping[str, bool]) -> None:
-    """Refuse what was given, by name, that is not for several devices."""
-    for option, is_given in given.items():
-        if is_given:
-            raise UsageError("not_on_devices", option=option)
 
 
 def _of_run(

@@ -2,16 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reprise.cli.help import Command
-from reprise.cli.options import PATH, common_options, data_option, runs_option, which_option
+from reprise.cli.options import (
+    PATH,
+    common_options,
+    data_option,
+    device_options,
+    runs_option,
+    which_option,
+)
+from reprise.cli.worker import in_worker, refuse_on_mesh
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.text.messages import Messages, Phrase, choose_language
+from reprise.text.messages import Messages, Phrase, choose_language, unsaid
 
 if TYPE_CHECKING:
     from reprise.serving.export import Exported, Extras
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--hnsw-m", type=click.IntRange(2, 512))
 @click.option("--hnsw-ef-construction", type=click.IntRange(1, 10_000))
 @click.option("--hnsw-ef-search", type=click.IntRange(1, 10_000))
+@device_options
 @runs_option
 @data_option
 @common_options
@@ -43,10 +53,11 @@ def export(
     onnx: bool,
     onnx_tolerance: float | None,
     index_name: str | None,
+    devices: int,
     runs_dir: Path,
     data_dir: Path | None,
     lang: str | None,
-    **hnsw: int | None,
+    **more: Any,
 ) -> None:
     """Write the vectors of RUN's stored model into the new FOLDER."""
     end_at_once_on_interrupt()
@@ -54,28 +65,45 @@ def export(
         raise UsageError("only_one", options="--split, --histories")
     if as_evaluated and split not in ("valid", "test"):
         raise UsageError("evaluated_of_what")
-    if folder.exists():  # fail early; checked again when the folder is written
-        raise UsageError("export_exists", folder=folder)
-    from reprise.serving.export import write
-
-    extras = _extras(onnx, onnx_tolerance, index_name, hnsw)
-    extras.require()
-    from reprise.runs.manage.survey import path_of
-    from reprise.runs.stored import load
-    from reprise.runs.where import locator
-    from reprise.serving.histories import users_of_file, users_of_split
     from reprise.show.run import Voice
 
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    path = path_of(run, runs_dir)
+    place = in_worker(more, say)
+    if devices != 1 or place is not None:
+        refuse_on_mesh({"--onnx": onnx, "--index": index_name is not None})
+    writes = place is None or not place.index
+    if writes and folder.exists():  # fail early; checked again when the folder is written
+        raise UsageError("export_exists", folder=folder)
+    from reprise.serving.export import follow, write
+
+    extras = _extras(onnx, onnx_tolerance, index_name, more)
+    extras.require()
+    from reprise.runs import stored as whole
+    from reprise.runs import stored_on_mesh
+    from reprise.runs.manage.survey import path_of
+    from reprise.runs.where import locator
+    from reprise.runtime.mesh import mesh_of
+    from reprise.serving.histories import users_of_file, users_of_split
+
+    path, mesh = path_of(run, runs_dir), mesh_of(devices, place)
+    leads = mesh is None or mesh.processes.leads
+    say = say if leads else unsaid
+    load = whole.load if mesh is None else partial(stored_on_mesh.load, mesh)
     stored = load(path, which, say, locator(path, data_dir))
     users = None
     if split is not None:
         users = users_of_split(stored.dataset, split, stored.config.maxlen, as_evaluated)
     elif histories is not None:
         users = users_of_file(histories, stored, say)
-    made = write(stored, users, folder, extras, messages, say)
+    if not leads:
+        follow(stored, users)
+    else:
+        made = write(stored, users, folder, extras, messages, say)
+    if mesh is not None:
+        mesh.processes.led(lambda: None)  # the one that writes has ended
+    if not leads:
+        return
     checkpoint = stored.checkpoint
     click.echo(
         messages.text(
