@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 
 from checkpoint import make_data
@@ -39,7 +40,14 @@ def main() -> None:
     print_facts(facts)
     rows: list[dict[str, int | float]] = []
     with tempfile.TemporaryDirectory() as folder:
-        make_data(Path(folder) / "data" / "many", options.items, _USERS, 500)
+        data = Path(folder) / "data" / "many"
+        # In a process of its own, whose memory the runs have for themselves.
+        made = get_context("spawn").Process(
+            target=make_data, args=(data, options.items, _USERS, 500)
+        )
+        made.start()
+        made.join()
+        assert made.exitcode == 0
         for count in options.processes:
             every = options.steps // options.evaluations
             peak = max(trained(Path(folder), count, options.dim, options.steps, every))

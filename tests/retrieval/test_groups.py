@@ -136,7 +136,7 @@ def test_groups_keep_users_of_equal_diversity_together() -> None:
 def test_groups_of_targets_are_by_item(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     users, lists = random_case(rng, count)
-    number = rng.integers(-1, 3, ITEMS + 1)
+    number = rng.integers(-1, 3, ITEMS + 1).astype(np.int8)
     names = ("head", "middle", "tail")
     computed = groups.by_target(np.array(lists), users, number, names, CUTOFFS)
     assert tuple(group.name for group in computed) == names

@@ -11,8 +11,10 @@ from helpers.commands import Recorder, run_small, small_config
 from reprise.data.dataset import open_dataset
 from reprise.runs.folder import Resumption, RunFolder
 from reprise.runtime import device
+from reprise.training import estimate
 from reprise.training.estimate import sizes_of
 from reprise.training.setup import Task, fresh_state, make_task
+from reprise.training.state import TrainState
 
 
 def test_estimate_counts_what_the_state_holds(small_data: Path) -> None:
@@ -67,3 +69,31 @@ def test_estimate_compiles_the_step_that_training_uses(
     (step,) = recorder.compiled
     assert compiled(caplog)
     assert step not in compiled(caplog)
+
+
+def test_copy_fits_is_asked_of_what_memory_the_state_has_left(
+    small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JAX makes arrays when it gets to it: a machine's memory is free until then."""
+    task = make_task(small_config(), open_dataset(small_data / "small"))
+    state, left = fresh_state(task), [10**3, None, 10**9]
+    waited: list[bool] = []
+    begun = state.arrays._replace(rows=Waiting(waited))  # type: ignore[arg-type]
+
+    def available() -> int | None:
+        assert waited
+        return left.pop()
+
+    monkeypatch.setattr(estimate, "available_memory", available)
+    found = [estimate.copy_fits(task, TrainState(begun, state.progress)) for _ in range(3)]
+    assert found == [True, True, False]
+
+
+class Waiting:
+    """An array that tells when it is waited for."""
+
+    def __init__(self, waited: list[bool]) -> None:
+        self._waited = waited
+
+    def block_until_ready(self) -> None:
+        self._waited.append(True)

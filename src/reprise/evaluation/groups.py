@@ -106,27 +106,30 @@ def category_entropy(past: Past, item_category: NDArray[np.int32]) -> NDArray[np
     return np.where(total > 0, bits, np.nan)
 
 
-def popularity(training_counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def popularity(training_counts: NDArray[np.int64]) -> NDArray[np.int8]:
     """Return [V+1]: the group of each item (0 head, 1 middle, 2 tail; -1 for padding).
 
     training_counts [V+1]: training interactions of each item. Items are sorted by descending count,
     ties by ascending id, and cut where the cumulative count passes a third and two thirds, so that
     each group has about a third of all interactions.
     """
-    counts = training_counts[1:]
+    # Of a large catalogue few have any; the others are in the tail, of whatever there is.
+    items = 1 + np.flatnonzero(training_counts[1:])
+    counts = training_counts[items]
     order = np.argsort(-counts, kind="stable")
     before = np.cumsum(counts[order]) - counts[order]
-    groups = np.full(len(training_counts), -1, np.int64)
-    # Integer arithmetic; items without training interactions are in the tail.
-    groups[order + 1] = np.minimum(before * len(POPULARITY) // max(1, counts.sum()), 2)
+    tail = len(POPULARITY) - 1
+    groups = np.full(len(training_counts), tail if len(items) else 0, np.int8)
+    groups[0] = -1
+    groups[items[order]] = np.minimum(before * len(POPULARITY) // max(1, counts.sum()), tail)
     return groups
 
 
-def coldness(training_counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def coldness(training_counts: NDArray[np.int64]) -> NDArray[np.int8]:
     """Return [V+1]: the group of each item (0 warm; 1 cold: without training interactions; -1 for
     padding).
     """
-    groups: NDArray[np.int64] = (training_counts == 0).astype(np.int64)
+    groups: NDArray[np.int8] = (training_counts == 0).astype(np.int8)
     groups[0] = -1
     return groups
 
@@ -157,7 +160,7 @@ def by_coldness(
 def by_target(
     ids: NDArray[np.int64],
     users: EvaluationUsers,
-    item_group: NDArray[np.int64],
+    item_group: NDArray[np.int8],
     names: Sequence[str],
     cutoffs: tuple[int, ...],
 ) -> list[Group]:

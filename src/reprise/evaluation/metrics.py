@@ -150,7 +150,7 @@ def _novelty(lists: Lists, n: int) -> NDArray[np.float64] | None:
 
 def _popularity(lists: Lists, n: int) -> NDArray[np.float64] | None:
     counts = lists.training_counts
-    return None if counts is None else mean_of_items(lists.ids[:, :n], counts)
+    return None if counts is None else popularity(lists.ids[:, :n], counts)
 
 
 def _diversity(lists: Lists, n: int) -> NDArray[np.float64] | None:
@@ -279,10 +279,11 @@ def gini(ids: NDArray[np.int64], num_items: int) -> float:
     """Return the Gini coefficient of how often each of items 1..num_items is in the lists [U, N]:
     0 where all are listed equally often, near 1 where few fill all lists; 0 of empty lists.
     """
-    listed = np.sort(np.bincount(ids.ravel(), minlength=num_items + 1)[NO_ITEM + 1 :])
+    # Items that are in no list come first, and add nothing: of a large catalogue they are most.
+    listed = np.sort(np.unique(ids[ids != NO_ITEM], return_counts=True)[1])
     if not (total := int(listed.sum())):
         return 0.0
-    place = np.arange(1, num_items + 1)
+    place = np.arange(num_items - len(listed) + 1, num_items + 1)
     return float((2 * place - num_items - 1) @ listed / (num_items * total))
 
 
@@ -290,16 +291,21 @@ def novelty(ids: NDArray[np.int64], training_counts: NDArray[np.int64]) -> NDArr
     """Return for each list [U, N] the mean self-information of its items in bits, -log2 of an
     item's share of all training interactions [V+1]; an item without any counts as one with one.
     """
-    share = np.maximum(training_counts, 1) / max(1, training_counts.sum())
-    return mean_of_items(ids, -np.log2(share))
+    share = np.maximum(training_counts[ids], 1) / max(1, training_counts.sum())
+    return _mean_of_items(ids, -np.log2(share))
 
 
-def mean_of_items(
+def popularity(ids: NDArray[np.int64], training_counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for each list [U, N] the mean of its items' training interactions [V+1]."""
+    return _mean_of_items(ids, training_counts[ids])
+
+
+def _mean_of_items(
     ids: NDArray[np.int64], values: NDArray[np.int64] | NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return for each list [U, N] the mean of its items' values [V+1]; 0 of an empty list."""
+    """Return for each list [U, N] the mean of its items' values [U, N]; 0 of an empty list."""
     real = ids != NO_ITEM
-    total = np.where(real, values[ids], 0).sum(axis=1, dtype=np.float64)
+    total = np.where(real, values, 0).sum(axis=1, dtype=np.float64)
     means: NDArray[np.float64] = total / np.maximum(real.sum(axis=1), 1)
     return means
 

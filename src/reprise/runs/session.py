@@ -220,7 +220,7 @@ def _follow(task: Task, folder: RunFolder, evaluate: Evaluate, own_process: bool
         state = fresh_state(task) if snapshot is None else state_of(task, snapshot)
         del snapshot
         if not is_finished(state.progress, task.config):
-            copies = copy_fits(task)
+            copies = copy_fits(task, state)
             state = train(task, state, folder, stop, Mute(), evaluate, copies)
         if not stop and not task.config.is_final_fit:
             _measure_ended(task, task.dataset, state, folder, stop, Mute(), evaluate)
@@ -273,7 +273,7 @@ def _trained(
         _say_finished(state.progress, config, announcer.say)
         return state
     announcer.training_begins(state.progress)
-    if not (copies := copy_fits(task)):
+    if not (copies := copy_fits(task, state)):
         announcer.say("saves_wait")
     state = train(task, state, folder, stop, announcer, evaluate, copies)
     if out_of_patience(state.progress, config.patience):
@@ -488,6 +488,7 @@ def _measure(
     stop: StopRequest,
 ) -> Measured:
     users = task.valid if split == "valid" else task.test
+    counts = dataset.training_counts
     evaluation = evaluate_lists(
         retriever,
         users,
@@ -496,9 +497,8 @@ def _measure(
         truth=task.truth[split],
         should_stop=lambda: bool(stop),
         metrics=METRICS,
-        training_counts=dataset.training_counts,
+        training_counts=counts,
     )
-    counts = dataset.training_counts
     held_out, category = dataset.evaluation, task.item_category
     about = dataset.target_events
     cutoffs = task.config.cutoffs
