@@ -17,8 +17,8 @@ from reprise.training.schedules import schedule_of
 from reprise.training.setup import Task, initial_shapes
 from reprise.training.state import Arrays, TrainState
 
-# Measured over six configurations on a CPU, 0.4 to 2 GB, the estimate is 26% low to 28% high; over
-# five in 2 and 4 processes, 1 to 3 GB, 4% to 16% high.
+# Measured over eight large tables in 1, 2 and 4 processes, 0.8 to 12 GB each, the estimate is 3% low
+# to 7% high (docs/distributed.md); an earlier one, over six smaller runs, 26% low to 28% high.
 _PROCESS = 400_000_000  # bytes: Python and its libraries, before anything of a run
 _OF_ITEM_ON_MESH = 12  # bytes: what a process of several has of each item on the host
 _STEPS_HELD = 3  # times a step's temporary memory: the running step, the next, and what is kept
