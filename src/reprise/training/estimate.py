@@ -17,7 +17,7 @@ from reprise.training.schedules import schedule_of
 from reprise.training.setup import Task, initial_shapes
 from reprise.training.state import Arrays, TrainState
 
-# Measured over eight large tables in 1, 2 and 4 processes, 0.8 to 12 GB each, the estimate is 3% low
+# Over eight runs with large tables in 1, 2 and 4 processes, 0.8 to 12 GB each, it was 3% low
 # to 7% high (docs/distributed.md); an earlier one, over six smaller runs, 26% low to 28% high.
 _PROCESS = 400_000_000  # bytes: Python and its libraries, before anything of a run
 _OF_ITEM_ON_MESH = 12  # bytes: what a process of several has of each item on the host
