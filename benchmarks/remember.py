@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from common import machine, make_parser, print_facts, print_table, write_json
+from reprise.config.by_data import settled
 from reprise.config.memory import edges_of
 from reprise.data.sequences import EvaluationUsers
 from reprise.evaluation.evaluate import evaluate
@@ -78,7 +79,7 @@ def _row(
     edges = edges_of(config, stored.dataset.splits["train"], stored.num_items)
     assert edges is not None
     made = time.perf_counter()
-    numbers = fitted(model, edges, users["valid"], config.temperature or 1.0)
+    numbers = fitted(model, edges, users["valid"], settled(config.temperature) or 1.0)
     fit = time.perf_counter()
     own = np.where(numbers.any(), numbers, np.array(_PLAIN, np.float32))
     only = replace(model, memory=Memory(edges, np.array([_ALONE, *own[1:]], np.float32)))

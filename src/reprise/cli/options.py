@@ -14,7 +14,7 @@ from reprise.config.effect import say_without_effect
 from reprise.config.layers import Layer
 from reprise.config.load import PRESETS, in_todays_names, read_preset, read_toml
 from reprise.config.schema import SETTINGS, TrainConfig
-from reprise.config.setting import Setting
+from reprise.config.setting import AUTO, Setting
 from reprise.data import TIES
 from reprise.data.readers import FORMATS
 from reprise.errors import UsageError
@@ -71,12 +71,29 @@ def setting_option(name: str, *flags: str, default: Any = None) -> Callable[[Com
     return click.option(
         *names,
         name,
-        type=setting.kind,
+        type=_type_of(setting),
         metavar="NAMES" if setting.listed else None,
         default=default,
         show_default=default is not None,
         help=text.strip(),
     )
+
+
+class _NumberOrAuto(click.ParamType[Any]):
+    """A number of a setting, or AUTO."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        self._number = click.types.convert_type(kind)
+        self.name = self._number.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.casefold() == AUTO:
+            return AUTO
+        return self._number.convert(value, param, ctx)
+
+
+def _type_of(setting: Setting) -> Any:
+    return _NumberOrAuto(setting.kind) if setting.by_data else setting.kind
 
 
 def _options_of(setting: Setting) -> Iterator[Callable[[Any], Any]]:

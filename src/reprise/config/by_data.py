@@ -1,32 +1,73 @@
-"""Settings that follow from the data: what "auto" stands for, by a stated rule."""
+"""Settings that follow from the data: what AUTO stands for, by a stated rule."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from reprise.config.schema import NONE, TrainConfig
+from reprise.config.schema import NONE, SETTINGS, TrainConfig
+from reprise.config.setting import AUTO, Auto
+from reprise.data.dataset import LAST, SHARE
 
-_AUTO = "auto"
 _DENSE = 50  # interactions of an item, on average
 _MOST_ITEMS = 1_000_000
 _MOST_COUNTED = 10_000_000  # interactions, as pairs all at once
 
+T = TypeVar("T")
 
-def by_data(config: TrainConfig, interactions: int, num_items: int) -> TrainConfig:
-    """Return the configuration for so many training interactions and items, with a kind in the
-    place of each "auto".
 
-    memory: of at most _MOST_ITEMS items, a ridge regression where it can be solved and items occur
-    _DENSE times or more on average, else rules, which find as much of rare items in less time; of
-    more none, as it is evaluated with all items' rows in each process. item_init: by counts of at
-    most as many items and _MOST_COUNTED interactions, which take some minutes and 4 GB of memory,
-    else at random.
+@dataclass(frozen=True)
+class Facts:
+    """What settings may follow from: training interactions, items, and what an evaluation hides of
+    a user's, one of `EVALUATIONS`.
     """
-    if config.memory == _AUTO:
-        from reprise.memory.ridge import MOST_SOLVED  # scipy takes time to import
 
-        solved = num_items <= MOST_SOLVED and interactions >= _DENSE * num_items
-        few = "rules" if num_items <= _MOST_ITEMS else NONE
-        config = replace(config, memory="ridge" if solved else few)
-    if config.item_init == _AUTO:
-        counted = num_items <= _MOST_ITEMS and interactions <= _MOST_COUNTED
-        config = replace(config, item_init="counts" if counted else "random")
-    return config
+    interactions: int
+    items: int
+    evaluation: str = SHARE
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether items occur _DENSE times or more on average."""
+        return self.interactions >= _DENSE * self.items
+
+
+def by_data(config: TrainConfig, facts: Facts) -> TrainConfig:
+    """Return the configuration with a value in the place of each AUTO.
+
+    memory: of at most _MOST_ITEMS items, a ridge regression where it can be solved and the data are
+    dense, else rules, which find as much of rare items in less time; of more none, as it is
+    evaluated with all items' rows in each process. item_init: by counts of at most as many items
+    and _MOST_COUNTED interactions, which take some minutes and 4 GB of memory, else at random.
+    temperature: lower where the data are dense. next_share: 0 where the very next item is all that
+    is to be found.
+    """
+    if not (asked := open_in(config)):
+        return config
+    from reprise.memory.ridge import MOST_SOLVED  # scipy takes time to import
+
+    solved = facts.items <= MOST_SOLVED and facts.is_dense
+    few = facts.items <= _MOST_ITEMS
+    counted = few and facts.interactions <= _MOST_COUNTED
+    values: dict[str, Any] = {
+        "memory": "ridge" if solved else "rules" if few else NONE,
+        "item_init": "counts" if counted else "random",
+        "temperature": 0.1 if facts.is_dense else 0.15,
+        "next_share": 0.0 if facts.evaluation == LAST else 0.1,
+    }
+    return replace(config, **{name: values[name] for name in asked})
+
+
+def open_in(config: TrainConfig) -> list[str]:
+    """Return the settings of a configuration that are to follow from the data."""
+    return [name for name in SETTINGS if getattr(config, name) == AUTO]
+
+
+def facts_of(meta: Mapping[str, Any]) -> Facts:
+    """Return the facts that a dataset folder's meta.json tells, for a run on its training users."""
+    return Facts(meta["interactions"]["train"], meta["num_items"], meta.get("evaluation", SHARE))
+
+
+def settled(value: T | Auto) -> T:
+    """Return a value that follows from the data no longer."""
+    assert value != AUTO
+    return value

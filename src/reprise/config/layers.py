@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reprise.config.by_data import Facts, by_data, open_in
 from reprise.config.load import NEEDED, make_config
 from reprise.config.schema import SETTINGS
 from reprise.config.setting import joined
 
-Kind = Literal["default", "run", "preset", "file", "flag", "derived", "needed"]
+Kind = Literal["default", "run", "preset", "file", "flag", "derived", "data", "needed"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Value:
-    """A resolved value and its source: a layer, the default, other values ("derived"), or none yet
-    ("needed").
+    """A resolved value and its source: a layer, the default, other values ("derived"), the data set
+    `name` ("data"), or none yet ("needed").
     """
 
     key: str
@@ -63,6 +64,19 @@ def resolve(layers: Iterable[Layer]) -> list[Value]:
         else:
             settings.append(Value(key, value, "derived"))
     return settings
+
+
+def settled_by(settings: Iterable[Value], facts: Facts, name: str) -> list[Value]:
+    """Return values with those that follow from the data set `name`."""
+    own = {one.key: one.value for one in settings if one.source != "needed"}
+    needed = {one.key: "open" for one in settings if one.source == "needed"}
+    config = make_config(own | needed)
+    known = by_data(config, facts)
+    found = {key: getattr(known, key) for key in open_in(config)}
+    return [
+        Value(one.key, found[one.key], "data", name) if one.key in found else one
+        for one in settings
+    ]
 
 
 def as_toml(settings: list[Value]) -> str:

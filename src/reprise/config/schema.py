@@ -8,7 +8,7 @@ without the setting means.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from reprise.config.setting import LARGEST, Former, Meaning, Setting, choice, setting, settings_of
 from reprise.data import REQUEST_TIMES
@@ -120,11 +120,13 @@ class TrainConfig:
         "Interest that is trained on the target: {choices}.",
         of_several=True,
     )
-    temperature: float | None = setting(
+    temperature: float | Literal["auto"] | None = setting(
         None,
-        "Score by cosine divided by this temperature, 0.05 to 0.2; 0: by inner product.",
+        "Score by cosine divided by this temperature, 0.05 to 0.2; 0: by inner product; auto: 0.1 "
+        "where items occur 50 times on average, else 0.15.",
         at_least=1 / LARGEST,
         zero_is_none=True,
+        by_data=True,
         untrained=Meaning.DEFAULT,
     )
     neg_score: str = choice(
@@ -283,11 +285,13 @@ class TrainConfig:
     )
     targets: int = setting(1, "Training targets per user in one forward pass.")
     next_n: int = setting(1, "Draw the target from this many items after the history.")
-    next_share: float = setting(
+    next_share: float | Literal["auto"] = setting(
         0.0,
-        "Or from this fraction of the user's sequence, 0 to 1, if that is more.",
+        "Or from this fraction of the user's sequence, 0 to 1, if that is more; auto: 0 where the "
+        "last item alone is to be found, else 0.1.",
         at_least=0,
         below=1,
+        by_data=True,
     )
 
     # Negatives: `training.negatives`

@@ -1,17 +1,18 @@
 """The declaration of one setting: its type, range, default, help and names."""
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reprise.errors import UsageError
 from reprise.text.messages import Phrase
 
+Auto = Literal["auto"]
+AUTO: Auto = "auto"  # a value that follows from the data: `config.by_data`
 LARGEST = 1_000_000  # of any size: a larger number is a typing error
 _LONGEST_NAME = 100  # bytes: a run's folder name has two of them, and file systems allow 255
 _KEY = "setting"
@@ -50,6 +51,7 @@ class Setting:
         at_least, at_most, below: The range of a number; `below` in the place of `at_most`.
         choices: The names it may be, the default first.
         zero_is_none: Whether 0 means None, so that a flag takes out a file's value.
+        by_data: Whether a number may be AUTO.
         names_folder: Whether it must be able to name a folder.
         listed: Whether it is names, separated by commas or in a list, in any order.
         absent: What a checkpoint means that does not hold it, being older than the setting.
@@ -70,6 +72,7 @@ class Setting:
     below: float | None = None
     choices: tuple[str, ...] = ()
     zero_is_none: bool = False
+    by_data: bool = False
     names_folder: bool = False
     listed: bool = False
     absent: Any = Meaning.DEFAULT
@@ -99,6 +102,8 @@ class Setting:
         """
         if value is None or (self.zero_is_none and value == 0):
             return None
+        if self.by_data and value == AUTO:
+            return AUTO
         if self.listed:
             return joined(value)
         return float(value) if self.kind is float else value
@@ -107,6 +112,8 @@ class Setting:
         """Convert text to a value; raise ValueError if it cannot be converted."""
         if self.kind is bool and text.casefold() not in _TRUTH:
             raise ValueError(text)
+        if self.by_data and text.casefold() == AUTO:
+            return AUTO
         return _TRUTH[text.casefold()] if self.kind is bool else self.kind(text)
 
     def words(self, value: Any) -> list[str]:
@@ -133,6 +140,8 @@ class Setting:
             return self.optional
         if self.choices:
             return value in self.choices
+        if self.by_data and value == AUTO:
+            return True
         if self.listed:
             return joined(value) is not None
         if self.kind in (str, bool):
@@ -147,6 +156,10 @@ class Setting:
         )
 
     def _expected(self) -> str | Phrase:
+        expected = self._of_kind()
+        return Phrase("good_or_auto", expected=expected) if self.by_data else expected
+
+    def _of_kind(self) -> str | Phrase:
         if self.choices or self.kind is bool:
             return " | ".join(self.choices or _TRUTH)
         if self.listed:
@@ -193,15 +206,14 @@ def settings_of(config: type[Any]) -> Mapping[str, Setting]:
 
 def _declared(item: "dataclasses.Field[Any]") -> Setting:
     declared: Setting = item.metadata[_KEY]
-    united = isinstance(item.type, types.UnionType)
-    kinds = typing.get_args(item.type) if united else (item.type,)
+    kinds = typing.get_args(item.type) or (item.type,)
     usual = Meaning.OPEN if declared.default is Meaning.REQUIRED else declared.default
     return dataclasses.replace(
         declared,
         help=declared.help.format(choices=" | ".join(declared.choices)),
         flags=declared.flags or (f"--{item.name.replace('_', '-')}",),
         name=item.name,
-        kind=next(kind for kind in kinds if kind is not type(None)),
+        kind=next(kind for kind in kinds if kind in (int, float, str, bool)),
         optional=type(None) in kinds,
         absent=usual if declared.absent is Meaning.DEFAULT else declared.absent,
         untrained=usual if declared.untrained is Meaning.DEFAULT else declared.untrained,

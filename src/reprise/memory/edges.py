@@ -26,6 +26,11 @@ class Edges:
         """Items of the catalogue, V."""
         return len(self.offsets) - 1
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all."""
+        return self.offsets.nbytes + self.to.nbytes + self.value.nbytes
+
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of all."""

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from reprise.config.by_data import Facts, by_data
 from reprise.config.features import chosen, with_names
 from reprise.config.schema import ALL, NONE, TrainConfig
 from reprise.data import features as known
-from reprise.data.dataset import open_dataset
+from reprise.data.dataset import SHARE, open_dataset
 from reprise.data.features import Bags, Codes, Vectors
 from reprise.data.prepare import locate
 from reprise.data.readers.features import KINDS
@@ -63,6 +64,7 @@ class Description:
         bags: Of each feature, how many categories each item has [V+1]; None where that is equal for
             all, or it has none.
         train: The training sequences of a data set that exists; None: it does not.
+        evaluation: What an evaluation hides of a user's items, one of `EVALUATIONS`.
     """
 
     config: TrainConfig
@@ -75,6 +77,11 @@ class Description:
     features: Features | None = None
     bags: tuple[NDArray[np.int64] | None, ...] = ()
     train: Sequences | None = None
+    evaluation: str = SHARE
+
+    def __post_init__(self) -> None:
+        facts = Facts(self.interactions, self.items, self.evaluation)
+        object.__setattr__(self, "config", by_data(self.config, facts))
 
     @property
     def all_devices(self) -> int:
@@ -133,7 +140,8 @@ def of_dataset(config: TrainConfig, data_dir: Path, **placed: Any) -> Descriptio
     bags = tuple(one.counts if isinstance(one, Bags) else None for one in own)
     counts = (dataset.num_items, users, len(train.items))
     features = _features([_shapes_of(one) for one in own], dataset.num_items)
-    return Description(config, *counts, features=features, bags=bags, train=train, **placed)
+    placed |= {"bags": bags, "train": train, "evaluation": dataset.evaluation}
+    return Description(config, *counts, features=features, **placed)
 
 
 def with_features(

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprise.checkpoints import store
+from reprise.config.by_data import settled
 from reprise.config.schema import TrainConfig
 from reprise.evaluation.evaluate import evaluate
 from reprise.models.scoring import MEMORY
@@ -102,7 +103,7 @@ def fit_memory(task: Task, state: TrainState, stop: StopRequest) -> TrainState:
     from reprise.evaluation.memory_fit import fitted  # scipy takes time to import
 
     alone = replace(retriever_of_state(task, state), memory=None)
-    temperature = task.config.temperature or 1.0
+    temperature = settled(task.config.temperature) or 1.0
     numbers = fitted(alone, task.edges, task.selecting, temperature, lambda: bool(stop))
     agreed = task.led(numbers.tolist)  # processes on different machines may round otherwise
     return with_memory(task, state, np.array(agreed, np.float32))

@@ -41,6 +41,7 @@ _EVENTS = {
 }
 _SOURCES: dict[Kind, str] = {
     "default": "source_default",
+    "data": "source_data",
     "run": "source_run",
     "preset": "source_preset",
     "file": "source_file",

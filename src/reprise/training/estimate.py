@@ -60,7 +60,7 @@ def sizes_of(task: Task, trains: bool = True) -> Sizes:
     sizes, available = sizes_by(*about), available_memory()
     if available is not None and sizes.memory > available:
         sizes = sizes_by(*about, copies=False)
-    edges = 0 if task.edges is None else sum(part.nbytes for part in vars(task.edges).values())
+    edges = 0 if task.edges is None else task.edges.nbytes
     return replace(sizes, memory=sizes.memory + edges)
 
 

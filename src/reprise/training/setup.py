@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from reprise.config import memory
-from reprise.config.by_data import by_data
+from reprise.config.by_data import Facts, by_data, settled
 from reprise.config.features import chosen, digests, on_device, with_names, with_row
 from reprise.config.model import model_of, shape_of
 from reprise.config.schema import TrainConfig
@@ -112,7 +112,8 @@ def make_task(
     """
     device.multiply_in_float32()
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
-    config = by_data(with_names(config, dataset), len(train.items), dataset.num_items)
+    facts = Facts(len(train.items), dataset.num_items, dataset.evaluation)
+    config = by_data(with_names(config, dataset), facts)
     if mesh is not None:
         on_mesh.check(config, mesh)
     model = model_of(config)
@@ -177,7 +178,7 @@ def sampler_of(
         config.num_negatives,
         config.seed,
         config.sampler,
-        TargetRule(config.min_history, config.targets, config.next_n, config.next_share),
+        TargetRule(config.min_history, config.targets, config.next_n, settled(config.next_share)),
         ranking,
         config.reads_times,
         model_of(config).packing is not None,
@@ -330,7 +331,7 @@ def objective_of(config: TrainConfig, num_items: int) -> Objective:
         power = positive_power(count, num_items, config.calibration)
     return Objective(
         selection=config.selection,
-        temperature=config.temperature,
+        temperature=settled(config.temperature),
         neg_score=config.neg_score,
         hard_negatives=config.hard_negatives,
         positive_power=power,

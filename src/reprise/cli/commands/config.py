@@ -8,8 +8,9 @@ import click
 
 from reprise.cli.help import Group
 from reprise.cli.options import common_options, print_json, run_layers, run_options
-from reprise.config.layers import Layer, as_toml, resolve
-from reprise.errors import UsageError
+from reprise.config.layers import Layer, Value, as_toml, resolve, settled_by
+from reprise.config.setting import AUTO
+from reprise.errors import DataError, UsageError
 from reprise.text.messages import Messages, choose_language
 
 
@@ -44,6 +45,8 @@ def show(
     if run is not None:
         layers.insert(0, _layer_of(run, runs_dir))
     settings = resolve(layers)
+    if not to_toml:  # which is for any data
+        settings = _of_data(settings, data_dir)
     if to_toml:
         click.echo(as_toml(settings), nl=False)
     elif as_json:
@@ -53,6 +56,25 @@ def show(
         from reprise.show.runs import Page, show_settings
 
         show_settings(settings, Page(Messages(choose_language(lang))))
+
+
+def _of_data(settings: list[Value], data_dir: Path | None) -> list[Value]:
+    """Return the values with those that follow from the data set, where it is at hand. How many
+    interactions all users have, of a run that trains on all, only the whole data set tells.
+    """
+    from reprise.config.by_data import facts_of
+    from reprise.data.dataset import read_meta
+    from reprise.data.prepare import locate
+    from reprise.runs.where import DATA
+
+    known = {one.key: one.value for one in settings}
+    if known["dataset"] is None or known["train_users"] == "all" or AUTO not in known.values():
+        return settings
+    try:
+        meta = read_meta(locate(data_dir or DATA, known["dataset"]))
+    except DataError:
+        return settings
+    return settled_by(settings, facts_of(meta), known["dataset"])
 
 
 def _layer_of(name: str, runs_dir: Path) -> Layer:
