@@ -32,7 +32,7 @@ OPEN: dict[str, Any] = {
 def test_every_open_setting_gets_a_value_and_no_other_changes(
     interactions: int, items: int, evaluation: str
 ) -> None:
-    config = small_config(**OPEN)
+    config = small_config(**OPEN, name="auto")  # a run may be called so
     assert open_in(config) == sorted(OPEN, key=list(SETTINGS).index)
     found = by_data(config, Facts(interactions, items, evaluation))
     assert open_in(found) == []

@@ -12,6 +12,9 @@ _DENSE = 50  # interactions of an item, on average
 _MOST_ITEMS = 1_000_000
 _MOST_COUNTED = 10_000_000  # interactions, as pairs all at once
 
+# A run, or a data set, may have this name, too.
+_MAY_FOLLOW = [name for name, one in SETTINGS.items() if one.by_data or AUTO in one.choices]
+
 T = TypeVar("T")
 
 
@@ -59,7 +62,7 @@ def by_data(config: TrainConfig, facts: Facts) -> TrainConfig:
 
 def open_in(config: TrainConfig) -> list[str]:
     """Return the settings of a configuration that are to follow from the data."""
-    return [name for name in SETTINGS if getattr(config, name) == AUTO]
+    return [name for name in _MAY_FOLLOW if getattr(config, name) == AUTO]
 
 
 def facts_of(meta: Mapping[str, Any]) -> Facts:

@@ -9,7 +9,6 @@ import click
 from reprise.cli.help import Group
 from reprise.cli.options import common_options, print_json, run_layers, run_options
 from reprise.config.layers import Layer, Value, as_toml, resolve, settled_by
-from reprise.config.setting import AUTO
 from reprise.errors import DataError, UsageError
 from reprise.text.messages import Messages, choose_language
 
@@ -68,7 +67,7 @@ def _of_data(settings: list[Value], data_dir: Path | None) -> list[Value]:
     from reprise.runs.where import DATA
 
     known = {one.key: one.value for one in settings}
-    if known["dataset"] is None or known["train_users"] == "all" or AUTO not in known.values():
+    if known["dataset"] is None or known["train_users"] == "all":
         return settings
     try:
         meta = read_meta(locate(data_dir or DATA, known["dataset"]))
