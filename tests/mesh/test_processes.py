@@ -67,7 +67,8 @@ def test_two_processes_end_alike_however_they_are_stopped(
 def test_evaluate_of_two_processes_finds_the_lists_of_one(
     on_four: RunFolder, small_data: Path
 ) -> None:
-    of_run = ("evaluate", on_four.path.name, "--filter-seen", "--json", "--cutoffs", 20)
+    asked = ("--filter-seen", "--json", "--cutoffs", 20, "--lambda", "0,0.1")
+    of_run = ("evaluate", on_four.path.name, *asked)
     where = ("--data-dir", small_data, "--runs-dir", on_four.path.parent)
     alone = reprise(*of_run, *where, own_process=True)
     assert alone.returncode == 0, alone.stderr
@@ -96,9 +97,7 @@ def test_two_processes_fit_a_memory_that_one_process_finds_again(tmp_path: Path)
     assert pair.ended() == [(0, alone.stdout, ""), (0, "", "")]
 
 
-@pytest.mark.parametrize(
-    "option", [("--lambda", 0.1), ("--on", "small"), ("--lists", "x", "--dataset", "small")]
-)
+@pytest.mark.parametrize("option", [("--on", "small"), ("--lists", "x", "--dataset", "small")])
 def test_evaluate_refuses_what_is_for_one_device(
     option: tuple[object, ...], on_four: RunFolder, small_data: Path
 ) -> None:

@@ -5,6 +5,7 @@ and the lists of all are merged. No process has the rows of all items.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,7 +14,7 @@ from jax import Array, lax
 from jax.experimental import multihost_utils
 from numpy.typing import NDArray
 
-from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
+from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking, merge
 from reprise.retrieval.search import Chunk, search
 from reprise.retrieval.terms import Added, Terms
 from reprise.retrieval.vectors import Retriever
@@ -24,6 +25,11 @@ from reprise.runtime.mesh import AXIS, DEALT, EVERYWHERE, Mesh, own_places
 if TYPE_CHECKING:
     from reprise.models.registry import Model, Params
     from reprise.models.scoring import Scoring
+
+
+# Chunks whose lists are merged at once: the same in all processes, while how far a search is ahead
+# of its chunks depends on the cores.
+_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -84,21 +90,40 @@ class DealtRetriever(Retriever):
         assert self.mesh is not None
         return not self.mesh.greatest(int(not super().is_finite(items)))
 
-    def rankings(self, chunks: Iterable[Chunk], items: NDArray[np.float32]) -> list[Ranking]:
-        """Return the ranking of each chunk over all items, as `search` does; `items` are the
-        vectors of this process's.
+    def rankings(self, chunks: Iterable[Chunk], items: NDArray[np.float32]) -> Iterator[Ranking]:
+        """Yield the ranking of each chunk over all items, as `search` does; `items` are the vectors
+        of this process's. All processes have to ask for the same chunks.
         """
-        asked: list[int] = []
+        source = iter(chunks)
+        while some := list(islice(source, _TOGETHER)):
+            yield from self._ranked(some, items)
 
-        def own(chunk: Chunk) -> Chunk:
-            assert chunk.terms.allowed is None
-            assert not chunk.by_interest
-            asked.append(chunk.top_n)
-            return chunk._replace(terms=Terms(self._own(chunk.terms.added)))
+    def _ranked(self, chunks: list[Chunk], items: NDArray[np.float32]) -> Iterator[Ranking]:
+        asked = max(chunk.top_n for chunk in chunks)
+        own = [self._numbered(one) for one in search(map(self._of_own, chunks), items)]
+        found = _merged(self.mesh, [_padded(one, asked) for one in own], asked)
+        for chunk, ranking in zip(chunks, found, strict=True):
+            length = min(chunk.top_n, self.count)
+            best = _part(ranking, np.s_[:, :length])
+            if not chunk.by_interest:
+                yield best
+                continue
+            shape = (*chunk.interests.shape[:2], length)
+            yield merge(best.ids.reshape(shape), best.scores.reshape(shape))
 
-        found = [self._numbered(one) for one in search(map(own, chunks), items)]
-        padded = [_padded(one, top_n) for one, top_n in zip(found, asked, strict=True)]
-        return _merged(self.mesh, padded, min(max(asked, default=0), self.count))
+    def _of_own(self, chunk: Chunk) -> Chunk:
+        """Return what to search this process's items for: where each interest has a list of its
+        own, as a user's.
+        """
+        interests, terms = chunk.interests, chunk.terms
+        if chunk.by_interest:
+            users, count, dim = interests.shape
+            interests, terms = interests.reshape(users * count, 1, dim), terms.repeated(count)
+        allowed = terms.allowed
+        if allowed is not None:
+            own = self._numbers(np.arange(len(self.candidates())))
+            allowed = allowed._replace(masks=allowed.masks[:, own - 1])
+        return Chunk(interests, chunk.top_n, Terms(self._own(terms.added), allowed))
 
     def _own(self, added: Added | None) -> Added | None:
         """Return the values of this process's items, by their places among these."""
@@ -113,9 +138,14 @@ class DealtRetriever(Retriever):
 
     def _numbered(self, ranking: Ranking) -> Ranking:
         """Return a ranking of this process's items, by their places from 1 on, as one of items."""
-        row, rank = np.divmod(ranking.ids - 1 + self._first, len(self.places))
-        numbers = row * self._devices + np.array(self.places)[rank]
+        numbers = self._numbers(ranking.ids - 1)
         return ranking._replace(ids=np.where(ranking.ids == NO_ITEM, NO_ITEM, numbers))
+
+    def _numbers(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers of this process's items by their places from 0 on."""
+        row, rank = np.divmod(places + self._first, len(self.places))
+        numbers: NDArray[np.int64] = row * self._devices + np.array(self.places)[rank]
+        return numbers
 
     @property
     def _first(self) -> int:
@@ -205,7 +235,6 @@ def _merged(mesh: Mesh | None, own: list[Ranking], length: int) -> list[Ranking]
     if mesh.processes.count == 1 or not own:
         return [_part(one, np.s_[:, :length]) for one in own]
     ids, scores, interests = (np.concatenate(each) for each in zip(*own, strict=True))
-    # Once for all chunks: how far a search is ahead of its chunks depends on the cores.
     whole = multihost_utils.process_allgather((ids.astype(np.int32), scores, interests))
     ids, scores, interests = (np.concatenate(list(each), axis=1) for each in whole)
     order = np.lexsort((ids, -scores))[:, :length]

@@ -90,10 +90,12 @@ def write_lists(
     query: Query,
     output: Path,
     progress: Callable[[int], None] = lambda users: None,
+    writes: bool = True,
 ) -> Counts:
     """Write the answers to a query about each history of a file, atomically; return what was read.
 
-    progress: called with the number of users whose lists are written.
+    progress: called with the number of users whose lists are written. writes: False in a process
+    that takes part in the search, and leaves the writing to another one.
     """
     counts, waiting = Counts(), deque[str | None]()  # users who are read and not yet written
     read = _histories(model, source, waiting, counts)
@@ -127,6 +129,10 @@ def write_lists(
         else:
             (_write_csv if output.suffix == ".csv" else _write_parquet)(draft, frames())
 
+    if not writes:
+        for _ in lines() if output.suffix == ".jsonl" else frames():
+            pass
+        return counts
     durable.make_folder(output.absolute().parent)
     durable.publish_file(output, write)
     return counts

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from reprise.data.sequences import EvaluationUsers, Sequences
 from reprise.errors import CheckpointError
 from reprise.retrieval import rerank
+from reprise.retrieval.on_mesh import DealtRetriever
 from reprise.retrieval.ranking import NO_INTEREST, NO_ITEM, Ranking
 from reprise.retrieval.search import Best, Chunk, interest_scores, one_blas_thread, search
 from reprise.retrieval.terms import EVERYTHING, Allowed, Terms
@@ -113,7 +114,8 @@ class Answer(NamedTuple):
 class Model:
     """A stored model, ready to answer.
 
-    retriever: the model; items [V, d]: the item vectors; item_category [V+1]: -1 where unknown;
+    retriever: the model; items [V, d]: the item vectors, or of a model whose rows are dealt
+    (`retrieval.on_mesh`) those of this process's items; item_category [V+1]: -1 where unknown;
     history_length: last items of a history that the model sees; best: finds the best items by an
     index (`ItemIndex.best`); None: by exact search.
     """
@@ -131,7 +133,7 @@ class Model:
         """Items by falling popularity in training, [V]."""
         known = self.stored.items
         if "rank" not in known.columns:  # they are numbered so
-            return np.arange(1, len(self.items) + 1)
+            return np.arange(1, self.retriever.num_items + 1)
         return known["item"].to_numpy()[np.argsort(known["rank"].to_numpy())].astype(np.int64)
 
     def time_bias(self, when: When) -> str | None:
@@ -145,6 +147,12 @@ class Model:
             return "none"
         return "gaps" if when.request is None else bias
 
+    def found(self, chunks: Iterable[Chunk]) -> Iterator[Ranking]:
+        """Yield the ranking of each chunk over all items."""
+        if isinstance(self.retriever, DealtRetriever):
+            return self.retriever.rankings(chunks, self.items)
+        return search(chunks, self.items, self.best)
+
     @property
     def has_categories(self) -> bool:
         """Whether the category of any item is known."""
@@ -154,11 +162,12 @@ class Model:
 def model_of(stored: StoredModel) -> Model:
     """Return a stored model, ready to answer; CheckpointError if its numbers are not finite."""
     items = stored.retriever.candidates()
-    _require_finite(stored, items)
+    if not stored.retriever.is_finite(items):
+        raise CheckpointError("model_not_finite", checkpoint=stored.checkpoint.path)
     _require_finite(stored, np.float64(stored.retriever.repeat_bias))
     if stored.retriever.memory is not None:
         _require_finite(stored, stored.retriever.memory.numbers)
-    category = np.full(len(items) + 1, -1, np.int32)
+    category = np.full(stored.num_items + 1, -1, np.int32)
     if "category_code" in stored.items.columns:
         category[1:] = stored.items["category_code"].to_numpy()
     length = stored.config.maxlen
@@ -183,7 +192,7 @@ def answers(model: Model, queries: Iterable[Query]) -> Iterator[Answer]:
             plans.append(_Plan(model, part))
             yield from plans[-1].chunks()
 
-    for ranking in search(chunks(), model.items, model.best):
+    for ranking in model.found(chunks()):
         plan = plans[0]
         plan.found.append(ranking)
         if len(plan.found) == len(plan.groups):
@@ -213,7 +222,7 @@ def rankings(
             own = _weighted(made[:users], [query])
             yield Chunk(own, query.n, Terms(added, allowed), query.diversity > 0)
 
-    for ranking in search(chunks(), model.items, model.best):
+    for ranking in model.found(chunks()):
         empty = pasts.popleft().lengths == 0
         if query.diversity > 0:
             ranking = rerank.select(ranking, model.item_category, query.n, query.diversity)

@@ -95,9 +95,7 @@ def evaluate(
     say = Voice(messages, to_stderr=True).say
     place = in_worker(together, say)
     if devices != 1 or place is not None:
-        refuse_on_mesh(
-            {"--lambda": bool(coefs), "--on": on is not None, "--lists": lists is not None}
-        )
+        refuse_on_mesh({"--on": on is not None, "--lists": lists is not None})
     shown = metrics_asked(None if metrics is None else parts(metrics))
     numbers = None if cutoffs is None else whole_numbers_of("cutoffs", cutoffs)
     asked = cutoffs_asked(numbers, top_n)

@@ -1,5 +1,6 @@
 """`reprise recommend`: the best items for a history, for a user, or for the histories of a file."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,18 @@ from reprise.cli.options import (
     PATH,
     common_options,
     data_option,
+    device_options,
     print_json,
     runs_option,
     which_option,
 )
+from reprise.cli.worker import in_worker, refuse_on_mesh
 from reprise.errors import UsageError
 from reprise.runs.signals import end_at_once_on_interrupt
-from reprise.text.messages import Messages, Phrase, Say, choose_language
+from reprise.text.messages import Messages, Phrase, Say, choose_language, unsaid
 
 if TYPE_CHECKING:
+    from reprise.runtime.mesh import Mesh
     from reprise.serving.lists import Query
     from reprise.serving.recommender import Recommender
 
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--weights", metavar="NUMBERS")
 @click.option("--explain", is_flag=True)
 @which_option
+@device_options
 @runs_option
 @data_option
 @click.option("--json", "as_json", is_flag=True)
@@ -63,10 +68,12 @@ def recommend(
     weights: str | None,
     explain: bool,
     which: Any,
+    devices: int,
     runs_dir: Path,
     data_dir: Path | None,
     as_json: bool,
     lang: str | None,
+    **together: Any,
 ) -> None:
     """Recommend items by RUN's stored model."""
     end_at_once_on_interrupt()
@@ -77,15 +84,24 @@ def recommend(
         raise UsageError("recommend_times")
     if output is not None and as_json:
         raise UsageError("only_one", options="--json, --output")
-    from reprise.serving.batch import check_output, ids_in
-    from reprise.serving.recommender import Recommender
     from reprise.show.run import Voice
 
-    if output is not None:  # fail early
-        check_output(output, overwrite)
     messages = Messages(choose_language(lang))
     say = Voice(messages, to_stderr=True).say
-    model = Recommender(_stored(run, which, runs_dir, data_dir, say))
+    place = in_worker(together, say)
+    if devices != 1 or place is not None:
+        given_one = {"--history": history is not None, "--user": user is not None}
+        refuse_on_mesh({**given_one, "--explain": explain})
+    from reprise.runtime.mesh import mesh_of
+    from reprise.serving.batch import check_output, ids_in
+    from reprise.serving.recommender import Recommender
+
+    if output is not None and (place is None or not place.index):  # fail early
+        check_output(output, overwrite)
+    mesh = mesh_of(devices, place)
+    leads = mesh is None or mesh.processes.leads
+    say = say if leads else unsaid
+    model = Recommender(_stored(run, which, runs_dir, data_dir, say, mesh))
     query = model.query(
         n=n,
         diversity=diversity,
@@ -97,7 +113,9 @@ def recommend(
         explain=explain,
     )
     if histories is not None and output is not None:
-        _to_file(model, query, histories, output, messages, say)
+        _to_file(model, query, histories, output, messages, say, leads)
+        if mesh is not None:
+            mesh.processes.led(lambda: None)  # the one that writes has ended
     else:
         ids, own = ids_in(history or ""), None if times is None else ids_in(times)
         if user is not None:
@@ -106,12 +124,15 @@ def recommend(
         _to_screen(model, asked, as_json, messages, say)
 
 
-def _stored(run: Path, which: Any, runs_dir: Path, data_dir: Path | None, say: Say) -> Any:
+def _stored(
+    run: Path, which: Any, runs_dir: Path, data_dir: Path | None, say: Say, mesh: "Mesh | None"
+) -> Any:
+    from reprise.runs import stored, stored_on_mesh
     from reprise.runs.manage.survey import path_of
-    from reprise.runs.stored import load
     from reprise.runs.where import locator
 
     path = path_of(run, runs_dir)
+    load = stored.load if mesh is None else partial(stored_on_mesh.load, mesh)
     return load(path, which, say, locator(path, data_dir))
 
 
@@ -122,12 +143,16 @@ def _to_file(
     output: Path,
     messages: Messages,
     say: Say,
+    leads: bool,
 ) -> None:
     from reprise.serving.batch import open_histories, write_lists
     from reprise.serving.recommender import notes
     from reprise.show.recommend import shown_users
 
     source = open_histories(histories)
+    if not leads:
+        write_lists(model, source, query, output, writes=False)
+        return
     with shown_users(messages, source.size) as progress:
         counts = write_lists(model, source, query, output, progress)
     for _, phrase in notes(counts, query):
