@@ -23,6 +23,7 @@ from reprise.runs.signals import end_at_once_on_interrupt
 from reprise.text.messages import Messages, Phrase, choose_language, unsaid
 
 if TYPE_CHECKING:
+    from reprise.checkpoints.store import Checkpoint
     from reprise.serving.export import Exported, Extras
 
 
@@ -96,15 +97,17 @@ def export(
         users = users_of_split(stored.dataset, split, stored.config.maxlen, as_evaluated)
     elif histories is not None:
         users = users_of_file(histories, stored, say)
-    if not leads:
-        follow(stored, users)
-    else:
+    if leads:
         made = write(stored, users, folder, extras, messages, say)
+        _show(made, stored.checkpoint, folder, messages)
+    else:
+        follow(stored, users)
     if mesh is not None:
         mesh.processes.led(lambda: None)  # the one that writes has ended
-    if not leads:
-        return
-    checkpoint = stored.checkpoint
+
+
+def _show(made: "Exported", checkpoint: "Checkpoint", folder: Path, messages: Messages) -> None:
+    """Print what was exported."""
     click.echo(
         messages.text(
             "exported_items",
