@@ -77,9 +77,7 @@ def recommend(
 ) -> None:
     """Recommend items by RUN's stored model."""
     end_at_once_on_interrupt()
-    given = [one for one in (history, user, histories) if one is not None]
-    if len(given) != 1 or (histories is None) != (output is None):
-        raise UsageError("recommend_whom")
+    _check_subject(history, user, histories, output)
     if (times is not None and history is None) or (request_time is not None and output is not None):
         raise UsageError("recommend_times")
     if output is not None and as_json:
@@ -122,6 +120,15 @@ def recommend(
             ids, own = _history_of(model, user)
         (asked,) = model.queries([ids], query, [own], request_time)
         _to_screen(model, asked, as_json, messages, say)
+
+
+def _check_subject(
+    history: str | None, user: str | None, histories: Path | None, output: Path | None
+) -> None:
+    """Raise UsageError unless lists are asked for one history or user, or for a file, to a file."""
+    given = [one for one in (history, user, histories) if one is not None]
+    if len(given) != 1 or (histories is None) != (output is None):
+        raise UsageError("recommend_whom")
 
 
 def _stored(
