@@ -122,6 +122,8 @@ def promise(summaries: Sequence[Summary]) -> str:
         if one.original is not None and not one.first.variant
     }
     below = [name for name, ratio in ratios.items() if ratio < LEAST_SHARE]
+    if not ratios:
+        return "promise: the original has nothing to compare with"
     kept = f"kept by {len(ratios)}" if not below else f"BROKEN by {', '.join(below)}"
     return f"promise: test {SELECTED} at least {LEAST_SHARE:g} of the original's: {kept}"
 

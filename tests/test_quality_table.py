@@ -62,6 +62,7 @@ def test_promise_counts_models_as_configured_only() -> None:
     assert promise(summarise([good, variant])).endswith("kept by 1")
     bad = result(0.2, 19, model="GRU4REC")
     assert promise(summarise([good, bad])).endswith("BROKEN by GRU4REC on ml-1m")
+    assert promise(summarise([variant])).endswith("nothing to compare with")
     unmeasured = replace(bad, dataset="grocery", model="MIND")
     assert row(summarise([unmeasured])[0])["verdict"] == "-"
 
