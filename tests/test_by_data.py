@@ -96,6 +96,8 @@ def test_run_keeps_what_followed_from_the_data(small_data: Path, tmp_path: Path)
         done = train(small_data, tmp_path, *asked)
         assert done.returncode == 0, done.stderr
         assert said in done.stdout
+        told = "What follows from the data: --temperature 0.15, --next-share 0.1." in done.stdout
+        assert told == ("starting" in said)
     config = json.loads((tmp_path / RUN / "run.json").read_text())["config"]
     assert (config["temperature"], config["next_share"]) == (0.15, 0.1)
     check_refusal(train(small_data, tmp_path, "--temperature", "warm"), 2, "--temperature")

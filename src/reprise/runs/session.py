@@ -14,8 +14,9 @@ import numpy as np
 from reprise import durable
 from reprise.checkpoints import store
 from reprise.checkpoints.store import Checkpoint
+from reprise.config.by_data import open_in
 from reprise.config.features import chosen
-from reprise.config.schema import TrainConfig, check_value
+from reprise.config.schema import SETTINGS, TrainConfig, check_value
 from reprise.data import texts
 from reprise.data.dataset import Dataset, open_dataset
 from reprise.data.features import Feature
@@ -237,6 +238,10 @@ def _say_notes(request: Request, task: Task, say: Say, is_new: bool) -> None:
     if is_new:
         for key, values in doubts(task):
             say(key, **values)
+        if open_settings := open_in(request.config):
+            flags = {name: SETTINGS[name].flags[0] for name in open_settings}
+            told = [f"{flag} {getattr(task.config, name)}" for name, flag in flags.items()]
+            say("settings_by_data", values=", ".join(told))
         if task.config.item_init == "counts":
             say("items_by_counts")
     if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):
