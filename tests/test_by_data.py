@@ -22,26 +22,29 @@ from reprise.training.setup import make_task
 
 OPEN: dict[str, Any] = {
     "temperature": "auto",
+    "item_dropout": "auto",
     "next_share": "auto",
     "memory": "auto",
     "item_init": "auto",
 }
+counts = st.integers(1, 10**8)
 
 
-@given(st.integers(1, 10**8), st.integers(1, 10**8), st.sampled_from(EVALUATIONS))
+@given(counts, counts, counts, st.sampled_from(EVALUATIONS))
 def test_every_open_setting_gets_a_value_and_no_other_changes(
-    interactions: int, items: int, evaluation: str
+    interactions: int, users: int, items: int, evaluation: str
 ) -> None:
     config = small_config(**OPEN, name="auto")  # a run may be called so
     assert open_in(config) == sorted(OPEN, key=list(SETTINGS).index)
-    found = by_data(config, Facts(interactions, items, evaluation))
+    found = by_data(config, Facts(interactions, users, items, evaluation))
     assert open_in(found) == []
     dense = interactions / items >= 50
     assert found.temperature == (0.1 if dense else 0.15)
+    assert found.item_dropout == (0 if interactions / users >= 50 else 0.2)
     assert found.next_share == (0 if evaluation == LAST else 0.1)
     assert replace(found, **OPEN) == config
-    fixed = small_config(temperature=0.3, next_share=0.7)
-    assert by_data(fixed, Facts(interactions, items, evaluation)) == fixed
+    fixed = small_config(temperature=0.3, next_share=0.7, item_dropout=0.1)
+    assert by_data(fixed, Facts(interactions, users, items, evaluation)) == fixed
 
 
 def test_presets_leave_to_the_data_what_follows_from_them() -> None:
@@ -49,7 +52,7 @@ def test_presets_leave_to_the_data_what_follows_from_them() -> None:
         values = read_preset(preset)
         config = TrainConfig(dataset="d", name="n", **values)
         asked = {name for name in OPEN if values[name] == "auto"}
-        assert set(open_in(config)) == asked >= {"temperature", "next_share", "item_init"}
+        assert set(open_in(config)) == asked >= {"temperature", "item_dropout"}
 
 
 def test_values_that_are_open_are_no_numbers() -> None:
@@ -59,7 +62,7 @@ def test_values_that_are_open_are_no_numbers() -> None:
     with pytest.raises(UsageError, match="or auto"):
         small_config(temperature="warm")
     with pytest.raises(UsageError, match="'auto' is invalid"):
-        small_config(item_dropout="auto")
+        small_config(dropout="auto")
 
 
 @pytest.mark.parametrize("evaluation", [SHARE, LAST])
@@ -72,8 +75,10 @@ def test_task_and_folder_tell_the_same_facts(evaluation: str, tmp_path: Path) ->
     expected = by_data(config, facts_of(read_meta(tmp_path / "d")))
     assert make_task(config, dataset).config == expected
     assert expected.next_share == (0 if evaluation == LAST else 0.1)
+    assert expected.item_dropout == 0.2
     whole = replace(config, train_users="all", memory="none")
-    facts = Facts(len(dataset.whole_sequences().items), 20, evaluation)
+    every = dataset.whole_sequences()
+    facts = Facts(len(every.items), len(every.lengths), 20, evaluation)
     assert make_task(whole, dataset).config == by_data(whole, facts)
 
 

@@ -9,6 +9,7 @@ from reprise.config.setting import AUTO, Auto
 from reprise.data.dataset import LAST, SHARE
 
 _DENSE = 50  # interactions of an item, on average
+_LONG = 50  # interactions of a user, on average
 _MOST_ITEMS = 1_000_000
 _MOST_COUNTED = 10_000_000  # interactions, as pairs all at once
 
@@ -20,11 +21,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Facts:
-    """What settings may follow from: training interactions, items, and what an evaluation hides of
-    a user's, one of `EVALUATIONS`.
+    """What settings may follow from: training interactions, users and items, and what an evaluation
+    hides of a user's, one of `EVALUATIONS`.
     """
 
     interactions: int
+    users: int
     items: int
     evaluation: str = SHARE
 
@@ -32,6 +34,11 @@ class Facts:
     def is_dense(self) -> bool:
         """Whether items occur _DENSE times or more on average."""
         return self.interactions >= _DENSE * self.items
+
+    @property
+    def is_long(self) -> bool:
+        """Whether users have _LONG items or more on average."""
+        return self.interactions >= _LONG * self.users
 
 
 def by_data(config: TrainConfig, facts: Facts) -> TrainConfig:
@@ -41,8 +48,8 @@ def by_data(config: TrainConfig, facts: Facts) -> TrainConfig:
     dense, else rules, which find as much of rare items in less time; of more none, as it is
     evaluated with all items' rows in each process. item_init: by counts of at most as many items
     and _MOST_COUNTED interactions, which take some minutes and 4 GB of memory, else at random.
-    temperature: lower where the data are dense. next_share: 0 where the very next item is all that
-    is to be found.
+    temperature: lower where the data are dense. item_dropout: none where sequences are long.
+    next_share: 0 where the very next item is all that is to be found.
     """
     if not (asked := open_in(config)):
         return config
@@ -55,6 +62,7 @@ def by_data(config: TrainConfig, facts: Facts) -> TrainConfig:
         "memory": "ridge" if solved else "rules" if few else NONE,
         "item_init": "counts" if counted else "random",
         "temperature": 0.1 if facts.is_dense else 0.15,
+        "item_dropout": 0.0 if facts.is_long else 0.2,
         "next_share": 0.0 if facts.evaluation == LAST else 0.1,
     }
     return replace(config, **{name: values[name] for name in asked})
@@ -67,7 +75,8 @@ def open_in(config: TrainConfig) -> list[str]:
 
 def facts_of(meta: Mapping[str, Any]) -> Facts:
     """Return the facts that a dataset folder's meta.json tells, for a run on its training users."""
-    return Facts(meta["interactions"]["train"], meta["num_items"], meta.get("evaluation", SHARE))
+    interactions, users = (meta[count]["train"] for count in ("interactions", "users"))
+    return Facts(interactions, users, meta["num_items"], meta.get("evaluation", SHARE))
 
 
 def settled(value: T | Auto) -> T:

@@ -254,8 +254,13 @@ class TrainConfig:
         needs="time_bias",
         untrained=Meaning.DEFAULT,
     )
-    item_dropout: float = setting(
-        0.0, "Fraction of the history's items dropped in training, 0 to 1.", at_least=0, below=1
+    item_dropout: float | Literal["auto"] = setting(
+        0.0,
+        "Fraction of the history's items dropped in training, 0 to 1; auto: 0 where users have 50 "
+        "items on average, else 0.2.",
+        at_least=0,
+        below=1,
+        by_data=True,
     )
     repeat_bias: bool = setting(
         False,

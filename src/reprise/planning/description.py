@@ -80,7 +80,7 @@ class Description:
     evaluation: str = SHARE
 
     def __post_init__(self) -> None:
-        facts = Facts(self.interactions, self.items, self.evaluation)
+        facts = Facts(self.interactions, self.users, self.items, self.evaluation)
         object.__setattr__(self, "config", by_data(self.config, facts))
 
     @property

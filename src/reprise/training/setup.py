@@ -112,7 +112,8 @@ def make_task(
     """
     device.multiply_in_float32()
     train = dataset.whole_sequences() if config.is_final_fit else dataset.splits["train"]
-    facts = Facts(len(train.items), dataset.num_items, dataset.evaluation)
+    users, items = len(train.lengths), dataset.num_items
+    facts = Facts(len(train.items), users, items, dataset.evaluation)
     config = by_data(with_names(config, dataset), facts)
     if mesh is not None:
         on_mesh.check(config, mesh)
@@ -337,7 +338,7 @@ def objective_of(config: TrainConfig, num_items: int) -> Objective:
         positive_power=power,
         interest_penalty=config.interest_penalty,
         routing_penalty=config.routing_penalty,
-        item_dropout=config.item_dropout,
+        item_dropout=settled(config.item_dropout),
         id_dropout=config.id_dropout,
         scoring=config.scoring,
     )
