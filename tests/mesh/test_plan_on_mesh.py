@@ -125,8 +125,8 @@ def test_checkpoint_of_processes_is_written_in_shares() -> None:
 def test_work_of_exchanges_what_the_compiled_step_exchanges(
     settings: dict[str, Any], zeros: int
 ) -> None:
-    config = small_config(**settings)
-    planned = Description(config, 400, 1000, 10_000, devices=4)
+    planned = Description(small_config(**settings), 400, 1000, 10_000, devices=4)
+    config = planned.config
     arrays, drawn, work = Step.of(planned)
     mesh = mesh_of(4)
     assert mesh is not None
