@@ -12,11 +12,12 @@ import resource
 import sys
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from reprise.errors import MemoryLimitError
+
+if TYPE_CHECKING:  # NumPy is loaded after `refuse_what_cannot_load`
+    from numpy.typing import NDArray
 
 _MB = 10**6
 _UNITS = {"": 1, "K": 10**3, "M": _MB, "G": 10**9, "T": 10**12}
@@ -65,7 +66,7 @@ def return_freed_memory() -> bool:
     return _set(_MMAP_MAX, _MMAP_MAX_OF_GLIBC) and _set(_TRIM_THRESHOLD, _TRIM_THRESHOLD_OF_GLIBC)
 
 
-def forget(array: NDArray[Any] | None) -> None:
+def forget(array: "NDArray[Any] | None") -> None:
     """Give the system back the memory of what was read of a mapped array, which is read from the
     file again where it is needed; nothing of others.
     """
