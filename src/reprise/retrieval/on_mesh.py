@@ -72,9 +72,7 @@ class DealtRetriever(Retriever):
 
     def candidates(self) -> NDArray[np.float32]:
         """Return the vectors [n, d] of this process's items."""
-        every = self._devices
-        own = sum(len(range(place, self.count + 1, every)) for place in self.places) - self._first
-        return self.item_vectors()[self._first :][:own]
+        return self.item_vectors()[self._first :][: self._own_count]
 
     def item_blocks(self) -> Iterator[NDArray[np.float32]]:
         """Yield the vectors [n, d] of all items in blocks, those of the padding first; all
@@ -121,7 +119,7 @@ class DealtRetriever(Retriever):
             interests, terms = interests.reshape(users * count, 1, dim), terms.repeated(count)
         allowed = terms.allowed
         if allowed is not None:
-            own = self._numbers(np.arange(len(self.candidates())))
+            own = self._numbers(np.arange(self._own_count))
             allowed = allowed._replace(masks=allowed.masks[:, own - 1])
         return Chunk(interests, chunk.top_n, Terms(self._own(terms.added), allowed))
 
@@ -151,6 +149,12 @@ class DealtRetriever(Retriever):
     def _first(self) -> int:
         """Where the rows of items begin: behind the padding, if this process has it."""
         return int(0 in self.places)
+
+    @property
+    def _own_count(self) -> int:
+        """How many of the items are this process's."""
+        own = (range(place, self.count + 1, self._devices) for place in self.places)
+        return sum(map(len, own)) - self._first
 
     @property
     def _devices(self) -> int:

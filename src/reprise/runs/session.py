@@ -238,10 +238,12 @@ def _say_notes(request: Request, task: Task, say: Say, is_new: bool) -> None:
     if is_new:
         for key, values in doubts(task):
             say(key, **values)
-        if open_settings := open_in(request.config):
-            flags = {name: SETTINGS[name].flags[0] for name in open_settings}
-            told = [f"{flag} {getattr(task.config, name)}" for name, flag in flags.items()]
-            say("settings_by_data", values=", ".join(told))
+        followed = [
+            f"{SETTINGS[name].flags[0]} {getattr(task.config, name)}"
+            for name in open_in(request.config)
+        ]
+        if followed:
+            say("settings_by_data", values=", ".join(followed))
         if task.config.item_init == "counts":
             say("items_by_counts")
     if (some := len(task.selecting.lengths)) < (every := len(task.valid.lengths)):

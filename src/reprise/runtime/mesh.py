@@ -84,7 +84,7 @@ class Mesh:
         leading = self.places[0]
         nothing = np.zeros_like(own)
         parts = self.each(own.shape, lambda place: own if place == leading else nothing)
-        summed: Array = _added_up(self.devices)(parts)
+        summed: Array = _over_all(lax.psum, self.devices)(parts)
         return summed
 
     def greatest(self, value: int) -> int:
@@ -93,7 +93,7 @@ class Mesh:
         sharding = NamedSharding(self.devices, DEALT)
         make: Any = jax.make_array_from_process_local_data
         whole = make(sharding, own, (self.size,))
-        return int(np.asarray(_greatest(self.devices)(whole)))
+        return int(np.asarray(_over_all(lax.pmax, self.devices)(whole)))
 
     def _dealt(
         self, room: int, row: tuple[int, ...], share_of: Callable[[int], NDArray[Any]]
@@ -129,25 +129,11 @@ class Mesh:
 
 
 @cache
-def _added_up(devices: jax.sharding.Mesh) -> Any:
-    add_up: Any = lax.psum
+def _over_all(combine: Any, devices: jax.sharding.Mesh) -> Any:
+    """Return what combines the devices' parts [N, ...] by lax.psum or lax.pmax, on every device."""
     return jax.jit(
         jax.shard_map(
-            lambda own: add_up(own[0], AXIS),
-            mesh=devices,
-            in_specs=DEALT,
-            out_specs=EVERYWHERE,
-            check_vma=False,
-        )
-    )
-
-
-@cache
-def _greatest(devices: jax.sharding.Mesh) -> Any:
-    greatest: Any = lax.pmax
-    return jax.jit(
-        jax.shard_map(
-            lambda value: greatest(value[0], AXIS),
+            lambda own: combine(own[0], AXIS),
             mesh=devices,
             in_specs=DEALT,
             out_specs=EVERYWHERE,
